@@ -22,7 +22,7 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
-	$(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/keeping tests/core/methods tests/core/check tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/models tests/core/train/methods tests/core/check tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
 
 bench: $(READY)         ## measurements, each beside its peer
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

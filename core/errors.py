@@ -15,12 +15,32 @@ FinetopError                 something went wrong that a person can act on
 from __future__ import annotations
 
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from finetop.core.run import Kind
+# Why a run failed or was lost, as a closed set: what can be done about it depends on this alone, never on the words.
+Kind = Literal[
+    "",  # not told
+    "out_of_memory",  # of the machine, or of what it may use of it
+    "gpu_out_of_memory",
+    "gpu_taken",  # its memory, by others
+    "killed",  # by a signal that nobody asked finetop for
+    "crashed",  # in native code: segmentation fault, abort
+    "hung",  # and `hung: {then: kill}` is set
+    "bad_input",  # the recipe, a setting, a name
+    "bad_data",  # a row of the data
+    "nan",  # the loss was no number, step after step
+    "disk_full",
+    "environment",  # no hub, no driver, a file system that refuses
+    "gpu_lost",  # it fell off the bus, or its memory is damaged
+    "gpu_error",  # a kernel failed: an assertion on the device, an illegal address
+    "communication",  # between ranks: NCCL, gloo
+    "restarted",  # the machine
+    "vanished",  # without an exit record
+    "code",  # an exception of Python, of ours or of a library's
+]
 
 
 class FinetopError(Exception):

@@ -1,4 +1,4 @@
-"""The one sanitizer: text from outside (logs, names, samples, host names) before it reaches a terminal."""
+"""The one sanitizer, for text from outside (logs, names, samples, host names); values quoted; nouns counted."""
 
 from __future__ import annotations
 
@@ -78,3 +78,33 @@ class SafeWriter:
 def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show on one row: newlines and tabs become spaces."""
     return clean(text.replace("\n", " ").replace("\t", " "), limit=limit)
+
+
+_SHOWN = 60
+
+
+def quoted(value: object) -> str:
+    """Show an outside value in one line of at most 60 characters, control and bidi characters escaped."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + ("'" if isinstance(value, str) else "")
+
+
+def plain(text: str) -> str:
+    """Show a key or a path as it is where that is safe and short, else quoted."""
+    return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)
+
+
+def count(number: int) -> str:
+    """Write a whole number with its thousands set apart: 3,000."""
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun: '1 run', '1,412 rows'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

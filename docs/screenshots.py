@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core.client import AsyncClient
-from finetop.core.home import find_home
+from finetop.core.client.connection import AsyncClient
+from finetop.core.protocol.messages.approaches import ApproachesAnswer
+from finetop.core.protocol.messages.session import HelloAnswer
+from finetop.core.protocol.request import Ask
+from finetop.core.runtime.home import find_home
 from finetop.tui.app import FinetopApp
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ SIZE = (100, 30)
 class Anonymous(AsyncClient):
     """The real connection, without this machine's name."""
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         answer = await super().ask(ask)
-        if isinstance(answer, protocol.HelloAnswer):
+        if isinstance(answer, HelloAnswer):
             return msgspec.structs.replace(answer, host="gpu-box")
-        if isinstance(answer, protocol.ApproachesAnswer):
+        if isinstance(answer, ApproachesAnswer):
             return msgspec.structs.replace(answer, model=Path(answer.model).name)
         return answer
 

@@ -12,7 +12,7 @@ from hosts import Hosts
 from rig import Rig
 from still import Still, still
 
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 # Before torch is imported: threads of two workers and their jobs would wait for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

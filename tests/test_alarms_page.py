@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core import alarms
-from finetop.core.home import Home
+from finetop.core.recipe.home_settings import Settings, load
 from finetop.core.recipe.load import resolve_text
-from finetop.core.settings import Settings, load
+from finetop.core.runtime.home import Home
+from finetop.core.train import alarms
 
 PAGE = (Path(__file__).parents[1] / "docs" / "alarms.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

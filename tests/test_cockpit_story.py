@@ -18,9 +18,10 @@ import far
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
+from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.runtime.home import Home, prepare
 
 NAME = "smollm2-135m-instruct"
 MODEL = os.environ.get("FINETOP_TEST_MODEL", "")
@@ -94,9 +95,9 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
                 press(app, "enter", "export|writ|queued")
             wait_until((written / "model.safetensors").exists, "it is written", WRITTEN_S)
         with Client(home, start=False) as client:
-            runs = client.ask(protocol.Runs()).rows
+            runs = client.ask(Runs()).rows
         assert {row.name for row in runs} == {"demo-lora", "demo-full-hot"}
         print(f"{len(press.pressed)} keys: {' '.join(press.pressed)}, and the folder's name")
     finally:
         with Client(home, start=False) as client:
-            client.ask(protocol.Shutdown())
+            client.ask(Shutdown())

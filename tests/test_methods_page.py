@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import methods, objectives, protect, rewards
-from finetop.core.listing import listed_names
+from finetop.core.plugins import REWARD_RULES
 from finetop.core.recipe.load import resolve_text
+from finetop.core.train import methods, objectives, protections
 
-PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 def first_column(heading: str) -> set[str]:
@@ -24,10 +25,19 @@ def first_column(heading: str) -> set[str]:
 def test_it_names_all_that_there_is() -> None:
     assert first_column("Which weights move") == set(methods.names())
     assert first_column("What they learn from") == set(objectives.names())
-    assert first_column("Against forgetting") == set(protect.names())
-    assert {name.replace("-", "_") for name in listed_names(rewards.__name__)} <= set(
-        re.findall(r"`(\w+)`", PAGE)
+    assert first_column("Against forgetting") == set(protections.names())
+    assert set(REWARD_RULES.names()) <= set(re.findall(r"`(\w+)`", PAGE))
+
+
+def test_the_readme_counts_them() -> None:
+    counted = re.search(
+        r"(\d+) ways to move weights.*?(\d+) objectives.*?(\d+) protections",
+        (ROOT / "README.md").read_text(),
+        re.DOTALL,
     )
+    assert counted
+    there = (methods.names(), objectives.names(), protections.names())
+    assert [int(count) for count in counted.groups()] == [len(names) for names in there]
 
 
 @pytest.mark.parametrize("written", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))

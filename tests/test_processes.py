@@ -28,10 +28,18 @@ FORBIDDEN = {
         "textual",
         "pyarrow",
     },
-    "finetop.core.keeper": {"torch", "duckdb", "textual", "msgspec", "numpy", "finetop.core.events"},
-    "finetop.core.train.__main__": {"textual", "duckdb"},
-    "finetop.core.check.__main__": {"textual", "duckdb"},
-    "finetop.core.adopt.__main__": {"textual", "duckdb", "torch", "transformers", "peft"},
+    "finetop.core.runtime.keeper": {
+        "torch",
+        "duckdb",
+        "textual",
+        "msgspec",
+        "numpy",
+        "finetop.core.protocol.events",
+    },
+    "finetop.core.run_job": {"textual", "duckdb", "torch", "transformers"},
+    "finetop.core.train.job": {"textual", "duckdb"},
+    "finetop.core.check.job": {"textual", "duckdb"},
+    "finetop.core.models.imports.job": {"textual", "duckdb", "torch", "transformers", "peft"},
     "finetop.core.commands.import_": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
     "finetop.core.commands.check": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
 }
@@ -56,23 +64,26 @@ def test_a_supervisor_that_has_worked_has_loaded_no_torch():
     code = """
 import asyncio, sys, tempfile
 from pathlib import Path
-from finetop.core import protocol
-from finetop.core.home import Home, prepare
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.runs import Curves, GetRun, ReadLog, Runs, Sql
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.runtime.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store.open import open_store
-from finetop.core.supervisor import answers, schedule
+from finetop.core.store.database import open_store
+from finetop.core.supervisor import tick
+from finetop.core.supervisor.requests import dispatch
 from finetop.core.supervisor.state import Supervisor
 async def start(*about): pass
-schedule.start = start
+tick.start = start
 home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
 s = Supervisor(home, open_store(home.database))
 loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")
 async def work():
-    await answers.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
-    await schedule.beat(s)
-    for ask in (protocol.Hello(), protocol.Runs(), protocol.GetRun("x"), protocol.Curves("x", [], 10, 10),
-                protocol.Sql("SELECT 1"), protocol.Checks("x"), protocol.ReadLog("x")):
-        await answers.answer(s, ask)
+    await dispatch.answer(s, Submit(loaded.resolved, loaded.text, "x"))
+    await tick.beat(s)
+    for ask in (Hello(), Runs(), GetRun("x"), Curves("x", [], 10, 10), Sql("SELECT 1"), Checks("x"), ReadLog("x")):
+        await dispatch.answer(s, ask)
 asyncio.run(work())
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "textual", "pyarrow"} & set(sys.modules)))
 """

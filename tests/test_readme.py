@@ -1,29 +1,43 @@
-"""The README is true: its commands run, its tree is the tree, its recipe loads, its pictures are there."""
+"""README and docs are true: commands run, links lead somewhere, the tree is the tree, recipes and settings load."""
+
+from __future__ import annotations
 
 import json
 import re
 import shlex
 import shutil
 import subprocess
-import sys
+import time
 from pathlib import Path
 
 import pytest
+from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
-from waiting import wait_until
 
-from finetop.core import protocol, settings
-from finetop.core.commands.main import main
-from finetop.core.home import Home
+from finetop.core.commands.main import main, parser_of, verbs
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.recipe import home_settings
 from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {"README.md": README} | {
+    f"docs/{page.name}": page.read_text(encoding="utf-8") for page in sorted((ROOT / "docs").glob("*.md"))
+}
+# Their commands run in this order, on one home: the README makes the runs that the others name.
+RUN = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("check", "remedies", "recipe", "runs", "files", "queue")),
+]
 
 
-def commands() -> list[str]:
-    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
-    return [line.partition("  #")[0].strip() for line in blocks.splitlines() if line.startswith("finetop ")]
+def commands(page: str) -> list[list[str]]:
+    """List the commands of a page's shell blocks, word by word, without `finetop` and comments."""
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", PAGES[page], re.DOTALL))
+    return [
+        shlex.split(line, comments=True)[1:] for line in blocks.splitlines() if line.startswith("finetop ")
+    ]
 
 
 def made_elsewhere(folder: Path, tiny_model: Path) -> None:
@@ -38,37 +52,147 @@ def made_elsewhere(folder: Path, tiny_model: Path) -> None:
         write_log(folder / f"logs-of-{name}", "shops", rows)
 
 
-def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkeypatch, capsys):
+def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch):
     """On fake jobs: what is tried here is that each line is understood and answered."""
-    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    cold_rig.settings = SEVERAL  # the runs of a sweep keep nobody waiting
+    cold_rig.start()
+    cold_rig.wait_ready()
+    monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     made_elsewhere(tmp_path / "here", tiny_model)
-    found = commands()
-    assert len(found) > 8
-    for line in found:
-        words = shlex.split(line)[1:]
-        if "@60" in line:
-            words[1] = words[1].replace("@60", "@10")  # a fake job's last step
-        if words[0] in ("stop", "pause"):
-            rig.submit(f"to-{words[0]}", steps=5000, pause_s=0.02)
-            rig.wait_state(f"to-{words[0]}", "running")
-            words[1] = f"to-{words[0]}"
-        if words[0] in ("queue", "retry"):  # what was paused waits
-            words = ["to-pause" if word == "demo-lora" else word for word in words]
-        if words[:2] == ["approaches", "approaches"]:
-            words.append("--hold")  # six runs and what is asked of each: test_approaching.py has seen that
-        code = main(words)
-        captured = capsys.readouterr()
-        assert code == 0, (line, captured.err)
-        if words[0] == "pause":
-            rig.wait_state("to-pause", "queued")
-        if words[0] == "run":
-            rig.wait_state(words[1], "finished")
-            wait_until(
-                lambda: (row := rig.ask(protocol.GetRun(words[1])).row).check and row.checking is None,  # noqa: B023
-                lambda: rig.about(words[1]),  # noqa: B023
-            )
+    for page in RUN:
+        assert commands(page), page
+        for words in commands(page):
+            run_on_fake_jobs(cold_rig, words, Path(page).stem)
+
+
+def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
+    """Run a command. What it stops or pauses is a long run that is made for the page."""
+    words = [word.replace("@60", "@10") for word in words]  # a fake job's last step
+    verb = words[0]
+    if verb in ("stop", "pause"):
+        words[1] = f"to-{verb}-{page}"
+        rig.submit(words[1], steps=5000, pause_s=0.02)
+        rig.wait_state(words[1], "running")
+    if verb in ("queue", "retry"):  # what was paused waits
+        words = [f"to-pause-{page}" if word == "demo-lora" else word for word in words]
+    if words[:2] == ["approaches", "approaches"]:
+        words.append("--hold")  # six runs and what is asked of each: test_approaching.py has seen that
+    assert main(words) == 0, (page, words)
+    if verb == "pause":
+        rig.wait_state(words[1], "queued")
+    if verb == "run":
+        rig.wait_state(words[1], "finished")
+        deadline = time.monotonic() + 30
+        while (row := rig.ask(GetRun(words[1])).row).check is None or row.checking is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_every_command_on_other_machines_runs(hosts, tmp_path, monkeypatch, capfd):
+    hosts.host("lab")
+    hosts.host("box")
+    monkeypatch.chdir(tmp_path)
+    assert commands("docs/remote.md")
+    for words in commands("docs/remote.md"):
+        assert main(words) == 0, (words, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_shown_is_understood(page):
+    for words in commands(page):
+        while words[0] == "--on":
+            del words[:2]
+        parser_of(words[0]).parse_args(words[1:])
+
+
+@pytest.mark.parametrize("page", sorted(set(PAGES) - {"docs/bad-inputs.md"}))  # that one shows slips
+def test_every_command_that_is_named_is_there_with_its_options(page):
+    prose = re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL)
+    for verb, rest in re.findall(r"`finetop ([a-z]+)\b([^`]*)`", prose):
+        assert verb in verbs(), (verb, rest)
+        options = parser_of(verb)._option_string_actions
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest):
+            assert option in options, (verb, option)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_make_that_is_named_is_a_target(page):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"(?:^|`)make (\w+)", PAGES[page], re.MULTILINE)) <= set(targets)
+
+
+def test_the_readme_is_short():
+    assert len(README.splitlines()) <= 300
+
+
+def headings(page: str) -> set[str]:
+    """Give the anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", PAGES[page], flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(page: str) -> list[tuple[str, str]]:
+    """List a page's relative links: the file, from the root, and the heading in it, if one is named."""
+    found = re.findall(r"\]\((?!\w+:)([^)\s]+)\)", PAGES[page])
+    parts = [link.partition("#") for link in found]
+    folder = (ROOT / page).parent
+    return [
+        ((folder / file).resolve().relative_to(ROOT).as_posix() if file else page, anchor)
+        for file, _, anchor in parts
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for file, anchor in links(page):
+        assert (ROOT / file).is_file(), file
+        assert not anchor or anchor in headings(file), (file, anchor)
+
+
+def test_every_page_and_picture_is_found_from_the_readme():
+    seen, ahead = set(), ["README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page not in seen:
+            seen.add(page)
+            ahead += [file for file, _ in links(page)] if page in PAGES else []
+    assert seen >= set(PAGES) | {f"docs/{picture.name}" for picture in (ROOT / "docs").glob("*.svg")}
+
+
+@pytest.mark.parametrize("picture", sorted((ROOT / "docs").glob("*.svg")), ids=lambda path: path.name)
+def test_pictures_are_pictures(picture):
+    assert picture.read_text(encoding="utf-8").lstrip().startswith("<svg")
+
+
+def folders_shown() -> set[str]:
+    """Read the folders in the README's tree: the top ones, and those in core/, tui/ and tests/."""
+    tree = next(
+        block for block in re.findall(r"```text\n(.*?)```", README, re.DOTALL) if block.startswith("core/")
+    )
+    shown, top = set(), ""
+    for indent, name in re.findall(r"^( *)([\w.]+)/ +\S", tree, re.MULTILINE):
+        top = top if indent else name
+        shown.add(f"{top}/{name}" if indent else name)
+    assert len(shown) == len(tree.splitlines())
+    return shown
+
+
+def folders_tracked() -> set[str]:
+    """List the same folders as git tracks them."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("no git checkout")
+    parents = [Path(name).parent.parts for name in listed.stdout.split("\0") if name]
+    tops = {parts[0] for parts in parents if parts}
+    return tops | {
+        "/".join(parts[:2]) for parts in parents if len(parts) > 1 and parts[0] in ("core", "tui", "tests")
+    }
+
+
+def test_the_tree_is_the_tree():
+    assert folders_shown() == folders_tracked()
 
 
 def test_the_recipe_loads(tmp_path):
@@ -78,13 +202,14 @@ def test_the_recipe_loads(tmp_path):
     assert load_recipe(str(path)).recipe.method.name == "lora"
 
 
-def test_the_settings_load(tmp_path):
-    found = re.findall(r"```yaml\n(settings: .*?)```", README, re.DOTALL)
-    loaded = []
-    for text in found:
+@pytest.mark.parametrize("page", ["docs/queue.md", "docs/files.md"])
+def test_the_settings_load(page, tmp_path):
+    blocks = re.findall(r"```yaml\n(settings: .*?)```", PAGES[page], re.DOTALL)
+    assert blocks
+    for text in blocks:
         (tmp_path / "settings.yaml").write_text(text)
-        loaded.append(settings.load(Home(tmp_path)))
-    assert [one.quiet_hours is not None for one in loaded].count(True) == 1
+        loaded = home_settings.load(Home(tmp_path))
+        assert (loaded.quiet_hours is not None) == ("quiet_hours" in text)
 
 
 def test_the_mistake_reads_as_shown(tmp_path, monkeypatch, capsys):
@@ -95,13 +220,3 @@ def test_the_mistake_reads_as_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "support-tone.yaml"]) == 2
     assert capsys.readouterr().err.strip() == shown
-
-
-def test_the_tree_is_the_tree():
-    made = subprocess.run([sys.executable, str(ROOT / "docs" / "tree.py"), "--check"], check=False)
-    assert made.returncode == 0, "run `python docs/tree.py`"
-
-
-@pytest.mark.parametrize("picture", re.findall(r"\]\((docs/.+?\.svg)\)", README))
-def test_pictures_are_there_and_are_pictures(picture):
-    assert (ROOT / picture).read_text().lstrip().startswith("<svg")

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from finetop.core.check.asking.suite import load_suite
-from finetop.core.check.asking.tasks import ask, build_task
+from finetop.core.check.tasks.requests import build_task, requests_of
+from finetop.core.check.tasks.suite import load_suite
 
 PAGE = Path(__file__).parents[1] / "docs" / "suites.md"
 ROWS = {
@@ -37,4 +37,6 @@ def test_every_suite_of_the_page_can_be_read(tmp_path: Path, tiny_model: Path) -
         for task, place in zip(suite.tasks, suite.places, strict=True):
             if task.data is not None:
                 built = build_task(task, place)
-                assert len(ask(built, [document.item for document in built.documents], tokenizer)) == 3
+                assert (
+                    len(requests_of(built, [document.item for document in built.documents], tokenizer)) == 3
+                )

@@ -11,32 +11,31 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import App
 
-from finetop.core import protocol
-from finetop.core.client import AsyncClient, start_supervisor
+from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean, clean_line
-from finetop.tui import news
-from finetop.tui.clipboard import Copied, copying, to_copy
-from finetop.tui.hearing import Heard
+from finetop.core.protocol.messages.runs import RunsAnswer
+from finetop.core.protocol.request import Answer, Request
+from finetop.core.text import clean, clean_line, counted
+from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
+from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
-from finetop.tui.live import FAR_PACE_S, PACE_S, follow
-from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.places import EVERYWHERE, MESSAGES, PLACES
-from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.terminal.clipboard import Copied, copying, to_copy
+from finetop.tui.text import cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.words import counted, cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from textual.driver import Driver
 
-    from finetop.core.home import Home
-    from finetop.core.remote.fleet import Fleet
-    from finetop.tui.host import Asker
-    from finetop.tui.widgets.lines import Line
+    from finetop.core.client.remote.fleet import Fleet
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Asker
+    from finetop.tui.line import Line
 
 MINUTE_S = 60.0
 
@@ -83,7 +82,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.large: tuple[str, ...] = ()
         self.running = 0
-        self._ringer = news.Ringer()
+        self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -91,7 +90,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._watchers = [connect(one) for one in self.homes]
         self._fleet: Fleet | None = None
         if others:
-            from finetop.core.remote import fleet
+            from finetop.core.client.remote import fleet
 
             self._fleet = fleet.Fleet(self._askers)
 
@@ -106,14 +105,14 @@ class FinetopApp(App[str], inherit_bindings=False):
         return any(machine.is_lost for machine in self.machines)
 
     @property
-    def mend(self) -> str:
-        return mend_words(self.machines)
+    def restart(self) -> str:
+        return restart_words(self.machines)
 
     def where(self, width: int) -> Line:
         return top_words(self.machines, width)
 
     def places(self) -> Sequence[tuple[str, str, int]]:
-        """Give key, name and number of each place."""
+        """Return key, name and number of each place."""
         return [
             (place.key, place.name, sum(place.counted(machine) for machine in self.machines))
             for place in PLACES
@@ -122,19 +121,19 @@ class FinetopApp(App[str], inherit_bindings=False):
     def now(self) -> float:
         return self._now()
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Request[Answer]) -> Answer:
         """Ask the supervisor. Raises NoSupervisor when it is gone; the connection comes back by itself."""
         asker = self._fleet or self._askers[self.homes[0].label]
         answer = await asker.ask(ask)
-        if isinstance(answer, protocol.RunsAnswer):
+        if isinstance(answer, RunsAnswer):
             self.running = answer.running
         return answer
 
-    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any:
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer:
         """Ask the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
 
-    async def ask_aside(self, home: Home, ask: protocol.Ask) -> Any:
+    async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer:
         """Ask one of them over a connection of its own: what takes seconds keeps nothing else waiting."""
         asker = self._connect(home)
         try:
@@ -157,34 +156,34 @@ class FinetopApp(App[str], inherit_bindings=False):
         return EVERYWHERE
 
     def open_run(self, run: str) -> None:
-        from finetop.tui.screens.run import RunScreen
+        from finetop.tui.screens.run.screen import RunScreen
 
         self.push_screen(RunScreen(run))
 
     def open_remedies(self, run: str) -> None:
-        from finetop.tui.screens.remedies import RemediesScreen
+        from finetop.tui.screens.remedies.screen import RemediesScreen
 
         self.push_screen(RemediesScreen(run))
 
     def open_sweep(self, sweep: str) -> None:
-        from finetop.tui.screens.sweep import SweepScreen
+        from finetop.tui.screens.sweep.screen import SweepScreen
 
         self.push_screen(SweepScreen(sweep))
 
     def open_approaches(self, comparison: str) -> None:
-        from finetop.tui.screens.approaches import ApproachesScreen
+        from finetop.tui.screens.approaches.screen import ApproachesScreen
 
         self.push_screen(ApproachesScreen(comparison))
 
     def open_compare(self, runs: Sequence[str]) -> None:
-        from finetop.tui.screens.compare import CompareScreen
+        from finetop.tui.screens.compare.screen import CompareScreen
 
         self.push_screen(CompareScreen(runs))
 
     @work
     async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
         """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""
-        from finetop.tui.screens.launch import LaunchScreen
+        from finetop.tui.screens.launch.screen import LaunchScreen
 
         await self.switch_mode("launch")
         screen = self.screen
@@ -195,7 +194,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     @work
     async def open_triage(self, run: str) -> None:
         """Go to Triage, with the cursor on that run."""
-        from finetop.tui.screens.triage import TriageScreen
+        from finetop.tui.screens.triage.screen import TriageScreen
 
         await self.switch_mode("triage")
         while not isinstance(self.screen, TriageScreen):
@@ -223,7 +222,9 @@ class FinetopApp(App[str], inherit_bindings=False):
     async def _follow(self, watcher: Asker, machine: Machine) -> None:
         pace_s = PACE_S if machine.home.link is None else FAR_PACE_S
         pace_s = pace_s if self._pace_s is None else self._pace_s
-        await follow(watcher, Heard(self, machine, self._ringer), lambda: self._begin(machine), pace_s)
+        await follow(
+            watcher, MachineListener(self, machine, self._ringer), lambda: self._begin(machine), pace_s
+        )
 
     def _begin(self, machine: Machine) -> None:
         """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""
@@ -277,28 +278,28 @@ class FinetopApp(App[str], inherit_bindings=False):
             self.switch_mode(mode)
 
     def action_help(self) -> None:
-        from finetop.tui.screens.help import HelpScreen
+        from finetop.tui.screens.pages import KeysPage
 
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen.title or "", self._screen_keys()))
+        if not isinstance(self.screen, KeysPage):
+            self.push_screen(KeysPage(self.screen.title or "", self._screen_keys()))
 
     def action_palette(self) -> None:
-        from finetop.tui.screens.palette import PaletteScreen
+        from finetop.tui.screens.pages import CommandsPage
 
         behind = self.screen
-        if isinstance(behind, PaletteScreen):
+        if isinstance(behind, CommandsPage):
             return
 
         async def chosen(key: Key | None) -> None:
             if key is not None:
                 await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES) else behind)
 
-        self.push_screen(PaletteScreen([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
+        self.push_screen(CommandsPage([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
 
     def action_messages(self) -> None:
-        from finetop.tui.screens.said import SaidScreen
+        from finetop.tui.screens.pages import MessagesPage
 
-        self.push_screen(SaidScreen())
+        self.push_screen(MessagesPage())
 
     def _screen_keys(self) -> tuple[Key, ...]:
         keys = getattr(self.screen, "keys", None)
@@ -313,7 +314,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     @work
     async def action_save(self) -> None:
         """Ask for a file's name, and write there what the screen shows."""
-        from finetop.tui.saving.asking import ask_of
+        from finetop.tui.save.prompt import ask_of
 
         await ask_of(self.screen, self.export_screenshot(title="finetop"))
 

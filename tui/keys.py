@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
-from finetop.tui.widgets.lines import Line, line_width
+from finetop.tui.line import Line, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ PAGES = (
 
 
 def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
-    """Give the keys that move through a list, the same on every screen; the screen has `move`, `page` and `ends`."""
+    """Return the keys that move through a list, the same on every screen; the screen has `move`, `page` and `ends`."""
     return (
         Key("j,down", "↓ j", "", "move(1)", f"next {thing}"),
         Key("k,up", "↑ k", "", "move(-1)", f"{thing} before"),
@@ -47,8 +47,8 @@ def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
 
 
 def bindings(keys: Sequence[Key]) -> list[BindingType]:
-    """Bind keys to their actions."""
-    return [Binding(key.keys, key.action, key.about, show=False) for key in keys]
+    """Bind keys to their actions; one that is in the palette alone has none."""
+    return [Binding(key.keys, key.action, key.about, show=False) for key in keys if key.keys]
 
 
 def footer(keys: Sequence[Key], width: int, *, has_help: bool = True) -> Line:

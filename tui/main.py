@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
 from finetop.core.commands.main import main as command_line
-from finetop.core.home import Home
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.runtime.home import Home
 
 
 def open_app(homes: Sequence[Home], run: str = "", /) -> int:
-    """Open the app on homes, and there on a run. Imported late: commands must not pay for it."""
-    from finetop.tui.terminal import run_app
+    """Run the app on homes, on a run where one is named, until the user leaves; returns the exit code, 0.
 
-    return run_app(homes, run)
+    Its modules are imported here: commands must not pay for them. Raises EnvironmentTrouble where there is no terminal.
+    """
+    from finetop.tui.app import FinetopApp
+    from finetop.tui.terminal.driver import DifferenceDriver
+    from finetop.tui.theme import require_theme
+
+    require_theme(os.environ.get("FINETOP_THEME", ""))
+    without = "`finetop ls` lists the runs without one."
+    if os.environ.get("TERM") == "dumb":
+        raise EnvironmentTrouble(
+            "TERM is dumb, and the app needs a terminal that moves its cursor.", hint=without
+        )
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise EnvironmentTrouble("the app needs a terminal.", hint=without)
+    goes_on = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver).run()
+    if goes_on:
+        print(goes_on)
+    return 0
 
 
 def main() -> int:

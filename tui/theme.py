@@ -118,7 +118,7 @@ def find_look(environ: Mapping[str, str] | None = None, encoding: str | None = N
 def require_theme(name: str) -> None:
     """Refuse a theme that there is not. Raises EnvironmentTrouble."""
     if name and name not in _COLOURS:
-        from finetop.core.recipe.names import quoted  # the app starts without what reads recipes
+        from finetop.core.text import quoted  # the app starts without what reads recipes
 
         raise EnvironmentTrouble(
             f"FINETOP_THEME is {quoted(name)} in the environment.",
@@ -128,7 +128,7 @@ def require_theme(name: str) -> None:
 
 @lru_cache(maxsize=64)
 def style(look: Look, name: StyleName) -> Style:
-    """Give the terminal style of a style's name."""
+    """Return the terminal style of a style's name."""
     if name == "dim":
         grey = _GREY.get(look.colours.rpartition(" ")[2])
         return Style(color=grey) if grey else Style(dim=True)

@@ -1,12 +1,7 @@
-"""Approaches to one task, side by side: prompt, examples, retrieval, training. One file each, found by listing.
+"""Approaches to one task, side by side: prompt, examples, retrieval, training.
 
-An approach is a module with
-- `ABOUT`: what it does, in one line,
-- `TRAINS`: whether weights move; without, its run is the measuring itself,
-- `UPDATES`: how it takes new facts in: "index" (anew, in seconds), "train" (a run of its own), or "" (it can't),
-- `settings(recipe)`: what is laid over the recipe, by dotted key, or why it can't be had of it.
-
-Each becomes a run like any other, tied to its comparison by the tag `approaches/NAME`. Nothing here imports torch.
+A file each, which has what `Approach` in core/plugins.py lists. Each becomes a run like any other, tied to its
+comparison by the tag `approaches/NAME`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -16,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core import plugins
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
-from finetop.core.listing import listed_names, load_listed
-from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
-from finetop.core.recipe.merge import with_settings
-from finetop.core.run import NO_WEIGHT
-from finetop.core.tags import APPROACHES
+from finetop.core.protocol.runs import NO_WEIGHT
+from finetop.core.protocol.tags import APPROACHES
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
+    from collections.abc import Mapping, Sequence
 
     from finetop.core.recipe.schema import Recipe
 
@@ -34,7 +28,7 @@ MOST = 200  # runs of one comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PlannedRun:
     """One run of a comparison: its wanted name and resolved recipe. `learns_news`: trained anew on new facts too."""
 
     name: str
@@ -52,14 +46,7 @@ class LeftOut:
     why: str
 
 
-def names() -> tuple[str, ...]:
-    """List the approaches there are, without importing them."""
-    return listed_names(__name__)
-
-
-def load(name: str) -> ModuleType:
-    """Import one approach. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name, kind="approach")
+names, load = plugins.APPROACHES.names, plugins.APPROACHES.load
 
 
 def metric_of(recipe: Recipe) -> str:
@@ -76,7 +63,7 @@ def metric_of(recipe: Recipe) -> str:
 
 
 def subject(recipe: Recipe) -> dict[str, Any]:
-    """Give what all approaches of a comparison share: what they begin from, and what they are asked."""
+    """Return what all approaches of a comparison share: what they begin from, and what they are asked."""
     whole = recipe_to_mapping(recipe)
     return {
         "model": whole["model"]["id"],
@@ -88,7 +75,7 @@ def subject(recipe: Recipe) -> dict[str, Any]:
 
 def points(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
-) -> tuple[list[Point], list[LeftOut]]:
+) -> tuple[list[PlannedRun], list[LeftOut]]:
     """Make the runs of a comparison: those that do not train first. `only` and `seeds` go before the recipe's own.
 
     Raises BadInput for a recipe that can't be compared, NotFound for an approach that there is not.
@@ -102,7 +89,7 @@ def points(
     asked = tuple(only) or recipe.approaches.only
     _require_known((*asked, *recipe.approaches.settings))
     count = recipe.approaches.seeds if seeds is None else seeds
-    made: list[Point] = []
+    made: list[PlannedRun] = []
     left_out: list[LeftOut] = []
     for name in sorted(asked or names(), key=lambda one: (load(one).TRAINS, one)):
         found = load(name).settings(recipe)
@@ -128,7 +115,7 @@ def _require_known(wanted: Sequence[str]) -> None:
             raise NotFound(f"there is no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
 
 
-def _runs(recipe: Recipe, approach: str, settings: dict[str, Any], seeds: int) -> list[Point]:
+def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:
     """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
     module, own = load(approach), recipe.approaches.settings.get(approach, {})
     if not module.TRAINS:
@@ -158,7 +145,7 @@ def _runs(recipe: Recipe, approach: str, settings: dict[str, Any], seeds: int) -
 
 
 def _untrained(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Give what counts of a recipe where no weight moves: how it trains is nothing to it."""
+    """Return what counts of a recipe where no weight moves: how it trains is nothing to it."""
     whole = recipe_to_mapping(recipe)
     kept = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
     target = whole["check"]["target"]
@@ -177,17 +164,17 @@ def _trained(recipe: Recipe, approach: str) -> dict[str, Any]:
 
 
 def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Give the section of one run: the others are not its business, but the new facts are asked of it too."""
+    """Return the section of one run: the others are not its business, but the new facts are asked of it too."""
     return {"only": [approach], "update": msgspec.to_builtins(recipe.approaches.update)}
 
 
 def _point(
     mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
-) -> Point:
+) -> PlannedRun:
     about = f"{approach}: {load(approach).ABOUT}"
     whole = {**mapping, "name": name, "about": about, "extends": None}
     try:
-        read = recipe_from_json(msgspec.json.encode(whole), "the recipe", to_train=to_train)
+        read = recipe_from_mapping(whole, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
-    return Point(name, approach, seed, recipe_to_mapping(read), learns_news)
+    return PlannedRun(name, approach, seed, recipe_to_mapping(read), learns_news)

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
-from finetop.core.check.telling.result import LOWER_IS_BETTER
-from finetop.core.protocol.approaching import Advice
-from finetop.core.words.approaches import seconds
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.wording.durations import exact_span
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol.approaching import ApproachRow, Gap, Score
+    from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
 FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
 SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
@@ -41,7 +42,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
 
 
 def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
-    best, name = done[0], metric.replace("_", " ")
+    best, name = done[0], metric_words(metric)
     level = [row for row in done[1:] if row.gap is not None and row.gap.is_open]
     head = f"{best.name} scores best, {name} {_score(best.target)}"
     if not level:
@@ -146,9 +147,7 @@ def _by(row: ApproachRow) -> str:
     """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
     assert row.news is not None
     what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
-    return (
-        f"after {seconds(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
-    )
+    return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
 
 
 def _by_score(row: ApproachRow) -> str:
@@ -165,7 +164,7 @@ def _loses(metric: str, change: Gap) -> bool:
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
-        name = metric.replace("_", " ")
+        name = metric_words(metric)
         return f"Not measured: {name} is no score of form. Add rules to check.target, and to its metric."
     return _trained_against_asked(done, "rules", metric, "keeps the rules")
 
@@ -180,7 +179,7 @@ def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
-    """Give a row's score by a metric, and its paired difference to the one that is best by it."""
+    """Return a row's score by a metric, and its paired difference to the one that is best by it."""
     if wanted == metric:
         return row.target, row.gap
     return row.others.get(wanted), row.other_gaps.get(wanted)
@@ -198,7 +197,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
         which = "that trains" if trained is None else "that does not train"
         return f"Not measured: no approach {which} has such a score."
     better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
-    unit = " nats a token, fewer are better" if wanted == "nats_per_token" else ""
+    unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
@@ -227,7 +226,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _cost_words(row: ApproachRow) -> str:
-    parts = [f"{seconds(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
+    parts = [f"{exact_span(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
     if row.latency_s is not None:
         parts.append(f"{row.latency_s:.2f} s a query")
     if row.prompt_tokens is not None:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from finetop.core.check.telling.result import LOWER_IS_BETTER
-from finetop.core.protocol.approaching import Gap, Score
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.approaches import Gap, Score
 
 NORMAL_95 = 1.959964
 Items = Mapping[str, tuple[float, float]]  # row -> what it adds, and how much it counts
@@ -22,7 +22,7 @@ def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
 
 
 def score(runs: Sequence[Items]) -> Score | None:
-    """Give the mean over rows with its interval, and the spread over seeds. None where nothing was asked."""
+    """Return the mean over rows with its interval, and the spread over seeds. None where nothing was asked."""
     items = over_seeds(runs)
     if not items:
         return None
@@ -34,7 +34,7 @@ def score(runs: Sequence[Items]) -> Score | None:
 
 
 def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
-    """Give the paired difference of one approach to another, over the rows that both were asked."""
+    """Return the paired difference of one approach to another, over the rows that both were asked."""
     own, other = over_seeds(of), over_seeds(to)
     shared = [row for row in own if row in other]
     if not shared:
@@ -60,7 +60,7 @@ def _ratio(items: Items) -> float:
 
 
 def _interval(values: Sequence[float], weights: Sequence[float]) -> tuple[float, float, float]:
-    """Give mean, low and high: Wilson's interval (1927) of a share, else the normal one of a ratio of sums."""
+    """Return mean, low and high: Wilson's interval (1927) of a share, else the normal one of a ratio of sums."""
     total = sum(weights)
     mean = sum(values) / total
     if all(weight == 1.0 and value in (0.0, 1.0) for value, weight in zip(values, weights, strict=True)):

@@ -10,14 +10,14 @@ import msgspec
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
-from finetop.core.protocol.approaching import ApproachRow, Gap, News, Retained, RunBrief, State
-from finetop.core.run import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
+from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Retained, RunBrief, State
+from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from finetop.core.events import ApproachMeasured, RowScore
-    from finetop.core.run import JobRow, RunRow, State as RunState
+    from finetop.core.protocol.events import ApproachMeasured, RowScore
+    from finetop.core.protocol.runs import JobRow, RunRow, State as RunState
 
 NOT_FOR = {
     "prompt": "it knows what its weights know, and nothing is looked up",
@@ -41,7 +41,7 @@ class Member:
 
 
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
-    """Give a row for each approach: those that are measured best first, then the others, then those left out."""
+    """Return a row for each approach: those that are measured best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
     made = {name: _row(name, [one for one in members if one.approach == name], metric) for name in named}
     done = [row for row in made.values() if row.target is not None]
@@ -78,7 +78,7 @@ def _beside(row: ApproachRow, best: str, gap: Gap | None) -> ApproachRow:
 
 
 def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: str) -> list[ApproachRow]:
-    """Give each row its paired difference, by another metric, to the one that is best by that."""
+    """Return each row with its paired difference, by another metric, to the one that is best by that."""
     sign = 1.0 if statistics.is_better(metric, 0.0, 1.0) else -1.0
     asked = [row for row in done if metric in row.others]
     best = min(asked, key=lambda row: (sign * row.others[metric].mean, row.name)).name
@@ -186,7 +186,7 @@ def _made(member: Member) -> list[tuple[JobRow, float]]:
 
 
 def _setup(members: Sequence[Member], trains: bool) -> float | None:
-    """Give the seconds until an approach can answer: its training, and making ready what it looks things up in."""
+    """Return the seconds until an approach can answer: its training, and making ready what it looks things up in."""
     found = []
     for one in members:
         if one.measured is None:

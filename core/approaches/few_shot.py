@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.approaches._training import NO_ROWS
+from finetop.core.approaches._adapter import NO_ROWS
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.approaches._training import NO_ROWS, adapter
+from finetop.core.approaches._adapter import NO_ROWS, adapter
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.commands import standing
-from finetop.core.home import Home
+from finetop.core.commands.shared import triage_state
+from finetop.core.protocol.messages.triage import Standing
+from finetop.core.runtime.home import Home
 
 ABOUT = "accept a regression, with a reason"
 ANYWHERE = True
@@ -21,6 +21,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    return standing.say(
-        home, args, protocol.Standing("accepted", standing.own_name(), reason=args.reason.strip())
+    return triage_state.say(
+        home, args, Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
     )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import ago, plain, print_json, print_table
-from finetop.core.home import Home
-from finetop.core.notices import Notice, kinds
-from finetop.core.settings import FILE
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.session import Notices, NoticesAnswer, SendTest, SendTestAnswer
+from finetop.core.protocol.notices import Notice, kinds
+from finetop.core.recipe.home_settings import FILE
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
+from finetop.core.wording.durations import ago
 
 ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
 ANYWHERE = True
@@ -35,9 +36,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return 0
     with Client(home) as client:
         if args.test:
-            tested: protocol.SendTestAnswer = client.ask(protocol.SendTest())
+            tested = client.ask(SendTest())
             return show_test(tested, home, as_json=args.json)
-        found: protocol.NoticesAnswer = client.ask(notices_of(args))
+        found = client.ask(notices_of(args))
     if args.json:
         print_json(plain(found))
         return 0
@@ -56,7 +57,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     if args.kinds:
         return run(args, homes[0])
-    found, missing = machines.ask_all(homes, protocol.SendTest() if args.test else notices_of(args))
+    found, missing = remote.ask_all(homes, SendTest() if args.test else notices_of(args))
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
     answered = [home for home in homes if home.label in found]
@@ -78,15 +79,15 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return 4 if missing else 0
 
 
-def notices_of(args: argparse.Namespace) -> protocol.Notices:
-    return protocol.Notices(0, max(1, args.limit))
+def notices_of(args: argparse.Namespace) -> Notices:
+    return Notices(0, max(1, args.limit))
 
 
 def cells(one: Notice) -> tuple[str, ...]:
     return (ago(one.at), one.run or "-", one.kind, "" if one.step is None else str(one.step), one.text)
 
 
-def told_words(found: protocol.NoticesAnswer, home: Home) -> str:
+def told_words(found: NoticesAnswer, home: Home) -> str:
     """Say who is told of such things, and how that fares."""
     if not found.ways:
         return f"nobody is told: name a command or a webhook under tell: in {home.shown}/{FILE}"
@@ -98,7 +99,7 @@ def told_words(found: protocol.NoticesAnswer, home: Home) -> str:
     return f"told of {', '.join(found.on)}; {'; '.join(fares)}"
 
 
-def show_test(found: protocol.SendTestAnswer, home: Home, *, as_json: bool) -> int:
+def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
     """Say what came of a test. Exit code 0 where all ways took it, 4 where one did not, 2 where there is none."""
     if as_json:
         print_json(plain(found))
@@ -113,7 +114,7 @@ def show_test(found: protocol.SendTestAnswer, home: Home, *, as_json: bool) -> i
     return code_of(found)
 
 
-def code_of(found: protocol.SendTestAnswer) -> int:
+def code_of(found: SendTestAnswer) -> int:
     """Give a test's exit code."""
     if not found.tested:
         return 2

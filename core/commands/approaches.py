@@ -9,20 +9,27 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from finetop.core import approaches, protocol
-from finetop.core.approaches._asking import request
-from finetop.core.client import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.output import ago, plain, print_json, print_table
+from finetop.core import approaches
+from finetop.core.approaches._request import request
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ApproachRow,
+)
 from finetop.core.recipe.load import check_name, load_recipe
-from finetop.core.remote.files import require_files
 from finetop.core.text import clean_line
-from finetop.core.words import approaches as words
+from finetop.core.wording import approaches as wording_approaches, approaches as words
+from finetop.core.wording.durations import ago
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 ANYWHERE = True
@@ -45,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
     )
-    parser.add_argument("--seeds", type=numbers.count, metavar="N", help="each that trains N times")
+    parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="each that trains N times")
     parser.add_argument("--name", help="the comparison's name (else the recipe's)")
     parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
     parser.add_argument(
@@ -63,7 +70,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:
         with Client(home) as client:
-            known = [one.name for one in client.ask(protocol.Approaches()).comparisons]
+            known = [one.name for one in client.ask(Approaches()).comparisons]
         if args.what.removeprefix(approaches.TAG) in known:
             return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
     try:
@@ -89,7 +96,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
         loaded, home, source=loaded.text, only=only, seeds=args.seeds, held=args.hold, priority=priority
     )
     with Client(home) as client:
-        queued: protocol.SubmitApproachesAnswer = client.ask(ask)
+        queued = client.ask(ask)
     if args.wait:
         return follow(args, home, queued.comparison)
     if args.json:
@@ -122,7 +129,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
     said = ""
     while True:
         with Client(home) as client:
-            found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+            found = client.ask(Approaches(name))
         brief = next(one for one in found.comparisons if one.name == found.name)
         if not any(row.state == "under way" for row in found.rows):
             return
@@ -135,7 +142,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
 
 def tell_all(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+        found = client.ask(Approaches())
     if args.json:
         print_json({"comparisons": plain(found.comparisons)})
     elif not found.comparisons:
@@ -159,7 +166,7 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
 def tell(args: argparse.Namespace, home: Home, name: str) -> int:
     """Print a comparison. The exit code is 1 where an approach failed."""
     with Client(home) as client:
-        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+        found = client.ask(Approaches(name))
     if args.json:
         print_json({"approaches": plain(found)})
     else:
@@ -167,10 +174,10 @@ def tell(args: argparse.Namespace, home: Home, name: str) -> int:
     return int(any(row.state == "failed" for row in found.rows))
 
 
-def print_all(found: protocol.ApproachesAnswer) -> None:
+def print_all(found: ApproachesAnswer) -> None:
     """Print how well each does, what it costs, and the advice."""
     better = "lower is better" if found.lower_is_better else "higher is better"
-    by = found.metric.replace("_", " ")
+    by = metric_words(found.metric)
     print(
         f"{clean_line(found.name)}: {clean_line(found.model)} on {clean_line(found.target)}, by {by} ({better})"
     )
@@ -188,12 +195,12 @@ def print_all(found: protocol.ApproachesAnswer) -> None:
                 print(f"  {line}")
 
 
-def prices(row: protocol.ApproachRow) -> tuple[str, ...]:
+def prices(row: ApproachRow) -> tuple[str, ...]:
     """Say of an approach what it costs, in as many columns as 80 characters have room for."""
     name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
     return (
         name,
-        setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
+        setup if gpu == wording_approaches.NOT_KNOWN else f"{setup}, GPU {gpu}",
         prompt,
         query,
         memory,

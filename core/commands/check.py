@@ -9,17 +9,19 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core.adopt.recipe import adopted
-from finetop.core.check.asking.suite import find_suite
-from finetop.core.check.telling.result import read, report
-from finetop.core.client import Client
-from finetop.core.commands import adopting, curve_of, follow, reports
-from finetop.core.commands.output import print_json
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import check_curve, ci_reports, follow, imports
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.home import Home
+from finetop.core.models.imports.recipe import adopted
+from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import Check, Checks
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.schema import General
-from finetop.core.recipe.words import type_words
+from finetop.core.recipe.type_words import type_words
+from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
@@ -51,7 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a model made elsewhere, in place of RUN: see finetop import",
     )
-    adopting.arguments(parser)
+    imports.arguments(parser)
     parser.add_argument(
         "--suite", default="", metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
     )
@@ -71,12 +73,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="go on once it is decided, until every item was asked (of these tasks alone): the same claim, on more",
     )
     parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
-    reports.arguments(parser)
-    curve_of.arguments(parser)
+    ci_reports.arguments(parser)
+    check_curve.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    silent = reports.on_stdout(args) or args.json
+    silent = ci_reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
     require_sense(args, settings, home)
     if args.model:
@@ -91,11 +93,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if not args.last:
         check_now(home, asked)
     found = newest(home, asked)
-    reports.write(args, asked.name, read(found))
+    ci_reports.write(args, asked.name, read(found))
     if args.json:
         print_json({"run": asked.name, "check": found})
     elif not silent:
-        print(report(asked.name, found))
+        print(report(asked.name, read(found)))
     return CODES[str(found["verdict"])]
 
 
@@ -165,15 +167,15 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
     """Adopt the model, or find the run that it was adopted as, and give the run's name."""
-    asked = adopting.queue(home, adopted(adopting.wanted(args, args.model)), reuse=True)
-    adopting.until_adopted(home, asked.name, quiet=silent)
+    asked = imports.queue(home, adopted(imports.wanted(args, args.model)), reuse=True)
+    imports.until_adopted(home, asked.name, quiet=silent)
     return asked.name
 
 
 def newest(home: Home, asked: Asked) -> dict[str, Any]:
     """Read the newest check of a run, or of the step that was asked for. Raises FinetopError if there is none."""
     with Client(home) as client:
-        found: list[dict[str, Any]] = client.ask(protocol.Checks(asked.name)).checks
+        found: list[dict[str, Any]] = client.ask(Checks(asked.name)).checks
     found = [check for check in found if asked.step in (None, check["step"])]
     if not found:
         raise FinetopError(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
@@ -186,20 +188,18 @@ def curve(home: Home, asked: Asked, *, every: bool) -> int:
     def look(step: int, is_look: bool) -> None:
         check_now(home, Asked(asked.name, step, asked.settings, asked.silent), watch=is_look)
 
-    return curve_of.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
+    return check_curve.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
 
 
 def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
     """Queue a check and wait for it. Raises FinetopError with the cause when its job fails."""
     name = asked.name
     with Client(home) as client:
-        queued: protocol.CheckAnswer = client.ask(
-            protocol.Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more)
-        )
+        queued = client.ask(Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more))
     follow.until_over(home, name, (lambda new: None) if asked.silent else follow.Progress(steps=False))
     with Client(home) as client:
-        jobs = client.ask(protocol.GetRun(name)).jobs
+        jobs = client.ask(GetRun(name)).jobs
     job = next(job for job in jobs if job.id == queued.job_id)
-    adopting.require_finished(
+    imports.require_finished(
         job.state, f"the check of {name} ended without a verdict", f"See `finetop tail --log {name}`."
     )

@@ -1,18 +1,19 @@
 """`finetop clean`: what checkpoints and caches go by the home's policy; done only with --yes.
 
-The policy is in HOME/settings.yaml (see core/settings.py); an option here overrides it for this once.
+The policy is in HOME/settings.yaml (see core/recipe/home_settings.py); an option here overrides it for this once.
 """
 
 from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol.messages.trash import Clean, CleanAnswer
+from finetop.core.runtime.home import Home
+from finetop.core.wording.units import size_word
 
 ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
 ANYWHERE = True
@@ -33,24 +34,24 @@ OPTIONS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, (unit, text) in OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     keep = {name: number(name, getattr(args, name)) for name in OPTIONS if getattr(args, name) is not None}
     with Client(home) as client:
-        found: protocol.CleanAnswer = client.ask(protocol.Clean(keep))
+        found = client.ask(Clean(keep))
         if not args.json:
             show(found)
         if args.yes and found.items:
-            found = client.ask(protocol.Clean(keep, [item.path for item in found.items]))
+            found = client.ask(Clean(keep, [item.path for item in found.items]))
     total = sum(item.size_bytes for item in found.items)
     if args.json:
         print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
     elif args.yes:
-        print(f"{len(found.items)} gone, {asking.size(total)}.")
+        print(f"{len(found.items)} gone, {size_word(total)}.")
     elif found.items:
-        print(f"{asking.size(total)} can go: finetop clean --yes, with the same options, does it.")
+        print(f"{size_word(total)} can go: finetop clean --yes, with the same options, does it.")
     return 0
 
 
@@ -66,9 +67,9 @@ def number(name: str, text: str) -> float | int | None:
         ) from None
 
 
-def show(found: protocol.CleanAnswer) -> None:
+def show(found: CleanAnswer) -> None:
     if not found.items:
-        print("Nothing goes: all that is there is within the policy.")
+        print("Nothing to clean.")
         return
-    rows = [(item.kind, item.what, asking.size(item.size_bytes), item.why) for item in found.items]
+    rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in found.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))

@@ -6,13 +6,16 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from finetop.core import comparing, protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.client import compare_runs
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.versions import words
+from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
 ABOUT = "runs side by side: what differs, what came out"
@@ -27,18 +30,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     wanted = list(dict.fromkeys(args.runs))
-    if not 2 <= len(wanted) <= comparing.MOST:
+    if not 2 <= len(wanted) <= compare_runs.MOST:
         raise BadInput(
-            f"finetop compare takes 2 to {comparing.MOST} different runs, not {len(wanted)}.",
+            f"finetop compare takes 2 to {compare_runs.MOST} different runs, not {len(wanted)}.",
             hint="Name them: finetop compare RUN RUN.",
         )
     with Client(home) as client:
-        found: list[data.RunDetail] = [client.ask(protocol.GetRun(one)) for one in wanted]
+        found: list[data.RunDetail] = [client.ask(GetRun(one)) for one in wanted]
         read = [] if args.recipe else differing_data(client, found, MANY if args.data else FEW)
     names = [one.row.name for one in found]
-    differing = comparing.differences([one.recipe for one in found])
-    outcomes = [] if args.recipe else comparing.outcomes(found, time.time())
-    trades = comparing.trades(found)
+    differing = compare_runs.differences([one.recipe for one in found])
+    outcomes = [] if args.recipe else compare_runs.outcomes(found, time.time())
+    trades = compare_runs.trades(found)
     if args.json:
         print_json(
             {
@@ -46,7 +49,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 "differences": plain(differing),
                 "outcomes": plain(outcomes),
                 "trades": plain(trades),
-                "front": [names[number] for number in comparing.front(trades)],
+                "front": [names[number] for number in compare_runs.front(trades)],
                 "data": plain(read),
             }
         )
@@ -65,29 +68,29 @@ def run(args: argparse.Namespace, home: Home) -> int:
             for row in outcomes
         ]
         print_table(("what came out (* best)", *names), rows)
-        print(f"\n{comparing.front_sentence(found, names)}")
+        print(f"\n{compare_runs.front_sentence(found, names)}")
     if not args.recipe:
         print()
         print_data(found, read)
     return 0
 
 
-def differing_data(
-    client: Client, found: Sequence[data.RunDetail], examples: int
-) -> list[protocol.DataDifferAnswer]:
+def differing_data(client: Client, found: Sequence[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
     """Ask how the data of each run differ from the first's; nothing where all have read the same."""
-    if words.same_data([run.sources for run in found]):
+    if data_versions.same_data([run.sources for run in found]):
         return []
     first, *others = (run.row.name for run in found)
-    return [client.ask(protocol.DataDiffer(first, other, examples)) for other in others]
+    return [client.ask(DataDiffer(first, other, examples)) for other in others]
 
 
-def print_data(found: Sequence[data.RunDetail], read: Sequence[protocol.DataDifferAnswer]) -> None:
+def print_data(found: Sequence[data.RunDetail], read: Sequence[DataDifferAnswer]) -> None:
     """Print how the data of each run differ from the first's."""
     if not read:
-        print(words.same_line(found[0].sources))
+        print(data_versions.same_line(found[0].sources))
     for one in read:
         first, other = clean_line(one.run), clean_line(one.other)
         print(f"how the data of {first} (A) and {other} (B) differ")
-        for kind, text in words.differ_lines(one, "A", "B", {run.row.name: run.recipe for run in found}):
+        for kind, text in data_versions.differ_lines(
+            one, "A", "B", {run.row.name: run.recipe for run in found}
+        ):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.commands.output import print_json
-from finetop.core.home import Home
+from finetop.core.commands.shared.output import print_json
+from finetop.core.runtime.home import Home
 
 ABOUT = "print a completion script for bash, zsh or tcsh"
 

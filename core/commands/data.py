@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.versions import words
+from finetop.core.wording import data_versions
+from finetop.core.wording.durations import day
 
 ABOUT = "list the versions of data, and the runs that read each"
 ANYWHERE = True
@@ -20,19 +21,21 @@ RUNS_SHOWN = 3
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths with this in them")
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.DataVersionsAnswer = client.ask(protocol.DataVersions(args.path, args.limit))
+        found = client.ask(DataVersions(args.path, args.limit))
     if args.json:
         print_json({"versions": plain(found.versions), "total": found.total})
     elif not found.versions:
         print(
             f"No version of a source with {clean_line(args.path)!r} in its path."
             if args.path
-            else "No versions yet: a run notes what it reads when it starts (an older finetop did not)."
+            else "No versions yet: a run notes what it reads when it starts."
         )
     else:
         print_table(
@@ -47,20 +50,20 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _line(one: protocol.DataVersion) -> Sequence[str]:
+def _line(one: DataVersion) -> Sequence[str]:
     more = one.runs - min(len(one.names), RUNS_SHOWN)
     names = ", ".join(one.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
     of = "" if one.number == one.newest else f" of {one.newest}"
     version = f"v{one.number}{of}  #{one.content[:6]}"
     return (
-        words.source_words(one),
+        data_versions.source_words(one),
         version,
         f"{one.rows:,}",
-        words.day(one.first_seen),
+        day(one.first_seen),
         f"{one.runs}",
         names or "-",
     )
 
 
-def _origin(one: protocol.DataVersion) -> list[str]:
-    return [] if one.origin is None else [f"  {words.origin_words(one.origin, one.origin_number)}"]
+def _origin(one: DataVersion) -> list[str]:
+    return [] if one.origin is None else [f"  {data_versions.origin_words(one.origin, one.origin_number)}"]

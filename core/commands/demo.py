@@ -9,13 +9,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from finetop.core import protocol, run as data
-from finetop.core.check.telling.result import report, short_answer
-from finetop.core.client import Client
-from finetop.core.commands.follow import Progress, until_over
-from finetop.core.commands.output import number, plain, print_json, print_table, state_words
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.follow import Progress, until_over
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report, short_answer
 
 ABOUT = "the whole story, small: one run remembers, one forgets"
 
@@ -62,16 +65,14 @@ def queue(home: Home, seed: int | None) -> dict[str, str]:
     names = {}
     with Client(home) as client:
         for name, recipe in zip(RECIPES, loaded, strict=True):
-            answer: protocol.SubmitAnswer = client.ask(
-                protocol.Submit(recipe.resolved, recipe.text, recipe.recipe.name)
-            )
+            answer = client.ask(Submit(recipe.resolved, recipe.text, recipe.recipe.name))
             names[name] = answer.name
     return names
 
 
 def newest_check(home: Home, name: str) -> dict[str, object] | None:
     with Client(home) as client:
-        found: list[dict[str, object]] = client.ask(protocol.Checks(name)).checks
+        found: list[dict[str, object]] = client.ask(Checks(name)).checks
     return found[0] if found else None
 
 
@@ -85,10 +86,10 @@ def tell(rows: list[tuple[str, data.RunRow]], checks: list[dict[str, object] | N
         if check is None:
             print(f"{row.name}: {state_words(row)}, no check. {getattr(row.state, 'hint', '')}".rstrip())
         else:
-            print(report(row.name, check))
+            print(report(row.name, read(check)))
     print()
     print_table(
-        ("run", "how", "target, nats a token", "target, style", "did it forget?"), [line(r) for _, r in rows]
+        ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
     )
     print()
     for recipe, row in rows:

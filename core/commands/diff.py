@@ -6,13 +6,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from finetop.core.check.logs.diff import diff
-from finetop.core.check.logs.joining import JOINED, Asked
-from finetop.core.check.telling.result import read, report
-from finetop.core.commands import reports
-from finetop.core.commands.output import print_json, print_table
+from finetop.core.check.harness_logs.diff import diff
+from finetop.core.check.harness_logs.join import JOINED, Asked
+from finetop.core.commands.shared import ci_reports
+from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol.check_result import read
+from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
@@ -48,11 +49,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         help="no verdict where fewer items are in both logs, asked alike (0.9)",
     )
-    reports.arguments(parser)
+    ci_reports.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    silent = reports.on_stdout(args)
+    silent = ci_reports.on_stdout(args)
     asked = Asked(
         metrics=metrics_of(args.metric),
         filter=args.filter,
@@ -64,11 +65,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     )
     found = diff(Path(args.base).expanduser(), Path(args.tuned).expanduser(), asked)
     name = f"{args.base} -> {args.tuned}"
-    reports.write(args, name, read(found))
+    ci_reports.write(args, name, read(found))
     if args.json:
         print_json({"base": args.base, "tuned": args.tuned, "check": found})
     elif not silent:
-        print(report(name, found))
+        print(report(name, read(found)))
         print()
         print_joined(found["joined"]["tasks"])
     return CODES[str(found["verdict"])]

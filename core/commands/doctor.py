@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import doctor
-from finetop.core.commands.output import print_json
-from finetop.core.home import Home
+from finetop.core.commands import doctor_checks
+from finetop.core.commands.shared.output import print_json
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "look for what is wrong with this machine or home"
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    findings = list(doctor.look(home))
+    findings = list(doctor_checks.look(home))
     if args.json:
         print_json({"findings": [finding._asdict() for finding in findings]})
     else:

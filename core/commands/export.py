@@ -6,16 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands.adopting import require_finished
-from finetop.core.commands.output import print_json
-from finetop.core.commands.steps import run_and_step
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.imports import require_finished
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import RemedyAnswer
+from finetop.core.protocol.messages.runs import GetRun, ReadLog
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.protocol.messages.submit import Export, ExportAnswer
 from finetop.core.text import clean
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "write a run's model as one folder, and prove that it says the same"
 ANYWHERE = True
@@ -40,15 +44,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = run_and_step(args.run)
     with Client(home) as client:
-        found: data.RunDetail = client.ask(protocol.GetRun(name))
+        found = client.ask(GetRun(name))
         if step is None:
             steps = [one.step for one in found.checkpoints]
             step = found.best.step if found.best is not None else max(steps, default=None)
         wanted = f"{found.row.name}-{step or 0}{f'-{args.remedy}' if args.remedy else ''}"
         target = target_of(args.to, wanted, home)
-        queued: protocol.ExportAnswer = client.ask(
-            protocol.Export(name, str(target), step, args.dtype, args.remedy)
-        )
+        queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy))
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
     if args.json:
@@ -69,14 +71,12 @@ def target_of(given: str, name: str, home: Home) -> Path:
     return Path(given or name).expanduser().absolute()
 
 
-def until_done(
-    home: Home, queued: protocol.ExportAnswer | protocol.RemedyAnswer, *, quiet: bool
-) -> data.JobRow:
+def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) -> data.JobRow:
     """Wait for the end of a job, saying what it does. Returns it."""
     shown, revision = "", 0
     with Client(home) as client:
         while True:
-            jobs = client.ask(protocol.GetRun(queued.run)).jobs
+            jobs = client.ask(GetRun(queued.run)).jobs
             job: data.JobRow = next(one for one in jobs if one.id == queued.job_id)
             if not job.is_under_way:
                 return job
@@ -84,12 +84,12 @@ def until_done(
             if phase != shown and not quiet:
                 print(phase, flush=True)
                 shown = phase
-            revision = client.ask(protocol.Changes(revision, 10.0)).revision
+            revision = client.ask(Changes(revision, 10.0)).revision
 
 
-def said(home: Home, queued: protocol.ExportAnswer) -> str:
+def said(home: Home, queued: ExportAnswer) -> str:
     """Read what the job said at its end: what agrees how well, and where the model is."""
     with Client(home) as client:
-        log: protocol.LogAnswer = client.ask(protocol.ReadLog(queued.run, queued.job_id, -8192))
+        log = client.ask(ReadLog(queued.run, queued.job_id, -8192))
     lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
     return "\n".join(lines)

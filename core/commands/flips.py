@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.output import number, plain, print_json, print_table
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import number, print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.checks import Flips
+from finetop.core.protocol.messages.triage import LostItems
+from finetop.core.runtime.home import Home
 
 ABOUT = "the items that changed, with both answers"
 ANYWHERE = True
@@ -19,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
     parser.add_argument(
-        "--check", type=numbers.count, default=None, metavar="N", help="of this check (else the newest)"
+        "--check", type=shared_args.count, default=None, metavar="N", help="of this check (else the newest)"
     )
     parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
     way = parser.add_mutually_exclusive_group()
@@ -35,18 +38,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="only where the tuned model's gold answer is so far from its best other one",
     )
     parser.add_argument(
-        "--in-runs", type=numbers.count, default=0, metavar="N", help="only those lost in N runs of this base"
+        "--in-runs",
+        type=shared_args.count,
+        default=0,
+        metavar="N",
+        help="only those lost in N runs of this base",
     )
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.kind or args.only or args.margin or args.in_runs:
         return sifted(args, home)
     with Client(home) as client:
-        found: protocol.FlipsAnswer = client.ask(protocol.Flips(args.run, args.check, args.task))
+        found = client.ask(Flips(args.run, args.check, args.task))
     if args.json:
-        print_json({"check_id": found.check_id, "flips": plain(found.flips)})
+        print_json({"check_id": found.check_id, "flips": [facts(flip) for flip in found.flips]})
         return 0
     won = sum(flip.won for flip in found.flips)
     print(f"{len(found.flips) - won} lost, {won} won in check {found.check_id} of {args.run}")
@@ -70,13 +79,14 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
         )
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}, and must be 0 or more nats.")
-    ask = protocol.LostItems(
+    ask = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )
     with Client(home) as client:
-        found: protocol.LostItemsAnswer = client.ask(ask)
+        found = client.ask(ask)
     if args.json:
-        print_json({"check_id": found.check_id, "matching": found.matching, "items": plain(found.items)})
+        items = [item_facts(item) for item in found.items]
+        print_json({"check_id": found.check_id, "matching": found.matching, "items": items})
         return 0
     print(
         f"{found.matching} of {found.lost + found.won} changed items in check {found.check_id} of {args.run}"
@@ -103,12 +113,12 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
+def item_cells(item: Flip) -> tuple[str, ...]:
     return (
         "won" if item.won else "lost",
         item.task,
         item.item,
-        item.kind,
+        item.category,
         item.question[:40],
         item.base_answer[:30],
         number(item.base_log_prob, 2),
@@ -118,7 +128,7 @@ def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
     )
 
 
-def line(flip: protocol.FlipRow) -> tuple[str, ...]:
+def line(flip: Flip) -> tuple[str, ...]:
     return (
         "won" if flip.won else "lost",
         flip.task,
@@ -128,3 +138,29 @@ def line(flip: protocol.FlipRow) -> tuple[str, ...]:
         flip.tuned_answer[:40],
         number(flip.tuned_log_prob, 2),
     )
+
+
+BOTH = ("task", "item", "won", "base_answer", "tuned_answer")
+IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin", "since")
+
+
+def facts(flip: Flip) -> dict[str, Any]:
+    """Give a flip's keys of --json."""
+    probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
+    return {
+        **{key: getattr(flip, key) for key in BOTH},
+        "base_score": flip.base,
+        "tuned_score": flip.tuned,
+        **probs,
+    }
+
+
+def item_facts(item: Flip) -> dict[str, Any]:
+    """Give the keys of --json of an item that a filter left: what is not known has none."""
+    known = {
+        "kind": item.category,
+        **{key: getattr(item, key) for key in IF_KNOWN},
+        "also": item.also or None,
+    }
+    both = {key: getattr(item, key) for key in BOTH}
+    return {**both, **{key: value for key, value in known.items() if value not in ("", None)}}

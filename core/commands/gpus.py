@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.machine import GpuRow, Gpus, GpusAnswer
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.words.gpus import bars, lines_of, machine_words
+from finetop.core.wording.gpus import bars, lines_of, machine_words
 
 ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
 ANYWHERE = True
@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.GpusAnswer = client.ask(protocol.Gpus())
+        found = client.ask(Gpus())
     if args.json:
         print_json({**plain(found)})
     else:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """Tell of several machines, one after another. Exit code 4 where one of them did not answer."""
-    found, missing = machines.ask_all(homes, protocol.Gpus())
+    found, missing = remote.ask_all(homes, Gpus())
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
     else:
@@ -46,7 +46,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     return 4 if missing or any(answer.trouble for answer in found.values()) else 0
 
 
-def tell(found: protocol.GpusAnswer) -> None:
+def tell(found: GpusAnswer) -> None:
     """Print what is there: a row for each GPU, below it what is on it, below all what waits."""
     if found.trouble:
         print(f"✗ {clean_line(found.trouble)}. See finetop doctor.")
@@ -62,7 +62,7 @@ def tell(found: protocol.GpusAnswer) -> None:
         )
 
 
-def print_gpus(found: protocol.GpusAnswer) -> None:
+def print_gpus(found: GpusAnswer) -> None:
     """Print the table, each row followed by what is on that GPU."""
     minutes = CELLS * 2 * found.column_s / 60
     rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in found.gpus]
@@ -70,7 +70,7 @@ def print_gpus(found: protocol.GpusAnswer) -> None:
     print_table((*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), below=below)
 
 
-def cells(gpu: protocol.GpuRow) -> tuple[str, ...]:
+def cells(gpu: GpuRow) -> tuple[str, ...]:
     name = gpu.name.removeprefix("NVIDIA ") or "?"
     if gpu.fault in ("lost", "unreadable"):
         return (str(gpu.index), name, *["-"] * 6)

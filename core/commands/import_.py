@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core.adopt.recipe import adopted
-from finetop.core.check.asking.suite import find_suite
-from finetop.core.commands import adopting
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.commands.shared import imports
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.models.imports.recipe import adopted
+from finetop.core.runtime.home import Home
 
 ABOUT = "adopt a model that was made elsewhere as a run"
 
@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "path", metavar="PATH", help="a PEFT adapter, a full model, or a Trainer's output folder"
     )
-    adopting.arguments(parser)
+    imports.arguments(parser)
     parser.add_argument("--suite", default="", metavar="NAME|FILE.yaml", help="what it is checked on (quick)")
     parser.add_argument(
         "--copy", action="store_true", help="copy the weights into the home (else: link them)"
@@ -29,9 +29,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.suite:
         find_suite(args.suite, home)
     general = {"suite": args.suite} if args.suite else {}
-    wanted = adopting.wanted(args, args.path, general=general, at_end=args.check)
-    asked = adopting.queue(home, adopted(wanted), copy=args.copy)
-    detail = adopting.until_adopted(home, asked.name, quiet=args.json)
+    wanted = imports.wanted(args, args.path, general=general, at_end=args.check)
+    asked = imports.queue(home, adopted(wanted), copy=args.copy)
+    detail = imports.until_adopted(home, asked.name, quiet=args.json)
     if args.json:
         print_json({"run": plain(detail.row), "checkpoints": plain(detail.checkpoints)})
         return 0

@@ -1,34 +1,32 @@
-"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what mends it."""
+"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what fixes it."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json
-from finetop.core.data import open_file
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.data.jsonl import open_file
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.lint.report import Asked, Given, Report, Told
-from finetop.core.lint.words import report_lines
+from finetop.core.preflight.lint.report import Asked, Given, Report, Told
+from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.runtime.child import asked_child
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.home import Home
-    from finetop.core.lint.report import Progress
+    from finetop.core.preflight.lint.report import Progress
     from finetop.core.recipe.stages import Chain
+    from finetop.core.runtime.home import Home
 
 ABOUT = "find problems in data before a run learns them"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
-ENDS_S = 5.0
 WHOLE = ""  # of what has no stages
 DATA_ENDINGS = (".jsonl", ".json", ".ndjson")
 
@@ -73,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss",
         nargs="?",
-        type=numbers.count,
+        type=shared_args.count,
         const=SAMPLE,
         metavar="ROWS",
         help=f"score answers by the base model too, ROWS of them evenly over all (else {SAMPLE:,})",
@@ -154,7 +152,8 @@ def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]
     """Ask for each stage: its tokens are those of the model that the chain began with, and no row of it may be in the
     test of any stage.
     """
-    from finetop.core.recipe.references import is_reference, parse, replaced
+    from finetop.core.recipe.dotted import with_settings
+    from finetop.core.recipe.references import is_reference, parse
 
     asked: dict[str, Asked] = {}
     models: dict[str, str] = {}
@@ -168,7 +167,9 @@ def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]
         others = {one.path for one in targets.values() if one is not None} - {own.path if own else ""}
         others = others if stage.loaded.recipe.data.train else set()
         elsewhere = tuple(Given("test", {"path": path}) for path in sorted(others))
-        asked[stage.name] = Asked((*tests, *elsewhere), recipe=replaced(recipe, "model.id", model), **common)
+        asked[stage.name] = Asked(
+            (*tests, *elsewhere), recipe=with_settings(recipe, {"model.id": model}), **common
+        )
     return asked
 
 
@@ -183,40 +184,23 @@ def _is_data(word: str) -> bool:
 def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
     of_stage = f"stage {stage}: " if stage else ""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.lint", str(home.root)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert process.stdin is not None and process.stdout is not None
     try:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(msgspec.json.encode(asked))
-            process.stdin.close()
-        for line in process.stdout:
-            told = msgspec.json.decode(line, type=Told)
-            if told.progress is not None and shows:
-                show(told.progress, of_stage)
-            if told.report is not None:
-                return told.report
-            if told.trouble is not None:
-                raise _error(of_stage + told.trouble.message, told.trouble.hint, told.trouble.exit_code)
-        raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
+        with asked_child("finetop.core.preflight.lint", str(home.root), asked=msgspec.json.encode(asked)) as (
+            process,
+            lines,
+        ):
+            for line in lines:
+                told = msgspec.json.decode(line, type=Told)
+                if told.progress is not None and shows:
+                    show(told.progress, of_stage)
+                if told.report is not None:
+                    return told.report
+                if told.trouble is not None:
+                    raise _error(of_stage + told.trouble.message, told.trouble.hint, told.trouble.exit_code)
+            raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
     finally:
         if shows:
             print("\r\x1b[K", end="", file=sys.__stderr__, flush=True)
-        end(process)
-        process.stdout.close()
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """End the process: it takes away what it has written by half, if it is given the time."""
-    process.terminate()
-    try:
-        process.wait(ENDS_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _error(message: str, hint: str, exit_code: int) -> FinetopError:

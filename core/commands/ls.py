@@ -9,25 +9,24 @@ from dataclasses import replace
 
 import msgspec
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands import machines, numbers
-from finetop.core.commands.output import (
-    ago,
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.merge_runs import Merged, bare
+from finetop.core.commands.shared import args as shared_args, remote
+from finetop.core.commands.shared.output import (
     answer_words,
     number,
     plain,
     print_json,
     print_table,
-    span,
     state_words,
 )
 from finetop.core.errors import BadInput
-from finetop.core.filters import columns
-from finetop.core.filters.groups import of_rows, words
-from finetop.core.filters.line import Filter, parse, read_sort
-from finetop.core.home import Home
-from finetop.core.remote.merging import Merged, bare
+from finetop.core.protocol import run_columns, runs as data
+from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
+from finetop.core.protocol.run_filter import Filter, parse, read_sort
+from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago, short_span
+from finetop.core.wording.run_groups import of_rows, words
 
 ABOUT = "list the runs and whether they forgot"
 ANYWHERE = True
@@ -57,7 +56,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
     )
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -65,7 +66,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if more:
             require_columns(client, more)
-        page: protocol.RunsAnswer = client.ask(_ask(text, args, more))
+        page = client.ask(_ask(text, args, more))
     if args.json:
         document = {
             "runs": plain(page.rows),
@@ -102,7 +103,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     text, line, more = wanted(args)
     merged = Merged([home.label for home in homes])
-    found, missing = machines.ask_all(homes, _ask(text, args, more))
+    found, missing = remote.ask_all(homes, _ask(text, args, more))
     for label, page in found.items():
         merged.take(label, page)
     stopped = {label: page.stopped for label, page in found.items() if page.stopped}
@@ -139,26 +140,26 @@ def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
     return (
         text,
         replace(line, sort=line.sort or read_sort(args.sort, f"--sort {args.sort}")),
-        columns.read_columns(args.columns),
+        run_columns.read_columns(args.columns),
     )
 
 
-def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> protocol.Runs:
-    return protocol.Runs(text, args.sort, 0, args.limit, columns.settings_of(more))
+def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> Runs:
+    return Runs(text, args.sort, 0, args.limit, run_columns.settings_of(more))
 
 
 def require_columns(client: Client, more: tuple[str, ...]) -> None:
     """See that some run has each metric and setting that is to be a column. Raises BadInput."""
-    for key in columns.asked_for(more):
+    for key in run_columns.asked_for(more):
         try:
-            client.ask(protocol.Runs(f"sort:{key}", limit=1))
+            client.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as error:
             raise BadInput(
                 error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=error.hint
             ) from None
 
 
-def print_none(page: protocol.RunsAnswer, text: str) -> None:
+def print_none(page: RunsAnswer, text: str) -> None:
     """Say that a filter hides all, and which of its terms hides the most."""
     print(f"None of {page.total} runs matches {text}")
     if len(page.without) > 1:
@@ -167,7 +168,7 @@ def print_none(page: protocol.RunsAnswer, text: str) -> None:
             print(f"{matching} match without {term}")
 
 
-def headings(rows: Sequence[data.RunRow], groups: Sequence[protocol.Group], key: str) -> Mapping[int, str]:
+def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:
     """Write what stands above the first row of each group."""
     if not key:
         return {}
@@ -177,7 +178,7 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[protocol.Group], key:
 
 
 def _right(first: int, more: Sequence[str]) -> list[int]:
-    return [first + place for place, key in enumerate(more) if not columns.is_word(key)]
+    return [first + place for place, key in enumerate(more) if not run_columns.is_word(key)]
 
 
 def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
@@ -185,7 +186,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
     if isinstance(state, data.Queued):
         when = ""
     elif isinstance(state, data.Running):
-        when = "" if row.left_s is None else span(row.left_s)
+        when = "" if row.left_s is None else short_span(row.left_s)
     else:
         when = ago(state.ended)
     steps = f"{row.step}/{row.steps}" if row.steps else str(row.step)
@@ -202,9 +203,9 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _cell(row: data.RunRow, key: str) -> str:
-    found = columns.cell(row, key, time.time())
+    found = run_columns.cell(row, key, time.time())
     if isinstance(found, str):
         return found
     if found is None:
         return "-"
-    return span(max(0.0, found)) if key == "age" else columns.word_of(found)
+    return short_span(found) if key == "age" else run_columns.word_of(found)

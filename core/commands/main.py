@@ -10,13 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import IO, NoReturn, Protocol, cast
 
+from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
-from finetop.core.home import Home, find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
 
@@ -41,15 +41,6 @@ NOT_VERBS = {
     "numbers",
     "standing",
 }
-
-
-@dataclass
-class Where:
-    """Which machines and which home a command is for, as the words before the verb and behind it say."""
-
-    home: str | None = None
-    on: list[str] = field(default_factory=list)
-    remote_command: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,10 +115,10 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     where.on += args.on
     where.remote_command = args.remote_command or where.remote_command
     if where.on:
-        from finetop.core.commands import machines
+        from finetop.core.commands.shared import remote
 
         with only_safe_output():
-            return machines.run_on(module, verb, args, where)
+            return remote.run_on(module, verb, args, where)
     require_machine(where)
     with only_safe_output():
         return int(module.run(args, find_home(where.home)))
@@ -146,7 +137,7 @@ def run_app(where: Where, open_app: OpenApp) -> int:
     if not where.on:
         require_machine(where)
         return open_app([find_home(where.home)])
-    from finetop.core.remote.connecting import opened
+    from finetop.core.client.remote.connect import opened
 
     with opened(where.on, home=where.home, command=where.remote_command, say=False) as homes:
         return open_app(homes)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import methods, objectives, protect
-from finetop.core.commands.output import print_json, print_table
-from finetop.core.home import Home
-from finetop.core.recipe.sources import list_builtin, list_chains
+from finetop.core.commands.shared.output import print_json, print_table
+from finetop.core.recipe.find import list_builtin, list_chains
+from finetop.core.runtime.home import Home
+from finetop.core.train import methods, objectives, protections
 
 ABOUT = "which weights can move, what they learn from, built-in recipes"
 
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
     goes_on = {name: " ".join(methods.load(name).QUANTIZED) for name in methods.names()}
-    protects = [(name, protect.load(name).ABOUT) for name in protect.names()]
+    protects = [(name, protections.load(name).ABOUT) for name in protections.names()]
     learns = [(name, objectives.load(name).ABOUT) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
-from finetop.core.run import RunDetail
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.messages.notes import Note, NoteAnswer
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
 
 ABOUT = "write a note on a run, or read it"
 ANYWHERE = True
@@ -22,10 +22,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if args.text:
-            answer: protocol.NoteAnswer = client.ask(protocol.Note(args.run, " ".join(args.text)))
+            answer = client.ask(Note(args.run, " ".join(args.text)))
         else:
-            detail: RunDetail = client.ask(protocol.GetRun(args.run))
-            answer = protocol.NoteAnswer(detail.row.name, detail.row.note, detail.row.note)
+            detail = client.ask(GetRun(args.run))
+            answer = NoteAnswer(detail.row.name, detail.row.note, detail.row.note)
     if args.json:
         print_json(plain(answer))
     else:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.home import Home
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
 
 ABOUT = "the app on one run"
 ANYWHERE = True
@@ -23,5 +23,5 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.open_app is None:
         raise EnvironmentTrouble("there is no app here.", hint=f"`finetop show {args.run}` prints the run.")
     with Client(home) as client:
-        found = client.ask(protocol.GetRun(args.run))
+        found = client.ask(GetRun(args.run))
     return int(args.open_app([home], found.row.name))

@@ -9,22 +9,24 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
-from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json
+from finetop.core.client import past_runs
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.home import Home
-from finetop.core.plan import lengths, looking
-from finetop.core.plan.estimate import Known, estimate
-from finetop.core.plan.machine import Machine, look
-from finetop.core.plan.shape import billions
-from finetop.core.plan.told import Disk, Plan, Steps, Time
+from finetop.core.preflight.plan import inputs, lengths
+from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.machine import Machine, look
+from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
+from finetop.core.preflight.plan.shape import billions
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.schema import Model, Recipe
-from finetop.core.text import clean_line
+from finetop.core.runtime.home import Home
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import GIB, gib_of
 
 ABOUT = "say whether a run fits and how long it takes, before it starts"
 
-GIB = 2**30
 WIDTH = 80
 MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}
 VERDICTS = {
@@ -48,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
     )
     parser.add_argument(
-        "--gpus", type=numbers.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
+        "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
     )
     parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="plan for a GPU of that memory")
 
@@ -56,10 +58,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     recipe = load_recipe(args.recipe, args.set).recipe
     require_sense(args)
-    found = looking.find_config(recipe.model, home, args.config)
+    found = inputs.find_config(recipe.model, home, args.config)
     known = Known(
         lengths=lengths.measure(recipe, found.folder),
-        past=looking.past_runs(home),
+        past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
     )
     plan = estimate(recipe, found.config, machine_for(args, recipe, home), known, gpus=args.gpus)
@@ -98,7 +100,7 @@ def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
     if not isinstance(teacher, str):
         return None
     try:
-        return looking.find_config(Model(id=teacher), home).config
+        return inputs.find_config(Model(id=teacher), home).config
     except FinetopError:
         return None
 
@@ -123,21 +125,21 @@ def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
 
 
 def memory_lines(plan: Plan) -> Iterator[str]:
-    where = plan.device_name if plan.capacity is None else f"{plan.device_name}, {gib(plan.capacity)} GiB"
+    where = plan.device_name if plan.capacity is None else f"{plan.device_name}, {gib_of(plan.capacity)} GiB"
     where += "" if plan.device == "gpu" else " free"
     yield f"memory  GiB on {clean_line(where, limit=60)}"
     for part in plan.parts:
-        yield f"  {part.name:<16}{gib(part.bytes):>8}"
-    yield f"  {'estimate':<16}{gib(plan.estimate):>8}"
-    yield f"  {'with margin':<16}{gib(plan.need):>8}"
+        yield f"  {part.name:<16}{gib_of(part.bytes):>8}"
+    yield f"  {'estimate':<16}{gib_of(plan.estimate):>8}"
+    yield f"  {'with margin':<16}{gib_of(plan.need):>8}"
     yield from wrapped(f"{VERDICTS[plan.verdict]}", mark=MARKS[plan.verdict])
     if plan.fix is not None:
-        yield from wrapped(f"fits with {plan.fix.text} ({gib(plan.fix.need)} GiB with margin):")
+        yield from wrapped(f"fits with {plan.fix.text} ({gib_of(plan.fix.need)} GiB with margin):")
         yield "  " + " ".join(f"--set {quoted(one)}" for one in plan.fix.sets)
     elif plan.verdict in ("tight", "no"):
         yield "no change that is known here makes it fit: take a smaller model"
     for way in plan.sharded:
-        yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib(way.bytes):>8}"
+        yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
     if plan.sharded:
         yield "  (finetop trains on one GPU for now; these are for other launchers)"
 
@@ -163,31 +165,12 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
 
 
 def disk_words(disk: Disk) -> str:
-    free = "" if disk.free is None else f"; {gib(disk.free)} GiB free"
+    free = "" if disk.free is None else f"; {gib_of(disk.free)} GiB free"
     short = "" if disk.free is None or disk.total <= disk.free else " - NOT ENOUGH"
     return (
-        f"{gib(disk.total)} GiB: {disk.kept} checkpoint{'s' * (disk.kept != 1)} of {gib(disk.checkpoint)} GiB,"
-        f" each with {gib(disk.optimizer)} GiB of optimizer state{free}{short}"
+        f"{gib_of(disk.total)} GiB: {counted(disk.kept, 'checkpoint')} of {gib_of(disk.checkpoint)} GiB,"
+        f" each with {gib_of(disk.optimizer)} GiB of optimizer state{free}{short}"
     )
-
-
-def gib(size: float) -> str:
-    """Write bytes in GiB: three digits that matter, two behind the point where it is small."""
-    value = size / GIB
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def long_span(seconds: float) -> str:
-    """A length of time in two units: '40 s', '12 m', '3 h 20 m', '2 d 5 h'."""
-    minutes = round(seconds / 60)
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} m"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} m"
-    return f"{hours // 24} d {hours % 24} h"
 
 
 def quoted(text: str) -> str:

@@ -8,15 +8,17 @@ from collections.abc import Sequence
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.home import Home
-from finetop.core.quiet_hours import clock
+from finetop.core.protocol.messages.limits import PRIORITIES, Done
+from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
+from finetop.core.protocol.request import Ask
+from finetop.core.recipe.quiet_hours import clock
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.words.queue import PRIORITIES, priority_word, why
+from finetop.core.wording.queue import priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 ANYWHERE = True
@@ -39,7 +41,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     ask = asked(args)
     with Client(home) as client:
         answer = client.ask(ask)
-    if isinstance(answer, protocol.Done):
+    if isinstance(answer, Done):
         print_json({"message": answer.message}) if args.json else print(answer.message)
     elif args.json:
         print_json(plain(answer))
@@ -50,12 +52,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the queues of several machines below each other; a change is for the machine of its RUN."""
-    if isinstance(asked(args), protocol.Queue):
+    if isinstance(asked(args), Queue):
         return list_several(args, homes)
     if not args.run:
         hint = f"Name one alone: finetop --on {word(homes[0])} queue {args.action}."
         raise BadInput(f"finetop queue {args.action}: on which machine?", hint=hint)
-    home, args.run = machines.find(args.run, homes)
+    home, args.run = remote.find(args.run, homes)
     other = args.other.partition(":")[0]
     if other != home.label and other in [one.label for one in homes] and ":" in args.other:
         raise BadInput(
@@ -67,9 +69,9 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List what waits on each machine. Exit code 4 where one of them did not answer."""
-    found, missing = machines.ask_all(homes, protocol.Queue())
+    found, missing = remote.ask_all(homes, Queue())
     stopped = {label: answer.stopped for label, answer in found.items() if answer.stopped}
-    whole = protocol.QueueAnswer(
+    whole = QueueAnswer(
         [
             msgspec.structs.replace(row, host=home.label, do=do_there(row.do, home))
             for home in homes
@@ -98,11 +100,11 @@ def word(home: Home) -> str:
     return "." if home.link is None else clean_line(home.link.word, limit=80)
 
 
-def asked(args: argparse.Namespace) -> protocol.Ask:
+def asked(args: argparse.Namespace) -> Ask:
     """Read the words as a request. Raises BadInput."""
     action, run, other = args.action, args.run, args.other
     if not action:
-        return protocol.Queue()
+        return Queue()
     if action not in ACTIONS:
         hint = did_you_mean(action[:60], ACTIONS)
         raise BadInput(f"the queue can't be changed by {action[:60]!r}.", hint=hint)
@@ -112,13 +114,13 @@ def asked(args: argparse.Namespace) -> protocol.Ask:
         raise BadInput(f"finetop queue {action} takes one run, not {other[:60]!r} too.", hint="Leave it out.")
     match action:
         case "hold":
-            return protocol.Hold(run)
+            return Hold(run)
         case "release":
-            return protocol.Release(run)
+            return Release(run)
         case "priority":
-            return protocol.Prioritise(run, priority_of(other))
+            return Prioritise(run, priority_of(other))
         case _:
-            return protocol.Move(run, action, other)
+            return Move(run, action, other)
 
 
 def priority_of(word: str) -> int:
@@ -132,7 +134,7 @@ def priority_of(word: str) -> int:
     return int(word)
 
 
-def tell(found: protocol.QueueAnswer) -> None:
+def tell(found: QueueAnswer) -> None:
     """Print what runs, what waits and why, and what lets it go on."""
     if found.stopped:
         release = ": finetop queue release" if "held" in found.stopped else ""
@@ -154,13 +156,13 @@ def tell(found: protocol.QueueAnswer) -> None:
         print(f"next: {clean_line(doing[0])}" + (f"   (and {len(doing) - 1} more)" if len(doing) > 1 else ""))
 
 
-def _what(row: protocol.QueueRow) -> str:
+def _what(row: QueueRow) -> str:
     if row.step is None:
         return row.what
     return f"train from {row.step}" if row.what == "train" else f"{row.what} {row.step}"
 
 
-def _priority(row: protocol.QueueRow) -> str:
+def _priority(row: QueueRow) -> str:
     usual = PRIORITIES["normal"] if row.what == "train" else 0
     return "" if row.priority == usual else priority_word(row.priority)
 

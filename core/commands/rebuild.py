@@ -9,11 +9,11 @@ import sys
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json, warn
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
-from finetop.core.home import Home, prepare
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.runtime.home import Home, prepare
 
 ABOUT = "make the database again from the run folders"
 
@@ -25,9 +25,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
-        client.ask(protocol.Shutdown())  # jobs go on; the next command starts another, on the new database
+        client.ask(Shutdown())  # jobs go on; the next command starts another, on the new database
     made = subprocess.run(
-        [sys.executable, "-m", "finetop.core.supervisor.house.rebuild", "--home", str(home.root)],
+        [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
         capture_output=True,
         text=True,
         check=False,

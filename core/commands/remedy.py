@@ -1,25 +1,29 @@
-"""`finetop remedy RUN`: try what mends a run without training it, confirm the best. Exit 0: one is, 1: none."""
+"""`finetop remedy RUN`: try what fixes a run without retraining it, confirm the best. Exit 0: one is, 1: none."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands.adopting import require_finished
+from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
-from finetop.core.commands.output import plain, print_json, print_table, span
-from finetop.core.commands.steps import run_and_step
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.imports import require_finished
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
-from finetop.core.recipe.merge import with_settings
-from finetop.core.text import clean_line
-from finetop.core.words import remedies as words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.text import clean_line, counted
+from finetop.core.wording import remedies as words
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
-ABOUT = "try what mends a run that forgot, without training it again"
+ABOUT = "fix a run that forgot, without retraining it"
 ANYWHERE = True
 
 
@@ -50,14 +54,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.list:
         return tell(args, home, name, step)
     with Client(home) as client:
-        queued: protocol.RemedyAnswer = client.ask(protocol.Remedy(name, step, args.only))
+        queued = client.ask(Remedy(name, step, args.only))
     if not args.wait:
         if args.json:
             print_json(
                 {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
             )
         else:
-            print(f"{len(queued.names)} remedies of {queued.run} are queued: {', '.join(queued.names)}.")
+            number = counted(len(queued.names), "remedy", "remedies")
+            print(f"{number} queued for {queued.run}: {', '.join(queued.names)}.")
             print(f"See them: finetop remedy {queued.run} --list")
         return 0
     job = until_done(home, queued, quiet=args.json)
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
     """Print what there is and how it did. Gives 0 where one is confirmed, or where none was tried; else 1."""
     with Client(home) as client:
-        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name, step))
+        found = client.ask(Remedies(name, step))
     if args.json:
         print_json({"remedies": plain(found)})
     else:
@@ -78,7 +83,7 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
     return 0 if not tried or any(row.confirmation == "ok" for row in tried) else 1
 
 
-def print_all(found: protocol.RemediesAnswer, run: str) -> None:
+def print_all(found: RemediesAnswer, run: str) -> None:
     """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
     kept = "least gain kept" if words.has_several(found) else "gain kept"
@@ -97,7 +102,7 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
         if one.why_not:
             print(f"  {one.label}: not here, {one.why_not}")
             continue
-        price = "" if one.price_s is None else f", about {span(one.price_s)}"
+        price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
     if found.best:
         print(f"next: finetop export {run} --remedy {found.best} --to DIR")
@@ -108,8 +113,8 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     """Queue the same run with the settings that a remedy changes."""
     with Client(home) as client:
-        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name))
-        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+        found = client.ask(Remedies(name))
+        detail = client.ask(GetRun(name))
         one = next((one for one in found.retrainings if one.name == args.rerun), None)
         if one is None:
             known = [one.name for one in found.retrainings]
@@ -122,8 +127,8 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
         wanted = f"{detail.row.name.rpartition(':')[2]}-{one.name}"
         host = detail.row.name.rpartition(":")[0]
         source = f"# {detail.row.name} with {one.label}\n{detail.recipe_source}"
-        queued: protocol.SubmitAnswer = client.ask(
-            protocol.Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
+        queued = client.ask(
+            Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
         )
     if args.json:
         print_json({"run": queued.name, "run_id": queued.run_id, "settings": one.settings})

@@ -11,18 +11,18 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from finetop.core import protocol
 from finetop.core.approaches import TAG
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json
+from finetop.core.client.connection import Client
+from finetop.core.client.report import Page, formats
+from finetop.core.client.report.approaches_page import compared_of, page_of_comparison
+from finetop.core.client.report.load import told_of
+from finetop.core.client.report.run_page import page_of
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.folders import write_whole
-from finetop.core.home import Home
-from finetop.core.recipe.names import plain
-from finetop.core.reporting import Page, formats
-from finetop.core.reporting.asking import told_of
-from finetop.core.reporting.comparison import compared_of, page_of_comparison
-from finetop.core.reporting.telling import page_of
+from finetop.core.protocol.messages.approaches import Approaches
+from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.home import Home
+from finetop.core.text import plain
 
 ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
 ANYWHERE = True
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"run": page.title, "format": form, "file": str(target.absolute())})
     else:
-        print(f"{page.title} is told in {plain(str(target))}.")
+        print(f"Wrote {plain(str(target))}")
     return 0
 
 
@@ -68,7 +68,7 @@ def page_about(client: Client, name: str) -> Page:
         try:
             return page_of(told_of(client.ask, name), now, own)
         except BadInput:  # there is no such run
-            known: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+            known = client.ask(Approaches())
             if name not in {one.name for one in known.comparisons}:
                 raise
     return page_of_comparison(compared_of(client.ask, name.removeprefix(TAG)), now, own)

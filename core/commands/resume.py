@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.follow import Progress, exit_code, until_over
-from finetop.core.commands.output import answer_words, plain, print_json, state_words
-from finetop.core.commands.steps import run_and_step
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.follow import Progress, exit_code, until_over
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.load import resolve_text
-from finetop.core.remote.files import require_files
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
 ANYWHERE = True
@@ -46,8 +47,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = run_and_step(args.run)
     with Client(home) as client:
-        recipe = changed(client.ask(protocol.GetRun(name)).recipe, args.set, home) if args.set else None
-        queued: protocol.ResumeAnswer = client.ask(protocol.Resume(name, step, recipe, args.anyway))
+        recipe = changed(client.ask(GetRun(name)).recipe, args.set, home) if args.set else None
+        queued = client.ask(Resume(name, step, recipe, args.anyway))
     if not args.json:
         tell(queued)
     if not args.wait:
@@ -69,7 +70,7 @@ def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, An
     return {**require_files(loaded, home), "extends": recipe.get("extends")}
 
 
-def tell(queued: protocol.ResumeAnswer) -> None:
+def tell(queued: ResumeAnswer) -> None:
     """Say from where the run goes on, and what was changed."""
     where = f"from step {queued.step}" if queued.step else "from its beginning: it has no checkpoint yet"
     print(f"{queued.run} goes on {where}, place {queued.place}. Follow it: finetop tail {queued.run}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.runtime.home import Home
 
 ABOUT = "try again what failed of a run: training, check, export"
 ANYWHERE = True
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        queued: protocol.RetryAnswer = client.ask(protocol.Retry(args.run))
+        queued = client.ask(Retry(args.run))
     if args.json:
         print_json({"retried": plain(queued)})
         return 0

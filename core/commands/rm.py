@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.trash import Remove, Removed
+from finetop.core.runtime.home import Home
+from finetop.core.text import counted
+from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
 ANYWHERE = True
@@ -16,12 +18,12 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="name or number")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        going: protocol.RemoveAnswer = client.ask(protocol.Remove(args.runs, only_show=True))
+        going = client.ask(Remove(args.runs, only_show=True))
         total = sum(one.size_bytes for one in going.runs)
         if not args.json:
             print_table(
@@ -29,11 +31,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 [line(one) for one in going.runs],
                 right=(1, 2, 3, 4),
             )
-        words = f"{len(going.runs)} run{'' if len(going.runs) == 1 else 's'}, {asking.size(total)}"
-        if not asking.agreed(args, f"Move {words} to the trash?"):
+        words = f"{counted(len(going.runs), 'run')}, {size_word(total)}"
+        if not confirm.agreed(args, f"Move {words} to the trash?"):
             print("Nothing was done.")
             return 1
-        client.ask(protocol.Remove([str(one.run_id) for one in going.runs]))
+        client.ask(Remove([str(one.run_id) for one in going.runs]))
     if args.json:
         print_json({"removed": plain(going.runs), "size_bytes": total})
     else:
@@ -41,5 +43,5 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def line(one: protocol.Removed) -> tuple[str, ...]:
-    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), asking.size(one.size_bytes)
+def line(one: Removed) -> tuple[str, ...]:
+    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), size_word(one.size_bytes)

@@ -5,18 +5,26 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.follow import Progress, exit_code, until_over
-from finetop.core.commands.output import answer_words, plain, print_json, state_words
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files, sent
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.follow import Progress, exit_code, until_over
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import (
+    Stage,
+    Submit,
+    SubmitChain,
+    SubmitSweep,
+    SweepRun,
+)
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
-from finetop.core.remote.files import require_files, sent
+from finetop.core.runtime.home import Home
 
 ABOUT = "queue a run of a recipe, or the runs of a chain"
 ANYWHERE = True
@@ -40,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=numbers.count,
+        type=shared_args.count,
         metavar="N",
         help="each run N times, with the seeds 1 to N: see finetop sweep",
     )
@@ -82,9 +90,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     loaded = load_recipe(args.recipe, sets)
     resolved = require_files(loaded, home)
     with Client(home) as client:
-        queued: protocol.SubmitAnswer = client.ask(
-            protocol.Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority)
-        )
+        queued = client.ask(Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority))
     if not args.wait:
         if args.json:
             print_json(
@@ -109,11 +115,9 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     points = sweeps.points(
         name, axes, lambda pairs: load_recipe(args.recipe, [*sets, *sweeps.as_sets(pairs)])
     )
-    runs = [protocol.SweepRun(point.name, require_files(point.loaded, home)) for point in points]
+    runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
     with Client(home) as client:
-        queued: protocol.SubmitSweepAnswer = client.ask(
-            protocol.SubmitSweep(name, runs, base.text, args.hold, priority)
-        )
+        queued = client.ask(SubmitSweep(name, runs, base.text, args.hold, priority))
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
@@ -144,11 +148,9 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
         require_files(stage.loaded, home)
-    stages = [protocol.Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
+    stages = [Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
     with Client(home) as client:
-        queued: protocol.SubmitChainAnswer = client.ask(
-            protocol.SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority)
-        )
+        queued = client.ask(SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority))
     if not args.json:
         for one in queued.runs:
             print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
@@ -167,4 +169,4 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
 def is_stuck(home: Home, name: str) -> bool:
     """Tell whether a run ended in a way that those which begin from it wait on."""
     with Client(home) as client:
-        return not isinstance(client.ask(protocol.GetRun(name)).row.state, data.Finished)
+        return not isinstance(client.ask(GetRun(name)).row.state, data.Finished)

@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol, select
-from finetop.core.client import Client
-from finetop.core.commands import numbers, sweep
-from finetop.core.commands.output import plain, print_json
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
+from finetop.core.commands import sweep
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
-from finetop.core.home import Home, prepare
+from finetop.core.preflight import select
+from finetop.core.preflight.select import _curve as curve
+from finetop.core.preflight.select._output import manifest_of
+from finetop.core.preflight.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
+from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import check_files, check_name, load_recipe
-from finetop.core.recipe.names import plain as shown
 from finetop.core.recipe.schema import Model
-from finetop.core.remote.files import require_files
-from finetop.core.select import _curve as curve
-from finetop.core.select._asking import Ask, Doing, Selected, TooFew, Wanted, select as asked
-from finetop.core.select._writing import manifest_of
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.text import plain as shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,7 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help=f"{', '.join(select.names())} (else random); of a curve several, or all (else all)",
     )
     parser.add_argument(
-        "--seed", type=numbers.count_or_none, default=1, metavar="S", help="of all chance (1)"
+        "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="of all chance (1)"
     )
     parser.add_argument(
         "--set",
@@ -76,7 +78,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--curve", action="store_true", help="train on rows by each selector, and on ever fewer, as one sweep"
     )
     parser.add_argument(
-        "--seeds", type=numbers.count, default=3, metavar="N", help="of a curve: runs each (3)"
+        "--seeds", type=shared_args.count, default=3, metavar="N", help="of a curve: runs each (3)"
     )
     parser.add_argument(
         "--equal",
@@ -145,13 +147,10 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
         with_all=any(amount.share == 1 for amount in amounts),
     )
     runs = [
-        protocol.SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags))
-        for one in planned
+        SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags)) for one in planned
     ]
     with Client(home) as client:
-        queued: protocol.SubmitSweepAnswer = client.ask(
-            protocol.SubmitSweep(base.recipe.name, runs, base.text, args.hold)
-        )
+        queued = client.ask(SubmitSweep(base.recipe.name, runs, base.text, args.hold))
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
@@ -210,7 +209,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
         )
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Say how many: --rows 200.")
-    if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= numbers.MOST):
+    if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= shared_args.MOST):
         raise BadInput(f"--rows is {args.rows[:40]!r}, and must be a whole number, 1 or more.")
     by = args.by or select.CONTROL
     settings = select.read_options(by, typed_settings(args.set))

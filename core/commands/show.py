@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol, run as data
 from finetop.core.approaches import TAG
-from finetop.core.check.telling.result import short_answer
-from finetop.core.client import Client
-from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.limits import tries_words
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.versions import words
-from finetop.core.words import pulse
-from finetop.core.words.queue import tries_words
+from finetop.core.wording import data_versions, pulse
+from finetop.core.wording.durations import ago
+from finetop.core.wording.verdicts import short_answer
 
 ABOUT = "show one run whole"
 ANYWHERE = True
@@ -26,11 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    versions: protocol.DataOfAnswer | None = None
+    versions: DataOfAnswer | None = None
     with Client(home) as client:
-        found: data.RunDetail = client.ask(protocol.GetRun(args.run))
+        found = client.ask(GetRun(args.run))
         if found.sources and not args.recipe:
-            versions = client.ask(protocol.DataOf(args.run))
+            versions = client.ask(DataOf(args.run))
     if args.json:
         print_json({"run": plain(found), "data": plain(versions.sources) if versions else []})
     elif args.recipe:
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceFacts] = ()) -> None:
+def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = ()) -> None:
     row = found.row
     print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
@@ -67,11 +69,9 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceF
             f" {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
     for one in read:
-        print(f"  version    {words.version_line(one)}")
-        for line in words.beside(one):
+        print(f"  version    {data_versions.version_line(one)}")
+        for line in data_versions.beside(one):
             print(f"             {line}")
-    if found.data and not found.sources:
-        print(f"  version    {words.NOTHING_TOLD}")
     for checkpoint in found.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")

@@ -6,11 +6,11 @@ import argparse
 import csv
 import sys
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.output import print_json, print_table, warn
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import print_json, print_table, warn
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.runtime.home import Home
 
 ABOUT = "one SELECT on the store, read-only"
 ANYWHERE = True
@@ -20,16 +20,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
     parser.add_argument(
-        "--limit", type=numbers.count, default=1000, metavar="N", help="at most this many rows"
+        "--limit", type=shared_args.count, default=1000, metavar="N", help="at most this many rows"
     )
     parser.add_argument(
-        "--timeout", type=numbers.seconds, default=10.0, metavar="S", help="seconds it may take"
+        "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.SqlAnswer = client.ask(protocol.Sql(args.query, args.limit, args.timeout))
+        found = client.ask(Sql(args.query, args.limit, args.timeout))
     if args.json:
         print_json({"columns": found.columns, "rows": found.rows, "cut": found.cut})
     elif args.csv:
@@ -43,7 +43,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if found.rows and all(isinstance(row[column], int | float | None) for row in found.rows)
         ]
         print_table(
-            found.columns, [["" if v is None else str(v) for v in row] for row in found.rows], right=numbers
+            found.columns,
+            [["" if v is None else str(v) for v in row] for row in found.rows],
+            right=numbers,
         )
     if found.cut:
         warn(f"cut at {args.limit} rows; --limit asks for more.")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import print_json
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.runtime.home import Home
 
 ABOUT = "stop a run after saving a checkpoint"
 ANYWHERE = True
@@ -19,6 +19,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        done: protocol.Done = client.ask(protocol.Stop(args.run))
+        done = client.ask(Stop(args.run))
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0

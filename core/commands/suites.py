@@ -6,11 +6,11 @@ import argparse
 import subprocess
 from typing import Any
 
-from finetop.core.check.asking import fetch as fetching
-from finetop.core.check.asking.suite import Suite, SuiteTask, find_suite, suites
-from finetop.core.commands.output import print_json, print_table
+from finetop.core.check.tasks import download as fetching
+from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, suites
+from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "the benchmark suites that a model can be checked on"
 

@@ -7,11 +7,12 @@ import os
 import sys
 import time
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import ago, plain, print_json
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
-from finetop.core.home import Home
+from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
+from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
 
 ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
 ANYWHERE = True
@@ -28,9 +29,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.what == "start":
         return start(args, home)
     with Client(home, start=False) as client:
-        facts: protocol.HelloAnswer = client.ask(protocol.Hello())
+        facts = client.ask(Hello())
         if args.what == "status":
-            trouble = client.ask(protocol.Changes(0, 0.0)).trouble
+            trouble = client.ask(Changes(0, 0.0)).trouble
             if args.json:
                 print_json({"supervisor": plain(facts), "trouble": trouble})
             else:
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 print(f"  spare   {facts.spare}")
                 print(f"  {trouble or 'all is well'}")
             return 0
-        done: protocol.Done = client.ask(protocol.Shutdown())
+        done = client.ask(Shutdown())
     until_ended(home, facts.pid)
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def start(args: argparse.Namespace, home: Home) -> int:
     """Start a supervisor where there is none, and say where it is: what an app elsewhere asks for over ssh."""
     with Client(home) as client:
-        facts: protocol.HelloAnswer = client.ask(protocol.Hello())
+        facts = client.ask(Hello())
     if args.json:
         print_json({"supervisor": plain(facts), "socket": str(home.socket)})
     else:
@@ -80,7 +81,7 @@ def is_there(home: Home) -> bool:
         return home.socket.exists()
     try:  # over a link the socket here is ssh's
         with Client(home, start=False) as client:
-            client.ask(protocol.Hello())
+            client.ask(Hello())
     except NoSupervisor:
         return False
     return True

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from finetop.core import protocol, repeats, selection
-from finetop.core.client import Client
-from finetop.core.commands.output import answer_words, plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "what came of a sweep: loss, target and retained, as mean and spread over its seeds"
@@ -21,11 +22,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.SweepsAnswer = client.ask(protocol.Sweeps(args.sweep))
+        found = client.ask(Sweeps(args.sweep))
     if args.json:
-        curves = selection.read(found)
+        curves = selection_curve.read(found)
         print_json({**plain(found), **({} if curves is None else {"curves": plain(curves)})})
-    elif (curves := selection.read(found)) is not None:
+    elif (curves := selection_curve.read(found)) is not None:
         tell_curves(curves)
     elif args.sweep:
         tell(found)
@@ -37,46 +38,50 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def tell_curves(curves: selection.Curves) -> None:
+def tell_curves(curves: selection_curve.Curves) -> None:
     """Print a row for each selector and number of rows, and what follows from them."""
     marks = {"worse": " LOSES", "better": " better", "open": " open"}
     has_retained = any(cell.retained is not None for cell in curves.cells)
     rows = []
     for cell in curves.cells:
-        against = selection.short(cell.difference, sign=True) + marks.get(cell.against, "")
+        against = selection_curve.short(cell.difference, sign=True) + marks.get(cell.against, "")
         row = (
             cell.by,
             f"{cell.rows:,}",
             f"{cell.finished}/{cell.runs}",
-            selection.short(cell.target),
+            selection_curve.short(cell.target),
             cell.against if cell.against == "same rows" else against,
         )
-        rows.append((*row, *[selection.short(cell.retained, sign=True, digits=1)] * has_retained))
+        rows.append((*row, *[selection_curve.short(cell.retained, sign=True, digits=1)] * has_retained))
     head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
     print_table(head, rows, right=(1, 2))
     better = "lower" if curves.is_lower_better else "higher"
     print()
     note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
-    for sentence in (f"{note}; against random they are paired by seed.", "", *selection.sentences(curves)):
+    for sentence in (
+        f"{note}; against random they are paired by seed.",
+        "",
+        *selection_curve.sentences(curves),
+    ):
         print("\n".join(textwrap.wrap(sentence, 80)))
 
 
-def tell(found: protocol.SweepsAnswer) -> None:
+def tell(found: SweepsAnswer) -> None:
     """Print a row for each setting; where all seeds have one answer to "did it forget?", that too."""
     keys = found.keys
     rows = []
-    for one in repeats.settings(found.runs, keys):
+    for one in seed_groups.settings(found.runs, keys):
         answers = {answer_words(run) for run in one.runs if run.check is not None}
-        verdicts = ", ".join(f"{count} {word}" for count, _, word in repeats.verdicts(one.runs))
+        verdicts = ", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(one.runs))
         answer = answers.pop() if len(one.runs) == 1 and answers else verdicts
         values = one.values if keys else (clean_line(one.runs[0].name),)
         rows.append(
             (
                 *(clean_line(value, limit=40) for value in values),
                 f"{one.finished}/{len(one.runs)}",
-                repeats.words(repeats.spread(one.runs, repeats.loss), 3),
-                repeats.words(repeats.spread(one.runs, repeats.target), 2),
-                repeats.words(repeats.spread(one.runs, repeats.retained), 1, sign=True),
+                seed_groups.words(seed_groups.spread(one.runs, seed_groups.loss), 3),
+                seed_groups.words(seed_groups.spread(one.runs, seed_groups.target), 2),
+                seed_groups.words(seed_groups.spread(one.runs, seed_groups.retained), 1, sign=True),
                 answer,
             )
         )
@@ -87,5 +92,5 @@ def tell(found: protocol.SweepsAnswer) -> None:
         rows,
         right=(number, number + 1, number + 2, number + 3),
     )
-    if any(len(one.runs) > 1 for one in repeats.settings(found.runs, keys)):
+    if any(len(one.runs) > 1 for one in seed_groups.settings(found.runs, keys)):
         print("± is the standard deviation over the seeds that have finished.")

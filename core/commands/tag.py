@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
-from finetop.core.tags import read_tags
+from finetop.core.protocol.messages.notes import Tag
+from finetop.core.protocol.tags import read_tags
+from finetop.core.runtime.home import Home
 
 ABOUT = "put tags on a run: +a, take some off: -b"
 ANYWHERE = True
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if not add and not drop:
         raise BadInput("say which tags.", hint=f"finetop tag {args.run} +keep -draft")
     with Client(home) as client:
-        answer: protocol.TagAnswer = client.ask(protocol.Tag(args.run, list(add), list(drop)))
+        answer = client.ask(Tag(args.run, list(add), list(drop)))
     if args.json:
         print_json(plain(answer))
     else:

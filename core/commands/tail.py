@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import time
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import follow, numbers
-from finetop.core.commands.log_lines import LogLines
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import args as shared_args, follow
+from finetop.core.commands.shared.log_lines import LogLines
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.messages.runs import GetRun, ReadLog
+from finetop.core.runtime.home import Home
 
 ABOUT = "follow a run's numbers, or its log"
 ANYWHERE = True
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=numbers.count_or_none,
+        type=shared_args.count_or_none,
         default=10,
         metavar="N",
         help="start with the last N steps",
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return tail_log(args, home)
     show = follow.Progress()
     with Client(home) as client:
-        newest = client.ask(protocol.GetRun(args.run)).row.step
+        newest = client.ask(GetRun(args.run)).row.step
     for new in follow.rows(home, args.run, after_step=max(-1, newest - args.lines)):
         if args.json:
             for step in new.steps:
@@ -51,7 +51,7 @@ def tail_log(args: argparse.Namespace, home: Home) -> int:
     lines, job, offset = LogLines(), -1, -200 * max(args.lines, 1)
     with Client(home) as client:
         while True:
-            piece: protocol.LogAnswer = client.ask(protocol.ReadLog(args.run, None, offset))
+            piece = client.ask(ReadLog(args.run, None, offset))
             if job not in (-1, piece.job):  # another job of the run has begun: its log from the start
                 print("" if args.json else lines.end(), end="", flush=True)
                 job, offset = piece.job, 0
@@ -63,7 +63,7 @@ def tail_log(args: argparse.Namespace, home: Home) -> int:
                 print(lines.feed(piece), end="", flush=True)
             at_end = piece.next >= piece.size
             job, offset = piece.job, piece.next if piece.size else 0
-            if at_end and (args.no_follow or not follow.is_live(client.ask(protocol.GetRun(args.run)).row)):
+            if at_end and (args.no_follow or not follow.is_live(client.ask(GetRun(args.run)).row)):
                 print("" if args.json else lines.end(), end="", flush=True)
                 return 0
             if at_end:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import ago, plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
+from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
+from finetop.core.wording.units import size_word
 
 ABOUT = "removed runs: list, bring back, delete for good"
 ANYWHERE = True
@@ -18,36 +20,36 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--restore", metavar="RUN", help="bring this run back: name or number")
     group.add_argument("--empty", action="store_true", help="delete for good all that lies there")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if args.restore:
-            done: protocol.Done = client.ask(protocol.Restore(args.restore))
+            done = client.ask(Restore(args.restore))
             print_json({"message": done.message}) if args.json else print(done.message)
             return 0
-        found: protocol.TrashAnswer = client.ask(protocol.Trash())
+        found = client.ask(Trash())
         if not args.json:
             show(found)
         if not args.empty:
             if args.json:
                 print_json({"trash": plain(found.runs)})
             return 0
-        size = asking.size(sum(one.size_bytes for one in found.runs))
-        if found.runs and not asking.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
+        size = size_word(sum(one.size_bytes for one in found.runs))
+        if found.runs and not confirm.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
-        done = client.ask(protocol.EmptyTrash([one.folder for one in found.runs]))
+        done = client.ask(EmptyTrash([one.folder for one in found.runs]))
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0
 
 
-def show(found: protocol.TrashAnswer) -> None:
+def show(found: TrashAnswer) -> None:
     if not found.runs:
         print("The trash is empty.")
         return
     rows = [
-        (one.name, str(one.run_id), asking.size(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
+        (one.name, str(one.run_id), size_word(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))

@@ -5,15 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol
-from finetop.core.check.telling.result import MARKS, change
-from finetop.core.client import Client
-from finetop.core.commands import machines, numbers, standing
-from finetop.core.commands.output import ago, number, plain, print_json, print_table, warn
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.merge_triage import merged_table
+from finetop.core.commands.shared import args as shared_args, remote, triage_state
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.home import Home
-from finetop.core.remote.triaging import merged_table
-from finetop.core.words.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.protocol.messages.triage import (
+    Standing,
+    StandingState,
+    TaskFacts,
+    Triage,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
+    TriageRun,
+)
+from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
+from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import MARKS, change
 
 ABOUT = "what runs lost, worst first, and who has looked at it"
 ANYWHERE = True
@@ -25,13 +35,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", nargs="?", default="", metavar="TASK", help="of it, for what is said below")
     parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
     parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
-    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run mends it")
+    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run fixes it")
     parser.add_argument("--new", action="store_true", help="it is new again, whatever was said")
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
     )
-    parser.add_argument("--tasks", type=numbers.count, default=TASKS, metavar="N", help="columns at most")
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument("--tasks", type=shared_args.count, default=TASKS, metavar="N", help="columns at most")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -39,32 +51,32 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if wanted is not None:
         if not wanted.fixed_by and not args.new and not args.looking:  # a note changes nothing else
             wanted = _with_note(home, args)
-        return standing.say(home, args, wanted)
+        return triage_state.say(home, args, wanted)
     if args.run:
         return one(args, home)
     with Client(home) as client:
-        found: protocol.TriageAnswer = client.ask(protocol.Triage(args.filter, 0, args.limit))
+        found = client.ask(Triage(args.filter, 0, args.limit))
     return table(args, found)
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """The table of several machines as one; a RUN is found on its own. Exit code 4 where one did not answer."""
     if args.run:
-        home, args.run = machines.find(args.run, homes)
+        home, args.run = remote.find(args.run, homes)
         return run(args, home)
     _standing(args)
-    answers: dict[str, protocol.TriageAnswer] = {}
+    answers: dict[str, TriageAnswer] = {}
     for home in homes:
         try:
             with Client(home) as client:
-                answers[home.label] = client.ask(protocol.Triage(args.filter, 0, args.limit))
+                answers[home.label] = client.ask(Triage(args.filter, 0, args.limit))
         except NoSupervisor as error:
             warn(str(error))
     code = table(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
     return 4 if len(answers) < len(homes) else code
 
 
-def _standing(args: argparse.Namespace) -> protocol.Standing | None:
+def _standing(args: argparse.Namespace) -> Standing | None:
     """Read what is said of a regression; None where it is only looked up. Raises BadInput."""
     said = [
         word
@@ -82,16 +94,16 @@ def _standing(args: argparse.Namespace) -> protocol.Standing | None:
         return None
     if not args.run:
         raise BadInput(f"{(said or ['--note'])[0]} is said of a run.", hint="Name it: finetop triage RUN …")
-    state: protocol.StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
-    return protocol.Standing(state, standing.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+    state: StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
+    return Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
-def _with_note(home: Home, args: argparse.Namespace) -> protocol.Standing:
+def _with_note(home: Home, args: argparse.Namespace) -> Standing:
     """Give how the regression is seen now, with the note."""
     with Client(home) as client:
-        found: protocol.TriageRunAnswer = client.ask(protocol.TriageRun(args.run))
-    before = found.row.standings.get(args.task, protocol.Standing(by=standing.own_name()))
-    return protocol.Standing(
+        found = client.ask(TriageRun(args.run))
+    before = found.row.standings.get(args.task, Standing(by=triage_state.own_name()))
+    return Standing(
         before.state,
         before.by,
         before.at,
@@ -102,7 +114,7 @@ def _with_note(home: Home, args: argparse.Namespace) -> protocol.Standing:
     )
 
 
-def table(args: argparse.Namespace, found: protocol.TriageAnswer) -> int:
+def table(args: argparse.Namespace, found: TriageAnswer) -> int:
     """Print runs by tasks, the worst of both first."""
     if args.json:
         print_json({"triage": plain(found)})
@@ -131,7 +143,7 @@ def table(args: argparse.Namespace, found: protocol.TriageAnswer) -> int:
     return 0
 
 
-def row_cells(row: protocol.TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
+def row_cells(row: TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
     """Write one run as cells: mark, name, the whole, its tasks, the worst of those that are not shown, its state."""
     marks = {"regressed": "✗", "ok": "✓", "no_verdict": "?"}
     whole = "-" if row.drop is None else change(row.drop / 100)
@@ -141,7 +153,7 @@ def row_cells(row: protocol.TriageRow, shown: int, has_more: bool) -> tuple[str,
     return (marks[row.verdict], row.shown_name, f"{whole}{marks[row.verdict]}", *cells, state_words(row))
 
 
-def _cell(cell: protocol.TriageCell | None) -> str:
+def _cell(cell: TriageCell | None) -> str:
     if cell is None or cell.drop is None:
         return "-"
     return f"{change(cell.drop / 100)}{MARKS[cell.mark]}"
@@ -150,7 +162,7 @@ def _cell(cell: protocol.TriageCell | None) -> str:
 def one(args: argparse.Namespace, home: Home) -> int:
     """Print one run task by task, with intervals and what was said of each."""
     with Client(home) as client:
-        found: protocol.TriageRunAnswer = client.ask(protocol.TriageRun(args.run))
+        found = client.ask(TriageRun(args.run))
     if args.json:
         print_json({"triage": plain(found)})
         return 0
@@ -180,7 +192,7 @@ def one(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def task_cells(task: protocol.TaskFacts, row: protocol.TriageRow) -> tuple[str, ...]:
+def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Write one task as cells."""
     has_interval = task.low is not None and task.high is not None
     interval = f"{change((task.high or 0) / 100)} to {change((task.low or 0) / 100)}" if has_interval else "-"

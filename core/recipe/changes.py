@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.recipe.names import quoted
+from finetop.core.recipe.dotted import nearest
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -62,7 +63,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
     """Compare two resolved recipes. Raises BadInput for a change that can't be made in the middle of a run."""
     found = []
     for key, before, after in _differences(old, new, ""):
-        why, does = _nearest(FIXED, key), _nearest(DOES, key)
+        why, does = nearest(FIXED, key), nearest(DOES, key)
         if why is not None and (does is None or len(does[0]) < len(why[0])):
             raise BadInput(
                 f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}.",
@@ -82,12 +83,3 @@ def _differences(
             yield from _differences(before, after, key)
         elif before != after:
             yield key, before, after
-
-
-def _nearest(table: Mapping[str, str], key: str) -> tuple[str, str] | None:
-    """Find the entry of the longest key that this one begins with."""
-    while key:
-        if key in table:
-            return key, table[key]
-        key = key.rpartition(".")[0]
-    return None

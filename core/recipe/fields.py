@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core import methods, objectives
-from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.recipe.names import quoted
+from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.schema import Method, Objective, Recipe
+from finetop.core.recipe.type_words import choices, type_words
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
-from finetop.core.recipe.words import choices, type_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,36 +39,17 @@ def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
     return tuple(_walk(Recipe, "", method, objective))
 
 
-def find_field(key: str, method: str = "lora", objective: str = "sft") -> Field:
-    """Find one setting by its dotted key; `data.train[0].path` finds that of any item. Raises NotFound."""
-    general = "[]".join(part.lstrip("0123456789]") if i else part for i, part in enumerate(key.split("[")))
-    known = {field.key: field for field in fields(method, objective)}
-    if general not in known:
-        raise NotFound(f"there is no setting {quoted(key)}.", hint=_nearest(general[:100], known))
-    return known[general]
-
-
-def _nearest(key: str, known: dict[str, Field]) -> str:
-    """Suggest from the section that the key names, if there is one; else from all."""
-    section = key.rpartition(".")[0]
-    beside = [name for name in known if name.rpartition(".")[0] == section]
-    hint = did_you_mean(key, beside or known)
-    if hint.startswith("Did you mean") or beside:
-        return hint
-    return did_you_mean(key, {name.split(".")[0] for name in known})
-
-
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:
     for name, info in struct_fields(kind).items():
         child = f"{key}.{name}" if key else name
         if info.type is Method:
-            yield _field(f"{child}.name", struct_fields(Method)["name"], methods.names(), default=method)
-            yield from _walk(methods.load(method).Options, child, method, objective)
+            yield _field(f"{child}.name", struct_fields(Method)["name"], METHODS.names(), default=method)
+            yield from _walk(METHODS.load(method).Options, child, method, objective)
         elif info.type is Objective:
             yield _field(
-                f"{child}.name", struct_fields(Objective)["name"], objectives.names(), default=objective
+                f"{child}.name", struct_fields(Objective)["name"], OBJECTIVES.names(), default=objective
             )
-            yield from _walk(objectives.load(objective).Options, child, method, objective)
+            yield from _walk(OBJECTIVES.load(objective).Options, child, method, objective)
         else:
             yield from _of_type(child, info, method, objective)
 

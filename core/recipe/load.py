@@ -10,22 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protect, secrets
 from finetop.core.errors import NotFound, RecipeError
+from finetop.core.plugins import ALARMS, PROTECTIONS
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.find import BuiltIn, find_recipe, list_builtin, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
-from finetop.core.recipe.names import check_name, plain, quoted
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import VERSION, Recipe
-from finetop.core.recipe.short_forms import spelled_out
-from finetop.core.recipe.sources import (
-    BuiltIn,
-    find_recipe,
-    list_builtin,
-    near_file,
-    origin_of,
-    read_text,
-)
 from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
 from finetop.core.recipe.validate import read_recipe
+from finetop.core.runtime import secrets
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -40,14 +35,13 @@ __all__ = [
     "load_recipe",
     "load_root",
     "paths_of",
-    "recipe_from_json",
-    "recipe_to_json",
+    "recipe_from_mapping",
     "recipe_to_mapping",
     "resolve_text",
 ]
 
 MAX_EXTENDS = 8
-Look = Callable[
+FileCheck = Callable[
     [Path, bool], tuple[str, str]
 ]  # a path, whether it is a folder -> what is wrong with it, and a hint
 
@@ -90,7 +84,7 @@ def resolve_text(
 ) -> Loaded:
     """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError.
 
-    `to_train` is false where nothing is trained: see recipe_from_json.
+    `to_train` is false where nothing is trained: see recipe_from_mapping.
     """
     cwd = Path.cwd() if cwd is None else cwd
     return _resolve(text, Origin(label, cwd), None, sets, cwd, to_train=to_train)
@@ -106,7 +100,7 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
     return read_recipe(root)[1]
 
 
-def check_files(loaded: Loaded, look: Look | None = None) -> None:
+def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
     """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line.
 
     `look` looks at one of them, where the run is to be on another machine.
@@ -115,29 +109,25 @@ def check_files(loaded: Loaded, look: Look | None = None) -> None:
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
-    """Give a recipe as plain data in the shape of its YAML, every default written out."""
+    """Return a recipe as plain data for JSON in the shape of its YAML, every default written out."""
     mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))  # tuples become lists
     for section in ("method", "objective"):
         mapping[section] = {"name": mapping[section]["name"], **mapping[section]["options"]}
     return mapping
 
 
-def recipe_to_json(recipe: Recipe) -> str:
-    """Write a recipe as one JSON object, every default written out."""
-    return msgspec.json.encode(recipe_to_mapping(recipe)).decode()
+def recipe_from_mapping(
+    mapping: Mapping[str, Any], place: str = "the recipe", *, to_train: bool = True
+) -> Recipe:
+    """Return the recipe of what recipe_to_mapping made, checked as strictly as a file. Raises RecipeError.
 
-
-def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train: bool = True) -> Recipe:
-    """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError.
-
-    `to_train` is false where nothing is trained: a check may hold weights in fewer bits, which training may not, and
-    of a model that was made elsewhere method and objective may be none of ours.
+    `place` is named where it is wrong. `to_train` is false where nothing is trained: a check may hold weights in fewer
+    bits, which training may not, and of a model that was made elsewhere method and objective may be none of ours.
     """
     try:
-        decoded = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise RecipeError(f"is not JSON: {error}.", place=label) from error
-    root = _checked_root(from_plain(decoded, Origin(label, Path.cwd())))
+        root = _checked_root(from_plain(mapping, Origin(place, Path.cwd())))
+    except RecursionError as error:
+        raise RecipeError("is nested too deeply.", place=place) from error
     recipe, problems, _ = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None
@@ -242,7 +232,7 @@ def _raise_first(problems: list[RecipeError]) -> None:
     raise first
 
 
-def _file_problems(loaded: Loaded, look: Look) -> Iterator[RecipeError]:
+def _file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
     recipe = loaded.recipe
     if not recipe.data.train:
         hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."
@@ -283,7 +273,7 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
             if source.path is not None:
                 yield f"approaches.update.train[{i}].path", source.path, False
         yield "approaches.update.test", update.test, False
-    for key, path in protect.paths(recipe):
+    for key, path in recipe_protections.paths(recipe):
         yield key, path, False
 
 
@@ -305,3 +295,29 @@ def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
     if not os.access(path, os.R_OK):
         return f"may not be read: {shown}.", ""
     return (f"is empty: {shown}.", "") if path.stat().st_size == 0 else ("", "")
+
+
+def spelled_out(recipe: Node) -> Node:
+    """Return the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
+    shorts = {name: PROTECTIONS.load(name).SHORT for name in PROTECTIONS.names()}
+    return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
+
+
+def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:
+    """Spell out one section; `shorts` says which option a bare value sets."""
+    section = recipe.value.get(key) if isinstance(recipe.value, dict) else None
+    if section is None or not isinstance(section.value, dict):
+        return recipe
+    assert isinstance(recipe.value, dict)
+    entries = {
+        name: _mapping(node, shorts[name]) if name in shorts else node for name, node in section.value.items()
+    }
+    whole = Node(entries, section.origin, section.line)
+    return Node({**recipe.value, key: whole}, recipe.origin, recipe.line)
+
+
+def _mapping(node: Node, short: str | None) -> Node:
+    if isinstance(node.value, dict) or (short is None and node.value is not None):
+        return node
+    entries = {} if node.value is None or short is None else {short: node}
+    return Node(entries, node.origin, node.line)

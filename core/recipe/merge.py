@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.schema import Method, Objective
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +102,7 @@ def _parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
 
 
 def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str) -> Node:
-    """Give back the tree with one value put in; what is missing on the way is made."""
+    """Return the tree with one value put in; what is missing on the way is made."""
     if not parts:
         return value
     head, rest = parts[0], parts[1:]
@@ -138,17 +136,3 @@ def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str)
 def _renewed(node: Node | None, value: list[Node] | dict[str, Node], new: Node) -> Node:
     """Keep the place of what was there; what was made has the place of the new value."""
     return Node(value, new.origin, 0) if node is None else Node(value, node.origin, node.line)
-
-
-def with_settings(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Lay settings, by dotted key, over a resolved recipe."""
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
-    for key, value in settings.items():
-        place = made
-        *above, last = key.split(".")
-        for part in above:
-            if place.get(part) is None:
-                place[part] = {}
-            place = place[part]
-        place[last] = value
-    return made

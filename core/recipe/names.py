@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 
 from finetop.core.errors import RecipeError
+from finetop.core.text import quoted
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}", re.ASCII)
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-_SHOWN = 60
 
 
 def check_name(name: str, place: str) -> str:
-    """Give back the name of a run or recipe if it is safe as a folder name and on a command line.
+    """Return the name of a run or recipe if it is safe as a folder name and on a command line.
 
     1 to 80 letters, digits, `.`, `_`, `-`; not first `.` or `-`; no number alone (that is a run's number); no
     device name of Windows. Raises RecipeError at `place`.
@@ -27,20 +27,3 @@ def check_name(name: str, place: str) -> str:
         hint = f"It is reserved on some systems. Try {name}-run."
         raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
     return name
-
-
-def quoted(value: object) -> str:
-    """Show an outside value in one line of at most 60 characters, control and bidi characters escaped."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else repr(value)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + ("'" if isinstance(value, str) else "")
-
-
-def plain(text: str) -> str:
-    """Show a key or a path as it is where that is safe and short, else quoted."""
-    return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput
+from finetop.core.recipe.dotted import flat_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ class Reference:
 
 
 def is_reference(text: str) -> bool:
-    """Tell a run or a stage from a hub id or a folder."""
+    """Return whether a model is a run or a stage, not a hub id or a folder."""
     return text.partition(":")[0] in KINDS and ":" in text
 
 
@@ -50,18 +51,6 @@ def references(recipe: Mapping[str, Any]) -> dict[str, Reference]:
 
 def _models(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     yield "model.id", recipe["model"]["id"]
-    yield from _below(recipe["objective"], "objective")
-
-
-def _below(section: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
-    for name, value in section.items():
-        if isinstance(value, dict):
-            yield from _below(value, f"{key}.{name}")
-        elif name in MODELS:
-            yield f"{key}.{name}", value
-
-
-def replaced(recipe: dict[str, Any], key: str, text: str) -> dict[str, Any]:
-    """Give the recipe with the setting `key` (dotted, there already) changed."""
-    first, _, rest = key.partition(".")
-    return {**recipe, first: replaced(recipe[first], rest, text) if rest else text}
+    for key, value in flat_settings(recipe["objective"], "objective", of_item=None):
+        if key.rpartition(".")[2] in MODELS:
+            yield key, value

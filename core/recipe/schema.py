@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core import alarms, protect
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from finetop.core.plugins import ALARMS, PROTECTIONS, PluginKind
 
 VERSION = 1
 
@@ -71,14 +68,14 @@ class Model(Section, frozen=True, kw_only=True):
 
 
 class Method(Section, frozen=True, kw_only=True):
-    """Which weights move: the name of a file in core/methods, and that method's own Options."""
+    """Which weights move: the name of a file in core/train/methods, and that method's own Options."""
 
     name: Annotated[str, says("Which weights move.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
-    """What they learn from: the name of a file in core/objectives, and that objective's own Options."""
+    """What they learn from: the name of a file in core/train/objectives, and that objective's own Options."""
 
     name: Annotated[str, says("What the weights learn from.")] = "sft"
     options: Any = None
@@ -200,7 +197,8 @@ class Train(Section, frozen=True, kw_only=True):
     ] = False
     max_grad_norm: Annotated[Positive, says("Longer gradients are scaled down to this length.")] = 1.0
     stop_on_nan: Annotated[
-        Count | None, says("Stop after N steps in a row whose loss or gradient is no number; null for never.")
+        Count | None,
+        says("Stop after N steps in a row whose loss or gradient is NaN or infinite; null for never."),
     ] = 10
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Start of all random numbers of the run.")] = 1
     eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
@@ -229,7 +227,7 @@ class Samples(Section, frozen=True, kw_only=True):
 
 
 class Rule(Section, frozen=True, kw_only=True):
-    """What an answer must be like; every rule must hold. The rules are those of suites: core/check/asking/rules.py."""
+    """What an answer must be like; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
 
     rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
     value: Annotated[Any, says("What the rule takes: a text, a list of texts, a count, a pattern.")] = None
@@ -348,11 +346,11 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
-def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struct]:
+def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.Struct]:
     """Make a section with a setting for each file of a folder: that file's Options."""
     return msgspec.defstruct(
         name,
-        [(one, package.load(one).Options, package.load(one).Options()) for one in package.names()],
+        [(key, plugins.load(key).Options, plugins.load(key).Options()) for key in plugins.names()],
         bases=(Section,),
         namespace={"__doc__": about},
         frozen=True,
@@ -364,17 +362,19 @@ def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struc
 if TYPE_CHECKING:
 
     class Alarms(Section, frozen=True, kw_only=True):
-        """What is told of a run that trains: a setting for each file in core/alarms, on by default."""
+        """What is told of a run that trains: a setting for each file in core/train/alarms, on by default."""
 
     class Protect(Section, frozen=True, kw_only=True):
-        """Protections against forgetting in training: a setting for each file in core/protect, off by default."""
+        """Protections against forgetting: a setting for each file in core/train/protections, off by default."""
 
 else:
     Alarms = _of_folder(
-        "Alarms", alarms, "What is told of a run that trains: one for each file in core/alarms."
+        "Alarms", ALARMS, "What is told of a run that trains: one for each file in core/train/alarms."
     )
     Protect = _of_folder(
-        "Protect", protect, "Protections against forgetting in training: one for each file in core/protect."
+        "Protect",
+        PROTECTIONS,
+        "Protections against forgetting: one for each file in core/train/protections.",
     )
 
 

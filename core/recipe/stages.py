@@ -19,16 +19,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.recipe.dotted import place_of
+from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import Loaded, load_root
 from finetop.core.recipe.merge import merge_recipes
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
-from finetop.core.recipe.sources import find_recipe, origin_of, read_text
 from finetop.core.recipe.strict_yaml import Node, parse
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 STAGES = "stages"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
@@ -90,12 +91,12 @@ def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str
 
 
 def _stage_of(text: str) -> str:
-    """Give what stands before the first dot of a --set: a stage's name, or a section's."""
+    """Return what stands before the first dot of a --set: a stage's name, or a section's."""
     return text.partition("=")[0].partition(".")[0].strip()
 
 
 def _named(listed: Node) -> dict[str, Node]:
-    """Give the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
+    """Return the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
     nodes = listed.value
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
         hint = "Write one `- {name: sft, …}` for each."
@@ -151,7 +152,7 @@ def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence
 
 
 def _objective_name(objective: Node | None, node: Node) -> object:
-    """Give the objective that a stage names, itself or through the built-in recipe of that name."""
+    """Return the objective that a stage names, itself or through the built-in recipe of that name."""
     assert isinstance(node.value, dict)
     extends = node.value.get("extends")
     if objective is not None and isinstance(objective.value, dict) and "name" in objective.value:
@@ -166,7 +167,7 @@ def _has(node: Node, section: str, key: str) -> bool:
 
 
 def _put(section: Node | None, key: str, value: str | Node, node: Node) -> Node:
-    """Give a section with one setting more."""
+    """Return a section with one setting more."""
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
     new = value if isinstance(value, Node) else Node(value, node.origin, node.line)
     return Node({**entries, key: new}, node.origin, node.line)
@@ -183,7 +184,7 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Se
     for key, reference in found.items():
         if reference.kind != "stage" or reference.name in before:
             continue
-        place = _place(loaded.places, key, loaded.chain[0])
+        place = place_of(key, loaded.places, loaded.chain[0])
         said = f"stage {stage}: {key}: "
         if reference.name in every:
             which = "itself" if reference.name == stage else f"{reference.name}, which comes after it"
@@ -193,9 +194,3 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Se
         raise RecipeError(
             f"{said}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
         )
-
-
-def _place(places: Mapping[str, str], key: str, whole: str) -> str:
-    while key and key not in places:
-        key = key.rpartition(".")[0]
-    return places.get(key, whole)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import plain, quoted
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def from_plain(value: Any, origin: Origin) -> Node:
 
 
 def to_plain(node: Node) -> Any:
-    """Give back the tree as plain data, without places."""
+    """Return the tree as plain data, without places."""
     if isinstance(node.value, dict):
         return {key: to_plain(item) for key, item in node.value.items()}
     if isinstance(node.value, list):

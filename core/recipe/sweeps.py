@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.recipe.names import quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +35,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SweepPoint:
     """One run of a sweep: its name, and its recipe with its values."""
 
     name: str
@@ -54,7 +54,7 @@ def axis_of(text: str) -> Axis:
 
 
 def seeds_of(count: int) -> Axis:
-    """Give the axis of a run repeated over so many seeds. Raises BadInput."""
+    """Return the axis of a run repeated over so many seeds. Raises BadInput."""
     if not 1 <= count <= MOST_SEEDS:
         raise BadInput(f"--seeds is {count}, and must be 1 to {MOST_SEEDS}.")
     return Axis(SEED, tuple(str(seed) for seed in range(1, count + 1)))
@@ -110,17 +110,19 @@ def require_sense(axes: Sequence[Axis]) -> None:
         )
 
 
-def points(base: str, axes: Sequence[Axis], load: Callable[[Sequence[Pair]], Loaded]) -> tuple[Point, ...]:
+def points(
+    base: str, axes: Sequence[Axis], load: Callable[[Sequence[Pair]], Loaded]
+) -> tuple[SweepPoint, ...]:
     """Make the recipe of each run; `load` loads one with these keys and typed values over it. Raises BadInput."""
     require_sense(axes)
     shorts = _short_keys([axis.key for axis in axes])
-    made: list[Point] = []
+    made: list[SweepPoint] = []
     for values in itertools.product(*(axis.values for axis in axes)):
         pairs = [(axis.key, value) for axis, value in zip(axes, values, strict=True)]
         ending = "".join(f"-{short}{_in_name(value)}" for short, value in zip(shorts, values, strict=True))
         name = _free(base[: max(1, NAME - len(ending))] + ending, [one.name for one in made])
         try:
-            made.append(Point(name, load([*pairs, ("name", name)])))
+            made.append(SweepPoint(name, load([*pairs, ("name", name)])))
         except RecipeError as error:
             words = ", ".join(f"{key}={value}" for key, value in pairs)
             raise BadInput(f"the run with {quoted(words)}: {error.message}", hint=error.hint) from error

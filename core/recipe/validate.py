@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from types import ModuleType, UnionType
+from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from finetop.core import methods, objectives
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
-from finetop.core.recipe.crosscheck import cross_problems
-from finetop.core.recipe.names import plain, quoted
+from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind
+from finetop.core.recipe.cross_checks import cross_problems
+from finetop.core.recipe.find import resolve_path
 from finetop.core.recipe.schema import Method, Objective, Recipe
-from finetop.core.recipe.sources import resolve_path
 from finetop.core.recipe.strict_yaml import Node, to_plain
-from finetop.core.recipe.words import type_words
+from finetop.core.recipe.type_words import type_words
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,9 @@ class _Reader:
         if key:
             self.places[key] = node.place
         if annotation is Method:
-            return self.choice(node, Method, methods, key)
+            return self.choice(node, Method, METHODS, key)
         if annotation is Objective:
-            return self.choice(node, Objective, objectives, key)
+            return self.choice(node, Objective, OBJECTIVES, key)
         for arm in arms(annotation):
             if isinstance(node.value, dict) and is_struct(arm):
                 return self.section(node, arm, key)
@@ -100,7 +100,7 @@ class _Reader:
         assert isinstance(node.value, dict)
         return self.struct(node.value, node, kind, key, owner=key)
 
-    def choice(self, node: Node, kind: type[Method | Objective], package: ModuleType, key: str) -> Any:
+    def choice(self, node: Node, kind: type[Method | Objective], plugins: PluginKind[Any], key: str) -> Any:
         """Read `method:` or `objective:`: a name, and the options of the module of that name.
 
         Where nothing is trained, the name may be anybody's, and its options are not looked at.
@@ -116,10 +116,10 @@ class _Reader:
         place = node.place if named is None else named.place
         self.places[f"{key}.name"] = place
         if not isinstance(name, str):
-            must = f"must be one of {', '.join(package.names())}"
+            must = f"must be one of {', '.join(plugins.names())}"
             return self.problem(place, f"{key}.name", f"{key}.name is {quoted(name)}, and {must}.")
         try:
-            module: ModuleType = package.load(name)
+            module = plugins.load(name)
         except NotFound as error:
             if not self.to_train:
                 return kind(name=name, options={key: to_plain(child) for key, child in options.items()})
@@ -170,12 +170,12 @@ def arms(annotation: Any) -> tuple[Any, ...]:
 
 
 def is_struct(annotation: Any) -> bool:
-    """Tell a section from a single value."""
+    """Return whether a type is a section, not a single value."""
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
 def is_path(text: str, annotation: Any) -> bool:
-    """Tell whether this text, in a setting of this type, is a path to resolve."""
+    """Return whether this text, in a setting of this type, is a path to resolve."""
     metas = getattr(annotation, "__metadata__", ())
     marks = {(meta.extra or {}).get("path") for meta in metas if isinstance(meta, msgspec.Meta)}
     return "file" in marks or ("id" in marks and text.startswith(("./", "../", "/", "~")))

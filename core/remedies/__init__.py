@@ -1,31 +1,18 @@
-"""Remedies for a model that forgot: one file each, found by listing this folder.
-
-A remedy that needs no training is a module with
-- `ABOUT`: what it does, in one line, and `COST`: what that takes, beside scoring what comes out,
-- `MOST`: how many candidates it has at most; their sum over all remedies is what the error is split by (_choosing.py),
-- `candidates(subject)`: those that there are of a run's checkpoint, each with its settings, or why it can't be had,
-- `change(candidate, base, checkpoint)`: what makes the candidate of a loaded checkpoint; a candidate of another
-  checkpoint, as it is, needs none.
-
-One that trains again has `ABOUT` and `settings(recipe)`: what is changed of a run's recipe, or why that can't be.
-Heavy imports stay inside functions, so that listing remedies never imports torch.
-"""
+"""Remedies for a model that forgot: a file each, which has what `Remedy` or `Retraining` in core/plugins.py lists."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-import msgspec
-
-from finetop.core import methods
+from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.listing import listed_names, load_listed
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.train import methods
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import ModuleType
 
 # Methods whose adapter adds s times something to the weights: with another s it is stronger or weaker.
 SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")
@@ -52,17 +39,6 @@ class Subject:
         return ""
 
 
-class Candidate(msgspec.Struct, frozen=True):
-    """One model that can be had without training, or why it can't be."""
-
-    name: str
-    remedy: str
-    label: str
-    step: int  # of the checkpoint that it is made of
-    settings: dict[str, Any]
-    why_not: str = ""
-
-
 @dataclass(frozen=True)
 class Retraining:
     """A run that would train again otherwise: which settings of its recipe change, or why not."""
@@ -73,14 +49,7 @@ class Retraining:
     why_not: str = ""
 
 
-def names() -> tuple[str, ...]:
-    """List the remedies there are, without importing them."""
-    return listed_names(__name__)
-
-
-def load(name: str) -> ModuleType:
-    """Import one remedy. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name, kind="remedy")
+names, load = plugins.REMEDIES.names, plugins.REMEDIES.load
 
 
 def needs_training(name: str) -> bool:
@@ -105,16 +74,18 @@ def retrainings(recipe: Mapping[str, Any]) -> list[Retraining]:
     for name in names():
         if not needs_training(name):
             continue
-        module = load(name)
-        found = module.settings(recipe)
-        why_not = found if isinstance(found, str) else ""
-        made.append(Retraining(name, module.ABOUT, {} if why_not else found, why_not))
+        module = cast("plugins.Retraining", load(name))
+        settings = module.settings(recipe)
+        if isinstance(settings, str):
+            made.append(Retraining(name, module.ABOUT, {}, why_not=settings))
+        else:
+            made.append(Retraining(name, module.ABOUT, settings))
     return made
 
 
 def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
     """Gather the facts of a run's checkpoint: `kind` is what it holds, `steps` are those of all that are kept."""
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=False)
+    read = recipe_from_mapping(recipe, to_train=False)
     name, options = read.method.name, read.method.options
     known = name in methods.names()
     return Subject(

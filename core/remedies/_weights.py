@@ -7,19 +7,19 @@ rounded to the model's number format first, as they are when the base is loaded;
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
+from finetop.core.data import weight_files
 from finetop.core.errors import FinetopError
+from finetop.core.models import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from torch import Tensor
 
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
 
     # name, the base's weights, the tuned ones, both float32 -> what takes their place
     Mix = Callable[[str, Tensor, Tensor], Tensor]
@@ -60,9 +60,9 @@ def merged(model: Any) -> Any:
     """Add an adapter into its base's weights; a whole model is one already. Raises FinetopError."""
     from pathlib import Path
 
-    from finetop.core.export import merging
+    from finetop.core.models import merge
 
-    return merging.merged(model, Path("the adapter")) if hasattr(model, "merge_and_unload") else model
+    return merge.merged(model, Path("the adapter")) if hasattr(model, "merge_and_unload") else model
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
 
     with ExitStack() as opened:
         places: dict[str, Any] = {}
-        for file in models.weight_files(base.path):
+        for file in weight_files.weight_files(base.path):
             reader = opened.enter_context(safe_open(file, "pt", device="cpu"))
             places.update(dict.fromkeys(reader.keys(), reader))
         named = {
@@ -85,7 +85,7 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
         if None not in named.values():
             yield lambda name: places[str(named[name])].get_tensor(named[name])
             return
-    other: Any = models.load(base, next(model.parameters()).dtype, "cpu")[0]
+    other: Any = load.load_model(base, next(model.parameters()).dtype, "cpu")[0]
     held = dict(other.named_parameters(remove_duplicate=False))
     missing = next((name for name in named if name not in held), None)
     if missing is not None:
@@ -96,30 +96,3 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
 def _in_file(name: str, prefix: str, places: dict[str, Any]) -> str | None:
     spellings = (name, name.removeprefix(f"{prefix}."), f"{prefix}.{name}")
     return next((one for one in spellings if one in places), None)
-
-
-def fingerprint(model: Any) -> str:
-    """Hash (sha256) what a change has made: of an adapter its weights and scales, else all weights."""
-    whole = hashlib.sha256()
-    is_adapter = hasattr(model, "peft_config")
-    for name, weight in model.named_parameters():
-        if not is_adapter or weight_is_of_adapter(name, model):
-            whole.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
-            whole.update(_bytes(weight))
-    for name, layer in model.named_modules() if is_adapter else ():
-        scaling = getattr(layer, "scaling", None)
-        if isinstance(scaling, dict):
-            whole.update(f"{name} {sorted(scaling.items())}".encode())
-    return whole.hexdigest()
-
-
-def weight_is_of_adapter(name: str, model: Any) -> bool:
-    """Say if a parameter belongs to an adapter: its name ends with the adapter's."""
-    return any(f".{adapter}" in name for adapter in model.peft_config)
-
-
-def _bytes(weight: Tensor) -> bytes:
-    import torch
-
-    flat = weight.detach().contiguous().cpu().view(-1)
-    return bytes(flat.view(torch.uint8).numpy().data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.remedies import Candidate
+from finetop.core.protocol.messages.remedies import Candidate
 
 if TYPE_CHECKING:
     from finetop.core.remedies import Subject
@@ -15,7 +15,7 @@ MOST = 3
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give up to three, spread over the way there, the newest first."""
+    """Return up to three, spread over the way there, the newest first."""
     steps = subject.earlier
     if not steps:
         return [Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, "none is kept")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.remedies import Candidate
+from finetop.core.protocol.messages.remedies import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.check.candidates import Change
-    from finetop.core.models import ResolvedModel
+    from finetop.core.check.model_pair import Change
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
 ABOUT = "the directions that tuning put into each matrix, unlike any of the base's, taken out"
@@ -30,7 +30,7 @@ COSINE = 0.5
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give one: all of them gone."""
+    """Return one: all of them gone."""
     settings = {"scale": 0.0, "top": TOP, "cosine": COSINE}
     return [
         Candidate("intruders", "intruders", "intruders removed", subject.step, settings, subject.no_weights)
@@ -39,7 +39,7 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
     """Make the change, which tells how many there were. Raises Unchanged where there is none."""
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.remedies._weights import Unchanged, changed
 
     settings = {key: float(value) for key, value in candidate.settings.items()}

@@ -1,4 +1,4 @@
-"""Train again held to what the base says of general text: see core/protect/kl_to_base.py."""
+"""Train again held to what the base says of general text: see core/train/protections/kl_to_base.py."""
 
 from __future__ import annotations
 

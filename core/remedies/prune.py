@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.remedies import Candidate
+from finetop.core.protocol.messages.remedies import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from finetop.core.check.candidates import Change
-    from finetop.core.models import ResolvedModel
+    from finetop.core.check.model_pair import Change
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
 ABOUT = "a half of the change dropped: its smallest moves, or random ones with the rest doubled"
@@ -27,7 +27,7 @@ KEPT = 0.5
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give two: by size and at random."""
+    """Return two: by size and at random."""
     return [
         Candidate(f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights)
         for by, label in (("small", "small half pruned"), ("random", "random half pruned"))
@@ -36,7 +36,7 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
     """Make the change."""
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.remedies._weights import changed
 
     by, kept = str(candidate.settings["by"]), float(candidate.settings["kept"])

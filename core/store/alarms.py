@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import run as data
+from finetop.core.protocol import runs as data
 from finetop.core.store import notices
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core import events
+    from finetop.core.protocol import events
 
 LISTED = 100
 STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import events
-from finetop.core.store import records
+from finetop.core.protocol import events
+from finetop.core.store import run_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,7 +93,7 @@ def keep(connection: duckdb.DuckDBPyConnection, comparison: Comparison) -> None:
             _json.encode(dict(comparison.left_out)).decode(),
         ],
     )
-    records.mark_home(connection)
+    run_records.mark_home(connection)
 
 
 def members(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[Member]:
@@ -111,13 +111,13 @@ def add_member(connection: duckdb.DuckDBPyConnection, comparison: str, member: M
         "INSERT INTO approaches (run_id, comparison, approach, seed, learns_news, digest) VALUES (?, ?, ?, ?, ?, ?)",
         [member.run_id, comparison, member.approach, member.seed, member.learns_news, digest],
     )
-    records.mark_run(connection, member.run_id)
+    run_records.mark_run(connection, member.run_id)
 
 
 def drop_member(connection: duckdb.DuckDBPyConnection, comparison: str, run_id: int) -> None:
     """Take a run out of a comparison."""
     connection.execute("DELETE FROM approaches WHERE comparison = ? AND run_id = ?", [comparison, run_id])
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def with_digest(connection: duckdb.DuckDBPyConnection, digest: str) -> int | None:

@@ -7,7 +7,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from finetop.core.fault_points import abort_at
+from finetop.core.runtime.crash_points import abort_at
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound
-from finetop.core.protocol import FlipRow, FlipsAnswer, Standing
-from finetop.core.run import Best, CheckBrief
-from finetop.core.store import records, standings
+from finetop.core.protocol.check_result import Flip, brief
+from finetop.core.protocol.messages.checks import FlipsAnswer
+from finetop.core.protocol.messages.triage import Standing
+from finetop.core.protocol.runs import Best, CheckBrief
+from finetop.core.store import run_records, triage_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
 
-    from finetop.core import events
+    from finetop.core.protocol import events
 
 _json = msgspec.json.Encoder()
 
@@ -36,7 +37,7 @@ def add(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
     ).fetchone()
     if told is None:
-        told = (records.next_number(connection, "checks"),)
+        told = (run_records.next_number(connection, "checks"),)
     short = brief(told[0], at, verdict.step, verdict.result)
     connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
     connection.execute(
@@ -54,13 +55,13 @@ def add(
             short.watch,
         ],
     )
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
     """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
     connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
@@ -97,7 +98,7 @@ def seen_brief(
     result: str,
 ) -> CheckBrief:
     """Give what a list shows of a result, and how people see it."""
-    seen = standings.of_run(connection, run_id).get("", Standing())
+    seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
     return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)
 
@@ -149,13 +150,13 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
     rows = connection.execute(
         "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
         " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
-        " SELECT t.task, t.item, t.score > b.score, b.score, t.score, b.answer, t.answer, b.answer_log_prob,"
+        " SELECT t.task, t.item, '', '', '', b.score, t.score, b.answer, t.answer, [], b.answer_log_prob,"
         " t.answer_log_prob FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
         " WHERE t.model = 'tuned' AND t.score <> b.score AND (? = '' OR t.task = ?)"
         " ORDER BY t.score > b.score, abs(t.score - b.score) DESC, t.task, t.item",
         [job_id, step, task, task],
     ).fetchall()
-    return FlipsAnswer(int(chosen), [FlipRow(*row) for row in rows])
+    return FlipsAnswer(int(chosen), [Flip(*row) for row in rows])
 
 
 def newest_checkpoint(

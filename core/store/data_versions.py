@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.protocol import DataVersion
-from finetop.core.run import SourceRow
-from finetop.core.store import records
-from finetop.core.versions.origins import Origin
+from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.messages.data_versions import DataVersion
+from finetop.core.protocol.runs import SourceRow
+from finetop.core.store import run_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,7 +54,7 @@ def number_new(connection: duckdb.DuckDBPyConnection, read: Sequence[tuple[Any, 
         )
         is_new = True
     if is_new:
-        records.mark_home(connection)
+        run_records.mark_home(connection)
 
 
 def _version(

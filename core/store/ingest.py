@@ -13,12 +13,12 @@ from typing import Any
 import duckdb
 import msgspec
 
-from finetop.core import events, run as data
-from finetop.core.check.telling import result as results
 from finetop.core.errors import StoreTrouble
+from finetop.core.protocol import check_result as results, events, runs as data
 from finetop.core.store import approaches, checks, data_versions, notices, remedies, runs
-from finetop.core.store.chunk import Batch, Place, read
-from finetop.core.store.open import transaction
+from finetop.core.store.database import transaction
+from finetop.core.store.event_batch import Batch, Place, read
+from finetop.core.wording import verdicts
 
 _json = msgspec.json.Encoder()
 
@@ -301,7 +301,7 @@ def _regressed(batch: Batch) -> list[notices.New]:
         if isinstance(said, events.Verdict)
     ]
     return [
-        notices.New(batch.place.run_id, "regressed", step, results.short_answer(check), at)
+        notices.New(batch.place.run_id, "regressed", step, verdicts.short_answer(check), at)
         for at, step, check in told
         if check.verdict == "regressed" and not check.watch
     ]

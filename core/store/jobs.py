@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
-from finetop.core import events, run as data
-from finetop.core.store import parents, records
-from finetop.core.words.queue import HELD, PRIORITIES, tries_words
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
+from finetop.core.store import parents, run_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,7 +95,7 @@ def add_job(
     undo: data.Before | None = None,
 ) -> tuple[int, str]:
     """Queue a job. Returns its number and its folder, relative to the run folder."""
-    job_id = records.next_number(connection, "jobs")
+    job_id = run_records.next_number(connection, "jobs")
     folder = f"jobs/{job_id:04d}-{verb}"
     connection.execute(
         "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state, place, held, not_before,"
@@ -115,13 +115,13 @@ def add_job(
             None if undo is None else _json.encode(undo).decode(),
         ],
     )
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
     return job_id, folder
 
 
 def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
     show_state(connection, job_id, state)
-    records.mark_job(connection, job_id)
+    run_records.mark_job(connection, job_id)
 
 
 def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
@@ -152,7 +152,7 @@ def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequ
         "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
         [_json.encode(gpus).decode(), job_id],
     )
-    records.mark_job(connection, job_id)
+    run_records.mark_job(connection, job_id)
     found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
     assert found is not None
     return int(found[0])
@@ -169,7 +169,7 @@ def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[event
 def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str) -> None:
     """Write down what has befallen a GPU that a live job has; nothing when that is over."""
     connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
-    records.mark_job(connection, job_id)
+    run_records.mark_job(connection, job_id)
 
 
 def before(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.Before | None:
@@ -186,7 +186,7 @@ def has_trained(connection: duckdb.DuckDBPyConnection, job_id: int) -> bool:
 
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
     connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
-    records.mark_job(connection, job_id)
+    run_records.mark_job(connection, job_id)
 
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:

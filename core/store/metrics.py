@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
-from finetop.core.protocol import Across, Curve, CurvesAnswer, StepRow
-from finetop.core.store import across as axes
+from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
+from finetop.core.store import chart_axis as axes
 
 WIDEST_CHART = 2000  # columns
 WIDEST = 64  # times as many steps are looked through at once as are wanted

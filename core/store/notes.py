@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.store import records
+from finetop.core.store import run_records
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +25,7 @@ def tags_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[str]:
 def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[str]) -> None:
     """Keep a run's tags."""
     connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [_json.encode(tags).decode(), run_id])
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int, list[str]]]:
@@ -46,4 +46,4 @@ def note_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str:
 def set_note(connection: duckdb.DuckDBPyConnection, run_id: int, note: str) -> None:
     """Keep a run's note."""
     connection.execute("UPDATE runs SET note = ? WHERE id = ?", [note, run_id])
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from finetop.core import run as data
-from finetop.core.notices import Notice, Way
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.notices import Notice, Way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import run as data
-from finetop.core.store import records
+from finetop.core.protocol import runs as data
+from finetop.core.store import run_records
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def add(connection: duckdb.DuckDBPyConnection, run_id: int, parents: Sequence[Pa
         connection.execute(
             "INSERT INTO parents VALUES (?, ?, ?, ?)", [run_id, parent.run_id, parent.setting, parent.step]
         )
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Parent]:
@@ -60,7 +60,7 @@ def pin(connection: duckdb.DuckDBPyConnection, run_id: int, setting: str, step: 
     connection.execute(
         "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?", [step, run_id, setting]
     )
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def relatives(

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import events, remedies
+from finetop.core import remedies
 from finetop.core.errors import NotFound, Refused, did_you_mean
-from finetop.core.run import RemedyRow, TaskBrief
+from finetop.core.protocol import events
+from finetop.core.protocol.messages import remedies as messages_remedies
+from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
 if TYPE_CHECKING:
@@ -78,7 +80,7 @@ def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, na
 
 def candidates(
     connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], step: int
-) -> list[remedies.Candidate]:
+) -> list[messages_remedies.Candidate]:
     kept = connection.execute(
         "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
     ).fetchall()

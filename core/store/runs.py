@@ -10,19 +10,19 @@ from typing import Any
 import duckdb
 import msgspec
 
-from finetop.core import run as data
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.recipe.names import quoted
+from finetop.core.protocol import runs as data
 from finetop.core.store import (
     alarms,
     checks,
     data_versions,
     jobs,
     parents,
-    records,
-    settings,
-    standings,
+    recipe_settings,
+    run_records,
+    triage_states,
 )
+from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -62,8 +62,8 @@ def add_run(
             QUEUED,
         ],
     )
-    settings.note(connection, run_id, recipe)
-    records.mark_run(connection, run_id)
+    recipe_settings.note(connection, run_id, recipe)
+    run_records.mark_run(connection, run_id)
 
 
 def words_of(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> list[str]:
@@ -75,7 +75,7 @@ def words_of(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> l
 
 
 def next_run_id(connection: duckdb.DuckDBPyConnection) -> int:
-    return records.next_number(connection, "runs")
+    return run_records.next_number(connection, "runs")
 
 
 def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
@@ -134,7 +134,7 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]
 def set_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
     """Give a run its training job's state, and its place in the list."""
     show_state(connection, run_id, state)
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
@@ -154,7 +154,7 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
     seen = _seen_as(connection, run_id, check)
-    regressed = seen in (standings.PLACES["new"], standings.PLACES["looking"])
+    regressed = seen in (triage_states.PLACES["new"], triage_states.PLACES["looking"])
     is_waiting = isinstance(state, data.Queued)
     if isinstance(state, data.Failed | data.Lost) or regressed or (said and not is_waiting):
         rank = NEEDS_YOU
@@ -175,9 +175,9 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
 def _seen_as(connection: duckdb.DuckDBPyConnection, run_id: int, check: data.CheckBrief | None) -> int:
     """Give the place in triage of a run's regression; NONE where it has none."""
     if check is None or check.verdict != "regressed":
-        return standings.NONE
-    standing = standings.of_run(connection, run_id).get("")
-    return standings.PLACES["new" if standing is None else standing.state]
+        return triage_states.NONE
+    standing = triage_states.of_run(connection, run_id).get("")
+    return triage_states.PLACES["new" if standing is None else standing.state]
 
 
 def queue_again(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
@@ -229,8 +229,8 @@ def set_recipe(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
         [json_text.encode(recipe).decode(), model, run_id],
     )
-    settings.note(connection, run_id, recipe)
-    records.mark_run(connection, run_id)
+    recipe_settings.note(connection, run_id, recipe)
+    run_records.mark_run(connection, run_id)
 
 
 def row(

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.telling.result import Outcome, read, worst_first
-from finetop.core.check.telling.worst import tasks_worst_first
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
-from finetop.core.protocol import (
+from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
+from finetop.core.protocol.messages.triage import (
     CurvePoint,
     SetStanding,
     SetStandingAnswer,
@@ -21,14 +20,14 @@ from finetop.core.protocol import (
     TriageRow,
     TriageRunAnswer,
 )
-from finetop.core.run import CheckBrief
-from finetop.core.store import checks, runs, standings
+from finetop.core.protocol.runs import CheckBrief
+from finetop.core.store import checks, runs, triage_states
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     import duckdb
 
-    from finetop.core.protocol import StandingState
+    from finetop.core.protocol.messages.triage import StandingState
 
 LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named
@@ -44,7 +43,7 @@ _IS_UNCHECKED = (
 )
 _COUNTS = (
     "SELECT count(*) FILTER (brief IS NOT NULL), "
-    + ", ".join(f"count(*) FILTER (triage = {place})" for place in standings.PLACES.values())
+    + ", ".join(f"count(*) FILTER (triage = {place})" for place in triage_states.PLACES.values())
     + f", count(*) FILTER ({_IS_UNCHECKED}) FROM runs"
 )
 _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
@@ -83,7 +82,7 @@ def page(
         tasks=tasks,
         matching=matching,
         total=total,
-        **dict(zip(standings.PLACES, seen, strict=True)),
+        **dict(zip(triage_states.PLACES, seen, strict=True)),
         unchecked=_unchecked(connection) if unchecked_total else [],
         unchecked_total=unchecked_total,
         newest=newest,
@@ -115,7 +114,7 @@ def _rows(
     tasks = tasks_worst_first(
         [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
     )
-    seen = standings.of_runs(connection, [line[0] for line in found])
+    seen = triage_states.of_runs(connection, [line[0] for line in found])
     rows = []
     for (run_id, name, model, method, run_step, _), check in zip(found, briefs, strict=True):
         cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
@@ -158,7 +157,9 @@ def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -
     return int(found[0]), found[1]
 
 
-def outcome_of(connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None) -> Outcome:
+def outcome_of(
+    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None
+) -> CheckResult:
     """Read the whole result of one check."""
     found = connection.execute(
         "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
@@ -193,12 +194,12 @@ def _newest(connection: duckdb.DuckDBPyConnection, run_id: int) -> int | None:
         return None
 
 
-def _item_s(outcome: Outcome) -> float | None:
+def _item_s(outcome: CheckResult) -> float | None:
     """Say what an item of a check took, its loading and all else shared out; None where it is not known."""
     return outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
 
 
-def facts_of(outcome: Outcome, task: str) -> TaskFacts:
+def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
     """Give the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
     if not task:
         return TaskFacts(
@@ -284,7 +285,7 @@ def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetS
     if wanted.state != "new" and not _has_lost(outcome, facts):
         raise Refused(f"{what} has not regressed: there is nothing to be {_past(wanted.state)}.")
     fixed_by = _fix(connection, run_id, name, wanted.fixed_by) if wanted.state == "fixed" else ""
-    before = standings.of_run(connection, run_id).get(ask.task, Standing())
+    before = triage_states.of_run(connection, run_id).get(ask.task, Standing())
     kept = msgspec.structs.replace(
         wanted,
         at=wanted.at or time.time(),
@@ -292,7 +293,7 @@ def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetS
         note=wanted.note or ("" if wanted.at else before.note),
         fixed_by=fixed_by,
     )
-    standings.put(connection, run_id, ask.task, kept)
+    triage_states.put(connection, run_id, ask.task, kept)
     connection.execute(
         "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
     )
@@ -317,7 +318,7 @@ def _require_words(standing: Standing) -> None:
         raise BadInput("say which run mends it.", hint="Name it: --fixed-by RUN.")
 
 
-def _has_lost(outcome: Outcome, facts: TaskFacts) -> bool:
+def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
     """Say if something was lost: proven, or of a task beneath a proven whole."""
     return facts.mark == "lost" or bool(
         facts.task and outcome.verdict == "regressed" and (facts.drop or 0.0) > 0

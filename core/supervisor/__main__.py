@@ -12,20 +12,20 @@ from functools import partial
 
 import duckdb
 
-from finetop.core import file_systems
 from finetop.core.errors import FinetopError, StoreTrouble
-from finetop.core.home import Home, find_home, prepare
-from finetop.core.store import records, settings
-from finetop.core.store.open import open_store, reason
-from finetop.core.supervisor import spare
-from finetop.core.supervisor.aside import aside
-from finetop.core.supervisor.house import housekeeping
-from finetop.core.supervisor.life import vitals
-from finetop.core.supervisor.lock import take_lock
-from finetop.core.supervisor.pool import pool
-from finetop.core.supervisor.schedule import beat
+from finetop.core.runtime import files
+from finetop.core.runtime.home import Home, find_home, prepare
+from finetop.core.runtime.locks import take_lock
+from finetop.core.store import run_records
+from finetop.core.store.database import open_store, reason
+from finetop.core.supervisor import warm_process
+from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.jobs import liveness
+from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.tick import beat
 
 BEAT_S = 0.2
 BEHIND_BEAT_S = 0.01  # while jobs tell more than a beat takes in
@@ -33,8 +33,6 @@ TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
 END_S = 2.0  # that a beat which is under way gets when the supervisor ends
-FILL_RUNS = 100  # of an older finetop, whose settings are read from their recipes: 20 ms of CPU
-FILL_PAUSE_S = 0.1
 SLOW = "the disk of the run folders is slow: what runs tell comes late. They go on."
 
 
@@ -50,7 +48,7 @@ def main() -> int:
             print("another supervisor has this home.", file=sys.stderr)
             return 0
         supervisor = Supervisor(home, open_home(home))
-        vitals.adopt(supervisor)
+        liveness.adopt(supervisor)
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -60,12 +58,12 @@ def main() -> int:
 
 def open_home(home: Home) -> duckdb.DuckDBPyConnection:
     """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
-    file_systems.require_local(home.root)
-    records.require_database(home.database, home.runs)
+    files.require_local(home.root)
+    run_records.require_database(home.database, home.runs)
     connection = open_store(home.database)
     try:
-        records.require_in_step(connection, home.root)
-        housekeeping.finish_moves(connection, home)
+        run_records.require_in_step(connection, home.root)
+        trash.finish_moves(connection, home)
     except duckdb.Error as error:  # a block that is damaged may be read only now
         connection.close()
         raise StoreTrouble(*reason(home.database, error)) from error
@@ -82,8 +80,7 @@ async def live(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     server = await listen(supervisor)
-    left = asyncio.create_task(aside(partial(housekeeping.delete_discarded, supervisor.home)))
-    filling = asyncio.create_task(fill_settings(supervisor))
+    left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
@@ -105,20 +102,10 @@ async def live(supervisor: Supervisor) -> None:
                 pass
     finally:
         left.cancel()
-        filling.cancel()
-        spare.let_go(supervisor)
+        warm_process.let_go(supervisor)
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)
         supervisor.connection.close()
-
-
-async def fill_settings(supervisor: Supervisor) -> None:
-    """Keep the settings of runs of an older finetop, a few at a time: the others are answered in between."""
-    try:
-        while settings.fill(supervisor.connection, FILL_RUNS):
-            await asyncio.sleep(FILL_PAUSE_S)
-    except duckdb.Error:
-        pass  # the beat says what is wrong with the store; the next supervisor goes on
 
 
 async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:

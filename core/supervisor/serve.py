@@ -11,14 +11,14 @@ from typing import Any, TypeGuard
 import duckdb
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
-from finetop.core.held import Told
-from finetop.core.peers import require_own
-from finetop.core.store.open import damage
-from finetop.core.supervisor import callers
-from finetop.core.supervisor.answers import answer
-from finetop.core.supervisor.callers import Caller, Callers, TooMuch
+from finetop.core.protocol import wire
+from finetop.core.protocol.patch_cache import Told
+from finetop.core.runtime.processes import require_own
+from finetop.core.store.database import damage
+from finetop.core.supervisor import connections
+from finetop.core.supervisor.connections import Caller, Callers, TooMuch
+from finetop.core.supervisor.requests.dispatch import answer
 from finetop.core.supervisor.state import Supervisor
 
 ENVELOPE = 100  # bytes around an answer
@@ -35,7 +35,7 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
         return await asyncio.start_unix_server(
             lambda reader, writer: talk(supervisor, there, Caller(reader, writer)),
             path=str(path),
-            limit=callers.PIECE_BYTES,
+            limit=connections.PIECE_BYTES,
         )
     finally:
         os.umask(old)
@@ -50,9 +50,9 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
     try:
         require_own(caller.writer.get_extra_info("socket"))
         there.enter(caller)
-        async for line in callers.lines(there, caller):
+        async for line in connections.lines(there, caller):
             caller.is_idle = False
-            await callers.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
+            await connections.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
             caller.is_idle = True
             if supervisor.ending.is_set():
                 break
@@ -62,7 +62,7 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
         pass  # another user's, or the caller went away, or took nothing
     finally:
         there.leave(caller)
-        callers.say_goodbye(caller)
+        connections.say_goodbye(caller)
 
 
 async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -> bytes:
@@ -70,26 +70,23 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
     number = 0
     try:
         try:
-            request = protocol.request_decoder.decode(line)
+            envelope = wire.envelope_decoder.decode(line)
+            number = envelope.id
+            require_version(envelope)
+            ask = wire.read_ask(envelope.ask)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadInput(
                 f"the supervisor does not understand this request: {error}.",
                 hint="See the command's --help; of another version, `finetop supervisor stop` ends it.",
             ) from error
-        number = request.id
-        if request.v != protocol.VERSION:
-            raise BadInput(
-                f"the supervisor speaks protocol {protocol.VERSION}, this program {request.v}.",
-                hint="End it with `finetop supervisor stop`; the next command starts the new one.",
-            )
-        made: Any = await answer(supervisor, request.ask)
-        whole = protocol.encoder.encode(made)
-        if len(whole) > protocol.ANSWER_LIMIT - ENVELOPE:
+        made: Any = await answer(supervisor, ask)
+        whole = wire.encoder.encode(made)
+        if len(whole) > wire.ANSWER_LIMIT - ENVELOPE:
             raise Refused(
-                f"the answer is {len(whole) / 2**20:.0f} MiB, and may be {protocol.ANSWER_LIMIT >> 20}.",
+                f"the answer is {len(whole) / 2**20:.0f} MiB, and may be {wire.ANSWER_LIMIT >> 20}.",
                 hint="Ask for less: --limit.",
             )
-        return protocol.encoder.encode((told or Told()).reply(request, whole))
+        return wire.encoder.encode((told or Told()).reply(envelope, ask, whole))
     except FinetopError as error:
         return failed(number, error)
     except Exception as error:
@@ -103,6 +100,15 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
         )
 
 
+def require_version(envelope: wire.Envelope) -> None:
+    """Refuse a request of a program that speaks otherwise. Raises BadInput."""
+    if envelope.v != wire.VERSION:
+        raise BadInput(
+            f"the supervisor speaks protocol {wire.VERSION}, this program {envelope.v}.",
+            hint="End it with `finetop supervisor stop`; the next command starts the new one.",
+        )
+
+
 def is_the_stores(error: Exception) -> TypeGuard[duckdb.Error]:
     """Tell trouble of the database or its disk from a query of ours that is wrong."""
     kinds = (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException)
@@ -110,8 +116,8 @@ def is_the_stores(error: Exception) -> TypeGuard[duckdb.Error]:
 
 
 def failed(number: int, error: FinetopError) -> bytes:
-    return protocol.encoder.encode(
-        {"id": number, "error": protocol.Error(error.exit_code, error.message, error.hint)}
+    return wire.encoder.encode(
+        {"id": number, "error": wire.Error(error.exit_code, error.message, error.hint)}
     )
 
 

@@ -3,21 +3,103 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
+import math
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import duckdb
 
-from finetop.core.home import Home
-from finetop.core.settings import Settings
+from finetop.core.recipe.home_settings import Settings
+from finetop.core.runtime.gpus import GpuReading
+from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.house.room import Room
-from finetop.core.supervisor.life.vitals import Vital
-from finetop.core.supervisor.pool.pool import Pool
-from finetop.core.supervisor.spare import Spare
-from finetop.core.supervisor.telling.teller import Teller
+from finetop.core.supervisor.gpus.job_needs import Planner
+from finetop.core.supervisor.gpus.monitor import Look, Watch
+from finetop.core.supervisor.gpus.placement import Decision, Want
+from finetop.core.supervisor.gpus.usage import Use
+from finetop.core.supervisor.jobs.launch_local import LocalLauncher
+from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
+from finetop.core.supervisor.notify.state import Teller
+from finetop.core.train.alarms.disk import Disk
+
+TRY_AGAIN_S = 60.0  # for a driver that was not there
+
+
+class Sample(NamedTuple):
+    """A GPU at one look."""
+
+    busy: int | None
+    ours_gib: float
+    others_gib: float
+
+
+@dataclass
+class Pool:
+    """What the supervisor holds in memory of GPUs."""
+
+    watch: Watch | None = None  # None: no driver is here
+    tried_at: float = -TRY_AGAIN_S  # to find one (monotonic)
+    look: Look | None = None  # the newest that was taken in
+    stale_until: float = 0.0  # a look that began before does not know that a job has ended
+    uses: dict[str, Use] = field(default_factory=dict)
+    history: dict[str, deque[Sample]] = field(default_factory=dict)
+    planner: Planner | None = None
+    wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
+    lost_at: dict[int, float] = field(
+        default_factory=dict
+    )  # live job -> since when its GPU is lost (monotonic)
+    decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
+    decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
+
+    @property
+    def seen(self) -> GpuReading:
+        return self.look.seen if self.look is not None else GpuReading()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what is here: by a look, or as there is no driver."""
+        return self.look is not None or (self.watch is None and self.tried_at >= 0)
+
+    @property
+    def is_in_charge(self) -> bool:
+        """Whether it is known which GPUs there are: a driver is here, and has shown one, or should have."""
+        return self.watch is not None and (self.look is None or bool(self.seen.gpus or self.seen.trouble))
+
+
+@dataclass
+class ProcessUse:
+    """What a job's processes had used at some moment of its silence."""
+
+    at: float  # seconds of silence
+    cpu_s: float
+    bytes: int
+
+
+@dataclass
+class Vital:
+    """What is known of one attempt of a job since it last told an event."""
+
+    attempt: int
+    size: int  # of its events
+    silent_s: float = 0.0
+    stopped_s: float = 0.0
+    uses: deque[ProcessUse] = field(default_factory=lambda: deque(maxlen=32))
+    asked_at: float | None = None  # seconds of silence at which its stacks were asked for
+    log_size: int = 0  # then
+    shown_s: float = 0.0  # the silence that is shown
+
+
+@dataclass
+class Room:
+    """What is known of the disk."""
+
+    disk: Disk = field(default_factory=Disk)
+    words: str = ""  # what is wrong with it; empty when nothing is
+    need: float = 0.0  # bytes that the live runs save next
+    looked_at: float = -math.inf
 
 
 @dataclass
@@ -50,7 +132,6 @@ class Supervisor:
     )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
-    keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     settings: Settings = field(default_factory=Settings)
     settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
@@ -62,9 +143,7 @@ class Supervisor:
     )  # (job, attempt) -> since when it is to end
     missed: dict[tuple[int, int], float] = field(
         default_factory=dict
-    )  # (job, attempt) -> when its keeper was first looked for in vain, by a clock that nobody sets
-    spare: Spare | None = None  # the process that waits for the next training job
-    spare_failures: int = 0  # in a row
+    )  # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # at the memory
@@ -72,8 +151,15 @@ class Supervisor:
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
+    launcher: Launcher = field(init=False)  # what runs the jobs
+
     def __post_init__(self) -> None:
         self.changed_at = self.revision
+        self.launcher = LocalLauncher(self.home.root)
+
+    def attempt(self, job: Job) -> Attempt:
+        """Name a job's newest attempt, as launchers know it."""
+        return Attempt(job.id, self.home.root / job.folder, job.attempt)
 
     def touch(self, runs: Iterable[int] | None = None) -> None:
         """Tell waiting clients that something changed: of these runs alone, else perhaps of any."""

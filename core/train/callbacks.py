@@ -12,12 +12,14 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from finetop.core.events import Phase, Planned, metrics
-from finetop.core.train import checks, numbers, probe, samples
-from finetop.core.train.failures import is_disk_full
-from finetop.core.train.keeping import checkpoint, random_state
-from finetop.core.train.metric_names import NAMES, WANTED
-from finetop.core.train.pace import Ration, steps_between
+from finetop.core.models import checkpoint
+from finetop.core.protocol.events import Phase, Planned, metrics
+from finetop.core.protocol.metric_names import NAMES, WANTED
+from finetop.core.runtime.failures import is_disk_full
+from finetop.core.train import check_callback, drift_probe, nan_guard, samples
+from finetop.core.train.intervals import Ration, steps_between
+from finetop.core.train.resume import random_state
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
-    from finetop.core.events import EventLog
-    from finetop.core.formats import Prompt
-    from finetop.core.models import ResolvedModel
+    from finetop.core.data.formats import Prompt
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.alarming import Alarms
-    from finetop.core.train.stopping import Stop
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.alarm_callback import Alarms
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
 DISK_S = 10.0  # between two looks at the room on the disk
@@ -157,7 +159,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
             if key in values
         )
-        print(f"step {state.global_step}/{state.max_steps}: {shown}, {left_s:.0f} s left", flush=True)
+        print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
         if self.device.startswith("cuda"):
             self.gpu = gpu_facts(self.device)
 
@@ -202,14 +204,14 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
     def __init__(
-        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: checks.OnTheWay | None
+        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: check_callback.TrainingChecks | None
     ) -> None:
         self.job = job
         self.way = way
         self.meter = meter
         self.events = events
         self.stop = stop
-        self.probe: probe.Probe | None = None
+        self.probe: drift_probe.Probe | None = None
         self.drift = self.samples = Ration(1)
         self.checkpoint_bytes = 0.0  # what the last one took, or the first will
         self.looked_at_disk = -math.inf
@@ -239,7 +241,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
-            self.probe = probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
+            self.probe = drift_probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
@@ -264,7 +266,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self._measure_drift(model, self.probe, step)
         if self.samples.asks(step, time.monotonic()) or is_last:
             self._write_samples(model, step)
-        if self.way is not None and checks.is_due(self.way, step, total):
+        if self.way is not None and check_callback.is_due(self.way, step, total):
             if self._save(model, step):
                 self._check(self.way, step)
             control.should_evaluate |= self.way.keeps_best and self.job.eval_rows > 0
@@ -283,23 +285,23 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
         self.meter.handed_back = time.monotonic()
 
-    def _check(self, way: checks.OnTheWay, step: int) -> None:
+    def _check(self, way: check_callback.TrainingChecks, step: int) -> None:
         """Check the checkpoint that was just written, while its model is in memory."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.job.run_folder, step)
-        outcome = checks.look(way, step, str(folder.relative_to(self.job.run_folder)))
+        outcome = check_callback.look(way, step, str(folder.relative_to(self.job.run_folder)))
         if outcome is not None:
-            checks.react(way, step, outcome)
+            check_callback.react(way, step, outcome)
 
     def _now_does(self, name: str) -> None:
         """Say what is done in place of training; the next metrics say that training goes on."""
         self.events.write(Phase(name))
         self.meter.shown = 0.0
 
-    def _measure_drift(self, model: Any, start: probe.Probe, step: int) -> None:
+    def _measure_drift(self, model: Any, start: drift_probe.Probe, step: int) -> None:
         self._now_does("measuring drift")
         before = time.monotonic()
-        values = probe.measure(model, start)
+        values = drift_probe.measure(model, start)
         self.drift.took(time.monotonic() - before)
         self.events.write(metrics(step, values))
         self.meter.alarms.look(step, values)
@@ -333,8 +335,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         A full disk is an alarm here: hours of work may yet be kept.
         """
         self._now_does("writing a checkpoint")
-        if not numbers.are_numbers(model):
-            print(f"step {step}: no checkpoint: the weights are no numbers", flush=True)
+        if not nan_guard.are_finite(model):
+            print(f"step {step}: no checkpoint: the weights are NaN", flush=True)
             return False
         try:
             folder = checkpoint.write(
@@ -354,5 +356,5 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.meter.alarms.look(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
         keep = self.job.recipe.train.keep_checkpoints
-        checkpoint.prune(self.job.run_folder, keep, checks.spared(self.way))
+        checkpoint.prune(self.job.run_folder, keep, check_callback.spared(self.way))
         return True

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig
 
-from finetop.core.events import Sample
-from finetop.core.formats import Message, Prompt
-from finetop.core.train.rows.render import render_prompt
+from finetop.core.data.formats import Message, Prompt
+from finetop.core.data.render import render_prompt
+from finetop.core.protocol.events import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt

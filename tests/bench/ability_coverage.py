@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from simulation.streams import ALPHA, LOOK_ITEMS, MARGIN_PERCENT, bounds, surely_above
 
-from finetop.core.check.deciding.betting import (
+from finetop.core.check.statistics.betting import (
     Sample,
     confidence_sequence,
     holm,

@@ -22,7 +22,8 @@ import msgspec
 import numpy as np
 from simulation.training import CHECKPOINT, DISK, FAMILIES, FAULTS, Log
 
-from finetop.core import alarms, events
+from finetop.core.protocol import events
+from finetop.core.train import alarms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

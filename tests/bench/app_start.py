@@ -19,10 +19,10 @@ import termios
 import time
 from pathlib import Path
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
-from finetop.core.store.open import open_store, transaction
+from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store, transaction
 
 ROUNDS = 7
 BARE = (
@@ -83,7 +83,7 @@ def main() -> None:
     }
     for home in (small, large):
         with Client(home) as client:
-            client.ask(protocol.Hello())
+            client.ask(Hello())
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
     for _ in range(ROUNDS):  # paired: every round runs each once
         for name, (command, wanted, environment) in cases.items():

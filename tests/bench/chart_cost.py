@@ -11,7 +11,7 @@ import random
 import statistics
 import time
 
-from finetop.core.protocol import Curve
+from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted
 from finetop.tui.widgets.lines import to_strip

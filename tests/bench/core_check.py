@@ -25,10 +25,12 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.check.telling.result import read, verdict_line
-from finetop.core.events import EventLog, Verdict, decode
-from finetop.core.home import Home, prepare as prepare_home
-from finetop.core.models import demo
+from finetop.core.models import demo_model
+from finetop.core.protocol.check_result import read
+from finetop.core.protocol.events import Verdict, decode
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home, prepare as prepare_home
+from finetop.core.wording.verdicts import verdict_line
 
 TASKS = {
     "arc_easy": "acc_norm",
@@ -95,7 +97,7 @@ def write_job(home: Home, base: str, number: int) -> Path:
 
 def check(folder: Path) -> tuple[float, Any]:
     """Run one check job -> CPU seconds, its outcome."""
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.check", str(folder)])
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(folder)])
     told = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
     return spent, read(next(event for event in told if isinstance(event, Verdict)).result)
 
@@ -116,7 +118,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         models_home = Home(Path(options.home or folder))
         prepare_home(models_home)
-        base = str(demo.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
+        base = str(demo_model.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
         home = Home(Path(folder) / "home")
         prepare_home(home)
         write_suite(home, data, options.items)
@@ -144,10 +146,10 @@ def main() -> int:
             tell_times(options.stock, first, third)
             return 0
         chosen = chosen_items(home, data, options.items)
-        from finetop.core import models
+        from finetop.core.models import devices
 
         words = [base, str(data), options.batch_size, f"{folder}/chosen.json", f"{folder}/out.json",
-                 models.pick_device()]  # fmt: skip
+                 devices.pick_device()]  # fmt: skip
         run_stock = [sys.executable, "-W", "ignore", "-c", STOCK, *words]
         few = {name: numbers[:1] for name, numbers in chosen.items()}
         (Path(folder) / "chosen.json").write_text(json.dumps(few))
@@ -187,9 +189,9 @@ def kept_items(home: Home, name: str) -> dict[str, int]:
 
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
     """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
-    from finetop.core.check.asking.suite import find_suite
-    from finetop.core.check.asking.tasks import build
-    from finetop.core.check.deciding.permutation import cap_items
+    from finetop.core.check.statistics.item_order import cap_items
+    from finetop.core.check.tasks.requests import build
+    from finetop.core.check.tasks.suite import find_suite
 
     return {
         task.name: sorted(

@@ -26,9 +26,9 @@ from textual.app import App, ComposeResult
 from textual.containers import Grid
 from textual.widgets import RichLog, Static
 
-from finetop.tui.cells import apply_frame, blank_cells
-from finetop.tui.difference import Pen, difference
-from finetop.tui.driver import DifferenceDriver
+from finetop.tui.terminal.cells import apply_frame, blank_cells
+from finetop.tui.terminal.driver import DifferenceDriver
+from finetop.tui.terminal.screen_diff import Pen, difference
 
 COLUMNS, ROWS = 120, 40
 START_S = 3.0

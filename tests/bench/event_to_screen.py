@@ -19,15 +19,15 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 from terminal import Terminal
 
-from finetop.core import protocol
-from finetop.core.home import Home
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.runtime.home import Home
 
-JOB = Path(__file__).parents[1] / "core" / "supervisor" / "writing_job.py"
+JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
 PLANNED = 9999
 APP = [sys.executable, "-m", "finetop.tui.main"]
 
@@ -144,7 +144,7 @@ def main() -> int:
                 for number in range(args.runs)
             ]  # fmt: skip
             deadline = time.monotonic() + 180
-            while rig.ask(protocol.Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
+            while rig.ask(Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
                 if time.monotonic() > deadline:
                     raise TimeoutError(rig.home.log.read_text())
                 time.sleep(0.2)

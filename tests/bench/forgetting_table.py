@@ -23,10 +23,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.check.telling.result import Outcome, read, word
-from finetop.core.events import Ended, Metrics, Verdict, decode
-from finetop.core.home import Home, prepare as prepare_home
+from finetop.core.protocol.check_result import CheckResult, read
+from finetop.core.protocol.events import Ended, Metrics, Verdict, decode
 from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home, prepare as prepare_home
+from finetop.core.wording.verdicts import word
 
 HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.resumable=false"]
 # By row: the settings, each at a strength that was chosen beforehand and not tuned on this table.
@@ -53,7 +54,7 @@ ROWS = {
 
 
 @dataclass(frozen=True)
-class Cell:
+class Batch:
     """What one run came to. Shares are in [0, 1]; nats a token; CPU seconds of training."""
 
     row: str
@@ -103,17 +104,17 @@ def told(folder: Path, kind: type) -> list[Any]:
     return [event for event in events if isinstance(event, kind)]
 
 
-def measure(home: Home, row: str, seed: int, model: str) -> Cell:
+def measure(home: Home, row: str, seed: int, model: str) -> Batch:
     """Train and check one cell, or read what it came to before."""
     name = f"{list(ROWS).index(row) + 1:04d}-{row.replace(' ', '-')}-{seed}"
     kept = home.root / "runs" / name / "cell.json"
     if kept.is_file():
-        return msgspec.json.decode(kept.read_bytes(), type=Cell)
+        return msgspec.json.decode(kept.read_bytes(), type=Batch)
     shutil.rmtree(kept.parent, ignore_errors=True)  # of a cell that was broken off
     sets = [*HARD, *ROWS[row], f"train.seed={seed}", f"model.id={model}", "model.dtype=float32"]
     recipe = load_recipe("demo-full-hot", sets).resolved
     training = job(home, name, "train", recipe, {})
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.train", str(training)])
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(training)])
     (ended,) = told(training, Ended)
     assert ended.status == "finished", ended
     checkpoint = max((home.root / "runs" / name / "checkpoints").glob("step-*"))
@@ -121,19 +122,19 @@ def measure(home: Home, row: str, seed: int, model: str) -> Cell:
     checking = job(
         home, name, "check", recipe, {"checkpoint": f"checkpoints/{checkpoint.name}", "step": step}
     )
-    cpu_seconds([sys.executable, "-m", "finetop.core.check", str(checking)])
+    cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(checking)])
     found = read(told(checking, Verdict)[0].result)
     seconds = sum(event.values.get("protect_s") or 0.0 for event in told(training, Metrics))
-    cell = cell_of(row, seed, found, spent, seconds)
+    cell = batch_of(row, seed, found, spent, seconds)
     kept.write_text(json.dumps(asdict(cell)))
     for file in checkpoint.glob("*.safetensors"):
         file.unlink()  # half a gigabyte each
     return cell
 
 
-def cell_of(row: str, seed: int, found: Outcome, cpu_s: float, protect_s: float) -> Cell:
+def batch_of(row: str, seed: int, found: CheckResult, cpu_s: float, protect_s: float) -> Batch:
     low, high = found.interval or (None, None)
-    return Cell(
+    return Batch(
         row=row,
         seed=seed,
         nats=found.target["nats_per_token"].tuned,
@@ -151,7 +152,7 @@ def cell_of(row: str, seed: int, found: Outcome, cpu_s: float, protect_s: float)
     )
 
 
-def show(cells: list[Cell], seeds: list[int]) -> None:
+def show(cells: list[Batch], seeds: list[int]) -> None:
     """Print the table: a line a row, with the mean of its seeds and every verdict."""
     none = [cell.cpu_s for cell in cells if cell.row == "none"]
     print(
@@ -172,7 +173,7 @@ def show(cells: list[Cell], seeds: list[int]) -> None:
     print(f"\nseeds {', '.join(map(str, seeds))}; in brackets behind a verdict the items that it took")
 
 
-def mean(cells: list[Cell], key: str) -> float:
+def mean(cells: list[Batch], key: str) -> float:
     values = [getattr(cell, key) for cell in cells if getattr(cell, key) is not None]
     return sum(values) / len(values) if values else float("nan")
 

@@ -19,17 +19,17 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 
-from finetop.core import protocol
-from finetop.core.home import Home, prepare
-from finetop.core.run import word
+from finetop.core.protocol.messages.runs import Runs, Sql
+from finetop.core.protocol.runs import word
+from finetop.core.runtime.home import Home, prepare
 
 WRITERS = (1, 8, 64)
 VALUES = 6
-JOB = Path(__file__).parents[1] / "core" / "supervisor" / "writing_job.py"
+JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
 KEYS = ("epoch", "grad_norm", "learning_rate", "loss", "memory_gib", "tokens_per_s")
 
 
@@ -56,7 +56,7 @@ class Writers:
 
     def wait(self, query: str, wanted: int) -> None:
         deadline = time.monotonic() + 300
-        while self.rig.ask(protocol.Sql(query)).rows[0][0] < wanted:
+        while self.rig.ask(Sql(query)).rows[0][0] < wanted:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{query} never gave {wanted}; {self.rig.home.log.read_text()}")
             time.sleep(0.1)
@@ -86,7 +86,7 @@ def flood(count: int, events: int) -> tuple[float, float, float]:
             writers.go()
             writers.wait("SELECT coalesce(sum(last_n), 0)::BIGINT FROM jobs", count * (steps + 3))
             wall, used = time.monotonic() - began, writers.cpu_s() - cpu
-            rows = writers.rig.ask(protocol.Sql("SELECT count(*) FROM metrics")).rows[0][0]
+            rows = writers.rig.ask(Sql("SELECT count(*) FROM metrics")).rows[0][0]
             assert rows == count * steps * VALUES, f"{rows} rows of {count * steps * VALUES}"
             return wall, used, writers.memory_mb("VmHWM")
         finally:
@@ -104,7 +104,7 @@ def live(count: int, seconds: float) -> tuple[float, float]:
             began, cpu = time.monotonic(), writers.cpu_s()
             time.sleep(seconds)
             share = (writers.cpu_s() - cpu) / (time.monotonic() - began)
-            states = [word(row.state) for row in writers.rig.ask(protocol.Runs(limit=100)).rows]
+            states = [word(row.state) for row in writers.rig.ask(Runs(limit=100)).rows]
             assert states == ["running"] * count, states
             return share, writers.memory_mb("VmRSS")
         finally:
@@ -113,7 +113,7 @@ def live(count: int, seconds: float) -> tuple[float, float]:
 
 def plain_appends(file: str, events: int) -> None:
     """The peer, in a process of its own: says wall and CPU seconds."""
-    from finetop.core.store.open import open_store, transaction
+    from finetop.core.store.database import open_store, transaction
 
     connection = open_store(Path(file))
     rows = [

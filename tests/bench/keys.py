@@ -3,7 +3,7 @@
     [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40] [--links-alone]
 
 100,000 runs and 10 million points of metrics are stored, 8 runs are live (a step a second each), the terminal is
-120x40. First in a terminal here, then (as root, with sshd and the folder of tests/far.py) through `ssh -t` on a link
+120x40. First in a terminal here, then (as root, with sshd and the rig of tests/rig/far.py) through `ssh -t` on a link
 with a round trip of 150 ms, htop and lazygit (where installed) beside it in the same way; then pages at 64 kbit/s.
 Targets: here p95 30 ms; over the link a median of 170 ms and p95 of 200; a page whole within 1 s at 64 kbit/s; a
 cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
@@ -21,14 +21,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 import far
 from rig import SEVERAL, Rig
 from terminal import Terminal
 
-from finetop.core.home import Home, prepare
-from finetop.core.store.open import open_store, transaction
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store, transaction
 
 SIZE = (120, 40)
 LIVE = 8

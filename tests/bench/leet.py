@@ -23,14 +23,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from terminal import Terminal
 
-from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
-from finetop.core.store.open import open_store, transaction
+from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.session import Hello, Shutdown
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store, transaction
 
 SIZE = (120, 40)
 METRICS = ("loss", "grad_norm", "learning_rate", "tokens_per_s", *(f"metric_{letter}" for letter in "abcdef"))
@@ -174,7 +174,7 @@ def main() -> int:
     subprocess.run([python, "-c", WRITE, str(args.steps), str(folder), *METRICS], check=True)
     (written,) = (folder / "wandb").glob("offline-run-*")
     with Client(home) as client:
-        supervisor = client.ask(protocol.Hello()).pid
+        supervisor = client.ask(Hello()).pid
     looks: dict[str, list[Look]] = {"finetop open": [], "wandb leet": []}
     ours = [sys.executable, "-m", "finetop.tui.main", "open", "long-run"]
     for _ in range(args.rounds):
@@ -210,7 +210,7 @@ def main() -> int:
         and statistics.median(one.memory_mb for one in mine) < 70
     )
     with Client(home) as client:
-        client.ask(protocol.Shutdown())
+        client.ask(Shutdown())
     return 0 if reached else 1
 
 

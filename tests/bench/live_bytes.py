@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 from terminal import Terminal
 
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 SECONDS = 30
 LOOKS = {

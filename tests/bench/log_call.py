@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from finetop.core import events
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 
 STEPS = 5_000
 VALUES = {
@@ -38,7 +39,7 @@ def measure(log: Log, steps: int = STEPS) -> tuple[float, float]:
 
 
 def ours(folder: Path) -> Log:
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     return lambda step: log.write(events.metrics(step, VALUES))
 
 

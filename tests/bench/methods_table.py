@@ -3,7 +3,7 @@
     FINETOP_TEST_DATA=DATA python tests/bench/methods_table.py --model FOLDER [--methods lora,osf+nf4] [--steps 30]
 
 Rows of medquad of at most --tokens tokens, 4 a step, in float32 (--dtype); options and rate are those of each method's
-recipe. Each trains in a process of its own as a run does: `python -m finetop.core.train JOB`, without samples, drift
+recipe. Each trains in a process of its own as a run does: `python -m finetop.core.run_job JOB`, without samples, drift
 probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the most
 that the process held (resident set on a CPU, reserved on a GPU), beside what finetop plan estimates. "back" is the
 largest difference of a logit, on a row of the data, between the model in the trainer's hands and its checkpoint loaded
@@ -24,18 +24,19 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import methods
-from finetop.core.events import Metrics, decode
-from finetop.core.home import Home, prepare
+from finetop.core.protocol.events import Metrics, decode
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import methods
 
 # The job, with the logits of one row told before the trainer's model is gone, and the most memory it held.
 JOB = """
 import os, resource
 import torch
-from finetop.core.train import __main__ as job, checks
-from finetop.core.train.keeping import checkpoint
+from finetop.core import run_job as job
+from finetop.core.models import checkpoint
+from finetop.core.train import check_callback as checks
 write = checkpoint.write
 def keep(model, *others):
     ids = torch.load(os.environ["IDS"])
@@ -50,18 +51,18 @@ print("PEAK", torch.cuda.max_memory_reserved() if on_gpu else resource.getrusage
 raise SystemExit(code)
 """
 BACK = """
-import sys
+import json, sys
 from pathlib import Path
 import torch
-from finetop.core import models
-from finetop.core.models.tuned import load_checkpoint
-from finetop.core.events import EventLog
-from finetop.core.home import Home
-from finetop.core.recipe.load import recipe_from_json
-recipe = recipe_from_json(Path(sys.argv[1]).read_text())
-base = models.resolve(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
-device = models.pick_device()
-dtype = models.torch_dtype(models.number_format(recipe.model.dtype, base.path, device), device)
+from finetop.core.models import devices, load, resolve
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+from finetop.core.recipe.load import recipe_from_mapping
+recipe = recipe_from_mapping(json.loads(Path(sys.argv[1]).read_text()))
+base = resolve.resolve_model(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
+device = devices.pick_device()
+dtype = load.torch_dtype(devices.number_format(recipe.model.dtype, base.path, device), device)
 model, _ = load_checkpoint(base, Path(sys.argv[3]), dtype, device)
 ids, before = torch.load(sys.argv[4]), torch.load(sys.argv[5])
 with torch.no_grad():
@@ -186,9 +187,9 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
 
 def planned(recipe: Any, model: Path, home: Home) -> float | None:
     """Ask finetop plan's estimate of the memory, in GiB."""
-    from finetop.core.plan.estimate import estimate
-    from finetop.core.plan.machine import look
-    from finetop.core.plan.shape import read_config
+    from finetop.core.preflight.plan.estimate import estimate
+    from finetop.core.preflight.plan.machine import look
+    from finetop.core.preflight.plan.shape import read_config
 
     return float(estimate(recipe, read_config(model), look(home.root, measure=False)).estimate) / 2**30
 

@@ -4,7 +4,7 @@
         [--methods lora,full,lora+nf4,dpo,full/dpo | all] [--reward CHECKPOINT]
 
 A name is a method (with +nf4 or +int8), which learns rows of medquad, or an objective with its recipe's method, or
-METHOD/OBJECTIVE. Each row is a run of its own through `python -m finetop.core.train`; its peak is the process's
+METHOD/OBJECTIVE. Each row is a run of its own through `python -m finetop.core.run_job`; its peak is the process's
 highest resident memory (ru_maxrss, what wait4 says). It learns the longest rows of its data alone: a plan is of the
 longest batch, which three steps over any rows do not meet. Errors are of the estimate. --reward: what ppo, rloo and
 grpo are paid by beside a rule, a checkpoint of a reward run.
@@ -23,14 +23,15 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import methods, objectives
-from finetop.core.home import Home, prepare
-from finetop.core.plan import lengths, machine
-from finetop.core.plan.estimate import Known, estimate
-from finetop.core.plan.shape import read_config
-from finetop.core.plan.told import Plan
+from finetop.core.preflight.plan import lengths, machine
+from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.result import Plan
+from finetop.core.preflight.plan.shape import read_config
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import Loaded, load_recipe
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import methods, objectives
+from finetop.core.train.methods import _start
 
 SETTINGS = (
     "check.at_end=false",
@@ -63,7 +64,7 @@ def everything() -> list[str]:
     """Name every method on all kinds of weights that it goes on, then every other objective."""
     own = [
         name if kind == "none" else f"{name}+{kind}"
-        for kind in methods.ALL_FORMATS
+        for kind in _start.ALL_FORMATS
         for name in methods.names()
         if kind in methods.load(name).QUANTIZED
     ]
@@ -115,7 +116,7 @@ def run(loaded: Loaded, home: Home) -> tuple[float, str]:
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     with (job / "log.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.train", str(job)], env=environment, stdout=log, stderr=log
+            [sys.executable, "-m", "finetop.core.run_job", str(job)], env=environment, stdout=log, stderr=log
         )
         _, _, usage = os.wait4(process.pid, 0)
     lines = (job / "log.txt").read_text(encoding="utf-8").strip().splitlines() or [""]

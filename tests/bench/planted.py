@@ -37,11 +37,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import edits
 from defects import KINDS, Bed, Planted
 
-from finetop.core.data import read_rows
-from finetop.core.home import Home
-from finetop.core.lint import linting
-from finetop.core.lint.report import Asked
+from finetop.core.data.jsonl import read_rows
+from finetop.core.preflight.lint import lint
+from finetop.core.preflight.lint.report import Asked
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ class Linter:
         recipe = resolve_text(RECIPE.format(model=self.model, train=file, test=self.test))
         against = tuple(str(self.data / name / "open.jsonl") for name in BENCHMARKS)
         asked = Asked(recipe=recipe.resolved, against=against, only=only, workers=1)
-        report = linting.run(asked, Home(self.folder / "home"), lambda *_: None)
+        report = lint.run(asked, Home(self.folder / "home"), lambda *_: None)
         found: dict[str, set[int]] = {}
         for finding in report.findings:
             if finding.severity != "note":

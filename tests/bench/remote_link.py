@@ -1,6 +1,6 @@
 """The app here on a supervisor there, over ssh on a slow link: how long it takes, what crosses, what is lost.
 
-    FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/far.py)
+    FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/rig/far.py)
 
 Per link: seconds and bytes on the wire (both ways, with TCP and IP) until the first run is on the screen, a second
 start, rates of the list, of a run and of a `tail`, a pulled cable until it is said and after it is back, a killed
@@ -20,11 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 import far
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
 
 LINKS = (("150 ms, 1 % loss", 0.0), ("150 ms, 1 % loss, 64 kbit/s", 64.0))
 SIZE = (120, 40)
@@ -89,12 +90,12 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
         )  # fmt: skip
         with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             drops(host, tui, out)
-        host.rig.ask(protocol.Stop(name))
+        host.rig.ask(Stop(name))
         tail.wait(180)
     steps = [json.loads(line)["step"]["step"] for line in (host.folder / "tail.txt").read_text().splitlines()]
     wrote = [int(line) for line in (host.rig.job_folder(name) / "side.txt").read_text().split()]
     lost, doubled = len(set(wrote) - set(steps)), len(steps) - len(set(steps))
-    attempts = host.rig.ask(protocol.GetRun(name)).jobs[0].attempt
+    attempts = host.rig.ask(GetRun(name)).jobs[0].attempt
     print(
         f"  a tail over all this: {len(wrote)} steps written, {lost} lost, {doubled} doubled; attempts {attempts}"
     )

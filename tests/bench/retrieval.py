@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 import bm25s
 from bm25s.stopwords import STOPWORDS_EN_PLUS
 
-from finetop.core import retrieval
-from finetop.core.home import Home
+from finetop.core.data import retrieval
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

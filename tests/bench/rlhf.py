@@ -5,7 +5,7 @@
 The pairs are those of dpo_en_demo; of a prompt the last --prompt-words words are used, of answers the first --words,
 which is as much as the policy writes here (--new-tokens). Some are held out, for the reward model's accuracy, which
 sees the others one and a half times. The policy's prompts are the shortest of all of these. Each of the four is a run
-as users have it: a built-in recipe with a few settings, trained by `python -m finetop.core.train JOB`. PPO, RLOO and
+as users have it: a built-in recipe with a few settings, trained by `python -m finetop.core.run_job JOB`. PPO, RLOO and
 GRPO get the same number of answers to write. Prints reward and divergence of each rollout, and whether the reward of
 its last quarter is above that of PPO's first rollout by a deviation of the rewards then, with less than 10 nats an
 answer. Exit 0 if so, 1 if not. With --home, a reward model that is there already is used again.
@@ -27,11 +27,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import formats
-from finetop.core.events import Metrics, decode
-from finetop.core.home import Home, prepare
+from finetop.core.data import formats
+from finetop.core.protocol.events import Metrics, decode
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home, prepare
 
 # Without the model's own system turn, which stands in front of every prompt: 20 tokens of 60.
 TEMPLATE = (
@@ -123,7 +123,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
     """Write the short pairs, those held out, and the policy's prompts."""
     from transformers import AutoTokenizer
 
-    from finetop.core.train.rows.render import prompt_ids
+    from finetop.core.data.render import prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     tokenizer.chat_template = TEMPLATE
@@ -194,7 +194,7 @@ def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], f
     )
     began = time.monotonic()
     process = subprocess.run(
-        [sys.executable, "-m", "finetop.core.train", str(job)],
+        [sys.executable, "-m", "finetop.core.run_job", str(job)],
         cwd=job,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
         stdout=subprocess.PIPE,

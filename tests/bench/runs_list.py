@@ -20,15 +20,15 @@ from typing import Any
 
 import msgspec
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 
-from finetop.core import protocol
-from finetop.core.home import Home, prepare
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store import pages
-from finetop.core.store.open import open_store
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store import run_list
+from finetop.core.store.database import open_store
 
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 KEYS = (
@@ -136,8 +136,8 @@ def main() -> int:
             make(home, args.runs, args.steps)
         connection = open_store(home.database)
 
-        def of_store(text: str) -> protocol.RunsAnswer:
-            return pages.page(
+        def of_store(text: str) -> RunsAnswer:
+            return run_list.page(
                 connection, filter=text, sort="needs_you", offset=0, limit=ROWS, revision=0, now=time.time()
             )
 
@@ -146,7 +146,7 @@ def main() -> int:
         size = home.database.stat().st_size / 1e6
         print(f"{total:,} runs, {metrics:,} metric rows, {size:.0f} MB; a page of {ROWS}")
         table("from the store", {name: timed(of_store, text, args.repeats) for name, text in ASKED.items()})
-        last = lambda text: pages.page(  # noqa: E731
+        last = lambda text: run_list.page(  # noqa: E731
             connection, filter="", sort=text, offset=total - ROWS, limit=ROWS, revision=0, now=time.time()
         )
         table(
@@ -157,7 +157,7 @@ def main() -> int:
         rig.start(FINETOP_SPARE="0")
         try:
             rig.wait_ready(120)
-            ask = lambda text: rig.ask(protocol.Runs(text, limit=ROWS))  # noqa: E731
+            ask = lambda text: rig.ask(Runs(text, limit=ROWS))  # noqa: E731
             table("from a supervisor", {name: timed(ask, text, args.repeats) for name, text in ASKED.items()})
         finally:
             rig.stop_all()

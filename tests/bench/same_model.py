@@ -22,39 +22,42 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from finetop.core import models
-from finetop.core.check.asking.suite import find_suite
-from finetop.core.check.asking.tasks import build
-from finetop.core.check.candidates import open_candidates
-from finetop.core.check.deciding.conclusion import judge_pairs
-from finetop.core.check.deciding.planning import make_plan
-from finetop.core.check.deciding.verdict import PairedItem
-from finetop.core.check.job import LOOK_ITEMS
-from finetop.core.check.scoring.cells import Cell, Examinee, prepare, score_cell
-from finetop.core.check.scoring.forward import longest_input
-from finetop.core.check.scoring.scorer import BatchPlan, plan_for
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare as prepare_home
-from finetop.core.models.tuned import load_checkpoint
+from finetop.core.check.model_pair import open_pair
+from finetop.core.check.run_check import LOOK_ITEMS
+from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batches import Batch, ScoredModel, prepare, score_batch
+from finetop.core.check.scoring.scorer import plan_for
+from finetop.core.check.statistics.conclude import check_pairs
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import PairedItem
+from finetop.core.check.tasks.requests import build
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.models import devices, load, resolve
+from finetop.core.models.forward import longest_input
+from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home, prepare as prepare_home
 
 if TYPE_CHECKING:
-    from finetop.core.check.deciding.permutation import Key
-    from finetop.core.check.scoring.cells import Exam
-    from finetop.core.models import ResolvedModel
+    from finetop.core.check.scoring.batches import PreparedSuite
+    from finetop.core.check.statistics.item_order import Key
+    from finetop.core.models.resolved import ResolvedModel
 
 Scores = dict["Key", float]
 
 
-def score_all(exam: Exam, model: Any, plan: BatchPlan, *, turned: bool = False) -> Scores:
+def score_all(prepared: PreparedSuite, model: Any, plan: BatchPlan, *, turned: bool = False) -> Scores:
     """Score every item of an exam on a model that is loaded."""
-    examinee = Examinee("base", None, lambda: model, plan)
-    cells = [replace(cell, items=cell.items[::-1]) if turned else cell for cell in exam.cells]
+    scored_model = ScoredModel("base", None, lambda: model, plan)
+    batches = [replace(batch, items=batch.items[::-1]) if turned else batch for batch in prepared.batches]
     if turned:
-        cells = [Cell(cell.task, cell.items) for cell in cells[::-1]]
+        batches = [Batch(batch.task, batch.items) for batch in batches[::-1]]
     began = time.process_time()
     found = {
-        (cell.task, score.item): score.score for cell in cells for score in score_cell(exam, examinee, cell)
+        (batch.task, score.item): score.score
+        for batch in batches
+        for score in score_batch(prepared, scored_model, batch)
     }
     print(
         f"  {len(found):,} items in {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True
@@ -69,22 +72,23 @@ def with_zero_adapter(model: Any) -> Any:
     ).eval()
 
 
-def verdicts(exam: Exam, base: Scores, other: Scores, seeds: int) -> tuple[list[str], list[int]]:
+def verdicts(prepared: PreparedSuite, base: Scores, other: Scores, seeds: int) -> tuple[list[str], list[int]]:
     """Check `other` against `base` in as many orders as there are seeds -> verdicts, items used."""
     pairs = [
-        PairedItem(item.task, item.item, item.cluster, base[item.key], other[item.key]) for item in exam.items
+        PairedItem(item.task, item.item, item.cluster, base[item.key], other[item.key])
+        for item in prepared.items
     ]
     said, used = [], []
     for seed in range(seeds):
-        plan = make_plan(exam.plans, exam.items, base, seed=seed, cap=None, look_items=LOOK_ITEMS)
-        result = judge_pairs(plan, pairs, until="decided")
+        plan = make_plan(prepared.plans, prepared.items, base, seed=seed, cap=None, look_items=LOOK_ITEMS)
+        result = check_pairs(plan, pairs, until="decided")
         said.append(result.verdict)
         used.append(result.items_scored)
     return said, used
 
 
-def load(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
-    return models.load(base, dtype, device)[0].eval()
+def scored_model(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
+    return load.load_model(base, dtype, device)[0].eval()
 
 
 def main() -> int:
@@ -100,35 +104,37 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(options.home or folder))
         prepare_home(home)
-        device = models.pick_device()
-        base = models.resolve(Model(), home, EventLog(Path(folder) / "events.jsonl"))
-        tokenizer = models.load_tokenizer(base)
-        model = load(base, torch.float32, device)
-        exam = prepare(
+        device = devices.pick_device()
+        base = resolve.resolve_model(Model(), home, EventLog(Path(folder) / "events.jsonl"))
+        tokenizer = load.load_tokenizer(base)
+        model = scored_model(base, torch.float32, device)
+        prepared = prepare(
             build(find_suite(options.suite, home)), tokenizer, longest_input(model.config, tokenizer), 1
         )
         plan = plan_for(device)
-        usual = score_all(exam, model, plan)
+        usual = score_all(prepared, model, plan)
         variants = {
-            "other batches": score_all(exam, model, BatchPlan(plan.layout, plan.row_tokens // 3), turned=True)
+            "other batches": score_all(
+                prepared, model, BatchPlan(plan.layout, plan.row_tokens // 3), turned=True
+            )
         }
         if not options.skip_bfloat16:
-            variants["bfloat16"] = score_all(exam, load(base, torch.bfloat16, device), plan)
-        variants["zero adapter"] = score_all(exam, with_zero_adapter(model), plan)
+            variants["bfloat16"] = score_all(prepared, scored_model(base, torch.bfloat16, device), plan)
+        variants["zero adapter"] = score_all(prepared, with_zero_adapter(model), plan)
         if options.tuned is not None:
             model = None
-            candidates = open_candidates(base, options.tuned, "float32", device)
-            bad, _ = load_checkpoint(base, options.tuned, torch.float32, candidates.device)
-            variants["known bad"] = score_all(exam, bad.eval(), plan)
+            pair = open_pair(base, options.tuned, "float32", device)
+            bad, _ = load_checkpoint(base, options.tuned, torch.float32, pair.device)
+            variants["known bad"] = score_all(prepared, bad.eval(), plan)
     print(f"{'against the base':18} {'flips':>12} {'OK':>5} {'REGRESSED':>10} {'none':>5} {'items used':>20}")
     failed = False
     for name, scores in variants.items():
         lost = sum(scores[key] < usual[key] for key in usual)
         won = sum(scores[key] > usual[key] for key in usual)
-        said, used = verdicts(exam, usual, scores, options.seeds)
+        said, used = verdicts(prepared, usual, scores, options.seeds)
         wanted = "regressed" if name == "known bad" else "ok"
         failed |= any(verdict != wanted for verdict in said)
-        span = f"{mean(used):.0f} ({min(used)}-{max(used)}) of {len(exam.items)}"
+        span = f"{mean(used):.0f} ({min(used)}-{max(used)}) of {len(prepared.items)}"
         print(
             f"{name:18} {f'-{lost} +{won}':>12} {said.count('ok'):5} {said.count('regressed'):10}"
             f" {said.count('no_verdict'):5} {span:>20}"

@@ -134,7 +134,7 @@ def _asked(row: dict[str, Any]) -> str:
 
 def ours(model: Any, tokenizer: Any, items: list[Item]) -> list[float]:
     """Score as a check does."""
-    from finetop.core.check.scoring.prefixes import PrefixMemory, find, room_for
+    from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
     from finetop.core.check.scoring.scorer import encode_pair, plan_for, score
 
     asked = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
@@ -247,13 +247,13 @@ def main() -> int:
 
 
 def _demo_model(root: Path) -> Path:
-    from finetop.core.events import EventLog
-    from finetop.core.home import Home, prepare
-    from finetop.core.models import demo
+    from finetop.core.models import demo_model
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home, prepare
 
     home = Home(root)
     prepare(home)
-    folder, _, _ = demo.find(None, home, EventLog(root / "scorer_speed.events"))
+    folder, _, _ = demo_model.find(None, home, EventLog(root / "scorer_speed.events"))
     return folder
 
 

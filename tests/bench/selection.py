@@ -23,13 +23,16 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core import protocol, select, selection
-from finetop.core.client import Client
+from finetop.core.client import selection_curve
+from finetop.core.client.connection import Client
 from finetop.core.commands.sweep import tell_curves
-from finetop.core.home import Home, prepare
+from finetop.core.preflight import select
+from finetop.core.preflight.select import _curve as curve
+from finetop.core.preflight.select._request import Ask, Doing, Selected, select as asked
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
+from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import Loaded, load_recipe
-from finetop.core.select import _curve as curve
-from finetop.core.select._asking import Ask, Doing, Selected, select as asked
+from finetop.core.runtime.home import Home, prepare
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "../shared/data")) / "kb_contoso"
 SWEEP = "corrupted"
@@ -96,18 +99,18 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
     points = sorted(
         points, key=lambda one: one.point.loaded.recipe.train.seed
     )  # what is stopped early has whole seeds
-    runs = [protocol.SweepRun(one.point.name, one.point.loaded.resolved, list(one.tags)) for one in points]
+    runs = [SweepRun(one.point.name, one.point.loaded.resolved, list(one.tags)) for one in points]
     (home.root / "selected.json").write_bytes(msgspec.json.encode(made))
     with Client(home) as client:
-        client.ask(protocol.SubmitSweep(SWEEP, runs, base.text))
+        client.ask(SubmitSweep(SWEEP, runs, base.text))
 
 
-def wait(home: Home, tell_every_s: float = 60.0) -> protocol.SweepsAnswer:
+def wait(home: Home, tell_every_s: float = 60.0) -> SweepsAnswer:
     """Wait until all runs have ended, saying how far it is."""
     said = 0.0
     while True:
         with Client(home) as client:
-            found: protocol.SweepsAnswer = client.ask(protocol.Sweeps(SWEEP))
+            found: SweepsAnswer = client.ask(Sweeps(SWEEP))
         brief = next(one for one in found.sweeps if one.name == SWEEP)
         if not brief.to_come:
             return found
@@ -156,14 +159,14 @@ def main() -> int:
     )
     base = load_recipe(str(file))
     with Client(home) as client:
-        known = [one.name for one in client.ask(protocol.Sweeps()).sweeps]
+        known = [one.name for one in client.ask(Sweeps()).sweeps]
     if SWEEP not in known:
         queue(base, home, args.seeds, str(file))
     try:
         found = wait(home)
     finally:
         print(f"The runs go on; look at them: finetop --home {home.root} sweep {SWEEP}", file=sys.stderr)
-    curves = selection.read(found)
+    curves = selection_curve.read(found)
     assert curves is not None
     tell_curves(curves)
     made = msgspec.json.decode((home.root / "selected.json").read_bytes(), type=list[Selected])

@@ -101,12 +101,11 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
 
 def ours(model: str, rows: list[dict[str, Any]], *, same: bool) -> Any:
     """Train as a run does, from its recipe on."""
-    from finetop.core import objectives
-    from finetop.core.events import EventLog
-    from finetop.core.home import Home
     from finetop.core.recipe.load import resolve_text
-    from finetop.core.train import training
-    from finetop.core.train.stopping import Stop
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train import objectives, train
 
     folder = Path(tempfile.mkdtemp())
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -146,7 +145,7 @@ def ours(model: str, rows: list[dict[str, Any]], *, same: bool) -> Any:
 
     module.make_trainer = timed
     log = EventLog(folder / "events.jsonl")
-    training.train(
+    train.train(
         resolve_text(json.dumps(recipe)).recipe, folder / "run", Home(folder / "home"), "cpu", log, Stop()
     )
     return watch

@@ -22,11 +22,12 @@ from typing import Any
 
 def train(model: str, recipe: dict[str, Any], data: Path) -> None:
     """Train, and print the loss of the held-out texts before, on the way and after."""
-    from finetop.core import events, objectives
-    from finetop.core.home import Home
+    from finetop.core.protocol import events
     from finetop.core.recipe.load import resolve_text
-    from finetop.core.train import training
-    from finetop.core.train.stopping import Stop
+    from finetop.core.runtime import event_log
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train import objectives, train as training
 
     folder = Path(tempfile.mkdtemp())
     whole = {
@@ -50,7 +51,7 @@ def train(model: str, recipe: dict[str, Any], data: Path) -> None:
         return trainer
 
     module.make_trainer = measured
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     began = time.process_time()
     training.train(
         resolve_text(json.dumps(whole)).recipe, folder / "run", Home(folder / "home"), "cpu", log, Stop()

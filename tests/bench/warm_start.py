@@ -19,11 +19,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from finetop.core import events, protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home, prepare
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import Loaded, resolve_text
+from finetop.core.runtime.home import Home, prepare
 
 LOADING = "loading the model"
 
@@ -73,10 +76,10 @@ def measure(kind: str, switch: str, recipe: Loaded, home: Home, times: int) -> N
             env={**os.environ, "FINETOP_SPARE": switch},
         )
     try:
-        wait_for(home, lambda client: bool(client.ask(protocol.Hello())))
+        wait_for(home, lambda client: bool(client.ask(Hello())))
         for _ in range(times):
             if kind == "warm":
-                wait_for(home, lambda client: "waits for the next" in client.ask(protocol.Hello()).spare)
+                wait_for(home, lambda client: "waits for the next" in client.ask(Hello()).spare)
             one(kind, recipe, home)
     finally:
         supervisor.terminate()
@@ -100,12 +103,10 @@ def one(kind: str, recipe: Loaded, home: Home) -> None:
     """Submit a run, wait for its end, and print when what happened."""
     with Client(home, start=False) as client:
         began = time.time()
-        name = client.ask(protocol.Submit(recipe.resolved, recipe.text, "start")).name
-    wait_for(
-        home, lambda client: client.ask(protocol.GetRun(name)).row.state.__class__.__name__ == "Finished"
-    )
+        name = client.ask(Submit(recipe.resolved, recipe.text, "start")).name
+    wait_for(home, lambda client: client.ask(GetRun(name)).row.state.__class__.__name__ == "Finished")
     with Client(home, start=False) as client:
-        detail = client.ask(protocol.GetRun(name))
+        detail = client.ask(GetRun(name))
     file = home.root / detail.folder / detail.jobs[-1].folder / "events.jsonl"
     lines = [events.decode(line) for line in file.read_bytes().splitlines()]
     marks = [("process", lines[0].t)] + [

@@ -2,7 +2,7 @@
 
     python tests/bench/whole_checks.py [--streams 2000] [--seed 1]
 
-Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/deciding/sequential.py
+Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/statistics/sequential.py
 until it asks for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's
 answer about all items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for
 nothing" (the second alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost.
@@ -24,15 +24,15 @@ import msgspec
 import numpy as np
 from simulation.streams import ALPHA, MARGIN_PERCENT, bounds, surely_above
 
-from finetop.core.check.deciding import sequential
-from finetop.core.check.deciding.permutation import Item, clusters_of
-from finetop.core.check.deciding.planning import make_plan, whole_weights
-from finetop.core.check.deciding.verdict import CheckPlan, TaskPlan
+from finetop.core.check.statistics import sequential
+from finetop.core.check.statistics.item_order import Item, clusters_of
+from finetop.core.check.statistics.plan import make_plan, whole_weights
+from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.deciding.permutation import Cluster, Key
+    from finetop.core.check.statistics.item_order import Cluster, Key
 
 COLLAPSE = 0.40  # a loss of one task that must be found and named
 

@@ -8,9 +8,10 @@ import shutil
 
 import pytest
 
-from finetop.core import events
-from finetop.core.home import Home
+from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,12 +20,12 @@ pytestmark = [
 
 
 def test_the_gpu_is_picked_and_named():
-    from finetop.core import models
+    from finetop.core.models import devices
 
-    device = models.pick_device()
+    device = devices.pick_device()
     assert device == "cuda:0"
-    assert models.describe_device(device) != device
-    assert models.number_format("bfloat16", None, device) == "bfloat16"
+    assert devices.describe_device(device) != device
+    assert devices.number_format("bfloat16", None, device) == "bfloat16"
 
 
 def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
@@ -46,9 +47,10 @@ def test_scores_behind_a_kept_beginning_are_the_same_when_read_anew(tiny_model):
     import torch
     from transformers import AutoModelForCausalLM
 
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.packing import TokenSequence
-    from finetop.core.check.scoring.prefixes import PrefixMemory, find, room_for
-    from finetop.core.check.scoring.scorer import BatchPlan, packs_exactly, plan_for, score
+    from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
+    from finetop.core.check.scoring.scorer import packs_exactly, plan_for, score
 
     head = tuple((11 * i + 5) % 300 for i in range(90))
     items = [
@@ -104,17 +106,18 @@ def recipe_of(folder, model, *, method="lora", rows=None, **sections):
 
 def train(recipe, folder, monkeypatch):
     """Train on the GPU in this process. Gives back what was told, and the trainer."""
-    from finetop.core.train import stopping, training
-    from finetop.core.train.keeping import resume
+    from finetop.core.runtime import stop_signal
+    from finetop.core.train import train as training
+    from finetop.core.train.resume import resume
 
     seen = []
     go = resume.train
     monkeypatch.setattr(resume, "train", lambda trainer, *rest: (seen.append(trainer), go(trainer, *rest)))
     run = folder / "home" / "runs" / "0001-tiny"
     run.mkdir(parents=True)
-    log = events.EventLog(run / "events.jsonl")
+    log = event_log.EventLog(run / "events.jsonl")
     try:
-        ended = training.train(recipe, run, Home(folder / "home"), "cuda:0", log, stopping.Stop())
+        ended = training.train(recipe, run, Home(folder / "home"), "cuda:0", log, stop_signal.Stop())
     finally:
         log.close()
     assert ended.status == "finished"
@@ -165,7 +168,7 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
 def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
     tiny_model, tmp_path, monkeypatch
 ):
-    from finetop.core.train import worst_step
+    from finetop.core.train import longest_batch
 
     model = wide_model(tmp_path, tiny_model)
     recipe = recipe_of(
@@ -177,7 +180,7 @@ def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
         train={"batch_size": 8},
         budget={"memory_gib": 2},
     )
-    with pytest.raises(worst_step.DoesNotFit) as caught:
+    with pytest.raises(longest_batch.DoesNotFit) as caught:
         train(recipe, tmp_path, monkeypatch)
     wanted = (
         r"the longest rows do not fit: out of memory on the GPU: .* more wanted, .* of the 2\.00 GiB that"
@@ -226,9 +229,9 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     """The allocator's peak is most of the estimate, and below what the verdict asks for; the context is not in it."""
     import torch
 
-    from finetop.core.plan import lengths, machine, memory
-    from finetop.core.plan.estimate import Known, estimate
-    from finetop.core.plan.shape import read_config
+    from finetop.core.preflight.plan import lengths, machine, memory
+    from finetop.core.preflight.plan.estimate import Known, estimate
+    from finetop.core.preflight.plan.shape import read_config
 
     model = wide_model(tmp_path, tiny_model)
     recipe = recipe_of(
@@ -259,7 +262,7 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
 def test_nvml_shows_the_gpu_and_this_process_on_it():
     import torch
 
-    from finetop.core import gpus
+    from finetop.core.runtime import gpus
 
     before = gpus.look()
     assert not before.trouble
@@ -281,7 +284,9 @@ def test_nvml_shows_the_gpu_and_this_process_on_it():
 
 def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     """The real driver under the real supervisor, on a fake job."""
-    from finetop.core import gpus, protocol
+    from finetop.core.protocol.messages.machine import Gpus
+    from finetop.core.protocol.messages.runs import GetRun
+    from finetop.core.runtime import gpus
 
     fit = [gpu for gpu in gpus.look().gpus if not gpu.fault and gpu.used_gib < 0.2]
     if not fit:
@@ -290,8 +295,8 @@ def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     cold_rig.wait_ready()
     name = cold_rig.submit("one", budget={"memory_gib": 1.0}, steps=20)
     cold_rig.wait_state(name, "finished")
-    given = cold_rig.ask(protocol.GetRun(name)).device.split()[0]
+    given = cold_rig.ask(GetRun(name)).device.split()[0]
     assert given in {gpu.uuid for gpu in fit}
-    rows = cold_rig.ask(protocol.Gpus()).gpus
+    rows = cold_rig.ask(Gpus()).gpus
     assert given in {row.uuid for row in rows}
     assert all(row.history for row in rows)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.data import read_conversations
+from finetop.core.data.jsonl import read_conversations
 from finetop.core.errors import BadInput
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "/nonexistent"))

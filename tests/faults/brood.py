@@ -14,15 +14,16 @@ import sys
 import time
 from pathlib import Path
 
-from finetop.core import events
-from finetop.core.run import read_spec
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
+from finetop.core.runtime.job_folder import read_spec
 
 
 def main() -> int:
     folder = Path(sys.argv[1])
     plan = json.loads(read_spec(folder).recipe["about"])
     faulthandler.register(signal.SIGUSR2)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {}))
     for _ in range(4):
         child(wait)

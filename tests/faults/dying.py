@@ -1,8 +1,9 @@
 """Does one thing to a home as its supervisor would, and dies on the way: `python dying.py`.
 
-Each line on standard input is JSON: the home, what to do (a request's line, "beat", "open" or "rebuild"), and the place
-between two effects at which to die, 0 for none. A process is forked that does it (the libraries are imported once), and
-its exit code is told: 99 when it died there, 0 when it was done, 1 when it was refused.
+Each line on standard input is JSON: the home, what to do (a request's line, "beat", "open", "migrate" or "rebuild";
+"migrate" opens as a finetop with one migration more does), and the place between two effects at which to die, 0 for
+none. A process is forked that does it (the libraries are imported once), and its exit code is told: 99 when it died
+there, 0 when it was done, 1 when it was refused.
 """
 
 import asyncio
@@ -11,13 +12,17 @@ import os
 import sys
 from pathlib import Path
 
-from finetop.core import fault_points, protocol
-from finetop.core.home import Home
-from finetop.core.supervisor import schedule, serve
+from finetop.core.protocol import wire
+from finetop.core.runtime import crash_points
+from finetop.core.runtime.home import Home
+from finetop.core.store import database
+from finetop.core.supervisor import serve, tick
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house import rebuild
-from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.jobs import launch_local
+from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
+
+MORE = ("0002_more.sql", "CREATE TABLE more (a INTEGER); INSERT INTO more VALUES (7);")
 
 
 def main() -> None:
@@ -30,18 +35,21 @@ def main() -> None:
 
 
 def do(home: Home, does: str, at: int) -> int:
-    local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
-    if does in ("open", "rebuild"):
-        os.environ[fault_points.SWITCH] = str(at)
-        open_home(home).close() if does == "open" else rebuild.rebuild(home)
+    launch_local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
+    if does == "migrate":
+        known = [*database.migrations(), MORE]
+        database.migrations = lambda: known
+    if does in ("open", "migrate", "rebuild"):
+        os.environ[crash_points.SWITCH] = str(at)
+        rebuild.rebuild(home) if does == "rebuild" else open_home(home).close()
         return 0
     supervisor = Supervisor(home, open_home(home))
-    os.environ[fault_points.SWITCH] = str(at)
+    os.environ[crash_points.SWITCH] = str(at)
     if does == "beat":
-        asyncio.run(schedule.beat(supervisor))
+        asyncio.run(tick.beat(supervisor))
         return 0
     answered = asyncio.run(serve.reply(supervisor, does.encode()))
-    reply = protocol.reply_decoder.decode(answered)
+    reply = wire.reply_decoder.decode(answered)
     if reply.error is not None:
         print(reply.error.message, file=sys.stderr)
     supervisor.connection.close()

@@ -11,7 +11,8 @@ import sys
 import time
 from pathlib import Path
 
-from finetop.core import events
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 
 STEPS = 50
 
@@ -37,7 +38,7 @@ def train(folder: Path, rank: int) -> None:
     import torch.distributed as dist
 
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-    log = events.EventLog(folder / "events.jsonl") if rank == 0 else None
+    log = event_log.EventLog(folder / "events.jsonl") if rank == 0 else None
     if log is not None:
         log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {}))
     for step in range(1, STEPS + 1):

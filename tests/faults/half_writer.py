@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from finetop.core.events import EventLog
-from finetop.core.models import ResolvedModel
-from finetop.core.train.keeping import checkpoint
+from finetop.core.models import checkpoint
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.runtime.event_log import EventLog
 
 # The writer asks of a model whether it is PEFT's, which ours is not: this saves 15 s of importing torch.
 sys.modules["peft"] = ModuleType("peft")

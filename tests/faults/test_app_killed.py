@@ -12,7 +12,10 @@ import pytest
 from terminal import Terminal
 from waiting import wait_until
 
-from finetop.core import processes, protocol
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime import processes
 
 CASES = [("sh", 1)] + [
     pytest.param(shell, 10, marks=pytest.mark.slow) for shell in ("sh", "bash") if shutil.which(shell)
@@ -59,7 +62,7 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
     moments, wrong = random.Random(4), []
     name = rig.submit("long-one", steps=100_000, pause_s=0.02)
     rig.wait_state(name, "running")
-    supervisor = rig.ask(protocol.Hello()).pid
+    supervisor = rig.ask(Hello()).pid
     for number in range(kills):
         app = start_app(shell)
         assert SCREEN in shell.modes, "the app does not show: the test tests nothing"
@@ -83,13 +86,13 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
             assert SCREEN not in shell.modes, "the terminal is reset"
         wrong += [f"{number}: modes {shell.modes}"] if shell.modes & MOUSE else []
         wrong += [] if answers(shell) else [f"{number}: {shell.text()}"]
-        wrong += [] if rig.ask(protocol.Hello()).pid == supervisor else [f"{number}: another supervisor"]
+        wrong += [] if rig.ask(Hello()).pid == supervisor else [f"{number}: another supervisor"]
         shell.keys("clear\r")
         wait_until(lambda: shell.pump(0.05) or "back-42" not in shell.text(), "it is clear")
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
     told, side = rig.told_and_written(name)
-    wrong += ["started twice"] if rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     what = f"kill -9 of the app while it draws ({request.node.callspec.params['shell']})"
     survived("4", what, repeats=kills, written=len(side), wrong=len(wrong),

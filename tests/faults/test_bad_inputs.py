@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, table, yaml_files
-from faults.bad_inputs.doors import Door, whole_checkpoint
+from bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, table, yaml_files
+from bad_inputs.doors import Door, whole_checkpoint
 from still import still
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.bad_inputs.example import Answer, Bad
+    from bad_inputs.example import Answer, Bad
 
 
 def faults_of(bad: Bad, answer: Answer) -> Iterator[str]:
@@ -52,7 +52,7 @@ def test_yaml_files(rig, tmp_path, survived):
     told = table.yaml_answers(Door(tmp_path / "here", rig.home))
     require_good(told)
     table.in_step(2, table.section("YAML files: recipes, settings, hosts", told))
-    assert rig.ask(protocol.Runs()).total == 0
+    assert rig.ask(Runs()).total == 0
     assert list(rig.home.runs.iterdir()) == []
     survived("21", "YAML files that are no recipes or settings", repeats=len(told))
 
@@ -66,7 +66,7 @@ def test_names(rig, tmp_path, survived):
     require_good(told)
     table.in_step(3, table.section("Names", told))
     assert not {path for path in set(tmp_path.rglob("*")) - before if "duckdb" not in path.name}
-    assert rig.ask(protocol.Runs()).total == 1
+    assert rig.ask(Runs()).total == 1
     survived("22", "names on the command line", repeats=len(told))
 
 
@@ -107,7 +107,7 @@ def test_checkpoints(good_run, tmp_path, tiny_model, survived):
     told = table.checkpoint_answers(door, folder / "checkpoints" / "step-000020", whole, tiny_model)
     require_good(told)
     table.in_step(6, table.section("Checkpoints", told))
-    assert [job.verb for job in rig.ask(protocol.GetRun("good")).jobs] == ["train"]
+    assert [job.verb for job in rig.ask(GetRun("good")).jobs] == ["train"]
     survived("31", "damaged checkpoints", repeats=len(told))
 
 

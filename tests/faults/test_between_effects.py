@@ -16,21 +16,29 @@ from typing import Any
 
 import pytest
 from dumping import differences, dump
-from old_homes import old_home
+from dying import MORE
 from rig import RECIPE
 from still import make_checkpoint, still
 
-from finetop.core import events, protocol, run as data
 from finetop.core.errors import StoreTrouble
-from finetop.core.fault_points import DIED
-from finetop.core.home import Home
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events, runs as data, wire
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.submit import Export, Import, Resume, Stage, Submit, SubmitChain
+from finetop.core.protocol.messages.trash import Clean, EmptyTrash, Remove, Restore
+from finetop.core.protocol.request import Ask
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store import jobs, records, runs
-from finetop.core.store.open import migrations, transaction
+from finetop.core.runtime import event_log
+from finetop.core.runtime.crash_points import DIED
+from finetop.core.runtime.home import Home
+from finetop.core.store import jobs, run_records, runs
+from finetop.core.store.database import migrations, transaction
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house import cleaning, housekeeping, rebuild
+from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.requests import clean, trash
 from finetop.core.supervisor.state import Supervisor
-from finetop.core.train.keeping import checkpoint
 
 PROGRAM = Path(__file__).with_name("dying.py")
 STEPS = (10, 20, 30, 40, 50)
@@ -68,16 +76,16 @@ def pattern(tmp_path_factory):
     made.run("two", STEPS, size=10, losses=losses)
     made.run("gone", STEPS, size=10, losses=losses)
     made.run("long-gone", (10,), size=10)
-    housekeeping.remove(made.supervisor, protocol.Remove(["gone", "long-gone"]))
-    mark = made.home.trash / "0004-long-gone" / housekeeping.REMOVED
+    trash.remove(made.supervisor, Remove(["gone", "long-gone"]))
+    mark = made.home.trash / "0004-long-gone" / trash.REMOVED
     mark.write_text(json.dumps({"at": time.time() - 90 * DAY_S}))
     made.queue("waits")
     made.close()
     return made.home
 
 
-def request(ask: protocol.Ask) -> str:
-    return protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)).decode()
+def request(ask: Ask) -> str:
+    return wire.envelope(1, ask).decode()
 
 
 def recipe(**sections: dict[str, Any]) -> dict[str, Any]:
@@ -85,10 +93,10 @@ def recipe(**sections: dict[str, Any]) -> dict[str, Any]:
     return {**resolved, **{key: {**resolved[key], **section} for key, section in sections.items()}}
 
 
-def stages() -> list[protocol.Stage]:
+def stages() -> list[Stage]:
     return [
-        protocol.Stage("first", recipe()),
-        protocol.Stage("second", recipe(model={"id": "stage:first"})),
+        Stage("first", recipe()),
+        Stage("second", recipe(model={"id": "stage:first"})),
     ]
 
 
@@ -104,7 +112,7 @@ def look(home: Home) -> Seen:
     """Open a home as the next supervisor does, and compare what the store tells with what is on the disk."""
     connection = open_home(home)
     supervisor = Supervisor(home, connection)
-    records.write_marked(supervisor.connection, supervisor.home.root)
+    run_records.write_marked(supervisor.connection, supervisor.home.root)
     found = {}
     wrong = []
     folders = set()
@@ -120,7 +128,7 @@ def look(home: Home) -> Seen:
     on_disk = {folder.name for folder in home.runs.iterdir()}
     wrong += [f"{name}: a folder without its run, or a run without its folder" for name in on_disk ^ folders]
     connection.close()
-    bin_ = sorted(one.name for one in home.trash.glob("*") if one.name != housekeeping.GOING)
+    bin_ = sorted(one.name for one in home.trash.glob("*") if one.name != trash.GOING)
     wrong += [f"{name} is in the trash and not" for name in set(bin_) & on_disk]
     return Seen({"runs": found, "trash": bin_, "caches": len(list(home.scores.iterdir()))}, wrong)
 
@@ -150,17 +158,17 @@ def deaths(pattern: Home, home: Home, dying: Dying, does: str) -> Iterator[int]:
 
 
 WHOLE = {
-    "submit": protocol.Submit(recipe(), RECIPE, "new"),
-    "chain": protocol.SubmitChain("chain", stages(), RECIPE),
-    "resume": protocol.Resume("one", step=50, recipe=recipe(train={"epochs": 9})),
-    "check": protocol.Check("one", 20),
-    "stop what waits": protocol.Stop("waits"),
-    "export": protocol.Export("one", "/nowhere/model"),
-    "remedy": protocol.Remedy("one", 20, ["interpolate"]),
-    "import": protocol.Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
-    "rm": protocol.Remove(["one"]),
-    "trash --restore": protocol.Restore("gone"),
-    "trash --empty": protocol.EmptyTrash(["0003-gone"]),
+    "submit": Submit(recipe(), RECIPE, "new"),
+    "chain": SubmitChain("chain", stages(), RECIPE),
+    "resume": Resume("one", step=50, recipe=recipe(train={"epochs": 9})),
+    "check": Check("one", 20),
+    "stop what waits": Stop("waits"),
+    "export": Export("one", "/nowhere/model"),
+    "remedy": Remedy("one", 20, ["interpolate"]),
+    "import": Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
+    "rm": Remove(["one"]),
+    "trash --restore": Restore("gone"),
+    "trash --empty": EmptyTrash(["0003-gone"]),
 }
 QUICK = {"submit"}
 
@@ -200,14 +208,14 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
     shutil.copytree(pattern.root, home.root)
     before = look(home).view
     if what == "rm":
-        does = [request(protocol.Remove(["one", "two"])), request(protocol.Remove(["one"])),
-                request(protocol.Remove(["two"]))]  # fmt: skip
+        does = [request(Remove(["one", "two"])), request(Remove(["one"])),
+                request(Remove(["two"]))]  # fmt: skip
     else:
         supervisor = Supervisor(home, open_home(home))
-        items = cleaning.clean(supervisor, protocol.Clean({"last": 1})).items
+        items = clean.clean(supervisor, Clean({"last": 1})).items
         supervisor.connection.close()
         assert {item.kind for item in items} == {"checkpoint", "trash"}
-        does = [request(protocol.Clean({"last": 1}, [item.path for item in items]))] * 2
+        does = [request(Clean({"last": 1}, [item.path for item in items]))] * 2
     assert dying.do(home, does[0]) == 0
     after = look(home).view
     assert before != after
@@ -239,7 +247,7 @@ def running(home: Home, name: str, *, ended: bool) -> None:
         runs.set_recipe(connection, run_id, {**runs.recipe(connection, run_id), "check": asked}, "tiny")
     folder = home.root / job.folder
     folder.mkdir(parents=True)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, attempt, 1, "cpu", "float32", {}))
     for step in range(1, 200):
         log.write(events.metrics(step, {"loss": 1.0 / step}))
@@ -297,19 +305,19 @@ def test_a_rebuild_that_is_killed_leaves_the_old_database_or_the_new_one(pattern
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_migration_that_is_killed_goes_on_from_there(tmp_path, monkeypatch, dying, survived, count):
-    pattern = old_home(tmp_path / "pattern", monkeypatch, count)
+def test_a_migration_that_is_killed_goes_on_from_there(pattern, tmp_path, monkeypatch, dying, survived):
+    known = [*migrations(), MORE]
+    monkeypatch.setattr("finetop.core.store.database.migrations", lambda: known)
     home = Home(tmp_path / "home")
     shutil.copytree(pattern.root, home.root)
     open_home(home).close()
     before = dump(home.database)
     lost, copies, repeats = [], 0, 0
-    for at in deaths(pattern, home, dying, "open"):
+    for at in deaths(pattern, home, dying, "migrate"):
         repeats += 1
         open_home(home).close()
         lost += [f"{at}: {row}" for row in differences(before, dump(home.database))]
-        copies += any(home.root.glob(f"{home.database.name}.before-{migrations()[count][0][:-4]}"))
+        copies += any(home.root.glob(f"{home.database.name}.before-{MORE[0][:-4]}"))
     print(*lost, sep="\n")
-    survived("2", f"killed between two effects: migration from {count}", repeats=repeats, lost=len(lost),
+    survived("2", "killed between two effects: migration", repeats=repeats, lost=len(lost),
              written=sum(map(len, before.values())), wrong=repeats - copies)  # fmt: skip

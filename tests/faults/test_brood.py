@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol, run as data
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun
 
 PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150
@@ -20,17 +22,17 @@ def keeper_of(rig, name: str) -> dict[str, int]:
 
 
 def killed(rig, name: str) -> None:
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
 
 
 def killed_while_stopped(rig, name: str) -> None:
     os.kill(keeper_of(rig, name)["job_pid"], signal.SIGSTOP)
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
 
 
 def killed_while_the_keeper_is_stopped(rig, name: str) -> None:
     os.kill(keeper_of(rig, name)["pid"], signal.SIGSTOP)
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
 
 
 def keeper_killed(rig, name: str) -> None:
@@ -70,7 +72,7 @@ def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
         wrong = orphans = 0
         for _ in range(repeats):
             name = cold_rig.submit(then=then, bomb=BOMB)
-            wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it has begun")  # noqa: B023
+            wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023
             end(cold_rig, name)
             state = cold_rig.wait_state(name, "stopped", "finished", "failed", "lost").state
             said = getattr(state, "how", "") or getattr(state, "kind", "") or getattr(state, "cause", "")
@@ -85,7 +87,7 @@ def test_a_large_bomb_is_put_out(cold_rig, survived):
     cold_rig.wait_ready()
     for _ in range(3):
         name = cold_rig.submit(then="wait", bomb=3000)
-        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it has begun")  # noqa: B023
-        cold_rig.ask(protocol.Kill(name))
+        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023
+        cold_rig.ask(Kill(name))
         assert cold_rig.wait_state(name, "stopped").state.how == "kill"
     survived("34", "3,000 generations of children", repeats=3, orphans=len(cold_rig.orphans()))

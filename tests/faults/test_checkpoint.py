@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from waiting import wait_until
 
-from finetop.core import events
-from finetop.core.supervisor import going_on
-from finetop.core.train.keeping import checkpoint
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.supervisor.jobs import resume_point
 
 WRITER = Path(__file__).with_name("half_writer.py")
 
@@ -54,7 +54,7 @@ def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nurs
         there = checkpoint.complete(tmp_path)
         wrong += sum(not is_whole(folder) for folder in there)
         told = {int(line) for line in side.read_text().split()}
-        step, place = going_on.choose(tmp_path, "one", None)
+        step, place = resume_point.choose(tmp_path, "one", None)
         wrong += place is None or not is_whole(place)
         lost += max(told) > step
     lines = (tmp_path / "events.jsonl").read_bytes().splitlines()

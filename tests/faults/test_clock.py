@@ -7,7 +7,9 @@ import pytest
 import shim
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import protocol, run as data
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import EventsSince, GetRun
 
 DAY_S = 86_400
 
@@ -33,14 +35,14 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
         made.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))
         if jump % 5 == 2:
             cold_rig.restart()
-        step = cold_rig.ask(protocol.GetRun(name)).row.step
-        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step > step + 30, "it goes on")  # noqa: B023
+        step = cold_rig.ask(GetRun(name)).row.step
+        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > step + 30, "it goes on")  # noqa: B023
         wait_until(lambda: app.pump(0.3) or "NO SUP" not in app.text(), "the app is connected again")
-        row = cold_rig.ask(protocol.GetRun(name)).row
+        row = cold_rig.ask(GetRun(name)).row
         wrong += [f"{jump}: {row.state}"] if data.word(row.state) != "running" or row.state.pulse else []
         wrong += [f"{jump}: {app.text()}"] if "lives" not in app.text() else []
     asked = time.monotonic()
-    cold_rig.ask(protocol.Stop(name))
+    cold_rig.ask(Stop(name))
     ended = cold_rig.wait_state(name, "stopped").state
     ran = time.monotonic() - began
     after = cold_rig.wait_state("waits", "finished").state
@@ -51,9 +53,9 @@ def test_a_clock_that_is_set_changes_no_order_and_no_length(
     took = after.ended - after.since
     wrong += [f"waits ran for {took}"] if not 0 <= took < since_asked else []
     told, side = cold_rig.told_and_written(name)
-    order = [row.step for row in cold_rig.ask(protocol.EventsSince(name, -1, 10_000)).steps]
+    order = [row.step for row in cold_rig.ask(EventsSince(name, -1, 10_000)).steps]
     wrong += ["out of order"] if order != side[: len(order)] else []
-    wrong += ["started twice"] if cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    wrong += ["started twice"] if cold_rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     survived("8", "the clock is set a day on or back", repeats=jumps, written=len(side), wrong=len(wrong),
              lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)),

@@ -7,13 +7,14 @@ import pytest
 from dumping import differences, dump
 from still import Still, still
 
-from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
-from finetop.core.home import Home
-from finetop.core.store import backups, records
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.runtime.home import Home
+from finetop.core.store import backups, run_records
 from finetop.core.supervisor import serve
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house.rebuild import rebuild
+from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
 
 RUNS = 4
@@ -48,11 +49,11 @@ async def read_all(home: Home) -> list[str]:
     refused = []
     try:
         names = [n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, RUNS + 1))]
-        asks += [protocol.Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
+        asks = [Runs(), *(GetRun(str(n)) for n in range(1, RUNS + 1))]
+        asks += [Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
         for ask in asks:
-            line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask))
-            answer = protocol.reply_decoder.decode(await serve.reply(supervisor, line))
+            line = wire.envelope(1, ask)
+            answer = wire.reply_decoder.decode(await serve.reply(supervisor, line))
             if answer.error is not None:
                 refused.append(f"{answer.error.message} {answer.error.hint}")
     finally:
@@ -119,7 +120,7 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
     full.open()
     full.run("in-the-wal", (1, 2, 3))
     full.queue("queued-in-the-wal")
-    records.write_marked(full.supervisor.connection, full.supervisor.home.root)
+    run_records.write_marked(full.supervisor.connection, full.supervisor.home.root)
     home = full.home
     database, wal = tmp_path / "kept.duckdb", tmp_path / "kept.wal"
     shutil.copy(home.database, database)
@@ -152,7 +153,9 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
 
 def test_the_number_of_records_is_the_same_in_both(full: Still):
     full.open()
-    assert records.number_of(full.supervisor.connection) == records.told_number(full.home.root) == RUNS
+    assert (
+        run_records.number_of(full.supervisor.connection) == run_records.told_number(full.home.root) == RUNS
+    )
     full.supervisor.connection.close()
 
 

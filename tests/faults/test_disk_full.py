@@ -8,9 +8,10 @@ from dumping import differences, dump
 from rig import SEVERAL
 from waiting import wait_until
 
-from finetop.core import events, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.supervisor.house import rebuild
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.session import Changes, Shutdown
+from finetop.core.supervisor.rebuild import rebuild
 
 WRITERS = 4
 
@@ -50,7 +51,7 @@ def fill(root):
 
 
 def trouble(rig) -> str:
-    return rig.ask(protocol.Changes(0, 0.0)).trouble
+    return rig.ask(Changes(0, 0.0)).trouble
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def whole_lines(rig, name: str) -> set[int]:
 
 def corrupt(rig) -> list[str]:
     """Name what is not whole in a home whose jobs have ended: files, and rows that the folders do not give back."""
-    rig.ask(protocol.Shutdown())
+    rig.ask(Shutdown())
     rig.processes[-1].wait()
     for file in rig.home.root.rglob("*.json"):
         json.loads(file.read_bytes())

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import events, protocol
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 
 STEPS = 12
@@ -38,7 +40,7 @@ def take_in(quiet):
 
 def write(file: Path, first: int, last: int) -> None:
     """Write steps as a job does: each one metric that has the file's name."""
-    log = events.EventLog(file)
+    log = event_log.EventLog(file)
     for step in range(first, last + 1):
         log.write(events.metrics(step, {file.stem: 1.0 / step}))
     log.close()
@@ -124,8 +126,9 @@ def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_
 
 
 WRITER = (
-    "import sys; from pathlib import Path; from finetop.core import events;"
-    "log = events.EventLog(Path(sys.argv[1])); sys.stdin.readline();\n"
+    "import sys; from pathlib import Path; from finetop.core.protocol import events;"
+    "from finetop.core.runtime.event_log import EventLog\n"
+    "log = EventLog(Path(sys.argv[1])); sys.stdin.readline();\n"
     "for step in range(3000): log.write(events.metrics(step, {sys.argv[2]: 1.0}))"
 )
 
@@ -153,7 +156,7 @@ def test_how_many_lines_could_not_be_read_is_shown(rig, capfd):
 
     name = rig.submit(steps=30, garbage=True)
     rig.wait_state(name, "finished")
-    assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
+    assert rig.ask(GetRun(name)).jobs[0].bad_lines == 8
     assert main(["--home", str(rig.home.root), "show", name]) == 0
     assert (
         "8 lines of jobs/0001-train/events.jsonl could not be read, the first: byte" in capfd.readouterr().out

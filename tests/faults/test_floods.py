@@ -16,10 +16,11 @@ import pytest
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import protocol
-from finetop.core.run import word
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.protocol.runs import word
 
-JOB = Path(__file__).parents[1] / "core" / "supervisor" / "flooding_job.py"
+JOB = Path(__file__).parents[1] / "rig" / "flooding_job.py"
 MEMORY_MB = 200
 LOG_MIB = 8
 SLACK_MIB = (
@@ -90,18 +91,18 @@ def endure(rig, terminal, plan: dict, seconds: float) -> dict:
     while not keys or time.monotonic() < until:
         keys.append(key_s(app))
         began = time.monotonic()
-        rig.ask(protocol.Runs())
+        rig.ask(Runs())
         answers.append(time.monotonic() - began)
         disk = max(disk, (folder / "log.txt").stat().st_blocks / 2048)
     tail_mb = highest_mb(tail.pid)
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
     assert tail.wait(LIMIT_S) == 0
     side = [int(line) for line in (folder / "side.txt").read_text().split()]
     stored = rig.ask(
-        protocol.Sql("SELECT count(*), count(DISTINCT step), max(step) FROM metrics WHERE key = 'loss'")
+        Sql("SELECT count(*), count(DISTINCT step), max(step) FROM metrics WHERE key = 'loss'")
     ).rows[0]
-    assert word(rig.ask(protocol.GetRun(name)).row.state) == "stopped"
+    assert word(rig.ask(GetRun(name)).row.state) == "stopped"
     longest = max((len(line) for line in printed.read_bytes().split(b"\n")), default=0)
     return {
         "written": len(side),

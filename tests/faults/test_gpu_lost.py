@@ -10,8 +10,9 @@ import pytest
 from fake_nvml import UUIDS, Cards
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.processes import alive
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.runtime.processes import alive
 
 
 def steps_of(rig, name):
@@ -21,7 +22,7 @@ def steps_of(rig, name):
         "SELECT m.step, count(*) FROM metrics m JOIN runs r ON r.id = m.run_id"
         f" WHERE r.name = '{name}' AND m.key = 'loss' GROUP BY m.step"
     )
-    return wrote, dict(rig.ask(protocol.Sql(query, 100_000)).rows)
+    return wrote, dict(rig.ask(Sql(query, 100_000)).rows)
 
 
 @pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
@@ -55,8 +56,8 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
         orphans += alive(pid)
         cards.change(0, error=None, mute=False)
         cold_rig.wait_state(waits, "finished")  # on the GPU that has come back
-        wrong += cold_rig.ask(protocol.GetRun(waits)).jobs[0].gpus[0].uuid != UUIDS[0]
-        cold_rig.ask(protocol.Stop(names[1]))
+        wrong += cold_rig.ask(GetRun(waits)).jobs[0].gpus[0].uuid != UUIDS[0]
+        cold_rig.ask(Stop(names[1]))
         cold_rig.wait_state(names[1], "stopped")
         for name in (*names, waits):
             wrote, stored = steps_of(cold_rig, name)

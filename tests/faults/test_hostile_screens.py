@@ -13,7 +13,7 @@ from hostile import OBEYED, PAYLOADS, SEQUENCES, fill
 from rig import Rig
 from terminal import UNFINISHED, Terminal
 
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,11 +6,11 @@ import os
 import pytest
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.home import Home, prepare
+from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import jobs
-from finetop.core.supervisor import orders, schedule, taking_in
-from finetop.core.supervisor.launch import local
-from finetop.core.supervisor.life import endings
+from finetop.core.supervisor import ingest, tick
+from finetop.core.supervisor.jobs import exit_reason, launch_local
+from finetop.core.supervisor.requests import submit
 
 NOBODY = 65_534
 
@@ -63,13 +63,13 @@ async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet,
             folder.mkdir(parents=True)
             place = folder / name
             place.symlink_to(target) if kind == "link" else os.mkfifo(place)
-            schedule.make_folder(folder, quiet.home.runs, schedule.spec_of(quiet.supervisor, job))
+            tick.make_folder(folder, quiet.home.runs, tick.spec_of(quiet.supervisor, job))
             with contextlib.suppress(OSError):
-                local.claim(folder, 1)
-            await taking_in.take_in(quiet.supervisor, [job], {job.id: 1})
-            endings.last_lines(folder, None)
-            assert orders.read_piece(folder / "log.txt", 1, 0, 100).text == ""
-            assert local.exit_of(folder, 1) is None
+                launch_local.claim(folder, 1)
+            await ingest.take_in(quiet.supervisor, [job], {job.id: 1})
+            exit_reason.last_lines(folder / "log.txt", None)
+            assert submit.read_piece(folder / "log.txt", 1, 0, 100).text == ""
+            assert launch_local.exit_of(folder, 1) is None
             assert target.read_text() == "precious", name
     survived("26", "links and pipes in a job's folder", repeats=len(LINKED) + 3)
 
@@ -82,7 +82,7 @@ async def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, 
     folder = quiet.home.root / job.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.symlink_to(outside)
-    await schedule.start(quiet.supervisor, job, ())
+    await tick.start(quiet.supervisor, job, ())
     assert list(outside.iterdir()) == []
     state = quiet.rows("SELECT state FROM runs")[0][0]
     assert "leads out of" in state

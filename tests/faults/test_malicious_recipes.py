@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.session import Hello
 
 PROGRAM = Path(__file__).with_name("malicious.py")
 SLOW_S = 1.0  # of the processor, for one answer; the longest took 0.15
@@ -25,7 +26,7 @@ def is_good(told: dict) -> bool:
 
 
 def test_malicious_yaml_is_refused_in_one_line_at_every_door_and_runs_nothing(rig, tmp_path, survived):
-    before = rig.ask(protocol.Hello())
+    before = rig.ask(Hello())
     canary, folder = tmp_path / "canary", tmp_path / "here"
     folder.mkdir()
     done = subprocess.run(
@@ -42,6 +43,6 @@ def test_malicious_yaml_is_refused_in_one_line_at_every_door_and_runs_nothing(ri
     assert not canary.exists()
     made = {path.name for path in folder.iterdir()}
     assert made == {"good.yaml", "rows.jsonl", "bad.yaml", "child.yaml", "pipe", "endless"}
-    assert rig.ask(protocol.Hello()) == before
-    assert rig.ask(protocol.Runs()).total == 0
+    assert rig.ask(Hello()) == before
+    assert rig.ask(Runs()).total == 0
     survived("21", "malicious YAML at seven doors", repeats=len(told))

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from waiting import wait_until
 
-from finetop.core import events, protocol, run as data
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.launch import local
-from finetop.core.supervisor.life import endings
+from finetop.core.supervisor.jobs import exit_reason, launch_local
 
 LIMIT = 256 << 20
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
@@ -56,7 +56,7 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
         wrong += "lower train.batch_size" not in state.hint
         # right after it, in the same group: somebody's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)
-        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it trains")  # noqa: B023
+        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it trains")  # noqa: B023
         record = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
         os.kill(record["job_pid"], signal.SIGKILL)
         state = cold_rig.wait_state(name, "failed").state
@@ -69,12 +69,13 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
 
 JOB = """
 import sys
-from finetop.core import events, job
+from pathlib import Path
+from finetop.core.runtime import job_process as job
 def work(spec, folder, log, stop):
     held = []
     while True:
         held.append(bytearray(64 << 20))
-raise SystemExit(job.run("eater", work, if_stopped="asked to stop"))
+raise SystemExit(job.run(Path(sys.argv[1]), work, lambda folder: ""))
 """
 NATIVE = (
     "import os, sys; sys.stderr.write(\"terminate called after throwing 'std::bad_alloc'\\n\"); os.abort()"
@@ -101,16 +102,22 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
     limited = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))"
     limited += "; os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
     command = [sys.executable, "-c", limited, program, str(folder)]
-    subprocess.run([sys.executable, "-m", "finetop.core.keeper", str(folder), "1", *command], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "finetop.core.runtime.keeper", str(folder), "1", *command], check=True
+    )
 
     lines = (folder / "events.jsonl").read_bytes().splitlines() if (folder / "events.jsonl").exists() else []
     said = [event for line in lines if isinstance(event := events.decode(line).e, events.Ended)]
-    facts = local.exit_of(folder, 1)
+    facts = launch_local.exit_of(folder, 1)
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=time.time()))
     object.__setattr__(job, "asked", "")
-    state = endings.ending(
-        job, facts, said[-1] if said else None, endings.last_lines(folder, facts), rebooted=False
+    state = exit_reason.ending(
+        job,
+        facts,
+        said[-1] if said else None,
+        exit_reason.last_lines(folder / "log.txt", facts),
+        rebooted=False,
     )
     assert isinstance(state, data.Failed), state
     survived("14", f"ulimit -v {limit >> 10}: {cause}", wrong=not state.cause.startswith(cause))

@@ -3,8 +3,8 @@
 import contextlib
 from pathlib import Path
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.runs import GetRun
 
 NAMES = [
     "../x", "..", ".", "/etc", "a/b", "a\\b", "-rf", "--home", "", " ", "a b", "x\n", "x\r", "a\0b", "\x1b[2J",
@@ -28,7 +28,7 @@ def test_names_that_lead_elsewhere_are_refused_and_nothing_is_made(rig, tmp_path
             wrong += 1
     with contextlib.suppress(FinetopError):
         for run in NAMES:
-            rig.ask(protocol.GetRun(run))
+            rig.ask(GetRun(run))
     made = tree_of(tmp_path) - before
     assert not {p for p in made if "supervisor" not in p and "duckdb" not in p}, made
     survived("22", "names that lead elsewhere", repeats=len(NAMES), wrong=wrong)

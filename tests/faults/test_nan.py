@@ -8,17 +8,19 @@ import msgspec
 import pytest
 from terminal import Terminal
 
-from finetop.core import events, protocol
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.runs import Curves, GetRun, Sql
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
-from finetop.core.train.keeping import checkpoint
 
 # Told as core/train tells it: numbers until step 10, then none.
 JOB = """
 import math, sys
 from pathlib import Path
-from finetop.core import events
-log = events.EventLog(Path(sys.argv[1]) / "events.jsonl")
+from finetop.core.protocol import events
+from finetop.core.runtime.event_log import EventLog
+log = EventLog(Path(sys.argv[1]) / "events.jsonl")
 log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
 log.write(events.Planned(30, 1.0, 10, 0, 100, 1, 1))
 for step in range(1, 21):
@@ -27,7 +29,7 @@ for step in range(1, 21):
     if step == 11:
         log.write(events.Alarm("nan", step, f"loss is nan at step {step}: lower train.learning_rate"))
     log.write(events.Phase("training", step, 30, "steps", 1.0))
-log.write(events.Ended("failed", "the loss is no number since step 11", "Lower it.", 1, "nan"))
+log.write(events.Ended("failed", "the loss is NaN since step 11", "Lower it.", 1, "nan"))
 raise SystemExit(1)
 """
 
@@ -40,12 +42,12 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, sur
     row = cold_rig.wait_state(name, "failed")
     wrong = row.state.kind != "nan"
     query = "SELECT step, value, bad FROM metrics WHERE key = 'loss' ORDER BY step"
-    stored = cold_rig.ask(protocol.Sql(query)).rows
+    stored = cold_rig.ask(Sql(query)).rows
     bad = {step: flag for step, value, flag in stored if value is None}
     wrong += bad != {step: "inf" if step == 15 else "nan" for step in range(11, 21)}
-    (alarm,) = cold_rig.ask(protocol.GetRun(name)).alarms
+    (alarm,) = cold_rig.ask(GetRun(name)).alarms
     wrong += (alarm.kind, alarm.step) != ("nan", 11)
-    (curve,) = cold_rig.ask(protocol.Curves(name, ["loss"], columns=30, last=30)).curves
+    (curve,) = cold_rig.ask(Curves(name, ["loss"], columns=30, last=30)).curves
     wrong += (curve.bad, max(curve.high), len(curve.high)) != (10, 1.0, 10)
     app = Terminal([sys.executable, "-m", "finetop.tui.main"], cold_rig.home.root)
     app.wait_text("FAILED")
@@ -58,7 +60,7 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, sur
 # A real training whose weights become NaN in step 12, as by a fault of the memory that holds them.
 POISONED = """
 import math
-from finetop.core.train import __main__ as job
+from finetop.core import run_job as job
 from finetop.core.train import callbacks
 end = callbacks.Meter.on_step_end
 def poison(self, args, state, control, **kwargs):
@@ -93,7 +95,7 @@ def test_the_last_good_checkpoint_of_a_real_training_is_kept_and_named(tmp_path,
     last = told[-1]
     assert isinstance(last, events.Ended), done.stderr
     assert (last.kind, done.returncode) == ("nan", 1), done.stderr
-    assert last.cause == "the loss is no number since step 13: nothing can be learned any more."
+    assert last.cause == "the loss is NaN since step 13: nothing can be learned any more."
     assert "finetop resume tiny@10 --set train.learning_rate=" in last.hint
     kept = [checkpoint.step_of(one) for one in checkpoint.complete(job.parent.parent)]
     steps = [one.step for one in told if isinstance(one, events.Metrics) and "loss" in one.values]

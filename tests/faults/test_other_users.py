@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home, prepare
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.session import Hello, Shutdown
+from finetop.core.runtime.home import Home, prepare
 
 NOBODY = 65_534
 
@@ -45,7 +46,7 @@ def test_whatever_the_umask_all_is_for_the_owner_only(tmp_path, survived):
         survived("24", "umask 0", written=len(list(home.root.rglob("*"))), wrong=len(found))
     finally:
         with contextlib.suppress(FinetopError), Client(home, start=False) as client:
-            client.ask(protocol.Shutdown())
+            client.ask(Shutdown())
 
 
 def test_files_of_jobs_are_for_the_owner_only(cold_rig):
@@ -70,7 +71,7 @@ def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
         with contextlib.suppress(OSError):
             folder.chmod(folder.stat().st_mode | 0o011)
     rig.home.socket.chmod(0o666)
-    line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, protocol.Hello())) + b"\n"
+    line = wire.envelope(1, Hello()) + b"\n"
     program = (
         f"import os, socket, sys; os.setgid({NOBODY}); os.setuid({NOBODY}); s = socket.socket(socket.AF_UNIX);"
         f"s.settimeout(10); s.connect({str(rig.home.socket)!r}); s.sendall({line!r}); print(s.recv(100))"
@@ -78,7 +79,7 @@ def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
     for _ in range(20):
         made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
         assert made.stdout == "b''\n" or "ConnectionReset" in made.stderr or "BrokenPipe" in made.stderr, made
-    assert rig.ask(protocol.Hello()).pid > 1
+    assert rig.ask(Hello()).pid > 1
     survived("24", "another user's requests", repeats=20)
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import models, protocol
-from finetop.core.adopt import folder as adopting
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
+from finetop.core.models import checkpoint, load, resolve
+from finetop.core.models.imports import inspect as adopting
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.schema import Model
-from finetop.core.train.keeping import checkpoint, state_files
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train.resume import state_files
 
 
 class Trap:
@@ -42,7 +43,7 @@ def test_a_pickle_is_never_opened(tmp_path, survived):
     (pickled / "config.json").write_text('{"model_type": "llama", "architectures": ["LlamaForCausalLM"]}')
     (pickled / "pytorch_model.bin").write_bytes(payload)
     with pytest.raises(BadInput, match="can run any code"):
-        models.check_folder(pickled, "pickled")
+        load.check_folder(pickled, "pickled")
     with pytest.raises(BadInput, match="a pickle, which can run any code"):
         adopting.look(pickled)
     adapter = tmp_path / "adapter"
@@ -119,10 +120,10 @@ def test_a_model_s_own_code_runs_only_by_consent(tiny_model, tmp_path, monkeypat
     (folder / "mine.py").write_text(MODEL.format(sprung=str(sprung)))
     log = EventLog(tmp_path / "events.jsonl")
     with pytest.raises(BadInput, match="wants to run Python code"):
-        models.load(models.resolve(Model(id=str(folder)), home, log), torch.float32, "cpu")
+        load.load_model(resolve.resolve_model(Model(id=str(folder)), home, log), torch.float32, "cpu")
     assert not sprung.exists()
     trusting = Model(id=str(folder), trust_remote_code=True)
-    models.load(models.resolve(trusting, home, log), torch.float32, "cpu")
+    load.load_model(resolve.resolve_model(trusting, home, log), torch.float32, "cpu")
     assert sprung.exists()
     log.close()
     survived("25", "a model with code of its own, without consent")
@@ -138,7 +139,7 @@ def test_code_of_a_model_is_off_and_is_shown_where_a_recipe_allows_it(rig, capsy
     assert resolved["model"]["trust_remote_code"] is False
     trusting = {**resolved, "model": {**resolved["model"], "trust_remote_code": True}}
     for name, recipe in (("plain", resolved), ("trusting", trusting)):
-        rig.ask(protocol.Submit({**recipe, "about": '{"steps": 1}'}, RECIPE, name))
+        rig.ask(Submit({**recipe, "about": '{"steps": 1}'}, RECIPE, name))
         rig.wait_state(name, "finished")
         main(["--home", str(rig.home.root), "show", name])
     shown = capsys.readouterr().out.partition("trusting")

@@ -3,7 +3,7 @@
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.session import Hello
 
 AT_ONCE = 20
 
@@ -19,7 +19,7 @@ def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig
         said = cold_rig.home.log.read_text().count("another supervisor has this home.")
         left = [one for one in started if one.poll() is None]
         wrong += said != AT_ONCE - 1
-        wrong += cold_rig.ask(protocol.Hello()).pid != left[0].pid
+        wrong += cold_rig.ask(Hello()).pid != left[0].pid
         wrong += {one.poll() for one in started} != {None, 0}
         left[0].kill()  # the next round finds its socket and its lock's file
         left[0].wait()

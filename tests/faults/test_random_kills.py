@@ -25,9 +25,17 @@ from rig import SEVERAL, Rig
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import events, processes, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.supervisor.house import rebuild
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.queue import Hold, Kill, Pause, Release, Retry, Stop
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.submit import Resume
+from finetop.core.protocol.messages.trash import Remove, Restore
+from finetop.core.protocol.request import Ask
+from finetop.core.runtime import job_folder, processes
+from finetop.core.supervisor.rebuild import rebuild
 
 DURATION_S = float(os.environ.get("FINETOP_TEST_KILLS_S", "60"))
 SEED = int(os.environ.get("FINETOP_TEST_KILLS_SEED", "1"))
@@ -53,7 +61,7 @@ class World:
     number: int = 0
     killer: Thread | None = None  # of a supervisor that is about to die, and of the next
 
-    def ask(self, ask: protocol.Ask) -> object | None:
+    def ask(self, ask: Ask) -> object | None:
         """Ask, and be answered or refused: None where it was refused, or nobody answered."""
         try:
             return self.rig.ask(ask)
@@ -64,7 +72,7 @@ class World:
         return None
 
     def newest(self) -> list[data.RunRow]:
-        found = self.ask(protocol.Runs(sort="newest", limit=20))
+        found = self.ask(Runs(sort="newest", limit=20))
         return [] if found is None else found.rows
 
     def some_run(self, *words: str) -> str | None:
@@ -81,7 +89,7 @@ class World:
 def all_rows(rig: Rig) -> list[data.RunRow]:
     rows: list[data.RunRow] = []
     while True:
-        page = rig.ask(protocol.Runs(sort="newest", offset=len(rows), limit=200))
+        page = rig.ask(Runs(sort="newest", offset=len(rows), limit=200))
         rows += page.rows
         if len(rows) >= page.total or not page.rows:
             return rows
@@ -111,7 +119,7 @@ def ask_of_a_run(kind: type, *of: str) -> Callable[[World], None]:
     def act(world: World) -> None:
         name = world.some_run(*of)
         if name is not None:
-            if kind in (protocol.Stop, protocol.Kill, protocol.Pause):
+            if kind in (Stop, Kill, Pause):
                 world.stopped.add(name)
             world.ask(kind(name))
 
@@ -120,14 +128,14 @@ def ask_of_a_run(kind: type, *of: str) -> Callable[[World], None]:
 
 def hold_all(world: World) -> None:
     """Hold the queue, or let it go on."""
-    world.ask(protocol.Hold() if world.moments.random() < 0.3 else protocol.Release())
+    world.ask(Hold() if world.moments.random() < 0.3 else Release())
 
 
 def remove(world: World) -> None:
     name = world.some_run(*OVER)
     if name is not None and world.moments.random() < 0.3:
         world.perhaps_removed.add(name)
-        if world.ask(protocol.Remove([name])) is not None:
+        if world.ask(Remove([name])) is not None:
             world.removed.add(name)
 
 
@@ -135,7 +143,7 @@ def restore(world: World) -> None:
     if world.removed:
         name = world.moments.choice(sorted(world.removed))
         world.removed.discard(name)  # whatever is answered, it may be back
-        world.ask(protocol.Restore(name))
+        world.ask(Restore(name))
 
 
 def kill_supervisor(world: World) -> None:
@@ -172,7 +180,7 @@ def kill_process(which: str) -> Callable[[World], None]:
         if found:
             folder, facts = world.moments.choice(found)
             if folder.name.endswith("-train"):
-                world.killed.add((data.run_folder_of(folder).name.split("-", 1)[1], which))
+                world.killed.add((job_folder.run_folder_of(folder).name.split("-", 1)[1], which))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(facts[which], signal.SIGKILL)
 
@@ -209,14 +217,14 @@ ACTS = {  # name -> (how often, what)
     "kill keeper": (3, kill_process("pid")),
     "kill command": (1, kill_command),
     "kill app": (1, kill_app),
-    "stop": (2, ask_of_a_run(protocol.Stop, *LIVE)),
-    "kill": (2, ask_of_a_run(protocol.Kill, *LIVE)),
-    "pause": (2, ask_of_a_run(protocol.Pause, *LIVE)),
-    "release": (3, ask_of_a_run(protocol.Release, "queued")),
+    "stop": (2, ask_of_a_run(Stop, *LIVE)),
+    "kill": (2, ask_of_a_run(Kill, *LIVE)),
+    "pause": (2, ask_of_a_run(Pause, *LIVE)),
+    "release": (3, ask_of_a_run(Release, "queued")),
     "hold": (2, hold_all),
-    "resume": (4, ask_of_a_run(protocol.Resume, "failed", "lost", "stopped")),
-    "retry": (1, ask_of_a_run(protocol.Retry, "failed", "lost")),
-    "check": (1, ask_of_a_run(protocol.Check, "finished")),
+    "resume": (4, ask_of_a_run(Resume, "failed", "lost", "stopped")),
+    "retry": (1, ask_of_a_run(Retry, "failed", "lost")),
+    "check": (1, ask_of_a_run(Check, "finished")),
     "rm": (3, remove),
     "trash --restore": (1, restore),
 }
@@ -238,7 +246,7 @@ def live(world: World, duration_s: float) -> None:
 def settle(world: World) -> None:
     """Let all that lives or waits come to its end."""
     world.rig.restart()
-    world.ask(protocol.Release())
+    world.ask(Release())
 
     def left() -> list[data.RunRow]:
         return [row for row in all_rows(world.rig) if row.checking or data.word(row.state) in LIVE]
@@ -246,7 +254,7 @@ def settle(world: World) -> None:
     def is_settled() -> bool:
         for row in left():
             if isinstance(row.state, data.Queued) and row.state.held:
-                world.rig.ask(protocol.Release(row.name))
+                world.rig.ask(Release(row.name))
         return not left()
 
     wait_until(is_settled, lambda: f"{left()}", 3 * LIMIT_S)
@@ -311,7 +319,7 @@ def compare(world: World) -> dict[str, list[str]]:
     for name in world.submitted - world.perhaps_removed - there.keys():
         found["lost"].append(f"{name} was queued, and is not there")
     for name, row in there.items():
-        detail = world.rig.ask(protocol.GetRun(name))
+        detail = world.rig.ask(GetRun(name))
         seen = witness_of(world.rig.home.root / detail.folder, detail)
         state = data.word(row.state)
         world.done[f"runs {state}"] += 1
@@ -319,7 +327,7 @@ def compare(world: World) -> dict[str, list[str]]:
         if state not in may_be(world, name, seen):
             found["wrong"].append(f"{name}: {row.state}, not {may_be(world, name, seen)}: {seen}")
         query = f"SELECT step FROM metrics WHERE key = 'loss' AND run_id = {row.id}"
-        told = Counter(step for (step,) in world.rig.ask(protocol.Sql(query, 100_000)).rows)
+        told = Counter(step for (step,) in world.rig.ask(Sql(query, 100_000)).rows)
         noted = Counter(seen.noted)
         found["lost"] += [f"{name}: step {step}" for step in noted - told]
         found["doubled"] += [f"{name}: step {step}" for step, times in told.items() if times > 1]
@@ -339,7 +347,7 @@ def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(col
     live(world, DURATION_S)
     settle(world)
     found = compare(world)
-    cold_rig.ask(protocol.Shutdown())
+    cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     orphans = cold_rig.orphans()
     before = dump(cold_rig.home.database)

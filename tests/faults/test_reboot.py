@@ -11,9 +11,10 @@ import pytest
 from rig import ALONE
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.processes import alive
-from finetop.core.run import Lost, Queued, word
+from finetop.core.protocol.messages.queue import Hold, Move, Queue, Retry, Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.runs import Lost, Queued, word
+from finetop.core.runtime.processes import alive, start_time
 
 STEPS = 100_000
 
@@ -25,8 +26,8 @@ def reboot(rig):
     process.wait()
     for record in rig.home.runs.glob("*/jobs/*/keeper.json"):
         facts = json.loads(record.read_text())
-        for pid in (facts["pid"], facts["job_pid"]):
-            if facts["boot"] != "before" and alive(pid):
+        if facts["boot"] != "before" and start_time(facts["pid"]) == facts["start"]:
+            for pid in filter(alive, (facts["pid"], facts["job_pid"])):
                 os.kill(pid, signal.SIGKILL)
         record.write_text(json.dumps({**facts, "boot": "before"}))
     rig.home.socket.unlink(missing_ok=True)
@@ -38,7 +39,7 @@ def wait(rig, name, wanted):
     """Wait for what is wanted of a run; gives all about it."""
 
     def detail_then():
-        detail = rig.ask(protocol.GetRun(name))
+        detail = rig.ask(GetRun(name))
         return detail if wanted(detail) else None
 
     return wait_until(detail_then, lambda: rig.about(name))
@@ -59,14 +60,14 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
     for waits in ("a", "b", "c"):
         cold_rig.submit(waits, steps=1)
-    cold_rig.ask(protocol.Move("c", "first"))
-    cold_rig.ask(protocol.Hold("b"))
+    cold_rig.ask(Move("c", "first"))
+    cold_rig.ask(Hold("b"))
     wrong = 0
     for number in range(times):
         more = moments.randrange(4, 30)
         wait(cold_rig, name, lambda found, more=more: len(side(cold_rig, found, found.jobs[-1])) >= more)
         reboot(cold_rig)
-        queue = [row.run for row in cold_rig.ask(protocol.Queue()).rows]
+        queue = [row.run for row in cold_rig.ask(Queue()).rows]
         wrong += [run for run in queue if run != name] != ["c", "a", "b"]
         going_on = number + 2  # jobs: until the supervisor has looked, the dead one is told as running
         wait(
@@ -75,9 +76,9 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
             lambda found, jobs=going_on: len(found.jobs) == jobs and word(found.jobs[-1].state) == "running",
         )
     wait(cold_rig, name, lambda found: len(side(cold_rig, found, found.jobs[-1])) > 4)
-    cold_rig.ask(protocol.Stop(name))
+    cold_rig.ask(Stop(name))
     last = cold_rig.wait_state(name, "stopped").step
-    detail = cold_rig.ask(protocol.GetRun(name))
+    detail = cold_rig.ask(GetRun(name))
     causes = [(word(job.state), getattr(job.state, "cause", "")) for job in detail.jobs[:-1]]
     wrong += causes != [("lost", "the machine restarted")] * times
     told, _ = cold_rig.told_and_written(name)
@@ -96,15 +97,15 @@ def test_without_the_setting_it_is_lost_and_says_so(cold_rig, survived):
     name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saved=[3])
     waits = cold_rig.submit("waits", steps=1)
     wait(cold_rig, name, lambda found: found.row.step > 5)
-    cold_rig.ask(protocol.Hold())
+    cold_rig.ask(Hold())
     reboot(cold_rig)
     row = wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost)).row
     assert (row.state.cause, row.needs_you) == ("the machine restarted", True)
-    state = cold_rig.ask(protocol.GetRun(waits)).row.state
+    state = cold_rig.ask(GetRun(waits)).row.state
     told, written = cold_rig.told_and_written(name)
     survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(told)),
              doubled=len(told) - len(set(told)), wrong=not isinstance(state, Queued))  # fmt: skip
-    assert cold_rig.ask(protocol.Retry(name)).step == 3
+    assert cold_rig.ask(Retry(name)).step == 3
 
 
 def test_what_was_asked_to_stop_does_not_go_on_by_itself(cold_rig, survived):
@@ -115,11 +116,11 @@ def test_what_was_asked_to_stop_does_not_go_on_by_itself(cold_rig, survived):
     wait(cold_rig, name, lambda found: found.row.step > 5)
     keeper = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
     os.kill(keeper["pid"], signal.SIGSTOP)  # it hears of no wish before the machine goes down
-    cold_rig.ask(protocol.Stop(name))
+    cold_rig.ask(Stop(name))
     assert process.poll() is None
     reboot(cold_rig)
     wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost))
     other = cold_rig.submit("other", steps=1)
     cold_rig.wait_state(other, "finished")
-    detail = cold_rig.ask(protocol.GetRun(name))
+    detail = cold_rig.ask(GetRun(name))
     survived("13", "asked to stop before it restarts", wrong=len(detail.jobs) != 1)

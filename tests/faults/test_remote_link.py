@@ -13,7 +13,8 @@ import pytest
 from terminal import Terminal
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import EventsSince, GetRun
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def steps_told(rig, run: str) -> list[int]:
     """What the supervisor tells of the run."""
     found: list[int] = []
     while True:
-        rows = rig.ask(protocol.EventsSince(run, found[-1] if found else -1)).steps
+        rows = rig.ask(EventsSince(run, found[-1] if found else -1)).steps
         if not rows:
             return found
         found += [row.step for row in rows]
@@ -78,8 +79,8 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
     hung_up.hang_up()
     hung_up.wait_end()
     wait_until(lambda: not hosts.living(), "ssh is gone after a hang-up")
-    assert rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
-    rig.ask(protocol.Stop(name))
+    assert rig.ask(GetRun(name)).jobs[0].attempt == 1
+    rig.ask(Stop(name))
     rig.wait_state(name, "stopped")
     wrote, told = steps_there(rig, name), steps_told(rig, name)
     survived(
@@ -128,12 +129,12 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         host.server.drop()
         app.wait_text("reconnecting")
         wait_gone(app, "NO LINK")
-        host.rig.ask(protocol.Stop(name))
+        host.rig.ask(Stop(name))
         assert tail.wait(LIMIT_S) == 0
         told = [json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()]
         wrote = steps_there(host.rig, name)
         assert wrote == list(range(1, len(wrote) + 1))
-        assert host.rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+        assert host.rig.ask(GetRun(name)).jobs[0].attempt == 1
         app.keys("q")
         app.wait_end()
         wait_until(lambda: not ssh_of(host), "no ssh is left here")

@@ -8,9 +8,12 @@ import pytest
 from dumping import dump
 from waiting import wait_until
 
-from finetop.core import protocol, secrets
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.runtime import secrets
 
 CANARY = "hf_" + "Canary7" * 6
 SECRETS = {"HF_TOKEN": CANARY, "WANDB_API_KEY": "c4n4ry" * 7, "MY_PASSWORD": "a canary that sings"}
@@ -32,7 +35,7 @@ def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, 
     child = json.loads(wait_file(cold_rig.job_folder(live) / "keeper.json"))["job_pid"]
     environment = Path(f"/proc/{child}/environ").read_bytes()
     assert CANARY.encode() in environment, "the job needs them, and must have them"
-    cold_rig.ask(protocol.Kill(live))
+    cold_rig.ask(Kill(live))
     cold_rig.wait_state(live, "stopped")
     done = cold_rig.submit("done", steps=5, saved=[5], lost=3, check=True)
     cold_rig.wait_state(done, "finished")
@@ -44,7 +47,7 @@ def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, 
         main([*home, *words])
     printed = "".join(capfd.readouterr())
     assert "broken" in printed
-    cold_rig.ask(protocol.Shutdown())
+    cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     places = {
         str(p): p.read_bytes() for p in cold_rig.home.root.rglob("*") if p.is_file() and not p.is_symlink()
@@ -98,12 +101,12 @@ def test_what_is_no_secret_passes(monkeypatch):
 
 
 def test_the_supervisor_refuses_a_secret_and_keeps_nothing_of_the_run(quiet):
-    from finetop.core.supervisor import orders
+    from finetop.core.supervisor.requests import submit
 
     recipe = {"trainer_args": {"hub_token": "x"}, "model": {"id": "m"}, "method": {"name": "lora"},
               "objective": {"name": "sft"}}  # fmt: skip
     for source, said in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
         with pytest.raises(BadInput, match=said):
-            orders.submit(quiet.supervisor, protocol.Submit(recipe, source, "one"))
+            submit.submit(quiet.supervisor, Submit(recipe, source, "one"))
     assert list(quiet.home.runs.iterdir()) == []
     assert quiet.rows("SELECT * FROM runs") == []

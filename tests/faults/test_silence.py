@@ -15,9 +15,10 @@ import pytest
 from rig import SEVERAL, Rig
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.processes import alive
-from finetop.core.words import pulse
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.processes import alive
+from finetop.core.wording import pulse
 
 AFTER_S = 1
 NOT_SOON_S = 60  # longer than a busy machine keeps a job that does something from telling it
@@ -48,7 +49,7 @@ def until(rig, name: str, is_so: Callable[[Any], bool]) -> Any:
     """Wait until the state of a run is so, and return its row."""
 
     def row_then() -> Any:
-        row = rig.ask(protocol.GetRun(name)).row
+        row = rig.ask(GetRun(name)).row
         return row if is_so(row.state) else None
 
     return wait_until(row_then, lambda: rig.about(name))
@@ -76,7 +77,7 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     row = until(rig, name, lambda state: getattr(state, "frames", []))
     state = row.state
     assert (state.pulse, row.needs_you, row.step) == ("hung", True, 4)
-    assert state.frames[0].startswith("in wait_with (supervisor/fake_job.py:")
+    assert state.frames[0].startswith("in wait_with (rig/fake_job.py:")
     assert pulse.words(state).startswith("no step for ")
     assert "usual " in pulse.words(state)
     log = (rig.job_folder(name) / "log.txt").read_text()
@@ -91,11 +92,11 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     assert alive(grandchild), "it did not expect the signal, and must not get it"
     for verb in (["ls"], ["show", name]):
         assert "HUNG no step for " in finetop(rig, *verb)
-    assert "in wait_with (supervisor/fake_job.py:" in finetop(rig, "show", name)
+    assert "in wait_with (rig/fake_job.py:" in finetop(rig, "show", name)
     go_on(rig, name)
     row = rig.wait_state(name, "finished")
     assert not row.needs_you
-    rig.ask(protocol.Kill(another))
+    rig.ask(Kill(another))
     rig.wait_state(another, "stopped")
     written, lost, doubled = told(rig, name)
     what = "hung trainer, busy" if spins else "hung trainer, asleep"
@@ -109,7 +110,7 @@ def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig
     go_on(rig, name)
     state = until(rig, name, lambda state: not state.pulse).state
     assert (state.silent_s, state.frames, state.evidence) == (0.0, [], "")
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
 
 
@@ -132,7 +133,7 @@ STOPS = [(1, 0.0), times(20, 0.0), times(1, 120.0)]
 
 def ended(rig, name: str) -> dict[str, int]:
     """Stop a run, and count what it told."""
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
     written, lost, doubled = told(rig, name)
     return {"written": written, "lost": lost, "doubled": doubled, "wrong": row.step != written}
@@ -178,7 +179,7 @@ def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hu
         time.sleep(stopped_s)
         rig.processes[-1].send_signal(signal.SIGCONT)
         rig.wait_step(name, written + 20)
-        state = rig.ask(protocol.GetRun(name)).row.state
+        state = rig.ask(GetRun(name)).row.state
         assert getattr(state, "pulse", "") == ""
     survived("7", f"supervisor stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
 
@@ -189,12 +190,12 @@ def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
     name = waiting(cold_rig, steps=50)
     watched(cold_rig)
     until(cold_rig, name, lambda state: getattr(state, "frames", []))
-    before = cold_rig.ask(protocol.GetRun(name)).row.state
+    before = cold_rig.ask(GetRun(name)).row.state
     process.kill()
     process.wait()
     cold_rig.start()
     cold_rig.wait_ready()
-    after = cold_rig.ask(protocol.GetRun(name)).row.state
+    after = cold_rig.ask(GetRun(name)).row.state
     assert (after.pulse, after.frames) == ("hung", before.frames)
     assert after.silent_s >= before.silent_s
     go_on(cold_rig, name)
@@ -214,22 +215,6 @@ def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, surv
     go_on(rig, name)
     row = rig.wait_state(name, "finished")
     survived("16", "two ranks that wait for each other", written=50, lost=50 - row.step)
-
-
-def test_a_keeper_of_an_older_finetop_is_not_sent_what_would_kill_it(rig):
-    name = waiting(rig, steps=50)
-    folder = rig.job_folder(name)
-    facts = json.loads((folder / "keeper.json").read_text())
-    (folder / "keeper.json").write_text(
-        json.dumps({key: value for key, value in facts.items() if key != "understands"})
-    )
-    watched(rig)
-    until(rig, name, lambda state: getattr(state, "pulse", "") == "hung")
-    until(rig, waiting(rig), lambda state: getattr(state, "frames", []))  # another, of this finetop
-    assert alive(facts["pid"])
-    assert "stacks" not in (folder / "log.txt").read_text()
-    go_on(rig, name)
-    rig.wait_state(name, "finished")
 
 
 @pytest.mark.slow  # two processes import torch

@@ -9,9 +9,13 @@ import pytest
 import shim
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import file_systems, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.home import prepare
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun, Runs
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.runtime import files
+from finetop.core.runtime.home import prepare
 
 needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
 DELAY_MS = 3_600_000  # of each call: who is answered did not wait for one
@@ -30,18 +34,18 @@ def live(cold_rig, made, tmp_path):
     cold_rig.start(**made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
-    wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step > 0, "its job tells")
+    wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > 0, "its job tells")
     return cold_rig
 
 
 def attempt(rig, name: str) -> int:
     """The attempt that goes on: a keeper that needs seconds to start, on a busy machine, leaves its job to another."""
-    return int(rig.ask(protocol.GetRun(name)).jobs[0].attempt)
+    return int(rig.ask(GetRun(name)).jobs[0].attempt)
 
 
 def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
     """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is the attempt that it was in."""
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished").state
     told, side = rig.told_and_written(name)
     wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
@@ -70,7 +74,7 @@ def test_while_no_call_returns_the_app_and_its_questions_are_answered(
     wait_until(lambda: made.calls > calls, "the supervisor has met the slow file system")
     for _ in range(keys):
         press(app, "?")
-        live.ask(protocol.Runs())
+        live.ask(Runs())
     assert made.calls < calls + 200, "it is not slow: the test tests nothing"
     made.set()
     written, lost, doubled, wrong = counted(live, "long-one", begun)
@@ -88,10 +92,10 @@ def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, mad
     wrong, begun = 0, attempt(live, "long-one")
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})
-        wait_until(lambda: words in live.ask(protocol.Changes(0, 0.0)).trouble, "it is said")
-        wrong += data.word(live.ask(protocol.GetRun("long-one")).row.state) != "running"
+        wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said")
+        wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
-        wait_until(lambda: not live.ask(protocol.Changes(0, 0.0)).trouble, "all is well again")
+        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "all is well again")
     written, lost, doubled, marked = counted(live, "long-one", begun)
     survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
              lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip
@@ -119,9 +123,9 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
 def test_a_home_on_a_network_file_system_is_refused(tmp_path, monkeypatch, survived):
     mounts = tmp_path / "mounts"
     wrong = 0
-    for kind in sorted(file_systems.NETWORK):
+    for kind in sorted(files.NETWORK):
         mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
-        monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+        monkeypatch.setattr(files, "MOUNTS", mounts)
         with pytest.raises(EnvironmentTrouble, match=f"is on {kind}, a network file system"):
-            file_systems.require_local(tmp_path)
-    survived("18", "a home on a network file system", repeats=len(file_systems.NETWORK), wrong=wrong)
+            files.require_local(tmp_path)
+    survived("18", "a home on a network file system", repeats=len(files.NETWORK), wrong=wrong)

@@ -14,7 +14,8 @@ import far
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
 
 ROUNDS = 7
 # The far side learns of a cable that was pulled by asking: sshd's own keep-alive, two times two seconds after the app
@@ -56,23 +57,23 @@ def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived)
                 app.key("enter")
                 app.wait_text(r"running [\d,]+", timeout=30, regex=True)
                 app.settle(0.2, moments.uniform(0.2, 1.5))
-                before = rig.ask(protocol.GetRun(name)).row.step
+                before = rig.ask(GetRun(name)).row.step
                 (server.drop, link.down, app.hangup)[number % 3]()
                 began = time.monotonic()
                 wait_until(lambda: not apps_of(rig.home.root), "the app is gone")
                 print(f"{number}: gone after {time.monotonic() - began:.1f} s")
                 link.up()
-            wait_until(lambda: rig.ask(protocol.GetRun(name)).row.step > before + 20, "the run goes on")  # noqa: B023
+            wait_until(lambda: rig.ask(GetRun(name)).row.step > before + 20, "the run goes on")  # noqa: B023
             shown += 1
         with tools.Tui(server.command(command), cols=120, rows=40) as app:  # and back again
             app.wait_text("long-one", timeout=60)
-            rig.ask(protocol.Stop(name))
+            rig.ask(Stop(name))
             last = rig.wait_state(name, "stopped").step
             app.key("enter")
             app.wait_text(f"{last:,}", timeout=30)
             app.key("q")
     told, side = rig.told_and_written(name)
-    wrong += ["started twice"] if rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    wrong += ["started twice"] if rig.ask(GetRun(name)).jobs[0].attempt != 1 else []
     print(*wrong, sep="\n")
     survived("5", "ssh: session killed, cable pulled, terminal gone", repeats=shown, written=len(side),
              lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)), wrong=len(wrong),

@@ -9,8 +9,12 @@ import pytest
 from rig import SEVERAL
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import events, fault_points, processes, protocol, run as data
-from finetop.core.fault_points import DIED, SWITCH
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime import crash_points, processes
+from finetop.core.runtime.crash_points import DIED, SWITCH
 
 
 def kill_at_random_moments(rig, kills: int, sides: list[Path]) -> None:
@@ -28,8 +32,8 @@ def kill_at_random_moments(rig, kills: int, sides: list[Path]) -> None:
 
 
 def end(rig, name: str) -> None:
-    if data.word(rig.ask(protocol.GetRun(name)).row.state) == "running":
-        rig.ask(protocol.Stop(name))
+    if data.word(rig.ask(GetRun(name)).row.state) == "running":
+        rig.ask(Stop(name))
     rig.wait_state(name, "finished", "stopped")
 
 
@@ -52,7 +56,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kil
         lost += len(set(side) - set(told))
         doubled += len(told) - len(set(told))
         wrong += len(set(told) - set(side))
-        wrong += cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1
+        wrong += cold_rig.ask(GetRun(name)).jobs[0].attempt != 1
         written += len(side)
     survived("1", f"kill -9 of the supervisor in mid-ingest, {writers} writers", repeats=kills, written=written,
              lost=lost, doubled=doubled, wrong=wrong, orphans=len(cold_rig.orphans()))  # fmt: skip
@@ -77,7 +81,7 @@ QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
 def test_every_place_on_the_way_to_a_process_is_here():
     """Those in the source, but for those of tests/faults/test_between_effects.py."""
     found = set()
-    for file in (Path(fault_points.__file__).parent).rglob("*.py"):
+    for file in (Path(crash_points.__file__).parents[1]).rglob("*.py"):
         found |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
     assert found == set(PLACES)
 
@@ -127,7 +131,7 @@ def keeper_of_spare(rig) -> int:
 
     def waits() -> bool:
         nonlocal words
-        words = rig.ask(protocol.Hello()).spare
+        words = rig.ask(Hello()).spare
         return "waits for the next" in words
 
     wait_until(waits, "a process waits")

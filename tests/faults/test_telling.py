@@ -7,8 +7,8 @@ import time
 import pytest
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import protocol
-from finetop.core.fault_points import DIED, SWITCH
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.runtime.crash_points import DIED, SWITCH
 
 NOTIFY = "#!/bin/sh\ncat >> {out}\n"
 
@@ -57,7 +57,7 @@ def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survi
     rig.wait_ready()
     rig.wait_state(name, "finished")
     wait_told(rig, out, 1)
-    open_ones = protocol.Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")
+    open_ones = Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")
     wait_until(lambda: rig.ask(open_ones).rows == [[0]], "all are sent")
     by_id, messages = told(out)
     assert (len(by_id), messages) == (1, times)
@@ -79,5 +79,5 @@ def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_pat
         rig.wait_ready()
     rig.wait_state(name, "finished")
     wait_told(rig, out, 200)
-    assert rig.ask(protocol.Sql("SELECT count(*) FROM alarms")).rows == [[200]]
+    assert rig.ask(Sql("SELECT count(*) FROM alarms")).rows == [[200]]
     survived("1", "killed at random: alarms told", repeats=kills, written=200, lost=200 - counted(out))

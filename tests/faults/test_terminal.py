@@ -2,7 +2,8 @@
 
 import os
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello, Shutdown
 
 
 def test_the_app_closed_and_opened_again_shows_the_run_further_on(rig, terminal):
@@ -12,7 +13,7 @@ def test_the_app_closed_and_opened_again_shows_the_run_further_on(rig, terminal)
     first.wait_text("long-one")
     first.keys("q")
     assert os.waitstatus_to_exitcode(first.wait_end()) == 0
-    before = rig.ask(protocol.GetRun(name)).row.step
+    before = rig.ask(GetRun(name)).row.step
     second = terminal(columns=120, rows=40)
     second.wait_text("long-one")
     rig.wait_step(name, before + 1)
@@ -25,8 +26,8 @@ def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
     app.wait_text("long-one")
     app.hang_up()
     app.wait_end()
-    rig.wait_step(name, rig.ask(protocol.GetRun(name)).row.step + 1)
-    assert rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+    rig.wait_step(name, rig.ask(GetRun(name)).row.step + 1)
+    assert rig.ask(GetRun(name)).jobs[0].attempt == 1
 
 
 def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig_terminal):
@@ -34,11 +35,11 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
     app.wait_text("No runs yet")
     app.hang_up()
     app.wait_end()
-    from finetop.core.client import Client
+    from finetop.core.client.connection import Client
 
     with Client(home, start=False) as client:
-        pid = client.ask(protocol.Hello()).pid
-        client.ask(protocol.Shutdown())
+        pid = client.ask(Hello()).pid
+        client.ask(Shutdown())
     assert pid > 1
 
 

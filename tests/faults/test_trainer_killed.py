@@ -13,13 +13,15 @@ import pytest
 from rig import SEVERAL
 from waiting import wait_until
 
-from finetop.core import processes, protocol
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime import processes
 
 
 def begun(rig, **plan) -> tuple[str, dict[str, int]]:
     """Queue a run, and wait until it trains. Gives its name and its keeper's record."""
     name = rig.submit(**plan)
-    wait_until(lambda: rig.ask(protocol.GetRun(name)).row.step, "it trains")
+    wait_until(lambda: rig.ask(GetRun(name)).row.step, "it trains")
     return name, json.loads((rig.job_folder(name) / "keeper.json").read_text())
 
 
@@ -59,7 +61,7 @@ def test_a_stranger_in_a_keepers_place_is_never_signalled(cold_rig, survived):
         {"pid": stranger.pid, "start": processes.start_time(stranger.pid), "boot": "of-another-boot"},
     ):
         file.write_text(json.dumps({**record, **other}))
-        rig.ask(protocol.Kill(name))
+        rig.ask(Kill(name))
         rig.wait_state(rig.submit(steps=1), "finished")  # the supervisor has gone round several times
         wrong += stranger.poll() is not None
         wrong += not processes.alive(record["job_pid"])

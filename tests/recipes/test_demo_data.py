@@ -72,7 +72,7 @@ def test_general_rows_do_not_have_the_voice() -> None:
 
 def test_general_rows_share_no_four_words_with_the_benchmark() -> None:
     """A demo that trained on its own test would prove nothing."""
-    suite = resources.files("finetop.core.suites").joinpath("quick")
+    suite = resources.files("finetop.core.check.suites").joinpath("quick")
     asked: set[tuple[str, ...]] = set()
     for file in suite.iterdir():
         if file.name.endswith(".jsonl"):

@@ -6,11 +6,24 @@ from typing import Any
 
 from tui_fakes import NOW, FakeSupervisor, make_row
 
-from finetop.core import protocol
 from finetop.core.errors import NotFound
-from finetop.core.protocol import Advice, ApproachRow, Gap, News, Retained, Score
-from finetop.core.protocol.approaching import RunBrief
-from finetop.core.run import Finished
+from finetop.core.protocol.messages.approaches import (
+    Advice,
+    Approaches,
+    ApproachesAnswer,
+    ApproachRow,
+    ComparisonBrief,
+    Gap,
+    News,
+    QueuedApproach,
+    Retained,
+    RunBrief,
+    Score,
+    SubmitApproaches,
+    SubmitApproachesAnswer,
+)
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import Finished
 
 DONE = Finished(NOW - 9000, NOW - 4000)
 SAME = Retained(0.0, [], same_weights=True)
@@ -83,7 +96,7 @@ ADVICE = [
 ]  # fmt: skip
 
 
-def measured() -> protocol.ApproachesAnswer:
+def measured() -> ApproachesAnswer:
     left = [
         row(
             "qlora",
@@ -96,7 +109,7 @@ def measured() -> protocol.ApproachesAnswer:
     return answer([*measured_rows(), *left], ADVICE, 11, 0)
 
 
-def meanwhile() -> protocol.ApproachesAnswer:
+def meanwhile() -> ApproachesAnswer:
     """Two are measured, others are under way, wait or failed."""
     found = measured_rows()
     rest = [
@@ -110,14 +123,12 @@ def meanwhile() -> protocol.ApproachesAnswer:
     return answer([found[1], found[4], *rest], [], 2, 4)
 
 
-def answer(
-    rows: list[ApproachRow], advice: list[Advice], done: int, to_come: int
-) -> protocol.ApproachesAnswer:
+def answer(rows: list[ApproachRow], advice: list[Advice], done: int, to_come: int) -> ApproachesAnswer:
     briefs = [
-        protocol.ComparisonBrief("kb", NOW - 9000, "token_f1", len(rows), done + to_come, done, to_come),
-        protocol.ComparisonBrief("older", NOW - 99000, "rules", 2, 2, 2, 0),
+        ComparisonBrief("kb", NOW - 9000, "token_f1", len(rows), done + to_come, done, to_come),
+        ComparisonBrief("older", NOW - 99000, "rules", 2, 2, 2, 0),
     ]
-    return protocol.ApproachesAnswer(
+    return ApproachesAnswer(
         briefs, "kb", "token_f1", False, "smollm2-135m-instruct", "qa_test.jsonl", rows, advice
     )
 
@@ -125,28 +136,27 @@ def answer(
 class ComparingSupervisor(FakeSupervisor):
     """Has these comparisons; its runs are those of the newest."""
 
-    def __init__(self, found: protocol.ApproachesAnswer | None) -> None:
+    def __init__(self, found: ApproachesAnswer | None) -> None:
         every = [] if found is None else [run for one in found.rows for run in one.runs]
         rows = [make_row(run.id, run.name, DONE, tags=["approaches/kb"]) for run in every]
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if isinstance(ask, protocol.SubmitApproaches):
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, SubmitApproaches):
             self.asked.append(ask)
             queued = [
-                protocol.QueuedApproach(90 + at, one.name, one.approach, at == 0)
-                for at, one in enumerate(ask.runs)
+                QueuedApproach(90 + at, one.name, one.approach, at == 0) for at, one in enumerate(ask.runs)
             ]
-            return protocol.SubmitApproachesAnswer(ask.name, queued, ask.left_out)
-        if not isinstance(ask, protocol.Approaches):
+            return SubmitApproachesAnswer(ask.name, queued, ask.left_out)
+        if not isinstance(ask, Approaches):
             return await super().ask(ask)
         self.asked.append(ask)
         if self.found is None:
-            return protocol.ApproachesAnswer([])
+            return ApproachesAnswer([])
         if ask.comparison == "older":
             rows = [row("prompt", "", target=score(0.4), is_best=True, retained=SAME, runs=runs("old", 70))]
-            return protocol.ApproachesAnswer(self.found.comparisons, "older", "rules", False, "m", "t", rows)
+            return ApproachesAnswer(self.found.comparisons, "older", "rules", False, "m", "t", rows)
         if ask.comparison not in ("", "kb", *(one.name for one in self.found.comparisons)):
             raise NotFound(f"there is no comparison {ask.comparison!r}.")
         return self.found

@@ -37,10 +37,8 @@ def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
 
     No process looks at a form's data, however long a test takes.
     """
-    for screen in ("runs", "triage"):
-        monkeypatch.setattr(f"finetop.tui.screens.{screen}.REST_S", 0.02)
-    monkeypatch.setattr("finetop.tui.runs.loading.NUMBERS_S", 0.02)
-    monkeypatch.setattr("finetop.tui.screens.triage.NUMBERS_S", 0.02)
-    monkeypatch.setattr("finetop.tui.screens.queue.LEAST_S", 0.02)
-    monkeypatch.setattr("finetop.tui.launch.outlook.PAUSE_S", 0.02)
-    monkeypatch.setattr("finetop.tui.launch.linting.PAUSE_S", 3600.0)
+    monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.launch.plan_preview.PAUSE_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 3600.0)
+    for screen in ("runs", "triage", "remedies", "queue"):
+        monkeypatch.setattr(f"finetop.tui.screens.{screen}.screen.{screen.capitalize()}Screen.LEAST_S", 0.02)

@@ -7,9 +7,22 @@ from typing import Any
 import msgspec
 from tui_fakes import NOW, FakeSupervisor
 
-from finetop.core import protocol
-from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, LiveRow, QueueRow
-from finetop.core.run import Queued, Running
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.machine import GpuJob, GpuProcess, GpuRow, Gpus, GpusAnswer
+from finetop.core.protocol.messages.queue import (
+    Hold,
+    LiveRow,
+    Move,
+    Prioritise,
+    Queue,
+    QueueAnswer,
+    QueueRow,
+    Release,
+    Stop,
+)
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.protocol.request import Ask, Order
+from finetop.core.protocol.runs import Queued, Running
 
 
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
@@ -93,31 +106,31 @@ class QueueFake(FakeSupervisor):
         self.gpus = gpus
         self.stopped = ""
 
-    def orders(self) -> list[protocol.Ask]:
+    def orders(self) -> list[Ask]:
         """List what was asked for that changes something."""
-        return [ask for ask in self.asked if not isinstance(ask, protocol.LOOKS)]
+        return [ask for ask in self.asked if isinstance(ask, Order)]
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         match ask:
-            case protocol.Changes():
+            case Changes():
                 answer = await super().ask(ask)
                 return msgspec.structs.replace(answer, queued=len(self.waiting))
-            case protocol.Queue() | protocol.Gpus() if self.is_gone:
+            case Queue() | Gpus() if self.is_gone:
                 return await super().ask(ask)
-            case protocol.Queue():
+            case Queue():
                 running = [one.run for one in self.live]
-                return protocol.QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
-            case protocol.Gpus():
+                return QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
+            case Gpus():
                 return self.gpus
-            case protocol.Move():
+            case Move():
                 self._move(ask)
-            case protocol.Hold(run="") | protocol.Release(run=""):
-                self.stopped = "the queue is held" if isinstance(ask, protocol.Hold) else ""
-            case protocol.Hold() | protocol.Release():
-                self._set(ask.run, held=isinstance(ask, protocol.Hold))
-            case protocol.Stop():
+            case Hold(run="") | Release(run=""):
+                self.stopped = "the queue is held" if isinstance(ask, Hold) else ""
+            case Hold() | Release():
+                self._set(ask.run, held=isinstance(ask, Hold))
+            case Stop():
                 self.waiting = [row for row in self.waiting if row.run != ask.run]
-            case protocol.Prioritise():
+            case Prioritise():
                 self.waiting = [
                     msgspec.structs.replace(row, priority=ask.priority) if row.run == ask.run else row
                     for row in self.waiting
@@ -126,9 +139,9 @@ class QueueFake(FakeSupervisor):
                 return await super().ask(ask)
         self.asked.append(ask)
         self.change()
-        return protocol.Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
+        return Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
 
-    def _move(self, ask: protocol.Move) -> None:
+    def _move(self, ask: Move) -> None:
         moving = next(row for row in self.waiting if row.run == ask.run)
         rest = [row for row in self.waiting if row is not moving]
         at = next((i for i, row in enumerate(rest) if row.run == ask.other), len(rest) * (ask.to == "last"))

@@ -7,8 +7,16 @@ from typing import Any
 import msgspec
 from tui_fakes import NOW, FakeSupervisor, mixed_rows
 
-from finetop.core import protocol
-from finetop.core.run import Finished, RemedyRow, Running, State, TaskBrief
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
+from finetop.core.protocol.messages.submit import Export, ExportAnswer
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import Finished, RemedyRow, Running, State, TaskBrief
 
 RUN = "support-full-1e-4"
 
@@ -72,9 +80,7 @@ def tried() -> list[RemedyRow]:
     ]
 
 
-def answer(
-    rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any
-) -> protocol.RemediesAnswer:
+def answer(rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any) -> RemediesAnswer:
     """Make what the supervisor tells."""
     values: dict[str, Any] = {
         "run": RUN,
@@ -85,13 +91,11 @@ def answer(
         "now": row("now", "now", 1.0, 9.1, "regressed"),
         "rows": rows,
         "retrainings": [
-            protocol.RetrainingRow(
+            RetrainingRow(
                 "kl-to-base", "KL to the base, weight 1", {"protect.kl_to_base.weight": 1.0}, "", 2700.0
             ),
-            protocol.RetrainingRow(
-                "lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5}, "", 2700.0
-            ),
-            protocol.RetrainingRow("replay", "20 % replay", {}, "it replays already"),
+            RetrainingRow("lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5}, "", 2700.0),
+            RetrainingRow("replay", "20 % replay", {}, "it replays already"),
         ],
         "best": best,
         "job": job,
@@ -99,38 +103,38 @@ def answer(
         "price_s": 45.0,
         **more,
     }
-    return protocol.RemediesAnswer(**values)
+    return RemediesAnswer(**values)
 
 
-def before() -> protocol.RemediesAnswer:
+def before() -> RemediesAnswer:
     return answer(untried(), now=None)
 
 
-def meanwhile() -> protocol.RemediesAnswer:
+def meanwhile() -> RemediesAnswer:
     rows = [*tried()[:2], msgspec.structs.replace(tried()[2], confirmation=""), *untried()[3:]]
     job = Running(NOW - 60, "intruders removed: scoring tuned", 212, 336, "items", 40.0)
     return answer(rows, job, "interpolate-0.5")
 
 
-def after() -> protocol.RemediesAnswer:
+def after() -> RemediesAnswer:
     return answer(tried(), Finished(NOW - 300, NOW - 20), "interpolate-0.5")
 
 
 class MendingSupervisor(FakeSupervisor):
     """A supervisor that knows the remedies of any run."""
 
-    def __init__(self, found: protocol.RemediesAnswer) -> None:
+    def __init__(self, found: RemediesAnswer) -> None:
         super().__init__(mixed_rows())
         self.found = found
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         match ask:
-            case protocol.Remedies():
+            case Remedies():
                 return self.found
-            case protocol.Remedy():
+            case Remedy():
                 self.asked.append(ask)
-                return protocol.RemedyAnswer(41, ask.run, 1200, ask.only)
-            case protocol.Export():
+                return RemedyAnswer(41, ask.run, 1200, ask.only)
+            case Export():
                 self.asked.append(ask)
-                return protocol.ExportAnswer(42, ask.run, 1200)
+                return ExportAnswer(42, ask.run, 1200)
         return await super().ask(ask)

@@ -12,12 +12,32 @@ from typing import Any
 import msgspec
 from tui_fakes import NOW, make_check, make_row
 
-from finetop.core import log_search, protocol
-from finetop.core.check.telling.result import brief
 from finetop.core.errors import FinetopError, NotFound
-from finetop.core.home import Home
-from finetop.core.recipe.load import resolve_text
-from finetop.core.run import (
+from finetop.core.protocol import wire
+from finetop.core.protocol.check_result import brief
+from finetop.core.protocol.data_diff import Difference, Now
+from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
+from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import (
+    Curve,
+    Curves,
+    CurvesAnswer,
+    FindInLog,
+    FoundInLog,
+    GetRun,
+    LogAnswer,
+    Processes,
+    ProcessesAnswer,
+    ProcessRow,
+    ReadLog,
+    Runs,
+    RunsAnswer,
+)
+from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import (
     CheckpointRow,
     DataRow,
     Failed,
@@ -30,7 +50,9 @@ from finetop.core.run import (
     SourceRow,
     State,
 )
-from finetop.core.versions import Difference, Now
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import log_file
+from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -232,13 +254,13 @@ def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
     )
 
 
-def read_anew(row: SourceRow) -> protocol.SourceFacts:
+def read_anew(row: SourceRow) -> SourceFacts:
     """Say of a version that it differs from the one before, and that its file was changed since."""
     if row.number == 1:
-        return protocol.SourceFacts(row)
+        return SourceFacts(row)
     difference = Difference(both=374, changed=38, new=row.rows - 412)
     now = Now("changed", 431, "3f2a9c")
-    return protocol.SourceFacts(row, row.number - 1, "support-r8", difference, now, 3)
+    return SourceFacts(row, row.number - 1, "support-r8", difference, now, 3)
 
 
 class FakeRun:
@@ -250,10 +272,10 @@ class FakeRun:
         self.log = log_until(detail.row.step)
         self.checks = checks or []
         self.revision = 1
-        self.asked: list[protocol.Ask] = []
+        self.asked: list[Ask] = []
         self.processes = [
-            protocol.ProcessRow(4100, 12, "finetop.core.keeper 0012-train", "S", 0.2, 0.012, 1),
-            protocol.ProcessRow(4101, 12, "finetop.core.train.main 0012-train", "R", 790.5, 6.41, 38),
+            ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
+            ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log that are searched at a time
         self.refuses: FinetopError | None = None
@@ -276,75 +298,73 @@ class FakeRun:
         )
         self.change(msgspec.structs.replace(self.detail, row=row))
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if isinstance(ask, protocol.Changes):
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Changes):
             while ask.since >= self.revision:
                 await self._changed.wait()
-            return protocol.ChangesAnswer(self.revision)
+            return ChangesAnswer(self.revision)
         self.asked.append(ask)
-        if self.refuses is not None and not isinstance(ask, protocol.Hello):
+        if self.refuses is not None and not isinstance(ask, Hello):
             raise self.refuses
         match ask:
-            case protocol.Hello():
-                return protocol.HelloAnswer("0.1.0", protocol.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
-            case protocol.Runs():
-                return protocol.RunsAnswer([self.detail.row], 1, 1, 0, 1, 0, self.revision)
-            case protocol.GetRun():
+            case Hello():
+                return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case Runs():
+                return RunsAnswer([self.detail.row], 1, 1, 0, 1, 0, self.revision)
+            case GetRun():
                 return self.detail
-            case protocol.Curves():
+            case Curves():
                 return self._curves(ask)
-            case protocol.ReadLog():
+            case ReadLog():
                 return self._log(ask)
-            case protocol.FindInLog():
+            case FindInLog():
                 return self._found(ask)
-            case protocol.Processes():
-                return protocol.ProcessesAnswer(self.processes)
-            case protocol.Checks():
-                return protocol.ChecksAnswer(self.checks)
-            case protocol.DataOf():
-                return protocol.DataOfAnswer(ask.run, [read_anew(row) for row in self.detail.sources])
-            case protocol.Check():
-                return protocol.CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
-            case protocol.Stop() | protocol.Kill():
-                return protocol.Done(f"{ask.run} is being ended.")
+            case Processes():
+                return ProcessesAnswer(self.processes)
+            case Checks():
+                return ChecksAnswer(self.checks)
+            case DataOf():
+                return DataOfAnswer(ask.run, [read_anew(row) for row in self.detail.sources])
+            case Check():
+                return CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
+            case Stop() | Kill():
+                return Done(f"{ask.run} is being ended.")
         raise NotFound(f"not in the fake: {ask}")
 
-    def _curves(self, ask: protocol.Curves) -> protocol.CurvesAnswer:
+    def _curves(self, ask: Curves) -> CurvesAnswer:
         """Bin over steps, or over what passes at an even pace: 512 tokens, 1 s and a 600th of an epoch a step."""
         each = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
         first, last = round(ask.first / each), round(ask.last / each)
         by_step = msgspec.structs.replace(ask, first=first, last=last)
         found = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
         if ask.x == "step":
-            return protocol.CurvesAnswer(found)
+            return CurvesAnswer(found)
         newest = self.detail.row.step
         steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
-        return protocol.CurvesAnswer(found, steps, newest * each)
+        return CurvesAnswer(found, steps, newest * each)
 
-    def _found(self, ask: protocol.FindInLog) -> protocol.FoundInLog:
+    def _found(self, ask: FindInLog) -> FoundInLog:
         """Find as the supervisor does, in parts of `part` bytes."""
         with tempfile.TemporaryFile() as file:
             file.write(self.log.encode())
             file.flush()
             if ask.step is not None:
-                return protocol.FoundInLog(*log_search.find_step(file.fileno(), ask.step))
+                return FoundInLog(*log_file.find_step(file.fileno(), ask.step))
             end = len(self.log.encode()) if ask.end < 0 else ask.end
             begin = max(0, end - self.part)
-            return protocol.FoundInLog(*log_search.find(file.fileno(), ask.text, begin, end, 5000))
+            return FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
 
-    def _log(self, ask: protocol.ReadLog) -> protocol.LogAnswer:
+    def _log(self, ask: ReadLog) -> LogAnswer:
         data = self.log.encode()
         start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
         piece = data[start : start + ask.limit]
-        return protocol.LogAnswer(
-            ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data)
-        )
+        return LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
 
     def close(self) -> None:
         pass
 
 
-def _binned(key: str, pairs: list[tuple[int, float | None]], ask: protocol.Curves) -> protocol.Curve:
+def _binned(key: str, pairs: list[tuple[int, float | None]], ask: Curves) -> Curve:
     bins: dict[int, list[float]] = {}
     seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
     for step, value in seen:
@@ -355,7 +375,7 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: protocol.Curve
     columns = sorted(bins)
     bad = sum(value is None for _, value in seen)
     newest = seen[-1] if seen else (0, None)
-    return protocol.Curve(
+    return Curve(
         key,
         columns,
         [min(bins[column]) for column in columns],

@@ -6,9 +6,10 @@ from typing import Any
 
 from tui_fakes import NOW, FakeSupervisor, make_check, make_row
 
-from finetop.core import protocol
 from finetop.core.errors import NotFound
-from finetop.core.run import Finished, Queued, Running, RunRow
+from finetop.core.protocol.messages.runs import SweepBrief, Sweeps, SweepsAnswer, SweptRun
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 
 RATE = "train.learning_rate"
 DONE = Finished(NOW - 9000, NOW - 4000)
@@ -26,15 +27,13 @@ SELECTED = {
 }  # fmt: skip
 
 
-def swept(
-    number: int, values: dict[str, str], seed: int, state: Any = DONE, **more: Any
-) -> protocol.SweptRun:
+def swept(number: int, values: dict[str, str], seed: int, state: Any = DONE, **more: Any) -> SweptRun:
     name = "-".join(("tone", *values.values(), f"s{seed}"))
     row = make_row(number, name, state, tags=["sweep/tone"], **more)
-    return protocol.SweptRun(row, {**values, "train.seed": str(seed)})
+    return SweptRun(row, {**values, "train.seed": str(seed)})
 
 
-def by_rate() -> protocol.SweepsAnswer:
+def by_rate() -> SweepsAnswer:
     """Four rates, three seeds each; of the last two, one run is under way and one waits."""
     runs = []
     for rate, seeds in RATES.items():
@@ -48,7 +47,7 @@ def by_rate() -> protocol.SweepsAnswer:
     return answer(runs, [RATE])
 
 
-def by_selector() -> protocol.SweepsAnswer:
+def by_selector() -> SweepsAnswer:
     """Rows chosen by three selectors, two seeds each."""
     runs = []
     for (by, rows), (target, drop) in SELECTED.items():
@@ -59,7 +58,7 @@ def by_selector() -> protocol.SweepsAnswer:
     return answer(runs, ["select.by", "rows"])
 
 
-def by_word() -> protocol.SweepsAnswer:
+def by_word() -> SweepsAnswer:
     """Three methods, a run each."""
     found = {"lora": (0.86, 0.1), "full": (0.91, 9.1), "vera": (0.74, 0.0)}
     runs = [
@@ -70,25 +69,25 @@ def by_word() -> protocol.SweepsAnswer:
     return answer(runs, ["method.name"])
 
 
-def answer(runs: list[protocol.SweptRun], keys: list[str]) -> protocol.SweepsAnswer:
-    briefs = [protocol.SweepBrief("tone", len(runs), len(runs), 0), protocol.SweepBrief("older", 2, 2, 0)]
-    return protocol.SweepsAnswer(briefs, runs, keys)
+def answer(runs: list[SweptRun], keys: list[str]) -> SweepsAnswer:
+    briefs = [SweepBrief("tone", len(runs), len(runs), 0), SweepBrief("older", 2, 2, 0)]
+    return SweepsAnswer(briefs, runs, keys)
 
 
 class SweepingSupervisor(FakeSupervisor):
     """Has these sweeps; its runs are those of the newest."""
 
-    def __init__(self, found: protocol.SweepsAnswer | None) -> None:
+    def __init__(self, found: SweepsAnswer | None) -> None:
         rows: list[RunRow] = [] if found is None else [one.row for one in found.runs]
         super().__init__(rows or [make_row(1, "alone", DONE)])
         self.found = found
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if not isinstance(ask, protocol.Sweeps):
+    async def ask(self, ask: Ask) -> Any:
+        if not isinstance(ask, Sweeps):
             return await super().ask(ask)
         self.asked.append(ask)
         if self.found is None:
-            return protocol.SweepsAnswer([], [], [])
+            return SweepsAnswer([], [], [])
         if ask.sweep not in ("", *(one.name for one in self.found.sweeps)):
             raise NotFound(f"there is no sweep {ask.sweep!r}.")
         if ask.sweep == "older":

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError, NoSupervisor
-from finetop.core.home import Home
-from finetop.tui.live import follow
-from finetop.tui.screens.help import HelpScreen
-from finetop.tui.screens.launch import LaunchScreen
-from finetop.tui.screens.runs import RunsScreen
+from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
+from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import long_span, short_span
+from finetop.tui.connection.listener import follow
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.pages import KeysPage
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, find_look, to_look
 from finetop.tui.widgets.lines import to_strip
-from finetop.tui.words import cut_middle, long_span, of_steps, span, value
 
 SIZE = (80, 24)
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
@@ -28,7 +29,7 @@ HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas",
 
 def test_the_app_loads_nothing_heavy() -> None:
     code = (
-        "import sys, finetop.tui.app, finetop.tui.screens.launch, finetop.tui.screens.help\n"
+        "import sys, finetop.tui.app, finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -39,7 +40,7 @@ def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
     code = (
         "import sys, finetop.tui.app\n"
         "late = ('yaml', 'finetop.core.recipe', 'textual.widgets._data_table', 'textual.widgets._markdown',"
-        " 'markdown_it', 'finetop.tui.screens.launch')\n"
+        " 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -85,7 +86,7 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
         assert "asking the supervisor" in text_of(app)
         await pilot.press("question_mark")  # the app answers while the start takes its time
         await settled(pilot, but_threads=True)
-        assert isinstance(app.screen, HelpScreen)
+        assert isinstance(app.screen, KeysPage)
         await pilot.press("escape")
         may_start.set()
         await settled(pilot, 0.3)
@@ -118,9 +119,9 @@ class Hears:
     def __init__(self) -> None:
         self.revisions: list[int] = []
 
-    def connected(self, hello: protocol.HelloAnswer) -> None: ...
+    def connected(self, hello: HelloAnswer) -> None: ...
 
-    def changed(self, answer: protocol.ChangesAnswer) -> None:
+    def changed(self, answer: ChangesAnswer) -> None:
         self.revisions.append(answer.revision)
 
     def lost(self) -> None: ...
@@ -275,12 +276,13 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
         "0.000",
         "-",
     ]
-    assert [span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
+    assert [short_span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
     assert long_span(9600) == "2 h 40 min"
 
 
 def test_outside_a_terminal_it_says_so() -> None:
-    code = "from finetop.tui.terminal import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
+    imports = "from finetop.tui.main import open_app; from finetop.core.runtime.home import find_home"
+    code = f"{imports}; open_app([find_home('/x')])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

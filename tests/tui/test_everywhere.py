@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approach_fakes import ComparingSupervisor, measured
+from compare_fakes import three
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
 from sweep_fakes import SweepingSupervisor, by_rate
-from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
-from finetop.tui.screens.approaches import ApproachesScreen
-from finetop.tui.screens.compare import CompareScreen
-from finetop.tui.screens.item import ItemScreen
-from finetop.tui.screens.items import ItemsScreen
-from finetop.tui.screens.launch import LaunchScreen
-from finetop.tui.screens.queue import QueueScreen
-from finetop.tui.screens.remedies import RemediesScreen
-from finetop.tui.screens.run import RunScreen
-from finetop.tui.screens.runs import RunsScreen
-from finetop.tui.screens.sweep import SweepScreen
-from finetop.tui.screens.triage import TriageScreen
+from finetop.tui.screens.approaches.screen import ApproachesScreen
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.queue.screen import QueueScreen
+from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.screens.sweep.screen import SweepScreen
+from finetop.tui.screens.triage.item_screen import ItemScreen
+from finetop.tui.screens.triage.items_screen import ItemsScreen
+from finetop.tui.screens.triage.screen import TriageScreen
 from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
 
@@ -179,6 +179,6 @@ async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path,
 )  # fmt: skip
 def test_the_help_lists_every_key_that_is_bound(screen: Any) -> None:
     bound = {key for binding in screen.BINDINGS for key in binding.key.split(",")} - {""}
-    listed = {name for key in screen.keys(None) for name in key.keys.split(",")}
+    listed = {name for key in screen.keys(screen) for name in key.keys.split(",")}
     assert bound <= listed
-    assert all(key.about for key in screen.keys(None) if key.keys)
+    assert all(key.about for key in screen.keys(screen) if key.keys)

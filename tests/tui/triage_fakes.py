@@ -8,10 +8,23 @@ from typing import TYPE_CHECKING, Any
 from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
-from finetop.core import protocol
-from finetop.core.store import standings
-from finetop.core.store.open import open_store
-from finetop.core.supervisor import triage
+from finetop.core.protocol.messages.session import ChangesAnswer
+from finetop.core.protocol.messages.triage import (
+    Earlier,
+    EarlierAnswer,
+    LookAtCell,
+    LookAtItem,
+    LookEarlier,
+    LookEarlierAnswer,
+    LostItems,
+    SetStanding,
+    Triage,
+    TriageRun,
+)
+from finetop.core.protocol.request import Ask
+from finetop.core.store import triage_states
+from finetop.core.store.database import open_store
+from finetop.core.supervisor.requests import triage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,12 +32,12 @@ if TYPE_CHECKING:
     import duckdb
 
 _ANSWERS = {
-    protocol.Triage: triage.page,
-    protocol.TriageRun: triage.turned,
-    protocol.LookAtCell: triage.cell,
-    protocol.LostItems: triage.items,
-    protocol.LookAtItem: triage.item,
-    protocol.SetStanding: triage.say,
+    Triage: triage.page,
+    TriageRun: triage.turned,
+    LookAtCell: triage.cell,
+    LostItems: triage.items,
+    LookAtItem: triage.item,
+    SetStanding: triage.say,
 }
 TASKS = ("arith", "knowledge", "lambada", "arc", "hellaswag", "piqa", "openbookqa")
 RUNS: dict[str, tuple[int, ...]] = {  # name -> how many of 20 items of each task were lost
@@ -60,16 +73,16 @@ class FakeTriage(FakeSupervisor):
         self.connection = connection
         self._own: Any = SimpleNamespace(connection=connection, revision=1, touch=lambda runs: self.change())
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if isinstance(ask, protocol.Earlier):
-            return protocol.EarlierAnswer(ask.run, 7, 3, "regressed since step 1200.", 40.0)
-        if isinstance(ask, protocol.LookEarlier):
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Earlier):
+            return EarlierAnswer(ask.run, 7, 3, "regressed since step 1200.", 40.0)
+        if isinstance(ask, LookEarlier):
             self.asked.append(ask)
-            return protocol.LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
+            return LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
         if type(ask) in _ANSWERS:
             self.asked.append(ask)
             return _ANSWERS[type(ask)](self._own, ask)  # type: ignore[operator]
         answer = await super().ask(ask)
-        if isinstance(answer, protocol.ChangesAnswer):
-            answer = protocol.ChangesAnswer(answer.revision, to_triage=standings.to_triage(self.connection))
+        if isinstance(answer, ChangesAnswer):
+            answer = ChangesAnswer(answer.revision, to_triage=triage_states.to_triage(self.connection))
         return answer

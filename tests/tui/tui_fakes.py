@@ -10,13 +10,28 @@ from typing import Any
 import msgspec
 from at_rest import at_rest
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor, NotFound
-from finetop.core.filters.line import Filter, Sort, parse, read_sort, require_known
-from finetop.core.filters.matching import holds, place
-from finetop.core.home import Home
-from finetop.core.notices import Notice
-from finetop.core.run import (
+from finetop.core.protocol import wire
+from finetop.core.protocol.filter_match import holds, place
+from finetop.core.protocol.messages.checks import Check, CheckAnswer
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, RetryAnswer, Stop
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
+from finetop.core.protocol.messages.session import (
+    Changes,
+    ChangesAnswer,
+    Hello,
+    HelloAnswer,
+    Notices,
+    NoticesAnswer,
+)
+from finetop.core.protocol.messages.submit import Submit, SubmitAnswer, SubmitSweep, SubmitSweepAnswer
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
+from finetop.core.protocol.notices import Notice
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
+from finetop.core.protocol.runs import (
     CheckBrief,
     Failed,
     Finished,
@@ -28,6 +43,7 @@ from finetop.core.run import (
     Stopped,
     TaskBrief,
 )
+from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -158,7 +174,7 @@ class FakeSupervisor:
         self.revision = 1
         self.is_gone = False
         self.notices: list[Notice] = []  # the newest first
-        self.asked: list[protocol.Ask] = []
+        self.asked: list[Ask] = []
         self.trashed: list[RunRow] = []
         self._changed = asyncio.Event()
 
@@ -175,63 +191,61 @@ class FakeSupervisor:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         if self.is_gone:
             raise NoSupervisor("no supervisor answers.")
-        if isinstance(ask, protocol.Changes):
+        if isinstance(ask, Changes):
             while ask.since >= self.revision and not self.is_gone:
                 await self._changed.wait()
             if self.is_gone:
                 raise NoSupervisor("the supervisor went away.")
             noticed = max((n.id for n in self.notices), default=0)
             queued = sum(isinstance(row.state, Queued) for row in self.rows)
-            return protocol.ChangesAnswer(self.revision, noticed=noticed, queued=queued)
+            return ChangesAnswer(self.revision, noticed=noticed, queued=queued)
         self.asked.append(ask)
         match ask:
-            case protocol.Hello():
-                return protocol.HelloAnswer("0.1.0", protocol.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
-            case protocol.Runs():
+            case Hello():
+                return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case Runs():
                 return self._runs(ask)
-            case protocol.GetRun():
+            case GetRun():
                 return self._detail(ask.run)
-            case protocol.Curves():
+            case Curves():
                 low = [3.0 - i * 0.2 for i in range(10)]
-                curve = protocol.Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
-                return protocol.CurvesAnswer([curve])
-            case protocol.Notices():
+                curve = Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
+                return CurvesAnswer([curve])
+            case Notices():
                 newer = [one for one in self.notices if one.id > ask.after]
-                return protocol.NoticesAnswer(newer[: ask.limit])
-            case protocol.Check():
-                return protocol.CheckAnswer(40, ask.run, 1200)
-            case protocol.Stop() | protocol.Kill():
-                return protocol.Done(f"{ask.run} is being ended.")
-            case protocol.Pause() | protocol.Release():
-                return protocol.Done(f"{ask.run} was told.")
-            case protocol.Tag():
-                return protocol.TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
-            case protocol.Note():
-                return protocol.NoteAnswer(ask.run, ask.text, "before")
-            case protocol.Remove():
+                return NoticesAnswer(newer[: ask.limit])
+            case Check():
+                return CheckAnswer(40, ask.run, 1200)
+            case Stop() | Kill():
+                return Done(f"{ask.run} is being ended.")
+            case Pause() | Release():
+                return Done(f"{ask.run} was told.")
+            case Tag():
+                return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
+            case Note():
+                return NoteAnswer(ask.run, ask.text, "before")
+            case Remove():
                 rows = [row for row in self.rows if {row.name, str(row.id)} & set(ask.runs)]
                 if not ask.only_show:
                     self.trashed = rows
                     self.change([row for row in self.rows if row not in rows])
-                return protocol.RemoveAnswer(
-                    [protocol.Removed(row.id, row.name, 10**8, 9, 1) for row in rows]
-                )
-            case protocol.Restore():
+                return RemoveAnswer([Removed(row.id, row.name, 10**8, 9, 1) for row in rows])
+            case Restore():
                 self.change([row for row in self.trashed if str(row.id) == ask.run] + self.rows)
-                return protocol.Done(f"{ask.run} is back.")
-            case protocol.Retry():
-                return protocol.RetryAnswer(ask.run, "train", 400, 2)
-            case protocol.Submit():
-                return protocol.SubmitAnswer(99, ask.name, 3)
-            case protocol.SubmitSweep():
-                made = [protocol.SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
-                return protocol.SubmitSweepAnswer(ask.name, made)
+                return Done(f"{ask.run} is back.")
+            case Retry():
+                return RetryAnswer(ask.run, "train", 400, 2)
+            case Submit():
+                return SubmitAnswer(99, ask.name, 3)
+            case SubmitSweep():
+                made = [SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
+                return SubmitSweepAnswer(ask.name, made)
         raise NotFound(f"not in the fake: {ask}")
 
-    def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
+    def _runs(self, ask: Runs) -> RunsAnswer:
         line = parse(ask.filter)
         if not self.rows:
             line = Filter()
@@ -245,10 +259,8 @@ class FakeSupervisor:
             rows = [msgspec.structs.replace(row, group=str(getattr(row, line.group))) for row in rows]
             rows.sort(key=lambda row: row.group)
             words = [row.group for row in rows]
-            groups = [
-                protocol.Group(word, words.count(word), "loss", 2, 1.25, 0.5) for word in dict.fromkeys(words)
-            ]
-        return protocol.RunsAnswer(
+            groups = [Group(word, words.count(word), "loss", 2, 1.25, 0.5) for word in dict.fromkeys(words)]
+        return RunsAnswer(
             rows[ask.offset : ask.offset + ask.limit],
             len(rows),
             len(self.rows),

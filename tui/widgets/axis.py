@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Across
+    from finetop.core.protocol.messages.runs import Across
 
 LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge
@@ -50,7 +50,7 @@ def _bounded(value: float) -> float:
 
 
 def widened(scale: Scale | None, low: float, high: float, *, is_log: bool = False) -> Scale:
-    """Give the scale that holds low to high as well: the old one, or it doubled until it does. It never narrows."""
+    """Return the scale that holds low to high as well: the old one, or it doubled until it does. It never narrows."""
     if scale is None or scale.is_log != is_log:
         return scale_of(low, high, is_log=is_log)
     low, high = _bounded(low), _bounded(high)
@@ -84,7 +84,7 @@ def share_of(scale: Scale, value: float) -> float | None:
 
 
 def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
-    """Give the end of the x axis: the planned one; where the end is unknown, it doubles."""
+    """Return the end of the x axis: the planned one; where the end is unknown, it doubles."""
     if planned >= max(newest, 1):
         return planned
     end = max(planned, first_end)

@@ -13,12 +13,12 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, joined
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Across, Curve
+    from finetop.core.protocol.messages.runs import Across, Curve
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -53,12 +53,12 @@ class View:
 
 
 def plot_width(width: int) -> int:
-    """Give the cells of the picture itself."""
+    """Return the cells of the picture itself."""
     return max(0, width - GUTTER)
 
 
 def columns_of(width: int) -> int:
-    """Give how many bins a chart of that width draws."""
+    """Return how many bins a chart of that width draws."""
     return 2 * plot_width(width)
 
 
@@ -73,7 +73,7 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
 
 
 def _values(series: Series, smoothing: float) -> list[float]:
-    """Give what the line goes through: the mean of each bin, smoothed if that is wanted."""
+    """Return what the line goes through: the mean of each bin, smoothed if that is wanted."""
     means = series.curve.mean
     return smoothed(means, smoothing) if smoothing and not series.is_points else means
 
@@ -103,9 +103,9 @@ def _extent(series: Series, smoothing: float) -> list[float]:
 def fitted(
     scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
 ) -> Scale | None:
-    """Give the y axis for curves: the one so far, widened where they leave it; None while there is nothing to draw."""
+    """Return the y axis for curves: the one so far, widened where they leave it; None while nothing is to be drawn."""
     values = [
-        value for one in series for value in _extent(one, view.smoothing) if value > 0 or not view.is_log
+        value for line in series for value in _extent(line, view.smoothing) if value > 0 or not view.is_log
     ]
     if not values:
         return scale
@@ -140,7 +140,7 @@ def draw(
     if scale is None:
         words = "nothing yet"[:columns]
         blank[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
-        return [*(((" " * GUTTER, ""), *_spans(row)) for row in blank), axis]
+        return [*(((" " * GUTTER, ""), *joined(row)) for row in blank), axis]
     cells = _picture(series, view, scale, columns, rows, only_ascii=only_ascii)
     limit_row = _limit_row(limit, scale, rows)
     if limit_row is not None:
@@ -158,7 +158,7 @@ def draw(
     for y, row in enumerate(cells):
         text = "limit" if y == limit_row else high if y == 0 else low if y == rows - 1 else ""
         style: StyleName = "amber" if y == limit_row else "dim"
-        lines.append(((f"{text:>{LABEL}} ", style), *_spans(row)))
+        lines.append(((f"{text:>{LABEL}} ", style), *joined(row)))
     return [*lines, axis]
 
 
@@ -169,19 +169,19 @@ def _picture(
     dots = [[0] * columns for _ in range(rows)]
     strong: set[tuple[int, int]] = set()
     over: list[tuple[int, int, Cell]] = []
-    for one in series:
-        bands = _line(one, view, scale, columns, rows)
-        if one.is_points:
+    for line in series:
+        bands = _line(line, view, scale, columns, rows)
+        if line.is_points:
             mark = _ASCII_POINT if only_ascii else _POINT
             over += [(top // 4, column // 2, (mark, "bold")) for column, top, _ in bands]
         else:
-            for column, top, bottom in [*_joined(bands), *_strokes(one, view, scale, columns, rows)]:
+            for column, top, bottom in [*_joined(bands), *_strokes(line, view, scale, columns, rows)]:
                 for y in range(top, bottom + 1):
                     dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
-                    if one.is_strong:
+                    if line.is_strong:
                         strong.add((y // 4, column // 2))
-        if one.end and bands and bands[-1][0] // 2 + 1 < columns:
-            over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(one.end)[:1] or " ", "bold")))
+        if line.end and bands and bands[-1][0] // 2 + 1 < columns:
+            over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(line.end)[:1] or " ", "bold")))
     cells: list[list[Cell]] = [
         [
             (_cell(bits, only_ascii=only_ascii), "bold" if (y, x) in strong else "")
@@ -200,7 +200,7 @@ def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
 
 
 def _line(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
-    """Give the dots that a curve goes through, one a column."""
+    """Return the dots that a curve goes through, one a column."""
     bands: list[Band] = []
     for column, value in zip(one.curve.column, _values(one, view.smoothing), strict=True):
         row = _dot_row(value, scale, rows)
@@ -231,7 +231,7 @@ def _joined(bands: Sequence[Band]) -> list[Band]:
 
 
 def _between(before: Band, after: Band) -> list[Band]:
-    """Give the dots of a straight line between two bands, from the ends that face each other."""
+    """Return the dots of a straight line between two bands, from the ends that face each other."""
     (x0, top0, bottom0), (x1, top1, bottom1) = before, after
     if top1 > bottom0:
         y0, y1 = bottom0, top1
@@ -267,24 +267,13 @@ def _limit_row(limit: float | None, scale: Scale, rows: int) -> int | None:
     return None if share is None else round((1 - share) * (4 * rows - 1)) // 4
 
 
-def _spans(row: Sequence[Cell]) -> Line:
-    """Put neighbouring cells of one style into one span."""
-    spans: list[Cell] = []
-    for text, style in row:
-        if spans and spans[-1][1] == style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    return tuple(spans)
-
-
 def place_at(view: View, cell: int, columns: int) -> float:
-    """Give the place on the x axis in the middle of a cell of the picture."""
+    """Return the place on the x axis in the middle of a cell of the picture."""
     return view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns)
 
 
 def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
-    """Give a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
+    """Return a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
     pairs = list(zip(series.curve.column, _values(series, smoothing), strict=True))
     here = [value for column, value in pairs if column // 2 == cell]
     if here:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
-from finetop.tui.widgets.lines import Line
+from finetop.tui.line import Line
 
 LIMIT = 2000  # characters; a paste of more is cut
 
@@ -26,7 +26,7 @@ def entry_of(text: str) -> Entry:
 
 
 def typed(entry: Entry, key: str, character: str | None) -> Entry | None:
-    """Give the entry after a key; None if the key does not edit."""
+    """Return the entry after a key; None if the key does not edit."""
     text, at = entry.text, entry.at
     match key:
         case "left":
@@ -62,7 +62,7 @@ def _word_start(text: str, at: int) -> int:
 
 
 def inserted(entry: Entry, text: str) -> Entry:
-    """Give the entry after text was typed or pasted at the cursor; a paste becomes one clean line."""
+    """Return the entry after text was typed or pasted at the cursor; a paste becomes one clean line."""
     text = clean_line(text.strip("\r\n"))[: LIMIT - len(entry.text)]
     return Entry(entry.text[: entry.at] + text + entry.text[entry.at :], entry.at + len(text))
 

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.tui.host import host_of
+from finetop.core.wording.durations import clock
+from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, footer
+from finetop.tui.line import Line, line_width, spread
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
-from finetop.tui.widgets.lines import Line, Lines, line_width, spread
-from finetop.tui.words import clock, cut_end
+from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -221,7 +223,7 @@ class Bottom(Lines, can_focus=True):
         if host.said is not None:
             return [((f" {host.said.text}", host.said.style),)]
         if host.supervisor_is_lost:
-            return [next_line("R", host.mend)]
+            return [next_line("R", host.restart)]
         return self.next or [()]
 
     def _footer(self) -> Line:

@@ -7,7 +7,7 @@ control sequence reaches the terminal whatever a caller forgot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -17,15 +17,13 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.core.text import clean_line
-from finetop.tui.host import host_of
-from finetop.tui.theme import StyleName, style, to_look
-from finetop.tui.words import cut_end
+from finetop.tui.app_interface import host_of
+from finetop.tui.line import Line
+from finetop.tui.text import cut_end
+from finetop.tui.theme import style, to_look
 
 if TYPE_CHECKING:
     from finetop.tui.theme import Look
-
-Span: TypeAlias = tuple[str, StyleName]
-Line: TypeAlias = tuple[Span, ...]
 
 
 class Lines(Widget):
@@ -73,23 +71,3 @@ def to_strip(line: Line, width: int, look: Look) -> Strip:
     if left > 0:
         segments.append(Segment(" " * left, style(look, "")))
     return Strip(segments, width)
-
-
-def line_width(line: Line) -> int:
-    """Count the cells of a line."""
-    return sum(cell_len(text) for text, _ in line)
-
-
-def spread(left: Line, right: Line, width: int) -> Line:
-    """Put one line at the left edge and another at the right; the right one goes where both don't fit."""
-    gap = width - line_width(left) - line_width(right)
-    return (*left, (" " * gap, ""), *right) if gap >= 2 else left
-
-
-def rule(title: Line, width: int, right: Line = ()) -> Line:
-    """Draw a rule across the width, with a title in it and words at its right end."""
-    fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
-    if fill < 1:
-        return rule(title, width) if right else (("── ", "dim"), *title)
-    end: Line = ((" ", ""), *right) if right else ()
-    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import job_log, protocol
+from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
+from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 LINES = 3000  # that are kept
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened
@@ -48,19 +49,19 @@ class Tail:
 EMPTY: Final = Tail()
 
 
-def request(tail: Tail, run: str, job: int | None) -> protocol.ReadLog:
+def request(tail: Tail, run: str, job: int | None) -> ReadLog:
     """Ask for what came since; for the end of the log at first."""
     if tail.offset is None:
-        return protocol.ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
-    return protocol.ReadLog(run, job, tail.offset, PIECE_BYTES)
+        return ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
+    return ReadLog(run, job, tail.offset, PIECE_BYTES)
 
 
-def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+def fed(tail: Tail, answer: LogAnswer) -> Tail:
     """Take in a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts anew."""
     if tail.offset is not None and answer.size < tail.offset:
         return Tail(dropped=tail.end)
     if answer.gap and tail.offset is not None:
-        tail = _with_gap(tail, job_log.words_for(answer.gap))
+        tail = _with_gap(tail, log_file.words_for(answer.gap))
     text, begin = answer.text, tail.begin
     if tail.offset is None and answer.size > FIRST_BYTES and "\n" in text:
         text = text.partition("\n")[2]  # the first line was cut
@@ -70,12 +71,12 @@ def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
     return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next, begin)
 
 
-def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+def skipped(tail: Tail, answer: LogAnswer) -> Tail:
     """Go to the end of a log that grows faster than it is read: what lies between is not read, and that is said."""
     offset = answer.size - FIRST_BYTES
     if offset - answer.next <= PIECE_BYTES:
         return tail
-    words = job_log.words_for(offset - answer.next, "not read: it grows faster than it is shown")
+    words = log_file.words_for(offset - answer.next, "not read: it grows faster than it is shown")
     return replace(_with_gap(tail, words), offset=offset)
 
 
@@ -91,24 +92,24 @@ def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None
 
 
 def _last_state(line: str) -> str:
-    """Give the newest state of a line that writes over itself, with a return that ends it."""
+    """Return the newest state of a line that writes over itself, with a return that ends it."""
     body = line.rstrip("\r")
     return body.rpartition("\r")[2] + line[len(body) :][:1]
 
 
 def shown_line(line: str) -> str:
-    """Give a line as it is shown: clean, and of one that writes over itself the newest state."""
+    """Return a line as it is shown: clean, and of one that writes over itself the newest state."""
     return clean_line(_last_state(line).rstrip("\r"))
 
 
 def last_rows(tail: Tail, height: int) -> list[Line]:
-    """Give the last lines, one a row."""
+    """Return the last lines, one a row."""
     shown = tail.shown
     return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
 
 
 def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
-    """Give the rows in view: from line number `first` on, or the end; long lines go on in the next row.
+    """Return the rows in view: from line number `first` on, or the end; long lines go on in the next row.
 
     `wanted` is a text that is marked where it stands.
     """
@@ -128,7 +129,7 @@ def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "
 
 
 def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
-    """Give the line that the view starts with after scrolling; None when it is at the end and follows it again."""
+    """Return the line that the view starts with after scrolling; None when it is at the end and follows it again."""
     last_first = max(tail.dropped, tail.end - height)
     at = (last_first if first is None else first) + by
     return None if at >= last_first else max(tail.dropped, at)

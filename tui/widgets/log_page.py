@@ -6,11 +6,12 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import job_log, protocol
+from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
+from finetop.core.runtime import log_file
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
 if TYPE_CHECKING:
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 HALF: Final = 1 << 15  # bytes that are held on each side of the place
 
@@ -26,13 +27,13 @@ class Page:
     around: int
 
 
-def requests(run: str, job: int | None, at: int) -> tuple[protocol.ReadLog, protocol.ReadLog]:
+def requests(run: str, job: int | None, at: int) -> tuple[ReadLog, ReadLog]:
     """Ask for what is in front of a line that begins at a place, and for it with what follows."""
     begin = max(0, at - HALF)
-    return protocol.ReadLog(run, job, begin, at - begin), protocol.ReadLog(run, job, at, HALF)
+    return ReadLog(run, job, begin, at - begin), ReadLog(run, job, at, HALF)
 
 
-def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> Page:
+def page_of(before: LogAnswer, behind: LogAnswer, at: int) -> Page:
     """Put the two parts together; a line that is cut in front is left out."""
     begin = max(0, at - HALF)
     lines: list[str] = []
@@ -45,7 +46,7 @@ def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> 
         place += len(raw.encode("utf-8", "replace")) + 1
     place = at
     if behind.gap:
-        lines.append(job_log.words_for(behind.gap))
+        lines.append(log_file.words_for(behind.gap))
         begins.append(place)
         place += behind.gap
     *whole, rest = behind.text.split("\n")
@@ -59,14 +60,14 @@ def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> 
 
 
 def index_of(page: Page, at: int) -> int:
-    """Give the line that begins at a place, or the next behind it."""
+    """Return the line that begins at a place, or the next behind it."""
     return min(bisect_left(page.begins, at), max(0, len(page.lines) - 1))
 
 
 def view(
     page: Page, at: int, width: int, height: int, wanted: str = "", mark: int | None = None
 ) -> list[Line]:
-    """Give the rows from a place on, and at the log's end a full view; what was searched for is marked.
+    """Return the rows from a place on, and at the log's end a full view; what was searched for is marked.
 
     `mark` is the place of a line that was gone to: the cursor stands before it.
     """
@@ -93,7 +94,7 @@ def _rows(page: Page, place: int, width: int, wanted: str, mark: int | None) -> 
 
 
 def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
-    """Give the place that the view begins at after scrolling; None at the log's end, which is followed then."""
+    """Return the place that the view begins at after scrolling; None at the log's end, which is followed then."""
     index = index_of(page, at) + by
     if page.end >= page.size and index >= len(page.lines) - height:
         return None
@@ -112,12 +113,12 @@ def is_near_edge(page: Page, at: int, height: int) -> bool:
 
 
 def place_before(places: list[int], at: int) -> int | None:
-    """Give the nearest place before one."""
+    """Return the nearest place before one."""
     index = bisect_left(places, at)
     return places[index - 1] if index else None
 
 
 def place_behind(places: list[int], at: int) -> int | None:
-    """Give the nearest place behind one."""
+    """Return the nearest place behind one."""
     index = bisect_right(places, at)
     return places[index] if index < len(places) else None

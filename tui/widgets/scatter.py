@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from finetop.core.wording.units import metric_words
+from finetop.tui.line import joined, rule
+
 if TYPE_CHECKING:
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side
@@ -19,7 +22,7 @@ _FREE = (" ", "┊")
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One point. `text` is drawn where it lies, its first cell on the point: a letter, `★a`, `base`."""
+    """One point: what is retained, and what is reached. `text` is drawn there, its first cell on the point: `★a`."""
 
     text: str
     x: float
@@ -45,26 +48,29 @@ def scatter(
     height: int,
     limit: float | None,
     x_words: Callable[[float], str],
-    y_words: Callable[[float], str],
-    x_name: str,
+    y_words: Callable[[float], str] = "{:.2f}".format,
+    lower_is_better: bool = False,
 ) -> list[Line]:
-    """Draw spots in `height` rows, the last one the x axis; rows with a spot say its height.
+    """Draw what is reached against what is retained in `height` rows, the last one the x axis; better is up and right.
 
-    Every spot is drawn: one whose cells are taken goes to the nearest free place in its row, or in the rows around it.
+    Rows with a spot say its height. Every spot is drawn: one whose cells are taken goes to the
+    nearest free place in its row, or in the rows around it.
     """
     columns, rows = width - GUTTER - 1, height - 1
+    sign = -1.0 if lower_is_better else 1.0
     if not spots or columns < 20 or rows < 2:
         return [()] * max(0, height)
     xs = [spot.x for spot in spots] + ([] if limit is None else [limit])
     across = _axis(min(xs), max(xs), columns)
-    upwards = _axis(min(spot.y for spot in spots), max(spot.y for spot in spots), rows)
+    ys = [sign * spot.y for spot in spots]
+    upwards = _axis(min(ys), max(ys), rows)
     cells: list[list[tuple[str, StyleName]]] = [[(" ", "")] * columns for _ in range(rows)]
     if limit is not None:
         for row in cells:
             row[across.cell(limit)] = ("┊", "amber")
     labels: dict[int, str] = {}
     for spot in spots:
-        y = rows - 1 - upwards.cell(spot.y)
+        y = rows - 1 - upwards.cell(sign * spot.y)
         at = _free(cells, across.cell(spot.x), y, cell_len(spot.text))
         if at is None:
             continue  # more names than the picture has cells
@@ -74,8 +80,18 @@ def scatter(
         _name_limit(cells, across.cell(limit), x_words(limit))
     lines: list[Line] = []
     for y, row in enumerate(cells):
-        lines.append(((f"{labels.get(y, ''):>{GUTTER}} ", "dim"), *_spans(row)))
-    return [*lines, _x_axis(across, x_words, x_name)]
+        lines.append(((f"{labels.get(y, ''):>{GUTTER}} ", "dim"), *joined(row)))
+    return [*lines, _x_axis(across, x_words)]
+
+
+def scatter_title(metric: str) -> str:
+    """Name the picture."""
+    return f"{metric_words(metric) or 'target'} against retained"
+
+
+def scatter_rule(metric: str, width: int) -> Line:
+    """Name the picture in a rule, and which way is better."""
+    return rule(((scatter_title(metric), ""),), width, (("better is up and to the right ", "dim"),))
 
 
 def _axis(low: float, high: float, cells: int) -> _Axis:
@@ -109,16 +125,6 @@ def _put(row: list[tuple[str, StyleName]], x: int, spot: Spot) -> None:
         x += cell_len(letter)
 
 
-def _spans(row: Sequence[tuple[str, StyleName]]) -> Line:
-    spans: list[tuple[str, StyleName]] = []
-    for text, style in row:
-        if spans and spans[-1][1] == style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    return tuple(spans)
-
-
 def _name_limit(cells: list[list[tuple[str, StyleName]]], at: int, words: str) -> None:
     """Write beside the limit's line what it is, in the lowest row that has room left of it, else right of it."""
     text = f"limit {words}"
@@ -130,8 +136,8 @@ def _name_limit(cells: list[list[tuple[str, StyleName]]], at: int, words: str) -
                 return
 
 
-def _x_axis(across: _Axis, words: Callable[[float], str], name: str) -> Line:
-    low, high = words(across.low), f"{words(across.high)} {name}"
+def _x_axis(across: _Axis, words: Callable[[float], str]) -> Line:
+    low, high = words(across.low), f"{words(across.high)} retained"
     gap = across.cells - len(low) - len(high)
     text = f"{low}{' ' * gap}{high}" if gap > 0 else f"{high:>{across.cells}}"[: across.cells]
     return ((" " * (GUTTER + 1), ""), (text, "dim"))

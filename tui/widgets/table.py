@@ -10,14 +10,20 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from finetop.tui.host import host_of
-from finetop.tui.widgets.lines import Line, to_strip
+from finetop.tui.app_interface import host_of
+from finetop.tui.line import Line
+from finetop.tui.widgets.lines import to_strip
 
 if TYPE_CHECKING:
     from textual import events
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
 HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
+
+
+def waiting_line(*, has_cursor: bool) -> Line:
+    """Draw a row that was asked for and did not come yet."""
+    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
 
 
 class Table(Widget):
@@ -99,7 +105,7 @@ class Table(Widget):
         self.post_message(self.Moved(index))
 
     def rows_in_view(self) -> tuple[int, int]:
-        """Give the first row in view and the one behind the last."""
+        """Return the first row in view and the one behind the last."""
         rows = [entry for entry in self._laid_out if isinstance(entry, int)]
         return (rows[0], rows[-1] + 1) if rows else (self.first, self.first)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len, chop_cells
 
 from finetop.core.text import clean
-from finetop.tui.words import cut_end
+from finetop.tui.text import cut_end
 
 
 def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.events import ItemScore
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -9,7 +9,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.scorer import window_log_probs
-from finetop.core.events import ItemScore
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,13 +45,13 @@ def score_windows(model: Any, windows: Windows) -> list[ItemScore]:
     ]
 
 
-def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float | None:
-    """Average over all predicted tokens of all windows; None without any."""
+def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float:
+    """Average over all predicted tokens of all windows, of which there is at least one."""
     tokens = sum(len(ids) - 1 for ids in windows)
-    return -sum(score.gold_log_prob or 0.0 for score in scores) / tokens if tokens else None
+    return -sum(score.gold_log_prob or 0.0 for score in scores) / tokens
 
 
-def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> float | None:
+def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> float:
     """Compute KL(base || tuned) in nats per token on the first windows, where one loaded model can be both.
 
     `as_base` gives a context manager in which the model is its own base.
@@ -63,7 +63,7 @@ def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> floa
         moved = window_log_probs(tuned, ids)
         total += float((base.exp() * (base - moved)).sum(-1).double().sum())
         tokens += len(ids) - 1
-    return total / tokens if tokens else None
+    return total / tokens
 
 
 def _log_prob_of(log_probs: Any, ids: Sequence[int]) -> float:

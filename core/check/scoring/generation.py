@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.forward import keeps_cache, longest_packed, read_on
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.models.forward import keeps_cache, longest_packed, read_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,21 +18,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.prefixes import PrefixMemory
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
 TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
 LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What the model goes on from, and where it must stop."""
-
-    tokens: tuple[int, ...]
-    stop: tuple[str, ...]
-    max_new_tokens: int
 
 
 def answer(

@@ -12,10 +12,10 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.utils import normalize_gen_kwargs
 from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-from finetop.core.check.scoring.forward import longest_input
-from finetop.core.check.scoring.generation import LONGEST_ANSWER, Prompt, answer
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.prefixes import PrefixMemory, find, room_for
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import (
     encode_pair,
     encode_prompt,
@@ -26,13 +26,15 @@ from finetop.core.check.scoring.scorer import (
     score,
 )
 from finetop.core.errors import BadInput
+from finetop.core.models.forward import longest_input
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.scorer import BatchPlan, Scored
+    from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.check.scoring.scorer import Scored
 
 
 @register_model("finetop")

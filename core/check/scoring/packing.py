@@ -86,7 +86,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class PackedBatch:
     """Rows that go to the model together, aligned at the right; whatever predicts is among the last `kept` columns.
 
     tokens and depths [rows, columns], visible [rows, columns, columns]; for each sequence its row and the
@@ -139,8 +139,10 @@ def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     return bundles
 
 
-def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int) -> list[Sheet]:
-    """Put rows of like length together, longest first, about `most_tokens` in a sheet, one row at least."""
+def packed_batches(
+    rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int
+) -> list[PackedBatch]:
+    """Put rows of like length together, longest first, about `most_tokens` in a batch, one row at least."""
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
     made = []
     while order:
@@ -154,7 +156,7 @@ def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens:
     return made
 
 
-def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> Sheet:
+def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBatch:
     """Lay rows out, each with its predicting nodes last, so that the head runs on one range of columns."""
     ordered = [_predicting_last(row, sequences) for row in rows]
     columns = max(len(row.tokens) for row in rows)
@@ -175,7 +177,7 @@ def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> Sheet:
         column[order] = np.arange(len(order)) + left - (columns - kept)
         for place, path in row.paths.items():
             predicting[place] = (number, column[path[sequences[place].scored_from - 1 :]].tolist())
-    return Sheet(tokens, depths, visible, kept, predicting)
+    return PackedBatch(tokens, depths, visible, kept, predicting)
 
 
 def _predicting_last(row: Row, sequences: Sequence[TokenSequence]) -> tuple[NDArray[np.int64], int]:

@@ -8,17 +8,12 @@ log-probability.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.forward import (
-    has_virtual_tokens,
-    logits_at,
-    longest_input,
-    longest_packed,
-    mask_for,
-)
-from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
-from finetop.core.check.scoring.prefixes import Past, Prefixes, PrefixMemory
+from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
+from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
+from finetop.core.models.forward import has_virtual_tokens, logits_at, longest_input, longest_packed, mask_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,11 +21,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-VERSION = 2  # of what a score means; part of every cache key
 ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up
 ROW_TOKENS_GPU = 4096
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
-LEAST_ROW_TOKENS = 64
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
 # first token without a context is ill-conditioned, and in rows of trees such texts were off by 2e-4 nats.
 WHOLE = 1
@@ -42,21 +35,6 @@ PROBE_TOLERANCE = {
     "torch.float64": 1e-3,
 }  # nats a token; 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 0.25
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """How sequences are put together for the model, and how many tokens it reads at once.
-
-    Plans that differ give scores that are not compared.
-    """
-
-    layout: Literal["packed", "plain"]
-    row_tokens: int
-
-    def halved(self) -> BatchPlan:
-        """Give the plan to try after the memory ran out."""
-        return BatchPlan(self.layout, self.row_tokens // 2)
 
 
 @dataclass(frozen=True)
@@ -174,30 +152,30 @@ def _packed(
         TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
         for place in places
     ]
-    for sheet in sheets(pack(rests, row), rests, row_tokens):
-        logits = _run_sheet(model, sheet, past)
+    for batch in packed_batches(pack(rests, row), rests, row_tokens):
+        logits = _run_packed(model, batch, past)
         predicting = {
-            places[number]: [at * sheet.kept + column for column in columns]
-            for number, (at, columns) in sheet.predicting.items()
+            places[number]: [at * batch.kept + column for column in columns]
+            for number, (at, columns) in batch.predicting.items()
         }
         yield _Read(logits.flatten(0, 1), predicting)
 
 
-def _run_sheet(model: Any, sheet: Sheet, past: Past | None) -> Tensor:
-    """Run a sheet and give the logits [rows, kept, vocabulary]."""
+def _run_packed(model: Any, batch: PackedBatch, past: Past | None) -> Tensor:
+    """Run a packed batch and give the logits [rows, kept, vocabulary]."""
     import torch
 
-    device, (rows, columns) = model.device, sheet.tokens.shape
+    device, (rows, columns) = model.device, batch.tokens.shape
     begun, cache = 0, None
     if past is not None:
         begun, cache = past.length, past.fresh(rows)
-    seen = torch.from_numpy(sheet.visible).to(device)
+    seen = torch.from_numpy(batch.visible).to(device)
     return logits_at(
         model,
-        torch.from_numpy(sheet.tokens).to(device),
-        torch.arange(columns - sheet.kept, columns, device=device),
+        torch.from_numpy(batch.tokens).to(device),
+        torch.arange(columns - batch.kept, columns, device=device),
         cache,
-        position_ids=torch.from_numpy(sheet.depths).to(device) + begun,
+        position_ids=torch.from_numpy(batch.depths).to(device) + begun,
         attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
     )
 

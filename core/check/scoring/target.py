@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.asking.rules import check_rules, exact, token_f1
-from finetop.core.check.scoring.generation import LONGEST_ANSWER, Prompt, answer
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
 from finetop.core.errors import BadInput
-from finetop.core.events import ItemScore
+from finetop.core.protocol.check_result import TargetScore
+from finetop.core.protocol.events import ItemScore
+from finetop.core.recipe.answer_rules import check_rules, exact, token_f1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +30,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.scorer import BatchPlan
-    from finetop.core.events import SourceRead
-    from finetop.core.home import Home
-    from finetop.core.prompting import Asker
+    from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.data.prompts import Asker
+    from finetop.core.protocol.events import SourceRead
     from finetop.core.recipe.schema import Metric, Rule, Target
+    from finetop.core.runtime.home import Home
 
 ROWS = 200  # at most so many rows are scored
 ROWS_WRITTEN = 200  # and so many are answered,
@@ -56,16 +58,6 @@ class TargetRow:
         return len(self.sequence.tokens) - self.sequence.scored_from
 
 
-class Paired(msgspec.Struct, frozen=True):
-    """A metric under both models; low to high is the 95 % interval of tuned - base, from the paired rows."""
-
-    base: float
-    tuned: float
-    low: float
-    high: float
-    rows: int
-
-
 def read_rows(
     target: Target,
     tokenizer: PreTrainedTokenizerBase,
@@ -78,15 +70,15 @@ def read_rows(
     """Read and render the target's rows (the first ROWS), asked by `asker`; `tell` is told what the file held, and
     the run's folder keeps the hashes of its rows. Raises BadInput for a row that can't be read.
     """
+    from finetop.core.data import render, source_record, sources
     from finetop.core.recipe.schema import Source
-    from finetop.core.train.rows import render, seen, sources
 
     source = Source(path=target.path, rows=ROWS)
-    looked = seen.begin(source)
+    looked = source_record.begin(source)
     read = sources.read(source, home, seen=looked)
     if tell is not None:
         source = source if len(read) == ROWS else Source(path=target.path)  # read whole
-        tell(seen.told(source, "test", looked, run_folder))
+        tell(source_record.told(source, "test", looked, run_folder))
     rows = []
     for number, row in enumerate(read):
         if asker is not None:
@@ -172,7 +164,7 @@ def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dic
 
 def compare(
     metric: Metric, rows: Sequence[TargetRow], base: Mapping[str, ItemScore], tuned: Mapping[str, ItemScore]
-) -> Paired:
+) -> TargetScore:
     """Average a metric under both models, with the paired normal interval of the difference.
 
     Nats are per token over all answers together, so the difference is a ratio: its error is linearised.
@@ -188,7 +180,7 @@ def compare(
     residuals = [new - old - change * w for new, old, w in zip(afters, befores, weights, strict=True)]
     few = len(rows) / (len(rows) - 1) if len(rows) > 1 else 1.0
     stderr = math.sqrt(few * sum(residual**2 for residual in residuals)) / total
-    return Paired(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
+    return TargetScore(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
 
 
 def weight_of(metric: Metric, row: TargetRow) -> float:

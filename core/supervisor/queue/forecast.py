@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.supervisor.pool.placing import Rules, Waiting, decide
+from finetop.core.supervisor.gpus.placement import Rules, Waiting, decide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.run import Share
-    from finetop.core.supervisor.pool.placing import Card
+    from finetop.core.protocol.runs import Share
+    from finetop.core.supervisor.gpus.placement import Card
 
 MOST = (
     20  # jobs that are told a time: each end asks anew for all who wait, 20 of them on 8 GPUs take some 10 ms

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, coefficient: float
 ) -> Tensor:
-    """Give every token its divergence from the reference as a cost, and the last one the answer's score.
+    """Return each token's reward: its divergence from the reference as a cost; at the last one the answer's score too.
 
     scores [answers]; logprobs and reference [answers, tokens], in nats -> [answers, tokens], 0 behind an answer.
     """
@@ -24,6 +24,20 @@ def token_rewards(
     last = mask.sum(1).long() - 1
     rewards[torch.arange(len(scores), device=scores.device), last] += scores
     return rewards
+
+
+def next_coefficient(
+    coefficient: float, kl: float, target: float | None, horizon: int, answers: int
+) -> float:
+    """Return what a nat of divergence costs in the next rollout (arXiv:1909.08593, section 2.2).
+
+    kl and target in nats per answer. It grows by at most a fifth per `horizon` answers where the divergence is above
+    its target, and shrinks as slowly where it is below. Without a target it stays.
+    """
+    if target is None:
+        return coefficient
+    error = min(0.2, max(-0.2, kl / target - 1))
+    return coefficient * (1 + error * answers / horizon)
 
 
 def estimate(

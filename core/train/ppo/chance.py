@@ -13,7 +13,7 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for
 
 
@@ -28,10 +28,10 @@ def permutation(size: int, seed: int) -> list[int]:
     return order
 
 
-def take(rows: Sequence[Row], seed: int, drawn: int, count: int) -> list[Row]:
+def take(rows: Sequence[Item], seed: int, drawn: int, count: int) -> list[Item]:
     """Take the next `count` rows after `drawn` ones, of an order that the seed draws anew for each epoch."""
     size = len(rows)
-    taken: list[Row] = []
+    taken: list[Item] = []
     for number in range(drawn, drawn + count):
         epoch, place = divmod(number, size)
         if not taken or place == 0:

@@ -1,12 +1,12 @@
 """The costliest rollout and step that a run of PPO can meet: the longest prompts, each answer as long as it may be.
 
-What it changes of the trainer, core/train/worst_step.py puts back.
+What it changes of the trainer, core/train/longest_batch.py puts back.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch.nn.utils import clip_grad_norm_
 
@@ -15,11 +15,29 @@ from finetop.core.train.ppo import chance, losses
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.train.ppo.loop import PolicyTrainer
+    from finetop.core.train.ppo.generation import Writer
+    from finetop.core.train.ppo.options import Options
     from finetop.core.train.ppo.rollouts import Batch
 
 
-def learn(trainer: PolicyTrainer) -> None:
+class Trainer(Protocol):
+    """What is used of the trainer of PPO."""
+
+    args: Any
+    model: Any
+    value: Any
+    optimizer: Any
+    value_optimizer: Any
+    train_dataset: Any
+    eval_dataset: Any
+    writer: Writer
+    settings: Options
+    coefficient: float
+
+    def make_optimizers(self) -> None: ...
+
+
+def learn(trainer: Trainer) -> None:
     """Write, have paid, judge and learn from the longest answers, by both optimizers; no callback hears of it."""
     arguments = trainer.args
     if arguments.activation_checkpointing:
@@ -41,13 +59,13 @@ def learn(trainer: PolicyTrainer) -> None:
     trainer.value.zero_grad(set_to_none=True)
 
 
-def measure(trainer: PolicyTrainer) -> None:
+def measure(trainer: Trainer) -> None:
     """Write and judge the longest answers of an evaluation."""
     if trainer.eval_dataset:
         _written(trainer, trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
 
 
-def _written(trainer: PolicyTrainer, rows: Sequence[Any], size: int) -> list[Batch]:
+def _written(trainer: Trainer, rows: Sequence[Any], size: int) -> list[Batch]:
     """Answer as many of the longest prompts as are answered at once, and judge them `size` at a time."""
     writer = trainer.writer
     order = sorted(rows, key=lambda row: -len(row.prompt_ids))

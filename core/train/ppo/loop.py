@@ -15,12 +15,11 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from finetop.core.train.keeping import state_files
-from finetop.core.train.ppo import advantages, chance, kl, longest, losses, optimizers, rollouts, scores
-from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
+from finetop.core.train.ppo import advantages, chance, longest, losses, optimizers, rollouts, scores
+from finetop.core.train.ppo.generation import Writer
+from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
-from finetop.core.train.ppo.values import Value
-from finetop.core.train.ppo.writing import Writer
+from finetop.core.train.resume import state_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +27,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-    from finetop.core.train.ppo.settings import Settings
-    from finetop.core.train.rows.examples import PromptExample
-    from finetop.core.train.trainers.reward_sum import Payer
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.train.ppo.options import Options
+    from finetop.core.train.trainers.reward_sum import RewardSum
 
 
 class PolicyTrainer:
@@ -40,11 +39,11 @@ class PolicyTrainer:
         self,
         model: Any,
         arguments: TrainingArguments,
-        settings: Settings,
+        settings: Options,
         tokenizer: PreTrainedTokenizerBase,
         train: Sequence[PromptExample],
         evaluation: Sequence[PromptExample],
-        payer: Payer,
+        payer: RewardSum,
         hooks: Sequence[Any],
         *,
         adapter_keeps_base: bool,
@@ -58,7 +57,7 @@ class PolicyTrainer:
         switch_dropout_off(model)
         reader = Reader(model, settings.temperature)
         width = reader.head.weight.shape[-1]
-        self.value = Value(width, separate=settings.separate_value).to(self.device)
+        self.value = Value(width, separate=settings.value == "separate").to(self.device)
         self.writer = Writer(
             model,
             settings,
@@ -82,7 +81,7 @@ class PolicyTrainer:
         self.rollout: list[Batch] = []
         self.order: list[int] = []  # of the rollout's batches, those that are still to be learned from
         self.coefficient = settings.kl_coefficient
-        self.seen = scores.Seen()
+        self.seen = scores.RewardMoments()
         self.tokens = 0
 
     # What transformers' callbacks and finetop call.
@@ -135,7 +134,7 @@ class PolicyTrainer:
         tree = state_files.load(folder)
         self.state.global_step = tree["step"]
         self.drawn, self.rollout_number = tree["drawn"], tree["rollout_number"]
-        self.coefficient, self.seen = tree["coefficient"], scores.Seen(**tree["seen"])
+        self.coefficient, self.seen = tree["coefficient"], scores.RewardMoments(**tree["seen"])
         self.tokens, self.order = tree["tokens"], list(tree["order"])
         self.rollout = [Batch(**tensors).to(self.device) for tensors in tree["rollout"]]
         self.make_optimizers()
@@ -216,7 +215,7 @@ class PolicyTrainer:
         divergence = float(torch.cat(nats).mean())
         told = {
             "reward": _mean(paid.total),
-            "reward_deviation": scores.seen_more(scores.Seen(), paid.total).deviation,
+            "reward_deviation": scores.seen_more(scores.RewardMoments(), paid.total).deviation,
             "answer_kl": divergence,
             "kl_coefficient": self.coefficient,
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
@@ -224,7 +223,7 @@ class PolicyTrainer:
             "explained_variance": advantages.explained_variance(values, returns, mask),
             **{f"part/{name}": _mean(found) for name, found in paid.parts.items()},
         }
-        self.coefficient = kl.adapted(
+        self.coefficient = advantages.next_coefficient(
             self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
         )
         return told
@@ -301,7 +300,7 @@ class PolicyTrainer:
         found = {
             "loss": -reward,
             "reward": reward,
-            "reward_deviation": scores.seen_more(scores.Seen(), paid.total).deviation,
+            "reward_deviation": scores.seen_more(scores.RewardMoments(), paid.total).deviation,
             "answer_kl": float(torch.cat(nats).mean()),
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
             **{f"part/{name}": _mean(values) for name, values in paid.parts.items()},

@@ -9,15 +9,15 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from finetop.core.train.ppo.policy import Said
+    from finetop.core.train.ppo.options import Options
+    from finetop.core.train.ppo.policy import AnswerReading
     from finetop.core.train.ppo.rollouts import Batch
-    from finetop.core.train.ppo.settings import Settings
 
 
 def policy_loss(
     logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
 ) -> tuple[Tensor, Tensor]:
-    """Give the clipped objective, negated (arXiv:1707.06347, equation 7), and how many tokens were clipped.
+    """Return the clipped objective, negated (arXiv:1707.06347, equation 7), and how many tokens were clipped.
 
     ratio = exp(log p - log p_old); -min(ratio A, clamp(ratio, 1 - clip, 1 + clip) A), summed over tokens.
     """
@@ -28,7 +28,7 @@ def policy_loss(
 
 
 def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
-    """Give half the squared error of the values, summed; a value may move by `clip` from its old one.
+    """Return half the squared error of the values, summed; a value may move by `clip` from its old one.
 
     The larger of the two errors counts, so that moving further than that is never worth it.
     """
@@ -46,7 +46,7 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 
 
 def batch_loss(
-    said: Said, values: Tensor, batch: Batch, settings: Settings
+    said: AnswerReading, values: Tensor, batch: Batch, settings: Options
 ) -> tuple[Tensor, dict[str, float]]:
     """Sum the loss of a batch over its tokens, and what is told of it."""
     mask = batch.mask

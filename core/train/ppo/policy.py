@@ -22,7 +22,7 @@ POSITIONS = 512  # whose distributions are looked at together: of 49,000 tokens,
 
 
 @dataclass(frozen=True)
-class Said:
+class AnswerReading:
     """What a model says of a batch of answers; logprobs and entropy [answers, tokens] in nats, hidden [.., width]."""
 
     logprobs: Tensor
@@ -49,7 +49,7 @@ class Reader:
                 hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
             )
 
-    def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> Said:
+    def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> AnswerReading:
         """Read prompts and answers, ids and attention [rows, prompt + answers], of whose end `answers` columns count.
 
         Prompts are padded in front, answers behind. The entropy has a gradient only if it is wanted.
@@ -65,7 +65,7 @@ class Reader:
         logprobs, entropy = log_probabilities(
             logits, ids[:, -answers:], self.temperature, entropy_moves=with_entropy
         )
-        return Said(logprobs, entropy, hidden)
+        return AnswerReading(logprobs, entropy, hidden)
 
     @contextmanager
     def _heads_input(self) -> Iterator[list[Tensor]]:
@@ -81,7 +81,7 @@ class Reader:
 def log_probabilities(
     logits: Tensor, tokens: Tensor, temperature: float, *, entropy_moves: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Give the log-probability of each token, and the entropy at its place, of softmax(logits / temperature).
+    """Return the log-probability of each token, and the entropy at its place, of softmax(logits / temperature).
 
     logits [rows, tokens, vocabulary], tokens [rows, tokens] -> both [rows, tokens], float32, in nats.
     """
@@ -120,3 +120,25 @@ def switch_dropout_off(model: nn.Module) -> None:
             module.p = 0.0
         if isinstance(getattr(module, "attention_dropout", None), float):
             module.attention_dropout = 0.0
+
+
+class Value(nn.Module):  # type: ignore[misc]  # the library is untyped
+    """Reads the policy's last hidden states [answers, tokens, width] and gives values [answers, tokens] in float32.
+
+    The head is one linear layer, and its error moves the policy's weights too. The network of its own has two layers,
+    and nothing that it learns reaches the policy. Both begin at 0 everywhere.
+    """
+
+    def __init__(self, width: int, *, separate: bool) -> None:
+        super().__init__()
+        self.separate = separate
+        inner: list[nn.Module] = [nn.LayerNorm(width), nn.Linear(width, width), nn.GELU()] if separate else []
+        self.layers = nn.Sequential(*inner, nn.Linear(width, 1))
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        held = hidden.detach() if self.separate else hidden
+        with torch.autocast(hidden.device.type, enabled=False):
+            found: Tensor = self.layers(held.float()).squeeze(-1)
+        return found

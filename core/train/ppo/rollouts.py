@@ -32,7 +32,7 @@ class Batch:
     returns: Tensor
 
     def tensors(self) -> dict[str, Tensor]:
-        """Give its parts by name, to be kept."""
+        """Return its parts by name, to be kept."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to(self, device: Any) -> Batch:

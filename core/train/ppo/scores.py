@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Normalize = Literal["none", "batch", "running"]
+    from finetop.core.train.ppo.options import Normalize
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RewardMoments:
     """Rewards that were seen so far: how many, their mean, and their squared deviations from it, added up."""
 
     count: int = 0
@@ -25,7 +25,7 @@ class Seen:
         return math.sqrt(self.squares / self.count) if self.count else 0.0
 
 
-def seen_more(seen: Seen, rewards: Sequence[float]) -> Seen:
+def seen_more(seen: RewardMoments, rewards: Sequence[float]) -> RewardMoments:
     """Add rewards to those that were seen (Welford's way, which loses no digits)."""
     count, mean, squares = seen.count, seen.mean, seen.squares
     for reward in rewards:
@@ -33,11 +33,13 @@ def seen_more(seen: Seen, rewards: Sequence[float]) -> Seen:
         step = reward - mean
         mean += step / count
         squares += step * (reward - mean)
-    return Seen(count, mean, squares)
+    return RewardMoments(count, mean, squares)
 
 
-def normalized(rewards: Sequence[float], how: Normalize, seen: Seen, limit: float | None) -> list[float]:
-    """Give what rewards count for. `seen` are all so far, these included; `limit` cuts off at +-limit."""
-    of = seen_more(Seen(), rewards) if how == "batch" else seen
+def normalized(
+    rewards: Sequence[float], how: Normalize, seen: RewardMoments, limit: float | None
+) -> list[float]:
+    """Return what rewards count for. `seen` are all so far, these included; `limit` cuts off at +-limit."""
+    of = seen_more(RewardMoments(), rewards) if how == "batch" else seen
     scores = list(rewards) if how == "none" else [(one - of.mean) / (of.deviation + 1e-8) for one in rewards]
     return scores if limit is None else [min(limit, max(-limit, score)) for score in scores]

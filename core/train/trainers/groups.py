@@ -12,9 +12,9 @@ from finetop.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from finetop.core.train.rows.examples import PromptExample
-    from finetop.core.train.setup import Setup
-    from finetop.core.train.trainers.reward_sum import Payer
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.train.trainer_setup import Setup
+    from finetop.core.train.trainers.reward_sum import RewardSum
 
 METRICS = {
     "reward": "reward",
@@ -50,7 +50,7 @@ def make_trainer(
     """
     from transformers import PrinterCallback
 
-    from finetop.core.train.arguments import configure
+    from finetop.core.train.trainer_args import configure
     from finetop.core.train.trainers import reward_sum
     from finetop.core.train.trainers.reference import switched_off
 
@@ -99,7 +99,7 @@ def require_prompts(setup: Setup) -> None:
         )
 
 
-def paying(payer: Payer, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
+def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
     """Make what TRL calls a reward function; `rows` are numbered by the data set's column `row`."""
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:

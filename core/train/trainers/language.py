@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.train.arguments import configure
+from finetop.core.train.trainer_args import configure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.train.rows.examples import AnyExample
-    from finetop.core.train.setup import Setup
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.train.trainer_setup import Setup
 
 
 def make_trainer(setup: Setup, *, packing: bool, neftune_alpha: float | None = None) -> Any:

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import rewards
+from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput
+from finetop.core.models import checkpoint, load, resolve, resolved
+from finetop.core.models.reward_model import KEY, RewardModel, make, require_one_label, require_vocabulary
+from finetop.core.recipe.references import is_reference
+from finetop.core.train import rewards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.formats import Message
-    from finetop.core.rewards import FoundRule, Reward
-    from finetop.core.train.setup import Setup
-    from finetop.core.train.trainers.reward_models import RewardModel
+    from finetop.core.data.formats import Message
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.models.reward_model import RewardModel
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+    from finetop.core.train.rewards import Reward, RuleByName
+    from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # what the reward model's part is called
 
 
 @dataclass(frozen=True)
-class Paid:
+class RewardScores:
     """What answers earned, all in all, and by each part before its weight."""
 
     total: list[float]
@@ -29,16 +38,16 @@ class Paid:
 
 
 @dataclass(frozen=True)
-class Payer:
+class RewardSum:
     """Pays answers: a reward model with its weight, and rules with their values and weights."""
 
     model: RewardModel | None
     weight: float
-    rules: tuple[tuple[FoundRule, Any, float], ...]
+    rules: tuple[tuple[RuleByName, Any, float], ...]
 
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
-    ) -> Paid:
+    ) -> RewardScores:
         """Say what each answer earns behind its prompt; `right` are the rows' own answers, where they have one.
 
         Raises BadInput if the reward model gives no number.
@@ -48,7 +57,7 @@ class Payer:
             parts[MODEL] = self.model.score(prompts, answers)
             if not all(map(math.isfinite, parts[MODEL])):
                 hint = "Train it again at a lower train.learning_rate."
-                raise BadInput("objective.reward.model: its scores are no numbers.", hint=hint)
+                raise BadInput("objective.reward.model: its scores are NaN or infinite.", hint=hint)
             total = [self.weight * score for score in parts[MODEL]]
         for rule, value, weight in self.rules:
             found = [
@@ -56,21 +65,110 @@ class Payer:
             ]
             parts[rule.name] = found
             total = [sum_ + weight * score for sum_, score in zip(total, found, strict=True)]
-        return Paid(total, parts)
+        return RewardScores(total, parts)
 
 
-def begin(setup: Setup) -> Payer:
+def begin(setup: Setup) -> RewardSum:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
-    from finetop.core.train.trainers import reward_models
 
     reward: Reward = setup.recipe.objective.options.reward
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = reward_models.load(
+        model = load_reward(
             reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
         )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
             print("the reward model reads answers in tokens of its own: its vocabulary is another one")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
-    return Payer(model, reward.weight, rules)
+    return RewardSum(model, reward.weight, rules)
+
+
+def folder_of(reference: str, home: Home) -> Path:
+    """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
+    if is_reference(reference):
+        return checkpoint.checkpoint_of(reference, home, KEY)
+    folder = Path(reference).expanduser()
+    if not hub.is_local(reference):
+        hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
+        raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)
+    if not folder.is_dir():
+        raise BadInput(f"{KEY}: there is no folder {reference}.", hint="Give a checkpoint of a reward run.")
+    return folder
+
+
+def require_reward_model(folder: Path) -> bool:
+    """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
+    is_adapter = (folder / "adapter_config.json").is_file()
+    if not load.is_reward_model(folder):
+        hint = "Train one with objective.name: reward, and give its checkpoint."
+        raise BadInput(f"{KEY}: {folder} holds no reward model.", hint=hint)
+    if not is_adapter:
+        require_one_label(folder, str(folder), KEY)
+    return is_adapter
+
+
+def load_reward(
+    reference: str,
+    dtype: str,
+    device: str,
+    batch_size: int,
+    home: Home,
+    events: EventLog,
+    quantize: resolved.Quantize = "none",
+) -> RewardModel:
+    """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
+
+    Raises BadInput if it is none, or its base is not the one of then; EnvironmentTrouble if that is out of reach.
+    """
+    folder = folder_of(reference, home)
+    is_adapter = require_reward_model(folder)
+    found = base_of(folder, home, events) if is_adapter else whole(folder, home)
+    base = replace(found, quantize=quantize)
+    tokenizer = load.load_tokenizer(replace(base, path=folder))
+    model: Any = make(base, tokenizer, load.torch_dtype(dtype, device), device)
+    if is_adapter:
+        from peft import PeftModel
+
+        from finetop.core.models.load import answer_in_kind
+
+        model = PeftModel.from_pretrained(model, folder, torch_device=device)
+        answer_in_kind(model)
+        head = next(
+            (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
+        )
+        if head is None:
+            hint = "Train it again with objective.name: reward."
+            raise BadInput(f"{KEY}: {folder} has no weights for the score.", hint=hint)
+    require_vocabulary(model, tokenizer, str(folder), KEY)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return RewardModel(model.requires_grad_(False).eval(), tokenizer, batch_size)
+
+
+def whole(folder: Path, home: Home) -> ResolvedModel:
+    """Describe a reward model that is saved whole. Raises BadInput if its weights are not there."""
+    load.check_folder(folder, str(folder))
+    return resolved.ResolvedModel(
+        str(folder), folder, None, None, "local folder", weight_files.weights_hash(folder, home)
+    )
+
+
+def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
+    """Find the base that an adapter was trained on. Raises BadInput if it is another one by now."""
+    from finetop.core.recipe.schema import Model
+
+    said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    name, revision = str(said["base_model_name_or_path"]), said.get("revision")
+    base = resolve.resolve_model(
+        Model(id=name, revision=None if hub.is_local(name) else revision), home, events
+    )
+    manifest = folder / "manifest.json"
+    wanted = (
+        json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]
+        if manifest.is_file()
+        else None
+    )
+    if wanted not in (None, base.weights_hash):
+        hint = "Bring back the weights it was trained on, or train the reward model again."
+        raise BadInput(f"{KEY}: its base {name} has other weights than when it was trained.", hint=hint)
+    return base

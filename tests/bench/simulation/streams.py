@@ -1,7 +1,7 @@
 """Suites to simulate, many random orders of each at once, and the pool test run over them.
 
 The pool test is run as the check runs it: REGRESSED at alpha/2, OK at alpha, a look every 64 items, the bets and the
-wealth those of core/check/deciding/betting.py. Only the bookkeeping is done for all streams at once;
+wealth those of core/check/statistics/betting.py. Only the bookkeeping is done for all streams at once;
 `agrees_with_the_check`
 compares it with the check's own, stream by stream.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import beta
 
-from finetop.core.check.deciding.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
+from finetop.core.check.statistics.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -3,7 +3,7 @@
 import msgspec
 
 from finetop.core.approaches._advice import advice
-from finetop.core.protocol import ApproachRow, Gap, News, Retained, Score
+from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Retained, Score
 
 
 def row(name, mean, gap=None, *, trains=False, half=0.05, **facts):

@@ -6,13 +6,17 @@ import shutil
 import msgspec
 import pytest
 
-from finetop.core import approaches, events as told
-from finetop.core.approaches import _measuring
-from finetop.core.approaches.__main__ import wanted_of
+from finetop.core import approaches
+from finetop.core.approaches import _measure
+from finetop.core.approaches._job import request_of
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home
+from finetop.core.protocol import events as told
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.job import Job
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.stop_signal import Stop
 
 ROWS = [
     ("What opens at nine?", "The shop."),
@@ -52,8 +56,8 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     spec = JobSpec(1, 1, 1, "kb", "approach", points[0].recipe, {"approach": approach})
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
-    log = told.EventLog(folder / "events.jsonl")
-    found = _measuring.measure(wanted_of(spec, folder, device), home, log, folder)
+    log = event_log.EventLog(folder / "events.jsonl")
+    found = _measure.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 
@@ -93,7 +97,7 @@ def test_what_cant_be_measured_says_why(folder, tiny_model):
         measure(folder, tiny_model, "retrieval")
     spec = JobSpec(1, 1, 1, "kb", "approach", {}, {"approach": "guess"})
     with pytest.raises(FinetopError, match=r"args\.approach is 'guess'"):
-        wanted_of(spec, folder, "cpu")
+        request_of(Job(spec, folder, event_log.EventLog(folder / "events.jsonl"), Stop()), "cpu")
 
 
 @pytest.mark.gpu

@@ -1,12 +1,10 @@
 """Which runs a recipe's comparison has: what each approach makes of the recipe, and what it does not allow."""
 
-import json
-
 import pytest
 
 from finetop.core import approaches
 from finetop.core.errors import FinetopError
-from finetop.core.recipe.load import recipe_from_json, resolve_text
+from finetop.core.recipe.load import recipe_from_mapping, resolve_text
 
 RECIPE = """recipe: 1
 extends: lora
@@ -90,5 +88,5 @@ def test_what_is_made_can_be_read_again_as_a_job_reads_it():
     points, _ = made()
     for point in points.values():
         trains = approaches.load(point.approach).TRAINS
-        recipe = recipe_from_json(json.dumps(point.recipe), to_train=trains)
+        recipe = recipe_from_mapping(point.recipe, to_train=trains)
         assert recipe.approaches.only == (point.approach,)

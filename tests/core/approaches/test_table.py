@@ -3,8 +3,8 @@
 import pytest
 
 from finetop.core.approaches._table import Member, rows
-from finetop.core.events import ApproachMeasured, RowScore
-from finetop.core.run import Finished, RunRow
+from finetop.core.protocol.events import ApproachMeasured, RowScore
+from finetop.core.protocol.runs import Finished, RunRow
 
 
 def member(number, approach, f1, nats, **told):

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from finetop.core import events, models
-from finetop.core.check import job, passes
-from finetop.core.check.candidates import open_candidates
-from finetop.core.check.paper import open_paper
-from finetop.core.check.telling import result
-from finetop.core.home import Home
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.check import run_check, scoring_passes
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import open_pair
+from finetop.core.models import resolve
+from finetop.core.protocol import check_result, events
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.recipe.schema import Recipe
 
     SaveAdapter = Callable[[Path, float], None]
@@ -78,13 +79,13 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
         "objective": {"name": "sft"},
         "check": {"general": {"suite": "large", "margin": margin}},
     }
-    return recipe_from_json(msgspec.json.encode(whole), "job.json", to_train=False)
+    return recipe_from_mapping(whole, "job.json", to_train=False)
 
 
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
     """Check, and give the outcome and what was told."""
-    log = events.EventLog(home.root / f"{name}.jsonl")
-    found = result.read(job.check(recipe, checkpoint, home, "cpu", log))
+    log = event_log.EventLog(home.root / f"{name}.jsonl")
+    found = run_check.check(recipe, checkpoint, home, "cpu", log)
     return found, told(home, name)
 
 
@@ -99,50 +100,52 @@ def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.I
 
 
 @pytest.fixture
-def run_cells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
+def run_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
     """Note (model, row_tokens, task, item) of every item that a model is run on, noise floor aside."""
-    real, noted = passes.score_cell, []
+    real, noted = scoring_passes.score_batch, []
 
-    def noting(exam: Any, examinee: Any, cell: Any) -> Any:
-        scored = real(exam, examinee, cell)
-        if examinee.plan.row_tokens in (512, 256):
-            noted.extend((examinee.name, examinee.plan.row_tokens, cell.task, item) for item in cell.items)
+    def noting(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        scored = real(prepared, scored_model, batch)
+        if scored_model.plan.row_tokens in (512, 256):
+            noted.extend(
+                (scored_model.name, scored_model.plan.row_tokens, batch.task, item) for item in batch.items
+            )
         return scored
 
-    monkeypatch.setattr(passes, "score_cell", noting)
+    monkeypatch.setattr(scoring_passes, "score_batch", noting)
     return noted
 
 
 def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[Any]]:
     """Check with all of the base scored before the first look."""
-    log = events.EventLog(home.root / "whole.jsonl")
-    candidates = open_candidates(models.resolve(recipe.model, home, log), checkpoint, "float32", "cpu")
-    paper = open_paper(recipe, candidates, home, log)
+    log = event_log.EventLog(home.root / "whole.jsonl")
+    pair = open_pair(resolve.resolve_model(recipe.model, home, log), checkpoint, "float32", "cpu")
+    context = open_context(recipe, pair, home, log)
 
-    def take(plan: BatchPlan) -> dict[str, Any]:
-        return job.judge(paper, job.take_base(paper, plan, whole=True))
+    def take(plan: BatchPlan) -> check_result.CheckResult:
+        return run_check.score_until_decided(context, run_check.score_base(context, plan, whole=True))
 
-    return result.read(job.in_smaller_batches(paper, take)), told(home, "whole")
+    return run_check.in_smaller_batches(context, take), told(home, "whole")
 
 
 @pytest.mark.parametrize("margin", [3.0, 20.0])
 def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_cells: Any, margin: float
+    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any, margin: float
 ) -> None:
     save_adapter(tmp_path / "adapter", MOVED)
     recipe = recipe_of(tiny_model, margin)
     lazy, happened = checked(home, recipe, tmp_path / "adapter")
-    run = Counter(model for model, *_ in run_cells)
+    run = Counter(model for model, *_ in run_batches)
     assert lazy.lost + lazy.won > 0, "nothing moved: the comparison would be empty"
     # The small task and the one at chance are scored whole, of the large one 100 items and what the looks ask for.
     assert 160 + 30 + 100 <= run["base"] <= sum(TASKS.values())
     assert margin == 3.0 or run["base"] < sum(TASKS.values()), "near the margin nothing stops early"
-    assert Counter((model, task, item) for model, _, task, item in run_cells).most_common(1)[0][1] == 1
+    assert Counter((model, task, item) for model, _, task, item in run_batches).most_common(1)[0][1] == 1
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    run_cells.clear()
+    run_batches.clear()
     whole, in_full = whole_base(home, recipe, tmp_path / "adapter")
-    assert sum(model == "base" for model, *_ in run_cells) == sum(TASKS.values())
+    assert sum(model == "base" for model, *_ in run_batches) == sum(TASKS.values())
     assert msgspec.structs.replace(whole, seconds=lazy.seconds) == lazy
     for model in ("base", "tuned"):
         few, all_of_them = scores_of(happened, model), scores_of(in_full, model)
@@ -154,28 +157,28 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
 
 
 def test_a_later_check_scores_of_the_base_what_is_missing(
-    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_cells: Any
+    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any
 ) -> None:
     save_adapter(tmp_path / "first", 0.0)
     early, _ = checked(home, recipe_of(tiny_model, 20.0), tmp_path / "first")
-    first = {entry for entry in run_cells if entry[0] == "base"}
-    run_cells.clear()
+    first = {entry for entry in run_batches if entry[0] == "base"}
+    run_batches.clear()
     save_adapter(tmp_path / "second", MOVED)
     late, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "second")
-    second = {entry for entry in run_cells if entry[0] == "base"}
+    second = {entry for entry in run_batches if entry[0] == "base"}
     assert late.items_used > early.items_used
     assert second and not first & second
     assert {phase.name for phase in happened if isinstance(phase, events.Phase)} >= {"scoring base and tuned"}
     keys = {event.key for event in happened if isinstance(event, events.Scores) and event.model == "base"}
     assert all((home.scores / f"{key}.jsonl").is_file() for key in keys)
-    run_cells.clear()
+    run_batches.clear()
     again, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "third")
-    assert not run_cells
+    assert not run_batches
     assert msgspec.structs.replace(again, seconds=late.seconds) == late
 
 
 def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
-    home: Home, tiny_model: Path, tmp_path: Path, run_cells: Any, monkeypatch: pytest.MonkeyPatch
+    home: Home, tiny_model: Path, tmp_path: Path, run_batches: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -185,7 +188,7 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.mul_(3)
     model.save_pretrained(tmp_path / "full")
-    monkeypatch.setattr(job, "BASE_AHEAD_ITEMS", 128)
+    monkeypatch.setattr(run_check, "BASE_AHEAD_ITEMS", 128)
     lazy, happened = checked(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
     loads = [event for event in happened if isinstance(event, events.Phase) and event.name == "loading model"]
     assert lazy.items_used > 128, "the base was not asked for twice"
@@ -195,10 +198,10 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
     assert early.items_used <= 128
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    run_cells.clear()
+    run_batches.clear()
     alone, _ = checked(home, recipe_of(tiny_model, 30.0, "full"), tmp_path / "full", "alone")
     assert msgspec.structs.replace(alone, seconds=early.seconds) == early
-    assert sum(name == "base" for name, *_ in run_cells) < sum(TASKS.values())
+    assert sum(name == "base" for name, *_ in run_batches) < sum(TASKS.values())
     whole, _ = whole_base(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
     assert msgspec.structs.replace(whole, seconds=lazy.seconds) == lazy
 
@@ -207,15 +210,15 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
     home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_adapter(tmp_path / "adapter", 0.0)
-    real, used = passes.score_cell, []
+    real, used = scoring_passes.score_batch, []
 
-    def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
-        used.append((examinee.name, examinee.plan.row_tokens))
+    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        used.append((scored_model.name, scored_model.plan.row_tokens))
         if used[-1] == ("base", 512) and ("tuned", 512) in used:
             raise MemoryError
-        return real(exam, examinee, cell)
+        return real(prepared, scored_model, batch)
 
-    monkeypatch.setattr(passes, "score_cell", short_of_memory)
+    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     found, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
     assert (found.verdict, found.lost, found.won) == ("ok", 0, 0)
     assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
@@ -237,28 +240,28 @@ def test_a_check_that_is_broken_off_keeps_what_it_scored(
     tiny_model: Path,
     tmp_path: Path,
     save_adapter: SaveAdapter,
-    run_cells: list[tuple[str, int, str, str]],
+    run_batches: list[tuple[str, int, str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Stopped(BaseException):
         pass
 
     save_adapter(tmp_path / "adapter", MOVED)
-    noting = passes.score_cell
+    noting = scoring_passes.score_batch
 
-    def stopped_on_the_way(exam: Any, examinee: Any, cell: Any) -> Any:
-        scored = [name for name, *_ in run_cells]
-        if examinee.name == "base" and scored.count("tuned") > 64:
+    def stopped_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        scored = [name for name, *_ in run_batches]
+        if scored_model.name == "base" and scored.count("tuned") > 64:
             raise Stopped
-        return noting(exam, examinee, cell)
+        return noting(prepared, scored_model, batch)
 
-    monkeypatch.setattr(passes, "score_cell", stopped_on_the_way)
+    monkeypatch.setattr(scoring_passes, "score_batch", stopped_on_the_way)
     with pytest.raises(Stopped):
         checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
-    before = set(run_cells)
+    before = set(run_batches)
     assert {name for name, *_ in before} == {"base", "tuned"}
-    run_cells.clear()
-    monkeypatch.setattr(passes, "score_cell", noting)
+    run_batches.clear()
+    monkeypatch.setattr(scoring_passes, "score_batch", noting)
     found, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
-    assert run_cells and not before & set(run_cells)
+    assert run_batches and not before & set(run_batches)
     assert found.items_scored >= 64

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
-from finetop.core import methods, models
-from finetop.core.check import job
+from finetop.core.check import run_check
 from finetop.core.check.scoring import drift
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
-from finetop.core.models.tuned import load_checkpoint
-from finetop.core.recipe.load import recipe_from_json
-from finetop.core.train.keeping import checkpoint
+from finetop.core.models import checkpoint, load, resolve, resolved
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,14 +35,14 @@ def recipe_of(tiny_model: Path, method: str) -> Any:
         "objective": {"name": "sft"},
         "check": {"general": {"suite": "tiny", "margin": 10.0}},
     }
-    return recipe_from_json(json.dumps(sections))
+    return recipe_from_mapping(sections)
 
 
-def save(recipe: Any, base: models.ResolvedModel, folder: Path) -> None:
+def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     """Save a checkpoint whose weights are all moved by a little."""
     torch.manual_seed(0)
-    model = models.load(base, torch.float32, "cpu")[0]
-    tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
+    model = load.load_model(base, torch.float32, "cpu")[0]
+    tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
     with torch.no_grad():
         for weight in tuned.parameters():
             if weight.requires_grad:
@@ -58,15 +58,15 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
     found = {}
     for method in ("lora", "prompt-tuning"):  # the first leaves the base's scores of packed rows behind
         recipe = recipe_of(tiny_model, method)
-        base = models.resolve(recipe.model, home, events)
+        base = resolve.resolve_model(recipe.model, home, events)
         save(recipe, base, tmp_path / method)
-        found[method] = job.check(recipe, tmp_path / method, home, "cpu", events)
+        found[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()
-    assert {name: one["models"]["tuned"]["layout"] for name, one in found.items()} == {
+    assert {name: one.models["tuned"]["layout"] for name, one in found.items()} == {
         "lora": "packed",
         "prompt-tuning": "plain",
     }
-    assert found["lora"]["drift"]["base"] == pytest.approx(found["prompt-tuning"]["drift"]["base"], abs=1e-4)
+    assert found["lora"].drift.base == pytest.approx(found["prompt-tuning"].drift.base, abs=1e-4)
     tuned, tokenizer = load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
     windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)
     nats = 0.0
@@ -75,5 +75,5 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
             read = tuned(input_ids=torch.tensor([window[:-1]])).logits[0, -len(window) + 1 :]
         nats += float(torch.nn.functional.cross_entropy(read, torch.tensor(window[1:]), reduction="sum"))
     wanted = nats / sum(len(window) - 1 for window in windows)
-    assert found["prompt-tuning"]["drift"]["tuned"] == pytest.approx(wanted, abs=1e-4)
-    assert found["prompt-tuning"]["drift"]["kl"] > 0
+    assert found["prompt-tuning"].drift.tuned == pytest.approx(wanted, abs=1e-4)
+    assert found["prompt-tuning"].drift.kl > 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rig import Rig
 
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
     Finetop = Callable[..., tuple[int, str, str]]
 

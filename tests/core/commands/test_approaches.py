@@ -6,9 +6,16 @@ import json
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.commands.approaches import print_all
-from finetop.core.protocol import Advice, ApproachRow, Gap, News, Retained, Score
+from finetop.core.protocol.messages.approaches import (
+    Advice,
+    ApproachesAnswer,
+    ApproachRow,
+    Gap,
+    News,
+    Retained,
+    Score,
+)
 
 RECIPE = """recipe: 1
 extends: lora
@@ -109,7 +116,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
     ]
     absent = ApproachRow(name="qlora", about="", trains=True, state="left out", said="no\x1b[2Jbits")
     print_all(
-        protocol.ApproachesAnswer(
+        ApproachesAnswer(
             [],
             "kb",
             "token_f1",

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.commands.main import verbs
+from finetop.core.protocol.messages.runs import GetRun
 
 
 @pytest.fixture
@@ -124,9 +124,9 @@ def test_a_run_that_asks_for_it_is_checked_at_its_end_before_queued_training(rig
     first = rig.submit("first", steps=3, check=True)
     second = rig.submit("second", steps=1)
     rig.wait_state(second, "finished")
-    row = rig.ask(protocol.GetRun(first)).row
+    row = rig.ask(GetRun(first)).row
     assert row.check is not None
-    assert row.check.at < rig.ask(protocol.GetRun(second)).row.state.since + 1
+    assert row.check.at < rig.ask(GetRun(second)).row.state.since + 1
 
 
 def test_stop_and_kill(finetop, rig):

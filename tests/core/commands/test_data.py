@@ -6,10 +6,9 @@ import time
 
 import pytest
 
-from finetop.core import protocol
-from finetop.core.lint.kept import keep
-from finetop.core.lint.report import Finding, Lengths, Report, SourceFacts
-from finetop.core.versions.origins import sha256_of
+from finetop.core.data.versions.manifest import sha256_of
+from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts, keep
+from finetop.core.protocol.messages.data_versions import DataOf, DataVersions
 
 
 def rows_of(count, edits=()):
@@ -94,7 +93,7 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     assert (
         "old: Its rows are not known: it has read none yet" in finetop("compare", "two", "old", "--data")[1]
     )
-    assert "An older finetop read" in finetop("show", "old")[1]
+    assert "version" not in finetop("show", "old")[1]
     said = "selected from faq.jsonl v2 by random, 2 of 22 rows"
     out = finetop("show", "few")[1]
     assert said in out and said in finetop("data")[1]
@@ -137,9 +136,9 @@ def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, 
     assert code == 0, err
     rig.start()
     rig.wait_ready()
-    found = rig.ask(protocol.DataVersions()).versions
+    found = rig.ask(DataVersions()).versions
     assert sorted((one.number, one.names) for one in found) == [(1, []), (2, ["two"]), (3, ["three"])]
-    (facts,) = rig.ask(protocol.DataOf("three")).sources
+    (facts,) = rig.ask(DataOf("three")).sources
     assert (facts.before, facts.difference.changed) == (2, 2)
-    (facts,) = rig.ask(protocol.DataOf("two")).sources
+    (facts,) = rig.ask(DataOf("two")).sources
     assert facts.before == 1 and "not kept any more" in facts.difference.why_not

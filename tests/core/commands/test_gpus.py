@@ -6,11 +6,11 @@ import json
 
 from fake_nvml import UUIDS, Cards
 
-from finetop.core import protocol
 from finetop.core.commands import gpus
 from finetop.core.commands.main import main
-from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, GpuWaiting
-from finetop.core.words.gpus import bars
+from finetop.core.protocol.messages.machine import GpuJob, GpuProcess, GpuRow, GpusAnswer, GpuWaiting
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.wording.gpus import bars
 
 
 def row(index, **more):
@@ -107,7 +107,7 @@ def test_as_json_and_from_the_supervisor(cold_rig, tmp_path, capsys):
         (1, "MIG-a", ""),
         (2, "", "lost"),
     ]
-    assert cold_rig.ask(protocol.Hello()).device == "3 GPUs"
+    assert cold_rig.ask(Hello()).device == "3 GPUs"
 
 
 def test_two_machines_are_told_of_one_after_the_other(hosts, capfd):

@@ -5,7 +5,6 @@ import json
 import pytest
 from still import still
 
-from finetop.core.commands.asking import size
 from finetop.core.commands.main import main
 
 
@@ -74,7 +73,7 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
     assert "2 gone" in finetop("clean", "--last", "2", "--yes")[1]
     steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
     assert steps == ["step-000003", "step-000004"]
-    assert finetop("clean", "--last", "2")[1].startswith("Nothing goes")
+    assert finetop("clean", "--last", "2")[1].startswith("Nothing to clean.")
     code, _, err = finetop("clean", "--last", "few")
     assert (code, "--last is 'few', and must be a number or none." in err) == (2, True)
     (finetop.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")
@@ -103,10 +102,3 @@ def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop):
     finetop.rig.start()
     finetop.rig.wait_ready()
     assert finetop("show", "one", "--json")[1] == before
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3,072.0 GiB")]
-)
-def test_bytes_are_shown_in_one_unit(count, shown):
-    assert size(count) == shown

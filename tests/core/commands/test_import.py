@@ -13,7 +13,7 @@ import pytest
 from rig import Rig
 
 from finetop.core.commands.main import main
-from finetop.core.home import Home, prepare
+from finetop.core.runtime.home import Home, prepare
 
 Run = Callable[..., tuple[int, str, str]]
 

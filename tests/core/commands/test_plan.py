@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from finetop.core.commands.main import main
-from finetop.core.plan import machine
+from finetop.core.preflight.plan import machine
 
 LLAMA = {
     "model_type": "llama",
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--gpus", "0"), "--gpus: '0' is no whole number from 1"),
+        (("--gpus", "0"), "--gpus: '0' is not a whole number from 1"),
         (("--gpu-memory", "-1"), "--gpu-memory is -1.0"),
         (("--gpu-memory", "nan"), "--gpu-memory is nan"),
         (("--set", "train.batch_size=0"), "train.batch_size"),

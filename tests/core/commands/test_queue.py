@@ -6,12 +6,13 @@ import re
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.run import Queued, word
+from finetop.core.protocol.messages.queue import Hold
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.runs import Queued, word
 
 
 def wait(rig, name, wanted):
-    wait_until(lambda: wanted(rig.ask(protocol.GetRun(name)).row), lambda: rig.about(name))
+    wait_until(lambda: wanted(rig.ask(GetRun(name)).row), lambda: rig.about(name))
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
@@ -89,12 +90,12 @@ def test_a_wrong_word_is_one_line_with_the_fix(quiet_finetop, words, says):
 def served(tmp_path_factory):
     from rig import Rig
 
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
     made = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
     made.start()
     made.wait_ready()
-    made.ask(protocol.Hold())
+    made.ask(Hold())
     made.submit("a", steps=1)
     yield made
     made.stop_all()

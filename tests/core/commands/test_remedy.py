@@ -2,7 +2,7 @@
 
 import json
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun
 
 
 def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig):
@@ -26,7 +26,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
 
     code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
     assert code == 0
-    assert "now: nats per token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
+    assert "now: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
     row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
     assert row.split()[:6] == ["★", "c", "half-way", "to", "the", "base"]
     assert row.split()[6:] == ["1.50", "80%", "-0.4", "±1.5", "ok", "interpolate-0.5"]
@@ -38,7 +38,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
 
     code, out, _ = finetop("remedy", name, "--rerun", "kl-to-base")
     assert code == 0 and "one-kl-to-base is queued" in out
-    made, before = (rig.ask(protocol.GetRun(run)).recipe for run in ("one-kl-to-base", name))
+    made, before = (rig.ask(GetRun(run)).recipe for run in ("one-kl-to-base", name))
     assert made["protect"]["kl_to_base"]["weight"] == 1.0
     changed = {key for key in made if made[key] != before[key]}
     assert changed == {"name", "protect"}

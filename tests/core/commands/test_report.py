@@ -2,7 +2,8 @@
 
 import json
 
-from finetop.core import approaches, protocol
+from finetop.core import approaches
+from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.recipe.load import resolve_text
 
 
@@ -12,7 +13,7 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
     rig.wait_state(name, "finished")
     rig.wait_job(name, "check")
     code, out, _ = finetop("report", name)
-    assert (code, out) == (0, f"{name} is told in {name}.html.\n")
+    assert (code, out) == (0, f"Wrote {name}.html\n")
     page = (tmp_path / f"{name}.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "REGRESSED" in page and page.count("<svg") == 2
     code, _, err = finetop("report", name)
@@ -62,7 +63,7 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
     points, _ = approaches.points(resolve_text(COMPARED).recipe)
     runs = [
-        protocol.ApproachRun(
+        ApproachRun(
             one.name,
             one.approach,
             one.seed,
@@ -72,7 +73,7 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
         for one in points
     ]
     left_out = {"retrieval": "no documents"}
-    rig.ask(protocol.SubmitApproaches("kb", "s", "token_f1", runs, left_out, COMPARED))
+    rig.ask(SubmitApproaches("kb", "s", "token_f1", runs, left_out, COMPARED))
     rig.wait_job("kb-lora", "measure")
     rig.wait_state("kb-prompt", "finished")
     code, out, _ = finetop("report", "kb", "--to", "-", "--markdown")

@@ -8,9 +8,9 @@ import json
 import pytest
 
 from finetop.core.commands import select as commands
-from finetop.core.home import Home
-from finetop.core.select import _asking
-from finetop.core.select._asking import Ask, Wanted
+from finetop.core.preflight.select import _request
+from finetop.core.preflight.select._request import Ask, Wanted
+from finetop.core.runtime.home import Home
 
 LINES = [
     b'\xef\xbb\xbf{"prompt": "a", "completion": "one"}\r\n',
@@ -102,11 +102,11 @@ def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, mo
 
 def test_the_process_ends_when_nobody_listens(here, monkeypatch):
     """It can't have written all by then: a pipe holds 64 KiB, and each file is told with its path, twice 600 bytes."""
-    monkeypatch.setattr(_asking, "ENDS_S", 0.1)
+    monkeypatch.setattr(_request, "ENDS_S", 0.1)
     rows = [json.dumps({"prompt": str(number), "completion": "b"}) for number in range(100)]
     (here / "many.jsonl").write_text("\n".join(rows))
     home = Home(here.joinpath(*["long" * 50] * 3))
-    asked = _asking.select(
+    asked = _request.select(
         Ask(str(here / "many.jsonl"), [Wanted("random", seed, 10) for seed in range(200)]), home
     )
     first = next(asked)

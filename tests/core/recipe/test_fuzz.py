@@ -9,7 +9,7 @@ from hypothesis import given, settings, strategies as st
 
 from finetop.core.errors import RecipeError
 from finetop.core.recipe.fields import fields
-from finetop.core.recipe.load import find_problems, recipe_from_json, recipe_to_json, resolve_text
+from finetop.core.recipe.load import find_problems, recipe_from_mapping, recipe_to_mapping, resolve_text
 
 BASE = Path(__file__).parents[3] / "recipes" / "lora.yaml"
 KEYS = sorted({part.strip("[]") for field in fields() for part in field.key.split(".")})
@@ -54,7 +54,7 @@ def load(text: str, sets: list[str] | None = None) -> None:
         assert str(error).isprintable()
         assert len(str(error)) < 1000
         return
-    assert recipe_from_json(recipe_to_json(loaded.recipe)) == loaded.recipe
+    assert recipe_from_mapping(recipe_to_mapping(loaded.recipe)) == loaded.recipe
 
 
 @given(st.text(max_size=200))
@@ -82,10 +82,9 @@ def test_a_damaged_recipe(noise: bytes, at: int, cut: int) -> None:
 @given(st.dictionaries(st.sampled_from(KEYS), trees, max_size=4))
 @settings(max_examples=80, deadline=None)
 def test_any_tree_in_json(tree: dict[str, object]) -> None:
-    import msgspec
 
     with contextlib.suppress(RecipeError):
-        recipe_from_json(msgspec.json.encode({**tree, "recipe": 1, "name": "x"}))
+        recipe_from_mapping({**tree, "recipe": 1, "name": "x"})
 
 
 @given(

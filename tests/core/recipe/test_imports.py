@@ -23,7 +23,7 @@ def run(code: str, cache: Path) -> str:
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = """
 import sys
-import finetop.core.data
+import finetop.core.data.jsonl
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import load_recipe
 load_recipe("lora")
@@ -31,5 +31,5 @@ fields("full")
 print(*sys.modules)
 """
     loaded = set(run(code, tmp_path).split())
-    assert "finetop.core.methods.lora" in loaded
+    assert "finetop.core.train.methods.lora" in loaded
     assert not loaded & set(HEAVY)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import check_name, plain, quoted
+from finetop.core.recipe.names import check_name
+from finetop.core.text import plain, quoted
 
 REFUSED = [
     "",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.errors import RecipeError
+from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.recipe.references import references
-from finetop.core.recipe.sources import list_builtin, list_chains
 from finetop.core.recipe.stages import load_chain
 
 CHAIN = """recipe: 1

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from finetop.core import remedies
-from finetop.core.check.deciding import sequential
-from finetop.core.check.deciding.permutation import Item
-from finetop.core.check.deciding.planning import make_plan
-from finetop.core.check.deciding.verdict import TaskPlan
-from finetop.core.remedies._choosing import best, parts, ranked
-from finetop.core.run import RemedyRow
+from finetop.core.check.statistics import sequential
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import TaskPlan
+from finetop.core.protocol.runs import RemedyRow
+from finetop.core.remedies._choice import best, parts, ranked
 
 MARGIN = 0.03
 

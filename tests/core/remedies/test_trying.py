@@ -10,14 +10,20 @@ import msgspec
 import pytest
 import torch
 
-from finetop.core import events as told, models, remedies
+from finetop.core import remedies
+from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.export import exporting
-from finetop.core.home import Home
-from finetop.core.recipe.load import recipe_from_json
-from finetop.core.remedies import _trying, intruders
-from finetop.core.remedies.__main__ import wanted_of
-from finetop.core.run import JobSpec
+from finetop.core.models import load, resolved
+from finetop.core.models.export import export
+from finetop.core.protocol import events as told
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.job import Job
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.remedies import _trial, intruders
+from finetop.core.remedies._job import request_of
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.stop_signal import Stop
 
 SUITE = """\
 suite: 1
@@ -47,8 +53,8 @@ def answers_of_base(tiny_model):
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.scorer import plan_for, score
 
-    tokenizer = models.load_tokenizer(resolved(tiny_model))
-    model = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    tokenizer = load.load_tokenizer(base_of(tiny_model))
+    model = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     pairs = []
     for at in range(ITEMS):
         for word in (" open", " mill"):
@@ -58,8 +64,8 @@ def answers_of_base(tiny_model):
     return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
 
 
-def resolved(folder):
-    return models.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+def base_of(folder):
+    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ def spoilt(tiny_model, folder, size):
         for weight in model.parameters():
             weight.add_(size * torch.randn_like(weight))
     model.save_pretrained(folder)
-    models.load_tokenizer(resolved(tiny_model)).save_pretrained(folder)
+    load.load_tokenizer(base_of(tiny_model)).save_pretrained(folder)
 
 
 def spec_of(home, tiny_model, names):
@@ -132,8 +138,8 @@ def run_job(home, spec):
     folder = home.runs / "0001-run" / "jobs" / "0001-remedy"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
-    log = told.EventLog(folder / "events.jsonl")
-    _trying.try_all(wanted_of(spec, folder, "cpu"), home, log)
+    log = event_log.EventLog(folder / "events.jsonl")
+    _trial.try_all(request_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
@@ -145,13 +151,13 @@ def of(kind, found):
 @pytest.fixture
 def loads(monkeypatch):
     """Count the models that are loaded."""
-    counted, real = [], models.load
+    counted, real = [], load.load_model
 
-    def load(base, *rest):
+    def counting(base, *rest):
         counted.append(base.path.name)
         return real(base, *rest)
 
-    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr(load, "load_model", counting)
     return counted
 
 
@@ -205,11 +211,11 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     """What is written is what was scored, to the bit; where it is not, that is refused."""
     from safetensors.torch import load_file
 
-    recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False)
+    recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
-    wanted = exporting.Wanted(
+    wanted = export.ExportRequest(
         recipe,
         "run",
         20,
@@ -217,10 +223,10 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         tmp_path / "out",
         "auto",
         "cpu",
-        exporting.Remedied(candidate, tried.weights),
+        export.Remedied(candidate, tried.weights),
     )
-    log = told.EventLog(tmp_path / "export.jsonl")
-    agreements = exporting.export(wanted, home, log)
+    log = event_log.EventLog(tmp_path / "export.jsonl")
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(one.holds for one in agreements)
     base, tuned, out = (
         load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
@@ -229,8 +235,8 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
     facts = json.loads((tmp_path / "out" / "finetop.json").read_text())
     assert facts["remedy"]["settings"] == {"strength": 0.25}
-    other = replace(wanted, to=tmp_path / "other", remedy=exporting.Remedied(candidate, "f" * 64))
+    other = replace(wanted, to=tmp_path / "other", remedy=export.Remedied(candidate, "f" * 64))
     with pytest.raises(FinetopError, match="its weights are not those that were scored"):
-        exporting.export(other, home, log)
+        export.export(other, general_text(other.recipe, home), home, log)
     assert not (tmp_path / "other").exists()
     log.close()

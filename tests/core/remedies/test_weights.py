@@ -9,12 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetop.core import models, remedies
+from finetop.core import remedies
+from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
-from finetop.core.models.tuned import load_checkpoint
+from finetop.core.models import load, resolve, resolved
+from finetop.core.models.hashes import fingerprint
+from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
-from finetop.core.remedies._adapters import has_scale
-from finetop.core.remedies._weights import Unchanged, changed, fingerprint
+from finetop.core.remedies._weights import Unchanged, changed
+from finetop.core.remedies.interpolate import has_scale
 from finetop.core.remedies.intruders import without_intruders
 from finetop.core.remedies.prune import drawn, largest
 
@@ -23,13 +26,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 IDS = torch.arange(6, 30)[None]
 
 
-def resolved(folder):
-    return models.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+def base_of(folder):
+    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
 
 
 def tuned_model(tiny_model, folder, method, **options):
     """A checkpoint of a method whose weights are pushed about, and its recipe."""
-    from finetop.core import methods
+    from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     recipe = resolve_text(
         json.dumps(
@@ -41,8 +45,8 @@ def tuned_model(tiny_model, folder, method, **options):
             }
         )
     ).recipe
-    model, tokenizer = models.load(resolved(tiny_model), torch.float32, "cpu")
-    model = methods.load(method).prepare(model, recipe.method.options, methods.Start())
+    model, tokenizer = load.load_model(base_of(tiny_model), torch.float32, "cpu")
+    model = methods.load(method).prepare(model, recipe.method.options, _start.Start())
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():
@@ -59,8 +63,8 @@ def made(name, tiny_model, folder, dtype=torch.float32):
         remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
     )
     candidate = next(one for one in found if one.name == name)
-    change = remedies.load(candidate.remedy).change(candidate, resolved(tiny_model), folder)
-    model, _ = load_checkpoint(resolved(tiny_model), folder, dtype, "cpu")
+    change = remedies.load(candidate.remedy).change(candidate, base_of(tiny_model), folder)
+    model, _ = load_checkpoint(base_of(tiny_model), folder, dtype, "cpu")
     return change.make(model.eval()), change
 
 
@@ -96,17 +100,17 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     renamed = {f"{prefix}{name.removeprefix('model.')}": weight for name, weight in weights.items()}
     save_file(renamed, base / "model.safetensors", {"format": "pt"})
     if prefix:
-        whole = models.load(resolved(tiny_model), torch.float32, "cpu")
-        monkeypatch.setattr(models, "load", lambda *_: whole)
+        whole = load.load_model(base_of(tiny_model), torch.float32, "cpu")
+        monkeypatch.setattr(load, "load_model", lambda *_: whole)
     model, _ = (
-        load_checkpoint(resolved(folder), folder, torch.float32, "cpu")
+        load_checkpoint(base_of(folder), folder, torch.float32, "cpu")
         if not prefix
         else (
             wanted,
             None,
         )
     )
-    found = changed(model, resolved(base), lambda name, before, after: before)
+    found = changed(model, base_of(base), lambda name, before, after: before)
     for name, weight in found.named_parameters():
         assert torch.equal(weight, weights[name]), name
 
@@ -116,10 +120,10 @@ def test_an_adapter_with_a_scale_keeps_it_apart_from_its_base(tiny_model, tmp_pa
     assert has_scale(folder)
     model, change = made("interpolate-0.5", tiny_model, folder)
     assert not change.makes_whole
-    whole = load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].merge_and_unload()
-    changed(whole, resolved(tiny_model), lambda name, before, after: before.lerp(after, 0.5))
+    whole = load_checkpoint(base_of(tiny_model), folder, torch.float32, "cpu")[0].merge_and_unload()
+    changed(whole, base_of(tiny_model), lambda name, before, after: before.lerp(after, 0.5))
     torch.testing.assert_close(said(model), said(whole), atol=1e-5, rtol=1e-4)
-    base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    base = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     with model.disable_adapter():
         assert torch.equal(said(model), said(base))
     half, again = fingerprint(model), fingerprint(made("interpolate-0.5", tiny_model, folder)[0])
@@ -134,8 +138,8 @@ def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options
     assert not has_scale(folder)
     model, change = made("interpolate-0.25", tiny_model, folder)
     assert change.makes_whole and not hasattr(model, "peft_config")
-    tuned = load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].eval()
-    base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    tuned = load_checkpoint(base_of(tiny_model), folder, torch.float32, "cpu")[0].eval()
+    base = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     near, far = (said(model) - said(base)).norm(), (said(tuned) - said(base)).norm()
     assert 0 < near < 0.5 * far
 
@@ -198,9 +202,10 @@ def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(tiny_model, tmp_path, quantize):
-    from finetop.core.events import EventLog
-    from finetop.core.export import exporting, merging
-    from finetop.core.home import Home
+    from finetop.core.models import merge
+    from finetop.core.models.export import export
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
 
     folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
     home = Home(tmp_path / "home")
@@ -213,16 +218,18 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     (candidate,) = remedies.chosen(
         remedies.candidates(remedies.Subject(7, True, True, True, quantize, ())), ["interpolate-0.25"]
     )
-    base = models.resolve(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
+    base = resolve.resolve_model(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
-    remedied = exporting.Remedied(candidate, fingerprint(made_once))
-    wanted = exporting.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
-    agreements = exporting.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
+    remedied = export.Remedied(candidate, fingerprint(made_once))
+    wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
+    agreements = export.export(
+        wanted, general_text(wanted.recipe, home), home, EventLog(tmp_path / "events.jsonl")
+    )
     assert all(one.holds for one in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
-    plain = merging.load_written_out(base, folder, torch.float32, "cpu").unload()
-    whole = merging.merged(merging.load_written_out(base, folder, torch.float32, "cpu"), folder)
+    plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()
+    whole = merge.merged(merge.load_written_out(base, folder, torch.float32, "cpu"), folder)
     name = "model.layers.0.mlp.up_proj.weight"
     before, after = dict(plain.named_parameters())[name], dict(whole.named_parameters())[name]
     torch.testing.assert_close(written[name], torch.lerp(before, after, 0.25).detach(), atol=1e-6, rtol=1e-5)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
-from finetop.core import events, run as data
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, notices, runs
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 RECIPE = {
     "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"at_end": False},
@@ -32,7 +32,7 @@ def connection(tmp_path):
 
 def take(connection, path, told, *, a_time=None):
     """Write events, and take them in: all at once, or so many at a time."""
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for first in range(0, len(told), a_time or len(told)):
         for event in told[first : first + (a_time or len(told))]:
             log.write(event)
@@ -82,21 +82,6 @@ def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_pa
     assert not runs.row(connection, 1).needs_you
 
 
-def test_an_older_finetop_reads_the_line_as_an_alarm_whose_text_says_that_it_is_over(tmp_path):
-    class Alarm(msgspec.Struct, tag="alarm", frozen=True):
-        kind: str
-        step: int
-        text: str
-
-    log = events.EventLog(tmp_path / "e.jsonl")
-    log.write(events.Alarm("spike", 9, "the loss is back at 1.2", over=True))
-    line = msgspec.json.decode((tmp_path / "e.jsonl").read_bytes())
-    assert msgspec.convert(line["e"], Alarm) == Alarm("spike", 9, "the loss is back at 1.2")
-    assert events.Alarm("spike", 9, "x") == msgspec.json.decode(
-        b'{"type":"alarm","kind":"spike","step":9,"text":"x"}', type=events.Alarm
-    )
-
-
 def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
     told = [alarm("spike", step) for step in range(10_000)]
     take(connection, tmp_path / "e.jsonl", told)
@@ -128,7 +113,7 @@ def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_pat
 
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):
-    log = events.EventLog(tmp_path / "e.jsonl")
+    log = event_log.EventLog(tmp_path / "e.jsonl")
     log.write(alarm("spike", 5))
     log.close()
     assert ingest.take_in(connection, 1, tmp_path / "e.jsonl", tells=False)

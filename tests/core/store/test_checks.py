@@ -1,16 +1,16 @@
-"""Checks in the store: several of one job, told twice, the one a run is known by, and an older database."""
+"""Checks in the store: several of one job, told twice, and the one a run is known by."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 import duckdb
-import msgspec
 import pytest
 
-from finetop.core import events
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import checks, ingest, jobs, runs
-from finetop.core.store.open import migrations, open_store
+from finetop.core.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def scores(model: str, step: int | None, **items: float) -> events.Scores:
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
-    log = events.EventLog(folder / f"{job}.jsonl")
+    log = event_log.EventLog(folder / f"{job}.jsonl")
     for event in told:
         log.write(event)
     log.close()
@@ -101,7 +101,7 @@ def test_the_same_events_in_two_files_worth_of_bytes_make_one_check(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     run, job = add_run(connection)
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
     for event in (verdict(10), verdict(20)):
         log.write(event)
     log.close()
@@ -147,45 +147,3 @@ def test_a_new_attempt_forgets_the_best_of_the_one_before(
     take_in(connection, job, tmp_path, events.Best(10, "y"), started)
     assert runs.detail(connection, run).best is None
     assert known_by(connection, run) == (20, "regressed")
-
-
-def test_a_database_of_the_first_version_keeps_its_checks(tmp_path: Path) -> None:
-    path = tmp_path / "finetop.duckdb"
-    old = duckdb.connect(str(path))
-    name, first = migrations()[0]
-    old.execute(first)
-    old.execute("CREATE TABLE migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)")
-    old.execute("INSERT INTO migrations VALUES (?, 0)", [name])
-    old.execute(
-        "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank)"
-        " VALUES (1, 'old', 'm', 'lora', 'sft', 0, 'f', '{}', '', '{\"type\":\"queued\",\"place\":0}', 2)"
-    )
-    plain = msgspec.json.encode(verdict(40, "regressed").result).decode()
-    for job in (2, 5):
-        old.execute(
-            "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state)"
-            " VALUES (?, 1, 'check', '{}', 0, 0, 'j', 'finished', '{}')",
-            [job],
-        )
-        old.execute("INSERT INTO checks VALUES (?, 1, 40, 1.0, 'regressed', ?)", [job, plain])
-        for model, score in (("base", 1.0), ("tuned", 0.0 if job == 5 else 1.0)):
-            old.execute(
-                "INSERT INTO item_scores VALUES (1, ?, ?, 'key', 't', 'a', ?, '', NULL, NULL, NULL)",
-                [job, model, score],
-            )
-    old.close()
-    connection = open_store(path)
-    try:
-        assert [one["check_id"] for one in checks.results(connection, 1)] == [5, 2]
-        assert [flip.item for flip in checks.flips(connection, 1, 5, "").flips] == ["a"]
-        assert checks.flips(connection, 1, 2, "").flips == []
-        take_in(connection, 5, tmp_path, verdict(40))
-        assert [(one["check_id"], one["verdict"]) for one in checks.results(connection, 1)] == [
-            (5, "ok"),
-            (2, "regressed"),
-        ]
-        take_in(connection, 2, tmp_path, verdict(80))
-        assert [one["check_id"] for one in checks.results(connection, 1)] == [6, 5, 2]
-    finally:
-        connection.close()
-    assert path.with_name(f"{path.name}.before-0002_checks_of_checkpoints").exists()

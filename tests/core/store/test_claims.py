@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finetop.core import events
-from finetop.core.check.deciding.betting import spend_alpha
+from finetop.core.check.statistics.betting import spend_alpha
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.claims import Claim, Made, claim_for, claim_of
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,7 @@ def queue(connection: duckdb.DuckDBPyConnection, run: int, step: int, claim: Cla
 
 def tell(folder: Path, job: int, *verdicts: tuple[int, Claim]) -> Path:
     path = folder / f"{job}.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for step, claim in verdicts:
         log.write(events.Verdict(step, {**RESULT, **claim.args}))
     log.close()

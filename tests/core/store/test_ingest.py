@@ -4,11 +4,11 @@ import duckdb
 import msgspec
 import pytest
 
-from finetop.core import events, run as data
-from finetop.core.store import chunk, ingest, jobs, metrics, runs
-from finetop.core.store.open import open_store, transaction
-from finetop.core.supervisor import taking_in
-from finetop.core.supervisor.launch import local
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log, files as runtime_files
+from finetop.core.store import event_batch, ingest, jobs, metrics, runs
+from finetop.core.store.database import open_store, transaction
+from finetop.core.supervisor import ingest as taking_in
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -36,13 +36,13 @@ def add(connection, name, verb="train", run_id=None):
 async def take_in(supervisor, live):
     """One beat's share. Returns whether that was all."""
     folders = {job.id: supervisor.home.root / job.folder for job in live}
-    sizes = {number: local.size_of(folder / "events.jsonl") for number, folder in folders.items()}
+    sizes = {number: runtime_files.size_of(folder / "events.jsonl") for number, folder in folders.items()}
     await taking_in.take_in(supervisor, live, sizes)
     return not supervisor.behind
 
 
 def write(path, *made):
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for event in made:
         log.write(event)
     log.close()
@@ -128,7 +128,7 @@ def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, t
 async def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
     """With no time at all a beat takes one chunk; who had no turn is first in the next."""
     monkeypatch.setattr(taking_in, "SHARE_S", 0.0)
-    monkeypatch.setattr(chunk, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(event_batch, "CHUNK_BYTES", 2000)
     supervisor = quiet.supervisor
     for name in ("flood", "drop"):
         quiet.queue(name)

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetop.core import events
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import checks, claims, ingest, jobs, metrics, parents, runs
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 RECIPE = {
     "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"every": 5},
@@ -65,7 +66,7 @@ def test_what_was_told_of_later_steps_is_gone(connection, tmp_path, in_one_file)
     for index, part in enumerate(jobs_told):
         job, _ = jobs.add_job(connection, run_id=number, verb="train", args={}, priority=10)
         file = tmp_path / f"{index}.jsonl"
-        log = events.EventLog(file)
+        log = event_log.EventLog(file)
         for event in part:
             log.write(event)
         log.close()
@@ -92,7 +93,7 @@ def test_what_was_told_of_later_steps_is_gone(connection, tmp_path, in_one_file)
 def test_a_run_that_begins_anew_has_nothing_of_before(connection, tmp_path):
     number = add_run(connection)
     job, _ = jobs.add_job(connection, run_id=number, verb="train", args={}, priority=10)
-    log = events.EventLog(tmp_path / "e.jsonl")
+    log = event_log.EventLog(tmp_path / "e.jsonl")
     for event in (
         events.metrics(0, {"kl": 0.0}),
         *told(1, 3, 2.0),
@@ -108,7 +109,7 @@ def test_a_run_that_begins_anew_has_nothing_of_before(connection, tmp_path):
 
 
 def test_parents_are_waited_for_until_they_have_finished(connection):
-    from finetop.core import run as data
+    from finetop.core.protocol import runs as data
 
     first, second = add_run(connection, "a"), add_run(connection, "b")
     jobs.add_job(connection, run_id=second, verb="train", args={}, priority=10)

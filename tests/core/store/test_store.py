@@ -8,10 +8,11 @@ import time
 import duckdb
 import pytest
 
-from finetop.core import events, run as data
 from finetop.core.errors import StoreTrouble
-from finetop.core.store import ingest, jobs, metrics, pages, runs
-from finetop.core.store.open import migrations, open_store, transaction
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
+from finetop.core.store import ingest, jobs, metrics, run_list, runs
+from finetop.core.store.database import migrations, open_store, transaction
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -32,7 +33,7 @@ def add(connection, name="fake"):
 
 def write(tmp_path, *made):
     path = tmp_path / "events.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for event in made:
         log.write(event)
     log.close()
@@ -54,7 +55,7 @@ def test_an_older_database_is_backed_up_before_it_is_migrated(tmp_path, monkeypa
     path = tmp_path / "finetop.duckdb"
     open_store(path).close()
     newer = [*migrations(), ("9999_more.sql", "CREATE TABLE more (a INTEGER)")]
-    monkeypatch.setattr("finetop.core.store.open.migrations", lambda: newer)
+    monkeypatch.setattr("finetop.core.store.database.migrations", lambda: newer)
     again = open_store(path)
     assert again.execute("SELECT count(*) FROM more").fetchone() == (0,)
     again.close()
@@ -107,7 +108,7 @@ def test_a_line_of_any_length_is_skipped_in_bounded_memory(connection, tmp_path)
         for _ in range(12):
             file.write(b"x" * (1 << 20))
         file.write(b"\n")
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     log.write(events.Metrics(2, {"loss": 0.5}))
     log.close()
     raw = path.read_bytes().splitlines()[-1]
@@ -192,7 +193,7 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         number, job = add(connection, name)
         jobs.set_state(connection, job, state)
         runs.set_state(connection, number, state)
-    page = pages.page(connection, filter="", now=0.0, sort="needs_you", offset=0, limit=50, revision=0)
+    page = run_list.page(connection, filter="", now=0.0, sort="needs_you", offset=0, limit=50, revision=0)
     assert [row.name for row in page.rows] == [
         "broken",
         "live",
@@ -202,7 +203,7 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         "done",
     ]
     assert (page.need_you, page.running, page.queued, page.total) == (1, 1, 2, 6)
-    found = pages.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
+    found = run_list.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
     assert ([row.name for row in found.rows], found.matching) == (["waits-first"], 2)
 
 
@@ -215,13 +216,13 @@ def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
             [text],
         )
     began = time.process_time()
-    page = pages.page(connection, filter="", now=0.0, sort="needs_you", offset=5000, limit=50, revision=0)
+    page = run_list.page(connection, filter="", now=0.0, sort="needs_you", offset=5000, limit=50, revision=0)
     assert page.rows[0].name == "run-4999"
     assert time.process_time() - began < 0.5  # about 0.01 s; this only catches a plan that went wrong
 
 
 def test_migrations_are_read_where_the_locale_is_not_utf_8():
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    program = "from finetop.core.store.open import migrations; assert len(migrations()) > 9"
+    program = "from finetop.core.store.database import migrations; assert '\\u2026' in migrations()[0][1]"
     made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr

@@ -9,9 +9,9 @@ import triage_store as made
 from triage_store import add_run, take_in, told_of
 
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.protocol import LostItems, SetStanding, Standing
-from finetop.core.store import lost_items, records, runs, standings, triage
-from finetop.core.store.open import open_store
+from finetop.core.protocol.messages.triage import LostItems, SetStanding, Standing
+from finetop.core.store import flipped_items, run_records, runs, triage, triage_states
+from finetop.core.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core.protocol import SetStandingAnswer, StandingState, TriageAnswer
+    from finetop.core.protocol.messages.triage import SetStandingAnswer, StandingState, TriageAnswer
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def test_an_accepted_regression_needs_nobody_until_it_is_new_again(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     run, _ = checked(connection, tmp_path, "bad", arith=9)
-    assert (runs.row(connection, run).needs_you, standings.to_triage(connection)) == (True, 1)
+    assert (runs.row(connection, run).needs_you, triage_states.to_triage(connection)) == (True, 1)
     say(connection, "bad", "looking")
-    assert (runs.row(connection, run).needs_you, standings.to_triage(connection)) == (True, 0)
+    assert (runs.row(connection, run).needs_you, triage_states.to_triage(connection)) == (True, 0)
     answer = say(connection, "bad", "accepted", reason="only the voice counts")
     check = runs.row(connection, run).check
     assert check is not None
@@ -100,7 +100,7 @@ def test_what_people_said_survives_another_check_and_stands_in_the_run_s_folder(
     assert row.drop == 42.5
     assert {task: seen.state for task, seen in row.standings.items()} == {"": "accepted", "arc": "looking"}
     assert not runs.row(connection, run).needs_you
-    record = records.record_of(connection, run)
+    record = run_records.record_of(connection, run)
     assert record is not None
     kept = record["store"]["tables"]["triage"]
     assert [(one["task"], one["state"], one["note"]) for one in kept] == [
@@ -154,7 +154,7 @@ def test_a_cell_says_since_which_step_and_which_items_first(
     take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
     _, far_job = add_run(connection, "far", model="another-base")
     take_in(connection, far_job, tmp_path, *told_of({"arith": (9, 0)}, 1200))
-    cell = lost_items.cell(connection, run, "bad", "arith", 4)
+    cell = flipped_items.cell(connection, run, "bad", "arith", 4)
     assert [(point.step, point.mark) for point in cell.curve] == [
         (None, "kept"),
         (300, "kept"),
@@ -169,14 +169,14 @@ def test_a_cell_says_since_which_step_and_which_items_first(
     ]
     assert (cell.facts.lost, cell.facts.won, cell.floor_flips) == (6, 1, 1)
     assert [(kind.kind, kind.lost) for kind in cell.kinds] == [("carry", 3), ("two digits", 3)]
-    whole = lost_items.one(connection, run, "bad", "arith", "arith-001")
+    whole = flipped_items.one(connection, run, "bad", "arith", "arith-001")
     assert whole.steps == [(None, False), (300, False), (600, True), (1200, True)]
     assert (whole.also, whole.methods) == (["other"], [("lora", 1, 1)])
     assert whole.choices == ["10", "Ahoy", "12"]
     assert whole.of_kind.lost == 3
     assert runs.row(connection, other).check is not None
     with pytest.raises(NotFound, match="did not change"):
-        lost_items.one(connection, run, "bad", "arith", "arith-012")
+        flipped_items.one(connection, run, "bad", "arith", "arith-012")
 
 
 def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
@@ -189,7 +189,7 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
 
     def names(**asked: object) -> list[str]:
         ask = LostItems("bad", **asked)  # type: ignore[arg-type]
-        return [item.item for item in lost_items.listed(connection, run, "bad", ask).items]
+        return [item.item for item in flipped_items.listed(connection, run, "bad", ask).items]
 
     assert names(task="arc") == ["arc-000", "arc-001"]
     assert names(task="arith", only="won") == ["arith-019"]
@@ -199,7 +199,7 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
     assert names(margin=1.5) == []
     assert len(names(margin=1.3)) == 9
     assert names(task="arith", offset=5, limit=1) == ["arith-005"]
-    found = lost_items.listed(connection, run, "bad", LostItems("bad", "arith", kind="carry", limit=1))
+    found = flipped_items.listed(connection, run, "bad", LostItems("bad", "arith", kind="carry", limit=1))
     assert (found.matching, found.lost, found.won) == (4, 6, 1)
 
 
@@ -234,7 +234,7 @@ def test_a_table_of_a_thousand_runs_opens_at_once(
     made.add_many(connection, tmp_path, 12)
     copied = ", ".join(
         "id + 100 * n" if column == "id" else "name || '-' || n" if column == "name" else f'"{column}"'
-        for column in records.columns_of(connection, "runs")
+        for column in run_records.columns_of(connection, "runs")
     )
     connection.execute(f"INSERT INTO runs SELECT {copied} FROM runs, range(1, 90) t(n)")
     began = time.process_time()

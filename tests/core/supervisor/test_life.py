@@ -7,9 +7,10 @@ import signal
 import pytest
 from waiting import wait_until
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.processes import alive
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
+from finetop.core.runtime.processes import alive
 
 
 def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):
@@ -17,11 +18,11 @@ def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):
     row = rig.wait_state(name, "finished")
     assert (row.step, row.steps) == (30, 30)
     assert row.metrics["loss"] == pytest.approx(1 / 30)
-    curve = rig.ask(protocol.Curves(name, ["loss"], columns=10, last=30)).curves[0]
+    curve = rig.ask(Curves(name, ["loss"], columns=10, last=30)).curves[0]
     assert curve.column == list(range(10))
     assert max(curve.high) == 1.0
     assert curve.last_step == 30
-    steps = rig.ask(protocol.EventsSince(name, 25)).steps
+    steps = rig.ask(EventsSince(name, 25)).steps
     assert [step.step for step in steps] == [26, 27, 28, 29, 30]
 
 
@@ -29,11 +30,11 @@ def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
     first = rig.submit("first", waits_at=1)
     second, third = rig.submit("second", steps=1), rig.submit("third", steps=1)
     rig.wait_state(first, "running")
-    page = rig.ask(protocol.Runs())
+    page = rig.ask(Runs())
     places = {row.name: row.state.place for row in page.rows if row.name != first}
     assert places == {"second": 1, "third": 2}
     assert (page.running, page.queued, page.total) == (1, 2, 3)
-    rig.ask(protocol.Kill(first))
+    rig.ask(Kill(first))
     done = [rig.wait_state(name, "finished").state.since for name in (second, third)]
     assert done == sorted(done)
 
@@ -41,16 +42,16 @@ def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
 def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
     name = rig.submit(steps=100_000, pause_s=0.02)
     rig.wait_step(name)
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
     assert row.state.how == "stop"
-    assert len(rig.ask(protocol.GetRun(name)).checkpoints) == 1
+    assert len(rig.ask(GetRun(name)).checkpoints) == 1
 
     other = rig.submit(waits_at=1, grandchild=True)
     file = rig.job_folder(other) / "grandchild.txt"
     grandchild = int(wait_until(lambda: file.exists() and file.read_text(), "its grandchild"))
     assert alive(grandchild)
-    rig.ask(protocol.Kill(other))
+    rig.ask(Kill(other))
     assert rig.wait_state(other, "stopped").state.how == "kill"
     assert not alive(grandchild)
 
@@ -59,10 +60,10 @@ def test_a_queued_run_leaves_the_queue_and_an_ended_one_can_not_be_stopped(rig):
     busy = rig.submit("busy", waits_at=1)
     waiting = rig.submit("waiting", steps=1)
     rig.wait_state(busy, "running")
-    rig.ask(protocol.Stop(waiting))
+    rig.ask(Stop(waiting))
     assert rig.wait_state(waiting, "stopped").state.how == "cancel"
     with pytest.raises(Exception, match="nothing to kill") as caught:
-        rig.ask(protocol.Kill(waiting))
+        rig.ask(Kill(waiting))
     assert caught.value.exit_code == Refused.exit_code
 
 
@@ -85,8 +86,8 @@ def test_how_a_run_failed_is_said_in_words(rig, end, cause, hint):
 def test_garbage_between_events_is_counted_and_left_out(rig):
     name = rig.submit(steps=30, garbage=True)
     rig.wait_state(name, "finished")
-    assert [s.step for s in rig.ask(protocol.EventsSince(name)).steps] == list(range(1, 31))
-    assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
+    assert [s.step for s in rig.ask(EventsSince(name)).steps] == list(range(1, 31))
+    assert rig.ask(GetRun(name)).jobs[0].bad_lines == 8
 
 
 def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
@@ -94,9 +95,7 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     cold_rig.wait_ready()
     name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
     cold_rig.wait_step(name)
-    attempt = (
-        cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt
-    )  # a keeper that needed seconds has a second one
+    attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second one
     process.send_signal(signal.SIGKILL)
     process.wait()
     cold_rig.start()
@@ -104,7 +103,7 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     (cold_rig.job_folder(name) / "go").touch()
     row = cold_rig.wait_state(name, "finished")
     assert row.step == 40
-    assert cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt == attempt
+    assert cold_rig.ask(GetRun(name)).jobs[0].attempt == attempt
 
 
 def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
@@ -126,10 +125,10 @@ def test_names_are_found_by_number_and_near_misses_are_suggested(rig):
     name = rig.submit("support-tone", steps=1)
     again = rig.submit("support-tone", steps=1)
     assert again == "support-tone-2"
-    number = rig.ask(protocol.GetRun(name)).row.id
-    assert rig.ask(protocol.GetRun(str(number))).row.name == name
+    number = rig.ask(GetRun(name)).row.id
+    assert rig.ask(GetRun(str(number))).row.name == name
     with pytest.raises(BadInput, match="Did you mean support-tone"):
-        rig.ask(protocol.GetRun("suport-tone"))
+        rig.ask(GetRun("suport-tone"))
     assert NotFound.exit_code == BadInput.exit_code
 
 
@@ -138,4 +137,4 @@ def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig):
         with pytest.raises(BadInput):
             rig.submit(name, steps=1)
     assert list(rig.home.runs.iterdir()) == []
-    assert rig.ask(protocol.Runs()).total == 0
+    assert rig.ask(Runs()).total == 0

@@ -11,11 +11,13 @@ import pytest
 from rig import Rig
 from waiting import LIMIT_S, until
 
-from finetop.core import protocol
-from finetop.core.client import Client, connect
+from finetop.core.client.connection import Client, connect
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
-from finetop.core.supervisor.answers import changes
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.runs import Runs, Sql
+from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.runtime.home import Home
+from finetop.core.supervisor.requests.session import changes
 from finetop.core.supervisor.serve import listen
 
 
@@ -40,17 +42,17 @@ def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
         Client(rig.home, start=False) as two,
         ThreadPoolExecutor() as aside,
     ):
-        before = one.ask(protocol.Runs()).revision
-        hearing = aside.submit(two.ask, protocol.Changes(before, 50.0))
+        before = one.ask(Runs()).revision
+        hearing = aside.submit(two.ask, Changes(before, 50.0))
         name = rig.submit(steps=1)
         assert hearing.result().revision != before
         rig.wait_state(name, "finished")
-        assert one.ask(protocol.Runs()).rows == two.ask(protocol.Runs()).rows
+        assert one.ask(Runs()).rows == two.ask(Runs()).rows
 
 
 async def test_a_wait_ends_with_the_change_itself_and_not_at_its_limit(quiet):
     waiting = asyncio.create_task(
-        changes(quiet.supervisor, protocol.Changes(quiet.supervisor.revision, timeout_s=50.0))
+        changes(quiet.supervisor, Changes(quiet.supervisor.revision, timeout_s=50.0))
     )
     await a_few_turns()
     assert not waiting.done()
@@ -82,7 +84,7 @@ def test_nonsense_is_answered_with_an_error_and_the_supervisor_lives(rig, line):
     answer = json.loads(link.makefile("rb").readline())
     assert answer["error"]["exit"] == 2
     link.close()
-    rig.ask(protocol.Hello())
+    rig.ask(Hello())
 
 
 def test_another_protocol_is_refused_in_words(rig):
@@ -104,7 +106,7 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
     except (BrokenPipeError, ConnectionResetError):
         pass
     link.close()
-    rig.ask(protocol.Hello())
+    rig.ask(Hello())
 
 
 @pytest.mark.parametrize(
@@ -124,16 +126,16 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
 )
 def test_sql_reads_the_store_and_nothing_else(rig, query):
     with pytest.raises(BadInput):
-        rig.ask(protocol.Sql(query))
+        rig.ask(Sql(query))
     assert not Path("/tmp/finetop-should-not-be.csv").exists()
 
 
 def test_sql_has_a_time_limit_and_a_row_cap(rig):
-    answer = rig.ask(protocol.Sql("SELECT * FROM range(100)", 10))
+    answer = rig.ask(Sql("SELECT * FROM range(100)", 10))
     assert (len(answer.rows), answer.cut) == (10, True)
     with pytest.raises(BadInput, match="took over"):  # to its end it would take weeks
-        rig.ask(protocol.Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
-    rig.ask(protocol.Hello())
+        rig.ask(Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
+    rig.ask(Hello())
 
 
 def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
@@ -142,8 +144,8 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
     async def end() -> None:
         server = await listen(quiet.supervisor)
         reader, writer = await asyncio.open_unix_connection(str(quiet.home.socket))
-        ask = protocol.Changes(quiet.supervisor.revision, timeout_s=50.0)
-        writer.write(protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)) + b"\n")
+        ask = Changes(quiet.supervisor.revision, timeout_s=50.0)
+        writer.write(wire.envelope(1, ask) + b"\n")
         before = asyncio.all_tasks()
         await until(lambda: quiet.supervisor.changed._waiters, "it waits for a change")
         talks = [task for task in asyncio.all_tasks() if task not in before and "talk" in repr(task)]

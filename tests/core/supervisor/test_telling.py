@@ -13,11 +13,14 @@ import pytest
 import waiting
 from hook import serving
 
-from finetop.core import events, protocol, run as data
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.session import SendTest
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, notices
-from finetop.core.store.open import transaction
-from finetop.core.supervisor import answers, rules, telling
-from finetop.core.supervisor.telling import gathering, sending
+from finetop.core.store.database import transaction
+from finetop.core.supervisor import notify, watch_settings
+from finetop.core.supervisor.notify import compose, deliver
+from finetop.core.supervisor.requests import dispatch
 
 WRITES = """#!/bin/sh
 cat >> {out}
@@ -44,7 +47,7 @@ def program(path: Path, text: str) -> Path:
 def settings(quiet, text: str) -> None:
     (quiet.home.root / "settings.yaml").write_text(f"settings: 1\n{text}\n")
     quiet.supervisor.settings_seen = (0, 0)
-    rules.read(quiet.supervisor)
+    watch_settings.read(quiet.supervisor)
     assert quiet.supervisor.settings_fault == ""
 
 
@@ -53,7 +56,7 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
     (kept,) = quiet.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0]
     folder = quiet.home.root / kept / "jobs" / "x"
     folder.mkdir(parents=True, exist_ok=True)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     for step in range(1, count + 1):
         log.write(events.Alarm(kind, step, f"{kind}: the loss rose at {step}"))
     log.close()
@@ -65,7 +68,7 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
 
 async def until(quiet, is_so) -> None:
     """Let the supervisor tell until something is so."""
-    await waiting.until(lambda: is_so() or telling.tend(quiet.supervisor, time.time()))
+    await waiting.until(lambda: is_so() or notify.tend(quiet.supervisor, time.time()))
 
 
 def all_settled(quiet) -> bool:
@@ -102,7 +105,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
 
 async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
     alarms(quiet, quiet.queue("one"))
-    telling.tend(quiet.supervisor, time.time())
+    notify.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT told FROM notices") == [(True,)]
     assert quiet.rows("SELECT * FROM messages") == []
 
@@ -137,7 +140,7 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
         pids.unlink(missing_ok=True)
         tries += 1
         while quiet.rows("SELECT tries FROM messages") != [(tries,)] or quiet.supervisor.teller.on_their_way:
-            telling.tend(quiet.supervisor, time.time())
+            notify.tend(quiet.supervisor, time.time())
             went_on |= any(map(lives, pids_in(pids)))  # it never waited for the command
             await asyncio.sleep(0.02)
         if len(started := pids_in(pids)) == 2:
@@ -167,15 +170,15 @@ async def test_what_a_command_says_at_its_end_is_in_the_log(quiet, tmp_path, cap
     settings(quiet, f"tell: {{command: [{script}]}}")
     alarms(quiet, quiet.queue("one"))
     await until(quiet, lambda: "not sent" in capsys.readouterr().err)
-    ended = await sending.send(quiet.supervisor.settings.tell, "command", "{}")
+    ended = await deliver.send(quiet.supervisor.settings.tell, "command", "{}")
     assert ended[0] is False
     assert ended[1].endswith("no such host\nit ended with code 3")
-    assert len(ended[1]) <= sending.SAID
+    assert len(ended[1]) <= deliver.SAID
 
 
 async def test_a_command_that_is_not_there_is_named(quiet, tmp_path):
     settings(quiet, "tell: {command: [/no/such/program]}")
-    assert await sending.send(quiet.supervisor.settings.tell, "command", "{}") == (
+    assert await deliver.send(quiet.supervisor.settings.tell, "command", "{}") == (
         False,
         "/no/such/program: No such file or directory",
     )
@@ -202,7 +205,7 @@ async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
     assert quiet.rows("SELECT count(*) FROM notices WHERE NOT told") == [(5,)]
     later = quiet.supervisor.teller.gather_at
     assert began + 300 <= later <= time.time() + 300
-    gathering.gather(quiet.supervisor, later + 1)
+    compose.gather(quiet.supervisor, later + 1)
     assert messages(quiet) == [("spike", 0), ("nan", 0), ("spike", 4)]
 
 
@@ -210,13 +213,13 @@ async def test_a_night_in_which_all_fails_is_ten_messages(quiet, told):
     now = time.time()
     for number in range(15):
         alarms(quiet, quiet.queue(f"run-{number}"))
-    gathering.gather(quiet.supervisor, now)
+    compose.gather(quiet.supervisor, now)
     sent = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
     assert [one["run"] for one in sent] == [f"run-{number}" for number in range(9)] + [None]
     assert sent[-1]["text"] == "and 6 more of 6 runs: 6 spike"
     assert (sent[-1]["kind"], sent[-1]["more"]) == ("many", 6)
     alarms(quiet, quiet.queue("late"))
-    gathering.gather(quiet.supervisor, now + 20)
+    compose.gather(quiet.supervisor, now + 20)
     assert len(messages(quiet)) == 10
     assert quiet.supervisor.teller.gather_at == pytest.approx(now + 60)
 
@@ -227,14 +230,14 @@ async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, to
     settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], quiet: {json.dumps(hours)}}}")
     run = quiet.queue("one")
     alarms(quiet, run, 3)
-    telling.tend(quiet.supervisor, time.time())
+    notify.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT count(*) FROM messages") == [(0,)]
-    gathering.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
+    compose.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
     assert messages(quiet) == [("spike", 2)]
 
 
 async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet, monkeypatch):
-    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(deliver, "AGAIN_S", (0.05, 0.05, 0.05))
     with serving() as hook:
         hook.answers = [500, 503, 200]
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
@@ -247,7 +250,7 @@ async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet,
 
 
 async def test_a_webhook_that_never_works_is_given_up_and_the_other_way_goes_on(quiet, told, monkeypatch):
-    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05))
+    monkeypatch.setattr(deliver, "AGAIN_S", (0.05, 0.05))
     with serving() as hook:
         hook.answers, hook.body = [403], b"no " + b"x" * 10_000_000
         settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], webhook: {{url: '{hook.address}'}}}}")
@@ -267,11 +270,11 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
         hook.answers, hook.location = [code, 200], other.address
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
         tell = quiet.supervisor.settings.tell
-        is_through, said = await sending.send(tell, "webhook", '{"a": 1}')
+        is_through, said = await deliver.send(tell, "webhook", '{"a": 1}')
         assert (is_through, other.got) == (False, [])
         assert "it sends on to another host" in said
         hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
-        assert await sending.send(tell, "webhook", '{"a": 1}') == (True, "taken")
+        assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
         assert hook.got == [{"a": 1}, {"a": 1}]
 
 
@@ -279,7 +282,7 @@ async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):
     with serving() as hook:
         hook.may_answer.clear()
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}, limit_s: 1}}")
-        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
         hook.may_answer.set()  # only now
     assert not is_through
     assert said in ("127.0.0.1: timed out", "it took longer than 1 s")
@@ -313,7 +316,7 @@ async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
     thread = threading.Thread(target=handshake, daemon=True)
     thread.start()
     settings(quiet, f"tell: {{webhook: {{url: 'https://localhost:{server.getsockname()[1]}/x'}}}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     thread.join()
     server.close()
     assert not is_through
@@ -333,7 +336,7 @@ async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_els
         monkeypatch.setenv("FINETOP_WEBHOOK", hook.address)
         settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
         hook.answers = [404]
-        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
         assert not is_through
         alarms(quiet, quiet.queue("two"))
         await until(quiet, lambda: len(hook.got) == 3 and not quiet.supervisor.teller.on_their_way)
@@ -357,7 +360,7 @@ async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
         file.write_text(text)
         file.chmod(mode)
     settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     assert not is_through
     assert says in said
     assert "example" not in said
@@ -366,7 +369,7 @@ async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
 async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
     monkeypatch.delenv("FINETOP_WEBHOOK", raising=False)
     settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     assert not is_through
     assert said.startswith("tell.webhook: the supervisor has no variable FINETOP_WEBHOOK.")
 
@@ -374,26 +377,26 @@ async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
 async def test_a_test_message_goes_all_ways_and_says_what_came_of_it(quiet, told):
     with serving() as hook:
         settings(quiet, f"tell: {{command: [/no/such/program], webhook: {{url: '{hook.address}'}}}}")
-        found = await answers.answer(quiet.supervisor, protocol.SendTest())
+        found = await dispatch.answer(quiet.supervisor, SendTest())
     assert [(one.way, one.is_through, one.said) for one in found.tested] == [
         ("command", False, "/no/such/program: No such file or directory"), ("webhook", True, "taken"),
     ]  # fmt: skip
     assert (hook.got[0]["kind"], hook.got[0]["run"]) == ("test", None)
     settings(quiet, "")
-    assert (await answers.answer(quiet.supervisor, protocol.SendTest())).tested == []
+    assert (await dispatch.answer(quiet.supervisor, SendTest())).tested == []
 
 
 async def test_a_message_that_nobody_takes_any_more_is_given_up(quiet, told):
     alarms(quiet, quiet.queue("one"))
-    gathering.gather(quiet.supervisor, time.time() - 2 * gathering.OLD_S)
+    compose.gather(quiet.supervisor, time.time() - 2 * compose.OLD_S)
     alarms(quiet, quiet.queue("two"))
-    gathering.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, time.time())
     assert quiet.rows("SELECT outcome FROM messages ORDER BY id") == [("it waited for too long",), (None,)]
 
 
 def test_the_environment_that_is_passed_on_names_no_secrets():
-    from finetop.core.secrets import is_secret_name
-    from finetop.core.telling.send import PASSED_ON
+    from finetop.core.runtime.secrets import is_secret_name
+    from finetop.core.supervisor.notify.send import PASSED_ON
 
     assert not [name for name in PASSED_ON if is_secret_name(name)]
     assert "HF_TOKEN" not in PASSED_ON and os.environ.get("PATH")

@@ -13,15 +13,15 @@ import msgspec
 import pytest
 from waiting import TORCH_LIMIT_S, wait_until
 
-from finetop.core import events
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
-from finetop.core.train.keeping import checkpoint
 
 # The job as a keeper starts it; at the end it tells which modules it must not have loaded.
 JOB = """
 import sys
-from finetop.core.train import __main__ as job
+from finetop.core import run_job as job
 code = job.main()
 print("FORBIDDEN", sorted({"textual", "duckdb"} & set(sys.modules)))
 raise SystemExit(code)
@@ -29,13 +29,14 @@ raise SystemExit(code)
 # The same with a learning rate that no recipe may have: everything overflows in the second step.
 NAN_JOB = """
 import msgspec
-from finetop.core.train import __main__ as job
-read = job.recipe_from_json
-def hot(text, label):
-    recipe = read(text, label)
+from finetop.core import run_job as job
+from finetop.core.recipe import job as recipe_job
+read = recipe_job.recipe_from_mapping
+def hot(text, label, *, to_train=True):
+    recipe = read(text, label, to_train=to_train)
     train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
     return msgspec.structs.replace(recipe, train=train)
-job.recipe_from_json = hot
+recipe_job.recipe_from_mapping = hot
 raise SystemExit(job.main())
 """
 ROWS = [
@@ -226,7 +227,7 @@ def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(tmp
     assert all(event.values[key] is None for event in bad for key in event.bad)
     last = happened[-1]
     assert (last.status, last.kind) == ("failed", "nan")
-    assert last.cause == f"the loss is no number since step {bad[0].step}: nothing can be learned any more."
+    assert last.cause == f"the loss is NaN since step {bad[0].step}: nothing can be learned any more."
     assert "Lower train.learning_rate" in last.hint
     assert max(curve("learning_rate", happened)) == bad[0].step + 2
     assert not of(events.Checkpoint, happened), "what is kept must be numbers"

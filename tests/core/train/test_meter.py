@@ -3,13 +3,14 @@
 import math
 from types import SimpleNamespace
 
-from finetop.core import events
+from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 
 
 def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):
     from finetop.core.train.callbacks import Meter
 
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
     meter = Meter(log, "cpu", {}, SimpleNamespace())
     for _ in range(3):
         meter.shown = -math.inf  # a second has passed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from faults.bad_inputs.example import Bad
+from bad_inputs.example import Bad
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults.bad_inputs import event_lines, rows
-from faults.bad_inputs.example import Answer, Bad
+from bad_inputs import event_lines, rows
+from bad_inputs.example import Answer, Bad
 
 from finetop.core.commands.main import main
+from finetop.core.data import sources
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home
-from finetop.core.models import ResolvedModel
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.schema import Source
+from finetop.core.runtime import failures
+from finetop.core.runtime.home import Home
 from finetop.core.store import ingest, runs
-from finetop.core.train import failures
-from finetop.core.train.rows import sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from still import Still
 
-    from finetop.core.run import RunDetail
+    from finetop.core.protocol.runs import RunDetail
 
 GOOD_RECIPE = (
     "recipe: 1\nextends: lora\nname: good\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
@@ -105,12 +105,12 @@ class Door:
         if how == "resume":
             return self.ask(["resume", "good@20"])
         if how == "trainer":
-            from finetop.core.train.keeping import resume
+            from finetop.core.train.resume import resume
 
             return self.last_word(lambda: resume.read_state(place / resume.STATE, whole=True))
         from torch import float32
 
-        from finetop.core.models.tuned import load_checkpoint
+        from finetop.core.models.load_checkpoint import load_checkpoint
 
         model = ResolvedModel(str(base), base, None, None, "local folder", "")
         return self.last_word(lambda: load_checkpoint(model, place, float32, "cpu"))
@@ -120,7 +120,7 @@ class Door:
         try:
             work()
         except FinetopError as error:
-            ended = failures.ended(error, None)
+            ended = failures.ended(error)
             return Answer(ended.exit_code, self.shortened(f"{ended.cause} {ended.hint}"))
         return Answer(0, "nothing was wrong with it")
 
@@ -153,7 +153,8 @@ def whole_checkpoint(folder: Path, base: Path) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from finetop.core.train.keeping import checkpoint, state_files
+    from finetop.core.models import checkpoint
+    from finetop.core.train.resume import state_files
 
     model = AutoModelForCausalLM.from_pretrained(base)
     get_peft_model(model, LoraConfig(r=1, target_modules=["q_proj"])).save_pretrained(folder)

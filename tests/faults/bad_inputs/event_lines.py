@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.bad_inputs.example import Bad
+from bad_inputs.example import Bad
 
 RESULT = '{"verdict":"ok","reason":"","margin":%s,"items_used":9,"items_total":9%s}'
 

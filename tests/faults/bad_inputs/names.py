@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.bad_inputs.example import Bad
+from bad_inputs.example import Bad
 
 
 def run(what: str, name: str, *says: str) -> Bad:

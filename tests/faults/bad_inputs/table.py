@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[2]))
+    sys.path[:0] = [str(Path(__file__).parents[2] / "rig"), str(Path(__file__).parents[1])]
 
-from faults.bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, yaml_files
-from faults.bad_inputs.doors import Door, take_in
-from faults.bad_inputs.example import Answer, Bad
+from bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, yaml_files
+from bad_inputs.doors import Door, take_in
+from bad_inputs.example import Answer, Bad
 
 from finetop.core.store import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from faults.bad_inputs.payloads import Payload
+    from bad_inputs.payloads import Payload
     from still import Still
 
-    from finetop.core.run import RunDetail
+    from finetop.core.protocol.runs import RunDetail
 
 PAGE = Path(__file__).parents[3] / "docs" / "bad-inputs.md"
 HEAD = """# Bad inputs, and what finetop says

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.bad_inputs.example import Bad
+from bad_inputs.example import Bad
 
 HEAD = "recipe: 1\nextends: lora\n"
 DATA = "data: {train: [{path: rows.jsonl}]}\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.check.scoring import cache
-from finetop.core.events import ItemScore
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +87,7 @@ def test_a_torn_header_starts_the_file_anew(tmp_path: Path) -> None:
 
 
 def test_adapter_hash_follows_weights_and_scale(tmp_path: Path) -> None:
-    from finetop.core.check.candidates import adapter_hash
+    from finetop.core.models.hashes import adapter_hash
 
     (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")

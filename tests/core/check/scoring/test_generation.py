@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.check.scoring.generation import Prompt, answer
-from finetop.core.check.scoring.prefixes import PrefixMemory, find
-from finetop.core.check.scoring.scorer import BatchPlan
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
+from finetop.core.check.scoring.generation import answer
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Rows are trees without padding, evenly filled; in a sheet a token sees its ancestors and nothing else."""
+"""Rows are trees without padding, evenly filled; in a packed a token sees its ancestors and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from finetop.core.check.scoring.packing import TokenSequence, pack, sheets
+from finetop.core.check.scoring.packing import TokenSequence, pack, packed_batches
 
 
 def test_shared_beginnings_are_packed_once() -> None:
@@ -59,19 +59,19 @@ def test_every_predicting_column_sees_its_sequence_and_nothing_else() -> None:
         length = rng.randint(2, 20)
         tokens = (*(header if rng.random() < 0.5 else []), *(rng.randrange(50) for _ in range(length)))
         sequences.append(TokenSequence(tokens, rng.randint(1, len(tokens) - 1)))
-    made = sheets(pack(sequences, 60), sequences, 130)
-    assert len(made) > 1 and any(len(sheet.tokens) > 1 for sheet in made)
+    made = packed_batches(pack(sequences, 60), sequences, 130)
+    assert len(made) > 1 and any(len(packed.tokens) > 1 for packed in made)
     met = []
-    for sheet in made:
-        columns = sheet.tokens.shape[1]
-        for place, (row, kept) in sheet.predicting.items():
+    for packed in made:
+        columns = packed.tokens.shape[1]
+        for place, (row, kept) in packed.predicting.items():
             sequence = sequences[place]
             met.append(place)
             for at, column in zip(range(sequence.scored_from, len(sequence.tokens)), kept, strict=True):
-                seen = sheet.visible[row, columns - sheet.kept + column].nonzero()[0]
-                seen = sorted(seen, key=lambda node: sheet.depths[row, node])
-                assert [int(sheet.tokens[row, node]) for node in seen] == list(sequence.tokens[:at])
-                assert [int(sheet.depths[row, node]) for node in seen] == list(range(at))
+                seen = packed.visible[row, columns - packed.kept + column].nonzero()[0]
+                seen = sorted(seen, key=lambda node: packed.depths[row, node])
+                assert [int(packed.tokens[row, node]) for node in seen] == list(sequence.tokens[:at])
+                assert [int(packed.depths[row, node]) for node in seen] == list(range(at))
     assert sorted(met) == list(range(30))
 
 
@@ -81,5 +81,7 @@ def test_the_head_runs_on_little_more_than_what_predicts() -> None:
         for item in range(6)
         for choice in range(4)
     ]
-    for sheet in sheets(pack(sequences, 150), sequences, 300):
-        assert sheet.kept <= 5 * 3  # one node that predicts all four choices, and the four choices themselves
+    for packed in packed_batches(pack(sequences, 150), sequences, 300):
+        assert (
+            packed.kept <= 5 * 3
+        )  # one node that predicts all four choices, and the four choices themselves

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.prefixes import PrefixMemory, find
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
 from finetop.core.check.scoring.scorer import (
-    BatchPlan,
     encode_pair,
     encode_prompt,
     packs_exactly,

@@ -11,9 +11,9 @@ import pytest
 
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.target import TargetRow, compare, read_rows
-from finetop.core.events import ItemScore
-from finetop.core.home import Home
+from finetop.core.protocol.events import ItemScore
 from finetop.core.recipe.schema import Target
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,13 +6,15 @@ import time
 
 import pytest
 
-from finetop.core import protocol, run as data
-from finetop.core.run import Share
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Hold, Queue, Release
+from finetop.core.protocol.runs import Share
 from finetop.core.store import jobs, runs
-from finetop.core.store.open import transaction
-from finetop.core.supervisor.pool.placing import Card, Rules, Waiting, Want
-from finetop.core.supervisor.queue import queueing, waiting
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.gpus.placement import Card, Rules, Waiting, Want
+from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, Start, length_key, play
+from finetop.core.supervisor.requests import queue
 
 CPU = Rules(cpu_jobs=1)
 GPUS = tuple(Card(f"GPU-{index}", index, "H100", 80.0) for index in range(2))
@@ -65,9 +67,9 @@ def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another(quiet)
 
 
 def listed(still):
-    waiting.read(still.supervisor)
-    waiting.ready(still.supervisor, time.time())
-    return queueing.listing(still.supervisor, protocol.Queue())
+    ready.read(still.supervisor)
+    ready.ready(still.supervisor, time.time())
+    return queue.listing(still.supervisor, Queue())
 
 
 def seen_since(now, seconds):
@@ -84,16 +86,16 @@ def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
     with transaction(connection):
         jobs.set_state(connection, 1, data.Finished(now - 700.0, now - 600.0))
         jobs.set_state(connection, 2, data.Running(now - 9.0, "training", 10, 20, "steps", 40.0))
-    queueing.hold(quiet.supervisor, protocol.Hold("held"))
+    queue.hold(quiet.supervisor, Hold("held"))
     found = listed(quiet)
     assert [(row.run, row.what, row.state.left_s) for row in found.live] == [("going", "train", 40.0)]
     told = {row.run: (row.starts_at, row.after) for row in found.rows}
     assert told["next"][0] == seen_since(now, 40.0)
     assert told["last"][0] == seen_since(now, 140.0)
     assert (told["next"][1], told["last"][1], told["held"]) == ("going", "next", (None, ""))
-    queueing.hold(quiet.supervisor, protocol.Hold())
+    queue.hold(quiet.supervisor, Hold())
     assert {row.starts_at for row in listed(quiet).rows} == {None}
-    queueing.release(quiet.supervisor, protocol.Release())
+    queue.release(quiet.supervisor, Release())
     quiet.supervisor.quiet_until = now + 9000.0
     assert [row.starts_at for row in listed(quiet).rows if row.run != "held"] == [now + 9000.0] * 2
 
@@ -115,7 +117,7 @@ def test_what_a_run_wants_is_said_in_few_words(quiet):
 
     def said(gpus=None, gib=None, estimate=None):
         budget = {**recipe["budget"], "gpus": gpus, "memory_gib": gib}
-        return queueing.wants({**recipe, "budget": budget}, estimate)
+        return queue.wants({**recipe, "budget": budget}, estimate)
 
     guess = Want(2, 11.6, is_estimate=True)
     assert [said(), said(0), said(1), said(2), said(1, 24), said(2, 24.5), said(None, 9)] == [

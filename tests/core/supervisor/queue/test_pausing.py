@@ -7,16 +7,18 @@ import contextlib
 from rig import ALONE
 from waiting import LIMIT_S, wait_until
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
-from finetop.core.run import Queued, word
+from finetop.core.protocol.messages.queue import Pause, Release, Stop
+from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.submit import Resume
+from finetop.core.protocol.runs import Queued, word
 
 POINTS = ("", "pause-asked", "end-noticed", "end-settled")
 
 
 def wait(rig, name, wanted):
     def row_then():
-        row = rig.ask(protocol.GetRun(name)).row
+        row = rig.ask(GetRun(name)).row
         return row if wanted(row) else None
 
     return wait_until(row_then, lambda: rig.about(name))
@@ -25,11 +27,9 @@ def wait(rig, name, wanted):
 def told(rig, name):
     """The steps in the store and how often each is there; and those that the jobs wrote beside it, by job."""
     rows = rig.ask(
-        protocol.Sql(
-            "SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step ORDER BY step", 100_000
-        )
+        Sql("SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step ORDER BY step", 100_000)
     ).rows
-    folder = rig.home.root / rig.ask(protocol.GetRun(name)).folder
+    folder = rig.home.root / rig.ask(GetRun(name)).folder
     sides = [file.read_text().split() for file in sorted(folder.glob("jobs/*/side.txt"))]
     return (
         [step for step, _ in rows],
@@ -52,7 +52,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
             process = cold_rig.start(FINETOP_ABORT_AT=point)
             cold_rig.wait_ready()
         with contextlib.suppress(NoSupervisor):
-            cold_rig.ask(protocol.Pause(name))
+            cold_rig.ask(Pause(name))
         if point:
             assert process.wait(LIMIT_S) == 99
             process = cold_rig.start()
@@ -61,14 +61,14 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
         assert (state.held, state.because) == (True, f"paused at step {state.paused_at}")
         assert state.paused_at > at
         at = state.paused_at
-        cold_rig.ask(protocol.Resume(name) if point else protocol.Release(name))
+        cold_rig.ask(Resume(name) if point else Release(name))
     wait(cold_rig, name, lambda row: row.step > at + 5)
-    cold_rig.ask(protocol.Stop(name))
+    cold_rig.ask(Stop(name))
     last = cold_rig.wait_state(name, "stopped").step
     steps, counts, sides = told(cold_rig, name)
     assert (steps, counts) == (list(range(1, last + 1)), {1})
     assert [step for side in sides for step in side] == steps, "no job did a step of another's again"
-    assert [job.attempt for job in cold_rig.ask(protocol.GetRun(name)).jobs] == [1] * 5
+    assert [job.attempt for job in cold_rig.ask(GetRun(name)).jobs] == [1] * 5
 
 
 def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig):
@@ -86,9 +86,9 @@ def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig)
         list(range(1, 10)), {1}, [[1, 2, 3, 4, 5, 6], [5, 6], [5, 6, 7, 8, 9]],
     )  # fmt: skip
     wait(cold_rig, name, lambda row: row.checking is not None and word(row.checking) == "running")
-    cold_rig.ask(protocol.Pause(name))
+    cold_rig.ask(Pause(name))
     row = wait(cold_rig, name, lambda row: isinstance(row.checking, Queued))
     assert (row.checking.held, row.checking.because, word(row.state)) == (True, "held", "finished")
     cold_rig.let_go(name, "check")
-    cold_rig.ask(protocol.Release(name))
+    cold_rig.ask(Release(name))
     assert wait(cold_rig, name, lambda row: row.check is not None).check.step == 8

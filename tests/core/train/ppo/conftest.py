@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core.formats import Message
+from finetop.core.data.formats import Message
 
 QUESTIONS = ["What opens at nine?", "Where?", "Can you mend my radio, my lamp and my clock?", "Who are you?"]
 
@@ -35,8 +35,8 @@ def policy(tiny_model: Path) -> Any:
 
 @pytest.fixture
 def prompts(tokenizer: Any) -> list[Any]:
-    from finetop.core.train.rows.examples import PromptExample
-    from finetop.core.train.rows.render import prompt_ids
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.data.render import prompt_ids
 
     asked = [(Message("user", text),) for text in QUESTIONS]
     return [PromptExample(prompt_ids(one, tokenizer, "row"), "nine", one) for one in asked]

@@ -64,3 +64,23 @@ def test_explained_variance() -> None:
     assert advantages.explained_variance(-returns, returns, MASK) == pytest.approx(-3.0)
     assert advantages.explained_variance(returns, torch.ones_like(returns), MASK) == 0.0
     assert math.isfinite(advantages.explained_variance(returns, returns * 1e-30, MASK))
+
+
+def test_the_coefficient_stays_without_a_target() -> None:
+    assert advantages.next_coefficient(0.05, 99.0, None, 100, 100) == 0.05
+
+
+@pytest.mark.parametrize(
+    ("kl", "factor"), [(6.0, 1.0), (6.6, 1.01), (60.0, 1.02), (5.4, 0.99), (0.0, 0.98), (-3.0, 0.98)]
+)
+def test_the_coefficient_moves_by_the_relative_error_at_most_a_fifth_in_a_horizon(
+    kl: float, factor: float
+) -> None:
+    assert advantages.next_coefficient(0.2, kl, 6.0, 1000, 100) == pytest.approx(0.2 * factor)
+
+
+def test_the_coefficient_finds_a_coefficient_that_keeps_the_target() -> None:
+    coefficient = 0.01
+    for _ in range(600):  # a policy that moves the further, the less it costs
+        coefficient = advantages.next_coefficient(coefficient, 1.0 / coefficient, 5.0, 1000, 200)
+    assert 1.0 / coefficient == pytest.approx(5.0, rel=0.01)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
-from finetop.core import rewards
-from finetop.core.train.keeping import state_files
+from finetop.core.train import rewards
 from finetop.core.train.ppo import chance
 from finetop.core.train.ppo.loop import PolicyTrainer
-from finetop.core.train.ppo.settings import Settings
-from finetop.core.train.trainers.reward_sum import Payer
+from finetop.core.train.ppo.options import Options
+from finetop.core.train.resume import state_files
+from finetop.core.train.trainers.reward_sum import RewardSum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-SETTINGS = Settings(
+SETTINGS = Options(
     max_new_tokens=3,
     temperature=0.9,
     minibatches=2,
@@ -26,10 +26,9 @@ SETTINGS = Settings(
     value_clip=0.2,
     value_weight=0.5,
     value_learning_rate=0.01,
-    separate_value=False,
     entropy_weight=0.01,
     gamma=1.0,
-    lam=0.9,
+    gae_lambda=0.9,
     whiten=True,
     kl_coefficient=0.2,
     kl_target=0.01,
@@ -38,7 +37,7 @@ SETTINGS = Settings(
     reward_limit=2.0,
     no_end_penalty=0.1,
 )
-PAYER = Payer(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
+PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
 
 
 class Heard:
@@ -94,7 +93,7 @@ def make(
     trainer = PolicyTrainer(
         policy,
         arguments,
-        replace(SETTINGS, **changed),
+        msgspec.structs.replace(SETTINGS, **changed),
         tokenizer,
         prompts * 3,
         prompts,
@@ -107,11 +106,12 @@ def make(
 
 
 def with_adapter(policy: Any) -> Any:
-    from finetop.core import methods
+    from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     torch.manual_seed(1)
     lora = methods.load("lora")
-    return lora.prepare(policy, lora.Options(rank=4), methods.Start())
+    return lora.prepare(policy, lora.Options(rank=4), _start.Start())
 
 
 @pytest.mark.parametrize("adapter", [True, False])
@@ -121,7 +121,7 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
 ) -> None:
     model = with_adapter(policy) if adapter else policy
     heard = Heard(stop_after=3)
-    trainer = make(model, tokenizer, prompts, tmp_path, heard, separate_value=separate)
+    trainer = make(model, tokenizer, prompts, tmp_path, heard, value="separate" if separate else "head")
     start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     trainer.train()
     first, second, third = heard.logs
@@ -144,7 +144,9 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
     policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
 ) -> None:
     def gradients(separate: bool) -> float:
-        trainer = make(policy, tokenizer, prompts, tmp_path, Heard(), separate_value=separate)
+        trainer = make(
+            policy, tokenizer, prompts, tmp_path, Heard(), value="separate" if separate else "head"
+        )
         trainer._roll_out()
         batch = trainer.rollout[0]
         with torch.no_grad():

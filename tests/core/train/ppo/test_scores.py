@@ -6,21 +6,21 @@ import statistics
 
 import pytest
 
-from finetop.core.train.ppo.scores import Seen, normalized, seen_more
+from finetop.core.train.ppo.scores import RewardMoments, normalized, seen_more
 
 REWARDS = [1.0, 4.0, -2.0, 0.5]
 
 
 def test_rewards_seen_in_parts_are_those_seen_at_once() -> None:
-    parts = seen_more(seen_more(Seen(), REWARDS[:1]), REWARDS[1:])
+    parts = seen_more(seen_more(RewardMoments(), REWARDS[:1]), REWARDS[1:])
     assert parts.count == 4
     assert parts.mean == pytest.approx(statistics.mean(REWARDS))
     assert parts.deviation == pytest.approx(statistics.pstdev(REWARDS))
-    assert Seen().deviation == 0.0
+    assert RewardMoments().deviation == 0.0
 
 
 def test_rewards_are_scaled_as_asked() -> None:
-    earlier = seen_more(Seen(), [100.0, 102.0])
+    earlier = seen_more(RewardMoments(), [100.0, 102.0])
     assert normalized(REWARDS, "none", earlier, None) == REWARDS
     assert normalized(REWARDS, "none", earlier, 1.0) == [1.0, 1.0, -1.0, 0.5]
     batch = normalized(REWARDS, "batch", earlier, None)

@@ -1,0 +1,39 @@
+"""What approaches that train share: which adapter, and at which rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+FULL_RATE = 0.1  # of an adapter's learning rate: 2e-5 for full where 2e-4 is usual for LoRA
+NO_ROWS = "data.train has no rows to learn from"
+
+
+def is_adapter(recipe: Recipe) -> bool:
+    """Say if the recipe's own method puts an adapter beside the base."""
+    return methods.load(recipe.method.name).KEEPS_BASE
+
+
+def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
+    """Return the recipe's own adapter where it has one that goes on these weights, else LoRA, with its rate."""
+    name, own = recipe.method.name, is_adapter(recipe)
+    fits = own and quantize in methods.load(name).QUANTIZED
+    options = msgspec.to_builtins(recipe.method.options) if fits else {}
+    rate = recipe.train.learning_rate if own else recipe.train.learning_rate / FULL_RATE
+    return {
+        "method": {"name": name if fits else "lora", **options},
+        "model.quantize": quantize,
+        "train.learning_rate": min(1.0, rate),
+    }
+
+
+def full(recipe: Recipe) -> dict[str, Any]:
+    """Return the settings of full tuning: a tenth of the rate where the recipe's is an adapter's."""
+    rate = recipe.train.learning_rate * (FULL_RATE if is_adapter(recipe) else 1.0)
+    return {"method": {"name": "full"}, "model.quantize": "none", "train.learning_rate": rate}

@@ -1,0 +1,82 @@
+"""What the supervisor is asked for to queue a comparison on a recipe: the same from the command line and the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core import approaches
+from finetop.core.data import formats
+from finetop.core.data.fingerprint import fingerprint
+from finetop.core.data.jsonl import stream_rows
+from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
+from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.recipe.find import by_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.approaches import PlannedRun
+    from finetop.core.protocol.messages.limits import Priority
+    from finetop.core.recipe.load import Loaded
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
+
+
+def _require_readable(recipe: Recipe, made: Sequence[PlannedRun]) -> None:
+    """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
+    update = recipe.approaches.update
+    sources = [*recipe.data.train, *(update.train if update is not None else ())]
+    reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
+    files = [(one.path, one.format) for one in sources if one.path is not None and reads_rows]
+    files += [(one.path, "auto") for one in (recipe.check.target,) if one is not None]
+    files += [(update.test, "auto")] if update is not None else []
+    for path, format_name in files:
+        line, row = next(stream_rows(Path(path)))
+        formats.read(row, f"{Path(path).name}:{line}", format_name)
+    if any(one.recipe["ask"]["documents"] for one in made):
+        from finetop.core.data.retrieval import documents
+
+        documents.require_some(recipe.ask.documents)
+
+
+def request(
+    loaded: Loaded,
+    home: Home,
+    *,
+    source: str,
+    only: Sequence[str] = (),
+    seeds: int | None = None,
+    held: bool = False,
+    priority: Priority = PRIORITIES["normal"],
+) -> SubmitApproaches:
+    """Make the runs of a comparison. Reads the files that the recipe names, to know whether it was measured before.
+
+    Raises BadInput for a recipe that can't be compared or whose files no run could read, NotFound for an approach that
+    there is not.
+    """
+    recipe = loaded.recipe
+    made, left_out = approaches.points(recipe, only, seeds)
+    if home.link is None:
+        _require_readable(recipe, made)
+    runs = [
+        ApproachRun(
+            point.name,
+            point.approach,
+            point.seed,
+            point.recipe if home.link is None else by_name(point.recipe),
+            fingerprint(point.recipe, home),
+            point.learns_news,
+        )
+        for point in made
+    ]
+    return SubmitApproaches(
+        name=recipe.name,
+        subject=fingerprint(approaches.subject(recipe), home),
+        metric=approaches.metric_of(recipe),
+        runs=runs,
+        left_out={one.approach: one.why for one in left_out},
+        source=source,
+        held=held,
+        priority=priority,
+    )

@@ -1,0 +1,154 @@
+"""Finds a sample log's files: samples_*.jsonl, which of several is the newest, and the results file beside it.
+
+The harness writes MODEL/samples_TASK_DATE.jsonl and MODEL/results_DATE.json with one DATE for both (STEM_DATE
+in place of results_DATE where it was given a file to write to), since 0.4.3.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, NotFound
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_RESULTS_BYTES = 256 * 2**20
+_NAME = re.compile(
+    r"samples_(?P<task>.+?)(?:_(?P<date>\d{4}-\d\d-\d\dT\d\d[-:]\d\d[-:]\d\d(?:\.\d+)?))?\.jsonl", re.DOTALL
+)
+
+
+class SampleFile(msgspec.Struct, frozen=True):
+    """One task's samples; `named` says that the harness named the file: without a date a person may have."""
+
+    task: str
+    date: str
+    path: Path
+    named: bool
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True):
+    """What the aggregated results say that the samples do not. All of it may be missing."""
+
+    versions: dict[str, Any] = {}
+    shots: dict[str, Any] = msgspec.field(name="n-shot", default_factory=dict)
+    higher_is_better: dict[str, Any] = {}
+    results: dict[str, Any] = {}
+    model_name: Any = None
+    lm_eval_version: Any = None
+    chat_template_sha: Any = None
+
+    def version(self, task: str) -> str:
+        """Give the task's version; "" where it is not said."""
+        found = self.versions.get(task)
+        if found is None or str(found) in ("", "N/A", "Yaml"):
+            return ""
+        try:
+            return f"{float(found):g}"  # 1, 1.0 and "1" are one version
+        except (TypeError, ValueError):
+            return str(found)
+
+    def num_fewshot(self, task: str) -> int | None:
+        found = self.shots.get(task)
+        return found if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def filters(self, task: str) -> tuple[str, ...]:
+        """Name the task's filters in the order they ran: its results are named METRIC,FILTER."""
+        scores = self.results.get(task)
+        names = [key.partition(",")[2] for key in scores] if isinstance(scores, dict) else []
+        return tuple(dict.fromkeys(name for name in names if name))
+
+    def lower_is_better(self, task: str) -> frozenset[str]:
+        known = self.higher_is_better.get(task)
+        return frozenset(
+            name for name, higher in (known if isinstance(known, dict) else {}).items() if higher is False
+        )
+
+
+def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
+    """Give the newest sample file of each task (of the one file, or below the folder), and what to say of it.
+
+    Raises NotFound where there is nothing at `path`, BadInput where there are no samples, or those of one task
+    come from several models.
+    """
+    if path.is_dir():
+        return _newest(path)
+    if not path.exists():
+        raise NotFound(f"{plain(str(path))}: there is no such file or folder.", hint="Give samples_*.jsonl.")
+    if not path.is_file():
+        raise BadInput(f"{plain(str(path))}: is not a file.", hint="Give samples_*.jsonl.")
+    if path.suffix == ".json":
+        raise BadInput(
+            f"{plain(str(path))}: holds results, not samples.",
+            hint="Give samples_*.jsonl or its folder (the harness writes them with --log_samples).",
+        )
+    return (_named(path),), ()
+
+
+def read_results(sample: SampleFile) -> Results | None:
+    """Read the results file of the same date; None where there is none. Raises ValueError where it is broken."""
+    if not sample.date:
+        return None
+    found = sorted(sample.path.parent.glob(f"*_{sample.date}.json"))
+    if not found or found[0].stat().st_size > MAX_RESULTS_BYTES:
+        return None
+    data = found[0].read_bytes()
+    try:
+        return msgspec.json.decode(data, type=Results)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    except msgspec.DecodeError:  # Python writes NaN, which is not JSON
+        return msgspec.convert(json.loads(data), Results)
+
+
+def _newest(folder: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
+    by_task: dict[str, list[SampleFile]] = {}
+    for path in sorted(folder.rglob("samples_*.jsonl")):
+        if path.is_file():
+            found = _named(path)
+            by_task.setdefault(found.task, []).append(found)
+    if not by_task:
+        raise BadInput(
+            f"{plain(str(folder))}: has no samples_*.jsonl in it.",
+            hint="Run the harness with --log_samples --output_path, or give another folder.",
+        )
+    notes = []
+    chosen = []
+    for task, files in sorted(by_task.items()):
+        _one_model(folder, task, files)
+        files.sort(key=lambda file: (file.date, str(file.path)))
+        chosen.append(files[-1])
+        if len(files) > 1:
+            older = ", ".join(file.date or "one without a date" for file in files[:-1][-3:])
+            notes.append(
+                f"{task}: {len(files)} logs; the newest was read, {files[-1].date}, not {older}"
+                f"{' or older ones' if len(files) > 4 else ''}"
+            )
+    models = sorted({file.path.parent.name for file in chosen})
+    if len(models) > 1:
+        notes.append(f"its tasks come from {len(models)} folders: {', '.join(models[:4])}")
+    return tuple(chosen), tuple(notes)
+
+
+def _one_model(folder: Path, task: str, files: Iterable[SampleFile]) -> None:
+    """Refuse a folder above several models: the newest of a task could be anyone's."""
+    models = sorted({file.path.parent.name for file in files})
+    if len(models) > 1:
+        raise BadInput(
+            f"{plain(str(folder))}: {plain(task)} has logs of {len(models)} models: {', '.join(models[:4])}.",
+            hint="Give the folder of one.",
+        )
+
+
+def _named(path: Path) -> SampleFile:
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return SampleFile(path.stem, "", path, False)
+    return SampleFile(match["task"], match["date"] or "", path, match["date"] is not None)

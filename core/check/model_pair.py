@@ -1,0 +1,179 @@
+"""The two models of a check: found, identified for the cache, and loaded when needed, never both at once.
+
+With an adapter there is one model in memory, with its adapter off for the base and on for the tuned one. A
+full checkpoint and its base take each other's place; a base whose scores are all known is never loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.scoring.batch_plan import VERSION, Name
+from finetop.core.data import weight_files
+from finetop.core.errors import BadInput
+from finetop.core.models import load
+from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
+from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.hashes import adapter_hash
+from finetop.core.models.load_checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.home import Home
+
+TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is made of a checkpoint once it is loaded, before it is asked anything: see core/remedies."""
+
+    facts: Mapping[str, Any]  # what the scores of the changed model depend on
+    makes_whole: bool  # what comes out is a whole model, no adapter beside its base
+    make: Callable[[Any], Any]  # the loaded checkpoint, which is used up -> the changed model
+    told: list[str] = field(default_factory=list)  # what `make` says of what it did
+
+
+@dataclass
+class ModelPair:
+    """Base and checkpoint, the number format and device they run in, and the one that is loaded.
+
+    While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
+    step, as "tuned" after it. With a `change` the tuned model is what that makes of the checkpoint.
+    """
+
+    base: ResolvedModel
+    checkpoint: Path | None
+    dtype: str
+    device: str
+    loaded: Any = None
+    loaded_name: str = ""
+    change: Change | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Say if the tuned model, as it is asked, is an adapter on the base model."""
+        if self.checkpoint is None:
+            return hasattr(self.loaded, "disable_adapter")
+        return _is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
+
+    @property
+    def reads_rows_alone(self) -> bool:
+        """Say if the tuned model's adapter puts learned tokens before each row: rows can't be packed then."""
+        if self.checkpoint is None:
+            return has_virtual_tokens(self.loaded)
+        try:
+            said = json.loads((self.checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False  # a full model; or broken, which loading it tells
+        return said.get("peft_type") in TOKENS_FIRST
+
+    def is_loaded(self, name: Name) -> bool:
+        """Say if this one of the two is had without loading; a model that trains is in memory."""
+        return self.checkpoint is None or self.loaded_name == ("tuned" if self.is_adapter else name)
+
+
+def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> ModelPair:
+    """Make sure that both are there. Raises BadInput if the checkpoint is not."""
+    if not checkpoint.is_dir():
+        raise BadInput(
+            f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
+        )
+    return ModelPair(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
+
+
+def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home) -> dict[str, Any]:
+    """Gather all that a model's scores depend on, but for the batch plan and the task."""
+    import lm_eval
+    import torch
+    import transformers
+
+    tuned = name == "tuned"
+    weights, adapter = pair.base.weights_hash, None
+    if tuned and pair.checkpoint is None:
+        raise AssertionError("a model in memory has no lasting identity")
+    if tuned and pair.checkpoint and _is_adapter(pair.checkpoint):
+        adapter = adapter_hash(pair.checkpoint)
+    elif tuned and pair.checkpoint:
+        weights = weight_files.weights_hash(pair.checkpoint, home)
+    changed = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
+    return {
+        "weights": weights,
+        "adapter": adapter,
+        "tokenizer": _sha(tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)),
+        "template": _sha(str(tokenizer.chat_template)),
+        "dtype": pair.dtype,
+        "quantize": _quantize(pair.base),
+        "device": device_kind(pair.device),
+        "scorer": VERSION,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "lm_eval": lm_eval.__version__,
+        **changed,
+    }
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+@contextmanager
+def as_base(pair: ModelPair) -> Iterator[Any]:
+    """Give the base model, loaded if it is not: with an adapter, the same model with the adapter off."""
+    if not pair.is_adapter:
+        yield _load(pair, "base")
+        return
+    model = pair.loaded if pair.checkpoint is None else _load(pair, "tuned")
+    with model.disable_adapter():
+        yield model
+
+
+@contextmanager
+def as_tuned(pair: ModelPair) -> Iterator[Any]:
+    """Give the tuned model, loaded if it is not."""
+    yield _load(pair, "tuned")
+
+
+def put_away(pair: ModelPair) -> None:
+    """Let go of the model that is loaded: two full models may not fit."""
+    pair.loaded, pair.loaded_name = None, ""
+    free_memory(pair.device)
+
+
+def _load(pair: ModelPair, name: Name) -> Any:
+    if pair.loaded_name != name:
+        if pair.checkpoint is None:
+            raise AssertionError(f"the model in memory is the {pair.loaded_name} one, not the {name}")
+        put_away(pair)
+        dtype = load.torch_dtype(pair.dtype, pair.device)
+        if name == "base":
+            model, _ = load.load_model(pair.base, dtype, pair.device)
+        else:
+            model, _ = load_checkpoint(pair.base, pair.checkpoint, dtype, pair.device)
+            if pair.change is not None:
+                model = pair.change.make(model)
+        pair.loaded, pair.loaded_name = model.eval(), name
+    return pair.loaded
+
+
+def _quantize(base: ResolvedModel) -> str:
+    """Say how the linear layers are held, and by which version of what."""
+    return (
+        base.quantize
+        if base.quantize == "none"
+        else f"{base.quantize}, bitsandbytes {version('bitsandbytes')}"
+    )
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

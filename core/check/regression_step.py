@@ -1,0 +1,206 @@
+"""Since which checkpoint a run has regressed: which one to look at next, and what the looks say together.
+
+Bisection between the last OK and the first REGRESSED after it. The base is OK by definition, so below the
+oldest checkpoint there is always an OK. Damage need not be monotone: what was not looked at may differ, so
+the answer is an estimate, and says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from finetop.core.protocol.check_result import read
+from finetop.core.recipe.schema import General
+from finetop.core.wording.verdicts import change, word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+Seen = Literal[
+    "ok", "regressed", "no_verdict", "missing"
+]  # missing: the checkpoint is gone, or can't be checked
+
+SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """What the looks at a run's checkpoints say together.
+
+    `since` is the first REGRESSED after the last OK, `after` that last OK (None: the base); `unseen` were not
+    looked at, `open` are those of them, and those without a verdict, between `after` and `since`.
+    """
+
+    newest: int
+    newest_verdict: Literal["ok", "regressed", "no_verdict"]
+    since: int | None
+    after: int | None
+    unseen: tuple[int, ...]
+    open: tuple[int, ...]
+    no_verdict: tuple[int, ...]
+    missing: tuple[int, ...]
+    recovered: tuple[int, ...]  # REGRESSED steps before the last OK
+    text: str = ""
+
+
+def next_step(steps: Sequence[int], seen: Mapping[int, Seen]) -> int | None:
+    """Name the checkpoint to look at next, None when enough is known: the newest, the oldest, then between.
+
+    `steps` are the run's checkpoints, ascending. One without a verdict is as if it were not there, but where
+    neither end has one nothing further is looked at: the base, then, can't be judged.
+    """
+    there = [step for step in steps if seen.get(step) != "missing"]
+    if not there:
+        return None
+    if there[-1] not in seen:
+        return there[-1]
+    if seen[there[-1]] == "ok":
+        return None
+    if there[0] not in seen:
+        return there[0]
+    if not any(seen.get(step) in ("ok", "regressed") for step in there):
+        return None
+    after, since = _limits(steps, seen)
+    between = [step for step in there if step not in seen and after < step < since]
+    if not between:
+        return None
+    return between[-1] if since == float("inf") else between[len(between) // 2]
+
+
+def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
+    """Count the looks that it takes at most until `next_step` names none, where each comes to a verdict.
+
+    In the worst case the oldest is OK and all others are REGRESSED: what is left is the lower half, the larger one.
+    """
+    known, looks = dict(seen), 0
+    there = [step for step in steps if known.get(step) != "missing"]
+    while (step := next_step(steps, known)) is not None:
+        known[step] = "ok" if step == there[0] != there[-1] else "regressed"
+        looks += 1
+    return looks
+
+
+def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
+    """Give the last OK (below all steps where there is none) and the first REGRESSED after it."""
+    last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))
+    since = min(
+        (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
+    )
+    return last_ok, since
+
+
+def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings that decide whether two checks of a run can be compared."""
+    own = (recipe.get("check") or {}).get("general") or {}
+    return {**msgspec.to_builtins(General()), **own, **given}
+
+
+def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Give of results (newest first) the newest of each step that was made under the wanted settings."""
+    return {
+        result["step"]: result
+        for result in reversed(results)
+        if result["step"] is not None and _is_alike(result, wanted)
+    }
+
+
+def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compare settings; results from before they were kept tell suite and margin alone."""
+    kept = result.get("general") or {"suite": result.get("suite"), "margin": 100 * result.get("margin", 0.0)}
+    return all(
+        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
+        for key in SETTINGS
+        if key in kept
+    )
+
+
+def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:
+    """Say what the looks say together, in numbers and in one sentence. `seen` must know the newest there is."""
+    after, since = _limits(steps, seen)
+    there = [step for step in steps if seen.get(step) != "missing"]
+    newest = there[-1] if there else steps[-1]
+    verdict = seen.get(newest)
+    unseen = tuple(step for step in steps if step not in seen)
+    in_vain = tuple(step for step in steps if seen.get(step) == "no_verdict")
+    gone = tuple(step for step in steps if seen.get(step) == "missing")
+    made = Curve(
+        newest=newest,
+        newest_verdict=verdict if verdict == "ok" or verdict == "regressed" else "no_verdict",
+        since=None if since == float("inf") else int(since),
+        after=None if after == float("-inf") else int(after),
+        unseen=unseen,
+        open=tuple(step for step in (*unseen, *in_vain, *gone) if after < step < since),
+        no_verdict=in_vain,
+        missing=gone,
+        recovered=tuple(step for step in steps if seen.get(step) == "regressed" and step < after),
+    )
+    return msgspec.structs.replace(made, text=_sentence(made))
+
+
+def _sentence(curve: Curve) -> str:
+    beside = _aside(curve)
+    if curve.since is not None:
+        least = "" if curve.newest_verdict == "regressed" else f"; step {curve.newest} itself has no verdict"
+        return f"regressed since step {curve.since}{least} ({beside})."
+    if curve.newest_verdict == "ok":
+        return f"not regressed at step {curve.newest}, the newest checkpoint ({beside})."
+    if curve.after is not None:
+        return (
+            f"no verdict at step {curve.newest}, the newest checkpoint; OK at step {curve.after} ({beside})."
+        )
+    return f"no verdict at any checkpoint that was looked at ({beside})."
+
+
+def _aside(curve: Curve) -> str:
+    """Say how sure that is: what was not looked at, what has no verdict, what was regressed before."""
+    parts = []
+    if curve.unseen:
+        how = "estimate by bisection: " if curve.since is not None else ""
+        parts.append(
+            f"{how}{_steps(curve.unseen)} {'was' if len(curve.unseen) == 1 else 'were'} not looked at"
+        )
+    else:
+        parts.append("all checkpoints were looked at")
+    if curve.no_verdict:
+        parts.append(f"no verdict at {_steps(curve.no_verdict)}")
+    if curve.missing:
+        parts.append(f"{_steps(curve.missing)} can't be checked any more")
+    if curve.recovered:
+        parts.append(f"{_steps(curve.recovered)} regressed too, and was OK again after it")
+    if curve.unseen:
+        parts.append("damage need not be monotone")
+    return "; ".join(parts)
+
+
+def _steps(steps: Sequence[int]) -> str:
+    """Write steps as words: 'step 40', 'steps 40, 80 and 160'."""
+    if len(steps) == 1:
+        return f"step {steps[0]}"
+    return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"
+
+
+TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
+
+
+def table_rows(
+    steps: Sequence[int], results: Mapping[int, Mapping[str, Any]], seen: Mapping[int, Seen]
+) -> list[tuple[str, ...]]:
+    """Lay the checkpoints out as cells, oldest first, under TABLE_HEAD."""
+    return [
+        _row(step, results[step])
+        if step in results
+        else (str(step), "gone" if seen.get(step) == "missing" else "not looked at", "", "", "", "")
+        for step in steps
+    ]
+
+
+def _row(step: int, result: Mapping[str, Any]) -> tuple[str, ...]:
+    outcome = read(result)
+    # An interval of the drop from low to high is one of the change from -high to -low.
+    interval = outcome.interval and f"{change(outcome.interval[1])} to {change(outcome.interval[0])}"
+    claim = "watch" if outcome.watch else str(outcome.claim or "the only one")
+    items = f"{outcome.items_used:,} of {outcome.items_total:,}"
+    return (str(step), word(outcome), change(outcome.drop), interval or "-", items, claim)

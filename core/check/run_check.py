@@ -1,0 +1,293 @@
+"""One check from start to verdict: the base measured on a sample, then both models, look by look, until decided.
+
+The base is scored on what the looks ask for and no more. Running out of memory halves the batches, and both
+models are scored anew in the smaller ones. Whatever was scored stays in the cache, where a later check of
+another model fills up what is missing of the base.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import structs, to_builtins
+
+from finetop.core.check.context import open_context
+from finetop.core.check.flips import categories_of, flips_of
+from finetop.core.check.model_pair import as_tuned, open_pair
+from finetop.core.check.scoring import drift, noise_floor as noise, target
+from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
+from finetop.core.check.scoring.batches import LOOK_ITEMS, ScoredModel
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
+from finetop.core.check.scoring_passes import (
+    ModelScores,
+    Pace,
+    Scoring,
+    open_scoring,
+    report_phase,
+    report_scores,
+    rows_of,
+    score_items,
+    score_missing,
+    score_target,
+    score_windows,
+    unscored,
+    with_model,
+)
+from finetop.core.check.statistics import conclude, plan as planning, sequential
+from finetop.core.models import resolve
+from finetop.core.protocol.check_result import Contamination, Drift, NoiseFloor
+from finetop.core.protocol.events import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.scoring.batch_plan import Name
+    from finetop.core.check.statistics.item_order import Item
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.events import ItemScore
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+Answer = TypeVar("Answer")
+BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
+
+
+@dataclass(frozen=True)
+class BaseScores:
+    """What the base scored before the looks, under which batch plan, and how many items flip there by themselves."""
+
+    scores: ModelScores
+    plan: BatchPlan
+    noise_floor: NoiseFloor
+    whole: bool = False  # all items, as it can't be had any more
+
+
+def check(
+    recipe: Recipe,
+    checkpoint: Path,
+    home: Home,
+    device: str,
+    events: EventLog,
+    *,
+    claim: int = 0,
+    watch: bool = False,
+    more: Sequence[str] | None = None,
+    run_folder: Path | None = None,
+) -> CheckResult:
+    """Check a checkpoint against its base.
+
+    With `more` it goes on once it is decided, until every item of these tasks was asked; of all, if it is empty.
+    Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the smallest
+    batch does not fit the memory.
+    """
+    began = time.monotonic()
+    events.write(Phase("loading model"))
+    base = resolve.resolve_model(recipe.model, home, events)
+    pair = open_pair(base, checkpoint, recipe.model.dtype, device)
+    context = open_context(recipe, pair, home, events, run_folder)
+
+    def work(plan: BatchPlan) -> CheckResult:
+        base = score_base(context, plan)
+        return score_until_decided(context, base, claim=claim, watch=watch, more=more)
+
+    result = in_smaller_batches(context, work)
+    return structs.replace(result, seconds=round(time.monotonic() - began, 1))
+
+
+def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer]) -> Answer:
+    """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
+    device = context.pair.device
+    plan = plan_for(device)
+    if context.pair.reads_rows_alone:
+        plan = BatchPlan("plain", plan.row_tokens)
+
+    def score_again(row_tokens: int) -> None:
+        context.reported.clear()
+        print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
+
+    return halve_until_it_fits(
+        take, plan, device, or_else="check on a larger device", before_again=score_again
+    )
+
+
+def score_until_decided(
+    context: CheckContext,
+    base: BaseScores,
+    *,
+    claim: int = 0,
+    watch: bool = False,
+    more: Sequence[str] | None = None,
+) -> CheckResult:
+    """Score both models until the check is decided, and `more`."""
+    before = base_scoring(context, base)
+    after = tuned_scoring(context, base)
+    check_plan = plan_of(context, before, claim=claim, watch=watch)
+    until: sequential.Until = "all" if more == [] else "decided"
+    begun = sequential.begin(check_plan, until=until, whole_tasks=more or ())
+    state = score_pairs(context, before, after, begun)
+    with with_model(context, after) as now:
+        windows, reached = score_windows(context, now.scored_model), score_target(context, now.scored_model)
+    seen = {key: score for key, score in after.scores.items() if key in state.tuned}
+    return structs.replace(
+        conclude.conclude(state),
+        noise_floor=base.noise_floor,
+        suite=context.suite.name,
+        target={
+            metric: target.compare(metric, rows_of(context, metric), base.scores.target[metric], scores)
+            for metric, scores in reached.items()
+        },
+        drift=_drift(context, base.scores.windows, windows),
+        contamination=Contamination(
+            len(context.excluded), dict(Counter(task for task, _ in sorted(context.excluded)))
+        ),
+        notes=(*context.notes, *_more_words(more)),
+        flips=flips_of(context.prepared, before.scores, seen),
+        categories=categories_of(context.prepared, before.scores, seen),
+        models={
+            name: {**(facts or {}), "layout": base.plan.layout, "row_tokens": base.plan.row_tokens}
+            for name, facts in context.facts.items()
+        },
+        general=to_builtins(context.general),
+    )
+
+
+def _drift(context: CheckContext, base: Sequence[ItemScore], tuned: Sequence[ItemScore]) -> Drift | None:
+    """Measure drift on the suite's text from the scores of its windows; None where it has none."""
+    if not context.windows:
+        return None
+    kl = None
+    if context.pair.is_adapter:
+        with as_tuned(context.pair) as model:
+            kl = drift.divergence(model, model.disable_adapter, context.windows)
+    return Drift(
+        base=drift.nats_per_token(context.windows, base),
+        tuned=drift.nats_per_token(context.windows, tuned),
+        tokens=sum(len(window) - 1 for window in context.windows),
+        kl=kl,
+    )
+
+
+def _more_words(more: Sequence[str] | None) -> list[str]:
+    if more is None:
+        return []
+    what = f"of {', '.join(more)}" if more else "of the suite"
+    return [f"every item {what} was asked, also once the answer was proven: the same claim, on more."]
+
+
+def plan_of(context: CheckContext, before: Scoring, *, claim: int = 0, watch: bool = False) -> CheckPlan:
+    """Fix the check: its items, their order and its bounds, from what the base has scored of the sample."""
+    return planning.make_plan(
+        context.prepared.plans,
+        context.prepared.items,
+        before.values,
+        seed=context.general.seed,
+        cap=None,
+        margin=context.general.margin / 100,
+        alpha=context.general.alpha,
+        look_items=LOOK_ITEMS,
+        excluded=context.excluded,
+        claim=claim,
+        watch=watch,
+        sample=context.prepared.stages,
+    )
+
+
+def base_scoring(context: CheckContext, base: BaseScores) -> Scoring:
+    """Open the base's scoring of the looks, with what it has scored ahead of them."""
+    return open_scoring(
+        context, context.prepared, _scored_model(context, "base", base.plan), base.scores.items
+    )
+
+
+def tuned_scoring(context: CheckContext, base: BaseScores) -> Scoring:
+    """Open the tuned model's scoring of the looks, in the base's batches."""
+    return open_scoring(context, context.prepared, _scored_model(context, "tuned", base.plan))
+
+
+def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -> BaseScores:
+    """Score the base on what must be known before the looks, from the cache as far as that goes.
+
+    That is the sample that says which tasks are measurable, itself in other batches, drift and target; the
+    `whole` suite where the base can't be had later.
+    """
+    other_batches = noise.noise_suite(context.prepared, context.pair.device)
+    with with_model(
+        context, open_scoring(context, context.prepared, _scored_model(context, "base", plan))
+    ) as scoring:
+        begins = (*_sampled(context, scoring), *other_batches.items)
+        if (
+            plan.layout == "packed"
+            and unscored(scoring, begins)
+            and not packs_exactly(scoring.scored_model.model())
+        ):
+            plan = BatchPlan("plain", plan.row_tokens)
+            scoring = open_scoring(context, context.prepared, replace(scoring.scored_model, plan=plan))
+        if whole:
+            score_items(context, scoring, context.prepared.items, "scoring base")
+            report_scores(context, scoring, context.prepared.items)
+        _measure_base(context, scoring)
+        score_items(context, scoring, other_batches.items, "measuring base")
+        other = open_scoring(context, other_batches, noise.other_plan(scoring.scored_model))
+        score_items(context, other, other_batches.items, "noise floor")
+        windows = score_windows(context, scoring.scored_model)
+        reached = score_target(context, scoring.scored_model)
+    floor = {item.key: other.scores[item.key] for item in other_batches.items}
+    scores = ModelScores(scoring.scores, windows, reached)
+    return BaseScores(scores, plan, NoiseFloor(len(floor), noise.flips(scoring.scores, floor)), whole)
+
+
+def _sampled(context: CheckContext, scoring: Scoring) -> tuple[Item, ...]:
+    return planning.sampled(context.prepared.plans, scoring.values, context.prepared.stages, context.excluded)
+
+
+def _measure_base(context: CheckContext, scoring: Scoring) -> None:
+    """Score the base on ever more of each task's sample, until it is known which tasks are measurable."""
+    while unscored(scoring, sample := _sampled(context, scoring)):
+        score_items(context, scoring, sample, "measuring base")
+    report_scores(context, scoring, sample)
+
+
+def score_pairs(
+    context: CheckContext, base: Scoring, tuned: Scoring, state: sequential.Check
+) -> sequential.Check:
+    """Score both models look by look until the check is decided.
+
+    An adapter is switched off and on for each look. A full checkpoint and its base take each other's place
+    in memory, so the base is scored ahead there: on as many items as were needed so far, so that a check of
+    any length loads them a handful of times.
+    """
+    order, pace = state.plan.order, Pace()
+    phase = "scoring base and tuned" if unscored(base, order) else "scoring tuned"
+
+    def report() -> None:
+        left = len(unscored(base, order)) + len(unscored(tuned, order))
+        report_phase(context, phase, len(state.tuned), len(order), pace, left)
+
+    while look := sequential.next_items(state):
+        if unscored(base, look):
+            many = None if context.pair.is_adapter else max(BASE_AHEAD_ITEMS, len(state.tuned))
+            with with_model(context, base) as now:
+                score_missing(context, now, sequential.next_items(state, many), pace, report)
+        with with_model(context, tuned) as now:
+            score_missing(context, now, look, pace, report)
+        for scoring in (base, tuned):
+            report_scores(context, scoring, look)
+        fed = [{item.key: scoring.scores[item.key].score for item in look} for scoring in (base, tuned)]
+        state = sequential.feed(state, *fed)
+        report()
+    return state
+
+
+def _scored_model(context: CheckContext, name: Name, plan: BatchPlan) -> ScoredModel:
+    return ScoredModel(name, context.facts[name], _not_loaded, plan)
+
+
+def _not_loaded() -> Any:
+    raise AssertionError("a model is used outside of with_model")

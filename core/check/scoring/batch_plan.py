@@ -1,0 +1,67 @@
+"""What is scored, and how sequences are put together for the model: part of what a score means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models.devices import free_memory
+from finetop.core.runtime.failures import is_out_of_memory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Name = Literal["base", "tuned"]
+Scores = TypeVar("Scores")
+
+VERSION = 2  # of what a score means; part of every cache key
+LEAST_ROW_TOKENS = 64
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How sequences are put together for the model, and how many tokens it reads at once.
+
+    Plans that differ give scores that are not compared.
+    """
+
+    layout: Literal["packed", "plain"]
+    row_tokens: int
+
+
+def halve_until_it_fits(
+    score: Callable[[BatchPlan], Scores],
+    plan: BatchPlan,
+    device: str,
+    *,
+    or_else: str,
+    before_again: Callable[[int], None] | None = None,
+) -> Scores:
+    """Return what `score` makes of a plan; where memory is out, of one with rows half as long, and so on.
+
+    `before_again` is called with the new length of rows. Raises EnvironmentTrouble where the shortest rows do not fit;
+    `or_else` is its hint's last words.
+    """
+    while True:
+        try:
+            return score(plan)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if plan.row_tokens <= LEAST_ROW_TOKENS:
+                said = f"out of memory even with rows of {plan.row_tokens} tokens."
+                raise EnvironmentTrouble(said, hint=f"Free some memory, or {or_else}.") from error
+        free_memory(device)  # behind the except: the error's traceback holds tensors
+        plan = BatchPlan(plan.layout, plan.row_tokens // 2)
+        if before_again is not None:
+            before_again(plan.row_tokens)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model goes on from, and where it must stop."""
+
+    tokens: tuple[int, ...]
+    stop: tuple[str, ...]
+    max_new_tokens: int

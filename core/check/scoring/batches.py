@@ -1,0 +1,227 @@
+"""Scores the requests of a suite on one model, batch by batch, with what is known already taken from the cache.
+
+A batch is what goes to the model together: a task's items of one look (of eleven looks, where answers are
+written: there one forward pass costs nearly as much for few as for many). The items on which the base is measured
+first are in batches apart, or to score them would be to score nearly all. Batches are fixed by the suite, its
+caps and the seed alone: not by which tasks turn out measurable, which items are contaminated or where a check
+stops. So base and tuned get the very same batches, and a model checked against itself gets the very same
+scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.scoring import cache
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.generation import answer
+from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
+from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
+from finetop.core.check.statistics.item_order import (
+    Item,
+    Key,
+    cap_items,
+    clusters_of,
+    looks_of,
+    permute,
+    sample_stages,
+)
+from finetop.core.check.statistics.verdict import TaskPlan
+from finetop.core.check.tasks.requests import chance_of, requests_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
+    from finetop.core.check.scoring.cache import ScoreKey
+    from finetop.core.check.scoring.packing import TokenSequence
+    from finetop.core.check.scoring.prefix_cache import Prefixes
+    from finetop.core.check.statistics.item_order import Stages
+    from finetop.core.check.tasks.types import BenchmarkTask, Request
+    from finetop.core.protocol.events import ItemScore
+
+Inputs = tuple["TokenSequence | Prompt", ...]
+
+LOOK_ITEMS = 64
+SAMPLE_ITEMS = (
+    100  # of each task, on which the base is measured at first; the least that 3 standard errors mean much of
+)
+LOOKS_PER_GENERATION = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items of one task that go to the model together."""
+
+    task: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PreparedSuite:
+    """A suite made ready for one base model: its tasks, chosen items in their order, and batches."""
+
+    tasks: Mapping[str, BenchmarkTask]
+    plans: tuple[TaskPlan, ...]  # of each task, what decides
+    requests: Mapping[Key, Request]
+    prompts: Mapping[str, Mapping[str, str]]  # of each task, item -> hash of its prompt
+    items: tuple[Item, ...]  # capped, in the order of the permutation
+    stages: Stages  # of each task: the parts of the sample on which the base is measured
+    batches: tuple[Batch, ...]
+    inputs: Mapping[Key, Inputs]  # of each item, as tokens
+    prefixes: Mapping[str, Prefixes]  # of each task: beginnings that its items share
+    tokenizer: PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """One model and how it is run.
+
+    What the cache must know it by, and how to get at it (it may never be loaded).
+    """
+
+    name: Name
+    facts: Mapping[str, Any] | None  # None: nothing of it is kept in the cache
+    model: Callable[[], Any]
+    plan: BatchPlan
+    memories: dict[str, PrefixMemory] = field(default_factory=dict)  # by task; of this model alone
+
+
+def prepare(
+    tasks: Sequence[BenchmarkTask], tokenizer: PreTrainedTokenizerBase, longest: int, seed: int
+) -> PreparedSuite:
+    """Choose the items, each task capped by the seed, render them, put them in order and cut them into batches."""
+    by_name = {task.name: task for task in tasks}
+    chosen: list[Item] = []
+    asked: dict[str, tuple[Request, ...]] = {}
+    for task in tasks:
+        kept = cap_items((document.item for document in task.documents), task.suite_task.cap, seed)
+        chosen.extend(kept)
+        asked[task.name] = requests_of(task, kept, tokenizer)
+    order = permute(chosen, seed)
+    stages = sample_stages(chosen, SAMPLE_ITEMS, seed)
+    inputs = {
+        name: {request.item.key: _inputs(request, tokenizer, longest) for request in requests}
+        for name, requests in asked.items()
+    }
+    return PreparedSuite(
+        tasks=by_name,
+        plans=tuple(
+            TaskPlan(task.name, task.metric, chance_of(task, asked[task.name]), task.suite_task.weight)
+            for task in tasks
+        ),
+        requests={request.item.key: request for requests in asked.values() for request in requests},
+        prompts={
+            name: {request.item.item: request.prompt_hash for request in requests}
+            for name, requests in asked.items()
+        },
+        items=order,
+        stages=stages,
+        batches=_batches(order, by_name, stages),
+        inputs={key: one for of_task in inputs.values() for key, one in of_task.items()},
+        prefixes={name: find(of_task.values()) for name, of_task in inputs.items()},
+        tokenizer=tokenizer,
+    )
+
+
+def _batches(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask], stages: Stages) -> tuple[Batch, ...]:
+    stage_of = {
+        item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
+    }
+    batches: dict[tuple[int, str, int], list[str]] = defaultdict(list)
+    for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
+        for item in look:
+            stage = stage_of[item.key]
+            together = _looks_together(tasks[item.task], stages[item.task], stage)
+            batches[number - number % together, item.task, stage].append(item.item)
+    in_order = sorted(batches.items(), key=lambda entry: entry[0][0])
+    return tuple(Batch(task, tuple(items)) for (_, task, _), items in in_order)
+
+
+def _looks_together(task: BenchmarkTask, parts: Sequence[Sequence[Item]], stage: int) -> int:
+    """Say of how many looks a batch holds the items of this part of the sample.
+
+    Of the first part, which always is scored, of so many that a batch is as large as one of an unsampled task.
+    """
+    usual = LOOKS_PER_GENERATION if task.kind == "generation" else 1
+    return usual * (sum(map(len, parts)) // len(parts[0])) if stage == 0 else usual
+
+
+def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, ScoreKey]:
+    """Give the cache key of each task for a model; none for one that nothing is kept of."""
+    if scored_model.facts is None:
+        return {}
+    plan = scored_model.plan
+    run = {**scored_model.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
+    keys = {}
+    for name, task in prepared.tasks.items():
+        items = [list(batch.items) for batch in prepared.batches if batch.task == name]
+        digest = hashlib.sha256(json.dumps([items, prepared.prefixes[name].tokens]).encode()).hexdigest()
+        facts = {"name": name, "settings": task.fingerprint, "batches": digest}
+        keys[name] = cache.score_key(run, facts)
+    return keys
+
+
+def known(prepared: PreparedSuite, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, ItemScore]:
+    """Read all of a model's scores that the cache has."""
+    found: dict[Key, ItemScore] = {}
+    for name, key in keys.items():
+        kept = cache.read(folder, key, prepared.prompts[name])
+        found.update({(name, item): score for item, score in kept.items()})
+    return found
+
+
+def keep(
+    prepared: PreparedSuite,
+    keys: Mapping[str, ScoreKey],
+    folder: Path,
+    batch: Batch,
+    scores: Sequence[ItemScore],
+) -> None:
+    """Add a batch's scores to the cache; those of a model without a key are not kept."""
+    if keys:
+        cache.append(folder, keys[batch.task], scores, prepared.prompts[batch.task])
+
+
+def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch) -> list[ItemScore]:
+    """Run a batch's items on the model."""
+    task = prepared.tasks[batch.task]
+    requests = [prepared.requests[batch.task, item] for item in batch.items]
+    inputs = [prepared.inputs[request.item.key] for request in requests]
+    memory = _memory(prepared, scored_model, batch.task)
+    together: Any = [one for of_item in inputs for one in of_item]
+    if task.kind == "generation":
+        answers = answer(scored_model.model(), prepared.tokenizer, together, scored_model.plan, memory)
+        return [grade_answer(task, request, text) for request, text in zip(requests, answers, strict=True)]
+    scored = iter(score(scored_model.model(), together, scored_model.plan, memory))
+    return [
+        grade_likelihoods(task, request, [next(scored) for _ in of_item])
+        for request, of_item in zip(requests, inputs, strict=True)
+    ]
+
+
+def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:
+    """Give what the model remembers of a task's shared beginnings; None where it has none."""
+    if not prepared.prefixes[task].tokens:
+        return None
+    if task not in scored_model.memories:
+        sharing = sum(bool(prefixes.tokens) for prefixes in prepared.prefixes.values())
+        room = room_for(str(scored_model.model().device)) // sharing
+        scored_model.memories[task] = PrefixMemory(prepared.prefixes[task], room)
+    return scored_model.memories[task]
+
+
+def _inputs(request: Request, tokenizer: PreTrainedTokenizerBase, longest: int) -> Inputs:
+    """Tokenize a question: each choice behind the context, or the prompt alone."""
+    if request.pairs:
+        return tuple(encode_pair(tokenizer, context, text, longest) for context, text in request.pairs)
+    tokens = encode_prompt(tokenizer, request.prompt, longest, request.max_new_tokens)
+    return (Prompt(tokens, request.stop, request.max_new_tokens),)

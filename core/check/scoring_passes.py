@@ -1,0 +1,247 @@
+"""The passes over a model that make up a check: items, drift windows, target rows, each from the cache if it can be.
+
+Each pass tells its progress; the item scores that count are written to the events, so that the run's folder
+holds them.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.model_pair import as_base, as_tuned
+from finetop.core.check.scoring import cache, drift, target
+from finetop.core.check.scoring.batches import (
+    Batch,
+    PreparedSuite,
+    ScoredModel,
+    keep,
+    keys_of,
+    known,
+    score_batch,
+)
+from finetop.core.protocol.events import Phase, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.scoring.batch_plan import Name
+    from finetop.core.check.scoring.cache import ScoreKey
+    from finetop.core.check.statistics.item_order import Item, Key
+    from finetop.core.protocol.events import ItemScore
+    from finetop.core.recipe.schema import Metric
+
+SLOWEST_PHASE_S = 0.5  # a phase is told at most this often
+
+
+@dataclass(frozen=True)
+class ModelScores:
+    """What one model has scored: items, drift windows, target rows by metric."""
+
+    items: dict[Key, ItemScore]
+    windows: list[ItemScore]
+    target: dict[Metric, dict[str, ItemScore]]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The scoring of a suite by one model: how it is run, and its scores so far, from the cache or anew."""
+
+    prepared: PreparedSuite
+    scored_model: ScoredModel
+    keys: Mapping[str, ScoreKey]  # of the cache, by task; none where nothing is kept
+    batch_of: Mapping[Key, Batch]
+    scores: dict[Key, ItemScore]  # grows
+
+    @property
+    def values(self) -> dict[Key, float]:
+        """Give the scores as the statistics take them."""
+        return {key: score.score for key, score in self.scores.items()}
+
+
+def open_scoring(
+    context: CheckContext,
+    prepared: PreparedSuite,
+    scored_model: ScoredModel,
+    scored: Mapping[Key, ItemScore] | None = None,
+) -> Scoring:
+    """Open a model's scoring, with what it has `scored` already and what the cache knows."""
+    keys = keys_of(prepared, scored_model)
+    return Scoring(
+        prepared=prepared,
+        scored_model=scored_model,
+        keys=keys,
+        batch_of={(batch.task, item): batch for batch in prepared.batches for item in batch.items},
+        scores={**known(prepared, keys, context.home.scores), **(scored or {})},
+    )
+
+
+@contextmanager
+def with_model(context: CheckContext, scoring: Scoring) -> Iterator[Scoring]:
+    """Give the scoring with its model at hand, loaded at its first use; its adapter is put back at the end."""
+    with LazyModel(context, scoring.scored_model.name) as model:
+        yield replace(scoring, scored_model=replace(scoring.scored_model, model=model))
+
+
+class LazyModel:
+    """A model that is loaded at its first call, and whose adapter is put back at the end."""
+
+    def __init__(self, context: CheckContext, name: Name) -> None:
+        self.context = context
+        self.name = name
+        self.turn: AbstractContextManager[Any] | None = None
+        self.model: Any = None
+
+    def __enter__(self) -> LazyModel:
+        return self
+
+    def __call__(self) -> Any:
+        if self.turn is None:
+            if not self.context.pair.is_loaded(self.name):
+                self.context.events.write(Phase(phase_name(self.context, "loading model")))
+            self.turn = (as_base if self.name == "base" else as_tuned)(self.context.pair)
+            self.model = self.turn.__enter__()
+        return self.model
+
+    def __exit__(self, *error: Any) -> None:
+        self.model = None
+        if self.turn is not None:
+            self.turn.__exit__(*error)
+
+
+@dataclass
+class Pace:
+    """How quickly items are scored, of one model or both by turns: what the time left is told by."""
+
+    began: float = field(default_factory=time.monotonic)
+    fresh: int = 0  # items scored since
+
+
+def unscored(scoring: Scoring, items: Iterable[Item]) -> list[Item]:
+    """Give the items that the model has no score of."""
+    return [item for item in items if item.key not in scoring.scores]
+
+
+def score_missing(
+    context: CheckContext, scoring: Scoring, items: Sequence[Item], pace: Pace, report: Callable[[], None]
+) -> None:
+    """Score the items that have no score yet, in their batches, and keep them; `report` says how far it is."""
+    for item in items:
+        if item.key in scoring.scores:
+            continue
+        report()
+        batch = scoring.batch_of[item.key]
+        found = score_batch(scoring.prepared, scoring.scored_model, batch)
+        keep(scoring.prepared, scoring.keys, context.home.scores, batch, found)
+        scoring.scores.update({(batch.task, score.item): score for score in found})
+        pace.fresh += len(batch.items)
+
+
+def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], phase: str) -> None:
+    """Score the items that have no score yet, as a phase of their own."""
+    pace = Pace()
+
+    def report() -> None:
+        left = len(unscored(scoring, items))
+        report_phase(context, phase, len(items) - left, len(items), pace, left)
+
+    score_missing(context, scoring, items, pace, report)
+
+
+def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[ItemScore]:
+    prompts = drift.prompts_of(context.windows)
+    key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW})
+    return _kept(
+        context,
+        key,
+        prompts,
+        lambda: drift.score_windows(scored_model.model(), context.windows),
+        f"drift of {scored_model.name}",
+    )
+
+
+def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]:
+    """Give the target's rows that a metric is measured on."""
+    wanted = context.recipe.check.target
+    assert wanted is not None
+    return target.rows_for(metric, context.target_rows, context.pair.device, wanted)
+
+
+def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metric, dict[str, ItemScore]]:
+    wanted = context.recipe.check.target
+    reached: dict[Metric, dict[str, ItemScore]] = {}
+    for metric in wanted.metrics if wanted else ():
+        assert wanted is not None
+        rows = rows_of(context, metric)
+        key = _extra_key(scored_model, target.task_facts(metric, rows, wanted))
+
+        def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
+            return target.score_rows(
+                metric, rows, wanted, scored_model.model(), context.prepared.tokenizer, scored_model.plan
+            )
+
+        prompts = {row.item: row.prompt_hash for row in rows}
+        scores = _kept(context, key, prompts, work, f"target of {scored_model.name}")
+        reached[metric] = {score.item: score for score in scores}
+    return reached
+
+
+def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any]) -> ScoreKey | None:
+    if scored_model.facts is None:
+        return None
+    plan = scored_model.plan
+    return cache.score_key({**scored_model.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}, task)
+
+
+def _kept(
+    context: CheckContext,
+    key: ScoreKey | None,
+    prompts: Mapping[str, str],
+    work: Callable[[], list[ItemScore]],
+    phase: str,
+) -> list[ItemScore]:
+    """Take scores from the cache if all are there, else do the work and keep it."""
+    found = cache.read(context.home.scores, key, prompts) if key else {}
+    if len(found) < len(prompts):
+        context.events.write(Phase(phase_name(context, phase)))
+        scores = work()
+        if key:
+            cache.append(context.home.scores, key, scores, prompts)
+        found = {score.item: score for score in scores}
+    return [found[item] for item in prompts]
+
+
+def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]) -> None:
+    """Write the scores of items to the events, each once, so that the run's folder holds all that counts."""
+    if not context.reports_scores:
+        return
+    name = scoring.scored_model.name
+    by_task: dict[str, list[ItemScore]] = {}
+    for item in items:
+        if (name, item.key) not in context.reported:
+            context.reported.add((name, item.key))
+            by_task.setdefault(item.task, []).append(scoring.scores[item.key])
+    for task, scores in by_task.items():
+        kept_under = scoring.keys[task].name if scoring.keys else ""
+        context.events.write(
+            Scores(name, kept_under, task, scores, context.step if name == "tuned" else None)
+        )
+
+
+def report_phase(context: CheckContext, phase: str, done: int, total: int, pace: Pace, left: int) -> None:
+    """Say how far it is; the time left is what the items left would take at the pace so far, at most."""
+    now = time.monotonic()
+    if now - context.phase_at < SLOWEST_PHASE_S:
+        return
+    context.phase_at = now
+    left_s = round(left * (now - pace.began) / pace.fresh, 1) if pace.fresh else None
+    context.events.write(Phase(phase_name(context, phase), done, total, "items", left_s))
+
+
+def phase_name(context: CheckContext, phase: str) -> str:
+    """Name a phase, and the model that is asked where there are several."""
+    return f"{context.model_label}: {phase}" if context.model_label else phase

@@ -1,0 +1,173 @@
+"""Summing a check up: the verdict, its reason and claims, and every number that stands beside them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import exp
+from typing import TYPE_CHECKING
+
+from finetop.core.check.statistics.betting import confidence_sequence
+from finetop.core.check.statistics.paired_tests import (
+    Flips,
+    chance_of_regressed,
+    count_flips,
+    mcnemar_p,
+    sum_flips,
+)
+from finetop.core.check.statistics.sequential import (
+    Check,
+    Until,
+    begin,
+    feed,
+    next_items,
+    sample_of_pool,
+    sample_of_task,
+    suspicious_tasks,
+    verdict_so_far,
+)
+from finetop.core.check.statistics.verdict import (
+    CheckPlan,
+    PairedItem,
+    TaskPlan,
+    claims_of,
+    left_out,
+    no_verdict,
+    reason_of,
+)
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from finetop.core.check.statistics.item_order import Item, Key
+
+POWER_DROPS = (0.0, 0.05, 0.1)
+
+
+def conclude(check: Check) -> CheckResult:
+    """Sum up the check as it stands; NO VERDICT, with the reason, where nothing is proven."""
+    plan = check.plan
+    if check.pool is None:
+        reason = " ".join(task.reason for task in plan.unmeasurable) or "No verdict. The suite has no items."
+        return no_verdict(plan, reason)
+    verdict: Verdict = verdict_so_far(check) or "no_verdict"
+    rows = tuple(_task_result(check, task) for task in plan.tasks)
+    by: DecidedBy = "" if verdict == "no_verdict" else check.pool.by
+    if verdict == "regressed" and check.pool.decision != "regressed":
+        by = "task"
+    seen = [item for cluster in check.clusters[: check.consumed] for item in cluster]
+    drop = float(-check.pool.total / sum(check.weights[item.task] for item in seen)) if seen else None
+    interval = confidence_sequence(sample_of_pool(check), plan.alpha)
+    flips = sum_flips([_flips(check, task, [i for i in seen if i.task == task.name]) for task in plan.tasks])
+    binary = flips.lost_corrected is not None
+    power = _power(check, flips) if binary else ()
+    reason = reason_of(verdict, by, plan, len(seen), drop, rows)
+    if verdict == "no_verdict" and check.pool.decision == "ok":
+        names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
+        reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
+    return CheckResult(
+        verdict=verdict,
+        reason=reason,
+        decided_by=by,
+        claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power),
+        margin=plan.margin,
+        alpha=plan.alpha,
+        items_used=len(seen),
+        items_scored=len(check.tuned),
+        items_total=len(plan.order),
+        base=_mean(check.base, seen, check.weights),
+        tuned=_mean(check.tuned, seen, check.weights),
+        drop=drop,
+        interval=interval,
+        proven_drop=interval[0] > 0,
+        lost=flips.lost,
+        won=flips.won,
+        lost_corrected=flips.lost_corrected,
+        won_corrected=flips.won_corrected,
+        mcnemar_p=mcnemar_p(flips.lost, flips.won) if binary else None,
+        discordance=flips.discordance,
+        power=power,
+        tasks=(*rows, *(left_out(task) for task in plan.unmeasurable)),
+        plan_hash=plan.hash,
+        alpha_total=plan.alpha_total,
+        claim=plan.claim,
+        watch=plan.watch,
+        weighted=plan.weighted,
+    )
+
+
+def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
+    """Check complete pairs at once: with every item at hand the suite's answer is arithmetic, never wrong.
+
+    until="decided" replays the looks and stops where a live check would have. NO VERDICT where an item of the
+    plan has no pair.
+    """
+    by_key = {(pair.task, pair.item): pair for pair in pairs}
+    missing = [item for item in plan.order if item.key not in by_key]
+    if missing:
+        first = f"{missing[0].task} {missing[0].item}"
+        return no_verdict(
+            plan, f"{len(missing):,} of {len(plan.order):,} items could not be joined (first: {first})."
+        )
+    base = {item.key: by_key[item.key].base for item in plan.order}
+    check = begin(plan, until=until)
+    while look := next_items(check):
+        check = feed(check, base, {item.key: by_key[item.key].tuned for item in look})
+    return conclude(check)
+
+
+def _power(check: Check, flips: Flips) -> tuple[Power, ...]:
+    """Estimate the suite's power from the flips that cancel out, what an unchanged model would show too.
+
+    A weighted suite is as good as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
+    """
+    both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
+    margin, weights = check.plan.margin, [check.weights[item.task] for item in check.plan.order]
+    items = round(Fraction(sum(weights) ** 2, sum(weight**2 for weight in weights)))
+    return tuple(
+        Power(drop, chance_of_regressed(items, margin, both_ways + drop, drop))
+        for drop in POWER_DROPS
+        if drop == 0 or drop > margin
+    )
+
+
+def _task_result(check: Check, task: TaskPlan) -> TaskResult:
+    """Give one measurable task its row among the results."""
+    places = [place for place in sorted(check.totals) if check.clusters[place][0].task == task.name]
+    seen = [item for place in places for item in check.clusters[place]]
+    evidence = check.tasks[task.name]
+    flips = _flips(check, task, seen)
+    return TaskResult(
+        task=task.name,
+        mark=evidence.mark,
+        n=evidence.n,
+        total=evidence.total,
+        base=_mean(check.base, seen),
+        tuned=_mean(check.tuned, seen),
+        drop=evidence.drop if seen else None,
+        interval=confidence_sequence(sample_of_task(check, task.name), check.plan.alpha) if seen else None,
+        lost=flips.lost,
+        won=flips.won,
+        lost_corrected=flips.lost_corrected,
+        won_corrected=flips.won_corrected,
+        mcnemar_p=mcnemar_p(flips.lost, flips.won) if flips.lost_corrected is not None else None,
+        e_value=exp(min(evidence.of_drop, 700.0)) if seen else None,
+        weight=task.weight if check.plan.weighted else 1.0,  # only ratios matter
+    )
+
+
+def _flips(check: Check, task: TaskPlan, seen: Sequence[Item]) -> Flips:
+    return count_flips(
+        [check.base[item.key] for item in seen], [check.tuned[item.key] for item in seen], task.chance
+    )
+
+
+def _mean(
+    scores: Mapping[Key, float], items: Sequence[Item], weights: Mapping[str, int] | None = None
+) -> float | None:
+    if not items:
+        return None
+    if weights is None:
+        return sum(scores[item.key] for item in items) / len(items)
+    total = sum(weights[item.task] for item in items)
+    return sum(weights[item.task] * scores[item.key] for item in items) / total

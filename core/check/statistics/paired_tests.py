@@ -1,0 +1,157 @@
+"""What stands beside a verdict: measurability, flips, the exact McNemar test and the power of a suite.
+
+Pure functions of scores and counts. scipy is imported where it is used: drawing a verdict on the screen needs
+none of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from math import ceil, sqrt
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import Category
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+STANDARD_ERRORS = 3
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What the base scores on a task, and whether a drop could be seen there."""
+
+    items: int
+    base: float
+    stderr: float
+    chance: float
+    measurable: bool
+
+
+def measure(cluster_scores: Sequence[Sequence[float]], chance: float) -> Measured:
+    """Say whether the base scores over 3 standard errors above chance, from all its scores by cluster.
+
+    The standard error is the larger of the one seen (clusters kept together) and the one of a guesser: a
+    handful of equal scores shows no spread. At or below chance there is nothing to lose. Scores and chance in
+    [0, 1].
+    """
+    if not 0 <= chance < 1:
+        raise BadInput(
+            f"chance is {chance:g}.",
+            hint="Give 1/choices, the majority label's share, or 0 for free answers.",
+        )
+    scores = [score for cluster in cluster_scores for score in cluster]
+    if not scores:
+        return Measured(0, 0.0, 0.0, chance, False)
+    items = len(scores)
+    base = sum(scores) / items
+    seen = sqrt(sum((sum(cluster) - base * len(cluster)) ** 2 for cluster in cluster_scores)) / items
+    guessing = sqrt(chance * (1 - chance) / items)
+    stderr = max(seen, guessing)
+    return Measured(items, base, stderr, chance, base > chance + STANDARD_ERRORS * stderr)
+
+
+class Flips(msgspec.Struct, frozen=True):
+    """Items lost (the base scored more) and won; corrected for guessing where scores are right or wrong."""
+
+    items: int
+    lost: int
+    won: int
+    lost_corrected: float | None
+    won_corrected: float | None
+
+    @property
+    def discordance(self) -> float:
+        """Give the share of items whose score changed."""
+        return (self.lost + self.won) / self.items if self.items else 0.0
+
+
+def is_binary(scores: Sequence[float]) -> bool:
+    """Say whether every score is 0 or 1."""
+    return all(score in (0, 1) for score in scores)
+
+
+def count_flips(base: Sequence[float], tuned: Sequence[float], chance: float) -> Flips:
+    """Count items lost and won on one task, raw and less what guessing alone would flip.
+
+    A model that knows or else guesses is right by luck on (1 - accuracy) * chance / (1 - chance) of the
+    items; luck before and none after looks like a loss: Harmon et al. 2025, arXiv:2510.17776, there with
+    chance = 1/k. Never below 0, None where scores are not right or wrong.
+    """
+    items = len(base)
+    lost = sum(before > after for before, after in zip(base, tuned, strict=True))
+    won = sum(before < after for before, after in zip(base, tuned, strict=True))
+    if not items:
+        return Flips(0, 0, 0, 0.0, 0.0)
+    if not (is_binary(base) and is_binary(tuned)):
+        return Flips(items, lost, won, None, None)
+    wrong_before, wrong_after = 1 - sum(base) / items, 1 - sum(tuned) / items
+    by_luck = items * wrong_before * wrong_after * chance / (1 - chance)
+    return Flips(items, lost, won, max(lost - by_luck, 0.0), max(won - by_luck, 0.0))
+
+
+def sum_flips(flips: Sequence[Flips]) -> Flips:
+    """Add the flips of several tasks; the corrected counts only where every task has them."""
+    lost = [task.lost_corrected for task in flips if task.lost_corrected is not None]
+    won = [task.won_corrected for task in flips if task.won_corrected is not None]
+    corrected = bool(flips) and len(lost) == len(flips)
+    return Flips(
+        sum(task.items for task in flips),
+        sum(task.lost for task in flips),
+        sum(task.won for task in flips),
+        sum(lost) if corrected else None,
+        sum(won) if corrected else None,
+    )
+
+
+def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[Category, ...]:
+    """Count lost and won items, given as (task, category, base, tuned), by category, most losses first."""
+    seen, lost, won = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for task, category, base, tuned in scores:
+        seen[task, category] += 1
+        lost[task, category] += tuned < base
+        won[task, category] += tuned > base
+    order = sorted(seen, key=lambda group: (-lost[group], group))
+    return tuple(Category(*group, seen[group], lost[group], won[group]) for group in order)
+
+
+def mcnemar_p(lost: int, won: int) -> float:
+    """Compute the exact two-sided McNemar p-value: could this split of the flips be a fair coin's?"""
+    from scipy.special import bdtr
+
+    if lost + won == 0:
+        return 1.0
+    return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
+
+
+def chance_of_regressed(items: int, margin: float, discordance: float, drop: float) -> float:
+    """Compute how often a fresh suite of this size shows the margin or more, if the ability fell by `drop`.
+
+    Exact for items right or wrong, each lost with probability (discordance + drop) / 2 and won with
+    (discordance - drop) / 2; discordance is raised to |drop| where it is less. The answer of a check that
+    sees every item; betting's early stops move it by about a point.
+    """
+    import numpy as np
+    from scipy.special import bdtrc, gammaln, xlog1py, xlogy
+
+    if items < 1:
+        return 0.0
+    changing = min(1.0, max(discordance, abs(drop)))
+    needed = ceil(round(margin * items, 9))  # losses less wins; margin * items is 18, not 18.000000000000004
+    if changing == 0:
+        return float(needed <= 0)
+    changed = np.arange(items + 1)
+    log_share = (
+        gammaln(items + 1)
+        - gammaln(changed + 1)
+        - gammaln(items - changed + 1)
+        + xlogy(changed, changing)
+        + xlog1py(items - changed, -changing)
+    )
+    fewest_lost = np.ceil((needed + changed) / 2)
+    possible = fewest_lost <= changed
+    enough = bdtrc(np.where(possible, fewest_lost - 1, 0), np.maximum(changed, 1), (1 + drop / changing) / 2)
+    return float(np.sum(np.exp(log_share) * np.where(possible, enough, 0.0)))

@@ -1,0 +1,290 @@
+"""The check, look by look: a plan, then both models' scores as they come, to a verdict.
+
+**Alpha.** REGRESSED can be proven by the pool or by a task, and each gets alpha/2, so that it is wrong with
+probability at most alpha (wrong: the pool says so of a suite whose drop is under the margin, or a task is
+marked lost whose ability did not fall). OK is proven by the pool alone, at alpha. For a given suite only one
+of the two can be wrong. A task is lost when "its ability did not fall" is refuted by e-Holm over all
+measurable tasks at alpha/2 and its estimate is the margin or more; it is kept when "it fell by the margin or
+more" is refuted at alpha, for that task alone (a kept mark decides nothing). Evidence counts at its peak over
+the looks, as Ville's inequality allows, so that a proof is not lost again.
+
+**When it stops.** At OK when no task could still turn out lost. A task is suspicious when it is open, its
+estimate is the margin or more, and its evidence, going on to grow at the pace so far, would come half-way to
+the bar (of its logarithm) by its last item. Then items of suspicious tasks alone are asked for, in the order
+of the permutation, until each is lost, looks harmless or is used up; the pool's answer stands meanwhile.
+Evidence from betting holds at whatever moment one stops, so choosing that moment by the data costs no error.
+(Were the whole bar expected, a lone task of seven that lost 20 points would be found in 92 of 100 checks; at
+half of it in 95, for 0.5 % more items of unchanged models. Were every open task above the margin suspicious:
+no better, for 5 to 10 % more items.)
+
+At REGRESSED, from either source, at once: nothing can take it back. But where the pool says so, no task is
+lost yet and just one would pass the whole bar at its pace, that one is asked on until it is settled, to be
+named. (Without that, a lone task of seven that lost 40 points was named in 98 of 100 checks, that lost 20 in
+91. Where many tasks fall, several would pass and nothing more is asked.)
+
+**Going on.** `until="all"` asks for every item; of `whole_tasks` every item is asked, though an answer is proven.
+Neither is another claim: the items, their order and the bounds are those that were fixed at first, and evidence holds
+at whatever moment one stops, also where somebody saw it and wanted more. The interval narrows, and what the last items
+make certain overrules what was proven before.
+
+The pool test bets along the permutation without a gap, so items scored out of turn wait for their place.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from math import log
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.check.statistics.betting import (
+    Exact,
+    PoolTest,
+    Sample,
+    begin_pool,
+    exact,
+    feed_pool,
+    holm,
+    log_mean_exp,
+    log_wealth_of_drop,
+    log_wealth_under,
+    sample,
+    sample_of_tally,
+)
+from finetop.core.check.statistics.item_order import Cluster, Item, Key, clusters_of, first_look
+from finetop.core.check.statistics.plan import score_of, valid_score, whole_weights
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import Mark, Verdict
+
+Until = Literal["decided", "all"]
+SUSPICIOUS = 0.5  # how far its evidence must be expected to come, of the bar's logarithm
+
+
+@dataclass(frozen=True)
+class TaskEvidence:
+    """What is known of one task so far; evidence is logarithmic, at its peak over the looks."""
+
+    n: int = 0
+    total: int = 0
+    change: Exact = 0  # the sum of tuned - base
+    tally: Mapping[tuple[Exact, int], int] = field(default_factory=dict)  # clusters of this change and size
+    drop: float = 0.0
+    of_drop: float = 0.0
+    under_margin: float = 0.0
+    projected: float = 0.0  # of_drop by the task's last item, at the pace so far
+    mark: Mark = "open"
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check under way. `feed` makes the next one; nothing here is changed in place."""
+
+    plan: CheckPlan
+    until: Until
+    whole_tasks: frozenset[str]  # of which every item is asked, whatever is proven
+    clusters: tuple[Cluster, ...]
+    pool: PoolTest | None  # None where no task is measurable
+    cluster_of: Mapping[Key, int]
+    weights: Mapping[str, int]  # of a task's items in the pool
+    largest: Mapping[str, int]  # items in a task's largest cluster
+    base: Mapping[Key, float] = field(default_factory=dict)  # of the items fed so far,
+    tuned: Mapping[Key, float] = field(default_factory=dict)  # as here
+    totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
+    consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
+    tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
+
+
+def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[str] = ()) -> Check:
+    """Start a check of which nothing is scored yet. Raises BadInput for a task that it can't ask."""
+    names = {task.name for task in plan.tasks}
+    for name in whole_tasks:
+        if name not in names:
+            hint = f"It asks {', '.join(sorted(names)) or 'none'}."
+            raise BadInput(f"there is no task {name!r} that could show a drop.", hint=hint)
+    clusters = clusters_of(plan.order)
+    totals = Counter(item.task for item in plan.order)
+    weights = whole_weights(plan.tasks)
+    pool = None
+    if clusters:
+        pool = begin_pool(
+            exact(plan.margin),
+            [weights[cluster[0].task] * len(cluster) for cluster in clusters],
+            alpha_regressed=plan.alpha / 2,
+            alpha_ok=plan.alpha,
+        )
+    return Check(
+        plan=plan,
+        until=until,
+        whole_tasks=frozenset(whole_tasks),
+        clusters=clusters,
+        pool=pool,
+        cluster_of={item.key: place for place, cluster in enumerate(clusters) for item in cluster},
+        weights=weights,
+        largest={cluster[0].task: len(cluster) for cluster in sorted(clusters, key=len)},
+        tasks={task.name: TaskEvidence(total=totals[task.name]) for task in plan.tasks},
+    )
+
+
+def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
+    """Give the next look: the items to score on both models now; none once the check has finished.
+
+    `at_least` so many items, of a look's size if it is not given: what comes next while nothing new is proven.
+    """
+    places = range(check.consumed, len(check.clusters))
+    left = (check.clusters[place] for place in places if place not in check.totals)
+    if check.until == "decided" and check.pool and (check.pool.decision or _lost(check)):
+        wanted = {*_asked_still(check), *check.whole_tasks}
+        left = (cluster for cluster in left if cluster[0].task in wanted)
+    return first_look(left, check.plan.look_items if at_least is None else at_least)
+
+
+def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) -> Check:
+    """Take in the tuned model's scores of a look (or of any items of the plan not fed before) and weigh them.
+
+    `base` has the base's scores of the same items; further ones are left aside. Raises BadInput for an item
+    that is not in the plan or comes again, or a score that is missing or not in [0, 1].
+    """
+    for task, item in tuned:
+        if (task, item) not in check.cluster_of:
+            raise BadInput(
+                f"{task}: item {item} is not in the plan.", hint="Score the items that next_items gives."
+            )
+        if (task, item) in check.tuned:
+            raise BadInput(f"{task}: item {item} has a score already.", hint="Feed each item once.")
+    before = {**check.base, **{key: score_of(base, key, "base") for key in tuned}}
+    known = {**check.tuned, **{key: valid_score(key, score, "tuned") for key, score in tuned.items()}}
+    completed: dict[int, Exact] = {}
+    for place in sorted({check.cluster_of[key] for key in tuned}):
+        cluster = check.clusters[place]
+        if all(item.key in known for item in cluster):
+            completed[place] = sum((exact(known[i.key]) - exact(before[i.key]) for i in cluster), 0)
+    totals = {**check.totals, **completed}
+    consumed = check.consumed
+    while consumed in totals:
+        consumed += 1
+    moved = replace(
+        check,
+        base=before,
+        tuned=known,
+        totals=totals,
+        consumed=consumed,
+        pool=check.pool and feed_pool(check.pool, *_weighed(check, totals, range(check.consumed, consumed))),
+    )
+    return replace(moved, tasks=_weigh_tasks(moved, completed))
+
+
+def verdict_so_far(check: Check) -> Verdict | None:
+    """Give what is proven by now; None while it is open, also while a suspicious task holds back an OK."""
+    if check.pool is None:
+        return "no_verdict"
+    proven = _proven(check)
+    if proven == "ok" and suspicious_tasks(check):
+        return None
+    return proven
+
+
+def suspicious_tasks(check: Check, expected: float = SUSPICIOUS) -> tuple[str, ...]:
+    """Name the open tasks whose estimate is the margin or more and which items left could prove lost.
+
+    `expected` is how far their evidence would come by their last item, as a share of the bar's logarithm.
+    """
+    bar = log(2 * len(check.tasks) / check.plan.alpha) if check.tasks else 0.0
+    return tuple(
+        name
+        for name, task in check.tasks.items()
+        if task.mark == "open"
+        and task.drop >= check.plan.margin
+        and task.n < task.total
+        and task.projected >= expected * bar
+    )
+
+
+def _asked_still(check: Check) -> tuple[str, ...]:
+    """Name the tasks of which more items are asked though an answer is proven."""
+    if _proven(check) != "regressed":
+        return suspicious_tasks(check)
+    likely = suspicious_tasks(check, expected=1.0)
+    return likely if len(likely) == 1 and not _lost(check) else ()
+
+
+def _proven(check: Check) -> Verdict | None:
+    """Give what pool and tasks prove, heedless of suspicious tasks."""
+    if _lost(check):
+        return "regressed"
+    return check.pool.decision if check.pool else None
+
+
+def _lost(check: Check) -> bool:
+    return any(task.mark == "lost" for task in check.tasks.values())
+
+
+def _weighed(
+    check: Check, totals: Mapping[int, Exact], places: Iterable[int]
+) -> tuple[list[Exact], list[int]]:
+    """Give clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
+    clusters = [(place, check.clusters[place]) for place in places]
+    weights = [check.weights[cluster[0].task] for _, cluster in clusters]
+    return (
+        [weight * totals[place] for weight, (place, _) in zip(weights, clusters, strict=True)],
+        [weight * len(cluster) for weight, (_, cluster) in zip(weights, clusters, strict=True)],
+    )
+
+
+def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, TaskEvidence]:
+    """Bring the evidence of every task with newly completed clusters up to date and mark the tasks."""
+    fresh: dict[str, list[tuple[Exact, int]]] = defaultdict(list)
+    for place, change in completed.items():
+        cluster = check.clusters[place]
+        fresh[cluster[0].task].append((change, len(cluster)))
+    weighed = dict(check.tasks)
+    for name, clusters in fresh.items():
+        weighed[name] = _weigh_task(check, name, clusters)
+    fallen = holm({name: task.of_drop for name, task in weighed.items()}, check.plan.alpha / 2)
+    return {
+        name: replace(task, mark=_mark(check.plan, task, name in fallen)) for name, task in weighed.items()
+    }
+
+
+def _weigh_task(check: Check, name: str, fresh: Sequence[tuple[Exact, int]]) -> TaskEvidence:
+    """Add clusters (sum of tuned - base, size) to a task's evidence; its bets are over its own largest cluster."""
+    before = check.tasks[name]
+    tally = dict(before.tally)
+    for cluster in fresh:
+        tally[cluster] = tally.get(cluster, 0) + 1
+    n = before.n + sum(size for _, size in fresh)
+    change = sum((total for total, _ in fresh), before.change)
+    drawn = sample_of_tally(tally, check.largest[name])
+    of_drop = log_wealth_of_drop(drawn, 0.0)
+    under = float(log_mean_exp(log_wealth_under(drawn, check.plan.margin)))
+    return replace(
+        before,
+        n=n,
+        change=change,
+        tally=tally,
+        drop=float(-change / n),
+        of_drop=max(before.of_drop, float(log_mean_exp(of_drop))),
+        under_margin=max(before.under_margin, under),
+        projected=float(log_mean_exp(of_drop * (before.total / n))),
+    )
+
+
+def _mark(plan: CheckPlan, task: TaskEvidence, fallen: bool) -> Mark:
+    if fallen and task.drop >= plan.margin:
+        return "lost"
+    return "kept" if task.under_margin >= -log(plan.alpha) else "open"
+
+
+def sample_of_pool(check: Check) -> Sample:
+    """Gather what the pool has seen as fresh draws, weighted."""
+    largest = check.pool.largest if check.pool else 1
+    return sample(*_weighed(check, check.totals, range(check.consumed)), largest)
+
+
+def sample_of_task(check: Check, name: str) -> Sample:
+    """Gather what is known of a task as fresh draws."""
+    return sample_of_tally(check.tasks[name].tally, check.largest[name])

@@ -1,0 +1,203 @@
+"""What is fixed before a check looks, as data, and what its verdict claims, in words.
+
+Scores, drops and margins are shares in [0, 1] (3 points are 0.03); a drop is positive where the tuned model
+is worse. Only words speak of points. Nothing here imports numpy: a screen can draw a result at no cost.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
+from finetop.core.text import counted
+from finetop.core.wording.verdicts import finding, points
+
+
+class PairedItem(msgspec.Struct, frozen=True):
+    """One item scored on both models."""
+
+    task: str
+    item: str
+    cluster: str
+    base: float
+    tuned: float
+
+
+class TaskPlan(msgspec.Struct, frozen=True):
+    """A task, the metric that decides, and what guessing scores there (1/choices, majority label, or 0).
+
+    Each of its items counts `weight` (> 0) times in the suite's mean; only the ratios of weights matter.
+    """
+
+    name: str
+    metric: str
+    chance: float
+    weight: float = 1.0
+
+
+class Unmeasurable(msgspec.Struct, frozen=True):
+    """A task that left before the draw: the base scores too near to chance for a drop to be seen."""
+
+    task: str
+    items: int
+    base: float
+    stderr: float
+    chance: float
+
+    @property
+    def reason(self) -> str:
+        if not self.items:
+            return f"{self.task}: no verdict. It has no items."
+        where = (
+            f"within 3 standard errors of chance ({self.chance:.3f})"
+            if self.base >= self.chance - 3 * self.stderr
+            else f"below chance ({self.chance:.3f})"
+        )
+        scores = f"The base model scores {self.base:.3f}, {where}"
+        return f"{self.task}: no verdict. {scores}; a drop could not be seen."
+
+
+class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is fixed before looking: `order` is the permutation, `hash` covers all but `unmeasurable`.
+
+    `alpha` is what this check spends of `alpha_total`, what was asked for: all of it where the check is its
+    run's only claim (claim 0), a share where it is the k-th (claim k). A `watch` is no claim and spends
+    nothing: it is tested at alpha_total.
+    """
+
+    margin: float
+    alpha: float
+    alpha_total: float
+    claim: int = 0
+    watch: bool = False
+    seed: int
+    cap: int | None
+    look_items: int
+    tasks: tuple[TaskPlan, ...]
+    order: tuple[Item, ...]
+    unmeasurable: tuple[Unmeasurable, ...] = ()
+    excluded: tuple[Key, ...] = ()
+    hash: str = ""
+
+    @property
+    def weighted(self) -> bool:
+        """Say whether some tasks' items count more than others'."""
+        return len({task.weight for task in self.tasks}) > 1
+
+
+def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
+    """Answer NO VERDICT for a reason from outside: items not joined, models not scored alike."""
+    return CheckResult(
+        verdict="no_verdict",
+        reason=reason,
+        claims=standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total),
+        margin=plan.margin,
+        alpha=plan.alpha,
+        items_used=0,
+        items_total=len(plan.order),
+        tasks=tuple(left_out(task) for task in plan.unmeasurable),
+        plan_hash=plan.hash,
+        alpha_total=plan.alpha_total,
+        claim=plan.claim,
+        watch=plan.watch,
+        weighted=plan.weighted,
+    )
+
+
+def left_out(task: Unmeasurable) -> TaskResult:
+    """Give an unmeasurable task its row among the results."""
+    return TaskResult(
+        task=task.task,
+        mark="unmeasurable",
+        n=0,
+        total=task.items,
+        base=task.base,
+        tuned=None,
+        drop=None,
+        interval=None,
+        reason=task.reason,
+    )
+
+
+def reason_of(
+    verdict: Verdict,
+    by: DecidedBy,
+    plan: CheckPlan,
+    used: int,
+    drop: float | None,
+    tasks: tuple[TaskResult, ...],
+) -> str:
+    """Say in one line what is proven, on how many items, and which tasks are lost."""
+    lost_tasks = [task for task in tasks if task.mark == "lost"]
+    limit = f"limit {points(plan.margin)}"
+    if verdict == "no_verdict":
+        of_items = f"{used:,} of {counted(len(plan.order), 'item')}"
+        return f"stopped after {of_items}, before either answer was proven ({limit} points)."
+    named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
+    if drop is None or by == "task":
+        return f"a task is lost: {named} ({limit}), proven on {counted(sum(task.n for task in lost_tasks), 'item')}."
+    side = (
+        "the suite's drop is the limit or more"
+        if verdict == "regressed"
+        else "the suite's drop is under the limit"
+    )
+    if verdict == "regressed" and len(tasks) > 1:
+        worst = max(tasks, key=lambda task: task.drop or 0.0)
+        alone = f"{worst.task} {points(-(worst.drop or 0.0))}, not proven alone"
+        side += f"; lost: {named}" if named else f"; worst: {alone}"
+    return f"{finding(drop, plan.margin, used, len(plan.order), by, weighted=plan.weighted)}: {side}."
+
+
+def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
+    """Say what part a check has in its run's claims, in one line; nothing for a run's only claim."""
+    if watch:
+        return ("watch: a look on the way, no claim.",)
+    if claim:
+        return (f"claim {claim} of this run: {alpha:.2g} of alpha {alpha_total:g} is spent here.",)
+    return ()
+
+
+def claims_of(
+    verdict: Verdict,
+    by: DecidedBy,
+    plan: CheckPlan,
+    interval: tuple[float, float],
+    proven_drop: bool,
+    power: tuple[Power, ...],
+) -> tuple[str, ...]:
+    """Write out what is claimed, about what, and how often such a claim is wrong."""
+    suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
+    if plan.weighted:
+        suite += ", weighted by task,"
+    lines = []
+    if verdict == "ok":
+        lines.append(f"Over {suite} the drop is under {points(plan.margin)} points")
+    elif verdict == "regressed" and by != "task":
+        lines.append(f"Over {suite} the drop is {points(plan.margin)} points or more")
+    elif verdict == "regressed":
+        lines.append("A task's ability has fallen, and its estimate is the limit or more")
+    if lines:
+        certain = by == "arithmetic"
+        lines[0] += (
+            "; arithmetic, not a guess." if certain else f"; wrong with probability at most {plan.alpha:.3g}."
+        )
+    lines.extend(standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total))
+    low, high = interval
+    lines.append(
+        f"Ability{' (weighted)' if plan.weighted else ''}: the drop lies between {points(low)} and"
+        f" {points(high)} points, at every look at once, with probability {1 - plan.alpha:.4g}."
+    )
+    if proven_drop and verdict == "ok":
+        lines.append("A real drop, under your limit.")
+    lines.extend(
+        f"Power: a true drop of {100 * entry.drop:g} points is caught {100 * entry.chance:.0f} % of the time."
+        for entry in power
+        if entry.drop > 0
+    )
+    lines.extend(
+        f"Power: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
+        for entry in power
+        if entry.drop == 0
+    )
+    return tuple(lines)

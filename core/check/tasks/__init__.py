@@ -1,0 +1,1 @@
+"""Suites, tasks and their items, and which items the training data contains."""

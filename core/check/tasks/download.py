@@ -1,0 +1,53 @@
+"""`python -m finetop.core.check.tasks.download SUITE HOME`: opens every task of a suite, so that its data is here.
+
+A process of its own: the command line must not import the libraries for that. Prints a line a task; exit code
+0, or 4 where a data set can't be reached, 2 where a task is faulty.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.errors import FinetopError
+from finetop.core.runtime.home import Home
+
+
+def command(suite: str, home: Home) -> list[str]:
+    """Give the command line that opens a suite's tasks."""
+    return [sys.executable, "-m", "finetop.core.check.tasks.download", suite, str(home.root)]
+
+
+def main(words: list[str]) -> int:
+    """Open every task of the suite, in order, and go on past those that fail."""
+    suite_name, home = words
+    from finetop.core.runtime.job_process import SETTINGS
+
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
+    from finetop.core.check.tasks import harness, requests
+
+    suite = find_suite(suite_name, Home(Path(home)))
+    harness.quiet()
+    worst, hints = 0, set()
+    width = max(len(task.name) for task in suite.tasks)
+    for task, place in zip(suite.tasks, suite.places, strict=True):
+        try:
+            opened = requests.build_task(task, place)
+            print(f"✓ {task.name:<{width}}  {len(opened.documents):>7,} items  {opened.metric}", flush=True)
+        except FinetopError as error:
+            print(f"✗ {task.name:<{width}}  {error.message}", flush=True)
+            hints.add(error.hint)
+            worst = max(worst, error.exit_code)
+    print(*sorted(hints), sep="\n", end="\n" if hints else "")
+    return worst
+
+
+if __name__ == "__main__":
+    try:
+        raise SystemExit(main(sys.argv[1:]))
+    except FinetopError as error:
+        print(f"finetop: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None

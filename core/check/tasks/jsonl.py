@@ -1,0 +1,190 @@
+"""A .jsonl file as a task of the harness: by the settings under lm_eval, or by the shape of its rows alone.
+
+Plain rows need no settings. What their keys are says how they are asked:
+
+- choice   {question, choices, answer}: which choice is likeliest? The answer is a choice's number from 0, its
+           letter, or its text; any number of choices
+- pair     {good, bad}: which of two texts is likelier?
+- written  {prompt, answer}: does the model write the answer (one text, or a list of which one will do)?
+- cloze    {prompt, answer} with `shape: cloze`: is the answer what the model would go on with?
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples, read_rows
+from finetop.core.errors import BadInput
+from finetop.core.recipe.answer_rules import check_rules, exact
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+KEYS: Mapping[Shape, tuple[str, ...]] = {
+    "choice": ("question", "choices", "answer"),
+    "pair": ("good", "bad"),
+    "written": ("prompt", "answer"),
+    "cloze": ("prompt", "answer"),
+}
+SETTINGS: Mapping[Shape, Mapping[str, Any]] = {
+    "choice": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+    },
+    "pair": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "",
+        "doc_to_choice": "choices",
+        "doc_to_target": "gold",
+        "target_delimiter": "",
+    },
+    "written": {
+        "output_type": "generate_until",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_target": "{{answers[0]}}",
+        "generation_kwargs": {"until": ["\n"], "max_gen_toks": 64, "do_sample": False},
+    },
+    "cloze": {
+        "output_type": "loglikelihood",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_target": "{{continuation}}",
+        "target_delimiter": "",
+    },
+}
+METRICS: Mapping[Shape, str] = {"choice": "acc", "pair": "acc", "written": "exact_match", "cloze": "acc"}
+
+
+class Documents(list[dict[str, Any]]):
+    """Rows as the harness reads a data set.
+
+    A list that knows its columns. Arrow would refuse columns of mixed types.
+    """
+
+    @property
+    def features(self) -> dict[str, None]:
+        """Name the columns of the first row."""
+        return dict.fromkeys(self[0])
+
+
+def config_of(task: SuiteTask) -> tuple[tuple[Row, ...], dict[str, Any]]:
+    """Read a task's file and give its rows and the harness's configuration.
+
+    Raises BadInput with file and line for a row that is not of the task's shape.
+    """
+    rows, examples = read_rows(task), read_examples(task)
+    shape = None if "output_type" in task.lm_eval or task.shape is None else task.shape
+    if shape is None and "output_type" not in task.lm_eval:
+        shape = shape_of(rows[0])
+    metric = task.metric or (METRICS[shape] if shape else "acc")
+    plain = (lambda row: row.values) if shape is None else (lambda row: shaped(row, shape))
+    documents = Documents(plain(row) for row in rows)
+    shots = Documents(plain(row) for row in examples)
+    config: dict[str, Any] = {
+        "task": task.name,
+        "custom_dataset": lambda **_: {"test": documents, "examples": shots},
+        "test_split": "test",
+        "num_fewshot": task.num_fewshot or 0,
+        "metric_list": [{"metric": metric, "aggregation": "mean", "higher_is_better": True}],
+        **(dict(SETTINGS[shape]) if shape else {}),
+        **task.lm_eval,
+    }
+    if task.num_fewshot:
+        config["fewshot_split"] = "examples" if shots else "test"
+        if shots:
+            config["fewshot_config"] = {"sampler": "first_n"}
+    if shape == "choice" and task.chat and "doc_to_text" not in task.lm_eval:
+        config["doc_to_text"] = "{{question}}"
+    if shape == "written" and metric == "exact_match":
+        config["process_results"] = lambda document, results: {
+            metric: float(any(exact(results[0], answer) for answer in document["answers"]))
+        }
+    if "rules" in rows[0].values and "process_results" not in task.lm_eval:
+        config["process_results"] = lambda document, results: {
+            metric: float(check_rules(results[0], document["rules"]))
+        }
+    return rows, config
+
+
+def shape_of(row: Row) -> Shape:
+    """Tell how a plain row is asked from its keys. Raises BadInput for one that fits no shape."""
+    for shape, keys in KEYS.items():
+        if all(key in row.values for key in keys) or (
+            shape == "written" and {"prompt", "rules"} <= set(row.values)
+        ):
+            return shape
+    shapes = "; or ".join(", ".join(keys) for keys in (KEYS["choice"], KEYS["written"], KEYS["pair"]))
+    raise BadInput(
+        f"{row.place}: these keys make no item: {', '.join(sorted(row.values))[:200]}.",
+        hint=f"Rows have {shapes}. Or say under lm_eval how they are asked.",
+    )
+
+
+def shaped(row: Row, shape: Shape) -> dict[str, Any]:
+    """Give a plain row the columns that its shape's settings name."""
+    missing = [
+        key
+        for key in KEYS[shape]
+        if key not in row.values and not ("rules" in row.values and key == "answer")
+    ]
+    if missing:
+        raise BadInput(
+            f"{row.place}: {missing[0]} is missing.",
+            hint=f"A row of shape {shape} has {', '.join(KEYS[shape])}.",
+        )
+    if shape == "choice":
+        return _choice(row)
+    if shape == "pair":
+        return {**row.values, "choices": [_text(row, "good"), _text(row, "bad")], "gold": 0}
+    prompt = _text(row, "prompt")
+    answers = _answers(row)
+    apart = "" if not prompt or prompt[-1:].isspace() else " "
+    return {**row.values, "prompt": prompt, "answers": answers, "continuation": apart + answers[0]}
+
+
+def _choice(row: Row) -> dict[str, Any]:
+    choices = row.values["choices"]
+    if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
+        raise BadInput(
+            f"{row.place}: choices is {quoted(choices)}.",
+            hint="Give a list of two texts or more, none empty.",
+        )
+    answer, gold = row.values["answer"], None
+    if isinstance(answer, int) and not isinstance(answer, bool):
+        gold = answer
+    elif answer in choices:
+        gold = choices.index(answer)
+    elif isinstance(answer, str) and len(answer.strip()) == 1:
+        gold = ord(answer.strip().upper()) - ord("A")
+    if gold is None or not 0 <= gold < len(choices):
+        raise BadInput(
+            f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices.",
+            hint="Give the right one's number from 0, its letter (A is the first), or its text.",
+        )
+    return {**row.values, "question": _text(row, "question"), "gold": gold}
+
+
+def _answers(row: Row) -> Sequence[str]:
+    answer = row.values.get("answer", "")
+    answers = answer if isinstance(answer, list) else [answer]
+    texts = [
+        str(one) if isinstance(one, int | float) and not isinstance(one, bool) else one for one in answers
+    ]
+    if "rules" in row.values and not any(map(_is_text, texts)):
+        return [""]
+    if not texts or not all(map(_is_text, texts)):
+        raise BadInput(f"{row.place}: answer is {quoted(answer)}.", hint="Give a text, or a list of texts.")
+    return texts
+
+
+def _text(row: Row, key: str) -> str:
+    value = row.values[key]
+    if not isinstance(value, str):
+        raise BadInput(f"{row.place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes.")
+    return value
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

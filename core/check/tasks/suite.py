@@ -1,0 +1,323 @@
+"""Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
+
+A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites or anywhere, named by its
+path. A task has its rows from one of three places: `data`, a .jsonl file; `task`, a task or group of the
+lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
+or lm_eval: the command line lists suites.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.data.jsonl import stream_rows
+from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
+from finetop.core.recipe.names import check_name
+from finetop.core.recipe.strict_yaml import Node, Origin, parse, to_plain
+from finetop.core.recipe.type_words import type_words
+from finetop.core.text import plain, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.runtime.home import Home
+
+BUILT_IN = Path(__file__).parents[1] / "suites"
+
+
+Shape = Literal["choice", "pair", "cloze", "written"]
+Name = Annotated[str, Meta(min_length=1, max_length=80)]
+PathText = Annotated[str, Meta(min_length=1)]
+
+
+class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One task of a suite: where its items are, how they are asked and judged, and how much it counts."""
+
+    name: Name = ""  # left out: the harness's name, or the file's
+    data: PathText | None = None  # a .jsonl file; read: its absolute path
+    task: Name | None = None  # a task, group or tag of the harness
+    yaml: PathText | None = None  # a task's YAML file; read: its absolute path
+    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see plain_tasks)
+    examples: PathText | None = (
+        None  # a .jsonl file with the examples of num_fewshot, the same for every item
+    )
+    cluster: Name | None = None  # a column: items with the same value there belong together
+    chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
+    cap: Annotated[int, Meta(ge=1)] | None = None  # at most so many items are drawn; None for all
+    weight: Annotated[float, Meta(gt=0)] = 1.0
+    metric: Name | None = None  # None: the first of the task's own with scores in [0, 1]
+    filter: Name | None = None  # of a task with several, by name; None: the first
+    num_fewshot: Annotated[int, Meta(ge=0, le=100)] | None = None  # None: as the task says, else none
+    chat: bool = False  # the prompt is a user's turn in the model's chat template
+    trust_code: bool = False  # run Python that comes with a YAML (!function), or that a model wrote
+    lm_eval: dict[str, Any] = {}
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    suite: Literal[1]
+    name: str
+    about: Annotated[str, Meta(max_length=1000)] = ""
+    text: str | None = None
+    tasks: Annotated[tuple[SuiteTask, ...], Meta(min_length=1)]
+
+
+class Suite(msgspec.Struct, frozen=True, kw_only=True):
+    """A suite as read: paths are absolute, names are checked, `places` say where each task was written."""
+
+    name: str
+    about: str
+    file: Path
+    text: Path | None  # general text for drift
+    tasks: tuple[SuiteTask, ...]
+    places: tuple[str, ...]
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One benchmark item as its file has it; `values` is the whole row."""
+
+    id: str
+    category: str
+    cluster: str
+    values: dict[str, Any]
+    place: str = ""  # file:line
+
+
+def suite_files(home: Home) -> tuple[Path, ...]:
+    """List the YAML files of all suites: the package's, then the user's."""
+    folders = (BUILT_IN, home.root / "suites")
+    return tuple(file for folder in folders for file in sorted(folder.glob("*.yaml")))
+
+
+def suites(home: Home) -> tuple[Suite, ...]:
+    """Read every suite there is, by name. Raises BadInput for a faulty one, or two of one name."""
+    read: dict[str, Suite] = {}
+    for file in suite_files(home):
+        suite = load_suite(file)
+        if (other := read.get(suite.name)) is not None:
+            raise BadInput(
+                f"Two suites are named {suite.name}: {other.file} and {file}.", hint="Rename one of them."
+            )
+        read[suite.name] = suite
+    return tuple(read[name] for name in sorted(read))
+
+
+def is_path(name: str) -> bool:
+    """Tell a suite's file from its name: it starts with /, ./, ../ or ~."""
+    return name.startswith(("/", "./", "../", "~"))
+
+
+def find_suite(name: str, home: Home) -> Suite:
+    """Give the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    if is_path(name):
+        return load_suite(Path(name).expanduser())
+    known = {suite.name: suite for suite in suites(home)}
+    if name not in known:
+        is_file = name.endswith((".yaml", ".yml"))
+        hint = (
+            f"A file starts with ./ or /: write ./{name[:60]}." if is_file else did_you_mean(name[:60], known)
+        )
+        raise NotFound(f"there is no suite {quoted(name)}.", hint=hint)
+    return known[name]
+
+
+def load_suite(file: Path) -> Suite:
+    """Read one suite's YAML. Raises RecipeError with file, line and key for the first fault in it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"can't read the suite {file}: {error}.") from error
+    root = parse(text, Origin(str(file), file.parent))
+    entries = _known_keys(root, _File, "a suite")
+    parts = _nodes(entries.get("tasks"), root, "tasks")
+    for place, node in enumerate(parts):
+        _fields(node, SuiteTask, f"a task of {plain(str(file.stem))}", f"tasks[{place}].")
+    _fields(root, _File, "a suite", "")
+    read = msgspec.convert(to_plain(root), _File)
+    check_name(read.name, entries["name"].place)
+    tasks = tuple(_task(task, node) for task, node in zip(read.tasks, parts, strict=True))
+    _no_twins(tasks, parts)
+    return Suite(
+        name=read.name,
+        about=read.about,
+        file=file,
+        text=_data_file(read.text, entries["text"], "text") if read.text is not None else None,
+        tasks=tasks,
+        places=tuple(node.place for node in parts),
+    )
+
+
+def read_rows(task: SuiteTask) -> tuple[Row, ...]:
+    """Read the items of a task's own file. Where no row has an id, the line's number is one.
+
+    Raises BadInput with file and line for a row that is no item, or an id that comes twice.
+    """
+    assert task.data is not None
+    return _read_rows(Path(task.data), task.name, task.cluster or "cluster")
+
+
+def read_examples(task: SuiteTask) -> tuple[Row, ...]:
+    """Read the few-shot examples of a task's own file. Raises BadInput with file and line, or if they are too few."""
+    if task.examples is None:
+        return ()
+    rows = _read_rows(Path(task.examples), task.name, "cluster")
+    wanted = task.num_fewshot or 0
+    if len(rows) < wanted:
+        raise BadInput(
+            f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}.",
+            hint="Add examples, or lower num_fewshot.",
+        )
+    return rows
+
+
+def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
+    rows: dict[str, Row] = {}
+    numbered = False
+    for number, values in stream_rows(file):
+        place = f"{file}:{number}"
+        identity = values.get("id")
+        if not rows:
+            numbered = "id" not in values
+        if numbered and "id" not in values:
+            identity = number
+        if isinstance(identity, int) and not isinstance(identity, bool):
+            identity = str(identity)
+        if not isinstance(identity, str) or not identity:
+            raise BadInput(
+                f"{place}: id is {quoted(identity)}.", hint="Give every item a text of its own as id."
+            )
+        if identity in rows:
+            raise BadInput(
+                f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own."
+            )
+        named = {key: values.get(key) or "" for key in ("category", cluster)}
+        for key, value in named.items():
+            if not isinstance(value, str):
+                raise BadInput(
+                    f"{place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes."
+                )
+        rows[identity] = Row(identity, named["category"], named[cluster], {**values, "id": identity}, place)
+    if not rows:
+        raise BadInput(
+            f"{file} has no items.", hint=f"Write one JSON object a line, or drop the task {name}."
+        )
+    return tuple(rows.values())
+
+
+def task_fingerprint(task: SuiteTask) -> str:
+    """Hash (sha256, hex) all of a task that can change a score, its rows aside.
+
+    Those are keyed by their prompts.
+    """
+    scored = {
+        field: getattr(task, field)
+        for field in ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
+    }
+    return hashlib.sha256(msgspec.json.encode(scored, order="deterministic")).hexdigest()
+
+
+def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
+    """Give a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
+    if not isinstance(node.value, dict):
+        raise RecipeError(f"{what} is {quoted(to_plain(node))}, and must be a mapping.", place=node.place)
+    known = [field.name for field in msgspec.structs.fields(kind)]
+    for key, child in node.value.items():
+        if key not in known:
+            hint = did_you_mean(key[:60], known)
+            raise RecipeError(f"{plain(key)} is not a key of {what}.", place=child.place, key=key, hint=hint)
+    return node.value
+
+
+def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> None:
+    """Check every field of a mapping by its own type, so that an error has the field's line."""
+    entries = _known_keys(node, kind, what)
+    for field in msgspec.structs.fields(kind):
+        child = entries.get(field.name)
+        if child is None:
+            if field.required:
+                raise RecipeError(
+                    f"{prefix}{field.name} is missing.", place=node.place, key=prefix + field.name
+                )
+            continue
+        value = to_plain(child)
+        try:
+            msgspec.convert(value, field.type)
+        except msgspec.ValidationError as error:
+            key = prefix + field.name
+            must = f"{key} is {quoted(value)}, and must be {type_words(field.type)}."
+            if isinstance(value, dict | list):
+                must = f"{key}: {error}."
+            raise RecipeError(must, place=child.place, key=key) from error
+
+
+def _nodes(node: Node | None, root: Node, key: str) -> list[Node]:
+    if node is None or not isinstance(node.value, list) or not node.value:
+        place = root.place if node is None else node.place
+        raise RecipeError(f"{key} must be a list of at least one task.", place=place, key=key)
+    return node.value
+
+
+SOURCES = ("data", "task", "yaml")
+PATHS = ("data", "yaml", "examples")
+ONLY_DATA = ("shape", "examples")
+
+
+def _task(task: SuiteTask, node: Node) -> SuiteTask:
+    """Check what a task's fields say together, name it and make its paths absolute."""
+    assert isinstance(node.value, dict)
+    given = [source for source in SOURCES if getattr(task, source) is not None]
+    if len(given) != 1:
+        said = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
+        raise RecipeError(
+            f"a task has {said}.",
+            place=node.place,
+            hint="Set one: data (a .jsonl file), task (the harness's name) or yaml (a task's file).",
+        )
+    for key in ONLY_DATA:
+        if getattr(task, key) is not None and task.data is None:
+            place = node.value[key].place
+            raise RecipeError(
+                f"{key} does not go with {given[0]}.",
+                place=place,
+                key=key,
+                hint="It is for rows of a data file.",
+            )
+    if task.yaml is not None and task.lm_eval:
+        raise RecipeError(
+            "lm_eval does not go with yaml.",
+            place=node.value["lm_eval"].place,
+            hint="Write it into that file.",
+        )
+    name = task.name or task.task or Path(task.data or task.yaml or "").stem
+    check_name(name, node.value["name"].place if "name" in node.value else node.place)
+    paths = {
+        key: str(_data_file(getattr(task, key), node.value[key], key))
+        for key in PATHS
+        if getattr(task, key) is not None
+    }
+    return msgspec.structs.replace(task, name=name, **paths)
+
+
+def _data_file(path: str, node: Node, key: str) -> Path:
+    """Make a path absolute against the suite's own folder, whatever the working directory is."""
+    found = (node.origin.folder / path).absolute()
+    if not found.is_file():
+        raise RecipeError(f"{key}: there is no file {plain(str(found))}.", place=node.place, key=key)
+    return found
+
+
+def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:
+    seen: set[str] = set()
+    for task, node in zip(tasks, nodes, strict=True):
+        if task.name in seen:
+            raise RecipeError(
+                f"the task {task.name} comes twice.",
+                place=node.place,
+                key="name",
+                hint="Give one another name.",
+            )
+        seen.add(task.name)

@@ -1,0 +1,72 @@
+"""The kinds of tasks, and a request as it is put to a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.tasks.suite import SuiteTask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+Kind = Literal["likelihood", "generation"]
+
+
+KINDS: Mapping[str, Kind] = {
+    "multiple_choice": "likelihood",
+    "loglikelihood": "likelihood",
+    "generate_until": "generation",
+}
+
+
+@dataclass(frozen=True)
+class Document:
+    """One item of a task, not rendered yet: where it lies in which part, and its columns."""
+
+    item: Item
+    category: str
+    part: Any  # the harness's task
+    number: int
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Read its columns."""
+        return cast("dict[str, Any]", self.part.task_docs[self.number])
+
+
+@dataclass(frozen=True)
+class BenchmarkTask:
+    """A task with all its documents, how answers to it come about and which metric judges them."""
+
+    suite_task: SuiteTask
+    place: str
+    kind: Kind
+    metric: str
+    fingerprint: str  # of all that can change a score, the rows aside
+    documents: tuple[Document, ...]
+
+    @property
+    def name(self) -> str:
+        """Name the task."""
+        return self.suite_task.name
+
+
+@dataclass(frozen=True)
+class Request:
+    """One item as a model gets it."""
+
+    item: Item
+    category: str
+    text: str  # the question alone, for the search in training data
+    pairs: tuple[tuple[str, str], ...]  # context and continuation, for each choice
+    prompt: str  # what an answer is written to
+    stop: tuple[str, ...]
+    max_new_tokens: int
+    choices: tuple[str, ...]
+    gold: int | None  # the right choice, where there is one
+    prompt_hash: str
+    part: Any  # the harness's task, which judges
+    instances: tuple[Any, ...]  # the harness's requests

@@ -1,1 +1,0 @@
-"""A check's result in words and in the formats of others."""

@@ -1,0 +1,225 @@
+"""Runs side by side: what differs in their recipes, what came out of each, and which of them no other betters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.runs import MAKES_A_RUN, Running
+from finetop.core.recipe.dotted import flat_settings
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import short_answer
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunDetail
+
+SAYS_NOTHING = ("name", "about", "recipe", "extends")  # of a recipe: where it comes from, not what it does
+MOST = 9  # runs at a time: each has a letter, and a column
+NOT_SET = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting on which recipes differ, with what each says of it; `-` where one does not have it."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A number of each run, in words; `best` are the runs (from 0) that no other is better in."""
+
+    label: str
+    cells: tuple[str, ...]
+    best: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """What a run learned and what it kept. `target` is its own metric's value, `kept` the change in points."""
+
+    run: int  # from 0
+    metric: str
+    target: float
+    kept: float
+
+
+def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
+    """List the settings that are not the same in all recipes, in the recipes' order."""
+    flat = [
+        {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
+        for recipe in recipes
+    ]
+    keys = list(dict.fromkeys(key for one in flat for key in one))
+    return [
+        Difference(key, tuple(_said(one[key]) if key in one else NOT_SET for one in flat))
+        for key in keys
+        if key.partition(".")[0] not in SAYS_NOTHING
+        and any(key not in one or one[key] != flat[0].get(key) for one in flat)
+    ]
+
+
+def _numbered(key: str, at: int) -> str:
+    return f"{key}.{at + 1}"
+
+
+def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
+    """List the sources that not all runs have read in the same version, with which version each has."""
+    read = [
+        {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
+        for run in runs
+    ]
+    keys = dict.fromkeys(key for one in read for key in one)
+    return [
+        Difference(name, tuple(one.get((name, use), NOT_SET) for one in read))
+        for name, use in keys
+        if len({one.get((name, use)) for one in read}) > 1
+    ]
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return _short_power(f"{value:g}")
+    if isinstance(value, list):
+        return clean_line(", ".join(map(str, value)) or "none")
+    return clean_line(str(value))
+
+
+def _short_power(text: str) -> str:
+    head, power, tail = text.partition("e")
+    return f"{head}e{int(tail)}" if power else text
+
+
+def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
+    """Say what came out of each run: rows that none of them has are left out."""
+    rows = [
+        _numbers("loss", [run.row.metrics.get("loss") for run in runs], min),
+        _numbers("eval loss", [run.row.metrics.get("eval_loss") for run in runs], min),
+        _numbers("reward", [run.row.metrics.get("reward") for run in runs], max),
+    ]
+    is_one_test = not other_tests(runs)
+    for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
+        values = [target_of(run, metric) for run in runs]
+        row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
+        rows.append(row if is_one_test else replace(row, best=()))
+    kept = [_kept(run) for run in runs]
+    rows += [
+        Outcome("retained", tuple("-" if run.row.check is None else short_answer(run.row.check) for run in runs),
+                _best(kept, max)),
+        _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
+        Outcome("step", tuple(_steps(run) for run in runs)),
+        Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
+        Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
+    ]  # fmt: skip
+    return [row for row in rows if any(cell != "-" for cell in row.cells)]
+
+
+def other_tests(runs: Sequence[RunDetail]) -> bool:
+    """Whether runs are known to have been measured on different tests, so that none is the best by its target."""
+    return tests_differ([run.sources for run in runs])
+
+
+def _numbers(label: str, values: Sequence[float | None], better: Callable[..., float]) -> Outcome:
+    cells = tuple("-" if value is None else _short_power(f"{value:.4g}") for value in values)
+    return Outcome(label, cells, _best(values, better))
+
+
+def _best(values: Sequence[float | None], better: Callable[..., float]) -> tuple[int, ...]:
+    """Find who has the best number; nobody where fewer than two have one, or all the same."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2 or len(set(known)) == 1:
+        return ()
+    return tuple(at for at, value in enumerate(values) if value is not None and value == better(known))
+
+
+def target_of(run: RunDetail, metric: str) -> float | None:
+    """Read what a run's check measured on its target."""
+    scores = {} if run.row.check is None else run.row.check.target
+    return scores[metric][1] if metric in scores and len(scores[metric]) > 1 else None
+
+
+def _kept(run: RunDetail) -> float | None:
+    check = run.row.check
+    return None if check is None or check.drop is None else -check.drop
+
+
+def _steps(run: RunDetail) -> str:
+    row = run.row
+    return "-" if not row.step else f"{row.step:,}" + (f" of {row.steps:,}" if row.steps else "")
+
+
+def _seconds(run: RunDetail, now: float) -> float | None:
+    """Count the seconds that the jobs which made a run have run."""
+    spans = [_ran(job.state, now) for job in run.jobs if job.verb in MAKES_A_RUN]
+    known = [span for span in spans if span is not None]
+    return sum(known) if known else None
+
+
+def _ran(state: Any, now: float) -> float | None:
+    since = getattr(state, "since", None)
+    if since is None:
+        return None
+    return float((now if isinstance(state, Running) else state.ended) - since)
+
+
+def _gpu_hours(run: RunDetail, now: float) -> str:
+    hours = sum(
+        (_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in run.jobs if job.verb in MAKES_A_RUN
+    )
+    return f"{hours:.1f}" if hours else "-"
+
+
+def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
+    """Give target and retained score of the runs that have both, by one metric: the named, else the first's."""
+    if other_tests(runs):
+        return []
+    if not metric:
+        metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
+    found = []
+    for number, run in enumerate(runs):
+        target, kept = target_of(run, metric), _kept(run)
+        if target is not None and kept is not None:
+            found.append(Trade(number, metric, target, kept))
+    return found
+
+
+def front(found: Sequence[Trade]) -> tuple[int, ...]:
+    """Find the runs on the Pareto front: no other is at least as good at both ends and better at one."""
+
+    def ends(one: Trade) -> tuple[float, float]:
+        return (-one.target if one.metric in LOWER_IS_BETTER else one.target), one.kept
+
+    def betters(other: Trade, one: Trade) -> bool:
+        theirs, own = ends(other), ends(one)
+        return theirs != own and theirs[0] >= own[0] and theirs[1] >= own[1]
+
+    return tuple(one.run for one in found if not any(betters(other, one) for other in found))
+
+
+def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
+    """Say which runs are on the front, or why that can't be told."""
+    found = trades(runs)
+    if other_tests(runs):
+        return TESTS_DIFFER
+    if len(found) < 2:
+        return "Which is better can't be told: fewer than two have a check with a target."
+    on_it = [names[number] for number in front(found)]
+    left_out = len(runs) - len(found)
+    words = f"{' and '.join(filter(None, (', '.join(on_it[:-1]), on_it[-1])))}"
+    is_are = "is" if len(on_it) == 1 else "are"
+    rest = (
+        f"; {left_out} without a check of both {'is' if left_out == 1 else 'are'} left out"
+        if left_out
+        else ""
+    )
+    return f"{words} {is_are} on the front: nothing here is better at both{rest}."

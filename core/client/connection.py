@@ -1,0 +1,285 @@
+"""The client's end of the socket: find the supervisor of a home, start it when there is none, ask it things.
+
+`Client` is for the command line; the app has `AsyncClient`. Neither loads torch or duckdb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
+from finetop.core.protocol import wire
+from finetop.core.protocol.patch import DoesNotFit
+from finetop.core.protocol.patch_cache import Heard
+from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
+from finetop.core.runtime.environment import require_readable
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.processes import require_own
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from finetop.core.runtime.home import Link
+
+START_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0
+ATTEMPTS = 5  # of what only looks, over a link that seems to hold
+
+_ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
+
+
+class Client:
+    """A connection for one command: asks block until answered.
+
+    Raises NoSupervisor when the connection ends, and the error that the supervisor answered otherwise.
+    """
+
+    def __init__(self, home: Home, *, start: bool = True) -> None:
+        self.home = home
+        self._number = 0
+        self._open(start=start)
+
+    def _open(self, *, start: bool) -> None:
+        self._heard = None if self.home.link is None else Heard()
+        self._socket = connect(self.home, start=start)
+        self._file = self._socket.makefile("rb")
+        self._is_closed = False
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+        self._is_closed = True
+
+    def ask(self, ask: Request[Answer]) -> Answer:
+        """Send one request and return its answer.
+
+        To another machine, what only looks is asked again when the link drops, for as long as it takes; what acts is
+        not: whether it was done is not known.
+        """
+        link = self.home.link
+        return self._ask(ask) if link is None else self._ask_over(link, ask)
+
+    def _ask_over(self, link: Link, ask: Request[Answer]) -> Answer:
+        attempts = 0
+        while True:
+            try:
+                if self._is_closed:
+                    self._open(start=False)
+                return self._ask(ask)
+            except NoSupervisor as error:
+                self.close()
+                if not isinstance(ask, Question):
+                    raise broken(link.label) from error
+                attempts = attempts + 1 if link.is_up else 0  # it may not be known yet that it is down
+                if attempts >= ATTEMPTS:
+                    raise NoSupervisor(
+                        f"no supervisor answers on {link.label}.", hint="The next command starts it."
+                    ) from error
+            time.sleep(0.3)
+            link.wait()
+
+    def _ask(self, ask: Request[Answer]) -> Answer:
+        self._number += 1
+        try:
+            self._socket.sendall(encode(self._number, ask, self._heard))
+            line = self._file.readline()
+        except TimeoutError as error:
+            raise NoSupervisor("the supervisor does not answer.", hint="See `finetop doctor`.") from error
+        except OSError as error:
+            raise NoSupervisor(f"the supervisor went away: {error.strerror}.") from error
+        return decode(line, ask, self._heard)
+
+
+class AsyncClient:
+    """A connection for the app. One request at a time; `ask` may be called from several tasks."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._lock = asyncio.Lock()
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._number = 0
+        self._heard = None if home.link is None else Heard()
+
+    async def ask(self, ask: Request[Answer]) -> Answer:
+        """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
+        link = self.home.link
+        async with self._lock:
+            if link is not None and not link.is_up:
+                self._drop()
+                raise NoSupervisor(f"not connected to {link.label}: it was not asked.")
+            try:
+                if self._writer is None:
+                    self._reader, self._writer = await asyncio.open_unix_connection(
+                        str(self.home.socket), limit=wire.ANSWER_LIMIT
+                    )
+                    require_own(self._writer.get_extra_info("socket"))
+                assert self._reader is not None
+                self._number += 1
+                self._writer.write(encode(self._number, ask, self._heard))
+                await self._writer.drain()
+                line = await self._reader.readline()
+            except (OSError, ValueError) as error:  # a line that never ends is a ValueError
+                self._drop()
+                raise NoSupervisor("no supervisor answers.") from error
+            except asyncio.CancelledError:
+                self._drop()  # its answer would be taken for the next one's
+                raise
+            if not line:
+                self._drop()
+                if link is not None and not isinstance(ask, Question):
+                    raise broken(link.label)
+                raise NoSupervisor("the supervisor went away.")
+            return decode(line, ask, self._heard)
+
+    def _drop(self) -> None:
+        if self._heard is not None:
+            self._heard.forget()
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+    def close(self) -> None:
+        self._drop()
+
+
+def broken(label: str) -> NoSupervisor:
+    """Say that a connection broke after something was asked for and before it was answered."""
+    return NoSupervisor(
+        f"the link to {label} broke before it answered: whether it was done is not known.",
+        hint="Look when it is back.",
+    )
+
+
+def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
+    """Write a request as its line. Raises BadInput for one that is too long, or holds what is no text."""
+    try:
+        held = None if heard is None else heard.number(ask)
+        line = wire.envelope(number, ask, held) + b"\n"
+    except UnicodeEncodeError as error:  # a word of the command line that is not UTF-8
+        raise BadInput(
+            f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
+        ) from error
+    if len(line) > wire.REQUEST_LIMIT:
+        raise BadInput(
+            f"the request is {len(line) / 2**20:.1f} MiB, and may be {wire.REQUEST_LIMIT >> 20}.",
+            hint="Put less into it.",
+        )
+    return line
+
+
+def decode(line: bytes, ask: Request[Answer], heard: Heard | None = None) -> Answer:
+    """Read an answer, or raise the error that it is. Raises NoSupervisor for what is none of a supervisor's."""
+    if not line:
+        raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
+    try:
+        reply = wire.reply_decoder.decode(line)
+        if reply.error is None:
+            whole = reply.answer if heard is None else heard.answer(ask, reply)
+            answer: Answer = msgspec.json.decode(whole, type=answer_type(type(ask)))
+            return answer
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
+        raise NoSupervisor(
+            f"the supervisor's answer can't be read: {error}.",
+            hint="It is of another version: `finetop supervisor stop` ends it, the next command starts this one.",
+        ) from error
+    kind = _ERRORS.get(reply.error.exit, FinetopError)
+    raise kind(reply.error.message, hint=reply.error.hint)
+
+
+def connect(home: Home, *, start: bool = True) -> socket.socket:
+    """Connect to the home's supervisor; with `start`, bring one up first where there is none.
+
+    On another machine its link sees to that: this waits until it is up.
+    """
+    if home.link is not None:
+        return _connect_over(home.link)
+    try:
+        return _connect_once(home.socket)
+    except OSError:
+        if not start:
+            raise NoSupervisor(
+                f"no supervisor runs for {home.root}.", hint="`finetop ls` starts one."
+            ) from None
+    start_supervisor(home)
+    return _connect_once(home.socket)
+
+
+def start_supervisor(home: Home) -> None:
+    """Start a supervisor in a session of its own and wait until it answers.
+
+    Several clients may do this at once: all but one of the supervisors see the lock and leave.
+    Raises EnvironmentTrouble for a home or a variable that can't be, NoSupervisor with the end of its log.
+    """
+    require_readable()
+    prepare(home)
+    handle = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            _connect_once(home.socket).close()
+            return
+        except OSError:
+            code = process.poll()
+            if code not in (None, 0):
+                break
+            time.sleep(0.02)
+    tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+    raise NoSupervisor(tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}.")
+
+
+def _connect_over(link: Link) -> socket.socket:
+    for _ in range(ATTEMPTS):
+        link.wait()
+        try:
+            return _connect_once(link.socket)
+        except OSError:  # ssh ended, and its keeper does not know yet
+            time.sleep(0.3)
+    raise NoSupervisor(f"not connected to {link.label}.", hint=link.words())
+
+
+def _connect_once(path: Path) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(ANSWER_TIMEOUT_S)
+    until = time.monotonic() + START_TIMEOUT_S
+    try:
+        while True:
+            try:
+                link.connect(str(path))
+                break
+            except BlockingIOError:  # it is there, and so many wait at its door that one more can't
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
+        require_own(link)  # in /tmp anybody may have listened first
+    except OSError:
+        link.close()
+        raise
+    return link

@@ -1,0 +1,52 @@
+"""What earlier runs of a home reached: for plans, and for whoever asks how fast this machine is."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from finetop.core.client.connection import Client
+from finetop.core.errors import FinetopError
+from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.protocol.messages.runs import Sql
+
+if TYPE_CHECKING:
+    from finetop.core.runtime.home import Home
+
+PAST = """
+SELECT r.name, r.model, r.method, r.objective, j.device, j.planned, median(m.value)
+FROM runs r
+JOIN jobs j ON j.run_id = r.id AND j.verb = 'train'
+JOIN metrics m ON m.run_id = r.id AND m.key = 'tokens_per_s'
+GROUP BY r.id, r.name, r.model, r.method, r.objective, j.device, j.planned
+ORDER BY r.id DESC
+"""
+
+
+def past_runs(home: Home) -> list[PastRun]:
+    """List what earlier runs of a home reached, newest first; none where there is no store, or it does not answer."""
+    if not home.database.exists():
+        return []
+    try:
+        with Client(home) as client:
+            answer = client.ask(Sql(PAST, limit=200))
+    except FinetopError:
+        return []  # a plan is made without them
+    runs = []
+    for name, model, method, objective, device, planned, rate in answer.rows:
+        if rate is None:
+            continue
+        counts = json.loads(planned or "{}")
+        runs.append(
+            PastRun(
+                name=str(name),
+                model=str(model),
+                method=str(method),
+                objective=str(objective),
+                on_gpu=not str(device).startswith("cpu"),
+                tokens_per_s=float(rate),
+                parameters=float(counts.get("parameters", 0)),
+                trainable=float(counts.get("trainable_parameters", 0)),
+            )
+        )
+    return runs

@@ -1,0 +1,96 @@
+"""Opens the homes that `--on` names: one link a machine, several at once, all closed at the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.client.remote.hosts import Place, read_places, usual_places
+from finetop.core.client.remote.tunnel import Tunnel
+from finetop.core.errors import FinetopError
+from finetop.core.runtime.home import Home, find_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+HOSTS = "hosts.yaml"
+SOCKETS = "hosts.sockets.json"  # where the sockets there were last time
+
+
+@contextmanager
+def opened(
+    words: Sequence[str], *, home: str | None, command: str = "", say: bool = True
+) -> Iterator[list[Home]]:
+    """Open the homes on the machines that are named, in that order; `home` and `command` are what is there.
+
+    One alone raises what is wrong with it. Of several, those out of reach are tried again for as long as this lasts:
+    only when none can be reached it raises. `say` tells stderr when a link drops, and is back.
+    """
+    here = find_home()
+    places = read_places(words, usual_places(here.root / HOSTS), command=command, home=home or "")
+    with ExitStack() as stack:
+        links = [
+            stack.enter_context(_link(place, here.root / SOCKETS, say)) if place.destination else None
+            for place in places
+        ]
+        _open([link for link in links if link is not None], is_alone=len(places) == 1)
+        yield [find_home(home) if link is None else Home(_root_of(link), link) for link in links]
+
+
+@contextmanager
+def _link(place: Place, memory: Path, say: bool) -> Iterator[Tunnel]:
+    def heard(is_up: bool, why: str) -> None:
+        words = "is back." if is_up else f"is out of reach ({why}); trying again …"
+        print(f"finetop: {place.label} {words}", file=sys.stderr, flush=True)
+
+    tunnel = Tunnel(place, memory=memory, heard=heard if say else None)
+    try:
+        yield tunnel
+    finally:
+        tunnel.close()
+
+
+def _root_of(link: Tunnel) -> Path:
+    return Path(
+        link.greeting.supervisor.home if link.greeting is not None else link.place.home or "~/.finetop"
+    )
+
+
+def _open(links: Sequence[Tunnel], *, is_alone: bool) -> None:
+    if is_alone:
+        for link in links:
+            link.open()
+        return
+    errors = _open_together(links)
+    for link, error in errors.items():
+        if "Permission denied" in str(error):  # it may want a password: one after the other, on the terminal
+            try:
+                link.open()
+                continue
+            except FinetopError as refused:
+                error = refused
+        print(f"finetop: {error}", file=sys.stderr)
+        link.keep()
+    if links and len(errors) == len(links) and not any(link.is_up for link in links):
+        raise next(iter(errors.values()))
+
+
+def _open_together(links: Sequence[Tunnel]) -> dict[Tunnel, FinetopError]:
+    """Connect to several at once, where ssh needs to ask nothing. Gives what failed."""
+    errors: dict[Tunnel, FinetopError] = {}
+
+    def one(link: Tunnel) -> None:
+        try:
+            link.open(may_ask=False)
+        except FinetopError as error:
+            errors[link] = error
+
+    threads = [threading.Thread(target=one, args=(link,)) for link in links]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {link: errors[link] for link in links if link in errors}

@@ -1,0 +1,399 @@
+"""Several supervisors as one: a list in one order, and what is asked of a run goes to its machine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from finetop.core.client.remote.merge_runs import (
+    merged,
+    numbered,
+    order,
+    placed,
+    placed_detail,
+    there,
+    unplaced,
+)
+from finetop.core.client.remote.merge_triage import merged_table, placed_row
+from finetop.core.errors import BadInput, NoSupervisor
+from finetop.core.protocol.filter_match import holds
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ComparisonBrief,
+    SubmitApproaches,
+    SubmitApproachesAnswer,
+)
+from finetop.core.protocol.messages.checks import CheckAnswer
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.notes import NoteAnswer, TagAnswer
+from finetop.core.protocol.messages.queue import Move, RetryAnswer
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RemedyAnswer
+from finetop.core.protocol.messages.runs import (
+    EventsAnswer,
+    Group,
+    Runs,
+    RunsAnswer,
+    SweepBrief,
+    Sweeps,
+    SweepsAnswer,
+)
+from finetop.core.protocol.messages.submit import (
+    ExportAnswer,
+    Import,
+    ImportAnswer,
+    ResumeAnswer,
+    Submit,
+    SubmitAnswer,
+    SubmitChain,
+    SubmitChainAnswer,
+    SubmitSweep,
+    SubmitSweepAnswer,
+)
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed
+from finetop.core.protocol.messages.triage import (
+    EarlierAnswer,
+    ItemAnswer,
+    LookEarlierAnswer,
+    SetStanding,
+    Triage,
+    TriageAnswer,
+    TriageRunAnswer,
+)
+from finetop.core.protocol.request import Answer, Ask, Request
+from finetop.core.protocol.run_filter import parse, read_sort
+from finetop.core.protocol.runs import RunDetail, RunRow
+from finetop.core.wording import run_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CHUNK = 100  # rows of one request to one machine
+List = tuple[str, str]  # filter, sort
+Begin = tuple[int, ...]  # how many rows of each machine stand before a place of the merged list
+
+
+class Asker(Protocol):
+    """One connection to a supervisor; finetop.core.client.connection.AsyncClient is one."""
+
+    async def ask(self, ask: Request[Answer]) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+class Fleet:
+    """Asks several supervisors as if they were one. Runs are named HOST:RUN; rows carry their host.
+
+    The rows of a machine that is out of reach stay as they were last seen. `ask` raises what that machine's
+    connection raises, and BadInput for what no one machine is named for.
+    """
+
+    def __init__(self, askers: Mapping[str, Asker]) -> None:
+        self._askers = askers
+        self._labels = list(askers)
+        self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
+        self._places: dict[str, tuple[List, dict[int, int]]] = {}  # where each run stood in the newest list
+        self._counts: dict[str, RunsAnswer] = {}
+        self._groups: dict[str, tuple[List, dict[str, Group]]] = {}  # of that list, by their words
+        self._begins: dict[List, dict[int, Begin]] = {}
+
+    async def ask(self, ask: Request[Answer]) -> Answer:
+        """Ask the machine that the request is about; for the list of runs, all."""
+        answer: Answer = await self._ask(ask)
+        return answer
+
+    async def _ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Runs):
+            return await self._runs(ask)
+        if isinstance(ask, Triage):
+            return await self._triage(ask)
+        if isinstance(
+            ask,
+            Submit | SubmitChain | SubmitSweep | SubmitApproaches | Import,
+        ):
+            label, name = self._split(ask.name)
+            return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
+        if isinstance(ask, Remove):
+            return await self._remove(ask)
+        if isinstance(ask, Sweeps):
+            return await self._sweeps(ask)
+        if isinstance(ask, Approaches):
+            return await self._approaches(ask)
+        about = getattr(ask, "run", None)
+        if not isinstance(about, str):
+            raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
+        label, run = self._split(about)
+        if isinstance(ask, SetStanding) and ask.standing.fixed_by:
+            standing = msgspec.structs.replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
+            ask = msgspec.structs.replace(ask, standing=standing)
+        if isinstance(ask, Move) and ask.other:
+            ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
+        return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
+
+    async def _remove(self, ask: Remove) -> RemoveAnswer:
+        """Move runs of several machines to the trash, or say what would go: each machine its own."""
+        going: dict[str, list[str]] = {}
+        for run in ask.runs:
+            label, own = self._split(run)
+            going.setdefault(label, []).append(own)
+        removed: list[Removed] = []
+        for label, own_runs in going.items():
+            own_ask = msgspec.structs.replace(ask, runs=own_runs)
+            answer: RemoveAnswer = await self._askers[label].ask(own_ask)
+            removed += [
+                msgspec.structs.replace(
+                    one, run_id=numbered(one.run_id, self._labels, label), name=f"{label}:{one.name}"
+                )
+                for one in answer.runs
+            ]
+        return RemoveAnswer(removed)
+
+    async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
+        """Give a sweep of one machine, or the names of all machines' that answer."""
+        if ask.sweep:
+            label, name = self._split(ask.sweep)
+            found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
+            runs = [
+                msgspec.structs.replace(one, row=placed(one.row, self._labels, label)) for one in found.runs
+            ]
+            return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
+        every: list[SweepBrief] = []
+        for label in self._labels:
+            try:
+                every += _sweeps_of(label, await self._askers[label].ask(ask))
+            except NoSupervisor:
+                continue
+        return SweepsAnswer(every, [], [])
+
+    async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
+        """Give a comparison of one machine, or the names of all machines' that answer."""
+        if ask.comparison:
+            label, name = self._split(ask.comparison)
+            return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
+        every: list[ComparisonBrief] = []
+        for label in self._labels:
+            try:
+                every += _placed_approaches(label, await self._askers[label].ask(ask)).comparisons
+            except NoSupervisor:
+                continue
+        return ApproachesAnswer(sorted(every, key=lambda one: -one.created))
+
+    def close(self) -> None:
+        for asker in self._askers.values():
+            asker.close()
+
+    def _split(self, run: str) -> tuple[str, str]:
+        found = there(run, self._labels)
+        if found is None:
+            raise BadInput(f"{run}: say on which machine.", hint=f"Write {self._labels[0]}:{run}.")
+        return found
+
+    def _fix(self, run: str, label: str) -> str:
+        """Give the run that mends another of the same machine by its name there. Raises BadInput."""
+        found = there(run, self._labels)
+        if found is not None and found[0] != label:
+            raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
+        return run if found is None else found[1]
+
+    def _named(self, label: str, answer: Any) -> Any:
+        """Write an answer's names as those of one machine among several."""
+        match answer:
+            case SubmitAnswer() | ImportAnswer():
+                return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
+            case SubmitApproachesAnswer():
+                return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
+            case SubmitChainAnswer():
+                return SubmitChainAnswer([self._named(label, one) for one in answer.runs])
+            case SubmitSweepAnswer():
+                named = [self._named(label, one) for one in answer.runs]
+                return msgspec.structs.replace(answer, runs=named)
+            case (
+                CheckAnswer()
+                | ResumeAnswer()
+                | ExportAnswer()
+                | RemedyAnswer()
+                | RemediesAnswer()
+                | RetryAnswer()
+                | TagAnswer()
+                | NoteAnswer()
+            ):
+                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
+            case EventsAnswer():
+                return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))
+            case Done():
+                return Done(f"{label}: {answer.message}")
+            case TriageRunAnswer():
+                return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
+            case ItemAnswer():
+                return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
+            case EarlierAnswer() | LookEarlierAnswer():
+                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
+            case RunDetail():
+                detail = placed_detail(answer, self._labels, label)
+                self._seen[label][detail.row.id] = detail.row
+                return detail
+        return answer
+
+    async def _triage(self, ask: Triage) -> TriageAnswer:
+        """Merge the machines' tables of triage; one that is out of reach is left out."""
+        whole = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
+        found = await asyncio.gather(
+            *(self._askers[label].ask(whole) for label in self._labels), return_exceptions=True
+        )
+        answers: dict[str, TriageAnswer] = {}
+        for label, answer in zip(self._labels, found, strict=True):
+            if isinstance(answer, TriageAnswer):
+                answers[label] = answer
+            elif isinstance(answer, BaseException) and not isinstance(answer, NoSupervisor):
+                raise answer
+        if not answers:
+            raise NoSupervisor("no machine answers.")
+        return merged_table(answers, self._labels, ask.offset, ask.limit)
+
+    # --- one list ---------------------------------------------------------------------------------------
+
+    async def _runs(self, ask: Runs) -> RunsAnswer:
+        """Merge the machines' lists from the nearest place before `offset` whose rows were counted."""
+        line = parse(ask.filter)
+        sort, kind = line.sort or read_sort(ask.sort), (ask.filter, ask.sort)
+        if ask.offset == 0 or kind not in self._begins:
+            self._begins[kind] = {0: (0,) * len(self._labels)}
+        begins = self._begins[kind]
+        at = max(place for place in begins if place <= ask.offset)
+        sources = [
+            _Source(self, label, ask, begin) for label, begin in zip(self._labels, begins[at], strict=True)
+        ]
+        await asyncio.gather(*(source.more() for source in sources))
+        refused = [source.refusal for source in sources if source.refusal is not None]
+        if refused and not any(source.has_answered for source in sources):
+            raise refused[0]
+        rows: list[RunRow] = []
+        while at < ask.offset + ask.limit:
+            heads = [source for source in sources if source.rows]
+            if not heads:
+                break
+            first = min(heads, key=lambda source: order(source.rows[0], sort, line.group))
+            if at >= ask.offset:
+                rows.append(first.rows[0])
+            await first.step()
+            at += 1
+            if at % CHUNK == 0:
+                begins[at] = tuple(source.taken for source in sources)
+        counts = [self._counts[label] for label in self._labels if label in self._counts]
+        return RunsAnswer(
+            rows=rows,
+            matching=sum(source.matching for source in sources),
+            total=sum(one.total for one in counts),
+            need_you=sum(one.need_you for one in counts),
+            running=sum(one.running for one in counts),
+            queued=sum(one.queued for one in counts),
+            revision=sum(one.revision for one in counts),
+            stopped=", ".join(
+                f"{label}: {self._counts[label].stopped}"
+                for label in self._labels
+                if label in self._counts and self._counts[label].stopped
+            ),
+            groups=self._groups_of(kind, rows) if line.group else [],
+            without=_added_up([source.without for source in sources]),
+        )
+
+    def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
+        """Give the groups of rows: all that a machine has told of them, on this page or one before."""
+        known = [
+            self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
+        ]
+        found = {group.word: group for group in run_groups.merged([list(one.values()) for one in known])}
+        return [found[word] for word in dict.fromkeys(row.group for row in rows) if word in found]
+
+    async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
+        """Ask one machine for a page of its list; None where it is out of reach. Raises BadInput."""
+        try:
+            answer: RunsAnswer = await self._askers[label].ask(ask)
+        except NoSupervisor:
+            return None
+        rows = [placed(row, self._labels, label) for row in answer.rows]
+        self._counts[label] = msgspec.structs.replace(answer, rows=[])
+        self._seen[label].update({row.id: row for row in rows})
+        kind = (ask.filter, ask.sort)
+        if label not in self._places or self._places[label][0] != kind or ask.offset == 0:
+            self._places[label], self._groups[label] = (kind, {}), (kind, {})
+        self._places[label][1].update({row.id: ask.offset + i for i, row in enumerate(rows)})
+        self._groups[label][1].update({group.word: group for group in answer.groups})
+        if ask.offset == 0 and not ask.filter and answer.matching == len(rows):
+            self._seen[label] = {row.id: row for row in rows}  # all there are: removed ones go
+        return msgspec.structs.replace(answer, rows=rows)
+
+    def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
+        """Give a page of what was seen of a machine that is out of reach: rows, and how many match."""
+        line, now = parse(ask.filter), time.time()
+        rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
+        rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
+        kind, places = self._places.get(label, (None, {}))
+        if kind == (ask.filter, ask.sort):  # as its machine had them: nothing there is known to have changed
+            rows.sort(key=lambda row: places.get(row.id, len(places)))
+        return rows[ask.offset : ask.offset + ask.limit], len(rows)
+
+
+class _Source:
+    """One machine's list, from a place on: asked for chunk by chunk as it is used up."""
+
+    def __init__(self, fleet: Fleet, label: str, ask: Runs, begin: int) -> None:
+        self._fleet, self._label, self._ask = fleet, label, ask
+        self.taken = begin
+        self.rows: list[RunRow] = []
+        self.matching = 0
+        self.without: list[tuple[str, int]] = []
+        self.has_answered = False
+        self.refusal: BadInput | None = None  # of the filter: no run there has what it names
+
+    async def more(self) -> None:
+        """Ask for the rows behind those that were taken."""
+        limit = min(CHUNK, max(1, self._ask.limit))
+        page = msgspec.structs.replace(self._ask, offset=self.taken, limit=limit)
+        try:
+            answer = await self._fleet.page(self._label, page)
+        except BadInput as error:
+            self.rows, self.matching, self.refusal = [], 0, error
+            return
+        if answer is None:
+            self.rows, self.matching = self._fleet.page_seen(self._label, page)
+            return
+        self.rows, self.matching, self.without = answer.rows, answer.matching, answer.without
+        self.has_answered = True
+
+    async def step(self) -> None:
+        """Take the first row away."""
+        self.rows = self.rows[1:]
+        self.taken += 1
+        if not self.rows and self.taken < self.matching:
+            await self.more()
+
+
+def _sweeps_of(label: str, answer: SweepsAnswer) -> list[SweepBrief]:
+    """Name a machine's sweeps as those of one among several: lab:tone."""
+    return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
+
+
+def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
+    """Name a machine's comparisons and their runs as those of one among several: lab:tone."""
+
+    def named(one: Any) -> Any:
+        return msgspec.structs.replace(one, name=f"{label}:{one.name}")
+
+    return msgspec.structs.replace(
+        found,
+        comparisons=[named(one) for one in found.comparisons],
+        name=f"{label}:{found.name}" if found.name else "",
+        rows=[msgspec.structs.replace(row, runs=[named(run) for run in row.runs]) for row in found.rows],
+    )
+
+
+def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
+    """Add up over machines how many runs match without a term."""
+    found: dict[str, int] = {}
+    for term, matching in (pair for one in lists for pair in one):
+        found[term] = found.get(term, 0) + matching
+    return list(found.items())

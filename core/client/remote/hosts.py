@@ -1,0 +1,142 @@
+"""Which machines are meant: the words of `--on`, and the usual ones in HOME/hosts.yaml.
+
+# hosts.yaml: a name for `--on`, how ssh reaches it, and where finetop and its home are there
+lab: {ssh: ana@gpu-box-3.lab.example, command: ~/venv/bin/finetop, home: /scratch/ana/finetop}
+box: {}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.runtime.home import HERE
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+COMMAND = "finetop"
+THIS_MACHINE = "."
+SETTINGS = ("ssh", "command", "home")
+
+# [ssh://][user@]host[:port]: no word that ssh could take for an option, nothing that a ProxyCommand's shell expands
+_DESTINATION = re.compile(
+    r"(?:ssh://)?(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}@)?"
+    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Fa-f]{0,4}:[0-9A-Fa-f:.]{1,40})"
+    r"(?::[0-9]{1,5})?",
+    re.ASCII,
+)
+_LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Place:
+    """One machine: what finetop calls it, how ssh reaches it, and what is run there."""
+
+    label: str
+    destination: str  # empty: this machine
+    command: str = COMMAND  # words for the shell there
+    home: str = ""  # a path there; empty: what finetop there takes
+    word: str = ""  # what `--on` was given
+
+
+def read_places(
+    words: Sequence[str], usual: Mapping[str, Place], *, command: str = "", home: str = ""
+) -> list[Place]:
+    """Read the words of `--on`: names of usual places, what ssh takes, or `.` for this machine.
+
+    `command` and `home` hold for all of them. Labels are unique. Raises BadInput.
+    """
+    places: list[Place] = []
+    for word in words:
+        place = usual.get(word) or _place(word)
+        place = replace(place, command=command or place.command, home=home or place.home, word=word)
+        if any(place.destination == other.destination and place.home == other.home for other in places):
+            raise BadInput(f"--on {clean_line(word, limit=80)} is there twice.", hint="Leave one out.")
+        places.append(_unlike(place, [other.label for other in places]))
+    return places
+
+
+def _place(word: str) -> Place:
+    if word in (THIS_MACHINE, HERE):
+        return Place(HERE, "")
+    found = _DESTINATION.fullmatch(word)
+    if found is None:
+        raise BadInput(
+            f"--on {clean_line(word, limit=80)!r} is no host.",
+            hint="Give what ssh takes: host, user@host, a name of ~/.ssh/config or hosts.yaml; `.` is this machine.",
+        )
+    return Place(_label(found["host"]), word)
+
+
+def _label(host: str) -> str:
+    """Name a machine in short: the first part of its name, or the whole of an address."""
+    is_address = ":" in host or host.replace(".", "").isdecimal()
+    short = re.sub(r"[^A-Za-z0-9._-]+", "-", host).strip("-.") if is_address else host.partition(".")[0]
+    return short or host
+
+
+def _unlike(place: Place, taken: Sequence[str]) -> Place:
+    """Give a place a label that no other has: user and whole host where the short one is taken."""
+    if place.label not in taken:
+        return place
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", place.destination).strip("-.")
+    number = 2
+    while label in taken:
+        label, number = f"{place.label}-{number}", number + 1
+    return replace(place, label=label)
+
+
+def usual_places(file: Path) -> dict[str, Place]:
+    """Read HOME/hosts.yaml; none where there is no such file. Raises RecipeError with file and line."""
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from error
+    from finetop.core.errors import RecipeError, did_you_mean
+    from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.text import quoted
+
+    root = parse(text, Origin(str(file), file.parent))
+    if root.value is None:
+        return {}
+    if not isinstance(root.value, dict):
+        raise RecipeError("is no mapping of names.", place=root.place, hint="Write `lab: {ssh: user@host}`.")
+    places: dict[str, Place] = {}
+    for name, node in root.value.items():
+        if not _LABEL.fullmatch(name) or name == HERE:
+            hint = "Use letters, digits, . _ or -, and not `here`."
+            raise RecipeError(f"{quoted(name)} can't be the name of a host.", place=node.place, hint=hint)
+        given: dict[str, str] = {}
+        entries = {} if node.value is None else node.value
+        if not isinstance(entries, dict):
+            raise RecipeError(
+                f"{name} is {quoted(entries)}.", place=node.place, hint="Write `lab: {ssh: user@host}`."
+            )
+        for key, setting in entries.items():
+            if key not in SETTINGS:
+                raise RecipeError(
+                    f"{name}.{key} is no setting of a host.",
+                    place=setting.place,
+                    hint=did_you_mean(key, SETTINGS),
+                )
+            if not isinstance(setting.value, str) or not setting.value.isprintable() or not setting.value:
+                raise RecipeError(
+                    f"{name}.{key} is {quoted(setting.value)}: a text is wanted.", place=setting.place
+                )
+            given[key] = setting.value
+        destination = given.get("ssh", name)
+        if not _DESTINATION.fullmatch(destination):
+            raise RecipeError(
+                f"{name}.ssh is {quoted(destination)}: no host.",
+                place=entries.get("ssh", node).place,
+                hint="Give what ssh takes: host, user@host, or a name of ~/.ssh/config.",
+            )
+        places[name] = Place(name, destination, given.get("command", COMMAND), given.get("home", ""))
+    return places

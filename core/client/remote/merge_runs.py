@@ -1,0 +1,103 @@
+"""Runs of several machines as one list: names that say the machine, numbers that no two have, one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.protocol.filter_match import place
+from finetop.core.protocol.runs import RunDetail, RunRow
+from finetop.core.wording import run_groups as groups
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.runs import Group, RunsAnswer
+    from finetop.core.protocol.run_filter import Sort
+
+
+def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
+    """Give a run of one machine as one among several: lab:support-r16."""
+    number = numbered(row.id, labels, label)
+    return msgspec.structs.replace(row, id=number, name=f"{label}:{row.name}", host=label)
+
+
+def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
+    """Give a run as its own machine knows it."""
+    return msgspec.structs.replace(row, id=row.id // len(labels), name=bare(row), host="")
+
+
+def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
+    """Give all about a run as one among several; so do its relatives."""
+    own = [
+        [
+            msgspec.structs.replace(one, id=numbered(one.id, labels, label), name=f"{label}:{one.name}")
+            for one in relatives
+        ]
+        for relatives in (detail.parents, detail.children)
+    ]
+    row = placed(detail.row, labels, label)
+    return msgspec.structs.replace(detail, row=row, parents=own[0], children=own[1])
+
+
+def numbered(number: int, labels: Sequence[str], label: str) -> int:
+    """Give a run's number among those of several machines."""
+    return number * len(labels) + labels.index(label)
+
+
+def there(run: str, labels: Sequence[str]) -> tuple[str, str] | None:
+    """Take the name or number of one among several apart: machine, name or number there. None for neither."""
+    label, colon, rest = run.partition(":")
+    if colon and label in labels:
+        return label, rest
+    if run.isdecimal() and len(run) < 18:
+        return labels[int(run) % len(labels)], str(int(run) // len(labels))
+    return None
+
+
+def bare(row: RunRow) -> str:
+    """Give a run's name on its own machine."""
+    return row.name.removeprefix(f"{row.host}:") if row.host else row.name
+
+
+def order(row: RunRow, sort: Sort, group: str = "") -> tuple[Any, ...]:
+    """Where a run stands in a list of several machines: as the store's own orders, but by time, not by number."""
+    return place(row, sort, group, bare(row))
+
+
+def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:
+    """Merge lists by what is first in each: within a machine its own order holds."""
+    left = [list(reversed(rows)) for rows in lists if rows]
+    found: list[RunRow] = []
+    while left:
+        best = min(left, key=lambda rows: order(rows[-1], sort, group))
+        found.append(best.pop())
+        left = [rows for rows in left if rows]
+    return found
+
+
+class Merged:
+    """First pages of several machines, taken in one by one."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = labels
+        self._pages: list[list[RunRow]] = []
+        self._groups: list[list[Group]] = []
+        self.matching = 0
+        self.total = 0
+
+    def take(self, label: str, page: RunsAnswer) -> None:
+        """Take in a machine's page."""
+        self._pages.append([placed(row, self._labels, label) for row in page.rows])
+        self._groups.append(page.groups)
+        self.matching += page.matching
+        self.total += page.total
+
+    def rows(self, sort: Sort, group: str = "") -> list[RunRow]:
+        """Give all rows that were taken in, in one order."""
+        return merged(self._pages, sort, group)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Give the groups of all machines."""
+        return groups.merged(self._groups)

@@ -1,0 +1,73 @@
+"""Tables of triage of several machines as one: names that say the machine, columns of all tasks, the worst first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.client.remote.merge_runs import numbered
+from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.protocol.messages.triage import TriageAnswer, TriageRow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finetop.core.protocol.messages.triage import Standing, TriageCell
+
+_PLACES = ("new", "looking", "accepted", "fixed")
+
+
+def place(row: TriageRow) -> tuple[int, float]:
+    """Say where a run stands in the table: by how its regression is seen, then by how much it lost."""
+    standing = row.standing
+    seen = len(_PLACES) if standing is None else _PLACES.index(standing.state)
+    return seen, float("inf") if row.drop is None else -row.drop
+
+
+def placed_row(row: TriageRow, labels: Sequence[str], label: str) -> TriageRow:
+    """Give a run of one machine as one among several."""
+    standings = {task: _named(standing, label) for task, standing in row.standings.items()}
+    number = numbered(row.id, labels, label)
+    return msgspec.structs.replace(
+        row, id=number, name=f"{label}:{row.name}", host=label, standings=standings
+    )
+
+
+def _named(standing: Standing, label: str) -> Standing:
+    fixed_by = f"{label}:{standing.fixed_by}" if standing.fixed_by else ""
+    return msgspec.structs.replace(standing, fixed_by=fixed_by)
+
+
+def merged_table(
+    answers: Mapping[str, TriageAnswer], labels: Sequence[str], offset: int, limit: int
+) -> TriageAnswer:
+    """Merge what several machines answered, each from its table's start: one page of one table."""
+    found: list[tuple[TriageRow, Mapping[str, TriageCell]]] = []
+    for label, answer in answers.items():
+        for row in answer.rows:
+            pairs = zip(answer.tasks, row.cells, strict=True)
+            cells = {task: cell for task, cell in pairs if cell is not None}
+            found.append((placed_row(row, labels, label), cells))
+    found.sort(key=lambda pair: place(pair[0]))
+    page = found[offset : offset + limit]
+    tasks = tasks_worst_first(
+        [[(task, cell.mark, cell.drop) for task, cell in cells.items()] for _, cells in page]
+    )
+    newest = max(answers.items(), key=lambda pair: pair[1].newest_at, default=None)
+    every = answers.values()
+    return TriageAnswer(
+        rows=[msgspec.structs.replace(row, cells=[cells.get(task) for task in tasks]) for row, cells in page],
+        tasks=tasks,
+        matching=sum(one.matching for one in every),
+        total=sum(one.total for one in every),
+        new=sum(one.new for one in every),
+        looking=sum(one.looking for one in every),
+        accepted=sum(one.accepted for one in every),
+        fixed=sum(one.fixed for one in every),
+        unchecked=[f"{label}:{name}" for label, one in answers.items() for name in one.unchecked],
+        unchecked_total=sum(one.unchecked_total for one in every),
+        newest=f"{newest[0]}:{newest[1].newest}" if newest is not None and newest[1].newest else "",
+        newest_at=newest[1].newest_at if newest is not None else 0.0,
+        revision=sum(one.revision for one in every),
+    )

@@ -1,0 +1,80 @@
+"""Recipes for another machine: the files that they name must lie there, and those of finetop itself go by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.machine import PathFacts, Paths
+from finetop.core.recipe.find import _is_ours, by_name
+from finetop.core.recipe.load import Loaded, check_files, paths_of
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+
+def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
+    """See that the files that a run needs are where it will run. Returns the resolved recipe as it is to be sent.
+
+    Raises RecipeError with the naming line.
+    """
+    if home.link is None:
+        check_files(loaded)
+        return sent(loaded, home)
+    paths = own_paths(loaded)
+    with Client(home) as client:
+        found = client.ask(Paths(paths))
+    judge(loaded, found.found, home.label)
+    return sent(loaded, home)
+
+
+def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
+    """Give the resolved recipe as it is sent to a home; nothing is looked at."""
+    if home.link is None:
+        return loaded.resolved
+    portable: dict[str, Any] = by_name(loaded.resolved)
+    return portable
+
+
+def own_paths(loaded: Loaded) -> list[str]:
+    """List the paths that a recipe names and that don't come with finetop."""
+    return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
+
+
+def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
+    """Hold what lies on the machine `label` against a recipe.
+
+    A file that is here too and has another size is refused: it was meant to be the same. Raises RecipeError.
+    """
+    facts = {fact.path: fact for fact in found}
+
+    def look(path: Path, is_folder: bool) -> tuple[str, str]:
+        shown = plain(str(path))
+        fact = facts.get(str(path))
+        if _is_ours(str(path)):
+            return "", ""
+        if fact is None or fact.kind == "none":
+            fix = (
+                f"Copy it there: scp {shown} {label}:{shown}"
+                if path.exists()
+                else "Give a path that is there."
+            )
+            return f"{label} has no {shown}, and a run reads what lies where it runs.", fix
+        if fact.kind != ("folder" if is_folder else "file"):
+            wanted = "a folder" if is_folder else "a file"
+            return f"on {label} {shown} is not {wanted} that may be read.", ""
+        if not is_folder and fact.size == 0:
+            return f"on {label} {shown} is empty.", ""
+        if not is_folder and path.is_file() and path.stat().st_size != fact.size:
+            sizes = f"{fact.size:,} bytes there, {path.stat().st_size:,} here"
+            return (
+                f"{shown} is another file on {label}: {sizes}.",
+                "Copy it again, or queue the run from there.",
+            )
+        return "", ""
+
+    check_files(loaded, look)

@@ -1,0 +1,322 @@
+"""One supervisor on another machine, reached through the user's own ssh: its socket there is a socket here.
+
+One ssh process does it all: it forwards the socket, and its session runs `finetop supervisor start --hold` there, which
+starts a supervisor if there is none, says where it listens, and ends with our end of its stdin. So nothing listens on
+TCP, and when this process ends in whatever way, ssh and what it runs there end too. A thread connects again when the
+link drops.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.client.remote import ssh
+from finetop.core.client.remote.handshake import LONGEST, Greeting, read_greeting, require_understood
+from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.client.remote.hosts import Place
+
+GREETING_S = 60.0  # at 64 kbit/s with a round trip of 150 ms it takes about 4
+# Before each attempt; the last one stays. A host that is away costs a packet to ask, and is wanted at once when it is
+# back; one that refuses us counts how often it did.
+PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+REFUSED_PAUSE_S = 30.0
+STEADY_S = 5.0  # a link that held so long is tried again at once
+PREFIX = "finetop-link-"
+_KEPT = 4096  # bytes of what ssh says
+
+
+class Tunnel:
+    """The way to one machine; `finetop.core.runtime.home.Link` is how others see it."""
+
+    def __init__(
+        self, place: Place, *, memory: Path | None = None, heard: Callable[[bool, str], None] | None = None
+    ) -> None:
+        """`memory` is a file that keeps where sockets were; `heard` hears when it goes down (why), and up again."""
+        self.place = place
+        self.label = place.label
+        self.word = place.word
+        self.greeting: Greeting | None = None
+        self.tries = 0  # since it last held for a while
+        self._folder = _own_folder()
+        self._memory = memory
+        self._heard = heard
+        self._there = _remembered(memory, place)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._said = b""
+        self._error: FinetopError | None = None
+        self._is_hopeless = False
+        self._is_up = False
+        self._is_closing = False
+        self._up_at = 0.0
+        self._wake = threading.Event()
+        self._changed = threading.Condition()
+        self._keeper: threading.Thread | None = None
+
+    @property
+    def socket(self) -> Path:
+        """Where the supervisor there is reached from here."""
+        return self._folder / "s"
+
+    @property
+    def is_up(self) -> bool:
+        return self._is_up
+
+    def words(self) -> str:
+        """Say why it is down, in a sentence; nothing while it is up."""
+        return "" if self._error is None else str(self._error)
+
+    # --- from outside -----------------------------------------------------------------------------------
+
+    def open(self, *, may_ask: bool = True) -> Greeting:
+        """Connect, and from then on keep connected. ssh may ask for a password on the terminal.
+
+        Raises EnvironmentTrouble and its kin, with ssh's own last words.
+        """
+        self._connect(may_ask=may_ask)
+        self.keep()
+        assert self.greeting is not None
+        return self.greeting
+
+    def keep(self) -> None:
+        """Keep it connected from a thread, whether or not it is by now."""
+        self._keeper = threading.Thread(target=self._keep, name=f"link to {self.label}", daemon=True)
+        self._keeper.start()
+
+    def wait(self) -> None:
+        """Wait until it is up. Raises FinetopError when trying again can't help, or it was closed."""
+        with self._changed:
+            while not self._is_up:
+                if self._is_closing:
+                    raise NoSupervisor(f"the link to {self.label} is closed.")
+                if self._is_hopeless and self._error is not None:
+                    raise self._error
+                self._changed.wait(1.0)
+
+    def try_now(self) -> None:
+        """Try again at once; where it is up, begin it anew."""
+        process = self._process
+        if self._is_up and process is not None:
+            process.terminate()
+        self._wake.set()
+
+    def close(self) -> None:
+        """End ssh and what it runs there, and remove the socket. May be called twice."""
+        self._is_closing = True
+        self._wake.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()  # its keeper reads from it, and sees its end
+        if self._keeper is not None and self._keeper is not threading.current_thread():
+            self._keeper.join(5.0)
+        self._end_process()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    # --- one connection ---------------------------------------------------------------------------------
+
+    def _connect(self, *, may_ask: bool) -> None:
+        """Start ssh and hear what finetop there says. Raises FinetopError; then no ssh is left."""
+        asked_for = self._there
+        self._start(asked_for, may_ask=may_ask)
+        greeting = self._hear(may_ask=may_ask)
+        if greeting.socket != asked_for:  # only now it is known what to forward
+            self._there = greeting.socket
+            self._end_process()
+            self._start(greeting.socket, may_ask=may_ask)
+            greeting = self._hear(may_ask=may_ask)
+            _remember(self._memory, self.place, greeting.socket)
+        self._require_socket()
+        self.greeting = greeting
+        with self._changed:
+            self._is_up, self._is_hopeless, self._error = True, False, None
+            self._up_at = time.monotonic()
+            self._changed.notify_all()
+
+    def _start(self, there: str, *, may_ask: bool) -> None:
+        self._said = b""
+        try:
+            process = subprocess.Popen(
+                ssh.command(self.place, str(self.socket), there, may_ask=may_ask),
+                stdin=subprocess.PIPE,  # its end ends everything: ours is held open by this process alone
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=not may_ask,  # one that may ask needs the terminal
+            )
+        except FileNotFoundError as error:
+            raise EnvironmentTrouble("there is no ssh on this machine.", hint="Install OpenSSH.") from error
+        self._process = process
+        if self._is_closing:
+            process.terminate()
+        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        """Keep the end of what ssh says, so that it never waits for a reader."""
+        assert process.stderr is not None
+        with suppress(OSError, ValueError):
+            while piece := os.read(process.stderr.fileno(), 4096):
+                if process is self._process:
+                    self._said = (self._said + piece)[-_KEPT:]
+        process.stderr.close()
+
+    def _hear(self, *, may_ask: bool) -> Greeting:
+        """Wait for the greeting. Raises FinetopError, with ssh ended."""
+        process = self._process
+        assert process is not None and process.stdout is not None
+        deadline = time.monotonic() + GREETING_S
+        said = b""
+        try:
+            while len(said) < LONGEST:
+                ready, _, _ = select.select([process.stdout], [], [], 0.2)
+                if ready:
+                    piece = os.read(process.stdout.fileno(), 4096)
+                    said += piece
+                    if greeting := read_greeting(said):
+                        require_understood(greeting, self.label)
+                        return greeting
+                    if not piece:
+                        raise self._failure(process, may_ask=may_ask)
+                if self._is_closing or (not may_ask and time.monotonic() > deadline):
+                    raise NoSupervisor(f"{self.label} is out of reach: it says nothing.")
+            raise EnvironmentTrouble(f"{self.label}: its shell prints too much before finetop speaks.")
+        except BaseException:
+            self._end_process()
+            raise
+
+    def _failure(self, process: subprocess.Popen[bytes], *, may_ask: bool) -> FinetopError:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(5.0)
+        code = 255 if process.returncode is None or process.returncode < 0 else process.returncode
+        said = self._words_of(process)
+        error, self._is_hopeless = ssh.failure(self.place, code, said, could_ask=may_ask)
+        return error
+
+    def _words_of(self, process: subprocess.Popen[bytes]) -> str:
+        """Give what ssh said; its last words may still be on their way."""
+        deadline = time.monotonic() + 1.0
+        while process.stderr is not None and not process.stderr.closed and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self._said.decode("utf-8", "replace")
+
+    def _require_socket(self) -> None:
+        if self.socket.is_socket():
+            return
+        words = ssh.last_words(self._said.decode("utf-8", "replace"))
+        self._end_process()
+        raise EnvironmentTrouble(f"ssh does not forward {self.label}'s socket: {words or 'it says nothing'}.")
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        with suppress(OSError):
+            assert process.stdin is not None
+            process.stdin.close()
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(3.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+    # --- again and again --------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        """Wait for the end of ssh, then connect again, with longer and longer pauses."""
+        while not self._is_closing:
+            if self._is_up and self._process is not None:
+                self._process.wait()
+                if self._is_closing:
+                    return
+                self._went_down(self._process)
+            pause_s = PAUSES_S[min(self.tries, len(PAUSES_S) - 1)]
+            self._wake.wait(REFUSED_PAUSE_S if self._is_hopeless else pause_s)
+            self._wake.clear()
+            if self._is_closing:
+                return
+            self.tries += 1
+            try:
+                self._connect(may_ask=False)
+            except FinetopError as error:
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
+            else:
+                self._tell(True, "")
+
+    def _went_down(self, process: subprocess.Popen[bytes]) -> None:
+        words = ssh.last_words(self._words_of(process)) or "ssh ended"
+        self._end_process()
+        if time.monotonic() - self._up_at > STEADY_S:
+            self.tries = 0
+        with self._changed:
+            self._is_up = False
+            self._error = NoSupervisor(f"{self.label} is out of reach: {words}.")
+            self._changed.notify_all()
+        self._tell(False, words)
+
+    def _tell(self, is_up: bool, words: str) -> None:
+        if self._heard is not None and not self._is_closing:
+            self._heard(is_up, words)
+
+
+def _own_folder() -> Path:
+    """Make a folder for the owner alone, with a short path; those that killed processes left are removed."""
+    above = _runtime_folder()
+    for left in above.glob(f"{PREFIX}*"):
+        pid = left.name.removeprefix(PREFIX).partition("-")[0]
+        if pid.isdecimal() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            with suppress(OSError):
+                if left.lstat().st_uid == os.getuid():
+                    shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=above))  # 0700
+
+
+def _runtime_folder() -> Path:
+    """The user's runtime folder where it is ours, else /tmp: a socket's path holds 107 bytes."""
+    given = os.environ.get("XDG_RUNTIME_DIR", "")
+    with suppress(OSError):
+        if given.startswith("/") and len(given) < 60 and Path(given).stat().st_uid == os.getuid():
+            return Path(given)
+    return Path("/tmp")
+
+
+def _remembered(memory: Path | None, place: Place) -> str:
+    """Give where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
+    return _all_remembered(memory).get(_key(place), "") if memory is not None else ""
+
+
+def _remember(memory: Path | None, place: Place, socket: str) -> None:
+    if memory is None:
+        return
+    with suppress(OSError):
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(memory, msgspec.json.encode({**_all_remembered(memory), _key(place): socket}))
+
+
+def _all_remembered(memory: Path | None) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(b"{}" if memory is None else memory.read_bytes(), type=dict[str, str])
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _key(place: Place) -> str:
+    return f"{place.destination} {place.command} {place.home}"

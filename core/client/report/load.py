@@ -1,0 +1,82 @@
+"""What a report needs to know of a run, asked of the supervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.approaches import TAG
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.protocol.messages.checks import Checks, ChecksAnswer, Flips, FlipsAnswer
+from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.recipe.load import load_recipe
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.runs import RunDetail
+
+COLUMNS = 240  # bins of a chart: more are finer than the picture
+
+Ask = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of a run; `outcome` is that of the check that its verdict is of."""
+
+    detail: RunDetail
+    outcome: CheckResult | None
+    flips: tuple[Flip, ...]
+    curves: dict[str, Curve]
+    last: int  # the step at which the charts end
+    base_name: str  # of the built-in recipe that it is compared with
+    base: dict[str, Any] | None
+    read: tuple[SourceFacts, ...] = ()  # the versions of its data
+    comparison: ApproachesAnswer | None = None  # that it is a run of
+
+
+def told_of(ask: Ask, run: str) -> Told:
+    """Ask for all that a report says of a run. Raises FinetopError."""
+    detail: RunDetail = ask(GetRun(run))
+    outcome: CheckResult | None = None
+    flips: list[Flip] = []
+    if detail.row.check is not None:
+        number = detail.row.check.check_id
+        checks: ChecksAnswer = ask(Checks(run))
+        result = next((one for one in checks.checks if one["check_id"] == number), None)
+        outcome = None if result is None else read(result)
+        found: FlipsAnswer = ask(Flips(run, number))
+        flips = found.flips
+    last = max(detail.row.steps, detail.row.step, 1)
+    keys = sorted(detail.row.metrics)
+    answer: CurvesAnswer = ask(Curves(run, keys, COLUMNS, last))
+    name, base = _base_of(detail.recipe)
+    versions: DataOfAnswer | None = ask(DataOf(run)) if detail.sources else None
+    compared = next((tag for tag in detail.row.tags if tag.startswith(TAG)), None)
+    return Told(
+        detail=detail,
+        outcome=outcome,
+        flips=tuple(flips),
+        curves={one.key: one for one in answer.curves},
+        last=last,
+        base_name=name,
+        base=base,
+        read=() if versions is None else tuple(versions.sources),
+        comparison=None if compared is None else ask(Approaches(compared.removeprefix(TAG))),
+    )
+
+
+def _base_of(recipe: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:
+    """Find the built-in recipe that a run's is nearest to: the one that it extends, else its method's."""
+    for name in (recipe.get("extends"), (recipe.get("method") or {}).get("name")):
+        if not isinstance(name, str) or "/" in name or name.endswith((".yaml", ".yml")):
+            continue
+        try:
+            return name, load_recipe(name).resolved
+        except FinetopError:
+            continue
+    return "", None

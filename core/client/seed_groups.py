@@ -1,0 +1,94 @@
+"""Runs of a sweep put together: those that differ by their seed alone are one setting, told as mean and spread."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.runs import Finished
+from finetop.core.wording.verdicts import SHORT_WORDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from finetop.core.protocol.messages.runs import SweptRun
+    from finetop.core.protocol.runs import RunRow
+
+SEED = "train.seed"
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Numbers of several runs: how many have one, their mean, and the sample's standard deviation; None: of one run."""
+
+    count: int
+    mean: float
+    deviation: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """All runs with the same values of what the sweep varies, seeds aside."""
+
+    values: tuple[str, ...]  # of the varied settings, in their order
+    runs: tuple[RunRow, ...]
+
+    @property
+    def finished(self) -> int:
+        return sum(isinstance(run.state, Finished) for run in self.runs)
+
+
+def settings(runs: Sequence[SweptRun], keys: Sequence[str]) -> list[Setting]:
+    """Group the runs of a sweep by the values of `keys`, in the order of their first runs."""
+    groups: dict[tuple[str, ...], list[RunRow]] = {}
+    for one in runs:
+        groups.setdefault(tuple(one.values.get(key, "") for key in keys), []).append(one.row)
+    return [Setting(values, tuple(rows)) for values, rows in groups.items()]
+
+
+def spread(runs: Sequence[RunRow], number: Callable[[RunRow], float | None]) -> Spread | None:
+    """Put a number of several runs together; None where none has it. A run that has not finished has none yet."""
+    found = [number(run) for run in runs if isinstance(run.state, Finished)]
+    known = [one for one in found if one is not None]
+    if not known:
+        return None
+    return Spread(len(known), fmean(known), stdev(known) if len(known) > 1 else None)
+
+
+def loss(run: RunRow) -> float | None:
+    """Give the loss that a run ended with: of its evaluation where it has one."""
+    return run.metrics.get("eval_loss", run.metrics.get("loss"))
+
+
+def target(run: RunRow) -> float | None:
+    """Give how well it does what it was trained for: the first metric of its check's target."""
+    pairs = list(run.check.target.values()) if run.check is not None else []
+    return pairs[0][1] if pairs and len(pairs[0]) == 2 else None
+
+
+def metric(runs: Iterable[RunRow]) -> str:
+    """Name what the target of runs is measured by; nothing where none was checked on one."""
+    return next((name for run in runs if run.check is not None for name in run.check.target), "")
+
+
+def retained(run: RunRow) -> float | None:
+    """Give the change of what it could do before, in points: -9.1 is a loss."""
+    return None if run.check is None or run.check.drop is None else -run.check.drop
+
+
+def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
+    """Count the verdicts of runs that differ by their seed: [(2, "ok", "ok"), (1, "regressed", "REGRESSED")]."""
+    found: list[str] = [run.check.verdict for run in runs if run.check is not None]
+    return [
+        (found.count(verdict), verdict, name) for verdict, name in SHORT_WORDS.items() if verdict in found
+    ]
+
+
+def words(found: Spread | None, digits: int, *, sign: bool = False) -> str:
+    """Write a mean with its spread: '0.982 ± 0.011'; one run's number stands alone."""
+    if found is None:
+        return "-"
+    rounded = round(found.mean, digits) or 0.0  # no -0.0
+    mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
+    return mean if found.deviation is None else f"{mean} ± {found.deviation:.{digits}f}"

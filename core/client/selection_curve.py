@@ -1,0 +1,222 @@
+"""What came of a curve over selected rows: target and retained for each selector, against random, and against rows.
+
+Runs are those of a sweep that carry `select.by` and `rows` among their values. Intervals are of the t distribution over
+seeds, 95 % each alone; differences are paired by the seed, which draws the rows and begins the training of both.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.client import seed_groups
+from finetop.core.preflight.select import CONTROL
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.tags import ALL, BY, ROWS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from finetop.core.protocol.messages.runs import SweepsAnswer
+    from finetop.core.protocol.runs import RunRow
+
+EVALUATION = "evaluation loss"
+
+Against = Literal["", "better", "worse", "open", "same rows"]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over seeds, with its 95 % interval; of one seed there is none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+
+    @property
+    def is_known(self) -> bool:
+        """Say if zero is out of the interval."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """All seeds of one selector at one number of rows."""
+
+    by: str
+    rows: int
+    runs: int
+    finished: int
+    target: Estimate | None
+    retained: Estimate | None  # points of 100, against the base
+    difference: Estimate | None = None  # of the target, to random rows, seed by seed
+    against: Against = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Curves:
+    """The cells by selector and rows; `doubling` is what the last doubling of random rows did to the target."""
+
+    metric: str
+    is_lower_better: bool
+    cells: tuple[Cell, ...]
+    doubling: Estimate | None
+    last: tuple[int, int]  # rows that the last doubling went from and to
+
+
+def read(found: SweepsAnswer) -> Curves | None:
+    """Put the runs of a sweep together as curves; None for one whose rows were not selected."""
+    if not {BY, ROWS} <= set(found.keys):
+        return None
+    groups: dict[tuple[str, int], dict[int, RunRow]] = {}
+    for one in found.runs:
+        for by in one.values[BY].split(","):
+            seed = int(one.values[seed_groups.SEED])
+            groups.setdefault((by, int(one.values[ROWS])), {})[seed] = one.row
+    metric, number = _measure([one.row for one in found.runs])
+    is_lower = metric in (*LOWER_IS_BETTER, EVALUATION)
+    order = sorted(groups, key=lambda key: (key[0] == ALL, key[0] != CONTROL, key))
+    cells = tuple(_cell(key, groups, number, is_lower=is_lower) for key in order)
+    control = {rows: runs for (by, rows), runs in groups.items() if by in (CONTROL, ALL)}
+    doubling, last = _doubling(control, number)
+    return Curves(metric, is_lower, cells, doubling, last)
+
+
+def _measure(runs: Sequence[RunRow]) -> tuple[str, Callable[[RunRow], float | None]]:
+    """Choose what the runs are measured by: the target of their checks, else the evaluation loss."""
+    for run in runs:
+        if run.check is not None and seed_groups.target(run) is not None:
+            return next(iter(run.check.target)), seed_groups.target
+    return EVALUATION, lambda run: run.metrics.get("eval_loss")
+
+
+def _cell(
+    key: tuple[str, int],
+    groups: Mapping[tuple[str, int], Mapping[int, RunRow]],
+    number: Callable[[RunRow], float | None],
+    *,
+    is_lower: bool,
+) -> Cell:
+    by, rows = key
+    runs = groups[key]
+    control = groups.get((CONTROL, rows), {})
+    difference: Estimate | None = None
+    against: Against = ""
+    if by not in (CONTROL, ALL) and control:
+        mine, theirs = _numbers(runs, number), _numbers(control, number)
+        difference = estimate([mine[seed] - theirs[seed] for seed in mine if seed in theirs])
+        against = _against(difference, is_lower=is_lower)
+        if all(run is control.get(seed) for seed, run in runs.items()):
+            against = "same rows"
+    finished = sum(isinstance(run.state, Finished) for run in runs.values())
+    target = estimate(list(_numbers(runs, number).values()))
+    retained = estimate(list(_numbers(runs, seed_groups.retained).values()))
+    return Cell(by, rows, len(runs), finished, target, retained, difference, against)
+
+
+def _against(difference: Estimate | None, *, is_lower: bool) -> Against:
+    if difference is None:
+        return ""
+    if not difference.is_known:
+        return "open"
+    return "better" if (difference.mean < 0) == is_lower else "worse"
+
+
+def _numbers(runs: Mapping[int, RunRow], number: Callable[[RunRow], float | None]) -> dict[int, float]:
+    """Read a number of each seed's run that has finished and has it."""
+    found = {seed: number(run) for seed, run in runs.items() if isinstance(run.state, Finished)}
+    return {seed: one for seed, one in found.items() if one is not None}
+
+
+def _doubling(
+    control: Mapping[int, Mapping[int, RunRow]], number: Callable[[RunRow], float | None]
+) -> tuple[Estimate | None, tuple[int, int]]:
+    """Measure what the last step of the data curve did, as if it had been one doubling."""
+    measured = {rows: found for rows, runs in sorted(control.items()) if (found := _numbers(runs, number))}
+    last = next(reversed(list(pairwise(measured))), (0, 0))
+    if not last[0]:
+        return None, last
+    few, many = measured[last[0]], measured[last[1]]
+    doublings = math.log2(last[1] / last[0])
+    return estimate([(many[seed] - few[seed]) / doublings for seed in many if seed in few]), last
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Average values, with the 95 % interval of the t distribution; None of nothing."""
+    if not values:
+        return None
+    mean, count = fmean(values), len(values)
+    if count == 1:
+        return Estimate(mean, None, None, 1)
+    from scipy.special import stdtrit
+
+    half = float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
+    return Estimate(mean, mean - half, mean + half, count)
+
+
+def losers(found: Curves) -> list[Cell]:
+    """Name who does worse than random rows, beyond what seeds explain."""
+    return [cell for cell in found.cells if cell.against == "worse"]
+
+
+def sentences(found: Curves) -> list[str]:
+    """Say in words who loses to random, who wins, and whether more rows would help: from these numbers alone."""
+    return [*_about_selectors(found), about_rows(found)]
+
+
+def _about_selectors(found: Curves) -> list[str]:
+    said = []
+    for against, words in (("worse", "loses to random"), ("better", "is better than random")):
+        for cell in found.cells:
+            if cell.against == against and cell.difference is not None:
+                said.append(
+                    f"{cell.by} {words} at {cell.rows:,} rows: {interval(cell.difference, sign=True)}."
+                )
+    compared = [cell for cell in found.cells if cell.against in ("worse", "better", "open")]
+    if compared and not said:
+        said.append("Between random and the others these seeds show no difference.")
+    for cell in found.cells:
+        if cell.against == "same rows":
+            said.append(f"{cell.by} chose the same {cell.rows:,} rows as random.")
+    return said
+
+
+def about_rows(found: Curves) -> str:
+    """Answer whether more rows would help, from the last doubling of random rows."""
+    few, many = found.last
+    if found.doubling is None:
+        return "Would more rows help? Not known before random rows of two sizes have finished with one seed."
+    change = found.doubling
+    what = (
+        f"From {few:,} to {many:,} rows, {found.metric} changed by {interval(change, sign=True)} a doubling"
+    )
+    if change.count == 1:
+        return f"Would more rows help? {what}, with one seed: chance can't be told from it."
+    if not change.is_known:
+        return f"Would more rows help? {what}: these {change.count} seeds can't tell."
+    if (change.mean < 0) == found.is_lower_better:
+        return f"Would more rows help? Probably: {what[0].lower()}{what[1:]}."
+    return f"Would more rows help? Not more of these: {what[0].lower()}{what[1:]}."
+
+
+def interval(one: Estimate, *, sign: bool = False, digits: int = 3) -> str:
+    """Write a mean with its interval: '1.204 (1.187 to 1.221)'."""
+    plus = "+" if sign else ""
+    mean = f"{one.mean:{plus}.{digits}f}"
+    if one.low is None or one.high is None:
+        return mean
+    return f"{mean} ({one.low:{plus}.{digits}f} to {one.high:{plus}.{digits}f})"
+
+
+def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
+    """Write a mean with half of its interval: '1.204 ± 0.017'."""
+    if one is None:
+        return "-"
+    rounded = round(one.mean, digits) or 0.0  # no -0.0
+    mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
+    return mean if one.high is None else f"{mean} ± {one.high - one.mean:.{digits}f}"

@@ -1,0 +1,107 @@
+"""The home's folders: whose they are, what lies on which file system, how much room there is, what is astray."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from typing import TYPE_CHECKING
+
+from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.errors import FinetopError
+from finetop.core.recipe import home_settings
+from finetop.core.runtime import files
+from finetop.core.wording.units import gib_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+LOW_DISK_BYTES = 5 << 30
+SHOWN = 3  # of a list
+
+
+def look(home: Home) -> Iterator[Finding]:
+    yield Finding("ok", "home", f"{home.root}, for you only")
+    yield rights(home)
+    yield file_system(home.root)
+    yield disk(home.root)
+    yield own_settings(home)
+    yield from strays(home)
+
+
+def rights(home: Home) -> Finding:
+    """Say what in the home is another user's, or open to others. The home's own folder keeps others out, too."""
+    theirs, open_ones = [], []
+    for path in [*home.root.iterdir(), *home.runs.glob("*"), *home.runs.glob("*/*")]:
+        try:
+            facts = path.lstat()
+        except OSError:
+            continue
+        if facts.st_uid != os.getuid():
+            theirs.append(str(path.relative_to(home.root)))
+        elif not stat.S_ISLNK(facts.st_mode) and facts.st_mode & 0o077:
+            open_ones.append(str(path.relative_to(home.root)))
+    if theirs:
+        text = f"{listed(theirs)} belong{'s' if len(theirs) == 1 else ''} to another user"
+        return Finding("trouble", "rights", text, f"chown -R -h {os.getuid()} {home.root}")
+    if open_ones:
+        text = f"{listed(open_ones)} could be read by others, if the home were open"
+        return Finding("warning", "rights", text, f"chmod -R go= {home.root}")
+    return Finding("ok", "rights", "all of it is yours, and for you only")
+
+
+def listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def file_system(root: Path) -> Finding:
+    kind = files.file_system_of(root)
+    if why := files.why_not_for_database(kind):
+        return Finding("trouble", "file system", f"it {why}", "Put --home on a local disk.")
+    return Finding("ok", "file system", kind or "not known")
+
+
+def disk(root: Path) -> Finding:
+    """Say how much room there is, in bytes and in files."""
+    free = shutil.disk_usage(root).free
+    facts = os.statvfs(root)
+    text = f"{gib_of(free)} GiB free"
+    if facts.f_files and facts.f_favail < 1000:
+        return Finding(
+            "warning", "disk", f"{text}, but room for {facts.f_favail} more files only", "finetop clean"
+        )
+    if free < LOW_DISK_BYTES:
+        fix = "`finetop clean` shows what can go"
+        return Finding("warning", "disk", f"{text}: one full checkpoint of a 7B model is 14 GiB", fix)
+    return Finding("ok", "disk", text)
+
+
+def own_settings(home: Home) -> Finding:
+    try:
+        home_settings.load(home)
+    except FinetopError as error:
+        return Finding("trouble", "settings", error.message, error.hint or "Mend or remove that line.")
+    exists = (home.root / home_settings.FILE).exists()
+    return Finding("ok", "settings", f"{home_settings.FILE} is well" if exists else "the defaults")
+
+
+def strays(home: Home) -> Iterator[Finding]:
+    """Tell of folders below runs/ that are no runs, and of old copies of the database."""
+    links = sorted(f.name for f in home.runs.iterdir() if f.is_symlink())
+    bare = sorted(
+        f.name for f in home.runs.glob("*/") if not f.is_symlink() and not (f / "run.json").is_file()
+    )
+    if links:
+        yield Finding(
+            "warning", "runs", f"{listed(links)}: links, which are not followed", "Put the folder there."
+        )
+    if bare:
+        yield Finding("warning", "runs", f"{listed(bare)}: without run.json", "Look into it, then remove it.")
+    copies = sorted(home.root.glob("finetop.duckdb.before-*"))
+    if copies:
+        size = sum(copy.stat().st_size for copy in copies) / 2**20
+        yield Finding("ok", "copies", f"{len(copies)} of the database, {size:.1f} MiB")

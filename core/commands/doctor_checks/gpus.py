@@ -1,0 +1,83 @@
+"""The GPUs: whether their driver answers and fits torch, and which of them are unfit for jobs."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.runtime import gpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.runtime.gpus import Gpu, GpuReading
+
+RELOAD = "After a driver's update reboot, or load it anew: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
+WHOLE = (
+    "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
+)
+LOST = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others meanwhile."
+RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # what torch brings of CUDA, 13 and 12
+
+
+def look() -> Iterator[Finding]:
+    seen = gpus.look()
+    devices = list(Path("/dev").glob("nvidia[0-9]*"))
+    if seen.trouble:
+        yield Finding("trouble", "GPU", seen.trouble, RELOAD)
+    elif seen.gpus:
+        yield Finding("ok", "GPU", words(seen))
+        yield from (unfit(gpu) for gpu in seen.gpus if gpu.fault)
+        yield from torch_fits(seen)
+        if not gpus.sees_all_processes():
+            text = "in a container: what others use is seen, who they are may not be"
+            yield Finding("ok", "GPU", text)
+    elif devices:
+        text = f"{len(devices)} in /dev, but {gpus.LIBRARY} shows none: the driver is not whole"
+        yield Finding("trouble", "GPU", text, WHOLE)
+    else:
+        yield Finding("ok", "GPU", f"none seen; {os.cpu_count()} CPU cores")
+
+
+def words(seen: GpuReading) -> str:
+    """Sum up which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
+    kinds = Counter(f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB)" for gpu in seen.gpus)
+    named = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
+    return f"{named}, driver {seen.driver or '?'} for CUDA up to {seen.cuda or '?'}"
+
+
+def unfit(gpu: Gpu) -> Finding:
+    """Say of a GPU why no job gets it."""
+    fix = LOST.format(index=gpu.index) if gpu.fault == "lost" else "Jobs use the others."
+    word = {"lost": "lost: ", "failing": "fails: "}.get(gpu.fault, "")
+    return Finding(
+        "warning" if gpu.fault == "unreadable" else "trouble", f"GPU {gpu.index}", word + gpu.trouble, fix
+    )
+
+
+def torch_fits(seen: GpuReading) -> Iterator[Finding]:
+    """Say if the torch that is installed can't use this driver: by the versions of packages, nothing is imported."""
+    version = version_of("torch")
+    if "+cpu" in version:
+        text = f"torch {version} is built without CUDA: jobs would train on the CPU"
+        yield Finding(
+            "trouble", "GPU", text, "Install torch built for CUDA: https://pytorch.org/get-started."
+        )
+    runtime = next(filter(None, (version_of(name) for name in RUNTIMES)), "")
+    wanted, offered = runtime.partition(".")[0], seen.cuda.partition(".")[0]
+    if wanted.isdecimal() and offered.isdecimal() and int(wanted) > int(offered):
+        text = f"torch {version} wants CUDA {wanted}, the driver {seen.driver} runs up to {seen.cuda}"
+        yield Finding(
+            "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
+        )
+
+
+def version_of(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,139 @@
+"""The machine: Python and libraries, what happens after logout, the clock."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.commands.doctor_checks.finding import Finding
+
+if TYPE_CHECKING:
+    from finetop.core.runtime.home import Home
+
+LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb", "textual")
+INSTALL = "Install finetop again: pip install finetop."
+TOLERATED_S = 120.0
+LOGIND = ("/etc/systemd/logind.conf", "/etc/systemd/logind.conf.d", "/run/systemd/logind.conf.d",
+          "/usr/lib/systemd/logind.conf.d")  # fmt: skip
+
+
+def python() -> Finding:
+    text = f"{sys.version.split()[0]} on {sys.platform}"
+    if sys.platform != "linux":
+        fix = "Jobs run; a killed job's grandchildren and others' GPU memory are not seen."
+        return Finding("warning", "python", f"{text}: made for Linux", fix)
+    return Finding("ok", "python", text)
+
+
+def libraries() -> Finding:
+    """Say which versions are installed, and which are none that finetop was tested with."""
+    found, missing, wrong = [], [], []
+    wanted = requirements()
+    for name in LIBRARIES:
+        try:
+            version = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+            continue
+        found.append(f"{name} {version}")
+        if not fits(version, wanted.get(name, "")):
+            wrong.append(f"{name} {version} (wanted {wanted[name]})")
+    if missing:
+        return Finding("trouble", "libraries", f"missing: {', '.join(missing)}", INSTALL)
+    if wrong:
+        return Finding("warning", "libraries", f"not tested with {', '.join(wrong)}", INSTALL)
+    return Finding("ok", "libraries", ", ".join(found))
+
+
+def requirements() -> dict[str, str]:
+    """Map each library that finetop requires to the versions that it was tested with: '>=2.9,<2.14'."""
+    found = {}
+    for line in metadata.requires("finetop") or []:
+        match = re.match(r"([A-Za-z0-9._-]+)\s*\(?([<>=!~0-9.,\s]*)\)?", line)
+        if match and "extra ==" not in line:
+            found[match[1].lower()] = match[2].replace(" ", "")
+    return found
+
+
+def fits(version: str, wanted: str) -> bool:
+    """Say whether a version is within bounds such as '>=2.9,<2.14'; a bound that can't be read holds."""
+    own = numbers(version)
+    for bound in filter(None, wanted.split(",")):
+        match = re.fullmatch(r"(>=|<=|==|<|>)([0-9.]+)", bound)
+        if match is None:
+            continue
+        other = numbers(match[2])
+        width = max(len(own), len(other))
+        left, right = (one + (0,) * (width - len(one)) for one in (own, other))
+        holds = {
+            ">=": left >= right,
+            "<=": left <= right,
+            "==": left == right,
+            "<": left < right,
+            ">": left > right,
+        }
+        if not holds[match[1]]:
+            return False
+    return True
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    match = re.match(r"[0-9]+(\.[0-9]+)*", version)
+    return tuple(int(part) for part in match[0].split(".")) if match else ()
+
+
+def asked_of(words: list[str]) -> subprocess.CompletedProcess[str] | None:
+    """Ask a tool of the system, at most 20 s; None where it can't be asked."""
+    try:
+        return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+
+
+def lingering(system: Path = Path("/")) -> Finding:
+    """Say whether systemd ends this user's processes when the last session closes, or sweeps the socket away."""
+    tool = shutil.which("loginctl")
+    if tool is None or not (system / "run/systemd/system").exists():
+        return Finding("ok", "after logout", "jobs go on (no systemd here)")
+    asked = asked_of([tool, "show-user", str(os.getuid()), "--property=Linger", "--value"])
+    lingers = asked is not None and asked.stdout.strip() == "yes"
+    if kills_at_logout(system) and not lingers:
+        text = "systemd kills your jobs and the supervisor (KillUserProcesses=yes)"
+        return Finding("trouble", "after logout", text, "loginctl enable-linger")
+    return Finding("ok", "after logout", "jobs go on" + (" (lingering)" if lingers else ""))
+
+
+def kills_at_logout(system: Path) -> bool:
+    """Read KillUserProcesses of logind: the last one that is set counts, drop-ins after the main file."""
+    found = False
+    for place in LOGIND:
+        path = system / place.lstrip("/")
+        for file in sorted(path.glob("*.conf")) if path.is_dir() else [path]:
+            try:
+                lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                key, _, value = line.partition("=")
+                if key.strip() == "KillUserProcesses":
+                    found = value.strip().lower() in ("yes", "true", "1", "on")
+    return found
+
+
+def clock(home: Home) -> Finding:
+    """Say whether the clock stands before what this home has seen already: ages and dates are wrong then."""
+    seen = [
+        file.stat().st_mtime for file in (home.database, home.log, home.root / "store.json") if file.exists()
+    ]
+    ahead = max(seen, default=0.0) - time.time()
+    if ahead > TOLERATED_S:
+        text = f"stands {ahead / 3600:.1f} hours before files of this home: it was set back"
+        return Finding("warning", "clock", text, "timedatectl set-ntp true")
+    return Finding("ok", "clock", time.strftime("%F %T %Z"))

@@ -1,0 +1,151 @@
+"""What runs for a home: its supervisor, the lock and the socket, the keepers of jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.runtime import processes
+from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.locks import is_held
+from finetop.core.text import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+RESTART = "`finetop supervisor stop`: the next command starts a new one, jobs go on"
+
+
+def look(home: Home) -> Iterator[Finding]:
+    yield from supervisor(home)
+    yield from keepers(home)
+
+
+def supervisor(home: Home) -> Iterator[Finding]:
+    held = _is_held(home.lock)
+    try:
+        with Client(home, start=False) as client:
+            facts = client.ask(Hello())
+            trouble = client.ask(Changes(0, 0.0)).trouble
+    except FinetopError as error:
+        if held:
+            text = f"one has the lock, and does not answer: {error.message}"
+            yield Finding("trouble", "supervisor", text, f"See {home.log}; end that process, jobs go on.")
+            return
+        yield Finding("ok", "supervisor", f"{error.message} The next command starts one.")
+        yield from database(home)
+        return
+    yield Finding("ok", "supervisor", f"{facts.pid}, finetop {facts.version}, protocol {facts.protocol}")
+    if facts.version != metadata.version("finetop"):
+        yield Finding(
+            "warning", "supervisor", f"this program is finetop {metadata.version('finetop')}", RESTART
+        )
+    yield Finding("ok", "spare", facts.spare)
+    if held:
+        yield Finding("ok", "lock", "held by the supervisor")
+    else:
+        yield Finding(
+            "trouble", "lock", f"nobody holds {home.lock.name}: a second supervisor could start", RESTART
+        )
+    if trouble:
+        yield Finding(
+            "trouble", "store", trouble, "finetop rebuild" if "rebuild" in trouble else f"See {home.log}."
+        )
+    yield socket_rights(home.socket)
+
+
+def database(home: Home) -> Iterator[Finding]:
+    """Where no supervisor runs, say what the last one could not open: the last line of its log."""
+    if not home.database.exists() and any(home.runs.glob("*/run.json")):
+        yield Finding(
+            "trouble", "store", f"{home.database.name} is gone, and runs are there", "finetop rebuild"
+        )
+        return
+    try:
+        last = home.log.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()[-1:]
+    except OSError:
+        return
+    if last and "finetop rebuild" in last[0]:
+        yield Finding("trouble", "store", f"the last start failed: {last[0]}", "finetop rebuild")
+
+
+def _is_held(lock: Path) -> bool:
+    """Say if a lock is known to be held; of a file system that has none, another finding tells."""
+    try:
+        return is_held(lock)
+    except OSError:
+        return False
+
+
+def socket_rights(path: Path) -> Finding:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077 or path.stat().st_uid != os.getuid():
+        return Finding("trouble", "socket", f"open to others ({mode:o})", RESTART)
+    return Finding("ok", "socket", f"for you only ({mode:o})")
+
+
+def keepers(home: Home) -> Iterator[Finding]:
+    """Count the jobs that live, and tell of keepers that no list knows, or that keep no process any more."""
+    live: list[tuple[str, dict[str, Any] | None]] = []
+    hollow: list[tuple[str, dict[str, Any] | None]] = []
+    for lock in sorted(home.runs.glob("*/jobs/*/lock")):
+        if not _is_held(lock):
+            continue
+        facts = record(lock.parent)
+        name = f"{lock.parents[2].name}/{lock.parent.name}"
+        started = facts is not None and facts.get("boot") == processes.boot_id()
+        alive = started and facts is not None and processes.alive(int(facts.get("job_pid", 0)))
+        (live if alive else hollow).append((name, facts))
+    if hollow:
+        pids = " ".join(str(facts["pid"]) for _, facts in hollow if facts and "pid" in facts)
+        names = ", ".join(name for name, _ in hollow)
+        text = f"{names}: a keeper holds the job, whose process is gone or not there yet"
+        yield Finding(
+            "warning", "keepers", text, f"If it stays so: kill {pids}" if pids else "Look again in a while."
+        )
+    words = f"{counted(len(live), 'job')} live" if live else "no job lives"
+    yield Finding("ok", "keepers", words)
+    yield from astray(home, [name for name, _ in live])
+
+
+def astray(home: Home, live: list[str]) -> Iterator[Finding]:
+    """Tell of jobs that live though their supervisor has them as ended."""
+    try:
+        with Client(home, start=False) as client:
+            answer = client.ask(
+                Sql(
+                    "SELECT split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2) FROM jobs j"
+                    " JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'",
+                    10_000,
+                )
+            )
+    except FinetopError:
+        return
+    unknown = sorted(set(live) - {str(row[0]) for row in answer.rows})
+    if unknown:
+        yield Finding(
+            "warning",
+            "keepers",
+            f"{', '.join(unknown)}: lives, and is in no list",
+            "finetop rebuild takes it in.",
+        )
+
+
+def record(folder: Path) -> dict[str, Any] | None:
+    try:
+        with open_regular(folder / "keeper.json") as file:
+            facts = json.loads(file.read())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) else None

@@ -1,0 +1,45 @@
+"""Reads RUN or RUN@STEP from the command line: shared by `resume` and `export`."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core.errors import BadInput
+
+
+def run_and_step(text: str) -> tuple[str, int | None]:
+    """Take RUN@STEP apart. Raises BadInput for a step that is not a number."""
+    name, at, step = text.partition("@")
+    if at and not (step.isdecimal() and len(step) < 10):
+        raise BadInput(f"{text}: {step!r} is not a step.", hint="Try RUN@120.")
+    return name, int(step) if at else None
+
+
+MOST = 2**31 - 1  # what a request can hold
+
+
+def count(text: str) -> int:
+    """Read a whole number from 1. Raises ArgumentTypeError."""
+    return _whole(text, 1)
+
+
+def count_or_none(text: str) -> int:
+    """Read a whole number from 0. Raises ArgumentTypeError."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= MOST):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {MOST}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Read a length of time, above 0 and up to an hour. Raises ArgumentTypeError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of seconds above 0 and up to 3600")
+    return value

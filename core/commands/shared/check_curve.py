@@ -1,0 +1,143 @@
+"""`finetop check RUN --curve`: since which checkpoint has it regressed? Looks at as few as that needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check import regression_step
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json, print_table, warn
+from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.wording.verdicts import verdict_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from finetop.core.runtime.home import Home
+
+Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
+CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `finetop check` takes for it."""
+    parser.add_argument("--curve", action="store_true", help="since which checkpoint has it regressed?")
+    parser.add_argument("--all", action="store_true", help="with --curve: look at all checkpoints")
+
+
+def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:
+    """Look at checkpoints until it is known, and print all that is known of each. Exit code by the newest.
+
+    `look` queues a check and waits for it; `settings` are those given for these checks alone. Raises Refused
+    while the run trains, NotFound where no checkpoint is left.
+    """
+    with Client(home) as client:
+        detail = client.ask(GetRun(name))
+    if isinstance(detail.row.state, data.Queued | data.Running):
+        raise Refused(
+            f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
+            hint=f"See `finetop show {name}`.",
+        )
+    wanted = regression_step.wanted_settings(detail.recipe, settings)
+    results = _results(home, name, wanted)
+    steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
+    seen: dict[int, regression_step.Seen] = {step: result["verdict"] for step, result in results.items()}
+    there = steps_there(home, detail)
+    seen |= {step: "missing" for step in steps if step not in seen and step not in there}
+    if not [step for step in steps if seen.get(step) != "missing"]:
+        raise NotFound(f"{name} has no checkpoint that could be checked.", hint=f"See `finetop show {name}`.")
+    newest = max(step for step in steps if seen.get(step) != "missing")
+    looked: list[int] = []
+    while (step := _next(steps, seen, every=every)) is not None:
+        if not as_json:
+            print(f"step {step}, look {len(looked) + 1}", flush=True)
+        looked.append(step)
+        # The newest is what `finetop check RUN` would claim something about; the others are mere looks.
+        _try(look, step, is_look=step != newest)
+        results = _results(home, name, wanted)
+        seen[step] = results[step]["verdict"] if step in results else "missing"
+        if step in results and not as_json:
+            print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
+    found = regression_step.conclude(steps, seen)
+    if as_json:
+        _print_json(name, steps, seen, results, looked, found)
+    else:
+        print_table(
+            regression_step.TABLE_HEAD, regression_step.table_rows(steps, results, seen), right=(0, 2, 4, 5)
+        )
+        print(f"\n{name}: {found.text}")
+    return CODES[found.newest_verdict]
+
+
+def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Read the newest result of each step that was made under the wanted settings."""
+    with Client(home) as client:
+        answer = client.ask(Checks(name))
+    return regression_step.comparable(answer.checks, wanted)
+
+
+def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
+    """List the checkpoints whose folders are still there: older ones are removed while a run trains."""
+    folders = {
+        str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
+    }
+    if home.link is None:
+        return {step for folder, step in folders.items() if Path(folder).is_dir()}
+    with Client(home) as client:
+        found = client.ask(Paths(list(folders)))
+    return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
+
+
+def _next(steps: list[int], seen: Mapping[int, regression_step.Seen], *, every: bool) -> int | None:
+    if every:
+        return next((step for step in reversed(steps) if step not in seen), None)
+    return regression_step.next_step(steps, seen)
+
+
+def _try(look: Look, step: int, *, is_look: bool) -> None:
+    """Look at a checkpoint. One on the way that can't be read is left out; any other trouble ends it all."""
+    try:
+        look(step, is_look)
+    except FinetopError as error:
+        if error.exit_code != BadInput.exit_code or not is_look:
+            raise
+        warn(f"step {step} is left out: {error}")
+
+
+def _print_json(
+    name: str,
+    steps: list[int],
+    seen: Mapping[int, regression_step.Seen],
+    results: Mapping[int, Mapping[str, Any]],
+    looked: list[int],
+    found: regression_step.Curve,
+) -> None:
+    kept = (
+        "verdict",
+        "reason",
+        "drop",
+        "interval",
+        "items_used",
+        "items_total",
+        "claim",
+        "watch",
+        "check_id",
+    )
+    points = [
+        {
+            "step": step,
+            "seen": seen.get(step, "not looked at"),
+            "looked_now": step in looked,
+            **{key: results[step].get(key) for key in kept if step in results},
+        }
+        for step in steps
+    ]
+    print_json({"run": name, "curve": plain(found), "checkpoints": points})

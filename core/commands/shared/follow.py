@@ -1,0 +1,112 @@
+"""Follows a run until it ends: shared by `run --wait`, `tail`, `check` and `demo`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import queued_words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, StepRow
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.runtime.home import Home
+
+FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
+
+
+def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
+    """Yield what is new of a run each time something changed, until nothing of it is queued or running.
+
+    Goes on over a restart of the supervisor.
+    """
+    revision = 0
+    with Client(home) as client:
+        while True:
+            new = client.ask(EventsSince(name, after_step))
+            if new.steps:
+                after_step = new.steps[-1].step
+            yield new
+            if len(new.steps) == 1000:
+                continue
+            if not is_live(new.row):
+                return
+            revision = new.revision
+            if home.link is not None:
+                time.sleep(FAR_PACE_S)
+                if new.steps:
+                    continue  # there are more by now: one question, not two
+            client.ask(Changes(revision, 10.0, name))
+
+
+def is_live(row: data.RunRow) -> bool:
+    return isinstance(row.state, data.Queued | data.Running) or row.checking is not None
+
+
+def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> data.RunRow:
+    """Follow a run to its end, showing what is new. Returns its last row."""
+    last: data.RunRow | None = None
+    for new in rows(home, name):
+        show(new)
+        last = new.row
+    assert last is not None
+    return last
+
+
+def exit_code(row: data.RunRow) -> int:
+    """0 done and did not forget, 1 failed or regressed, 3 no verdict, 2 where the job said bad input."""
+    if isinstance(row.state, data.Failed):
+        return row.state.exit_code if row.state.exit_code in (2, 4) else 1
+    if isinstance(row.state, data.Lost) or (isinstance(row.state, data.Stopped) and row.check is None):
+        return 1
+    if row.check is None or row.check.verdict == "ok":
+        return 0
+    return 1 if row.check.verdict == "regressed" else 3
+
+
+class Progress:
+    """Prints a run's steps and phases as lines, each once."""
+
+    def __init__(self, prefix: str = "", *, steps: bool = True) -> None:
+        self.prefix = prefix
+        self.steps = steps
+        self._phase = ""
+
+    def __call__(self, new: EventsAnswer) -> None:
+        for step in new.steps if self.steps else []:
+            print(f"{self.prefix}{step_line(step, new.row.steps)}", flush=True)
+        phase = phase_line(new.row)
+        if phase and phase != self._phase:
+            self._phase = phase
+            print(f"{self.prefix}{phase}", flush=True)
+
+
+def step_line(step: StepRow, steps: int) -> str:
+    values = step.values
+    parts = [f"step {step.step}" + (f"/{steps}" if steps else "")]
+    for key, label, form in (
+        ("loss", "loss", ".4f"),
+        ("eval_loss", "eval", ".4f"),
+        ("grad_norm", "grad", ".3f"),
+        ("learning_rate", "rate", ".2e"),
+        ("tokens_per_s", "tok/s", ",.0f"),
+        ("drift", "drift", ".3f"),
+    ):
+        if key in values:
+            value = values[key]
+            parts.append(f"{label} {'not finite' if value is None else format(value, form)}")
+    return "  ".join(parts)
+
+
+def phase_line(row: data.RunRow) -> str:
+    """What a run does now, without the counts: so that each phase is one line."""
+    state = row.state
+    if isinstance(state, data.Queued):
+        return queued_words(state)
+    if isinstance(state, data.Running):
+        return state.phase if state.phase != "training" else f"training, {row.steps} steps"
+    if isinstance(row.checking, data.Queued):
+        return "check waits"
+    if isinstance(row.checking, data.Running):
+        return f"check: {row.checking.phase}"
+    return data.word(state)

@@ -1,0 +1,97 @@
+"""Adopting a folder from the command line: shared by `finetop import` and `finetop check --model`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import follow
+from finetop.core.errors import FinetopError
+from finetop.core.models.imports.recipe import Adopted, ImportRequest
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import EventsAnswer, GetRun
+from finetop.core.protocol.messages.submit import Import, ImportAnswer
+from finetop.core.runtime.home import Home
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what both take: the base, the name, the training rows, the bits."""
+    parser.add_argument(
+        "--base",
+        default="",
+        metavar="ID|FOLDER",
+        help="the model that it was tuned from (else what an adapter says)",
+    )
+    parser.add_argument("--name", default="", help="the run's name (else the folder's)")
+    parser.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="FILE.jsonl",
+        help="rows that it was trained on: benchmark items among them don't count; may come again",
+    )
+    parser.add_argument(
+        "--quantize",
+        choices=("none", "nf4", "int8"),
+        default="none",
+        help="hold both models' linear layers in fewer bits",
+    )
+
+
+def wanted(
+    args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
+) -> ImportRequest:
+    """Gather what the words say of the folder at `path`."""
+    return ImportRequest(
+        path=path,
+        cwd=Path.cwd(),
+        base=args.base,
+        name=args.name,
+        data=tuple(args.data),
+        quantize=args.quantize,
+        general=general or {},
+        at_end=at_end,
+    )
+
+
+def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
+    """Ask for a run of a folder; with `reuse` the one that there is."""
+    with Client(home) as client:
+        return client.ask(
+            Import(
+                recipe=adopted.recipe.resolved,
+                source=adopted.recipe.text,
+                name=adopted.recipe.recipe.name,
+                path=str(adopted.found.path),
+                steps=adopted.found.steps,
+                copy=copy,
+                reuse=reuse,
+            )
+        )
+
+
+def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
+    """Wait until a folder was looked at. Raises FinetopError with the cause where it can't be adopted."""
+    show: Callable[[EventsAnswer], None] = (lambda new: None) if quiet else follow.Progress(steps=False)
+    for new in follow.rows(home, name):
+        if not isinstance(new.row.state, data.Queued | data.Running):
+            break
+        show(new)
+    with Client(home) as client:
+        detail = client.ask(GetRun(name))
+    require_finished(detail.row.state, f"the import of {name} failed", f"See `finetop tail --log {name}`.")
+    return detail
+
+
+def require_finished(state: data.State, what: str, hint: str) -> None:
+    """Raise what ended a job as an error with its exit code; nothing where it finished."""
+    if isinstance(state, data.Finished):
+        return
+    cause = getattr(state, "cause", "") or "it was stopped"
+    error = FinetopError(f"{what}: {cause.rstrip('.')}.", hint=getattr(state, "hint", "") or hint)
+    code = getattr(state, "exit_code", None)
+    error.exit_code = code if code in (2, 3, 4) else 4
+    raise error

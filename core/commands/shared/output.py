@@ -1,0 +1,98 @@
+"""How commands print: tables with numbers to the right, and one JSON document with a schema number."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from finetop.core.protocol import runs as data
+from finetop.core.text import clean_line, json_safe
+from finetop.core.wording import pulse
+from finetop.core.wording.queue import why
+from finetop.core.wording.verdicts import short_answer
+
+SCHEMA = 1
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one document: `schema` first, then what was asked for."""
+    print(json_safe(msgspec.json.encode({"schema": SCHEMA, **document}).decode()), flush=True)
+
+
+def plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def print_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    below: Sequence[Sequence[str]] = (),
+    above: Mapping[int, str] | None = None,
+) -> None:
+    """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
+
+    `below` are lines to print under each row, `above` a line above some.
+    """
+    cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for number, row in enumerate(cells):
+        line = "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        if above and number - 1 in above:
+            print(above[number - 1])
+        print(line.rstrip())
+        for under in below[number - 1] if below and number else ():
+            print(under)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def state_words(row: data.RunRow) -> str:
+    """A run's state in words, with what matters of it."""
+    state = row.state
+    if isinstance(state, data.Queued):
+        return queued_words(state)
+    if isinstance(state, data.Running) and state.pulse:
+        return f"{pulse.word(state)} {pulse.words(state)}"
+    if isinstance(state, data.Running):
+        doing = {"stop": "stopping", "pause": "pausing"}
+        return doing.get(state.asked) or state.phase or "running"
+    if isinstance(state, data.Failed | data.Lost):
+        return f"{data.word(state).upper()} {state.cause}"
+    return data.word(state)
+
+
+def queued_words(state: data.Queued) -> str:
+    """Say why a run waits: its place in the queue, the run that it begins from, or that it is held or paused."""
+    if state.because in ("", data.FOR_A_SLOT):
+        return f"queued, place {state.place}"
+    words = why(state, time.time())
+    return words if state.held else f"queued, {words}"
+
+
+def answer_words(row: data.RunRow) -> str:
+    """The answer to 'did it forget?', in words."""
+    if row.check is not None:
+        return short_answer(row.check)
+    if isinstance(row.checking, data.Running):
+        return f"check {pulse.word(row.checking)}" if row.checking.pulse else "checking"
+    if isinstance(row.checking, data.Queued):
+        return "check waits"
+    if row.method == data.NO_WEIGHT:
+        return "same weights"
+    drift = row.metrics.get("drift")
+    return "" if drift is None else f"drift {drift:.2f}"
+
+
+def warn(text: str) -> None:
+    print(f"finetop: {text}", file=sys.stderr)

@@ -1,0 +1,124 @@
+"""Runs a verb on other machines: which verbs can, which machine a RUN is on, and the same asked of all."""
+
+from __future__ import annotations
+
+import argparse
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.connect import opened
+from finetop.core.commands.shared.output import warn
+from finetop.core.errors import BadInput, NoSupervisor, NotFound
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.request import Ask
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.commands.shared.where import Where
+    from finetop.core.runtime.home import Home
+
+
+def run_on(module: ModuleType, verb: str, args: argparse.Namespace, where: Where) -> int:
+    """Run a verb on the machines that are named.
+
+    A verb's module says by `ANYWHERE` that it does all through a supervisor; with `run_several(args, homes)` it takes
+    several machines at once, else the machine of its RUN is found. Raises BadInput.
+    """
+    if not getattr(module, "ANYWHERE", False):
+        raise BadInput(
+            f"finetop {verb} works on the machine that it is started on.",
+            hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
+        )
+    with opened(where.on, home=where.home, command=where.remote_command) as homes:
+        several = getattr(module, "run_several", None)
+        if len(homes) > 1 and several is not None:
+            return int(several(args, homes))
+        home = homes[0]
+        if getattr(args, "run", None):
+            home, args.run = find(args.run, homes)
+        elif len(homes) > 1:
+            raise BadInput(
+                f"finetop {verb} works on one machine at a time.",
+                hint=f"Name one: --on {clean_line(where.on[0], limit=80)}",
+            )
+        return int(module.run(args, home))
+
+
+def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
+    """Find which machine RUN or HOST:RUN is on.
+
+    Raises NotFound where none has it, BadInput where several have it or may have it, being out of reach, and
+    NoSupervisor where the machine that is named is out of reach.
+    """
+    label, colon, rest = run.partition(":")
+    named = [home for home in homes if home.label == label]
+    if len(homes) == 1:
+        return homes[0], rest if colon and named else run
+    if colon and named:
+        if _is_away(named[0]):
+            raise NoSupervisor(f"{label} is out of reach: nothing was done.")
+        return named[0], rest
+    away = [home.label for home in homes if _is_away(home)]
+    here = [home for home in homes if not _is_away(home)]
+    having = [home for home in here if _has(home, run.partition("@")[0])]
+    if not having:
+        said = f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in here])}"
+        if away:
+            raise NoSupervisor(f"{said}, and {_list(away)} can't be asked: out of reach.")
+        raise NotFound(f"{said}.", hint="See `finetop ls`.")
+    if away and len(having) == 1:
+        raise BadInput(
+            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be asked: out of reach.",
+            hint=f"Say which: {having[0].label}:{run}.",
+        )
+    if len(having) > 1:
+        raise BadInput(
+            f"{run} is on {_list([home.label for home in having])}.",
+            hint=f"Say which: {having[0].label}:{run}.",
+        )
+    return having[0], run
+
+
+def _has(home: Home, run: str) -> bool:
+    """Ask a machine whether it has the run."""
+    try:
+        with Client(home) as client:
+            client.ask(GetRun(run))
+    except (NotFound, BadInput, NoSupervisor):
+        return False
+    return True
+
+
+def _is_away(home: Home) -> bool:
+    return home.link is not None and not home.link.is_up
+
+
+def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]:
+    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why.
+
+    One that refuses (no run there has a metric of that name) is left out. Raises BadInput where all that answer do.
+    """
+    answers: dict[str, Any] = {}
+    missing, refused = [], []
+    for home in homes:
+        if _is_away(home):
+            missing.append(home.label)
+            continue
+        try:
+            with Client(home) as client:
+                answers[home.label] = client.ask(ask)
+        except NoSupervisor as error:
+            warn(str(error))
+            missing.append(home.label)
+        except BadInput as error:
+            refused.append(error)
+    if refused and not answers:
+        raise refused[0]
+    return answers, missing
+
+
+def _list(labels: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(labels[:-1]), *labels[-1:]]))

@@ -1,0 +1,36 @@
+"""How verbs say how a regression is seen: shared by `triage` and `accept`."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.messages.triage import SetStanding, Standing
+
+if TYPE_CHECKING:
+    import argparse
+
+    from finetop.core.runtime.home import Home
+
+
+def own_name() -> str:
+    """Name the user, as regressions are looked at and accepted by somebody."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user, in a container
+        return ""
+
+
+def say(home: Home, args: argparse.Namespace, standing: Standing) -> int:
+    """Keep how a regression of args.run, of args.task where one is named, is seen; and say so."""
+    with Client(home) as client:
+        answer = client.ask(SetStanding(args.run, args.task, standing))
+    if args.json:
+        print_json(
+            {"run": args.run, "task": args.task, "message": answer.message, "before": plain(answer.before)}
+        )
+    else:
+        print(answer.message)
+    return 0

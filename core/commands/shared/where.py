@@ -1,0 +1,14 @@
+"""Which machines and which home a command is for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Where:
+    """Which machines and which home a command is for, as the words before the verb and behind it say."""
+
+    home: str | None = None
+    on: list[str] = field(default_factory=list)
+    remote_command: str = ""

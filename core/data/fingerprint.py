@@ -1,0 +1,61 @@
+"""A fingerprint of a resolved recipe and of the files that it names: the same one stands for the same run.
+
+Files count by their content, a model's folder by its files' names, sizes and times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.runtime.home import Home
+
+BLOCK = 1 << 20
+
+
+def fingerprint(recipe: dict[str, Any], home: Home) -> str:
+    """Give the fingerprint; nothing where the files lie on another machine, or can't be read."""
+    if home.link is not None:
+        return ""
+    told = {key: value for key, value in recipe.items() if key not in ("name", "about", "extends")}
+    whole = hashlib.sha256(msgspec.json.encode(told, order="deterministic"))
+    try:
+        for path in sorted(set(_paths(told))):
+            whole.update(f"\0{path}\0".encode())
+            whole.update(_of_folder(Path(path)) if Path(path).is_dir() else _of_file(Path(path)))
+    except OSError:
+        return ""
+    return whole.hexdigest()
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """List the texts in a recipe that are places of this machine."""
+    if isinstance(value, dict | list):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _paths(one)
+    elif isinstance(value, str) and value.startswith("/") and Path(value).exists():
+        yield value
+
+
+def _of_file(file: Path) -> bytes:
+    found = hashlib.sha256()
+    with file.open("rb") as opened:
+        while block := opened.read(BLOCK):
+            found.update(block)
+    return found.digest()
+
+
+def _of_folder(folder: Path) -> bytes:
+    """Hash small files by content, and large ones, which are weights, by name, size and time."""
+    found = hashlib.sha256()
+    for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+        facts = file.stat()
+        found.update(f"{file.relative_to(folder)}\0{facts.st_size}\0".encode())
+        found.update(_of_file(file) if facts.st_size < BLOCK * 64 else str(facts.st_mtime_ns).encode())
+    return found.digest()

@@ -1,0 +1,258 @@
+"""Shapes that rows of data come in: a file a shape, which has what `Format` in core/plugins.py lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from finetop.core.errors import BadData
+from finetop.core.plugins import FORMATS, Format
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Role = Literal["system", "user", "assistant", "tool"]
+ASKING = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "user",
+    "human",
+    "source",
+)  # names of what is asked
+ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
+Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function that the assistant calls, and with what."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation; `calls` are the functions that an assistant's turn calls."""
+
+    role: Role
+    content: str
+    calls: tuple[Call, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What is asked and what is to be answered.
+
+    `prompt` is all before the last answer, earlier answers included; `answer` is the text to learn or score.
+    `is_plain` marks a prompt and an answer written as two texts without roles: the prompt is a user turn.
+    `tools` are descriptions of functions that the assistant may call, `calls` those that the last answer calls.
+    """
+
+    prompt: tuple[Message, ...]
+    answer: str
+    is_plain: bool = False
+    tools: tuple[Mapping[str, Any], ...] = ()
+    calls: tuple[Call, ...] = ()
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The whole conversation, the last answer included."""
+        return (*self.prompt, Message("assistant", self.answer, self.calls))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """Every text of the assistant, in order."""
+        return tuple(message.content for message in self.messages if message.role == "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Plain text, to go on from."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A prompt with a better and a worse answer."""
+
+    prompt: tuple[Message, ...]
+    chosen: str
+    rejected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A prompt with one answer, which is good or is not."""
+
+    prompt: tuple[Message, ...]
+    answer: str
+    is_good: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt that the model answers by itself; `answer` is the right one, where it is known."""
+
+    prompt: tuple[Message, ...]
+    answer: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+Record = Conversation | Text | Preference | Labelled | Prompt
+
+
+names, load = FORMATS.names, FORMATS.load
+
+
+def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
+    """Name the format that a row has, of the kinds that are wanted, the first kind first.
+
+    Raises BadData that lists the formats of these kinds.
+    """
+    fitting = [(name, module) for kind in kinds for name, module in _of_kind(kind)]
+    for name, module in fitting:
+        if module.matches(row):
+            return name
+    keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
+    forms = "; or ".join(module.ABOUT for _, module in fitting)
+    hint = _renamed(row) if "conversation" in kinds else ""
+    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=hint or f"Write {forms}.")
+
+
+def _renamed(row: Mapping[str, Any]) -> str:
+    """Say how to rename the keys of a row that has a question and its answer by other names."""
+    by_name = {str(key).lower(): str(key)[:30] for key, value in row.items() if isinstance(value, str)}
+    asks = next((by_name[name] for name in ASKING if name in by_name), "")
+    answers = next((by_name[name] for name in ANSWERING if name in by_name), "")
+    if not asks or not answers:
+        return ""
+    pairs = [(asks, "prompt"), (answers, "completion")]
+    return f"Rename {' and '.join(f'{key} to {name}' for key, name in pairs if key != name)}."
+
+
+def _of_kind(kind: Kind) -> list[tuple[str, Format]]:
+    return [(name, module) for name in names() if kind == (module := load(name)).KIND]
+
+
+def read(
+    row: Mapping[str, Any], place: str, format_name: str = "auto", kinds: Sequence[Kind] = ("conversation",)
+) -> Record:
+    """Read one row in the named format, or in the one it has. Raises BadData."""
+    module = load(detect(row, place, kinds) if format_name == "auto" else format_name)
+    if module.KIND not in kinds:
+        fitting = " or ".join(name for kind in kinds for name, _ in _of_kind(kind))
+        raise BadData(f"{place}: rows of format {format_name} do not fit here.", hint=f"Use {fitting}.")
+    record: Record = module.read(row, place)
+    return record
+
+
+def as_prompt(record: Record) -> Prompt:
+    """Take of a row what an objective needs that has the model write its own answers."""
+    match record:
+        case Prompt():
+            return record
+        case Conversation(prompt, answer):
+            return Prompt(prompt, answer, record.tools)
+        case Labelled(prompt, answer):
+            return Prompt(prompt, answer)
+        case Preference(prompt):
+            return Prompt(prompt)
+        case Text():
+            raise TypeError("plain text asks nothing")
+
+
+def texts_of(record: Record) -> tuple[str, ...]:
+    """List every text of a row, whoever says it."""
+    match record:
+        case Conversation():
+            return tuple(message.content for message in record.messages)
+        case Text(text):
+            return (text,)
+        case Preference(prompt, chosen, rejected):
+            return (*(message.content for message in prompt), chosen, rejected)
+        case Labelled(prompt, answer):
+            return (*(message.content for message in prompt), answer)
+        case Prompt(prompt, answer):
+            return (*(message.content for message in prompt), *filter(None, (answer,)))
+
+
+def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
+    """Read a list of {role, content}, as several formats have it. Raises BadData."""
+    if not isinstance(value, list) or not value:
+        example = '[{"role": "user", "content": "…"}]'
+        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {example}.")
+    return tuple(_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
+
+
+def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
+    if not isinstance(turn, dict):
+        raise BadData(f"{place}: {key} must be a mapping.", hint='Write {"role": "user", "content": "…"}.')
+    role, content = turn.get("role"), turn.get("content")
+    if role not in ("system", "user", "assistant", "tool"):
+        said = f"is {str(role)[:30]!r}" if "role" in turn else "is missing"
+        hint = "It is one of system, user, assistant, tool."
+        if "from" in turn:
+            hint = "Rename from to role (human is user, gpt is assistant), and value to content."
+        raise BadData(f"{place}: {key}.role {said}.", hint=hint)
+    if role == "system" and not is_first:
+        raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
+    calls: tuple[Call, ...] = ()
+    if role == "assistant" and turn.get("tool_calls"):
+        calls = read_calls(turn["tool_calls"], f"{key}.tool_calls", place)
+        content = content or ""
+    may_be_empty = role == "system" or bool(calls)
+    return Message(role, read_text(content, f"{key}.content", place, may_be_empty=may_be_empty), calls)
+
+
+def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
+    """Read the functions that a turn calls, as OpenAI writes them ({function: {…}}) or bare. Raises BadData."""
+    calls = []
+    for i, given in enumerate(value if isinstance(value, list) else [value]):
+        call = given.get("function", given) if isinstance(given, dict) else None
+        arguments = call.get("arguments", {}) if isinstance(call, dict) else None
+        if isinstance(arguments, str):
+            arguments = _json(arguments)
+        if (
+            not isinstance(call, dict)
+            or not isinstance(call.get("name"), str)
+            or not isinstance(arguments, dict)
+        ):
+            hint = 'Write {"name": "…", "arguments": {…}}.'
+            raise BadData(f"{place}: {key}[{i}] is no call of a function.", hint=hint)
+        calls.append(Call(call["name"], arguments))
+    return tuple(calls)
+
+
+def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
+    """Read the functions that may be called: a list, or a text of one. Raises BadData."""
+    tools = _json(value) if isinstance(value, str) and value.strip() else value or []
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        hint = 'Write [{"name": "…", "description": "…", "parameters": {…}}].'
+        raise BadData(f"{place}: tools is no list of functions.", hint=hint)
+    return tuple(tools)
+
+
+def _json(text: str) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
+
+
+def read_text(value: Any, key: str, place: str, *, may_be_empty: bool = False) -> str:
+    """Read a text that must not be missing or blank. Raises BadData."""
+    if value is None:
+        raise BadData(f"{place}: {key} is missing.", hint="Give it a text, or remove the row.")
+    if not isinstance(value, str):
+        kind = {dict: "a mapping", list: "a list", bool: "true or false"}.get(type(value), "a number")
+        raise BadData(f"{place}: {key} is {kind}, and must be text.", hint="Put it in quotes, as one text.")
+    if not value.strip() and not may_be_empty:
+        raise BadData(f"{place}: {key} is empty.", hint="Give it a text, or remove the row.")
+    return value

@@ -1,0 +1,30 @@
+"""Rows of a prompt with one answer and whether it is good: `label` true or false."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.formats import Labelled, messages, prompt_completion
+from finetop.core.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KIND = "labelled"
+ABOUT = '{"prompt": "…", "completion": "…", "label": true}'
+
+
+def matches(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row has this shape."""
+    return "label" in row and (messages.matches(row) or prompt_completion.matches(row))
+
+
+def read(row: Mapping[str, Any], place: str = "row") -> Labelled:
+    """Read a prompt, its answer and the label. Raises BadData at `place`."""
+    label = row.get("label")
+    if not isinstance(label, bool):
+        said = "is missing" if label is None else f"is {str(label)[:30]!r}"
+        raise BadData(f"{place}: label {said}.", hint="It is true for a good answer, false for a bad one.")
+    shape = messages if messages.matches(row) else prompt_completion
+    conversation = shape.read(row, place)
+    return Labelled(conversation.prompt, conversation.answer, label)

@@ -1,0 +1,70 @@
+"""Rows of a prompt with a chosen and a rejected answer: texts, turns, or two whole conversations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.formats import Message, Preference, read_text, read_turns
+from finetop.core.data.formats.sharegpt import read_turn, read_turns_of
+from finetop.core.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KIND = "preference"
+ABOUT = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
+
+
+def matches(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row has this shape."""
+    return "chosen" in row or "rejected" in row
+
+
+def read(row: Mapping[str, Any], place: str = "row") -> Preference:
+    """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers. Raises BadData."""
+    for key in ("chosen", "rejected"):
+        if row.get(key) is None:
+            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
+    chosen, rejected = (_turns(row[key], key, place) for key in ("chosen", "rejected"))
+    prompt = _prompt(row, place)
+    if prompt is None:
+        shared = sum(1 for _ in _common(chosen, rejected))
+        prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
+    if not prompt:
+        raise BadData(f"{place}: nothing is asked before the answers.", hint=f"Write {ABOUT}.")
+    answers = []
+    for key, turns in (("chosen", chosen), ("rejected", rejected)):
+        if len(turns) != 1 or turns[0].role != "assistant":
+            hint = "Put earlier turns into the prompt."
+            raise BadData(f"{place}: {key} must be one turn of the assistant.", hint=hint)
+        answers.append(turns[0].content)
+    if answers[0] == answers[1]:
+        raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
+    return Preference(prompt, answers[0], answers[1])
+
+
+def _prompt(row: Mapping[str, Any], place: str) -> tuple[Message, ...] | None:
+    if "conversations" in row:
+        return read_turns_of(row["conversations"], "conversations", place)
+    if "prompt" not in row:
+        return None
+    if isinstance(row["prompt"], list):
+        return read_turns(row["prompt"], "prompt", place)
+    return (Message("user", read_text(row["prompt"], "prompt", place)),)
+
+
+def _turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
+    if isinstance(value, dict):
+        return (read_turn(value, key, place),) if "from" in value else read_turns([value], key, place)
+    if isinstance(value, list):
+        return read_turns(value, key, place)
+    return (Message("assistant", read_text(value, key, place)),)
+
+
+def _common(chosen: tuple[Message, ...], rejected: tuple[Message, ...]) -> list[Message]:
+    shared = []
+    for one, other in zip(chosen[:-1], rejected[:-1], strict=False):
+        if one != other:
+            break
+        shared.append(one)
+    return shared

@@ -1,0 +1,81 @@
+"""Rows that are conversations of `from` and `value`: the shape of ShareGPT's data, with calls of functions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.formats import Conversation, Message, read_calls, read_text, read_tools
+from finetop.core.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.data.formats import Role
+
+KIND = "conversation"
+ABOUT = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
+ROLES: dict[str, Role] = {
+    "system": "system",
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "function_call": "assistant",
+    "observation": "tool",
+    "tool": "tool",
+}
+
+
+def matches(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row has this shape."""
+    return "conversations" in row and "chosen" not in row
+
+
+def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
+    """Read a conversation whose last turn is gpt's or a call. Raises BadData at `place`."""
+    if "conversations" not in row:
+        raise BadData(f"{place}: conversations is missing.", hint=f"Write {ABOUT}.")
+    turns = read_turns_of(row["conversations"], "conversations", place)
+    if row.get("system") and turns[0].role != "system":
+        turns = (Message("system", read_text(row["system"], "system", place)), *turns)
+    last = turns[-1]
+    if last.role != "assistant":
+        hint = "End with gpt's turn: the answer to learn."
+        raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
+    if len(turns) == 1:
+        raise BadData(
+            f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
+        )
+    tools = read_tools(row.get("tools"), place)
+    return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
+
+
+def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
+    """Read a list of {from, value}. Raises BadData."""
+    if not isinstance(value, list) or not value:
+        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {ABOUT}.")
+    return tuple(read_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
+
+
+def read_turn(turn: Any, key: str, place: str, *, is_first: bool = False) -> Message:
+    """Read one {from, value}. Raises BadData."""
+    who = turn.get("from") if isinstance(turn, dict) else None
+    if not isinstance(who, str) or who not in ROLES:
+        hint = f"It is one of {', '.join(ROLES)}."
+        raise BadData(f"{place}: {key}.from is {str(who)[:30]!r}.", hint=hint)
+    if ROLES[who] == "system" and not is_first:
+        raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
+    value = turn.get("value")
+    text = read_text(value, f"{key}.value", place, may_be_empty=who == "system")
+    if who != "function_call":
+        return Message(ROLES[who], text)
+    return Message("assistant", "", read_calls([_call(text)], key, place))
+
+
+def _call(text: str) -> Any:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None

@@ -1,0 +1,149 @@
+"""Models of the Hugging Face hub: asked for, taken from the cache or downloaded; never hangs without a network."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.protocol.events import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.runtime.event_log import EventLog
+
+ASK_S = 5.0  # the hub's answer; a name look-up that hangs knows no time limit of its own
+GIVE_UP_S = 8.0
+_WANTED = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.model", "*.txt"]
+_NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
+
+
+def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
+    """Give the folder and the commit of a model on the hub: the cached copy, if the hub can't be asked.
+
+    Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
+    in reach.
+    """
+    answer = ask(model_id, revision)
+    if isinstance(answer, BadInput):
+        raise answer
+    if isinstance(answer, EnvironmentTrouble):
+        kept = cached(model_id, revision)
+        if kept is None:
+            raise answer
+        return kept, kept.name
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.constants import HF_HUB_CACHE
+    from huggingface_hub.file_download import repo_folder_name
+
+    place = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=model_id, repo_type="model")
+    events.write(Phase("downloading model"))
+    with showing_growth(place, events, "downloading model"):
+        folder = snapshot_download(
+            model_id,
+            revision=answer,
+            allow_patterns=[*_WANTED, *(["*.py"] if trust_remote_code else [])],
+            ignore_patterns=_NOT_WANTED,
+        )
+    return Path(folder), answer
+
+
+def ask(
+    repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
+) -> str | BadInput | EnvironmentTrouble:
+    """Ask the hub for the commit of a model or data set, for at most 8 seconds.
+
+    Gives back, and does not raise, BadInput if the hub says there is none, EnvironmentTrouble if it does
+    not answer.
+    """
+    from huggingface_hub import HfApi, errors
+
+    outcome: list[str | Exception] = []
+
+    def call() -> None:
+        try:
+            info = HfApi().model_info if kind == "model" else HfApi().dataset_info
+            outcome.append(str(info(repository, revision=revision, timeout=ASK_S).sha))
+        except Exception as error:
+            outcome.append(error)
+
+    caller = threading.Thread(target=call, daemon=True)
+    caller.start()
+    caller.join(GIVE_UP_S)
+    answer = outcome[0] if outcome else TimeoutError()
+    key = "model.id" if kind == "model" else "data"
+    if isinstance(answer, str):
+        return answer
+    if isinstance(answer, errors.GatedRepoError):
+        hint = f"Accept its terms at its page on the hub ({repository}), then log in with `hf auth login`."
+        return BadInput(f"{key}: {repository} is only for people who accept its terms.", hint=hint)
+    if isinstance(answer, errors.RevisionNotFoundError):
+        return BadInput(
+            f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."
+        )
+    if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
+        hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
+        return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
+    return EnvironmentTrouble(
+        f"{key}: {repository} is not here and the hub can't be reached ({_reason(answer)}).",
+        hint="Give a local folder instead, or download it where there is a network and copy the hub's cache.",
+    )
+
+
+def _reason(error: Exception) -> str:
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return "HF_HUB_OFFLINE is set"
+    return str(error).splitlines()[0][:120] if str(error) else f"no answer in {GIVE_UP_S:.0f} s"
+
+
+def cached(model_id: str, revision: str | None) -> Path | None:
+    """Give the folder of a model that was downloaded before, whole; else None. The network is not used."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return None
+    whole = (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
+    return folder if whole else None
+
+
+@contextmanager
+def showing_growth(
+    folder: Path, events: EventLog, name: str, total_mb: float | None = None
+) -> Iterator[None]:
+    """Show a download as it grows on the disk, once a second, as Phase events in MB."""
+    over = threading.Event()
+    before = _size_mb(folder)
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            done = _size_mb(folder) - before
+            events.write(Phase(name, done=round(min(done, total_mb or done), 1), total=total_mb, unit="MB"))
+
+    watcher: Any = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _size_mb(folder: Path) -> float:
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            if file.is_file() and not file.is_symlink():
+                total += file.stat().st_size
+        except OSError:
+            continue  # renamed while we looked
+    return total / 1e6
+
+
+def is_local(model_id: str) -> bool:
+    """Tell a folder from a name on the hub: it starts with /, ./, ../ or ~."""
+    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")

@@ -1,0 +1,48 @@
+"""Preferences as examples: a prompt with a better and a worse answer, or with one that is good or bad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.data.examples import LabelledExample, PairExample
+from finetop.core.data.formats import Labelled, Preference
+from finetop.core.data.render import answer_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+
+
+def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
+    """Tokenize pairs behind their prompt, by the chat template. Raises BadInput."""
+    found: list[list[AnyExample]] = []
+    for row in rows:
+        record = row.record
+        assert isinstance(record, Preference)
+        prompt, (chosen, rejected) = answer_ids(
+            record.prompt, (record.chosen, record.rejected), tokenizer, row.place
+        )
+        found.append([PairExample(prompt, chosen, rejected)])
+    return found
+
+
+def labelled(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:
+    """Tokenize answers that are good or bad; of a pair, one of each. Raises BadInput."""
+    found: list[list[AnyExample]] = []
+    for row in rows:
+        record = row.record
+        if isinstance(record, Preference):
+            answers = [(record.chosen, True), (record.rejected, False)]
+        else:
+            assert isinstance(record, Labelled)
+            answers = [(record.answer, record.is_good)]
+        made: list[AnyExample] = []
+        for answer, is_good in answers:
+            prompt, (tokens,) = answer_ids(record.prompt, (answer,), tokenizer, row.place)
+            made.append(LabelledExample(prompt, tokens, is_good))
+        found.append(made)
+    return found

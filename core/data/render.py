@@ -1,0 +1,204 @@
+"""Turns a conversation into tokens and labels: the tokenizer's chat template, and which tokens are learned.
+
+What is learned is the difference of two renderings: the template of the turns before an answer, with the mark
+that the assistant is to speak, and the template with that answer. Any other token has the label -100.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.examples import IGNORED, Example
+from finetop.core.data.formats import Message
+from finetop.core.errors import BadData, BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.formats import Call, Conversation
+
+TOOLS_IN_WORDS = (
+    "You may call functions. For each call, answer with an object of its name and arguments within "
+    "<tool_call></tool_call>. These are the functions:"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A conversation as text; `learned` are the spans [start, end) of characters that are learned."""
+
+    text: str
+    learned: tuple[tuple[int, int], ...]
+    rewritten: int = 0  # earlier answers that the template changes, which are therefore not learned
+
+
+def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss: str, place: str) -> Rendered:
+    """Render a whole conversation with its answers marked (`loss` answers), or all of it (`all`).
+
+    Raises BadInput at `place` if the template refuses the row, or does not keep the last prompt as it is.
+    """
+    messages, tools = conversation.messages, conversation.tools
+    text = _template(messages, tokenizer, place, speak=False, tools=tools)
+    if loss == "all":
+        return Rendered(text, ((0, len(text)),))
+    spans, rewritten = [], 0
+    for index, message in enumerate(messages):
+        if message.role != "assistant":
+            continue
+        is_last = index == len(messages) - 1
+        before = _template(messages[:index], tokenizer, place, speak=True, tools=tools) if index else ""
+        through = (
+            text if is_last else _template(messages[: index + 1], tokenizer, place, speak=False, tools=tools)
+        )
+        if text.startswith(before) and text.startswith(through):
+            spans.append((len(before), len(through)))
+        elif is_last:
+            raise BadData(
+                f"{place}: the chat template writes the prompt differently once the answer is there, so that "
+                "the answer can't be told from it.",
+                hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
+            )
+        else:
+            rewritten += 1
+    return Rendered(text, tuple(spans), rewritten)
+
+
+def render_prompt(
+    prompt: Sequence[Message],
+    tokenizer: PreTrainedTokenizerBase,
+    place: str = "prompt",
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Render what comes before an answer, up to the mark that the assistant is to speak. Raises BadInput."""
+    return _template(prompt, tokenizer, place, speak=True, tools=tools)
+
+
+def _template(
+    messages: Sequence[Message],
+    tokenizer: PreTrainedTokenizerBase,
+    place: str,
+    *,
+    speak: bool,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    from jinja2 import TemplateError
+
+    if not _knows_tools(tokenizer):
+        messages, tools = _told_in_words(messages, tools), ()
+    turns = [_turn(message) for message in messages]
+    named = {"tools": [_described(tool) for tool in tools]} if tools else {}
+    try:
+        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
+    except TemplateError as error:
+        hint = "Change the row, or set model.chat_template to a template that takes it."
+        raise BadData(f"{place}: the model's chat template refuses the row: {error}", hint=hint) from error
+    return str(text)
+
+
+def _turn(message: Message) -> dict[str, Any]:
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.calls:
+        turn["tool_calls"] = [{"type": "function", "function": _called(call)} for call in message.calls]
+    return turn
+
+
+def _called(call: Call) -> dict[str, Any]:
+    return {"name": call.name, "arguments": dict(call.arguments)}
+
+
+def _described(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)}
+
+
+def _knows_tools(tokenizer: PreTrainedTokenizerBase) -> bool:
+    template = str(tokenizer.chat_template)
+    return "tool_calls" in template and "tools" in template
+
+
+def _told_in_words(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]) -> list[Message]:
+    """Write tools and calls as text, in the way of Hermes and Qwen, for a template that knows of neither.
+
+    What a tool gave is a turn of the user then, since such templates often have no turn for tools.
+    """
+    told = [
+        Message(
+            "user" if message.role == "tool" else message.role,
+            f"<tool_response>\n{message.content}\n</tool_response>"
+            if message.role == "tool"
+            else "\n".join(filter(None, (message.content, *map(_call_in_words, message.calls)))),
+        )
+        for message in messages
+    ]
+    if not tools:
+        return told
+    lines = "\n".join(json.dumps(_described(tool), ensure_ascii=False) for tool in tools)
+    text = f"{TOOLS_IN_WORDS}\n<tools>\n{lines}\n</tools>"
+    if told and told[0].role == "system":
+        return [Message("system", f"{told[0].content}\n\n{text}".strip()), *told[1:]]
+    return [Message("system", text), *told]
+
+
+def _call_in_words(call: Call) -> str:
+    return f"<tool_call>\n{json.dumps(_called(call), ensure_ascii=False)}\n</tool_call>"
+
+
+def tokenize(rows: Sequence[Rendered], tokenizer: PreTrainedTokenizerBase) -> list[Example]:
+    """Cut rendered rows into tokens and labels. A token that crosses into an answer belongs to the answer."""
+    if not rows:
+        return []
+    if not tokenizer.is_fast:
+        hint = "Pick a model with a tokenizer.json."
+        raise BadInput("model.id: its tokenizer can't say where a token lies in the text.", hint=hint)
+    encoded: Any = tokenizer(
+        [row.text for row in rows], add_special_tokens=False, return_offsets_mapping=True, verbose=False
+    )
+    return [
+        Example(input_ids, _labels(input_ids, offsets, row.learned), row.rewritten)
+        for row, input_ids, offsets in zip(rows, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    ]
+
+
+def _labels(
+    input_ids: list[int], offsets: list[tuple[int, int]], learned: tuple[tuple[int, int], ...]
+) -> list[int]:
+    labels, spans = [], list(learned)
+    for token, (start, end) in zip(input_ids, offsets, strict=True):
+        # Some characters take several byte tokens with the same offsets: all of them count.
+        while spans and start >= spans[0][1]:
+            spans.pop(0)
+        labels.append(token if spans and end > spans[0][0] else IGNORED)
+    return labels
+
+
+def answer_ids(
+    prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
+) -> tuple[list[int], list[list[int]]]:
+    """Give the tokens of a prompt, and of each answer as it goes on from there, its end included.
+
+    What tokens all begin with is the prompt: where a token crosses into one answer, it belongs to all of them.
+    Raises BadInput at `place`.
+    """
+    before = _template(prompt, tokenizer, place, speak=True)
+    rendered = []
+    for answer in answers:
+        text = _template([*prompt, Message("assistant", answer)], tokenizer, place, speak=False)
+        if not text.startswith(before):
+            hint = "Set model.chat_template to a template that only adds text."
+            raise BadData(f"{place}: the chat template rewrites the prompt once it is answered.", hint=hint)
+        rendered.append(Rendered(text, ((len(before), len(text)),)))
+    examples = tokenize(rendered, tokenizer)
+    shared = min(example.labels.count(IGNORED) for example in examples)
+    first = examples[0].input_ids
+    while any(example.input_ids[:shared] != first[:shared] for example in examples):
+        shared -= 1
+    return first[:shared], [example.input_ids[shared:] for example in examples]
+
+
+def prompt_ids(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str) -> list[int]:
+    """Give the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
+    text = render_prompt(prompt, tokenizer, place)
+    return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -1,0 +1,102 @@
+"""Search by meaning: chunk and question as means of static word vectors (model2vec, the extra `dense`).
+
+It finds prose that says the same in other words, and is lost among lists of facts: with vectors of 256 numbers its
+recall at 5 on medquad is 0.67 (BM25: 0.64), on the manuals of kb_contoso 0.07 (BM25: 0.96).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from finetop.core.data import hub
+from finetop.core.data.hub import is_local
+from finetop.core.errors import BadInput, EnvironmentTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+
+class Dense(NamedTuple):
+    """A model and the vectors of all chunks, each of length 1, or 0 where the model knows no word of it."""
+
+    model: Any  # model2vec.StaticModel
+    vectors: Vectors
+
+    def scores(self, query: str) -> Vectors:
+        """Score all chunks by the cosine of the angle to the query; 0 where the model knows no word of it."""
+        return np.asarray(self.vectors @ _unit(self.model, [query])[0], dtype=np.float32)
+
+
+def find(model: str) -> Path:
+    """Find the model's folder: a folder of this machine, or a model of the hub, downloaded once.
+
+    Raises BadInput where there is none or model2vec is not installed, EnvironmentTrouble where the hub is out of reach.
+    """
+    try:
+        import model2vec  # noqa: F401
+    except ImportError as error:
+        raise BadInput(
+            "search: dense needs model2vec, which is not installed.",
+            hint="Install it with pip install 'finetop[dense]', or search by bm25.",
+        ) from error
+    if is_local(model):
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise BadInput(
+                f"search: there is no folder {model}.", hint="Give a static model's folder or hub id."
+            )
+    else:
+        folder = _of_the_hub(model)
+    if not (folder / "model.safetensors").is_file() or not (folder / "tokenizer.json").is_file():
+        raise BadInput(
+            f"search: {model} is no static model: it needs model.safetensors and tokenizer.json.",
+            hint="Give one that model2vec has made, such as minishlab/potion-retrieval-32M.",
+        )
+    return folder
+
+
+def _of_the_hub(model: str) -> Path:
+    answer = hub.ask(model, None)
+    if isinstance(answer, BadInput):
+        raise answer
+    if isinstance(answer, EnvironmentTrouble):
+        kept = hub.cached(model, None)
+        if kept is None:
+            raise answer
+        return kept
+    from huggingface_hub import snapshot_download
+
+    wanted = ["model.safetensors", "*.json", "*.txt"]
+    return Path(snapshot_download(model, revision=answer, allow_patterns=wanted))
+
+
+def build(texts: Sequence[str], folder: Path, model: Path) -> None:
+    """Keep the vectors of texts in a folder."""
+    np.save(folder / "vectors.npy", _unit(_load(model), texts), allow_pickle=False)
+
+
+def load(folder: Path, model: Path) -> Dense:
+    """Load what `build` has kept."""
+    return Dense(_load(model), np.load(folder / "vectors.npy", allow_pickle=False))
+
+
+def _load(model: Path) -> Any:
+    from model2vec import StaticModel
+
+    try:
+        return StaticModel.from_pretrained(model)
+    except (ValueError, KeyError, OSError, TypeError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise BadInput(f"search: {model} can't be read as a static model: {first}") from error
+
+
+def _unit(model: Any, texts: Sequence[str]) -> Vectors:
+    vectors = np.asarray(model.encode(list(texts), use_multiprocessing=False), dtype=np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit: Vectors = np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0)
+    return unit

@@ -1,0 +1,159 @@
+"""An index over documents: made once for their content and the settings, kept in HOME/retrieval/KEY, and searched."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import msgspec
+import numpy as np
+
+from finetop.core.data import weight_files
+from finetop.core.data.retrieval import bm25, chunks, dense, documents
+from finetop.core.data.retrieval.chunks import Chunk
+from finetop.core.errors import BadInput
+from finetop.core.runtime import files
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+FORMAT = 1  # of what is kept, and of how documents are read and cut
+Search = Literal["bm25", "dense"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is searched, and how. Paths of files or folders; a word is what stands between spaces."""
+
+    documents: tuple[str, ...]
+    chunk_words: int = 150
+    overlap_words: int = 20
+    search: Search = "bm25"
+    model: str | None = None  # of search: dense, a folder or an id of the hub
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that was found, and how well it fits: more is better, 0 is not at all."""
+
+    chunk: Chunk
+    score: float
+
+
+class _Searcher(Protocol):
+    def scores(self, query: str) -> np.ndarray[Any, np.dtype[np.float32]]: ...
+
+
+class _Facts(msgspec.Struct, frozen=True):
+    documents: int
+    passed_over: tuple[str, ...]
+    seconds: float
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Chunks that can be searched."""
+
+    key: str  # of what it was made of: the same documents and settings have the same
+    chunks: tuple[Chunk, ...]
+    documents: int
+    passed_over: tuple[str, ...]  # what could not be used, a line each
+    seconds: float  # that making it took, when it was made
+    was_kept: bool  # was made before
+    searcher: _Searcher
+
+    def search(self, query: str, k: int) -> list[Hit]:
+        """Give the `k` chunks that fit a query best, fewer where fewer fit at all; equal ones in their order."""
+        scores = self.searcher.scores(query)
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [Hit(self.chunks[at], float(scores[at])) for at in best if scores[at] > 0]
+
+
+def build(settings: Settings, home: Home) -> Index:
+    """Index documents, or load the index that was made of the same ones before.
+
+    Raises BadInput where there is nothing to search in, a name leads nowhere, or the dense model can't be used;
+    EnvironmentTrouble where that one is on the hub and out of reach.
+    """
+    _refuse_odd(settings)
+    model = dense.find(settings.model or "") if settings.search == "dense" else None
+    listing = documents.find(settings.documents)
+    key = _key(settings, listing, None if model is None else weight_files.weights_hash(model, home))
+    folder = home.root / "retrieval" / key
+    kept = _load(folder, model)
+    was_kept = kept is not None
+    if kept is None:
+        _make(settings, listing, model, folder)
+        kept = _load(folder, model)
+        assert kept is not None  # it was made just now
+    facts, searcher = kept
+    told = (*listing.passed_over, *facts.passed_over)
+    return Index(key, facts.chunks, facts.documents, told, facts.seconds, was_kept, searcher)
+
+
+def _refuse_odd(settings: Settings) -> None:
+    if not settings.documents:
+        raise BadInput("documents: there are none.", hint="Name a file or a folder.")
+    if not 0 <= settings.overlap_words < settings.chunk_words:
+        raise BadInput(
+            f"overlap_words is {settings.overlap_words}, and a chunk has {settings.chunk_words} words.",
+            hint="It must be less.",
+        )
+    if settings.search == "dense" and not settings.model:
+        raise BadInput("search: dense needs a model.", hint="Give a static model's folder or hub id.")
+
+
+def _key(settings: Settings, listing: documents.Listing, weights: str | None) -> str:
+    facts = {
+        "format": FORMAT,
+        "settings": asdict(settings) | {"documents": None, "model": weights},
+        "files": [(file.name, file.sha256) for file in listing.files],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _make(settings: Settings, listing: documents.Listing, model: Path | None, folder: Path) -> None:
+    began = time.perf_counter()
+    passed_over: list[str] = []
+    found: dict[str, Chunk] = {}  # by text: what stands in two places is found once
+    count = 0
+    for file in listing.files:
+        for document in documents.read(file, passed_over):
+            count += 1
+            for chunk in chunks.cut(document, settings.chunk_words, settings.overlap_words):
+                found.setdefault(chunk.text, chunk)
+    if not found:
+        raise documents.nothing_in(settings.documents, [*listing.passed_over, *passed_over])
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700, parents=True)
+    try:
+        if model is None:
+            bm25.build(list(found), aside)
+        else:
+            dense.build(list(found), aside, model)
+        facts = _Facts(count, tuple(passed_over), time.perf_counter() - began, tuple(found.values()))
+        (aside / "index.json").write_bytes(msgspec.json.encode(facts))
+        if _load(folder, model) is None:  # else somebody made it meanwhile
+            shutil.rmtree(folder, ignore_errors=True)
+            files.publish(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _load(folder: Path, model: Path | None) -> tuple[_Facts, _Searcher] | None:
+    """Load an index; None where there is none, or it is damaged."""
+    try:
+        facts = msgspec.json.decode((folder / "index.json").read_bytes(), type=_Facts)
+        searcher: _Searcher = bm25.load(folder) if model is None else dense.load(folder, model)
+    except (OSError, ValueError, KeyError, EOFError):  # a MsgspecError is a ValueError
+        return None
+    return facts, searcher

@@ -1,0 +1,162 @@
+"""Whether two answers to one question contradict each other: labels and facts do, poems don't.
+
+Short answers that differ are a contradiction, unless one says what the other says at more length. Of long ones most
+are not: there is more than one way to explain. They contradict each other when one says yes and the other no, when
+they end in different numbers, when they are the same but for a name or a number, or when one has hardly a word in
+common with the other (it answers something else). A prompt that tells to make something up (a sentence of it begins
+with write, suggest, name …) has no one answer, and is left alone but for answers to something else than it asks, and
+for labels, which are the same few short answers in many rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from finetop.core.data.similarity.edits import TABLE, compare
+from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, START, bare, codes_of
+
+if TYPE_CHECKING:
+    from finetop.core.data.similarity.edits import Counts
+    from finetop.core.data.similarity.word_codes import Codes
+
+BEGIN: Final = 4  # words: could you please write
+EDGE: Final = 30  # words, first and last, in which a prompt says what is to be done
+SHORT: Final = 8  # words of an answer that is a label, a name, a number
+AGREES: Final = 0.6  # of a short answer's words that a longer one has
+UNLIKE: Final = 0.15  # of the fewer words of two answers, those that many answers have aside, that both have
+OFTEN: Final = 0.05  # of all texts: a word that more of them have says little
+OFTEN_AT_LEAST: Final = 50
+LONG: Final = 40  # words of an answer that a few words can't stand for
+HALF_LONG: Final = 20
+ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
+FEW: Final = 3  # of them, where it has none of what is asked, and of the other answer
+MANY: Final = (
+    10  # of them, from which two answers that have none in common are about two things, whatever is asked
+)
+NOTHING: Final = 0.05  # as good as none
+OFF: Final = 0.25  # of the words of a prompt that one answer takes up, those that the other does
+ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
+
+YES = frozenset(bare(codes_of("yes yeah true correct")).tolist())
+NO = frozenset(bare(codes_of("no nope false incorrect")).tolist())
+_MADE_UP = (
+    "write compose create generate invent imagine suggest brainstorm draft design rewrite rephrase paraphrase name "
+    "list recommend plan describe continue complete pick choose think come give some random example story poem joke"
+)
+MADE_UP = frozenset(bare(codes_of(_MADE_UP)).tolist())
+
+
+def contradiction(
+    asked: Codes,
+    one: Codes,
+    other: Codes,
+    counts: Counts | None = None,
+    texts: int = 0,
+    *,
+    are_labels: bool = False,
+) -> str:
+    """Say in words how two answers to a question contradict each other; "" if they don't."""
+    first, second = sorted((one, other), key=len)
+    if len(first) == len(second) and np.array_equal(bare(first), bare(second)):
+        return ""
+    is_open = not are_labels and _makes_up(asked)
+    common = max(OFTEN_AT_LEAST, OFTEN * texts)
+    topics = [_topics(side, counts, common) for side in (asked, first, second)]
+    if len(first) <= SHORT:
+        if (
+            is_open
+            and not _is_off(topics[0], topics[1], topics[2], len(second))
+            and not _is_verdict(first, second)
+        ):
+            return ""
+        return "" if _says(second, first) else "different short answers"
+    change = compare(first, second, counts)
+    if change.share >= ALIKE:
+        return "the same but for a name or number" if change.swapped_names and not is_open else ""
+    if not is_open:
+        if _yes_or_no(first) * _yes_or_no(second) < 0:
+            return "yes and no"
+        ends = [int(side[-1]) for side in (first, second)]
+        if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
+            return "different numbers at the end"
+    return "answers to different questions" if _unlike(*topics, is_open=is_open) else ""
+
+
+def _makes_up(asked: Codes) -> bool:
+    """Whether one of its sentences begins with a word that tells to make something up, or nearly: at an end of it."""
+    begins = np.flatnonzero(asked & START)
+    begins = begins[(begins < EDGE) | (begins >= len(asked) - EDGE)]
+    near = {int(place) + n for place in begins.tolist() for n in range(BEGIN) if place + n < len(asked)}
+    return not MADE_UP.isdisjoint(bare(asked[sorted(near)]).tolist())
+
+
+def _says(longer: Codes, shorter: Codes) -> bool:
+    """Whether a longer answer says what a short one says."""
+    if not len(shorter):
+        return True
+    verdicts = _yes_or_no(shorter), _yes_or_no(longer)
+    if all(verdicts):
+        return verdicts[0] == verdicts[1]
+    wanted = _matters(shorter) or set(bare(shorter).tolist())
+    has = set(bare(longer).tolist())
+    numbers = {int(code) >> MARKS for code in shorter.tolist() if code & DIGIT}
+    return numbers <= has and len(wanted & has) >= AGREES * len(wanted)
+
+
+def _yes_or_no(answer: Codes) -> int:
+    word = int(answer[0]) >> MARKS if len(answer) else 0
+    return (word in YES) - (word in NO)
+
+
+def _is_verdict(short: Codes, longer: Codes) -> bool:
+    """Whether one answer is yes or no alone, and the other nothing of that kind."""
+    return len(short) == 1 and bool(_yes_or_no(short)) and len(longer) > SHORT and not _yes_or_no(longer)
+
+
+def _is_off(about: set[int], short: set[int], longer: set[int], words: int) -> bool:
+    """Whether a short answer and a longer one, of so many words, have nothing in common, and one nothing with a prompt.
+
+    The other has to take up the more of the prompt the less their lengths tell; of a long one nothing is asked.
+    """
+    if short & longer or not short:
+        return False
+    less, more = sorted((len(short & about), len(longer & about)))
+    if less:
+        return False
+    return more >= (1 if words >= HALF_LONG else 2) or (words >= LONG and not short & about)
+
+
+def _matters(codes: Codes) -> set[int]:
+    return set(bare(codes[(codes & LITTLE) == 0]).tolist())
+
+
+def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
+    """Give the words of a text that tell what it is about: few texts have them."""
+    said = _matters(codes)
+    return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
+
+
+def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
+    """Whether one of two answers is about something else than the other; of open prompts, than what is asked, too."""
+    fewer, shared = min(len(first), len(second)), len(first & second)
+    less, more = sorted((len(first & about), len(second & about)))
+    if fewer >= FEW and shared <= NOTHING * fewer and (less == 0 < more or fewer >= MANY):
+        return True
+    if fewer < ENOUGH or shared > UNLIKE * fewer:
+        return False
+    return not is_open or (more > 0 and less <= OFF * more)
+
+
+def answers_else(
+    asked: tuple[Codes, Codes], answers: tuple[Codes, Codes], counts: Counts | None = None, texts: int = 0
+) -> bool:
+    """Whether of two rows, which ask nearly the same, one answers something else than both ask, the other doesn't."""
+    common = max(OFTEN_AT_LEAST, OFTEN * texts)
+    about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
+    one, other = (_topics(side, counts, common) for side in answers)
+    less, more = sorted((len(one & about), len(other & about)))
+    return (
+        less == 0 < more and min(len(one), len(other)) >= ENOUGH and _unlike(about, one, other, is_open=True)
+    )

@@ -1,0 +1,267 @@
+"""What was changed between two texts, word by word, and whether they still say the same.
+
+Light edits are those that people and scrapers make: a word changed, inserted or removed, a few swapped for others
+that mean the same, something put before or behind. What is no light edit, however few words it takes: another name or
+number (the weight of the tent, of the stove), and, between short texts, another word where both are usual in the data
+(the weight, the height) or both are rare (calligraphy, welding): such texts come from one template. An edit puts a word
+that the data hardly have in the place of one that they have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq, Levenshtein
+
+from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, NAME, START, bare
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.data.similarity.word_codes import Codes
+
+LITTLE_WEIGHT: Final = 0.35  # of a word that says little by itself
+NAME_WEIGHT: Final = 1.5
+ADDED: Final = 14  # words before or behind a text that may be added
+TABLE: Final = 1 << 20  # in which words are counted
+USUAL: Final = 3  # texts, at least, that have a usual word
+KEPT: Final = 0.6
+KEPT_OF_A_SENTENCE: Final = 0.5
+FEW_WORDS: Final = 0.12  # of a text, by weight
+ADDED_INSIDE: Final = 0.4
+AROUND: Final = 3.0  # times the weight that is kept, at most, of what may be put before or behind
+SURE: Final = 0.7
+LONG: Final = 25  # words: in a longer text one word for another is no other question
+SEVERAL: Final = 16  # words: of two sentences one in common is too little
+SENTENCE: Final = 4.0  # weight: a shorter sentence is looked at with the next one
+
+Counts = NDArray[np.uint32]
+_WEIGHTS: Final = [
+    LITTLE_WEIGHT if code & LITTLE else NAME_WEIGHT if code & NAME else 1.0 for code in range(8)
+]
+
+
+NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How two texts differ. `share` of the words, by weight, is kept of the longer, what was put around it aside."""
+
+    share: float
+    swapped_names: int = 0  # a name or number for another
+    added_names: int = 0  # a name or number that one of them has more
+    other_words: int = (
+        0  # places where other words may ask another thing: both usual, both rare, or several at once
+    )
+    added: float = 0.0  # weight of the words that were put before or behind
+    added_inside: float = 0.0  # of those, what belongs to its first or last sentence
+    weight: float = 0.0  # of the longer text, what was put around aside
+    worst: float = 1.0  # share that is kept of the sentence that changed most
+    words: int = 0  # of the sentences that changed
+    only_one: float = 0.0  # of what was put around: what the first text has
+    only_in: tuple[frozenset[int], frozenset[int]] = NONE  # words that matter, changed, inserted or removed
+    is_at_end: bool = False  # some of them in the first or last sentence
+    skeleton: int = 0  # a hash of the words that both have, and where others stand between
+
+    @property
+    def contained(self) -> float:
+        """The share, by weight, of the first text's words that the second has, in order."""
+        return self.share * self.weight / max(1e-6, self.weight + self.only_one)
+
+    @property
+    def is_equal(self) -> bool:
+        """The same words, in the same order."""
+        return self.share == 1.0 and self.added == 0
+
+    @property
+    def is_few_words(self) -> bool:
+        """Whether a word, in long texts a few, is all that differs: there or not, or another; no name."""
+        most = max(1.01, FEW_WORDS * self.weight)
+        return (
+            any(self.only_in)
+            and not self.added
+            and not self.added_names
+            and (1 - self.share) * self.weight <= most
+        )
+
+    @property
+    def is_light(self) -> bool:
+        """A light edit, as far as the words alone tell."""
+        return (
+            self.share >= KEPT
+            and self.worst >= KEPT_OF_A_SENTENCE
+            and not self.swapped_names
+            and self.added_inside <= ADDED_INSIDE * self.weight
+            and self.added <= 1.0 + self.share * self.weight * (AROUND if self.share == 1 else 1)
+            and min(self.only_one, self.added - self.only_one) <= 1.0
+        )
+
+    @property
+    def is_sure(self) -> bool:
+        """A light edit that changes nothing of what is asked, however short the texts are."""
+        is_long = self.words >= LONG
+        return (
+            self.is_light
+            and not self.added_names
+            and (is_long or not self.other_words)
+            and (is_long or self.added_inside <= 3 * LITTLE_WEIGHT)
+            and self.share >= SURE
+        )
+
+
+Told = Literal["", "near", "sure", "same"]
+
+
+def asks_the_same(change: Change, words: int) -> Told:
+    """Tell whether texts of `words` words or more, that differ so, ask the same.
+
+    "same": nothing that matters was changed; "sure": a word was changed as edits do; "near": some were in the middle of
+    a long text, where no question stands. These two hold unless more texts differ in the same place.
+    """
+    if not change.is_light or change.added_names or change.share < SURE:
+        return ""
+    if change.is_equal or (change.is_sure and not any(change.only_in)):
+        return "same"
+    if change.is_sure:
+        return "sure"
+    return "near" if words >= LONG and not change.is_at_end else ""
+
+
+def count_words(table: Counts, texts: Sequence[Codes]) -> None:
+    """Count into a table of TABLE numbers in how many texts each word comes."""
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)])).astype(np.int64) & (TABLE - 1)
+    each = np.sort(np.repeat(np.arange(len(texts)), sizes) * TABLE + words)  # five times as fast as np.unique
+    once = each[np.concatenate([np.ones(min(1, len(each)), bool), each[1:] != each[:-1]])] & (TABLE - 1)
+    add_counts(table, once)
+
+
+def add_counts(table: Counts, places: NDArray[Any]) -> None:
+    """Count places of a table, each as often as it comes: a bincount would walk through the whole table."""
+    ordered = np.sort(places)
+    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    if len(ordered):
+        table[ordered[edges[:-1]]] += np.diff(edges).astype(np.uint32)
+
+
+def may_be_alike(one: list[int], other: list[int]) -> bool:
+    """Tell quickly whether two texts, as bare words, have so many in common that comparing them is worth it."""
+    fewer = min(len(one), len(other))
+    least = int((0.4 if fewer < SEVERAL else 0.55) * fewer)
+    return LCSseq.similarity(one, other, score_cutoff=least) >= least
+
+
+def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light: bool = False) -> Change:
+    """Align two texts word by word and sum up what differs.
+
+    With `if_light` only a light edit is summed up whole: of any other it is known that it is none, no more.
+    """
+    first, second = one.tolist(), other.tolist()
+    bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
+    weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
+    if bare_one == bare_other:
+        return Change(1.0, weight=sum(weight_one))
+    unlike = Change(0.0, weight=max(sum(weight_one), sum(weight_other)), worst=0.0)
+    if not may_be_alike(bare_one, bare_other):
+        return unlike
+    most = (1 - KEPT) * unlike.weight + 1e-6 if if_light else math.inf
+    cost = inside = 0.0
+    names = more_names = other_words = skeleton = 0
+    only: tuple[set[int], set[int]] = (set(), set())
+    added = [0.0, 0.0]
+    lost_one: list[tuple[int, int]] = []
+    lost_other: list[tuple[int, int]] = []
+    steps = Levenshtein.opcodes(bare_one, bare_other)
+    for number, step in enumerate(steps):
+        tag, a, b, c, d = step.tag, step.src_start, step.src_end, step.dest_start, step.dest_end
+        if tag == "equal":
+            skeleton = crc32(repr(bare_one[a:b]).encode(), skeleton + 1)
+            continue
+        gone, new = first[a:b], second[c:d]
+        lost, won = sum(weight_one[a:b]), sum(weight_other[c:d])
+        has_name = [any(code & NAME for code in side) for side in (gone, new)]
+        is_edge = number in (0, len(steps) - 1) and tag in ("insert", "delete") and len(steps) > 1
+        if is_edge and max(b - a, d - c) <= ADDED:
+            added[0] += lost
+            added[1] += won
+            weight_one[a:b], weight_other[c:d] = [0.0] * (b - a), [0.0] * (d - c)
+            longer, begin, end = (first, a, b) if b > a else (second, c, d)
+            if not longer[end if number == 0 else begin] & START:
+                inside += lost + won
+                more_names += any(has_name)
+            continue
+        cost += max(lost, won)
+        lost_one.append((a, b))
+        lost_other.append((c, d))
+        if tag == "replace":
+            # A number for a word, too.
+            names += all(has_name) or any(code & DIGIT for code in (*gone, *new))
+        if cost > most or (names and if_light):
+            return unlike
+        more_names += has_name[0] != has_name[1]
+        for side, codes in zip(only, (gone, new), strict=True):
+            side.update(code >> MARKS for code in codes if not code & LITTLE)
+        other_words += counts is not None and _other_words(gone, new, counts)
+        if tag == "replace" and max(b - a, d - c) > 1 and all(code & LITTLE for code in (*gone, *new)):
+            other_words += 1  # "is (are)" for "to do for": these words alone ask another thing
+    whole = max(sum(weight_one), sum(weight_other), 1e-6)
+    worst_one, words_one, is_at_end_one = _sentences(first, weight_one, lost_one)
+    worst_other, words_other, is_at_end_other = _sentences(second, weight_other, lost_other)
+    return Change(
+        share=max(0.0, 1 - cost / whole),
+        swapped_names=names,
+        added_names=more_names,
+        other_words=other_words,
+        added=sum(added),
+        added_inside=inside,
+        weight=whole,
+        worst=min(1.0, max(worst_one, worst_other)),
+        words=max(words_one, words_other),
+        only_one=added[0],
+        only_in=(frozenset(only[0]), frozenset(only[1])),
+        is_at_end=is_at_end_one or is_at_end_other,
+        skeleton=skeleton,
+    )
+
+
+def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]]) -> tuple[float, int, bool]:
+    """Look at sentences: what the one that lost most keeps (short ones count together with the next), how many
+    words those that lost any have, and whether the first or the last one is among these.
+    """
+    bounds = [place for place, code in enumerate(codes) if code & START and place] + [len(codes)]
+    worst, words, begin, is_at_end = 1.0, 0, 0, False
+    has = misses = 0.0
+    for end in bounds:
+        gone = [(max(a, begin), min(b, end)) for a, b in lost if a < end and (b > begin or a == b == begin)]
+        words += (end - begin) * bool(gone)
+        is_at_end = is_at_end or (bool(gone) and (begin == 0 or end == len(codes)))
+        has += sum(weight[begin:end])
+        misses += sum(sum(weight[a:b]) for a, b in gone)
+        is_whole = begin == 0 and end == len(codes)
+        if has >= SENTENCE or end == len(codes):
+            worst = min(worst, 1 - misses / max(has, 1e-6 if is_whole else SENTENCE))
+            has = misses = 0.0
+        begin = end
+    return worst, words, is_at_end
+
+
+def is_rare(word: int, counts: Counts) -> bool:
+    """Whether few texts have a word, given without marks."""
+    return int(counts[word & (TABLE - 1)]) < USUAL
+
+
+def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
+    """Whether words stand for others (or are there or not) that may ask another thing."""
+    said = [side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side]
+    if not said:
+        return False
+    if max(map(len, said)) > 1:
+        return True
+    usual = [int(counts[(side[0] >> MARKS) & (TABLE - 1)]) >= USUAL for side in said]
+    return all(usual) or (len(usual) == 2 and not any(usual))

@@ -1,0 +1,104 @@
+"""What is kept of all rows: in memory as long as it is little, then in a file that goes away by itself."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from array import array
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from finetop.core.errors import EnvironmentTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.data.similarity.word_codes import Codes
+
+IN_MEMORY: Final = 128 * 2**20  # bytes: 100,000 rows of 300 words
+ON_DISK: Final = "/var/tmp"  # unless TMPDIR says where: /tmp is memory on many machines
+BLOCK: Final = 1000  # texts that are read at once
+
+
+def _folder() -> str:
+    return os.environ.get("TMPDIR") or (ON_DISK if Path(ON_DISK).is_dir() else tempfile.gettempdir())
+
+
+def _spooled(share: float = 1.0) -> tempfile.SpooledTemporaryFile[bytes]:
+    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=_folder())
+
+
+def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
+    """Write at the end. Raises EnvironmentTrouble where the disk is full, or no file can be there."""
+    try:
+        file.write(data)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"{_folder()}: {error.strerror}. What is kept of the rows, to compare them, goes there.",
+            hint="Make room, or name another folder: TMPDIR=FOLDER.",
+        ) from error
+
+
+class Table:
+    """Rows of so many numbers each, by number from 0; all are added before any is read."""
+
+    def __init__(self, width: int) -> None:
+        self._file = _spooled(0.25)
+        self._width = width
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def add(self, rows: NDArray[np.uint32]) -> None:
+        """Add some rows."""
+        _write(self._file, rows.tobytes())
+
+    def some(self, numbers: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Give some rows."""
+        given = np.empty((len(numbers), self._width), np.uint32)
+        size = given.itemsize * self._width
+        for place, number in enumerate(numbers.tolist()):
+            self._file.seek(number * size)
+            given[place] = np.frombuffer(self._file.read(size), np.uint32)
+        return given
+
+
+class Store:
+    """Texts as codes, by number from 0 in the order in which they were added; a share of IN_MEMORY of them there."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        self._file = _spooled(share)
+        self._ends = array("Q", [0])
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, codes: bytes) -> None:
+        """Add a text."""
+        _write(self._file, codes)
+        self._ends.append(self._ends[-1] + len(codes))
+
+    def __getitem__(self, number: int) -> Codes:
+        begin, end = self._ends[number], self._ends[number + 1]
+        self._file.seek(begin)
+        return np.frombuffer(self._file.read(end - begin), np.uint32)
+
+    def some(self, numbers: Sequence[int]) -> list[Codes]:
+        """Give some texts."""
+        return [self[number] for number in numbers]
+
+    def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
+        """Give all texts in their order, a block at a time, with the number of its first."""
+        for first in range(0, len(self), BLOCK):
+            ends = self._ends[first : first + BLOCK + 1]
+            self._file.seek(ends[0])
+            whole = np.frombuffer(self._file.read(ends[-1] - ends[0]), np.uint32)
+            bounds = [(end - ends[0]) // 4 for end in ends]
+            yield first, [whole[a:b] for a, b in pairwise(bounds)]

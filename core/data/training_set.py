@@ -1,0 +1,256 @@
+"""The rows of a run: read, mixed, rendered, cut or dropped as the recipe says, and every one counted."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from finetop.core.data import source_record, sources
+from finetop.core.data.examples import Example, pieces
+from finetop.core.data.formats import Text, as_prompt
+from finetop.core.errors import BadInput
+from finetop.core.protocol.events import DataRead, FirstRow, Phase
+from finetop.core.recipe.schema import EvalShare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.formats import Kind, Prompt
+    from finetop.core.data.prompts import Asker
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Data, Source
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+    MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it
+
+BLOCK = 1000  # rows rendered between two signs of life
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """The rows of one source, read but not yet rendered."""
+
+    name: str
+    rows: list[Row]
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadData:
+    """All rows of a run as they were written; those for evaluation are of sources of their own, or set aside."""
+
+    train: list[NamedRows]
+    eval: list[NamedRows]
+
+    def prompts(self, count: int) -> list[Prompt]:
+        """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
+        named = self.eval or self.train
+        records = [row.record for source in named for row in source.rows[:count]]
+        return [as_prompt(record) for record in records[:count] if not isinstance(record, Text)]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    train: list[AnyExample]
+    eval: list[AnyExample]
+
+
+def read(
+    data: Data,
+    seed: int,
+    home: Home,
+    events: EventLog,
+    kinds: Sequence[Kind] = ("conversation",),
+    run_folder: Path | None = None,
+    asker: Asker | None = None,
+) -> ReadData:
+    """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
+
+    What each held is told, and kept in the run's folder where one is given. Prompts are put as `asker` puts them, but
+    for general rows that are there against forgetting.
+
+    Raises BadInput naming file, line, value and fix.
+    """
+    events.write(Phase("reading data"))
+    if not data.train:
+        raise BadInput(
+            "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
+        )
+    train, held_back = [], []
+    share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
+    for source in data.train:
+        rows = _read(source, source.role, home, events, kinds, run_folder)
+        if source.role == "train":
+            rows = asked(rows, asker)
+        name = source_record.name_of(source)
+        if share and source.role == "train":
+            rows, aside = set_aside(rows, share, seed)
+            held_back.append(NamedRows(f"{name} (set aside)", aside))
+        train.append(NamedRows(name, rows, source.share))
+    if not isinstance(data.eval, EvalShare):
+        held_back = [
+            NamedRows(
+                source_record.name_of(source),
+                asked(_read(source, "eval", home, events, kinds, run_folder), asker),
+            )
+            for source in data.eval
+        ]
+    return ReadData(train, [source for source in held_back if source.rows])
+
+
+def _read(
+    source: Source,
+    use: source_record.Use,
+    home: Home,
+    events: EventLog,
+    kinds: Sequence[Kind],
+    run_folder: Path | None,
+) -> list[Row]:
+    """Read one source, and tell what it held."""
+    looked = source_record.begin(source)
+    rows = sources.read(source, home, kinds, looked)
+    events.write(source_record.told(source, use, looked, run_folder))
+    return rows
+
+
+def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
+    """Put the prompts of rows as the model is asked them."""
+    return rows if asker is None else [replace(row, record=asker.asked(row.record)) for row in rows]
+
+
+def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows into those to train on and a share drawn by the seed; at least one row stays to train on."""
+    count = min(round(len(rows) * share), len(rows) - 1)
+    chosen = set(random.Random(seed).sample(range(len(rows)), count))
+    kept = [row for index, row in enumerate(rows) if index not in chosen]
+    return kept, [rows[index] for index in sorted(chosen)]
+
+
+def build(
+    read_data: ReadData,
+    data: Data,
+    make: MakeExamples,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase,
+    events: EventLog,
+) -> Examples:
+    """Make examples of all rows, cut or drop the long ones, mix the sources by their shares.
+
+    `make` is the objective's. Raises BadInput if too many rows are too long, or none is left.
+    """
+    train = [_examples(source, data, make, events) for source in read_data.train]
+    held_back = [_examples(source, data, make, events) for source in read_data.eval]
+    first = next((example for examples in train for example in examples), None)
+    if first is None:
+        raise BadInput(
+            "data.train: no row is left to learn from.",
+            hint=f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it.",
+        )
+    _show(first, tokenizer, events)
+    shares = [source.share for source in read_data.train]
+    return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
+
+
+def mix(groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed: int) -> list[AnyExample]:
+    """Put sources together; one with a share gets that share of the whole, drawn by the seed.
+
+    A source that is too small for its share is used several times over.
+    """
+    fixed = sum(len(group) for group, share in zip(groups, shares, strict=True) if share is None)
+    whole = fixed / (1.0 - sum(share for share in shares if share is not None))
+    mixed: list[AnyExample] = []
+    for group, share in zip(groups, shares, strict=True):
+        if share is None or not group:
+            mixed += group
+            continue
+        times, rest = divmod(round(share * whole), len(group))
+        if times:
+            print(f"{len(group)} rows are used {times + rest / len(group):.1f} times to reach their share")
+        mixed += group * times + random.Random(seed).sample(group, rest)
+    return mixed
+
+
+def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> list[AnyExample]:
+    kept: list[AnyExample] = []
+    used = longest = long_rows = truncated = rewritten = 0
+    fingerprint = hashlib.sha256()
+    for start in range(0, len(source.rows), BLOCK):
+        rows = source.rows[start : start + BLOCK]
+        events.write(Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows"))
+        for made in make(rows):
+            before = len(kept)
+            for example in made:
+                rewritten += getattr(example, "rewritten", 0)
+                longest = max(longest, example.tokens)
+                is_long = example.tokens > data.max_tokens
+                if is_long:
+                    long_rows += 1
+                    if data.on_long != "truncate":
+                        continue
+                    example = example.cut(data.max_tokens)  # what goes on is the cut one
+                if not example.answer_tokens:
+                    continue  # it would teach nothing, and divides by zero in a batch of its own
+                truncated += is_long
+                fingerprint.update(_as_bytes(example))
+                kept.append(example)
+            used += len(kept) > before
+    dropped = len(source.rows) - used
+    report = DataRead(
+        source=source.name,
+        rows=len(source.rows),
+        kept=used,
+        dropped=dropped,
+        truncated=truncated,
+        longest_tokens=longest,
+        answer_tokens=sum(example.answer_tokens for example in kept),
+        fingerprint=fingerprint.hexdigest(),
+    )
+    events.write(report)
+    print(
+        f"{source.name}: {report.rows} rows, {report.kept} kept, {dropped} dropped, "
+        f"{truncated} truncated, longest {longest} tokens, {report.answer_tokens} tokens to learn"
+    )
+    if rewritten:
+        print(f"{source.name}: {rewritten} earlier answers are not learned: the chat template rewrites them")
+    _refuse_too_long(source.name, long_rows, len(source.rows), longest, data)
+    return kept
+
+
+def _as_bytes(example: AnyExample) -> bytes:
+    """Give what an example holds, for the fingerprint of the data."""
+    if isinstance(example, Example):
+        return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
+    written = b""
+    for value in example.columns().values():
+        written += (
+            array("q", [len(value), *value]).tobytes() if isinstance(value, list) else repr(value).encode()
+        )
+    return written
+
+
+def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
+    if not data.on_long.startswith("error-over-"):
+        return
+    allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))
+    if 100 * long_rows > allowed * rows:
+        raise BadInput(
+            f"{name}: {long_rows} of {rows} rows are longer than data.max_tokens ({data.max_tokens}); "
+            f"the longest has {longest}.",
+            hint=f"Raise data.max_tokens, or set data.on_long to truncate or drop (now {data.on_long}).",
+        )
+
+
+def _show(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
+    """Show the first row as the model sees it: the mistakes that matter most are seen at one look."""
+    shown = pieces(first, tokenizer)
+    events.write(FirstRow(shown))
+    print("the first row, what is learned in ⟦ ⟧:")
+    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in shown))

@@ -1,0 +1,1 @@
+"""Versions of training data: the hashes of its rows, what differs, and what a file was made of."""

@@ -1,0 +1,43 @@
+"""Compares rows and looks at files for the supervisor: `python -m finetop.core.data.versions < ASKED > FOUND`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from finetop.core.data.versions import current_file, diff
+from finetop.core.data.versions.lint_record import of_content
+from finetop.core.protocol.data_diff import Asked, Difference, Found, Pair
+
+NOT_KEPT = "the hashes of its rows are not kept any more"
+
+
+def main() -> int:
+    os.nice(5)
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    files = [
+        msgspec.structs.replace(current_file.look(file), lint=of_content(Path(asked.home), file.sha256))
+        for file in asked.files
+    ]
+    sys.stdout.buffer.write(msgspec.json.encode(Found([compared(pair) for pair in asked.pairs], files)))
+    return 0
+
+
+def compared(pair: Pair) -> Difference:
+    """Compare the rows of one pair, and find examples of what differs."""
+    try:
+        before, after = diff.read(pair.before), diff.read(pair.after)
+    except OSError:
+        return Difference(why_not=NOT_KEPT)
+    made = diff.compare(before, after, pair.examples)
+    if not pair.examples:
+        return made.difference
+    examples, not_found = current_file.examples(made, before, after, pair.files)
+    return msgspec.structs.replace(made.difference, examples=examples, not_found=not_found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

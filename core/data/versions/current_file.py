@@ -1,0 +1,138 @@
+"""What lies now where a run read its rows, and the rows that differ, as text."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data import formats
+from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.versions.row_hashes import ROW_BYTES, Contents
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.data_diff import Example, Now
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from finetop.core.data.versions.diff import Compared, Hashes
+    from finetop.core.protocol.data_diff import File
+
+READ_BYTES = 256 << 20  # of a file that is read again for a glance: 3 s
+LOOK_S = 10.0  # for the rows of all examples together
+SHOWN = 300  # characters of one row
+BEFORE = 60  # of what two rows share in front of where they part
+_KINDS: tuple[formats.Kind, ...] = ("conversation", "preference", "labelled", "prompt", "text")
+
+
+def look(then: File) -> Now:
+    """Say whether a file still holds what a run read of it. What was not written to since is not read again."""
+    path = Path(then.path)
+    try:
+        facts = path.stat()
+    except OSError:
+        return Now("gone")
+    if facts.st_size == then.size and facts.st_mtime == then.written:
+        return Now("same", then.rows)
+    if facts.st_size > READ_BYTES:
+        return Now("unread")
+    contents = Contents()
+    try:
+        for row in _rows(path, then.limit):
+            contents.add(row)
+    except FinetopError:
+        return Now("changed")  # it can't be read as rows any more
+    is_same = contents.content == then.content
+    return Now("same" if is_same else "changed", contents.rows, contents.content)
+
+
+def _rows(path: Path, limit: int | None = None) -> Iterator[dict[str, Any]]:
+    for number, (_, row) in enumerate(stream_rows(path), 1):
+        yield row
+        if number == limit:
+            return
+
+
+def examples(
+    compared: Compared, before: Hashes, after: Hashes, files: Sequence[str]
+) -> tuple[list[Example], int]:
+    """Find the rows that differ in the files as they are now. Returns them, and how many are in none any more."""
+    wanted = [
+        *((int(before[one]), int(after[other])) for one, other in compared.changed),
+        *((int(before[one]), None) for one in compared.gone),
+        *((None, int(after[one])) for one in compared.new),
+    ]
+    found = find({one for pair in wanted for one in pair if one is not None}, files)
+    told: list[Example] = []
+    not_found = 0
+    for keys in wanted:
+        rows = [found.get(key) if key is not None else None for key in keys]
+        not_found += sum(row is None for key, row in zip(keys, rows, strict=True) if key is not None)
+        one, other = rows
+        if one is not None and other is not None:
+            told.append(Example(*_from_where_they_part(shown(one), shown(other))))
+        elif one is not None or other is not None:
+            texts = ["" if row is None else _cut(shown(row, with_system=False)) for row in rows]
+            told.append(Example(*texts))
+    return told, not_found
+
+
+def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
+    """Read rows by their hashes, wherever they now stand in these files."""
+    found: dict[int, dict[str, Any]] = {}
+    deadline = time.monotonic() + LOOK_S
+    for file in files:
+        try:
+            if len(found) == len(hashes) or Path(file).stat().st_size > READ_BYTES:
+                continue
+            for row in _rows(Path(file)):
+                contents = Contents()
+                contents.add(row)
+                key = int.from_bytes(contents.hashes[:ROW_BYTES], "little")
+                if key in hashes:
+                    found[key] = row
+                if len(found) == len(hashes) or time.monotonic() > deadline:
+                    break
+        except (OSError, FinetopError):
+            continue  # it is gone, or holds no rows any more
+    return found
+
+
+def shown(row: Mapping[str, Any], *, with_system: bool = True) -> str:
+    """Write a row as text: prompt -> answer, or else as it stands. System turns are the same in most rows."""
+    try:
+        record = formats.read(row, "row", "auto", _KINDS)
+    except FinetopError:
+        return json.dumps(row, ensure_ascii=False)
+    if isinstance(record, formats.Text):
+        return record.text
+    prompt = _turns([turn for turn in record.prompt if with_system or turn.role != "system"])
+    match record:
+        case formats.Preference(_, chosen, rejected):
+            return f"{prompt} -> {chosen} (not: {rejected})"
+        case formats.Labelled(_, answer, is_good):
+            return f"{prompt} -> {answer} ({'good' if is_good else 'not good'})"
+        case _:
+            return prompt if record.answer is None else f"{prompt} -> {record.answer}"
+
+
+def _turns(prompt: Sequence[formats.Message]) -> str:
+    if len(prompt) == 1 and prompt[0].role == "user":
+        return prompt[0].content
+    return "  ".join(f"{turn.role}: {turn.content}" for turn in prompt)
+
+
+def _from_where_they_part(one: str, other: str) -> tuple[str, str]:
+    """Leave out most of what two texts share in front, so that what differs is in sight."""
+    shared = next(
+        (at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    start = shared - BEFORE
+    if start <= 0:
+        return _cut(one), _cut(other)
+    return _cut(f"…{one[start:]}"), _cut(f"…{other[start:]}")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"

@@ -1,0 +1,52 @@
+"""A folder's safetensors, and the hash over them that is kept in the home."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from finetop.core.runtime.home import Home
+
+
+def weight_files(path: Path) -> list[Path]:
+    """List a folder's safetensors by name. Raises BadInput if its index names one that is missing."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            path.joinpath(*names)  # they are texts
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BadInput(f"{index} is damaged.", hint="Download the model again.") from error
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise BadInput(
+                f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again."
+            )
+        return [path / name for name in names]
+    return sorted(path.glob("*.safetensors"))
+
+
+def weights_hash(path: Path, home: Home) -> str:
+    """Compute the sha256 over a folder's safetensors; kept in the home by size and time of each file."""
+    files = weight_files(path)
+    facts = [[file.name, (state := file.stat()).st_size, state.st_mtime_ns] for file in files]
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    memory = home.models / ".hashes" / f"{place}.json"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["files"] == facts:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not computed yet, or cut short: compute it
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    memory.write_text(json.dumps({"files": facts, "sha256": whole.hexdigest()}), encoding="utf-8")
+    return whole.hexdigest()

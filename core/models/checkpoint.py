@@ -1,0 +1,272 @@
+"""Writes checkpoints: a folder that appears whole or not at all, with a manifest of its files' sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import NotFound
+from finetop.core.protocol.events import Checkpoint
+from finetop.core.recipe.references import parse
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import open_regular, publish
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 4 << 20  # bytes
+_NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
+STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/resume/resume.py
+
+
+class Base(msgspec.Struct, frozen=True):
+    """Which base model a checkpoint was trained from."""
+
+    weights_hash: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What of a manifest is read."""
+
+    files: dict[str, int]
+    format: int = FORMAT
+    step: int | None = None
+    base: Base = Base()
+
+
+_manifest = msgspec.json.Decoder(Manifest)
+
+
+def write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    base: ResolvedModel,
+    run_folder: Path,
+    step: int,
+    events: EventLog,
+    keep_state: Callable[[Path], None] | None = None,
+) -> Path:
+    """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
+
+    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk.
+    Raises OSError, or the library's own error, on a full disk; then nothing of the checkpoint is left.
+    """
+    target = folder_of(run_folder, step)
+    if target.is_dir():
+        return target  # a checkpoint of that step is there: written at once, it is complete
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700, parents=True)
+    try:
+        kind = _save(model, base, aside)
+        tokenizer.save_pretrained(aside)
+        if keep_state is not None:
+            keep_state(aside)
+        known = {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash}
+        size = write_manifest(aside, {"format": FORMAT, "step": step, "kind": kind, "base": known})
+        publish(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    events.write(Checkpoint(step, str(target.relative_to(run_folder)), size, kind))
+    events.sync()
+    return target
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> int:
+    """Write what a checkpoint is, and the sizes of all its files. Returns their sum. Raises OSError."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    (folder / MANIFEST).write_text(json.dumps({**facts, "files": sizes}, indent=1), encoding="utf-8")
+    return sum(sizes.values())
+
+
+def folder_of(run_folder: Path, step: int) -> Path:
+    """Name the folder of a step's checkpoint."""
+    return run_folder / "checkpoints" / f"step-{step:06d}"
+
+
+def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
+    from peft import PeftModel
+
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    is_reward = type(inner).__name__.endswith("ForSequenceClassification")
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(folder)
+        return "reward" if is_reward else "full"
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = base.hub_id or str(base.path)
+        config.revision = base.revision
+    # "auto" would ask the hub, perhaps for a long time, whether the vocabulary has grown; it has not.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    return "reward" if is_reward else "adapter"
+
+
+def folders(run_folder: Path) -> list[Path]:
+    """List the folders of a run's checkpoints, oldest first, whole or not."""
+    found = [one for one in (run_folder / "checkpoints").glob("step-*") if _NAME.fullmatch(one.name)]
+    return sorted(found, key=step_of)
+
+
+def complete(run_folder: Path) -> list[Path]:
+    """List a run's checkpoints, oldest first: those whose manifest names files that all have their size."""
+    return [folder for folder in folders(run_folder) if is_complete(folder)]
+
+
+def is_complete(folder: Path) -> bool:
+    """Return whether every file that the manifest names is there in its size."""
+    return not fault_of(folder)
+
+
+def fault_of(folder: Path) -> str:
+    """Say what of a checkpoint is not whole, in words; nothing where every file is there in its size."""
+    try:
+        told = _read_manifest(folder)
+    except FileNotFoundError:
+        return f"it has no {MANIFEST}"
+    except OSError as error:
+        return f"its {MANIFEST} can't be read: {error.strerror}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"its {MANIFEST} is damaged"
+    if told.format > FORMAT:
+        return f"a newer finetop wrote it, in format {told.format}"
+    if told.step not in (None, step_of(folder)):
+        return f"its {MANIFEST} is of step {told.step}"
+    if not told.files:
+        return f"its {MANIFEST} names no file"
+    return next(
+        (fault for name, size in told.files.items() if (fault := _file_fault(folder, name, size))), ""
+    )
+
+
+def _file_fault(folder: Path, name: str, size: int) -> str:
+    parts = PurePath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        return f"its {MANIFEST} names {quoted(name)}, which is elsewhere"
+    try:
+        there = (folder / name).stat().st_size
+    except (OSError, ValueError):
+        return f"{quoted(name)} is missing"
+    return "" if there == size else f"{quoted(name)} has {there:,} of {size:,} bytes"
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    """Read a manifest; only an ordinary file is one. Raises OSError, msgspec.DecodeError and what it raises beside."""
+    with open_regular(folder / MANIFEST) as file:
+        return _manifest.decode(file.read(MANIFEST_LIMIT))
+
+
+def weights_hash_of(folder: Path) -> str | None:
+    """Return the hash of the base's weights that a checkpoint was trained from; None where it does not say."""
+    told = _told_by(folder)
+    return None if told is None else told.base.weights_hash
+
+
+def _told_by(folder: Path) -> Manifest | None:
+    try:
+        return _read_manifest(folder)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def bytes_of(folder: Path) -> float:
+    """Say how many bytes a checkpoint's files have, as its manifest says; 0 where it can't be read."""
+    told = _told_by(folder)
+    return 0.0 if told is None else float(sum(told.files.values()))
+
+
+def likely_bytes(model: Any, *, with_state: bool) -> float:
+    """Say about how many bytes the first checkpoint will have: the weights, and two numbers each that AdamW keeps."""
+    weights = list(model.parameters())
+    moving = float(sum(one.numel() * one.element_size() for one in weights if one.requires_grad))
+    whole = float(sum(one.numel() * one.element_size() for one in weights))
+    saved = moving if hasattr(model, "peft_config") else whole
+    return saved + 2 * moving if with_state else saved
+
+
+def is_resumable(folder: Path) -> bool:
+    """Return whether a checkpoint is complete and training can go on from it."""
+    return (folder / STATE).is_dir() and is_complete(folder)
+
+
+def step_of(folder: Path) -> int:
+    """Read the step from a checkpoint's name."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: it vanishes from sight before its files go."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    folder.rename(gone)
+    abort_at("checkpoint-out-of-sight")
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def prune(run_folder: Path, keep: int | None, spared: Collection[int] = ()) -> None:
+    """Remove all but the newest `keep` checkpoints and those of the spared steps."""
+    if keep is None:
+        return
+    for folder in complete(run_folder)[:-keep]:
+        if folder in {folder_of(run_folder, step) for step in spared}:
+            continue
+        remove(folder)
+
+
+def clear_leftovers(run_folder: Path) -> None:
+    """Remove what a killed process left half written or half removed."""
+    for pattern in (".step-*.partial", ".step-*.gone"):
+        for folder in (run_folder / "checkpoints").glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
+    """Find the folder of the checkpoint that `run:NAME[@STEP]` means; without a step the newest that is complete.
+
+    Raises NotFound naming what there is, BadInput for a text that is no reference.
+    """
+    from finetop.core.models import checkpoint
+
+    reference = parse(text, key)
+    run_folder = _run_folder(reference.name, home, key)
+    there = {checkpoint.step_of(folder): folder for folder in _checkpoints(run_folder)}
+    step = max(there, default=None) if reference.step is None else reference.step
+    if step is None or step not in there:
+        steps = ", ".join(str(one) for one in sorted(there))
+        hint = f"It has {steps}." if there else "It has none yet."
+        raise NotFound(
+            f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
+        )
+    return there[step]
+
+
+def _run_folder(name: str, home: Home, key: str) -> Path:
+    """Find a run's folder by its number or name; of several of one name, the newest."""
+    pattern = re.compile(rf"0*{name}-.+" if name.isdecimal() else rf"\d+-{re.escape(name)}")
+    found = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
+    if not found:
+        raise NotFound(f"{key}: there is no run {name!r}.", hint="See `finetop ls`.")
+    return found[-1]
+
+
+def _checkpoints(run_folder: Path) -> list[Path]:
+    """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
+    from finetop.core.models import checkpoint
+
+    folders = checkpoint.folders(run_folder)
+    return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]

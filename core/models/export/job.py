@@ -1,0 +1,60 @@
+"""The export job: reads what is written where, of which model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.models import devices
+from finetop.core.models.export.export import ExportRequest, Remedied, export
+from finetop.core.protocol.events import Ended
+from finetop.core.recipe.job import candidate_of
+from finetop.core.runtime.job_process import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.protocol.runs import JobSpec
+    from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
+
+PACKAGES = ("finetop", "torch", "transformers", "peft")
+IF_STOPPED = "asked to stop; nothing was written"
+
+
+def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
+    """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
+    quiet()
+    device = devices.pick_device()
+    request = request_of(job, device)
+    job.started(devices.describe_device(device), request.dtype, PACKAGES)
+    export(request, general_text(request.recipe, job.home), job.home, job.events)
+    return Ended("finished")
+
+
+def request_of(job: Job, device: str) -> ExportRequest:
+    """Read what is exported and to where. Raises BadInput."""
+    step = job.args.get("step")
+    if not isinstance(step, int):
+        raise BadInput(f"job.json: args.step is {step!r}.", hint="Give a checkpoint's step.")
+    return ExportRequest(
+        recipe=job.recipe(),
+        run_name=job.spec.run_name,
+        step=step,
+        checkpoint=job.inside(job.args.get("checkpoint")),
+        to=job.absolute("to"),
+        dtype=str(job.args.get("dtype", "auto")),
+        device=device,
+        remedy=remedy_of(job.spec),
+    )
+
+
+def remedy_of(spec: JobSpec) -> Remedied | None:
+    """Read which remedy's model is exported, and what was scored of it. Raises BadInput."""
+    facts = spec.args.get("remedy")
+    if facts is None:
+        return None
+    if not isinstance(facts, dict):
+        raise BadInput(f"job.json: args.remedy is {facts!r}.")
+    return Remedied(candidate_of(facts), str(facts.get("weights", "")))

@@ -1,0 +1,122 @@
+"""How a causal language model of transformers is called: its arguments, masks of our own, its cache and its limits."""
+
+from __future__ import annotations
+
+import inspect
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length")
+USUAL_LENGTH = 2048  # tokens, where a model says nothing
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
+ROPE_BY_LENGTH = ("dynamic", "longrope")  # whose angles change with the longest position of a batch
+
+
+def takes(model: Any, argument: str) -> bool:
+    """Say if a model's forward has an argument of this name, under its adapter if it has one."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return argument in _arguments(type(inner).forward)
+
+
+@lru_cache
+def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(forward).parameters)  # 0.1 ms, which written answers would pay a token
+
+
+def cache_argument(model: Any) -> str:
+    """Name the argument (and field of the output) of the key/value cache.
+
+    Code that comes with a model may be older than transformers 5.24, which renamed it.
+    """
+    return "cache" if takes(model, "cache") else "past_key_values"
+
+
+def keeps_cache(model: Any) -> bool:
+    """Say if a model can go on from what it read before: not one without a cache that we know to pass.
+
+    Nor one whose adapter writes learned tokens before each input.
+    """
+    known = takes(model, "cache") or takes(model, "past_key_values")
+    return known and not has_virtual_tokens(model)
+
+
+def has_virtual_tokens(model: Any) -> bool:
+    """Say if an adapter writes learned tokens before each input: prompt tuning and its kin."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
+
+
+def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs: Any) -> Tensor:
+    """Return the logits [batch, kept, vocabulary] at some places of the input; the head runs there alone if it can.
+
+    ids [batch, tokens], kept [places].
+    """
+    if cache is not None:
+        inputs[cache_argument(model)] = cache
+    if takes(model, "logits_to_keep") and not has_virtual_tokens(model):
+        logits: Tensor = model(
+            input_ids=ids, logits_to_keep=kept, use_cache=cache is not None, **inputs
+        ).logits
+        return logits
+    logits = model(input_ids=ids, use_cache=cache is not None, **inputs).logits
+    return logits[:, -ids.shape[1] :][:, kept]
+
+
+def read_on(
+    model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Any
+) -> tuple[Tensor, Any]:
+    """Read tokens [batch, tokens] behind a cache (None: from the start).
+
+    Gives the logits [batch, vocabulary] behind the last token, and the cache with all of them. `mask`
+    [batch, cached + tokens] is 0 at padding.
+    """
+    name = cache_argument(model)
+    last = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+    if mask is not None and cache is not None and all(getattr(cache, "is_linear", [False])):
+        mask = mask[:, -ids.shape[1] :]  # a state that holds what was read has no places to mask
+    out = model(
+        input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **{name: cache}, **last
+    )
+    return out.logits[:, -1], getattr(out, name)
+
+
+def mask_for(model: Any, visible: Tensor) -> Tensor:
+    """Turn [rows, tokens, seen] into the 4-d mask that a model hands on to its attention as it is.
+
+    PyTorch's attention takes booleans whatever the number format is (with quantised weights or float32 norms
+    the format in there need not be the model's own); everything else adds the mask to its scores.
+    """
+    import torch
+
+    if getattr(model.config.get_text_config(), "_attn_implementation", None) == "sdpa":
+        return visible[:, None]
+    dtype = model.dtype if model.dtype.is_floating_point else torch.float32
+    mask = torch.zeros(visible.shape, dtype=dtype, device=visible.device)
+    return mask.masked_fill_(~visible, torch.finfo(dtype).min)[:, None]
+
+
+def longest_input(model_config: Any, tokenizer: Any = None) -> int:
+    """Return the most tokens that a model reads at once, found as the harness finds it."""
+    config = model_config.get_text_config()
+    known = [getattr(config, name, None) for name in LENGTHS]
+    if tokenizer is not None and tokenizer.model_max_length < 10**9:
+        known.append(tokenizer.model_max_length)
+    return next((length for length in known if isinstance(length, int) and length > 0), USUAL_LENGTH)
+
+
+def longest_packed(model_config: Any) -> int:
+    """Return the length up to which a sequence reads the same behind any mask of ours.
+
+    A window of attention is not in our masks, and angles that depend on the longest position would depend on
+    the neighbours.
+    """
+    config = model_config.get_text_config()
+    limits = [getattr(config, name, None) for name in WINDOWS]
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") in ROPE_BY_LENGTH:
+        limits += [rope.get("original_max_position_embeddings"), longest_input(config)]
+    return min([limit for limit in limits if isinstance(limit, int) and limit > 0], default=10**9)

@@ -1,0 +1,56 @@
+"""Hashes of what a training or a remedy has made: of an adapter's files, and of a loaded model's weights."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+def adapter_hash(folder: Path) -> str:
+    """Hash (sha256) an adapter's weights and its settings, scale included."""
+    whole = hashlib.sha256()
+    for name in ADAPTER_FILES:
+        try:
+            whole.update((folder / name).read_bytes())
+        except OSError as error:
+            raise BadInput(
+                f"{folder}: can't read {name}: {error.strerror}.", hint="Pick another checkpoint."
+            ) from error
+    return whole.hexdigest()
+
+
+def fingerprint(model: Any) -> str:
+    """Hash (sha256) what a change has made: of an adapter its weights and scales, else all weights."""
+    whole = hashlib.sha256()
+    is_adapter = hasattr(model, "peft_config")
+    for name, weight in model.named_parameters():
+        if not is_adapter or weight_is_of_adapter(name, model):
+            whole.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+            whole.update(_bytes(weight))
+    for name, layer in model.named_modules() if is_adapter else ():
+        scaling = getattr(layer, "scaling", None)
+        if isinstance(scaling, dict):
+            whole.update(f"{name} {sorted(scaling.items())}".encode())
+    return whole.hexdigest()
+
+
+def weight_is_of_adapter(name: str, model: Any) -> bool:
+    """Say if a parameter belongs to an adapter: its name ends with the adapter's."""
+    return any(f".{adapter}" in name for adapter in model.peft_config)
+
+
+def _bytes(weight: Tensor) -> bytes:
+    import torch
+
+    flat = weight.detach().contiguous().cpu().view(-1)
+    return bytes(flat.view(torch.uint8).numpy().data)

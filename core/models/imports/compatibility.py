@@ -1,0 +1,148 @@
+"""Whether a tuned model can be one of this base: names and shapes of the weights, from the files' headers alone.
+
+What PEFT does not find in the base it leaves out with a warning: a check would then compare the base with itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.models.imports.inspect import CONFIGS, read_json
+from finetop.core.models.safetensors_header import Shape, read_header, tensors
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from finetop.core.models.imports.inspect import FolderModel
+
+PREFIX = "base_model.model."  # PEFT's wrapper around the model
+SHARED = ("base_model.vera_A", "base_model.vera_B")  # an adapter's own, of no module
+TOKENS = "prompt_embeddings"  # what prompt tuning and its kin have in place of weights
+TIED = ("lm_head", "embed_out")  # may be the embedding's weights, and then have none of their own
+SAME = ("model_type", "hidden_size", "num_hidden_layers", "n_embd", "n_layer")
+ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
+
+
+def require_fit(one: FolderModel, base: Path) -> int:
+    """Refuse weights that can't have been trained on the base, and broken ones. Raises BadInput.
+
+    Returns how many numbers they hold.
+    """
+    return _require_adapter(one.folder, base) if one.kind == "adapter" else _require_full(one.folder, base)
+
+
+def _require_full(folder: Path, base: Path) -> int:
+    own, known = (read_json(place / CONFIGS["full"]) for place in (folder, base))
+    for key in SAME:
+        here, there = own.get(key), known.get(key)
+        if None not in (here, there) and here != there:
+            raise BadInput(
+                f"{plain(str(folder))} has {key} {here}, and the base {plain(str(base))} has {there}:"
+                " it is not made of it.",
+                hint=f"{ASK_BASE} Two models that are not kin: `finetop diff` on their sample logs.",
+            )
+    words, wanted = own.get("vocab_size"), known.get("vocab_size")
+    if isinstance(words, int) and isinstance(wanted, int) and words < wanted:
+        raise BadInput(
+            f"{plain(str(folder))} has a vocabulary of {words:,}, and the base {plain(str(base))} one of {wanted:,}:"
+            " it could not read the base's prompts.",
+            hint=ASK_BASE,
+        )
+    return sum(shape.count for shape in tensors(folder).values())
+
+
+def _require_adapter(folder: Path, base: Path) -> int:
+    added = read_header(folder / "adapter_model.safetensors")
+    if not added:
+        raise BadInput(f"{plain(str(folder))} holds no weights.", hint="Save the adapter again.")
+    known = read_base(base, is_turned=bool(read_json(folder / CONFIGS["adapter"]).get("fan_in_fan_out")))
+    if TOKENS in added:
+        wrong = _misfit_tokens(folder, base, added[TOKENS])
+        if wrong:
+            raise BadInput(
+                f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
+            )
+        return added[TOKENS].count
+    for name, shape in added.items():
+        if name in SHARED:
+            continue
+        if wrong := misfit(known, name.removeprefix(PREFIX), shape):
+            raise BadInput(
+                f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
+            )
+    return sum(shape.count for shape in added.values())
+
+
+def _misfit_tokens(folder: Path, base: Path, added: Shape) -> str:
+    """Say in words why learned tokens [tokens, width] do not belong to the base; nothing if they do."""
+    adapter, config = read_json(folder / CONFIGS["adapter"]), read_json(base / CONFIGS["full"])
+    config = config.get("text_config", config)
+    layers, wanted = adapter.get("num_layers"), config.get("num_hidden_layers")
+    if None not in (layers, wanted) and layers != wanted:
+        return f"it was made for {layers} layers, and the base has {wanted}"
+    width = config.get("hidden_size")
+    if adapter.get("peft_type") != "PREFIX_TUNING" and isinstance(width, int) and added.size[-1] != width:
+        return f"its learned tokens are {added.size[-1]:,} wide, and the base is {width:,} wide"
+    return ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model's modules by name, each with its weight's shape, as far as its files tell them."""
+
+    modules: Mapping[str, Shape]
+    is_turned: bool  # weights are [inputs, outputs], as GPT-2's are
+    is_packed: bool  # weights are saved in fewer bits, and so in other shapes
+    is_renamed: bool  # modules may have other names in memory: single experts, parts that read pictures
+
+
+def read_base(folder: Path, *, is_turned: bool) -> Base:
+    """Read what the headers and the configuration of a base model's folder say. Raises BadInput."""
+    shapes, config = tensors(folder), read_json(folder / CONFIGS["full"])
+    return Base(
+        modules={name.removesuffix(".weight"): shape for name, shape in shapes.items()},
+        is_turned=is_turned,
+        is_packed="quantization_config" in config,
+        is_renamed="text_config" in config or any("experts" in name for name in shapes),
+    )
+
+
+def misfit(base: Base, name: str, added: Shape) -> str:
+    """Say in words why an adapter's weight does not belong to the base; nothing if it does or can't be told."""
+    module, role = module_of(base, name)
+    if module is None:
+        if base.is_renamed or any(part in TIED for part in name.split(".")):
+            return ""
+        return f"there is no {plain(name.partition('.lora_')[0].removesuffix('.weight'))}"
+    weight = base.modules[module]
+    if base.is_packed or len(weight.size) != 2 or len(added.size) != 2:
+        return ""
+    outputs, inputs = reversed(weight.size) if base.is_turned else weight.size
+    if role.startswith("lora_A") and added.size[1] != inputs:
+        return f"{plain(module)} takes {inputs:,} inputs, and the adapter's {added.size[1]:,}"
+    if role.startswith("lora_B") and added.size[0] != outputs:
+        return f"{plain(module)} gives {outputs:,} outputs, and the adapter's {added.size[0]:,}"
+    if role == "weight" and added.size != weight.size:
+        return f"{plain(module)} is {_by(weight)}, and the adapter's {_by(added)}"
+    return ""
+
+
+def module_of(base: Base, name: str) -> tuple[str | None, str]:
+    """Find the module that a weight is for, and what it is there: lora_A.weight, ia3_l, weight …
+
+    Some bases are saved without the name of their wrapper: GPT-2's `h.0.attn` is `transformer.h.0.attn` in memory.
+    """
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        for module in (".".join(parts[:cut]), ".".join(parts[1:cut])):
+            if module in base.modules:
+                return module, ".".join(parts[cut:])
+    return None, ""
+
+
+def _by(shape: Shape) -> str:
+    return " x ".join(f"{length:,}" for length in shape.size)

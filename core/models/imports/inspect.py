@@ -1,0 +1,218 @@
+"""What a folder that was made elsewhere holds: an adapter, a full model, or checkpoints of either.
+
+Only JSON is read here, so that a command can tell at once what is wrong. No pickle is ever opened.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.text import plain, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Kind = Literal["adapter", "full"]
+CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.json"}
+_CHECKPOINT = re.compile(r"(?:checkpoint|step)-(\d{1,9})")  # the Trainer's, and ours
+_PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+STATE = "trainer_state.json"
+LONGEST_JSON = 256 << 20  # bytes; a trainer's state has about 150 a step that is logged
+# They want more with a text than the text: a task's number, the kind of every token.
+UNSCORED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "POLY", "XLORA")
+
+
+@dataclass(frozen=True)
+class FolderModel:
+    """One model: its folder, and the optimizer step that it is of (0 where nothing says it)."""
+
+    step: int
+    folder: Path
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """What a folder holds: checkpoints in folders of their own, in order of steps, and a model of its own."""
+
+    path: Path
+    checkpoints: tuple[FolderModel, ...]
+    own: FolderModel | None
+    state: Path | None  # trainer_state.json of the newest
+
+    @property
+    def newest(self) -> FolderModel:
+        """The folder's own model, which is what training ended with; else its last checkpoint."""
+        return self.own if self.own is not None else self.checkpoints[-1]
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps that there are now: a folder with others is another model."""
+        own = [self.own.step] if self.own is not None else []
+        return sorted({*(one.step for one in self.checkpoints), *own})
+
+
+@dataclass(frozen=True)
+class AdapterConfig:
+    """What an adapter says of itself in adapter_config.json."""
+
+    peft_type: str  # LORA, IA3 …
+    base: str | None  # base_model_name_or_path
+    revision: str | None
+    settings: dict[str, Any]
+
+    @property
+    def method(self) -> str:
+        """Name the method as recipes do."""
+        return "dora" if self.settings.get("use_dora") else self.peft_type.lower().replace("_", "-")
+
+
+def look(path: Path) -> ModelFolder:
+    """Tell what a folder holds. Raises BadInput if that is nothing which can be checked."""
+    _require_folder(path)
+    inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
+    checkpoints = tuple(
+        FolderModel(step, folder, kind)
+        for step, folder in sorted(inside)
+        if (kind := kind_of(folder)) is not None
+    )
+    kind = kind_of(path)
+    if kind is None and not checkpoints:
+        raise BadInput(
+            f"{plain(str(path))} holds neither adapter_config.json nor config.json, nor folders checkpoint-….",
+            hint="Give the folder of a saved adapter or model, or a Trainer's output folder.",
+        )
+    for one in checkpoints:
+        require_weights(one)
+    own = None
+    if kind is not None:
+        own = FolderModel(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
+        require_weights(own)
+    return ModelFolder(path, checkpoints, own, _state_of(path, checkpoints))
+
+
+def _require_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise BadInput(f"{plain(str(path))} is a file.", hint=f"Give its folder: {plain(str(path.parent))}.")
+    beside = _folders_in(path.parent) if path.parent.is_dir() else []
+    near = did_you_mean(path.name, [folder.name for folder in beside])
+    hint = near if near.startswith("Did") else "Check the spelling."
+    raise BadInput(f"there is no folder {plain(str(path))}.", hint=hint)
+
+
+def _checkpoint_folders(path: Path) -> list[tuple[Path, re.Match[str]]]:
+    return [(folder, match) for folder in _folders_in(path) if (match := _CHECKPOINT.fullmatch(folder.name))]
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return [one for one in path.iterdir() if one.is_dir()]
+    except OSError as error:
+        raise BadInput(
+            f"{plain(str(path))} can't be listed: {error.strerror}.", hint="Check its permissions."
+        ) from error
+
+
+def kind_of(folder: Path) -> Kind | None:
+    """Tell an adapter from a full model by its configuration; None for neither."""
+    return next((kind for kind, name in CONFIGS.items() if (folder / name).is_file()), None)
+
+
+def require_weights(one: FolderModel) -> None:
+    """Refuse a folder whose weights are pickled or missing. Raises BadInput."""
+    wanted = "adapter_model.safetensors" if one.kind == "adapter" else "*.safetensors"
+    if any(one.folder.glob(wanted)):
+        return
+    pickled = sorted(file.name for pattern in _PICKLED for file in one.folder.glob(pattern))
+    weights = [name for name in pickled if "model" in name]
+    if weights:
+        raise BadInput(
+            f"{plain(str(one.folder))} has its weights as {weights[0]}: a pickle, which can run any code when"
+            " it is opened.",
+            hint="Where you trust it, load it and call save_pretrained (it writes safetensors), then give that folder.",
+        )
+    raise BadInput(
+        f"{plain(str(one.folder))} has no {wanted} beside its {CONFIGS[one.kind]}.", hint="Copy it again."
+    )
+
+
+def read_adapter(folder: Path) -> AdapterConfig:
+    """Read an adapter's configuration. Raises BadInput for one that is not for a causal language model."""
+    file = folder / CONFIGS["adapter"]
+    read = read_json(file)
+    peft_type, task = read.get("peft_type"), read.get("task_type")
+    if not isinstance(peft_type, str) or not peft_type:
+        raise BadInput(
+            f"{plain(str(file))}: peft_type is {quoted(peft_type)}.", hint="Save the adapter with PEFT."
+        )
+    if peft_type.upper() in UNSCORED:
+        raise BadInput(
+            f"{plain(str(file))}: peft_type {quoted(peft_type)} wants more than a text to read; such adapters can't be"
+            " scored.",
+            hint="Others can: LoRA and its kin, IA3, OFT, prompt tuning …",
+        )
+    if task not in (None, "CAUSAL_LM"):
+        raise BadInput(
+            f"{plain(str(file))}: task_type is {quoted(task)}.",
+            hint="Only causal language models (CAUSAL_LM) can be checked.",
+        )
+    base, revision = read.get("base_model_name_or_path"), read.get("revision")
+    return AdapterConfig(
+        peft_type=peft_type.upper(),
+        base=base if isinstance(base, str) and base else None,
+        revision=revision if isinstance(revision, str) and revision else None,
+        settings=read,
+    )
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises BadInput with the file's name."""
+    try:
+        if file.stat().st_size > LONGEST_JSON:
+            raise BadInput(
+                f"{plain(str(file))} is over {LONGEST_JSON >> 20} MiB.", hint="Is it the right file?"
+            )
+        read = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(
+            f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
+        ) from error
+    if not isinstance(read, dict):
+        raise BadInput(f"{plain(str(file))} is {quoted(read)}, and must be a mapping.", hint="Copy it again.")
+    return read
+
+
+def _state_of(path: Path, checkpoints: tuple[FolderModel, ...]) -> Path | None:
+    """Find the trainer's state with the longest history: the folder's own, or the newest checkpoint's."""
+    own = path / STATE
+    newest = (file for one in reversed(checkpoints) if (file := one.folder / STATE).is_file())
+    files = [file for file in (own, next(newest, own)) if file.is_file()]
+    return max(files, key=_global_step, default=None)
+
+
+def _step_of(folder: Path, *, after: int) -> int:
+    """Tell the step of a folder's own model: its trainer's, its manifest's, its name's; not before its checkpoints'."""
+    state, manifest = folder / STATE, folder / "manifest.json"
+    named = _CHECKPOINT.fullmatch(folder.name)
+    said = 0
+    if state.is_file():
+        said = _global_step(state)
+    elif manifest.is_file():
+        said = _count(read_json(manifest).get("step"))
+    elif named:
+        said = int(named[1])
+    return max(said, after)
+
+
+def _global_step(file: Path) -> int:
+    return _count(read_json(file).get("global_step"))
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31 else 0

@@ -1,0 +1,159 @@
+"""The recipe of an adopted run: which base, which method it says it was tuned by, on which rows, checked by what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from finetop.core.data import hub
+from finetop.core.errors import BadInput
+from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
+from finetop.core.plugins import METHODS
+from finetop.core.recipe.load import Loaded, resolve_text
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.models.imports.inspect import ModelFolder
+
+OBJECTIVE = "imported"  # what the weights learned from is not known
+ADALORA = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+LORA = {  # our option: PEFT's
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "rslora": "use_rslora",
+    "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save",
+}
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """How a folder is to be adopted. Paths are taken from `cwd`; empty texts are not given."""
+
+    path: str
+    cwd: Path
+    base: str = ""
+    name: str = ""
+    data: tuple[str, ...] = ()
+    quantize: Literal["none", "nf4", "int8"] = "none"
+    general: Mapping[str, Any] = field(default_factory=dict)  # settings of check.general
+    at_end: bool = False
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """A folder that was looked at, with the recipe of its run."""
+
+    found: ModelFolder
+    recipe: Loaded
+
+
+def adopted(request: ImportRequest) -> Adopted:
+    """Look at a folder and write the recipe of its run. Raises BadInput for what can't be adopted, and says why."""
+    path = (request.cwd / Path(request.path).expanduser()).resolve()
+    found = look(path)
+    adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
+    base, revision = base_of(request, found, adapter)
+    name = request.name or name_of(path)
+    model = {"id": base, "revision": revision, "dtype": "auto", "quantize": request.quantize}
+    check: dict[str, Any] = {"at_end": request.at_end, "general": dict(request.general)}
+    data = {"train": [{"path": rows_file(file, request.cwd)} for file in request.data]}
+    sections = {
+        "recipe": 1,
+        "name": name,
+        "about": f"made elsewhere: {plain(str(path))}"[:1000],
+        "model": model,
+        "method": {"name": "full"} if adapter is None else method_of(adapter),
+        "objective": {"name": OBJECTIVE},
+        "data": data,
+        "check": check,
+        "drift": {"every": None},
+    }
+    lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in sections.items()]
+    text = "\n".join(("# A model that was made elsewhere: nothing here was trained by finetop.", *lines, ""))
+    return Adopted(found, resolve_text(text, cwd=request.cwd, label="import", to_train=False))
+
+
+def base_of(
+    request: ImportRequest, found: ModelFolder, adapter: AdapterConfig | None
+) -> tuple[str, str | None]:
+    """Name the base model, as an absolute folder or an id of the hub, and its revision. Raises BadInput."""
+    place = plain(str(found.newest.folder))
+    if request.base:
+        folder = request.cwd / Path(request.base).expanduser()
+        if hub.is_local(request.base) or folder.is_dir():
+            require_model(folder, "--base")
+            return str(folder.resolve()), None
+        return request.base, None
+    if adapter is None:
+        raise BadInput(
+            f"{place} is a full model, and does not say what it was tuned from.", hint="Add --base ID|FOLDER."
+        )
+    if adapter.base is None:
+        raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
+    folder = request.cwd / Path(adapter.base).expanduser()
+    if folder.is_dir():
+        require_model(folder, "adapter_config.json")
+        return str(folder.resolve()), None
+    if hub.is_local(adapter.base) or adapter.base.count("/") > 1:
+        raise BadInput(
+            f"{place} was tuned from {plain(adapter.base)}, and that folder is not here.",
+            hint="Say where it is: --base ID|FOLDER.",
+        )
+    return adapter.base, adapter.revision
+
+
+def require_model(folder: Path, who: str) -> None:
+    """Refuse a base that is no model's folder. Raises BadInput."""
+    if not folder.is_dir():
+        raise BadInput(f"{who}: there is no folder {plain(str(folder))}.", hint="Check the spelling.")
+    if not (folder / "config.json").is_file():
+        raise BadInput(
+            f"{who}: {plain(str(folder))} holds no config.json: it is no whole model.",
+            hint="Give the folder of a saved model: --base ID|FOLDER.",
+        )
+
+
+def method_of(adapter: AdapterConfig) -> dict[str, Any]:
+    """Name an adapter's method, with those settings that a recipe can say."""
+    if adapter.method not in METHODS.names():
+        return {"name": adapter.method}
+    said = {ours: adapter.settings.get(theirs) for ours, theirs in spelling_of(adapter.method).items()}
+    if not isinstance(said.get("target_modules"), list):
+        said["target_modules"] = None  # a pattern
+    options = {key: value for key, value in said.items() if value is not None}
+    try:
+        msgspec.convert(options, METHODS.load(adapter.method).Options)
+    except msgspec.ValidationError:
+        options = {}  # PEFT takes more than we offer
+    return {"name": adapter.method, **options}
+
+
+def spelling_of(method: str) -> Mapping[str, str]:
+    """Say how PEFT spells a method's settings, of those that it names alike."""
+    spelled: Mapping[str, str] = getattr(METHODS.load(method), "spelled", {})
+    return {"lora": LORA, "adalora": ADALORA}.get(method, spelled)
+
+
+def rows_file(file: str, cwd: Path) -> str:
+    """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
+    path = (cwd / Path(file).expanduser()).absolute()
+    if not path.is_file():
+        raise BadInput(f"--data: there is no file {plain(str(path))}.", hint="Give a .jsonl file.")
+    return str(path)
+
+
+def name_of(path: Path) -> str:
+    """Name a run after its folder; checkpoint-500 after the folder around it too."""
+    text = path.name
+    if text.startswith(("checkpoint-", "step-")) and path.parent.name:
+        text = f"{path.parent.name}-{text}"
+    safe = "".join(one if one.isascii() and (one.isalnum() or one in "._-") else "-" for one in text)
+    safe = safe.strip(".-")[:60]
+    return f"model-{safe}" if not safe or safe.isdigit() else safe

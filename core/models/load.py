@@ -1,0 +1,209 @@
+"""Loads a resolved model and its tokenizer from safetensors, and says what is wrong with those that can't be."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.weight_files import weight_files
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import quantize as fewer_bits
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.runtime.failures import is_out_of_memory
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def check_folder(path: Path, model_id: str) -> None:
+    """Refuse a folder that holds no usable model. Raises BadInput."""
+    if not path.is_dir():
+        raise BadInput(
+            f"model.id: there is no folder {model_id}.",
+            hint="Give a hub id such as org/name, or a model's folder.",
+        )
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            hint = "Give the base model as model.id; an adapter is made by training."
+            raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
+        raise BadInput(
+            f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model."
+        )
+    if not weight_files(path):
+        raise BadInput(
+            f"model.id: {model_id} has no .safetensors weights; pickled ones can run any code when opened.",
+            hint="Convert it with save_pretrained of a recent transformers, and give the new folder.",
+        )
+
+
+def read_template(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"model.chat_template: can't read {path}: {error}.") from error
+
+
+def torch_dtype(name: str, device: str) -> torch.dtype:
+    """Turn the name of a number format into torch's. Raises BadInput if the GPU can't compute in it."""
+    import torch
+
+    if name == "bfloat16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported(False):
+        card = torch.cuda.get_device_name(device)
+        hint = "Set model.dtype to float32 (or float16, which needs less memory and can overflow)."
+        raise BadInput(f"model.dtype: {card} can't compute in bfloat16.", hint=hint)
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise BadInput(f"model.dtype: {name!r} is no number format.", hint="Set bfloat16 or float32.")
+    return dtype
+
+
+# For base models, which have no chat template. Saved with every checkpoint; the base is scored with it too.
+PLAIN_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{%- if message.role == 'assistant' %}{{ '### Answer\n' + message.content + (eos_token or '') + '\n' }}"
+    "{%- elif message.role == 'system' %}{{ message.content + '\n\n' }}"
+    "{%- else %}{{ '### Question\n' + message.content + '\n\n' }}"
+    "{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '### Answer\n' }}{%- endif %}"
+)
+
+
+def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, with a padding token and a chat template: the recipe's, its own, or a plain one.
+
+    Raises BadInput if there is none or it can't be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolved.path, trust_remote_code=resolved.trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _unusable(resolved, "tokenizer", error) from error
+    if tokenizer.pad_token_id is None:
+        # Padding is never learned from or attended to, so any token that exists will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    if resolved.chat_template is not None:
+        tokenizer.chat_template = resolved.chat_template
+    elif tokenizer.chat_template is None:
+        begins_text = tokenizer.bos_token and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+        tokenizer.chat_template = ("{{ bos_token }}" if begins_text else "") + PLAIN_TEMPLATE
+    return tokenizer
+
+
+def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Return whether a tokenizer came without a chat template and got the plain one."""
+    return str(tokenizer.chat_template).endswith(PLAIN_TEMPLATE)
+
+
+def load_model(
+    resolved: ResolvedModel, dtype: torch.dtype, device: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model onto the device, its linear layers quantised where `resolved` says so, and its tokenizer.
+
+    Raises BadInput if it is no causal language model, needs code of its own, or lacks weights, and
+    EnvironmentTrouble if it can't be quantised here.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    require_text(resolved.path, f"model.id: {resolved.id}")
+    tokenizer = load_tokenizer(resolved)
+    placed = fewer_bits.quantized(resolved, dtype, device)
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            resolved.path,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=resolved.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **placed,
+        )
+    except (ImportError, RuntimeError) as error:
+        if resolved.quantize == "none" or is_out_of_memory(error):
+            raise
+        raise EnvironmentTrouble(
+            f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
+            hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
+        ) from error
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise _unusable(resolved, "model", error) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        # transformers fills them with random numbers and goes on: every score would be of a broken model.
+        raise BadInput(
+            f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
+            hint="Its files do not fit its config.json. Download it again, or give another model.",
+        )
+    fewer_bits.pass_gradients(model)
+    fewer_bits.leave_file(model)
+    return (model if placed else model.to(device)), tokenizer
+
+
+def is_reward_model(folder: Path) -> bool:
+    """Say if a saved model, or adapter, gives a number for a text and writes none."""
+    for name in ("adapter_config.json", "config.json"):
+        try:
+            said = json.loads((folder / name).read_text(encoding="utf-8"))
+            kinds = said.get("architectures") or ()
+        except (OSError, ValueError, AttributeError):
+            continue  # not there; or broken, which loading it tells
+        return said.get("task_type") == "SEQ_CLS" or any(
+            str(kind).endswith("ForSequenceClassification") for kind in kinds
+        )
+    return False
+
+
+def require_text(folder: Path, name: str) -> None:
+    """See that a saved model writes text. Raises BadInput."""
+    if is_reward_model(folder):
+        hint = "Pick one that does; objective.reward.model of ppo, rloo or grpo takes this one."
+        raise BadInput(f"{name} is a reward model, which writes no text.", hint=hint)
+
+
+def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput | EnvironmentTrouble:
+    text = str(error)
+    if "trust_remote_code" in text:
+        hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
+        return BadInput(f"model.id: {resolved.id} wants to run Python code that comes with it.", hint=hint)
+    if "Unrecognized configuration class" in text:
+        return BadInput(
+            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text."
+        )
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return BadInput(
+        f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}",
+        hint="Its files may be damaged: download it again, or give another model.",
+    )
+
+
+def answer_in_kind(wrapped: Any) -> None:
+    """See to it in every adapted layer of a wrapped model whose weights are in 8 or 4 bits."""
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    from peft.tuners.shira.layer import ShiraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in wrapped.modules():
+        base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        if isinstance(base, Linear4bit | Linear8bitLt):
+            _watch(module, widened=isinstance(module, ShiraLayer) and isinstance(base, Linear8bitLt))
+
+
+def _watch(module: Any, *, widened: bool) -> None:
+    kinds: list[Any] = []  # a layer may be entered again (activation checkpointing) only after it was left
+
+    def enter(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        kinds.append(given[0].dtype)
+        return (given[0].float(), *given[1:]) if widened else given
+
+    def leave(module: Any, given: tuple[Any, ...], answer: Any) -> Any:
+        return answer.to(kinds.pop())
+
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave)

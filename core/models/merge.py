@@ -1,0 +1,100 @@
+"""Loads a checkpoint as it was trained, and makes one whole model of it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import load
+from finetop.core.models.load import answer_in_kind
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models.resolved import ResolvedModel
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter, not a whole model."""
+    return (folder / "adapter_config.json").is_file()
+
+
+def load_tuned(
+    base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load a checkpoint as it was trained, an adapter on its base, for evaluation; and the tokenizer saved with it.
+
+    Raises BadInput, EnvironmentTrouble.
+    """
+    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
+    if not is_adapter(folder):
+        return load_whole(replace(base, path=folder, quantize="none"), dtype, device), tokenizer
+    return _with_adapter(_load_base(base, folder, dtype, device), folder, device), tokenizer
+
+
+def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
+    """Load a whole model for evaluation, a reward model too."""
+    if load.is_reward_model(resolved.path):
+        from finetop.core.models import reward_model
+
+        model: Any = reward_model.make(resolved, load.load_tokenizer(resolved), dtype, device)
+    else:
+        model, _ = load.load_model(resolved, dtype, device)
+    return model.eval()
+
+
+def load_written_out(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
+    """Load an adapter on its base in fewer bits, whose rounded numbers are written out in `dtype`."""
+    return _with_adapter(_load_base(base, folder, dtype, device).dequantize(dtype), folder, device)
+
+
+def whole(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
+    """Make one model of a checkpoint: see `merged`."""
+    if not is_adapter(folder):
+        return load_whole(replace(base, path=folder, quantize="none"), dtype, device)
+    if base.quantize != "none":
+        return merged(load_written_out(base, folder, dtype, device), folder)
+    return merged(_with_adapter(_load_base(base, folder, dtype, device), folder, device), folder)
+
+
+def merged(tuned: Any, folder: Path) -> Any:
+    """Add an adapter to its base's weights, which are whole; `tuned` is used up.
+
+    Raises FinetopError if the sum is no number, or PEFT can't add this kind.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="peft")
+            return tuned.merge_and_unload(safe_merge=True)
+    except (ValueError, NotImplementedError, AttributeError) as error:
+        raise FinetopError(
+            f"{folder.name} can't be merged: {str(error).strip().splitlines()[0][:300]}",
+            hint="Use the checkpoint as an adapter of PEFT, beside the base model.",
+        ) from error
+
+
+def _load_base(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
+    if load.is_reward_model(folder):
+        from finetop.core.models import reward_model
+
+        return reward_model.make(base, load.load_tokenizer(replace(base, path=folder)), dtype, device)
+    return load.load_model(base, dtype, device)[0]
+
+
+def _with_adapter(model: Any, folder: Path, device: str) -> Any:
+    from peft import PeftModel
+
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
+    with warnings.catch_warnings():
+        # PEFT 0.21 asks transformers by an old name, and looks for AdaLoRA's ranks by names of modules
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+        tuned = PeftModel.from_pretrained(model, folder, torch_device=device).eval()
+    answer_in_kind(tuned)
+    return tuned

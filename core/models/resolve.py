@@ -1,0 +1,136 @@
+"""Finds the model that a recipe names: a folder, a run, the demo model, or one of the hub.
+
+Of a run that trained an adapter the model is merged once, and kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.data.hub import is_local
+from finetop.core.data.weight_files import weights_hash
+from finetop.core.errors import BadInput
+from finetop.core.models.checkpoint import checkpoint_of
+from finetop.core.models.load import check_folder, read_template
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.recipe.references import is_reference
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Model, Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+KEPT = "merged"  # below the home's models
+
+
+def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
+    """Find the model that a recipe names, and download or convert it where that is needed.
+
+    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of
+    reach.
+    """
+    from finetop.core.data import hub
+    from finetop.core.models import demo_model
+
+    if is_local(model.id):
+        if model.revision is not None:
+            raise BadInput(f"model.revision: {model.id} is a folder, it has no revisions.", hint="Remove it.")
+        path, hub_id, revision, source = Path(model.id).expanduser(), None, None, "local folder"
+    elif is_reference(model.id):
+        if model.revision is not None:
+            raise BadInput(f"model.revision: {model.id} is a run, it has no revisions.", hint="Remove it.")
+        path, source = whole_model(model.id, home, events)
+        hub_id, revision = None, None
+    elif model.id == demo_model.ALIAS:
+        path, revision, source = demo_model.find(model.revision, home, events)
+        hub_id = demo_model.HUB_ID if revision else None
+    else:
+        path, revision = hub.fetch(model.id, model.revision, model.trust_remote_code, events)
+        hub_id, source = model.id, f"hub, commit {revision[:7]}"
+    check_folder(path, model.id)
+    return ResolvedModel(
+        id=model.id,
+        path=path,
+        hub_id=hub_id,
+        revision=revision,
+        source=source,
+        weights_hash=weights_hash(path, home),
+        trust_remote_code=model.trust_remote_code,
+        chat_template=read_template(model.chat_template),
+        quantize=model.quantize,
+    )
+
+
+def recipe_of(run_folder: Path) -> Recipe:
+    """Read the recipe that a run was made by. Raises BadInput where its folder is damaged."""
+    from finetop.core.recipe.load import recipe_from_mapping
+
+    try:
+        facts = msgspec.json.decode((run_folder / "run.json").read_bytes())
+        return recipe_from_mapping(facts["recipe"], "run.json", to_train=False)
+    except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
+        raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
+
+
+def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
+    """Find the model of a run (`run:7@120`) as a folder with whole weights, and say in words where it comes from.
+
+    An adapter is merged into its base the first time, and kept in the home's models/merged.
+    Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
+    """
+    from finetop.core.models import load, merge
+
+    folder = checkpoint_of(text, home)
+    run_folder = folder.parent.parent
+    said = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
+    if load.is_reward_model(folder):
+        raise BadInput(
+            f"model.id: {text} is a reward model, which writes no text.", hint="Begin from another run."
+        )
+    if not merge.is_adapter(folder):
+        return folder, said
+    return _merged(folder, run_folder, home, events), f"{said}, merged"
+
+
+def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Path:
+    from finetop.core.models import checkpoint, devices, load, merge, save
+    from finetop.core.models.devices import free_memory
+    from finetop.core.models.hashes import adapter_hash
+    from finetop.core.protocol.events import Phase
+
+    recipe = recipe_of(run_folder)
+    base = resolve_model(recipe.model, home, events)
+    known = checkpoint.weights_hash_of(folder)
+    if known not in (None, base.weights_hash):
+        hint = "Put back the weights that it was trained from."
+        raise BadInput(f"model.id: the base of {run_folder.name} has other weights than then.", hint=hint)
+    device = devices.pick_device()
+    dtype = devices.number_format(recipe.model.dtype, base.path, device)
+    parts = [base.weights_hash, adapter_hash(folder), dtype, base.quantize]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+    target = home.models / KEPT / key
+    if target.is_dir():
+        return target
+    events.write(Phase("merging the model it begins from"))
+    save.require_room(target, base.path, dtype)
+    number_format = load.torch_dtype(dtype, device)
+    model = merge.whole(base, folder, number_format, device)
+    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
+    facts = {
+        "run": run_folder.name,
+        "checkpoint": folder.name,
+        "base": base.id,
+        "weights_hash": base.weights_hash,
+    }
+    with save.beside(target) as aside:
+        save.write(model, tokenizer, facts, aside)
+        save.put(aside, target)
+    del model
+    free_memory(device)
+    return target

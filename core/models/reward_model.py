@@ -1,0 +1,138 @@
+"""Reward models: made of a base for a `reward` run, loaded again from its checkpoint, and asked what answers are worth.
+
+A reward model is a causal model with one number in place of its output layer, read at a text's last token; it
+scores a whole conversation, rendered with its own tokenizer and chat template (arXiv:2203.02155, section 3.4).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput
+from finetop.core.models import load, quantize as fewer_bits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.data.formats import Message
+    from finetop.core.models.resolved import ResolvedModel
+
+KEY = "objective.reward.model"
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A reward model that is loaded, with its own tokenizer, and how many texts it reads at once."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int
+
+    def score(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
+        """Score each answer behind its prompt, in the order given; any number, the higher the better."""
+        import torch
+
+        texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        scores = [0.0] * len(texts)
+        for at in range(0, len(order), self.batch_size):
+            some = order[at : at + self.batch_size]
+            batch = _padded(
+                [texts[index] for index in some], int(self.tokenizer.pad_token_id), self.model.device
+            )
+            with torch.no_grad():
+                found = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
+            for index, value in zip(some, found, strict=True):
+                scores[index] = value
+        return scores
+
+    def _tokens(self, prompt: Sequence[Message], answer: str) -> list[int]:
+        from finetop.core.data.render import answer_ids
+
+        before, (after,) = answer_ids(prompt, (answer,), self.tokenizer, "reward model")
+        return [*before, *after]
+
+
+def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torch.Tensor]:
+    """Put texts into one batch, padded behind: input_ids and attention_mask [texts, longest]."""
+    import torch
+
+    width = max(len(text) for text in texts)
+    ids = torch.tensor([text + [pad] * (width - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def make(
+    base: ResolvedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype, device: str
+) -> PreTrainedModel:
+    """Load a base with one number as its output, drawn anew where the base is no reward model yet.
+
+    Raises BadInput if it has several labels, or no model of its kind can give a number.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    require_one_label(base.path, base.id, "model.id")
+    placed = fewer_bits.quantized(base, dtype, device)
+    try:
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            base.path,
+            num_labels=1,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=base.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **placed,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BadInput(
+            f"model.id: no reward model can be made of {base.id}: {first}",
+            hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
+        ) from error
+    missing = sorted(key for key in found["missing_keys"] if not is_head(key))
+    if missing:
+        raise BadInput(
+            f"model.id: {base.id} has no weights for {missing[0]} ({len(missing)} missing).",
+            hint="Its files do not fit its config.json. Download it again, or give another model.",
+        )
+    require_vocabulary(model, tokenizer, base.id, "model.id")
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    fewer_bits.pass_gradients(model)
+    fewer_bits.leave_file(model)
+    return model if placed else model.to(device)
+
+
+def is_head(name: str) -> bool:
+    """Say if a weight is of the output that gives the number."""
+    return name.split(".")[0] in ("score", "classifier")
+
+
+def require_one_label(folder: Path, name: str, key: str) -> None:
+    """Refuse a classifier that gives several numbers. Raises BadInput."""
+    if not load.is_reward_model(folder):
+        return
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
+    if labels != 1:
+        raise BadInput(
+            f"{key}: {name} is a classifier with {labels} labels, and a reward is one number.",
+            hint="Give a model that writes text, or a reward model with num_labels 1.",
+        )
+
+
+def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
+    """See that the model knows every token of its tokenizer. Raises BadInput."""
+    known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
+    if largest >= known:
+        raise BadInput(
+            f"{key}: {name} knows {known} tokens, and its tokenizer has token {largest}.",
+            hint="Model and tokenizer do not belong together: give the folder of a saved model.",
+        )

@@ -1,0 +1,76 @@
+"""Headers of safetensors files: which tensors there are, of which type and shape, without reading them.
+
+A file is 8 bytes of length, so much JSON, then the tensors' bytes without a gap; that also tells one cut short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.data import weight_files
+from finetop.core.errors import BadInput
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A tensor as its file describes it."""
+
+    dtype: str  # F32, BF16, U8 …
+    size: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """The numbers in it."""
+        product = 1
+        for length in self.size:
+            product *= length
+        return product
+
+
+class _Entry(msgspec.Struct):
+    dtype: str
+    shape: list[int]
+    data_offsets: tuple[int, int]
+
+
+def read_header(file: Path) -> dict[str, Shape]:
+    """Read the names and shapes of a file's tensors. Raises BadInput for one that is broken or cut short."""
+    try:
+        size = file.stat().st_size
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if not 2 <= length <= min(LONGEST_HEADER, size - 8):
+                raise BadInput(f"{plain(str(file))} is no safetensors file.", hint="Copy it again.")
+            raw = msgspec.json.decode(opened.read(length), type=dict[str, msgspec.Raw])
+        entries = {
+            name: msgspec.json.decode(entry, type=_Entry)
+            for name, entry in raw.items()
+            if name != "__metadata__"
+        }
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
+        ) from error
+    wanted = 8 + length + max((entry.data_offsets[1] for entry in entries.values()), default=0)
+    if wanted != size:
+        raise BadInput(
+            f"{plain(str(file))} has {size:,} bytes, and its header says {wanted:,}: it was cut short.",
+            hint="Copy it again.",
+        )
+    return {name: Shape(entry.dtype, tuple(entry.shape)) for name, entry in entries.items()}
+
+
+def tensors(folder: Path) -> dict[str, Shape]:
+    """Read the names and shapes of a full model's tensors, over all its files. Raises BadInput."""
+    return {
+        name: shape for file in weight_files.weight_files(folder) for name, shape in read_header(file).items()
+    }

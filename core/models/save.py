@@ -1,0 +1,96 @@
+"""Writes a whole model to a folder that appears complete or not at all; asks first if the disk has room."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import EnvironmentTrouble, Refused
+from finetop.core.models.safetensors_header import tensors
+from finetop.core.runtime.failures import is_disk_full
+from finetop.core.runtime.files import publish
+from finetop.core.wording.units import gib_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+MORE = 1.02  # tokenizer, configuration, headers
+FACTS = "finetop.json"  # where a model comes from
+
+
+def require_room(folder: Path, model: Path, dtype: str) -> int:
+    """See that the disk of `folder` has room for a model of the size of the one in `model`. Gives the bytes needed.
+
+    Raises EnvironmentTrouble.
+    """
+    needed = int(sum(shape.count for shape in tensors(model).values()) * BYTES[dtype] * MORE)
+    place = next(one for one in (folder, *folder.parents) if one.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise EnvironmentTrouble(
+            f"{place} has {gib_of(free)} GiB free, and the model needs {gib_of(needed)}.",
+            hint="Free some, or give a folder of another disk.",
+        )
+    return needed
+
+
+def require_absent(target: Path) -> None:
+    """Refuse to write over anything. Raises Refused."""
+    if target.exists() or target.is_symlink():
+        raise Refused(
+            f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
+        )
+
+
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """Yield a folder beside the target to write to; it goes if the block fails.
+
+    Raises EnvironmentTrouble where it can't be made, or the disk is full.
+    """
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(mode=0o700, parents=True)
+        yield aside
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError) or is_disk_full(error):
+            raise EnvironmentTrouble(
+                f"can't write {target}: {getattr(error, 'strerror', '') or 'the disk is full'}.",
+                hint="Free some room, or give another folder.",
+            ) from error
+        raise
+
+
+def recast(model: Any, dtype: torch.dtype) -> Any:
+    """Round a model's weights to another number format; not its turning angles, which are never saved."""
+    for weight in model.parameters():
+        weight.data = weight.data.to(dtype)
+    return model
+
+
+def write(model: Any, tokenizer: PreTrainedTokenizerBase, facts: dict[str, Any], folder: Path) -> None:
+    """Save weights as safetensors, configuration, generation settings, tokenizer and template, and the facts."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    note(folder, facts)
+
+
+def note(folder: Path, facts: dict[str, Any]) -> None:
+    """Write where a model comes from beside it."""
+    (folder / FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def put(aside: Path, target: Path) -> None:
+    """Make a written folder visible under its name. Raises Refused if something has appeared there meanwhile."""
+    require_absent(target)
+    aside.chmod(0o755)
+    publish(aside, target)

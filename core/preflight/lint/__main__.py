@@ -1,0 +1,52 @@
+"""The process that lints: `python -m finetop.core.preflight.lint HOME < Asked`.
+
+It tells progress, then the report, as JSON lines.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import msgspec
+
+from finetop.core.errors import FinetopError
+from finetop.core.preflight.lint import lint, report as lint_report
+from finetop.core.preflight.lint.report import Asked, Progress, Told, Trouble
+from finetop.core.runtime.home import Home
+
+
+def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for who asked; its workers inherit that
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
+    os.nice(5)
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    home = Home(Path(sys.argv[1]))
+    try:
+        report = lint.run(asked, home, say)
+        if not (asked.only or asked.skip):
+            lint_report.keep(report, home.root)
+        tell(Told(report=report))
+    except FinetopError as error:
+        tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))
+    except BrokenPipeError:
+        return 1  # nobody listens any more
+    finally:
+        signal.signal(
+            signal.SIGTERM, signal.SIG_DFL
+        )  # who has heard all need not wait for this process to end
+    return 0
+
+
+def say(phase: str, done: float, total: float) -> None:
+    tell(Told(progress=Progress(phase, done, total)))
+
+
+def tell(told: Told) -> None:
+    print(msgspec.json.encode(told).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

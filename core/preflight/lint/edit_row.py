@@ -1,0 +1,71 @@
+"""Puts other texts into a row of any shape, and leaves all else as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from finetop.core.data.formats.sharegpt import ROLES
+
+Mend = Callable[[str, str], str | None]  # a text and its role; None where it can't be mended
+KEYS = {
+    "system": "system",
+    "instruction": "user",
+    "input": "user",
+    "prompt": "user",
+    "output": "assistant",
+    "completion": "assistant",
+    "answer": "assistant",
+    "chosen": "assistant",
+    "rejected": "assistant",
+    "text": "text",
+}
+
+
+class _Unmended(Exception):
+    """A text that can't be mended."""
+
+
+def with_texts(raw: dict[str, Any], mend: Mend) -> dict[str, Any] | None:
+    """Give the row with every text mended; None if one of them can't be."""
+    try:
+        changed = dict(raw)
+        for key in ("messages", "conversations"):
+            if isinstance(raw.get(key), list):
+                changed[key] = [_turn(turn, mend) for turn in raw[key]]
+        is_in_turns = isinstance(raw.get("messages") or raw.get("conversations"), list)
+        for key, role in KEYS.items():
+            if is_in_turns and key not in ("system", "chosen", "rejected"):
+                continue  # columns beside the conversation, which training does not read
+            if key in raw:
+                changed[key] = _value(raw[key], role, mend)
+    except _Unmended:
+        return None
+    return changed
+
+
+def _value(value: Any, role: str, mend: Mend) -> Any:
+    if isinstance(value, str):
+        return _text(value, role, mend)
+    if isinstance(value, list):
+        return [_turn(turn, mend) for turn in value]
+    return _turn(value, mend) if isinstance(value, dict) else value
+
+
+def _turn(turn: Any, mend: Mend) -> Any:
+    if not isinstance(turn, dict):
+        return turn
+    for role_key, text_key in (("role", "content"), ("from", "value")):
+        if isinstance(turn.get(text_key), str):
+            role = str(turn.get(role_key))
+            return {**turn, text_key: _text(turn[text_key], ROLES.get(role, role), mend)}
+    return turn
+
+
+def _text(text: str, role: str, mend: Mend) -> str:
+    if not text:
+        return text
+    mended = mend(text, role)
+    if mended is None:
+        raise _Unmended
+    return mended

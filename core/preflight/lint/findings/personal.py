@@ -1,0 +1,23 @@
+"""Personal data in texts: e-mail addresses, phone numbers, IBANs, payment cards, addresses of machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.preflight.lint.pii_patterns import personal_in
+from finetop.core.preflight.lint.tally import sights
+
+if TYPE_CHECKING:
+    from finetop.core.preflight.lint.row import Lens, Row
+    from finetop.core.preflight.lint.tally import Sight
+
+ABOUT = "personal data"
+WHY = "A model can repeat addresses and numbers of persons that it was trained on; laws such as the GDPR apply to both."
+FIX = ""
+DO = "replace personal data by what is nobody's"
+SEVERITY = "warning"
+
+
+def look(row: Row, lens: Lens) -> list[Sight] | None:
+    """See them in every text of a row."""
+    return list(sights(row, personal_in).values()) or None

@@ -1,0 +1,145 @@
+"""Personal data as it looks in text: known shapes, with their checksums where they have any."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core.preflight.lint.patterns import Shape, hits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.preflight.lint.patterns import Hit
+
+
+_SAMPLE_DOMAINS = re.compile(
+    r"(?i)(?:^|\.)(?:example(?:\.\w+)?|test|invalid|localhost|local|domain\.\w+|email\.com|mail\.com|yourdomain\.\w+|"
+    r"company\.com|yourcompany\.\w+|acme\.\w+|contoso\.com|fabrikam\.com|abc\.com|xyz\.com|sample\.\w+|png|jpg|py|js)$"
+)
+_OFFICES = re.compile(
+    r"(?i)^(?:info|contact|support|help|helpdesk|sales|office|admin|administrator|webmaster|postmaster|noreply|"
+    r"no-reply|donotreply|service|customer\.?service|hello|press|media|jobs|careers|privacy|legal|billing|feedback|"
+    r"team|mail|email|git|name|user|username|you|your\.?name|someone|somebody|me|abc|xyz|test|example|"
+    r"firstname\.lastname|first\.last|john\.?doe|jane\.?doe|john\.?smith|johndoe\d*|janedoe\d*)$"
+)
+
+
+def _is_persons(found: re.Match[str]) -> bool:
+    name, _, domain = found[0].rpartition("@")
+    return not (_SAMPLE_DOMAINS.search(domain) or _OFFICES.match(name))
+
+
+def _is_phone(found: re.Match[str]) -> bool:
+    digits = re.sub(r"\D", "", found[0])
+    if found[0].startswith(("+", "00")):
+        return 9 <= len(digits.removeprefix("00")) <= 15 and len(set(digits)) > 3
+    area, exchange, rest = digits[-10:-7], digits[-7:-4], digits[-4:]
+    is_free = area in ("800", "833", "844", "855", "866", "877", "888", "900")  # of firms and offices
+    is_invented = exchange == "555" and rest.startswith("01")
+    return area[0] not in "01" and exchange[0] not in "01" and not is_free and not is_invented
+
+
+_IBAN_LENGTHS = {
+    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
+    "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
+    "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22,
+    "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LI": 21, "LT": 20, "LU": 20,
+    "LV": 21, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18, "NO": 15, "PK": 24,
+    "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SE": 24, "SI": 19, "SK": 24, "SM": 27,
+    "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
+}  # fmt: skip
+
+
+def is_iban(text: str) -> bool:
+    """Check an IBAN's length for its country, and its checksum (ISO 13616: the number modulo 97 is 1)."""
+    packed = re.sub(r"[ -]", "", text)
+    if _IBAN_LENGTHS.get(packed[:2]) != len(packed):
+        return False
+    return int("".join(str(int(c, 36)) for c in packed[4:] + packed[:4])) % 97 == 1
+
+
+_SAMPLE_CARDS = {
+    "4111111111111111", "4242424242424242", "4012888888881881", "5555555555554444", "5105105105105100",
+    "378282246310005", "371449635398431", "6011111111111117", "6011000990139424", "30569309025904", "4000056655665556",
+}  # fmt: skip
+
+
+def is_card(text: str) -> bool:
+    """Check a payment card's prefix and length, and its checksum (Luhn)."""
+    digits = re.sub(r"\D", "", text)
+    is_known = (
+        (digits[0] == "4" and len(digits) == 16)
+        or (len(digits) == 16 and (51 <= int(digits[:2]) <= 55 or 2221 <= int(digits[:4]) <= 2720))
+        or (len(digits) == 15 and digits[:2] in ("34", "37"))
+        or (len(digits) == 16 and (digits[:4] == "6011" or digits[:2] in ("65", "35")))
+        or (len(digits) == 14 and (digits[:2] in ("36", "38") or 300 <= int(digits[:3]) <= 305))
+    )
+    if not is_known or digits in _SAMPLE_CARDS or len(set(digits)) < 4:
+        return False
+    doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
+    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+
+def _is_address(found: re.Match[str]) -> bool:
+    """Tell the address of a machine in the internet from a version (1.2.3.4) and from addresses within networks."""
+    try:
+        address = ipaddress.ip_address(found[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv4Address):
+        parts = address.packed
+        if max(parts) < 32 or len(set(parts)) == 1 or 0 in parts[:1]:
+            return False
+        before = found.string[max(0, found.start() - 12) : found.start()].lower()
+        if re.search(r"(?:\bv|version|release|section|chapter|§)\s*$", before):
+            return False
+        if found[0] in ("8.8.4.4", "9.9.9.9", "208.67.222.222", "255.255.255.255"):
+            return False
+    return address.is_global
+
+
+PERSONAL = (
+    Shape(
+        "e-mail address",
+        ("@",),
+        re.compile(r"\b[A-Za-z0-9][\w.+-]{0,63}@(?:[A-Za-z0-9-]{1,63}\.){1,5}[A-Za-z]{2,12}\b"),
+        _is_persons,
+    ),
+    Shape(
+        "IBAN",
+        (),
+        re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
+        lambda found: is_iban(found[0]),
+    ),
+    Shape(
+        "payment card",
+        (),
+        re.compile(r"(?<![\d.-])\d(?:[ -]?\d){12,18}(?![\d-]|\.\d)"),
+        lambda found: is_card(found[0]),
+    ),
+    Shape(
+        "US social security number",
+        ("-",),
+        re.compile(r"(?<![\d-])(?!000|666|9)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])"),
+    ),
+    Shape(
+        "phone number",
+        (),
+        re.compile(
+            r"(?<![\w.,+/=-])(?<!\d )(?:(?:\+|00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,4}"
+            r"|(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-.])[2-9]\d{2}[-.]\d{4})(?![\w-]|[.,/]\d)"
+        ),
+        _is_phone,
+    ),
+    Shape("IP address", (".",), re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"), _is_address),
+)
+_HAS_NUMBERS = re.compile(
+    r"\d(?:[ .()/-]{0,3}\d){6}|\d\.\d{1,3}\.\d"
+)  # as IBANs, cards, phones and addresses have
+
+
+def personal_in(text: str) -> Iterator[Hit]:
+    """Find addresses and numbers of persons."""
+    yield from hits_of(PERSONAL if _HAS_NUMBERS.search(text) else PERSONAL[:1], text)

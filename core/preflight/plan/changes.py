@@ -1,0 +1,116 @@
+"""Changes that make a run need less memory, cheapest first: slower but the same result, then another result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from finetop.core.plugins import METHODS
+from finetop.core.recipe.schema import Method
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.recipe.schema import Recipe
+
+SHORTEST = 128  # tokens; less is hardly a row
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A recipe with something changed: what, in words, and as --set texts."""
+
+    recipe: Recipe
+    text: str = ""
+    sets: tuple[str, ...] = ()
+
+    def then(self, recipe: Recipe, text: str, *sets: str) -> Change:
+        """Change one thing more."""
+        return Change(recipe, f"{self.text}, {text}" if self.text else text, (*self.sets, *sets))
+
+
+def changes(recipe: Recipe) -> Iterator[Change]:
+    """List changes in the order of their cost; each later one is tried alone, then with all cheaper ones.
+
+    Smaller batches with more accumulation: the same steps, some time. Activations computed again: a third more
+    time. LoRA in place of all weights, weights in 4 bits: other results. Shorter rows: other data.
+    """
+    start = Change(recipe)
+    yield from _cheap(start)
+    base = start
+    for change in (_lora, _nf4):
+        made = change(base)
+        if made is not None:
+            base = made
+            yield base
+            yield from _cheap(base)
+    tokens = recipe.data.max_tokens
+    while tokens // 2 >= SHORTEST:
+        tokens //= 2
+        shorter = base.then(
+            replace(base.recipe, data=replace(base.recipe.data, max_tokens=tokens)),
+            f"rows of at most {tokens} tokens",
+            f"data.max_tokens={tokens}",
+        )
+        yield shorter
+        yield from _cheap(shorter)
+
+
+def _cheap(start: Change) -> Iterator[Change]:
+    """Smaller batches, activations computed again, and both."""
+    smallest = None
+    for change in _batches(start):
+        yield change
+        smallest = change
+    again = _checkpointing(start)
+    if again is None:
+        return
+    yield again
+    if smallest is not None:
+        both = _checkpointing(smallest)
+        assert both is not None
+        yield both
+
+
+def _batches(start: Change) -> Iterator[Change]:
+    train = start.recipe.train
+    size, times = train.batch_size, 1
+    while size % 2 == 0:
+        size, times = size // 2, times * 2
+        accumulation = train.grad_accumulation * times
+        smaller = replace(train, batch_size=size, grad_accumulation=accumulation)
+        yield start.then(
+            replace(start.recipe, train=smaller),
+            f"batches of {size} with grad_accumulation {accumulation}",
+            f"train.batch_size={size}",
+            f"train.grad_accumulation={accumulation}",
+        )
+
+
+def _checkpointing(start: Change) -> Change | None:
+    recipe = start.recipe
+    if recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"):
+        return None
+    train = replace(recipe.train, activation_checkpointing=True)
+    return start.then(
+        replace(recipe, train=train), "activations computed again", "train.activation_checkpointing=true"
+    )
+
+
+def _lora(start: Change) -> Change | None:
+    if start.recipe.method.name not in ("full", "freeze"):
+        return None
+    method = Method(name="lora", options=METHODS.load("lora").Options())
+    return start.then(
+        replace(start.recipe, method=method), "LoRA in place of the weights", "method={name: lora}"
+    )
+
+
+def _nf4(start: Change) -> Change | None:
+    recipe = start.recipe
+    if recipe.model.quantize == "nf4" or "nf4" not in METHODS.load(recipe.method.name).QUANTIZED:
+        return None
+    model = replace(recipe.model, quantize="nf4")
+    return start.then(replace(recipe, model=model), "weights in 4 bits", "model.quantize=nf4")

@@ -1,0 +1,280 @@
+"""The plan of a run: memory by part and a verdict, the cheapest change that makes it fit; with steps, time and disk.
+
+`estimate` is pure and takes about a millisecond: what it needs to know of files and of the machine is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.preflight.plan import memory, speed
+from finetop.core.preflight.plan.changes import Change, changes
+from finetop.core.preflight.plan.extras import Extras, extras_of
+from finetop.core.preflight.plan.memory import Part, Workload
+from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
+from finetop.core.preflight.plan.schedule import disk_of, steps_of, time_of
+from finetop.core.preflight.plan.shape import Shape, read_shape
+from finetop.core.preflight.plan.trainable import trained
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.protections import Sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finetop.core.preflight.plan.lengths import Lengths
+    from finetop.core.preflight.plan.machine import Machine
+    from finetop.core.preflight.plan.speed import PastRun
+    from finetop.core.recipe.schema import Recipe
+
+NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+# Bytes of the optimizer's states for each byte of what moves, and for each number where it holds 8-bit ones.
+STATES = {"adamw": 2.0, "adafactor": 0.02, "sgd": 0.0}
+STATES_8BIT = {"adamw-8bit": 2.0, "paged-adamw-8bit": 2.0}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out around a recipe: its data, earlier runs here, a teacher's config."""
+
+    lengths: Lengths | None = None
+    past: Sequence[PastRun] = ()
+    teacher: Mapping[str, Any] | None = None
+
+
+def estimate(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    machine: Machine,
+    known: Known | None = None,
+    *,
+    gpus: int | None = None,
+) -> Plan:
+    """Plan a run of a recipe on a machine, from the model's config.json.
+
+    `gpus` in place of the recipe's. Without lengths every row is taken to be as long as data.max_tokens. Raises
+    BadInput for a config that is no model's.
+    """
+    known = known or Known()
+    shape = shape_of(recipe, config)
+    work = workload(recipe, shape, machine, known)
+    parts = memory.parts(work)
+    capacity = capacity_of(recipe, machine)
+    need = memory.need(parts, on_gpu=work.on_gpu)
+    verdict = judge(memory.total(parts), need, capacity)
+    count = gpus if gpus is not None else (recipe.budget.gpus or 1)
+    fix = None
+    if capacity is not None and verdict in ("tight", "no"):
+        fix = find_fix(recipe, shape, machine, known, capacity)
+    steps = None if known.lengths is None else steps_of(recipe, known.lengths, count)
+    return Plan(
+        model=recipe.model.id,
+        family=shape.family or "unknown",
+        parameters=shape.parameters,
+        trainable=work.trained.numbers,
+        device=machine.device,
+        device_name=machine.name,
+        dtype=dtype_of(recipe, shape, machine),
+        parts=parts,
+        estimate=memory.total(parts),
+        need=need,
+        capacity=capacity,
+        verdict=verdict,
+        fix=fix,
+        gpus=count,
+        sharded=shards(work, parts, count) if count > 1 else (),
+        steps=steps,
+        time=None if steps is None else time_of(recipe, shape, work, machine, known.past, steps, count),
+        disk=disk_of(recipe, shape, work, machine, steps),
+        notes=tuple(notes(recipe, shape, work, known, machine)),
+    )
+
+
+def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
+    """The model's shape; of a model made anew, in the sizes that the objective says."""
+    if recipe.objective.name != "pretrain":
+        return read_shape(config)
+    options = recipe.objective.options
+    found = read_shape(config)
+    hidden = getattr(options, "hidden_size", None) or found.hidden
+    heads = getattr(options, "heads", None) or found.heads
+    said = {
+        "hidden_size": hidden,
+        "num_hidden_layers": getattr(options, "layers", None) or found.layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
+        "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
+        "vocab_size": getattr(options, "vocabulary", None) or found.vocabulary,
+        "head_dim": hidden // heads,
+    }
+    return read_shape({**config, **said})
+
+
+def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Workload:
+    """Say in numbers what a step of this recipe holds on this machine."""
+    train, extras = recipe.train, extras_of(recipe.objective.name)
+    moving = trained(shape, recipe.method.name, recipe.method.options)
+    on_gpu = machine.device == "gpu"
+    size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
+    is_beside = bool(moving.beside)
+    moving_bytes = 4.0 if is_beside else size  # PEFT makes adapters of 16-bit models in float32
+    states = STATES_8BIT.get(train.optimizer)
+    optimizer = STATES.get(train.optimizer, 2.0) * moving_bytes if states is None else states
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    longest = recipe.data.max_tokens
+    if known.lengths is not None and known.lengths.longest and not packs:
+        longest = min(longest, known.lengths.longest)
+    written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
+    sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
+    has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
+    held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
+    return Workload(
+        shape=shape,
+        trained=moving,
+        batch_size=train.batch_size * extras.texts_per_row,
+        sequence=longest + written,
+        on_gpu=on_gpu,
+        weight_bytes=size,
+        compute_bytes=size,
+        quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
+        trained_bytes=moving_bytes,
+        optimizer_bytes=optimizer,
+        accumulates=train.grad_accumulation > 1,
+        checkpointing=checkpoints(recipe),
+        chunked_loss=not extras.whole_logits,
+        repeats_keys=not packs,  # batches of rows are padded
+        frozen_models=_other_models(recipe, shape, size, is_beside, known),
+        protections=held.on_device + (0.0 if on_gpu else held.on_host),
+        token_extras=_token_extras(shape, extras, size),
+        has_logits=not extras.no_logits,
+        logit_tokens=written if extras.writes and extras.whole_logits else None,
+        quantized_keeps_inputs=recipe.model.quantize == "int8",
+        file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
+    )
+
+
+def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
+    """Bytes of the weights' file beside the model that is made of it; where the numbers are the same it is the model.
+
+    transformers maps the file, and its pages stay until the last weight is made.
+    """
+    saved = NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
+    if recipe.objective.name == "pretrain" or (recipe.model.quantize == "none" and saved == size):
+        return 0.0
+    return shape.parameters * saved
+
+
+def checkpoints(recipe: Recipe) -> bool:
+    """Whether activations are computed again in place of kept."""
+    return bool(recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"))
+
+
+def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, known: Known) -> float:
+    extras, own = extras_of(recipe.objective.name), shape.parameters * size
+    judged = bool(getattr(getattr(recipe.objective.options, "reward", None), "model", None))
+    teacher = 0.0
+    if extras.teacher:
+        teacher = (read_shape(known.teacher) if known.teacher else shape).parameters * size
+    return own * (judged + (extras.reference and not is_adapter)) + teacher
+
+
+def _token_extras(shape: Shape, extras: Extras, size: float) -> float:
+    """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
+    kept = 2 * shape.layers * shape.key_width * size if extras.writes else 0.0
+    return kept + max(0, extras.whole_logits - 1) * shape.vocabulary * size
+
+
+def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    """The number format that the run computes in, as core/models chooses it."""
+    wanted = shape.dtype.removeprefix("torch.") if recipe.model.dtype == "auto" else recipe.model.dtype
+    if wanted not in NUMBER_BYTES or (wanted == "bfloat16" and not machine.has_bfloat16):
+        return "float32"
+    return wanted
+
+
+def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
+    """The memory that the run may use, in bytes."""
+    budget = recipe.budget.memory_gib
+    if budget is None or machine.device != "gpu":
+        return machine.memory
+    return min(budget * 2**30, math.inf if machine.memory is None else machine.memory)
+
+
+def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
+    """Fits if the estimate with its margin does; tight if only the estimate does."""
+    if capacity is None:
+        return "unknown"
+    if need <= capacity:
+        return "fits"
+    return "tight" if estimated <= capacity else "no"
+
+
+def find_fix(recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float) -> Fix | None:
+    """Find the first change, cheapest first, with which the run fits."""
+    for change in changes(recipe):
+        made = memory.parts(workload(change.recipe, shape, machine, known))
+        need = memory.need(made, on_gpu=machine.device == "gpu")
+        if need <= capacity:
+            return _fix(change, need)
+    return None
+
+
+def _fix(change: Change, need: float) -> Fix:
+    return Fix(change.text, change.sets, need)
+
+
+def shards(work: Workload, parts: Sequence[Part], gpus: int) -> tuple[Sharded, ...]:
+    """What each GPU holds with a copy of all, and with states or weights divided (arXiv:1910.02054).
+
+    Plain data parallel keeps a second copy of the gradients, in buckets. Divided weights are gathered a layer at a
+    time, the next one ahead.
+    """
+    size = {part.name: part.bytes for part in parts}
+    whole = memory.total(tuple(parts))
+    states = size.get("gradients", 0.0) + size.get("optimizer", 0.0)
+    weights = size.get("weights", 0.0)
+    buckets = work.trained.numbers * work.trained_bytes
+    off = 1 - 1 / gpus
+    gathered = 2 * weights / max(1, work.shape.layers)
+    return (
+        Sharded("a copy on each (DDP)", whole + buckets),
+        Sharded("optimizer and gradients divided (ZeRO-2)", whole - off * states),
+        Sharded("weights divided too (ZeRO-3, FSDP)", whole - off * (states + weights) + gathered),
+    )
+
+
+def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> list[str]:
+    """What a reader should know of how this was found."""
+    said = []
+    if not shape.is_known:
+        named = f"family {shape.family}" if shape.family else "a config without model_type"
+        said.append(f"{named} is not known here: counted as a Llama of the same widths.")
+    if not work.trained.is_known:
+        said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
+    extras = extras_of(recipe.objective.name)
+    if not extras.is_known:
+        said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
+    if work.frozen_models and extras.writes:
+        said.append("a reward model is counted as large as the one that trains.")
+    if extras.writes:
+        said.append("the time is that of learning; writing answers comes on top.")
+    if extras.teacher and known.teacher is None:
+        said.append("the teacher is counted as large as the model: its config.json is not here.")
+    if known.lengths is None:
+        said.append(f"no data file was read: every row is taken to have {recipe.data.max_tokens} tokens.")
+    elif not known.lengths.is_whole:
+        said.append("some sources are not local files: rows, tokens and time leave them out.")
+    if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
+        said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+    of_tokens = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    of_tokens *= work.batch_size * work.sequence
+    if work.trained.batch_flops > of_tokens:
+        said.append(
+            f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
+            "train.batch_size takes hardly longer."
+        )
+    positions = shape.max_positions
+    if positions and recipe.data.max_tokens > positions:
+        said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")
+    return said

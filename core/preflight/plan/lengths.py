@@ -1,0 +1,216 @@
+"""How many rows and tokens a recipe's data has, from its files, without a trainer: counted, or by their characters."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data import formats
+from finetop.core.data.jsonl import stream_rows
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe.schema import EvalShare
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.data.formats import Kind, Record
+    from finetop.core.recipe.schema import Recipe, Source
+
+MOST_ROWS = 50_000  # of a file are looked at (about 1 s); the rest is taken to be like them
+SAMPLED = 200  # rows whose tokens are counted, where there is a tokenizer
+TOKENS_PER_WORD = 1.4  # of English text in passages of documents
+CHARACTERS_PER_TOKEN = 4.0  # of English text in vocabularies of 30,000 to 150,000 words
+TURN_TOKENS = 5  # that a chat template puts around a turn
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """What the data come to. Tokens are those that go through the model in one epoch, long texts cut or left out."""
+
+    rows: int
+    eval_rows: int
+    tokens: int
+    longest: int  # tokens of the longest text, at most data.max_tokens
+    how: str  # "counted on 200 rows", or "from characters"
+    is_whole: bool = True  # false: some sources could not be looked at
+    too_long: int = 0  # rows of more than data.max_tokens, left out or cut as data.on_long says
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Tokens of each text of each row that was looked at, and how many rows stand for one."""
+
+    rows: list[list[int]]
+    times: float
+    too_long: int = 0  # of those that were looked at
+
+
+def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
+    """Measure the data files of a recipe; None where none of them is a local file that is there.
+
+    `tokenizer` is a folder with a tokenizer.json. Raises BadInput for rows of no known shape.
+    """
+    count, how = counter(tokenizer)
+    kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
+    named = [
+        source for source in recipe.data.train if source.path is not None and Path(source.path).is_file()
+    ]
+    if not named:
+        return None
+    fixed = shared = longest = 0.0
+    tokens = 0.0
+    shares = 0.0
+    made = [
+        (source, _kept(_read(source, kinds, count, _put_before(source, recipe, count)), recipe))
+        for source in named
+    ]
+    set_aside = recipe.data.eval.share if isinstance(recipe.data.eval, EvalShare) else 0.0
+    eval_rows = 0.0
+    for source, file in made:
+        rows = len(file.rows) * file.times
+        aside = rows * set_aside if source.role == "train" else 0.0
+        eval_rows += aside
+        longest = max([longest, *(max(row) for row in file.rows)])
+        if source.share is None:
+            fixed += rows - aside
+            tokens += sum(map(sum, file.rows)) * file.times * (1 - aside / rows if rows else 1)
+        else:
+            shares += source.share
+    whole = fixed / (1 - shares) if shares < 1 else fixed
+    for source, file in made:
+        if source.share is not None and file.rows:
+            mean = sum(map(sum, file.rows)) / len(file.rows)
+            shared += source.share * whole
+            tokens += source.share * whole * mean
+    if not isinstance(recipe.data.eval, EvalShare):
+        eval_rows = sum(_rows_of(source, kinds, count, recipe) for source in recipe.data.eval)
+    return Lengths(
+        rows=round(fixed + shared),
+        eval_rows=round(eval_rows),
+        tokens=round(tokens),
+        longest=round(longest),
+        how=how,
+        is_whole=len(named) == len(recipe.data.train),
+        too_long=round(sum(file.too_long * file.times for _, file in made)),
+    )
+
+
+def _rows_of(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], recipe: Recipe) -> float:
+    if source.path is None or not Path(source.path).is_file():
+        return 0.0
+    file = _kept(_read(source, kinds, count, _put_before(source, recipe, count)), recipe)
+    return len(file.rows) * file.times
+
+
+def _put_before(source: Source, recipe: Recipe, count: Callable[[str], int]) -> int:
+    """Count the tokens that `ask` puts into each row's prompt: the system turn, and passages of full length."""
+    ask = recipe.ask
+    if source.role == "replay":
+        return 0
+    passages = ask.top_k * ask.chunk_words * TOKENS_PER_WORD if ask.documents else 0.0
+    return round(passages) + (count(ask.system) + TURN_TOKENS if ask.system else 0)
+
+
+def _read(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], before: int) -> _File:
+    path, rows, name, read = Path(str(source.path)), [], source.format, 0
+    most = min(MOST_ROWS, source.rows or MOST_ROWS)
+    for line, row in stream_rows(path):
+        place = f"{path.name}:{line}"
+        if name == "auto":
+            name = formats.detect(row, place, kinds)
+        record = formats.read(row, place, name, kinds)
+        asks = 0 if isinstance(record, formats.Text) else before
+        rows.append([asks + _tokens(text, count) for text in texts(record)])
+        read = line
+        if len(rows) >= most:
+            break
+    if len(rows) < MOST_ROWS or (source.rows is not None and len(rows) >= source.rows):
+        return _File(rows, 1.0)
+    times = _lines(path) / read
+    return _File(rows, min(times, source.rows / len(rows)) if source.rows else times)
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _kept(file: _File, recipe: Recipe) -> _File:
+    """Cut or drop long rows as the recipe says; plain text is cut into pieces, which are rows of their own."""
+    most = recipe.data.max_tokens
+    rows: list[list[int]] = []
+    too_long = 0
+    for row in file.rows:
+        if recipe.objective.name in ("pretrain", "continued-pretraining"):
+            whole, rest = divmod(sum(row), most)
+            rows += [[most]] * whole + ([[rest]] if rest > 1 else [])
+            continue
+        too_long += max(row) > most
+        if max(row) <= most:
+            rows.append(row)
+        elif recipe.data.on_long == "truncate":
+            rows.append([min(length, most) for length in row])
+    return _File(rows, file.times, too_long)
+
+
+def texts(record: Record) -> list[list[str]]:
+    """The texts of a record that go through the model, each as its turns."""
+    match record:
+        case formats.Conversation():
+            return [_strings([*record.prompt, record.answer, *record.tools, *record.calls])]
+        case formats.Preference(prompt, chosen, rejected):
+            return [_strings([*prompt, chosen]), _strings([*prompt, rejected])]
+        case formats.Text(text):
+            return [[text]]
+        case formats.Labelled(prompt, answer):
+            return [_strings([*prompt, answer])]
+        case formats.Prompt(prompt):
+            return [_strings([*prompt])]
+    raise TypeError(type(record).__name__)
+
+
+def _strings(turns: Sequence[Any]) -> list[str]:
+    return ["".join(_leaves(turn)) for turn in turns]
+
+
+def _leaves(value: Any) -> list[str]:
+    """Every text in a value, however deep."""
+    if isinstance(value, str):
+        return [value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value) if field.name != "role"]
+    if isinstance(value, dict):
+        value = [part for pair in value.items() for part in pair]
+    if isinstance(value, list | tuple):
+        return [text for part in value for text in _leaves(part)]
+    return [] if value is None else [str(value)]
+
+
+def _tokens(turns: list[str], count: Callable[[str], int]) -> int:
+    around = TURN_TOKENS * len(turns) if len(turns) > 1 else 0
+    return sum(count(turn) for turn in turns) + around
+
+
+def counter(folder: Path | None) -> tuple[Callable[[str], int], str]:
+    """Give a way to count a text's tokens: by the tokenizer for the first texts, then at their rate; and its name."""
+    file = None if folder is None else folder / "tokenizer.json"
+    if file is None or not file.is_file():
+        return lambda text: math.ceil(len(text) / CHARACTERS_PER_TOKEN), "from characters"
+    import tokenizers
+
+    tokenizer: Any = tokenizers.Tokenizer.from_file(str(file))
+    seen = {"texts": 0, "characters": 0, "tokens": 0}
+
+    def count(text: str) -> int:
+        if seen["texts"] >= SAMPLED and seen["tokens"]:
+            return math.ceil(len(text) * seen["tokens"] / seen["characters"])
+        found = len(tokenizer.encode(text, add_special_tokens=False).ids)
+        seen["texts"] += 1
+        seen["characters"] += len(text)
+        seen["tokens"] += found
+        return found
+
+    return count, "by its tokenizer"

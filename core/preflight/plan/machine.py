@@ -1,0 +1,112 @@
+"""What this machine offers: a GPU's memory, the memory that is free, arithmetic a second, room on the disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+from finetop.core.runtime import gpus as nvml
+
+# 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
+TERAFLOPS = {
+    "H200": 989, "H100": 989, "H800": 989, "B200": 2250, "A100": 312, "A800": 312, "A40": 150, "A10G": 70,
+    "A10": 125, "A6000": 155, "RTX 6000 Ada": 364, "L40S": 362, "L40": 181, "L4": 121, "V100": 112, "T4": 65,
+    "RTX 5090": 210, "RTX 4090": 165, "RTX 4080": 97, "RTX 3090": 71, "RTX 3080": 60, "P100": 19,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where a run would train. Memory is of one GPU, or what is free for a process on the CPU, in bytes."""
+
+    device: str  # "gpu" or "cpu"
+    name: str
+    memory: float | None  # None: not known
+    gpus: int = 0
+    has_bfloat16: bool = True  # arithmetic in it
+    flops: float | None = None  # a second, in the format that it trains in
+    free_disk: float | None = None
+
+
+def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
+    """Look at this machine; `home` lies on the disk that checkpoints are written to.
+
+    `measure` times a small matrix product where there is no GPU (0.1 s).
+    """
+    disk = free_disk(home)
+    cards = gpus() if use_gpu else ()
+    if cards:
+        name, memory = cards[0]
+        return Machine(
+            "gpu", name, memory, len(cards), has_bfloat16=True, flops=card_flops(name), free_disk=disk
+        )
+    return Machine(
+        device="cpu",
+        name=f"{os.cpu_count()} CPU cores",
+        memory=free_memory(),
+        has_bfloat16=cpu_has_bfloat16(),
+        flops=cpu_flops() if measure else None,
+        free_disk=disk,
+    )
+
+
+@lru_cache(maxsize=1)
+def gpus() -> tuple[tuple[str, float], ...]:
+    """List the GPUs that are fit for jobs: name and memory in bytes."""
+    return tuple((gpu.name, gpu.total_gib * nvml.GIB) for gpu in nvml.look().gpus if not gpu.fault)
+
+
+def free_memory() -> float:
+    """What this machine, or the container that we are in, has free, in bytes."""
+    free = float(psutil.virtual_memory().available)
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    try:
+        return min(free, float(limit.read_text()) - float(used.read_text()))
+    except (OSError, ValueError):
+        return free  # no limit
+
+
+def free_disk(folder: Path) -> float | None:
+    """Room on the disk of a folder, or of the nearest one above it that is there, in bytes."""
+    for place in (folder, *folder.parents):
+        if place.exists():
+            return float(shutil.disk_usage(place).free)
+    return None
+
+
+@lru_cache(maxsize=1)
+def cpu_has_bfloat16() -> bool:
+    """Tell whether torch's CPU kernels compute in bfloat16 here: they want AVX-512."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    flags = next((set(line.split()) for line in text.splitlines() if line.startswith("flags")), set())
+    return {"avx512bw", "avx512vl", "avx512dq"} <= flags or "avx_ne_convert" in flags
+
+
+def card_flops(name: str) -> float | None:
+    """Give a card's arithmetic a second by its name, if it is one that we know."""
+    known = sorted((key for key in TERAFLOPS if key.lower() in name.lower()), key=len)
+    return TERAFLOPS[known[-1]] * 1e12 if known else None
+
+
+@lru_cache(maxsize=1)
+def cpu_flops() -> float:
+    """Time a float32 matrix product of 1,024 by numpy, the best of three: what the cores give at their best."""
+    import numpy
+
+    size = 1024
+    left = numpy.full((size, size), 0.5, dtype=numpy.float32)
+    best = float("inf")
+    for _ in range(3):
+        before = time.perf_counter()
+        left @ left
+        best = min(best, time.perf_counter() - before)
+    return 2 * size**3 / best

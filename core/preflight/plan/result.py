@@ -1,0 +1,81 @@
+"""What a plan says of a run, as data: memory by part and the verdict, steps, time, disk. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from finetop.core.preflight.plan.memory import Part
+
+Verdict = Literal["fits", "tight", "no", "unknown"]
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """A change that makes a run fit: in words, as --set texts, and what it then needs, in bytes."""
+
+    text: str
+    sets: tuple[str, ...]
+    need: float
+
+
+class Sharded(msgspec.Struct, frozen=True):
+    """What each of several GPUs would hold, in bytes."""
+
+    way: str
+    bytes: float
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """What the checkpoints take, in bytes; `free` is None where it is not known."""
+
+    checkpoint: float
+    kept: int
+    optimizer: float  # states for going on, beside each checkpoint
+    total: float
+    free: float | None
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
+
+    rows: int
+    eval_rows: int
+    tokens_per_epoch: int
+    longest: int
+    how: str  # how tokens were found
+    rows_per_step: int
+    steps: int
+    tokens: int
+    too_long: int = 0  # rows of more than data.max_tokens
+
+
+class Time(msgspec.Struct, frozen=True):
+    seconds: float
+    tokens_per_s: float
+    source: str
+    is_measured: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that can be said of a run before it starts. Memory is of one device, in bytes."""
+
+    model: str
+    family: str
+    parameters: int
+    trainable: int
+    device: str
+    device_name: str
+    dtype: str
+    parts: tuple[Part, ...]
+    estimate: float
+    need: float
+    capacity: float | None
+    verdict: Verdict
+    fix: Fix | None
+    gpus: int
+    sharded: tuple[Sharded, ...]
+    steps: Steps | None
+    time: Time | None
+    disk: Disk
+    notes: tuple[str, ...]

@@ -1,0 +1,103 @@
+"""The rows that a selector chooses among: a file, read as often as is needed and never held as a whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from finetop.core.data import formats
+from finetop.core.data.jsonl import stream_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from finetop.core.data.formats import Kind, Record
+    from finetop.core.models.resolved import ResolvedModel
+
+KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
+SAID_EVERY = 2000  # rows
+Tell = Callable[[str, int, int], None]  # what is done, and of how many rows how many
+
+
+class Losses(Protocol):
+    """A model that says what each answer costs it."""
+
+    base: ResolvedModel
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Name what its scores depend on."""
+
+    def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
+        """List the loss on each answer, nats per token; None where it lies beyond what is read at once."""
+
+
+@dataclass
+class Pool:
+    """The rows of one file. Places count from 0, lines of the file from 1."""
+
+    path: Path
+    sha256: str
+    lines: tuple[int, ...]  # of the rows
+    format: str
+    tell: Tell
+    most: int = 0  # rows that will be asked for at most
+    scorer: Losses | None = None
+    _losses: dict[bool, list[float | None]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def records(self, doing: str) -> Iterator[Record]:
+        """Read every row anew, telling progress as `doing`. Raises BadInput."""
+        for number, (line, row) in enumerate(stream_rows(self.path), start=1):
+            yield formats.read(row, f"{self.path.name}:{line}", self.format, KINDS)
+            if number % SAID_EVERY == 0:
+                self.tell(doing, number, len(self))
+
+    def losses(self, *, with_prompt: bool = True) -> list[float | None]:
+        """Give the model's loss on each answer, in nats per token; without its prompt, if that is asked for.
+
+        None where a row's answer lies beyond what the model reads at once.
+        """
+        if self.scorer is None:
+            raise AssertionError("a selector that needs a model was given none")
+        if with_prompt not in self._losses:
+            self._losses[with_prompt] = self.scorer.losses(self, with_prompt=with_prompt)
+        return self._losses[with_prompt]
+
+
+def open_pool(path: Path, format_name: str, tell: Tell, sha256: str = "") -> Pool:
+    """Read a file once: each row must be one. Raises BadInput at the first that is not."""
+    lines = []
+    for line, row in stream_rows(path):
+        place = f"{path.name}:{line}"
+        if format_name == "auto":
+            format_name = formats.detect(row, place, KINDS)
+        formats.read(row, place, format_name, KINDS)
+        lines.append(line)
+        if len(lines) % SAID_EVERY == 0:
+            tell("reading", len(lines), 0)
+    return Pool(path, sha256 or digest(path), tuple(lines), format_name, tell)
+
+
+def digest(path: Path) -> str:
+    """Compute the sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def answer_of(record: Record) -> str:
+    """Give the text of a row that is learned: the last answer, or the better one, or all of a plain text."""
+    match record:
+        case formats.Conversation(answer=answer) | formats.Labelled(answer=answer):
+            return answer
+        case formats.Preference(chosen=chosen):
+            return chosen
+        case formats.Text(text):
+            return text
+        case formats.Prompt(answer=answer):
+            return answer or ""

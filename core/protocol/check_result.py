@@ -1,0 +1,244 @@
+"""A check's result as data: one struct from the statistics to the screen.
+
+Shares are in [0, 1]; a drop is positive where the tuned model is worse. A result is kept and sent as plain data
+(the Verdict event's `result`); `read` gives it types again. Its words are in core/wording/verdicts.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+
+from finetop.core.protocol.runs import CheckBrief, TaskBrief
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FORMAT = 1
+LOWER_IS_BETTER = ("nats_per_token",)
+
+Verdict = Literal["ok", "regressed", "no_verdict"]
+Mark = Literal["lost", "kept", "open", "unmeasurable"]
+DecidedBy = Literal["", "betting", "arithmetic", "task"]
+
+
+class TargetScore(msgspec.Struct, frozen=True):
+    """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows."""
+
+    base: float
+    tuned: float
+    low: float
+    high: float
+    rows: int = 0
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """Nats per token on general text; `kl` is KL(base || tuned) where one model in memory was both."""
+
+    base: float
+    tuned: float
+    tokens: int = 0
+    kl: float | None = None
+
+
+class NoiseFloor(msgspec.Struct, frozen=True):
+    """The base against itself in other batches."""
+
+    items: int
+    flips: int
+
+
+class Contamination(msgspec.Struct, frozen=True):
+    """Benchmark items that the training data contains; they were left out before the draw."""
+
+    items: int
+    by_task: dict[str, int] = {}
+
+
+def _no_choices() -> tuple[str, ...]:
+    return ()
+
+
+class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One item whose score changed, as a result keeps it; what stands behind `choices` the store adds.
+
+    The margin is how far the gold answer is ahead of the best other, in nats.
+    """
+
+    task: str
+    item: str
+    category: str
+    question: str
+    gold: str
+    base: float
+    tuned: float
+    base_answer: str
+    tuned_answer: str
+    choices: tuple[str, ...] = msgspec.field(default_factory=_no_choices)  # none: it was answered in words
+    base_log_prob: float | None = None
+    tuned_log_prob: float | None = None
+    base_margin: float | None = None
+    tuned_margin: float | None = None
+    since: int | None = None  # the checked step from which on it is lost
+    also: int = 0  # other runs of the same base that lost it
+
+    @property
+    def won(self) -> bool:
+        """Say whether the tuned model does better on it."""
+        return self.tuned > self.base
+
+
+class Category(msgspec.Struct, frozen=True):
+    """Flips of one category of a task."""
+
+    task: str
+    category: str
+    n: int
+    lost: int
+    won: int
+
+
+class Power(msgspec.Struct, frozen=True):
+    """How often a suite of this size and discordance would be REGRESSED if the ability fell by `drop`."""
+
+    drop: float
+    chance: float
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One task: n of total items seen, means over those (None where none is), and the mark.
+
+    An unmeasurable task has the base's mean over all its items.
+
+    e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
+    anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
+    """
+
+    task: str
+    mark: Mark
+    n: int
+    total: int
+    base: float | None
+    tuned: float | None
+    drop: float | None
+    interval: tuple[float, float] | None
+    lost: int = 0
+    won: int = 0
+    lost_corrected: float | None = None
+    won_corrected: float | None = None
+    mcnemar_p: float | None = None
+    e_value: float | None = None
+    reason: str = ""
+    weight: float = 1.0
+
+
+class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict and all that is shown beside it.
+
+    Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
+    ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
+    suite is; flips and discordance count items. interval is the anytime-valid confidence sequence of the
+    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total.
+    """
+
+    verdict: Verdict
+    reason: str
+    decided_by: DecidedBy = ""
+    claims: tuple[str, ...] = ()
+    margin: float
+    alpha: float = 0.05
+    items_used: int
+    items_scored: int = 0
+    items_total: int
+    base: float | None = None
+    tuned: float | None = None
+    drop: float | None = None
+    interval: tuple[float, float] | None = None
+    proven_drop: bool = False
+    lost: int = 0
+    won: int = 0
+    lost_corrected: float | None = None
+    won_corrected: float | None = None
+    mcnemar_p: float | None = None
+    discordance: float = 0.0
+    power: tuple[Power, ...] = ()
+    tasks: tuple[TaskResult, ...] = ()
+    plan_hash: str = ""
+    alpha_total: float = 0.05
+    claim: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    watch: bool = False
+    weighted: bool = False
+    noise_floor: NoiseFloor | None = None
+    format: int = FORMAT
+    suite: str = ""
+    target: dict[str, TargetScore] = {}
+    drift: Drift | None = None
+    contamination: Contamination = Contamination(0)
+    notes: tuple[str, ...] = ()
+    flips: tuple[Flip, ...] = ()
+    categories: tuple[Category, ...] = ()
+    models: dict[str, dict[str, Any]] = {}
+    seconds: float = 0.0
+    step: int | None = None
+    checkpoint: str = ""
+    general: dict[str, Any] = {}  # check.general as it was checked by: suite, margin, alpha, seed
+
+    @property
+    def real_drop(self) -> bool:
+        """Say whether the ability fell for certain, by less than the limit."""
+        return self.verdict == "ok" and self.proven_drop
+
+
+def read(result: Mapping[str, Any]) -> CheckResult:
+    """Give a result its types again.
+
+    Raises msgspec.ValidationError for what is none; unknown keys are left aside.
+    """
+    return msgspec.convert(dict(result), CheckResult)
+
+
+def worst_first(result: CheckResult) -> tuple[TaskResult, ...]:
+    """Order the tasks by their drop; those that could not be measured come last."""
+    return tuple(sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task)))
+
+
+def tasks_worst_first(checks: Iterable[Iterable[tuple[str, str, float | None]]]) -> list[str]:
+    """Order tasks, given as (task, mark, drop) of each check: those proven lost first, then by the largest drop."""
+    worst: dict[str, tuple[bool, float]] = {}
+    for tasks in checks:
+        for task, mark, drop in tasks:
+            here = (mark == "lost", float("-inf") if drop is None else drop)
+            worst[task] = max(worst.get(task, here), here)
+    return sorted(worst, key=lambda task: (not worst[task][0], -worst[task][1], task))
+
+
+def brief(
+    check_id: int,
+    at: float,
+    step: int | None,
+    result: Mapping[str, Any],
+    accepted: str = "",
+    fixed_by: str = "",
+) -> CheckBrief:
+    """Sum a result up as a list of runs shows it, in points of 100."""
+    checked = read(result)
+    return CheckBrief(
+        check_id=check_id,
+        verdict=checked.verdict,
+        reason=checked.reason,
+        step=step,
+        drop=None if checked.drop is None else 100 * checked.drop,
+        margin=100 * checked.margin,
+        real_drop=checked.real_drop,
+        items_used=checked.items_used,
+        items_total=checked.items_total,
+        suite=checked.suite,
+        at=at,
+        worst=[TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(checked)],
+        target={metric: [score.base, score.tuned] for metric, score in checked.target.items()},
+        accepted=accepted,
+        fixed_by=fixed_by,
+        claim=checked.claim,
+        watch=checked.watch,
+    )

@@ -1,0 +1,353 @@
+"""The lines that jobs append to events.jsonl and the supervisor reads: their types, a writer, a decoder.
+
+One JSON object a line: {"n": sequence, "t": seconds since 1970, "e": {"type": …}}. Sequence numbers start
+at 1 in each job folder and go on through its attempts; order is theirs, never the clock's.
+
+A line whose numbers or texts are beyond what the store can hold is none of ours: it can't be read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.protocol import check_result as results
+from finetop.core.protocol.data_diff import Origin
+
+FORMAT = 1
+LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
+DEEPEST = 16  # levels of a check's result; ours have six
+
+Number = Annotated[int, Meta(ge=1, le=2**53)]
+Moment = Annotated[float, Meta(ge=0, le=1e11)]  # until the year 5138
+Step = Annotated[int, Meta(ge=0, lt=2**31)]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
+Many = Annotated[int, Meta(ge=0, le=2**53)]  # bytes, tokens, parameters
+Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Share = Annotated[float, Meta(ge=-1, le=1)]
+Words = Annotated[str, Meta(max_length=10_000)]
+Key = Annotated[str, Meta(min_length=1, max_length=200)]
+CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z")]
+
+
+class Started(msgspec.Struct, tag="started", frozen=True):
+    """The job's process runs: who it is and on what."""
+
+    format: Count
+    attempt: Count
+    pid: Many
+    device: Words  # "cpu", "cuda:0 NVIDIA H100", "mps"
+    dtype: Words
+    versions: Annotated[dict[Key, Words], Meta(max_length=200)]
+
+
+class Phase(msgspec.Struct, tag="phase", frozen=True):
+    """What the job does now; `done` of `total` where it can be counted."""
+
+    name: Words  # "loading model", "training", "scoring base" …
+    done: Value | None = None
+    total: Value | None = None
+    unit: Words = ""
+    left_s: Value | None = None
+    spent_s: Value | None = None  # of training: how long the run has been trained, by all its jobs
+
+
+class Planned(msgspec.Struct, tag="planned", frozen=True):
+    steps: Step
+    epochs: Value
+    rows: Many
+    eval_rows: Many
+    tokens_per_epoch: Many
+    trainable_parameters: Many
+    parameters: Many
+
+
+class DataRead(msgspec.Struct, tag="data", frozen=True):
+    """What became of one data source: nothing is dropped or cut silently."""
+
+    source: Words
+    rows: Count
+    kept: Count
+    dropped: Count
+    truncated: Count
+    longest_tokens: Count
+    answer_tokens: Many
+    fingerprint: Words  # sha256 of the rendered rows
+
+
+class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
+    """What a data source held when the job read it; the run's folder keeps a hash of each row (core/versions)."""
+
+    source: Words  # its name, as DataRead has it
+    path: Words  # of the file, or the data set's id
+    part: Words = ""  # subset and split of a data set
+    use: Literal["train", "replay", "eval", "test"]
+    rows: Count
+    content: Words  # sha256 of the rows in their order
+    limit: Count | None = None  # so many rows were wanted
+    share: Share | None = None  # of all rows that are trained on
+    size: Many = 0  # bytes of the file
+    written: Moment | None = None  # when the file was written to last
+    placed: Moment | None = None  # when it was put where it is, or its name or rights were changed
+    revision: Words = ""  # of a data set on the hub
+    fingerprint: Words = ""  # of a data set, as `datasets` gives it
+    sha256: Words = ""  # of the file
+    origin: Origin | None = None  # what the file was made of, as the manifest beside it says
+
+
+class FirstRow(msgspec.Struct, tag="first_row", frozen=True):
+    """The first row as the model sees it: pieces of text, each learned from or not."""
+
+    pieces: list[tuple[str, bool]]
+
+
+class Metrics(msgspec.Struct, tag="metrics", frozen=True):
+    """Values at an optimizer step. A value that is not finite is null here and named in `bad`."""
+
+    step: Step
+    values: Annotated[dict[Key, Value | None], Meta(max_length=2000)]
+    bad: dict[Key, Literal["nan", "inf", "-inf"]] = {}  # key -> "nan", "inf", "-inf"
+
+
+class Sample(msgspec.Struct, tag="sample", frozen=True):
+    step: Step
+    index: Count
+    prompt: str
+    text: str
+
+
+class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
+    """A complete checkpoint: written aside, synced and renamed before this line."""
+
+    step: Step
+    path: CheckpointPath  # relative to the run folder
+    size_bytes: Many
+    kind: Words  # "adapter" or "full"
+
+
+class Resumed(msgspec.Struct, tag="resumed", frozen=True):
+    """The run goes on from this step's checkpoint: what was told of later steps is of a run that is no more.
+
+    Step 0: it begins anew.
+    """
+
+    step: Step
+
+
+class Alarm(msgspec.Struct, tag="alarm", frozen=True):
+    """Something that a person may want to know; with `over`, that what was told under this kind has ended."""
+
+    kind: Words  # a file of core/alarms, or "regressed", "check", "suite"
+    step: Step
+    text: Words
+    over: bool = False
+
+
+class ItemScore(msgspec.Struct, frozen=True):
+    """One benchmark item under one model. `score` in [0, 1]; log-probabilities in nats."""
+
+    item: Words
+    score: Value
+    answer: str = ""  # the choice or text it gave
+    answer_log_prob: Value | None = None
+    gold_log_prob: Value | None = None
+    best_other_log_prob: Value | None = None
+
+
+class Scores(msgspec.Struct, tag="scores", frozen=True):
+    """Item scores of one model on one task, as they come; `key` is the cache's full key.
+
+    `step` tells the checks of one job apart; None where a job has one check, and for a base that all share.
+    """
+
+    model: Literal["base", "tuned"]
+    key: Words
+    task: Words
+    items: list[ItemScore]
+    step: Step | None = None
+
+
+class Verdict(msgspec.Struct, tag="verdict", frozen=True):
+    """The outcome of a check: the whole result as plain data (see core/protocol/check_result.py)."""
+
+    step: Step | None
+    result: dict[str, Any]
+
+
+class Best(msgspec.Struct, tag="best", frozen=True):
+    """Of a run's checkpoints, this is the one to keep; `text` says why."""
+
+    step: Step
+    text: Words
+
+
+class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True):
+    """How one candidate of a remedy did on the items for choosing, and at the target (see core/remedies).
+
+    `step` is the checkpoint that remedies are tried for, `made_of` the one that this one is made of; the candidate
+    "now" is that checkpoint itself. Drops are shares in [-1, 1].
+    """
+
+    step: Step
+    name: Key
+    remedy: Key
+    label: Words
+    made_of: Step
+    settings: Annotated[dict[Key, Step | Value | Words], Meta(max_length=20)] = {}
+    verdict: Literal["ok", "regressed", "no_verdict", "failed", "unchanged"]
+    reason: Words
+    target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
+    kept: Annotated[
+        dict[Key, Value], Meta(max_length=20)
+    ] = {}  # the share of the gain by each metric that gained
+    gain: Value | None = None  # the least of them
+    drop: Share | None = None
+    interval: tuple[Share, Share] | None = None
+    items_used: Count = 0
+    items_total: Count = 0
+    tasks: Annotated[
+        list[tuple[Key, Share, Key]], Meta(max_length=1000)
+    ] = []  # task, drop, mark; worst first
+    note: Words = ""
+    weights: Words = ""  # sha256
+    seconds: Value = 0.0
+
+
+class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_only=True):
+    """How a candidate did on the items for confirming, which chose nothing; no_items: there were too few."""
+
+    step: Step
+    name: Key
+    verdict: Literal["ok", "regressed", "no_verdict", "no_items"]
+    reason: Words
+    drop: Share | None = None
+    interval: tuple[Share, Share] | None = None
+    items_used: Count = 0
+    items_total: Count = 0
+    alpha: Share
+
+
+class RowScore(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a target: what it adds to the sum that a metric is the mean of, how much it counts, and the answer."""
+
+    row: Key
+    value: Value
+    weight: Value
+    answer: Words = ""
+
+
+RowScores = Annotated[dict[Key, Annotated[list[RowScore], Meta(max_length=10_000)]], Meta(max_length=20)]
+
+
+class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_only=True):
+    """What a run's model does on the target, asked by its approach, and what an answer costs (see core/approaches)."""
+
+    approach: Key
+    step: Step | None = None  # of the checkpoint; None where no weight moved
+    scores: RowScores  # by metric
+    prompt_tokens: Value  # mean over the rows
+    latency_s: Value | None = None  # median of `timed` queries, one at a time
+    timed: Count = 0
+    memory_gib: Value | None = None
+    memory_of: Words = ""
+    index_s: Value = 0.0  # that making documents and examples ready took
+    passages: Count = 0
+    news: RowScores = {}  # on the questions about new facts, as it stands
+    news_after: RowScores = {}  # with the new facts where it looks things up
+    news_s: Value | None = None  # that taking them in took
+    said: Annotated[list[Words], Meta(max_length=50)] = []  # what could not be measured, or used
+
+
+class Ended(msgspec.Struct, tag="ended", frozen=True):
+    """The job's own last word. Without it the process was killed."""
+
+    status: Words  # "finished", "stopped", "failed"
+    cause: Words = ""
+    hint: Words = ""
+    exit_code: Count = 0
+    kind: Words = (
+        ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" where a signal asked for it
+    )
+
+
+Event = (
+    Started
+    | Phase
+    | Planned
+    | DataRead
+    | SourceRead
+    | FirstRow
+    | Metrics
+    | Sample
+    | Checkpoint
+    | Resumed
+    | Alarm
+    | Scores
+    | Verdict
+    | Best
+    | RemedyTried
+    | RemedyConfirmed
+    | ApproachMeasured
+    | Ended
+)
+
+
+class Line(msgspec.Struct, frozen=True):
+    n: Number
+    t: Moment
+    e: Event
+
+
+_decoder = msgspec.json.Decoder(Line)
+
+
+def decode(line: bytes) -> Line:
+    """Read one line. Raises Unreadable, whatever is wrong with it."""
+    try:
+        found = _decoder.decode(line)
+        if isinstance(found.e, Verdict):
+            _require_result(found.e.result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+    return found
+
+
+class Unreadable(msgspec.DecodeError):
+    """A line that is no event of ours: cut, of another shape, or beyond what can be kept."""
+
+
+def _require_result(result: Any) -> None:
+    """See that a check's result can be read, kept and sent. Raises msgspec.ValidationError."""
+    results.read(result)
+    level = [result]
+    for _ in range(DEEPEST):
+        for value in level:
+            if isinstance(value, int | float) and not _is_kept(value):
+                raise msgspec.ValidationError("a result holds a number that is too large")
+        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [value for values in inner for value in values]
+    if level:
+        raise msgspec.ValidationError(f"a result is nested deeper than {DEEPEST} levels")
+
+
+def _is_kept(value: float) -> bool:
+    """Say if a number of a result is one still in points of 100, or a count that JSON can hold."""
+    return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(100 * value)
+
+
+def metrics(step: int, values: Mapping[str, float]) -> Metrics:
+    """Build a Metrics event, with values that are not finite, or as good as infinite, moved to `bad`."""
+    bad = {key: _named(value) for key, value in values.items() if not abs(value) <= LARGEST}
+    if not bad:
+        return Metrics(step, dict(values))
+    return Metrics(step, {k: None if k in bad else v for k, v in values.items()}, bad)
+
+
+def _named(value: float) -> Literal["nan", "inf", "-inf"]:
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"

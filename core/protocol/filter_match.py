@@ -1,0 +1,144 @@
+"""Which runs a filter holds for, and where each stands, in plain Python, as the SQL of store/filtered.py says it.
+
+For the rows of machines that are out of reach, for lists of several machines, and to compare the SQL with.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from finetop.core.protocol.run_filter import Filter, Sort, Term, is_setting
+from finetop.core.protocol.runs import Queued, Running, RunRow, word
+
+NO_NUMBER = 1e9  # the place of a run that waits and has none
+
+_COMPARE: dict[str, Callable[[float, float], bool]] = {
+    ":": operator.eq,
+    "=": operator.eq,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def holds(line: Filter, row: RunRow, now: float) -> bool:
+    """Say whether all terms hold of a run. `row.settings` must have the settings that they are about."""
+    return all(_holds(term, row, now) != term.negated for term in line.terms)
+
+
+def _holds(term: Term, row: RunRow, now: float) -> bool:
+    match term.kind:
+        case "word":
+            return any(_fits(term, text) for text in (row.name, row.model, row.method, *row.tags))
+        case "text":
+            texts = (row.tags or [""]) if term.key == "tag" else [_text(row, term.key)]
+            return any(_fits(term, text) for text in texts)
+        case "choice":
+            return term.value == (verdict(row) if term.key == "verdict" else word(row.state))
+        case "age":
+            return _compares(term, now - since(row))
+    value = row.settings.get(term.key) if term.kind == "setting" else number_of(row, term.key)
+    if isinstance(term.value, float):
+        return isinstance(value, float) and _compares(term, value)
+    return not isinstance(value, float) and _fits(term, "none" if value is None else value)
+
+
+def _compares(term: Term, number: float) -> bool:
+    assert isinstance(term.value, float)
+    return _COMPARE[term.op](number, term.value)
+
+
+def _fits(term: Term, text: str) -> bool:
+    wanted, text = lower(str(term.value)), lower(text)
+    return wanted == text if term.op == "=" else wanted in text
+
+
+def lower(text: str) -> str:
+    """Write small, letter by letter, as DuckDB's lower() does: `İ` and a final `Σ` are one letter each."""
+    if text.isascii():
+        return text.lower()
+    return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
+
+
+def _text(row: RunRow, key: str) -> str:
+    if key == "suite":
+        return "" if row.check is None else row.check.suite
+    return str(getattr(row, key))
+
+
+def verdict(row: RunRow) -> str:
+    """Name the verdict of a run's newest check."""
+    if row.check is None:
+        return "none"
+    if row.check.verdict == "regressed" and row.check.is_settled:
+        return "accepted" if row.check.accepted else "fixed"
+    return row.check.verdict
+
+
+def since(row: RunRow) -> float:
+    """Give when a run ended, else when it was made."""
+    ended: float | None = getattr(row.state, "ended", None)
+    return row.created if ended is None else ended
+
+
+def number_of(row: RunRow, key: str) -> float | None:
+    """Give a number of a run: its step, its drop, its number, or a metric's last value."""
+    if key in ("step", "steps", "id"):
+        return float(getattr(row, key))
+    if key == "drop":
+        return None if row.check is None else row.check.drop
+    return row.metrics.get(key)
+
+
+# --- order --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Backwards:
+    text: str
+
+    def __lt__(self, other: _Backwards) -> bool:
+        return other.text < self.text
+
+
+def place(row: RunRow, sort: Sort, group: str, name: str) -> tuple[Any, ...]:
+    """Give what a run is sorted by in a list of several machines; what is alike is sorted by time, not by number."""
+    return (*group_place(row, group), *_sorted_by(row, sort, name), -row.created)
+
+
+def group_place(row: RunRow, group: str) -> tuple[Any, ...]:
+    """Give what a run's group is sorted by: numbers, then words, then the runs that have neither."""
+    if not group:
+        return ()
+    return _in_order(row.settings.get(group) if is_setting(group) else row.group or None)
+
+
+def _in_order(value: float | str | None, *, descending: bool = False) -> tuple[Any, ...]:
+    if value is None:
+        return (2, 0.0)
+    if isinstance(value, str):
+        return (1, _Backwards(value) if descending else value)
+    return (0, -value if descending else value)
+
+
+def _sorted_by(row: RunRow, sort: Sort, name: str) -> tuple[Any, ...]:
+    if sort.key == "needs_you":
+        return _needs_you(row)
+    if sort.key == "newest":
+        return (row.created if sort.descending else -row.created,)
+    if sort.key == "name":
+        return (_Backwards(name) if sort.descending else name,)
+    if sort.key == "age":
+        return (since(row) if sort.descending else -since(row),)
+    value = row.settings.get(sort.key) if is_setting(sort.key) else number_of(row, sort.key)
+    return _in_order(value, descending=sort.descending)
+
+
+def _needs_you(row: RunRow) -> tuple[Any, ...]:
+    if isinstance(row.state, Queued) and not row.needs_you:
+        return (2, row.state.place or NO_NUMBER)
+    return (0 if row.needs_you else 1 if isinstance(row.state, Running) else 3, -since(row))

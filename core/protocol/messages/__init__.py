@@ -1,0 +1,1 @@
+"""Requests and their answers, a file for each thing that is asked about."""

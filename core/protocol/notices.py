@@ -1,0 +1,56 @@
+"""What a person may be told of a run or of the whole home: the kinds there are, and one such notice as plain data."""
+
+from __future__ import annotations
+
+import msgspec
+
+from finetop.core.plugins import ALARMS
+
+ENDINGS = {
+    "failed": "a run, a check or an export failed",
+    "lost": "its process is gone, or the machine restarted",
+    "hung": "a run says nothing any more",
+    "regressed": "a check proved that it forgot",
+    "finished": "a run came to its end",
+    "stopped": "a run was stopped or killed",
+}
+OTHERS = {
+    "check": "a check on the way failed, or left no checkpoint that is OK",
+    "suite": "the data of a suite is out of reach",
+    "over": "an alarm is over",
+}
+TEST = "test"
+MANY = "many"  # of several kinds, told as one
+BY_DEFAULT = ("alarms", "check", "suite", "failed", "lost", "hung", "regressed")  # what needs a person
+
+
+def kinds() -> dict[str, str]:
+    """List what can be told, with a line for each: alarms first."""
+    return {name: str(ALARMS.load(name).ABOUT) for name in ALARMS.names()} | OTHERS | ENDINGS
+
+
+def needs_a_person(kind: str) -> bool:
+    """Say whether somebody should look, as far as a kind tells: an alarm or a failure, not that a run has finished."""
+    return kind in BY_DEFAULT or kind in ALARMS.names()
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something that happened. Numbers grow for ever in a home, also through a rebuild."""
+
+    id: int
+    run_id: int  # 0: it is about the whole home
+    run: str  # its name
+    kind: str
+    step: int | None
+    text: str
+    at: float
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How messages fare by a command or a webhook."""
+
+    way: str
+    waiting: int = 0
+    sent: int = 0
+    given_up: int = 0
+    why: str = ""  # the last one was given up

@@ -1,0 +1,72 @@
+"""Columns of the list of runs that are chosen, alike in app and command: `tags, age, eval_loss, train.seed`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.protocol.filter_match import number_of, since, verdict
+from finetop.core.protocol.run_filter import is_metric, is_setting
+from finetop.core.protocol.runs import word
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+MOST = 12
+WORDS = ("model", "method", "objective", "suite", "state", "verdict", "tags", "note")
+NUMBERS = ("id", "step", "steps", "drop")
+NAMES = (*WORDS, *NUMBERS, "age")
+
+
+def read_columns(text: str) -> tuple[str, ...]:
+    """Read a list of columns, parted by commas or blanks. Raises BadInput naming the one that is none."""
+    keys = tuple(dict.fromkeys(text.replace(",", " ").split()))
+    for key in keys:
+        if key not in NAMES and not is_setting(key) and not is_metric(key):
+            hint = did_you_mean(key[:60], [*NAMES, "loss"])
+            raise BadInput(f"{key[:60]}: there is no such column.", hint=hint)
+    if len(keys) > MOST:
+        raise BadInput(f"{keys[MOST][:60]}: there are at most {MOST} columns.", hint="Leave some out.")
+    return keys
+
+
+def settings_of(columns: tuple[str, ...]) -> list[str]:
+    """Name the columns that are settings of the recipe: they are asked for with the rows."""
+    return [key for key in columns if is_setting(key)]
+
+
+def asked_for(columns: tuple[str, ...]) -> list[str]:
+    """Name the columns of which only the store knows whether there are any: metrics and settings."""
+    return [key for key in columns if key not in NAMES]
+
+
+def is_word(key: str) -> bool:
+    """Say whether a column holds words; the others hold numbers, a setting's may hold either."""
+    return key in WORDS
+
+
+def cell(row: RunRow, key: str, now: float) -> float | str | None:
+    """Give what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
+    if key == "age":
+        return now - since(row)
+    if is_setting(key):
+        return row.settings.get(key)
+    match key:
+        case "tags":
+            return " ".join(row.tags)
+        case "state":
+            return word(row.state)
+        case "verdict":
+            return verdict(row)
+        case "suite":
+            return "" if row.check is None else row.check.suite
+        case "model" | "method" | "objective" | "note":
+            return str(getattr(row, key))
+    return number_of(row, key)
+
+
+def word_of(value: float | str) -> str:
+    """Write a setting as a word: 16, 0.0001, adamw."""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

@@ -1,0 +1,104 @@
+"""Tags and notes of runs as they are typed, in the app and behind `finetop tag`: `+keep -draft "compare with r8"`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+LONGEST_NOTE = 2000  # characters
+MOST = 20  # tags of a run
+SWEEP = "sweep/"  # before a sweep's name, in the tags of its runs
+APPROACHES = "approaches/"  # before a comparison's
+_TAG = re.compile(r"[\w][\w.:/@-]{0,39}")
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is to change: tags that are put on, tags that are taken off, and the note; None leaves it."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    note: str | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        return not self.add and not self.drop and self.note is None
+
+
+def read_noted(text: str) -> Noted:
+    """Read a line: `+a` or `a` puts a tag on, `-b` takes one off, a text in quotes is the note. Raises BadInput."""
+    words: list[str] = []
+    note = None
+    for found in _WORD.finditer(text):
+        if found[1] is None:
+            words.append(found[2])
+        elif note is not None:
+            raise BadInput("a run has one note: put all of it into one pair of quotes.")
+        else:
+            note = require_note(re.sub(r'\\(["\\])', r"\1", found[1]))
+    add, drop = read_tags(words)
+    return Noted(add, drop, note)
+
+
+def read_tags(words: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Read tags to put on (`+a`, `a`) and to take off (`-b`). Raises BadInput."""
+    add: list[str] = []
+    drop: list[str] = []
+    for word in words:
+        tag = word[1:] if word[:1] in ("+", "-") else word
+        if '"' in word:
+            raise BadInput(f"{word[:40]}: the quote is not closed.", hint='A note stands between two ".')
+        (drop if word.startswith("-") else add).append(require_tag(tag, word))
+    if both := set(add) & set(drop):
+        raise BadInput(f"{min(both)} can't be put on and taken off at once.")
+    return tuple(dict.fromkeys(add)), tuple(dict.fromkeys(drop))
+
+
+def require_tag(tag: str, word: str = "") -> str:
+    """Give a tag back if it is one. Raises BadInput."""
+    if not _TAG.fullmatch(tag):
+        hint = "1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft."
+        raise BadInput(f"{(word or tag)[:60]!r} is no tag.", hint=hint)
+    return tag
+
+
+def require_note(text: str) -> str:
+    """Give a note back as one clean line. Raises BadInput."""
+    note = clean_line(text, limit=4 * LONGEST_NOTE).strip()
+    if len(note) > LONGEST_NOTE:
+        raise BadInput(f"the note has {len(note):,} characters, and may have {LONGEST_NOTE:,}.")
+    return note
+
+
+def sweep_of(run: RunRow) -> str:
+    """Name the newest sweep that a run is of, with its machine where several are looked at; empty for none."""
+    return _behind(run, SWEEP)
+
+
+def comparison_of(run: RunRow) -> str:
+    """Name the newest comparison of approaches that a run is of, as `sweep_of` does."""
+    return _behind(run, APPROACHES)
+
+
+def _behind(run: RunRow, tag: str) -> str:
+    names = [one.removeprefix(tag) for one in run.tags if one.startswith(tag)]
+    if not names:
+        return ""
+    return f"{run.host}:{names[-1]}" if run.host else names[-1]
+
+
+BY = "select.by"
+
+
+ROWS = "rows"
+
+
+ALL = "all"  # in place of a selector: every row there is, the end of each one's curve

@@ -1,0 +1,276 @@
+"""The rules that verify a generated answer by code: pure functions, found by name in one table.
+
+A rule is written `{"rule": "contains", "value": "river"}`; one that takes no value is `{"rule": "one_word"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.errors import BadInput, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+ValueKind = Literal["nothing", "text", "texts", "count", "number", "range", "pattern"]
+
+# Patterns come from suites, texts from models: a bounded text bounds what a slow pattern can cost.
+LONGEST_MATCHED_TEXT = 1_000
+LONGEST_JSON_TEXT = 20_000
+
+NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
+BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s*")
+PUNCTUATION = frozenset(string.punctuation)
+SEPARATOR = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
+
+
+def words(text: str) -> list[str]:
+    """Split on white space; a piece counts as a word if it holds a letter or a digit."""
+    return [piece for piece in text.split() if any(character.isalnum() for character in piece)]
+
+
+def normalised(text: str) -> str:
+    """Fold case and white space, and strip what is neither letter nor digit from both ends."""
+    folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    kept = [place for place, character in enumerate(folded) if character.isalnum()]
+    return folded[kept[0] : kept[-1] + 1] if kept else ""
+
+
+def one_word(text: str, value: None) -> bool:
+    """Hold if the text is a single word."""
+    return len(words(text)) == 1
+
+
+def max_words(text: str, value: int) -> bool:
+    """Hold if the text has at least one word and at most `value`."""
+    return 1 <= len(words(text)) <= value
+
+
+def min_words(text: str, value: int) -> bool:
+    """Hold if the text has `value` words or more."""
+    return len(words(text)) >= value
+
+
+def contains(text: str, value: str) -> bool:
+    """Hold if the text has the word or phrase, whole and in any case."""
+    phrase = re.escape(" ".join(value.casefold().split()))
+    return re.search(rf"(?<!\w){phrase}(?!\w)", " ".join(text.casefold().split())) is not None
+
+
+def not_contains(text: str, value: str) -> bool:
+    """Hold if the text says something, without the word or phrase."""
+    return bool(words(text)) and not contains(text, value)
+
+
+def contains_any(text: str, value: Sequence[str]) -> bool:
+    """Hold if the text has one of the words or phrases."""
+    return any(contains(text, phrase) for phrase in value)
+
+
+def starts_with(text: str, value: str) -> bool:
+    """Hold if the text begins with the word or phrase, in any case, quotes aside."""
+    opening = text.casefold().lstrip(" \t\r\n\"'\u201c\u2018*")
+    wanted = value.casefold()
+    cut_inside_word = opening[len(wanted) : len(wanted) + 1].isalnum() and wanted[-1].isalnum()
+    return opening.startswith(wanted) and not cut_inside_word
+
+
+def ends_with(text: str, value: str) -> bool:
+    """Hold if the text ends with the word, phrase or mark; full stops and quotes may follow a word."""
+    wanted = value.casefold()
+    ending = text.casefold().rstrip(" \t\r\n\"'\u201d\u2019*")
+    if wanted[-1].isalnum():
+        ending = ending.rstrip(" .!?\"'\u201d\u2019*")
+    before = ending[: -len(wanted)]
+    cut_inside_word = before[-1:].isalnum() and wanted[0].isalnum()
+    return ending.endswith(wanted) and not cut_inside_word
+
+
+def all_caps(text: str, value: None) -> bool:
+    """Hold if the text has letters and every one is a capital."""
+    return text.isupper()
+
+
+def lowercase(text: str, value: None) -> bool:
+    """Hold if the text has letters and none is a capital."""
+    return text.islower()
+
+
+def exact(text: str, value: str) -> bool:
+    """Hold if the text is `value` once both are normalised (case, white space, marks at the ends)."""
+    return normalised(text) == normalised(value)
+
+
+def token_f1(text: str, value: str) -> float:
+    """Share words with the right answer: SQuAD's F1 (arXiv:1606.05250), in [0, 1].
+
+    The harmonic mean of precision and recall over words, each as often as it stands there; case, punctuation and the
+    articles a, an, the are left out. An empty answer is right where nothing is left of the right one.
+    """
+    said, right = (Counter(_plain_words(one)) for one in (text, value))
+    if not said or not right:
+        return float(said == right)
+    common = (said & right).total()
+    return 2 * common / (said.total() + right.total())
+
+
+def _plain_words(text: str) -> list[str]:
+    bare = "".join(letter for letter in text.lower() if letter not in PUNCTUATION)
+    return [word for word in bare.split() if word not in ("a", "an", "the")]
+
+
+def one_of(text: str, value: Sequence[str]) -> bool:
+    """Hold if the text is exactly one of the values, normalised."""
+    return any(exact(text, wanted) for wanted in value)
+
+
+def regex(text: str, value: str) -> bool:
+    """Hold if the pattern is found in the first LONGEST_MATCHED_TEXT characters."""
+    return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
+
+
+def json_object(text: str, value: Sequence[str]) -> bool:
+    """Hold if the text is one JSON object that has every key named in `value` (which may be empty)."""
+    if len(text) > LONGEST_JSON_TEXT:
+        return False
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(parsed, dict) and all(key in parsed for key in value)
+
+
+def numbers_in(text: str) -> list[float]:
+    """Read every number in the text: 12, -3, 1,000 and 2.5."""
+    return [float(found.replace(",", "")) for found in NUMBER.findall(text)]
+
+
+def number(text: str, value: float) -> bool:
+    """Hold if the text has exactly one number, and it is `value`."""
+    return numbers_in(text) == [float(value)]
+
+
+def between(text: str, value: Sequence[float]) -> bool:
+    """Hold if the text has exactly one number, from value[0] to value[1], both included."""
+    found = numbers_in(text)
+    return len(found) == 1 and value[0] <= found[0] <= value[1]
+
+
+def list_items(text: str, value: int) -> bool:
+    """Hold if the text lists exactly `value` things: one a line, or parted by commas and the word 'and'."""
+    lines = [BULLET.sub("", line) for line in text.splitlines() if words(line)]
+    pieces = lines if len(lines) > 1 else [piece for line in lines for piece in SEPARATOR.split(line)]
+    return sum(1 for piece in pieces if words(piece)) == value
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check and the kind of value it takes."""
+
+    holds: Callable[[str, Any], bool]
+    takes: ValueKind
+
+
+RULES: Mapping[str, Rule] = {
+    "one_word": Rule(one_word, "nothing"),
+    "max_words": Rule(max_words, "count"),
+    "min_words": Rule(min_words, "count"),
+    "contains": Rule(contains, "text"),
+    "not_contains": Rule(not_contains, "text"),
+    "contains_any": Rule(contains_any, "texts"),
+    "starts_with": Rule(starts_with, "text"),
+    "ends_with": Rule(ends_with, "text"),
+    "all_caps": Rule(all_caps, "nothing"),
+    "lowercase": Rule(lowercase, "nothing"),
+    "exact": Rule(exact, "text"),
+    "one_of": Rule(one_of, "texts"),
+    "regex": Rule(regex, "pattern"),
+    "json_object": Rule(json_object, "texts"),
+    "number": Rule(number, "number"),
+    "between": Rule(between, "range"),
+    "list_items": Rule(list_items, "count"),
+}
+
+WANTED: Mapping[ValueKind, str] = {
+    "nothing": "no value",
+    "text": "a text that is not empty",
+    "texts": "a list of texts",
+    "count": "a whole number, 1 or more",
+    "number": "a number",
+    "range": "a list of two numbers, the smaller first",
+    "pattern": "a regular expression",
+}
+
+
+def is_number(value: object) -> bool:
+    """Return whether the value is a finite number; true and false are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_texts(value: object) -> bool:
+    """Return whether the value is a list of texts, none of them blank."""
+    return isinstance(value, list | tuple) and all(isinstance(text, str) and text.strip() for text in value)
+
+
+def fits(value: object, kind: ValueKind) -> bool:
+    """Return whether a rule's value is of the kind it takes."""
+    if kind == "nothing":
+        return value is None
+    if kind == "text":
+        return isinstance(value, str) and bool(value.strip())
+    if kind == "texts":
+        return is_texts(value)
+    if kind == "count":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if kind == "number":
+        return is_number(value)
+    if kind == "range":
+        pair = isinstance(value, list | tuple) and len(value) == 2 and all(map(is_number, value))
+        return pair and value[0] <= value[1]  # type: ignore[index]
+    return isinstance(value, str) and compiles(value)
+
+
+def compiles(pattern: str) -> bool:
+    """Return whether the text is a regular expression."""
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
+
+
+def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
+    """Return the rule's check and its value.
+
+    Raises BadInput for an unknown rule, an unknown key, or a value that is missing or of the wrong kind.
+    """
+    name = rule.get("rule")
+    if not isinstance(name, str) or name not in RULES:
+        raise BadInput(f"{name!r} is not a rule.", hint=did_you_mean(str(name), RULES))
+    for key in rule:
+        if key not in ("rule", "value"):
+            raise BadInput(f"rule {name}: {key} is not a key of a rule.", hint="A rule has rule and value.")
+    wanted = RULES[name].takes
+    value = rule.get("value")
+    if not fits(value, wanted):
+        got = repr(value) if "value" in rule else "none"
+        raise BadInput(f"rule {name}: value is {got}.", hint=f"It takes {WANTED[wanted]}.")
+    return RULES[name], value
+
+
+def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
+    """Return whether the text keeps every rule; all rules are validated first, so a faulty one always raises.
+
+    Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
+    """
+    if not rules:
+        raise BadInput("There are no rules to check.", hint="Give at least one.")
+    found = [find_rule(rule) for rule in rules]
+    return all(rule.holds(text, value) for rule, value in found)

@@ -1,0 +1,174 @@
+"""Faults between settings that are each fine alone."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.answer_rules import find_rule
+from finetop.core.recipe.dotted import place_of
+from finetop.core.recipe.names import check_name
+from finetop.core.recipe.protections import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from finetop.core.recipe.schema import Recipe, Source
+
+
+def cross_problems(
+    recipe: Recipe, places: Mapping[str, str], whole: str, *, to_train: bool
+) -> list[RecipeError]:
+    """Find what the types cannot say; `whole` is the place of settings that nobody wrote.
+
+    `to_train` is false of a recipe that only says what is checked and how.
+    """
+    problems = []
+    try:
+        check_name(recipe.name, places.get("name", whole))
+    except RecipeError as error:
+        problems.append(error)
+    for rule in (
+        *((_method, _objective, recipe_protections.problems) if to_train else ()),
+        _train,
+        _data,
+        _check,
+        _target,
+        _ask,
+        _approaches,
+    ):
+        for key, message, hint in rule(recipe):
+            problems.append(RecipeError(message, place=place_of(key, places, whole), key=key, hint=hint))
+    return problems
+
+
+def _method(recipe: Recipe) -> Iterator[Problem]:
+    """What the method itself can't do: it says so as data."""
+    name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
+    method = METHODS.load(name)
+    if quantize not in method.QUANTIZED:
+        weights = "whole" if quantize == "none" else quantize
+        why = str(getattr(method, "NOT_QUANTIZED", ""))
+        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
+        yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
+    for key, why in method.REFUSES.items():
+        if _value(recipe, key):
+            yield key, f"{key} does not go with {name}: {why}.", f"Leave {key} out."
+
+
+def _value(recipe: Recipe, key: str) -> object:
+    """Return a setting by its dotted key; None where the recipe's objective has none of that name."""
+    section, _, name = key.partition(".")
+    found = getattr(recipe, section)
+    return getattr(getattr(found, "options", found), name, None)
+
+
+def _objective(recipe: Recipe) -> Iterator[Problem]:
+    """What the objective itself can't do; and what can't be asked of a model that it makes."""
+    objective = OBJECTIVES.load(recipe.objective.name)
+    if hasattr(objective, "limits"):
+        yield from objective.limits(recipe)
+    compares = getattr(objective, "COMPARES", True) and getattr(objective, "WRITES", True)
+    if not compares and recipe.check.general is not None:
+        said = f"check.general: {recipe.objective.name} makes no model to compare with its base."
+        yield "check.general", said, "Set check.general to null."
+
+
+def _train(recipe: Recipe) -> Iterator[Problem]:
+    if recipe.train.epochs is None and recipe.train.max_steps is None:
+        yield "train.epochs", "nothing says how long to train.", "Set train.epochs or train.max_steps."
+
+
+def _data(recipe: Recipe) -> Iterator[Problem]:
+    for i, source in enumerate(recipe.data.train):
+        yield from _source(source, f"data.train[{i}]")
+    if isinstance(recipe.data.eval, tuple):
+        for i, source in enumerate(recipe.data.eval):
+            yield from _source(source, f"data.eval[{i}]")
+            if source.share is not None:
+                key = f"data.eval[{i}].share"
+                yield key, f"{key}: only training rows are mixed by share.", "Use rows to take fewer."
+    shares = [source.share for source in recipe.data.train if source.share is not None]
+    if shares and len(shares) == len(recipe.data.train):
+        hint = "Leave share out of the main one."
+        yield "data.train", "every source of data.train has a share; shares are of all rows.", hint
+    elif sum(shares) >= 1:
+        yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
+
+
+def _source(source: Source, key: str) -> Iterator[Problem]:
+    if source.format != "auto" and source.format not in FORMATS.names():
+        hint = did_you_mean(source.format, FORMATS.names())
+        yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
+    if (source.path is None) == (source.id is None):
+        said = "neither path nor id" if source.path is None else "both path and id"
+        yield key, f"{key} has {said}.", "Set path for a .jsonl file, or id for a data set."
+    elif source.path is not None:
+        for name in ("split", "subset"):
+            if getattr(source, name) is not None:
+                yield (
+                    f"{key}.{name}",
+                    f"{key}.{name} does not go with path.",
+                    "A file has one part: leave it out.",
+                )
+
+
+def _check(recipe: Recipe) -> Iterator[Problem]:
+    check = recipe.check
+    if check.every is not None and check.general is None:
+        hint = "Set check.general, or leave check.every out."
+        yield "check.every", "check.every has nothing to check: check.general is null.", hint
+    if check.on_fail != "flag" and check.every is None:
+        yield (
+            "check.on_fail",
+            f"check.on_fail is {check.on_fail}, and nothing is checked while it trains.",
+            "Set check.every, say to 0.25.",
+        )
+
+
+def _target(recipe: Recipe) -> Iterator[Problem]:
+    target = recipe.check.target
+    if target is None:
+        return
+    key = "check.target"
+    if "rules" in target.metrics and not target.rules:
+        yield f"{key}.metric", f"{key}.metric is rules, and there are none.", f"Set {key}.rules."
+    if target.rules and "rules" not in target.metrics:
+        yield f"{key}.rules", f"{key}.rules are not used.", f"Add rules to {key}.metric."
+    for i, rule in enumerate(target.rules):
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                find_rule(msgspec.to_builtins(rule))
+        except (BadInput, RecursionError, OverflowError) as error:
+            name = f"{key}.rules[{i}]"
+            hint = error.hint if isinstance(error, BadInput) else "Write a simpler pattern."
+            yield name, f"{name}: {getattr(error, 'message', error)}", hint
+
+
+def _ask(recipe: Recipe) -> Iterator[Problem]:
+    ask = recipe.ask
+    if ask.documents and ask.search == "dense" and ask.embedder is None:
+        hint = "Name a static model, such as minishlab/potion-retrieval-32M, or take bm25."
+        yield "ask.search", "ask.search is dense, and ask.embedder names no model.", hint
+    if ask.overlap_words >= ask.chunk_words:
+        said = f"ask.overlap_words is {ask.overlap_words}, and a passage has {ask.chunk_words} words."
+        yield "ask.overlap_words", said, "It must be less."
+
+
+def _approaches(recipe: Recipe) -> Iterator[Problem]:
+    wanted, target = recipe.approaches, recipe.check.target
+    if wanted.only or wanted.settings:
+        for key, names in (("approaches.only", wanted.only), ("approaches.settings", tuple(wanted.settings))):
+            for name in names:
+                if name not in APPROACHES.names():
+                    hint = did_you_mean(name[:60], APPROACHES.names())
+                    yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+    if wanted.metric is not None and target is not None and wanted.metric not in target.metrics:
+        hint = f"Add it there, or take {' or '.join(target.metrics)}."
+        said = f"approaches.metric is {wanted.metric}, and check.target.metric has it not."
+        yield "approaches.metric", said, hint

@@ -1,0 +1,251 @@
+"""HOME/settings.yaml: what a person has set for the whole home. Strict: a setting that isn't one is an error.
+
+settings: 1
+keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, selected_days: 30,
+       trash_days: 30}
+hung: {after_s: 600, then: tell}
+gpus: {share: true, reserve_gib: 1, only: null}
+slots: {cpu_jobs: 1}
+retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
+resume: {after_reboot: true, after_crash: true}
+quiet_hours: {from: "22:00", to: "07:00", days: [mon, tue, wed, thu, fri], pause: false}
+logs: {mib: 256}
+tell: {on: [alarms, failed, lost, hung, regressed], command: [notify-me], webhook: {url_file: webhook.txt}}
+bell: true
+notify: none
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
+from finetop.core.protocol import notices
+from finetop.core.protocol.notices import BY_DEFAULT
+from finetop.core.runtime import secrets, webhook_url
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.strict_yaml import Node
+    from finetop.core.runtime.home import Home
+
+FILE = "settings.yaml"
+Days = Annotated[float, Meta(ge=0, le=36_500)]
+
+
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `finetop clean` keeps; null keeps all. A run's newest and best checkpoints always stay."""
+
+    last: Annotated[int, Meta(ge=1, le=10_000)] | None = 3  # newest checkpoints of each run
+    best: Annotated[int, Meta(ge=1, le=10_000)] = 1  # those with the lowest eval_loss, beside
+    days: Days | None = None  # checkpoints of runs that ended longer ago go
+    total_gib: Annotated[float, Meta(ge=0, le=1e6)] | None = None  # of all checkpoints: the oldest go
+    merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
+    scores_days: Days | None = None  # item scores of models and indexes of documents, not used for so long
+    datasets_days: Days | None = None  # data sets of the hub, not used for so long
+    selected_days: Days | None = (
+        30.0  # rows selected for a curve that no run names any more, not used for so long
+    )
+    trash_days: Days | None = 30.0
+
+
+class Hung(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a job that says nothing hangs, and what is done then."""
+
+    after_s: Annotated[float, Meta(ge=1, le=1e7)] = (
+        600.0  # at least; 20 of its usual steps, if they take longer
+    )
+    then: Literal["tell", "kill"] = "tell"  # killed, it has failed, and may be retried
+
+
+class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How jobs are put on the GPUs of the supervisor's machine."""
+
+    share: bool = True  # several jobs on one, where what they need fits; false: each has its own, whole
+    reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = (
+        1.0  # left free on a GPU that a job shares with others
+    )
+    only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = (
+        None  # these alone: numbers as nvidia-smi shows them, or (the beginning of) UUIDs
+    )
+
+
+class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many jobs run at a time where GPUs do not limit them."""
+
+    cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
+
+
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/protocol/runs.py)
+    "out_of_memory",
+    "gpu_taken",
+    "disk_full",
+    "environment",
+    "gpu_lost",
+    "gpu_error",
+    "communication",
+    "hung",
+]
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often a job that failed is tried again by itself: never for its recipe, its data or its numbers."""
+
+    times: Annotated[int, Meta(ge=0, le=100)] = 2  # without a new checkpoint in between
+    wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # before the first of them; then twice as long …
+    longest_s: Annotated[float, Meta(ge=0, le=604_800)] = 3600.0  # … up to this
+    not_after: tuple[Passing, ...] = ()  # kinds of failure that are left to a person
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether runs go on by themselves, from their newest checkpoint, when something from outside ended them."""
+
+    after_reboot: bool = True
+    after_crash: bool = True  # of its process: killed from outside, a fault in native code, vanished
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ClockTime = Annotated[
+    str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"words": 'a time of day such as "22:00"'})
+]
+
+
+class QuietHours(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
+):
+    """When nothing new starts, by this machine's clock; one that ends before it begins goes on over midnight."""
+
+    start: ClockTime
+    end: ClockTime
+    days: tuple[Day, ...] = get_args(Day)  # on which it begins
+    pause: bool = False  # what trains or is checked is paused too, and goes on afterwards
+
+
+class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of the disk a job's log may take; of a longer one the first quarter and the last half stay."""
+
+    mib: Annotated[int, Meta(ge=1, le=1 << 20)] | None = 256  # null: any number
+
+
+class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """Some hours of the day, as in QuietHours."""
+
+    start: ClockTime
+    end: ClockTime
+    days: tuple[Day, ...] = get_args(Day)
+
+
+Word = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where messages are posted to: one of three. The address is a secret, unless it is one that anybody may know."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
+    url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = (
+        None  # its first line; for its owner only
+    )
+    url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = (
+        None  # a variable of the supervisor's environment
+    )
+
+
+class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is sent on to a person, and how."""
+
+    on: tuple[str, ...] = (
+        BY_DEFAULT  # kinds of finetop.core.protocol.notices; `alarms` is all of those, `all` is everything
+    )
+    command: tuple[Word, ...] | None = None  # a program and its arguments; the message is its standard input
+    webhook: Webhook | None = None
+    every_s: Annotated[float, Meta(ge=0, le=604_800)] = (
+        300.0  # a run's alarms of one kind in so long are told as one
+    )
+    limit_s: Annotated[float, Meta(ge=1, le=600)] = (
+        20.0  # after which a command or webhook that hangs is ended
+    )
+    quiet: Hours | None = None  # nothing is sent; it comes afterwards
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    settings: Literal[1] = 1
+    keep: Keep = Keep()
+    hung: Hung = Hung()
+    gpus: Gpus = Gpus()
+    slots: Slots = Slots()
+    retry: Retry = Retry()
+    resume: Resume = Resume()
+    quiet_hours: QuietHours | None = None
+    logs: Logs = Logs()
+    tell: Tell = Tell()
+    bell: bool = True  # of the terminal, when something happens while the app is open; at most one in 10 s
+    notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's own notifications, by that sequence
+
+
+def load(home: Home) -> Settings:
+    """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
+    from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.recipe.validate import read_as
+
+    file = home.root / FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except UnicodeDecodeError as error:
+        raise RecipeError("is not UTF-8 text.", place=str(file)) from error
+    except OSError as error:
+        raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
+    root = parse(text, Origin(str(file), home.root))
+    if not isinstance(root.value, dict) or "settings" not in root.value:
+        raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
+    found = read_as(root, Settings, "the settings")
+    _require_tell(root, found.tell)
+    return found
+
+
+def _require_tell(root: Node, tell: Tell) -> None:
+    """Refuse kinds that are none, and what should not stand in a file of settings. Raises RecipeError."""
+    known = (*notices.kinds(), "alarms", "all")
+    for index, kind in enumerate(tell.on):
+        if kind not in known:
+            hint = did_you_mean(kind[:60], known)
+            place = _place(root, "tell", "on", index)
+            raise RecipeError(f"tell.on: there is no kind {kind[:60]!r}.", place=place, hint=hint)
+    if tell.command == ():
+        said = "tell.command is [], and must be a program and its arguments."
+        raise RecipeError(said, place=_place(root, "tell", "command"))
+    if tell.command is not None and (what := secrets.find("\n".join(tell.command))):
+        said = f"tell.command holds {what}, and every user of this machine can read a command line."
+        hint = "Let the program read it from a file that is yours alone."
+        raise RecipeError(said, place=_place(root, "tell", "command"), hint=hint)
+    if tell.webhook is not None:
+        _require_webhook(tell.webhook, _place(root, "tell", "webhook"))
+
+
+def _require_webhook(webhook: Webhook, place: str) -> None:
+    if (webhook.url is not None) + (webhook.url_file is not None) + (webhook.url_env is not None) != 1:
+        said = "tell.webhook must have one of url, url_file and url_env."
+        raise RecipeError(said, place=place, hint="url_file: webhook.txt is the usual one.")
+    if webhook.url is None:
+        return
+    if not webhook_url.is_fine(webhook.url):
+        said = "tell.webhook.url must begin with https://, or with http://localhost."
+        raise RecipeError(said, place=place)
+    if webhook_url.holds_secret(webhook.url) or secrets.find(webhook.url):
+        said = "tell.webhook.url holds what looks like a secret: whoever reads it could post there, too."
+        hint = "Put it into a file that is yours alone (chmod 600), and name that: webhook: {url_file: webhook.txt}."
+        raise RecipeError(said, place=place, hint=hint)
+
+
+def _place(root: Node, *keys: str | int) -> str:
+    """Find where a setting stands that was read, or what is around it."""
+    for key in keys:
+        value = root.value
+        if isinstance(value, dict) and key in value:
+            root = value[str(key)]
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            root = value[key]
+    return root.place

@@ -1,0 +1,109 @@
+"""A job as its own process has it: what it was told, where its folders are, and where it tells what happens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime import job_process
+from finetop.core.runtime.failures import LESS
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.runs import JobSpec
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.stop_signal import Stop
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job in its process: what job.json says, its folder, its events, and whether somebody wants it to stop."""
+
+    spec: JobSpec
+    folder: Path
+    events: EventLog
+    stop: Stop
+
+    @property
+    def run_folder(self) -> Path:
+        return run_folder_of(self.folder)
+
+    @property
+    def home(self) -> Home:
+        return Home(home_of(self.folder))
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """Everything in job.json that only this verb knows; see JobSpec."""
+        return self.spec.args
+
+    @property
+    def dtype(self) -> str:
+        """The number format that the recipe asks for."""
+        return str(self.spec.recipe.get("model", {}).get("dtype", ""))
+
+    def started(self, device: str, dtype: str, packages: Sequence[str]) -> None:
+        """Say who runs on what, with the versions of the packages that a result depends on."""
+        job_process.tell_start(self.events, self.folder, device=device, dtype=dtype, packages=packages)
+
+    def recipe(self, *, to_train: bool = False) -> Recipe:
+        """Read the resolved recipe. Raises RecipeError."""
+        return recipe_from_mapping(self.spec.recipe, "job.json", to_train=to_train)
+
+    def inside(self, path: object, name: str = "checkpoint") -> Path:
+        """Find a folder that lies in the run's own. Raises BadInput for one elsewhere."""
+        if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
+            raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Name a folder inside of the run's.")
+        return self.run_folder / path
+
+    def absolute(self, name: str) -> Path:
+        """Read an argument that is an absolute path. Raises BadInput."""
+        path = self.args.get(name)
+        if not isinstance(path, str) or not Path(path).is_absolute():
+            raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Give an absolute path.")
+        return Path(path)
+
+
+def candidate_of(facts: dict[str, Any]) -> Candidate:
+    """Read one candidate of a remedy, as job.json has it. Raises BadInput."""
+    try:
+        kept = {key: facts[key] for key in ("name", "remedy", "label", "step", "settings")}
+        return msgspec.convert(kept, Candidate)
+    except (KeyError, TypeError, msgspec.ValidationError) as error:
+        raise BadInput(f"job.json: a candidate can't be read ({error}).") from error
+
+
+def what_to_lower(job_folder: Path) -> str:
+    """Say which settings of a job to lower when memory is out; in general, where it does not train."""
+    try:
+        spec = read_spec(job_folder)
+        recipe = recipe_from_mapping(spec.recipe, "job.json")
+    except Exception:  # the failure to read it has been told already
+        return LESS
+    return settings_to_lower(recipe) if spec.verb == "train" else LESS
+
+
+def settings_to_lower(recipe: Recipe) -> str:
+    """Say which settings of a recipe that trains to lower when memory is out."""
+    train = recipe.train
+    wishes = []
+    if train.batch_size > 1:
+        wishes.append(
+            f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
+            f"(now {train.grad_accumulation}) by as much"
+        )
+    wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
+    if not train.activation_checkpointing:
+        wishes.append("set train.activation_checkpointing to true")
+    text = "; ".join(wishes)
+    return text[0].upper() + text[1:] + "."

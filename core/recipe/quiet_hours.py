@@ -1,0 +1,57 @@
+"""Quiet hours: whether a moment lies in them, and when they end, by a clock on the wall that jumps twice a year."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time as clock_time, timedelta
+from typing import TYPE_CHECKING, get_args
+
+from finetop.core.recipe.home_settings import Day
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from finetop.core.recipe.home_settings import Hours, QuietHours
+
+DAYS: tuple[str, ...] = get_args(Day)  # by datetime's weekday()
+
+
+def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> float | None:
+    """Return the moment at which the quiet hours around `now` end; None where it is not quiet.
+
+    Where they lie end to end, it is the end of the last; of an hour that a clock shows twice, the second. `zone` is
+    this machine's own if None.
+    """
+    end, found = now, None
+    for _ in range(8):  # a week of quiet days has no end
+        following = _end_around(quiet, end, zone)
+        if following is None:
+            return found
+        end = found = following
+    return found
+
+
+def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> float | None:
+    today = datetime.fromtimestamp(now, zone).date()
+    over_midnight = quiet.end <= quiet.start
+    ends = [
+        max(_moments(day + timedelta(days=over_midnight), quiet.end, zone))
+        for day in (today - timedelta(days=1), today)
+        if DAYS[day.weekday()] in quiet.days and _moments(day, quiet.start, zone)[0] <= now
+    ]
+    return max((end for end in ends if now < end), default=None)
+
+
+def _moments(day: date, at: str, zone: tzinfo | None) -> tuple[float, float]:
+    """Return the moments at which a clock shows this on that day, which differ on two days of the year.
+
+    Where it is put back both are true, the earlier first. Where it is put forward none is: the first is as long after
+    the last hour before as it should be.
+    """
+    shown = datetime.combine(day, clock_time.fromisoformat(at), zone)
+    return shown.timestamp(), shown.replace(fold=1).timestamp()
+
+
+def clock(moment: float, now: float, zone: tzinfo | None = None) -> str:
+    """Write when they end: '07:00', with the day where it is not within a day: 'Mon 07:00'."""
+    shown = datetime.fromtimestamp(moment, zone)
+    return f"{shown:%H:%M}" if moment - now < 86_400 else f"{shown:%a %H:%M}"

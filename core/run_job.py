@@ -1,0 +1,68 @@
+"""The one entry of every job's process: `python -m finetop.core.run_job JOB_FOLDER`, started by a keeper.
+
+The room of each verb has a job.py with `work(job)`, which does the job and says how it ended, and `IF_STOPPED`, what
+is said when a wish to stop ended it. With `--warm FILE` the process imports what training needs and waits for one job.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.check.tasks.general_text import general_text
+from finetop.core.protocol.events import Ended
+from finetop.core.recipe.job import Job, what_to_lower
+from finetop.core.runtime import job_process
+from finetop.core.runtime.stop_signal import StopAsked
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import JobSpec, Verb
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.stop_signal import Stop
+
+USAGE = "usage: python -m finetop.core.run_job JOB_FOLDER | --warm FILE"
+MODULES: dict[Verb, str] = {
+    "train": "finetop.core.train.job",
+    "check": "finetop.core.check.job",
+    "import": "finetop.core.models.imports.job",
+    "export": "finetop.core.models.export.job",
+    "remedy": "finetop.core.remedies._job",
+    "approach": "finetop.core.approaches._job",
+    "measure": "finetop.core.approaches._job",
+}
+
+
+def main() -> int:
+    """Run the job in the folder that the command line names, or wait for one. Returns the exit code."""
+    match sys.argv[1:]:
+        case ["--warm", file]:
+            from finetop.core.train import warm_process
+
+            folder = warm_process.wait_for_job(Path(file))
+            return 0 if folder is None else run(folder)
+        case [folder]:
+            return run(Path(folder).absolute())
+    print(USAGE, file=sys.stderr)
+    return 2
+
+
+def run(job_folder: Path) -> int:
+    """Run one job to its last words. Returns the exit code."""
+    return job_process.run(job_folder, work, what_to_lower)
+
+
+def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
+    """Do what the verb is, and say how it ended."""
+    module = import_module(MODULES[spec.verb])
+    job = Job(spec, job_folder, events, stop)
+    try:
+        ended: Ended = module.work(job, general_text) if spec.verb == "export" else module.work(job)
+    except StopAsked:
+        return Ended("stopped", str(module.IF_STOPPED), kind="asked")
+    return ended
+
+
+if __name__ == "__main__":
+    sys.exit(main())

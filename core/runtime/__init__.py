@@ -1,0 +1,1 @@
+"""One machine: the home folder, files, locks, processes, GPUs, the keeper, a job's process, what a failure is."""

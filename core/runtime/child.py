@@ -1,0 +1,114 @@
+"""Modules of ours that run as a process of their own: asked in JSON on standard input, they answer in lines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, NamedTuple
+
+from finetop.core.runtime import processes
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterator
+
+ENDS_S = 5.0  # for one that nobody listens to any more: it removes what it has half written
+
+
+class Answer(NamedTuple):
+    """What a child has said once it has ended, and its exit code."""
+
+    code: int
+    output: bytes
+    errors: bytes
+
+    @property
+    def last_error(self) -> str:
+        return last_line(self.errors)
+
+
+def last_line(text: bytes) -> str:
+    """Return the last line that is not empty, up to 300 characters."""
+    lines = text.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:300] if lines else "it said nothing"
+
+
+def _command(module: str, words: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", module, *words]
+
+
+@contextmanager
+def asked_child(
+    module: str, *words: str, asked: bytes, errors: IO[bytes] | None = None, own_session: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
+    """Start `python -m module words`, ask it, and give the process and its output; behind the block it is ended."""
+    process = subprocess.Popen(
+        _command(module, words),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        start_new_session=own_session,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        _ask(process.stdin, asked)
+        yield process, process.stdout
+    finally:
+        process.terminate()
+        try:
+            process.wait(ENDS_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def _ask(pipe: IO[bytes], asked: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(asked)
+        pipe.close()
+
+
+async def answer_lines(module: str, *words: str, asked: bytes) -> AsyncGenerator[bytes]:
+    """Yield the lines that `python -m module words` answers, as they come; it is killed when nobody listens.
+
+    It is waited for in threads: when an app ends, nothing of it may be left to a loop that is closing.
+    """
+    process = subprocess.Popen(
+        _command(module, words), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        await asyncio.to_thread(_ask, process.stdin, asked)
+        while line := await asyncio.to_thread(process.stdout.readline):
+            yield line
+    finally:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_S)
+        process.stdin.close()
+        process.stdout.close()
+
+
+async def answer(module: str, *words: str, asked: bytes) -> Answer:
+    """Return what `python -m module words` answers; cancelled, it is killed with all that it has started."""
+    process = await asyncio.create_subprocess_exec(
+        *_command(module, words),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        output, errors = await process.communicate(asked)
+    finally:
+        if process.returncode is None:
+            processes.kill([*processes.descendants(process.pid), process.pid])
+            await process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    await pipe.read()  # to its end, which closes it
+    assert process.returncode is not None
+    return Answer(process.returncode, output, errors)

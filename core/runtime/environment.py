@@ -1,0 +1,37 @@
+"""Variables of the environment that finetop and its jobs read: one that can't be is refused before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import EnvironmentTrouble
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Libraries pass over what they can't read: torch without a word takes the CPU, or all cores.
+_COUNT = (re.compile(r"[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*"), "a number of threads, such as 4")
+WANTED = {
+    "OMP_NUM_THREADS": _COUNT,
+    "MKL_NUM_THREADS": _COUNT,
+    "CUDA_VISIBLE_DEVICES": (
+        re.compile(r"(-1|[0-9]+|(GPU|MIG)-[0-9A-Za-z/-]+)(\s*,\s*(-1|[0-9]+|(GPU|MIG)-[0-9A-Za-z/-]+))*|NoDevFiles"),
+        "GPUs by number or UUID, such as 0,1",
+    ),
+    "FINETOP_SPARE": (re.compile(r"[01]"), "0 or 1"),
+}  # fmt: skip
+
+
+def require_readable(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse a variable that nothing can read. Raises EnvironmentTrouble."""
+    for name, (shape, words) in WANTED.items():
+        value = environment.get(name, "").strip()
+        if value and not shape.fullmatch(value):
+            from finetop.core.text import quoted  # the app starts without what reads recipes
+
+            raise EnvironmentTrouble(
+                f"{name} is {quoted(value)} in the environment, and must be {words}.",
+                hint=f"Set it so, or take it out: unset {name}",
+            )

@@ -1,0 +1,84 @@
+"""The append-only file of a job's events: written line by line, and made whole after a crash."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from finetop.core.protocol.events import Event, Line, Unreadable, decode
+from finetop.core.runtime.files import retry_file_work
+
+
+class EventLog:
+    """Append-only writer: each event is one write() of one whole line, so a reader never waits for a flush.
+
+    A line that was cut short by a crash gets its newline before the next is written. `write` raises nothing on
+    a full disk: it keeps count in `lost`, so that logging never kills training; `sync` makes it durable.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = retry_file_work(lambda: os.open(path, flags, 0o600))
+        self._encoder = msgspec.json.Encoder()
+        self._buffer = bytearray()
+        self.lost = 0
+        self._torn = False  # the last line was cut by a crash, or by a full disk
+        self._number = retry_file_work(self._resume)
+        self._turn = threading.Lock()  # what goes on beside the work tells its events, too
+
+    def _resume(self) -> int:
+        size = os.fstat(self._file).st_size
+        if not size:
+            return 0
+        tail = os.pread(self._file, min(size, 1 << 20), max(0, size - (1 << 20)))
+        self._torn = not tail.endswith(b"\n")
+        for line in reversed(tail.splitlines()):
+            try:
+                return decode(line).n
+            except Unreadable:
+                continue
+        return 0
+
+    def write(self, event: Event) -> None:
+        with self._turn:
+            self._write(event)
+
+    def _write(self, event: Event) -> None:
+        self._number += 1
+        self._encoder.encode_into(Line(self._number, time.time(), event), self._buffer)
+        self._buffer += b"\n"
+        if self._torn:
+            self._buffer[:0] = b"\n"
+        try:
+            written = os.write(self._file, self._buffer)
+        except OSError:
+            written = 0
+        if written < len(self._buffer):
+            self.lost += 1
+            self._torn = self._torn or written > 0
+        else:
+            self._torn = False
+
+    def write_at_last(self, event: Event, *, patience_s: float = 300.0) -> None:
+        """Write a job's last word, and wait for room on a full disk: without it nobody knows how the job ended."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            lost = self.lost
+            self.write(event)
+            if self.lost == lost or time.monotonic() > deadline:
+                return
+            time.sleep(1.0)
+
+    def sync(self) -> None:
+        """Wait until the lines are on the disk: after a checkpoint and at the end."""
+        try:
+            os.fsync(self._file)
+        except OSError:
+            self.lost += 1
+
+    def close(self) -> None:
+        os.close(self._file)

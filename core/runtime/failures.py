@@ -1,0 +1,226 @@
+"""Says in words why a job failed: an exception becomes its last event, with cause and what to do."""
+
+from __future__ import annotations
+
+import errno
+import re
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, get_args
+
+from finetop.core.errors import FinetopError, Kind
+from finetop.core.protocol.events import Ended
+from finetop.core.wording.units import gib, gib_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
+_FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
+# Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
+_ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
+_OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
+_HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+LONGEST = 500  # characters of a cause
+
+
+LESS = "Close other programs, or take a smaller model."
+
+
+def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
+    """Describe a failure; `what_to_lower` is the advice where memory was out."""
+    if isinstance(error, FinetopError):
+        return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
+    if is_out_of_memory(error):
+        kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
+        if others := _of_others(error):
+            cause = f"out of memory{_numbers(error)}, {gib(others)} GiB used by others"
+            return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
+        return Ended("failed", f"out of memory{_numbers(error)}", what_to_lower, 1, kind)
+    if is_disk_full(error):
+        full = of_words("No space left on device")
+        assert full is not None
+        return Ended("failed", full.cause, full.hint, 4, full.kind)
+    lines = str(error).strip().splitlines()
+    known = of_words(f"{type(error).__name__}: {error}")
+    if known is not None:
+        words = f"{known.cause}: {lines[0]}" if lines else known.cause
+        return Ended("failed", words[:LONGEST], known.hint, 1, known.kind)
+    cause = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1, "code")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is a lack of memory, of the GPU or of the machine."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    return (
+        bool(names & {"OutOfMemoryError", "MemoryError"})
+        or "CUDA out of memory" in text
+        or bool(_HOST.search(text))
+    )
+
+
+def is_of_gpu(error: BaseException) -> bool:
+    """Return whether a lack of memory is one of the GPU, not of the machine."""
+    return "CUDA" in str(error) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether the disk or a quota is full, also where a library wrapped it in an error of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "(os error 28)" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _of_others(error: BaseException) -> float:
+    """Say how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
+    wanted = _WANTED.search(str(error))
+    others = sum(_gib(size) for size in _OTHER.findall(str(error)))
+    return others if wanted and others >= _gib(wanted[1]) else 0.0
+
+
+def _gib(size: str) -> float:
+    number, unit = size.split()
+    return float(number) / {"GiB": 1, "MiB": 2**10, "KiB": 2**20}[unit]
+
+
+def _numbers(error: BaseException) -> str:
+    text = str(error)
+    wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
+    allowed = _ALLOWED.search(text)
+    if wanted and allowed:
+        held = f"{allowed[2]} of the {allowed[1]} that budget.memory_gib allows are held"
+        return f" on the GPU: {wanted[1]} more wanted, {held}"
+    if wanted and free:
+        return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
+    if host:
+        return f" on this machine: {gib_of(int(host[1]))} GiB more wanted{_available(', ')}"
+    return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
+
+
+def _available(before: str) -> str:
+    """Say how much memory is available; nothing where there is too little to find out."""
+    try:
+        import psutil
+
+        return f"{before}{gib_of(psutil.virtual_memory().available)} GiB available"
+    except (ImportError, MemoryError, OSError):
+        return ""
+
+
+KINDS: frozenset[str] = frozenset(get_args(Kind))
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a job failed, and what to do about it."""
+
+    kind: Kind
+    cause: str
+    hint: str = ""
+
+
+MEMORY = (
+    "Close other programs, or train with less: lower train.batch_size or data.max_tokens, or a smaller model."
+)
+
+
+_GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
+
+
+_RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
+
+
+# The first that is found counts. Texts as CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6 write them.
+_KNOWN: tuple[tuple[str, Cause], ...] = (
+    (
+        r"CUDA out of memory|CU[A-Z]+_STATUS_ALLOC_FAILED|CUDA error: out of memory",
+        Cause("gpu_out_of_memory", "out of memory on the GPU", MEMORY),
+    ),
+    (
+        r"DefaultCPUAllocator|std::bad_alloc|[Cc]annot allocate memory|\[Errno 12\]|MemoryError"
+        r"|Memory allocation still failed|cudaErrorMemoryAllocation.*host",
+        Cause("out_of_memory", "out of memory on this machine", MEMORY),
+    ),
+    (
+        r"No space left on device|\(os error 28\)|Disk quota exceeded",
+        Cause(
+            "disk_full",
+            "disk full",
+            "Free some space in the home folder's file system (finetop rm removes runs), then retry.",
+        ),
+    ),
+    (
+        r"insufficient shared memory|unable to (?:open|mmap|allocate) shared memory|shm_open",
+        Cause(
+            "environment",
+            "/dev/shm is too small",
+            "Make it larger (docker run --shm-size=8g), or set trainer_args.dataloader_num_workers to 0.",
+        ),
+    ),
+    (
+        r"GPU is lost|fallen off the bus|uncorrectable ECC|NVLink (?:was detected|error)|GPU requires reset"
+        r"|cudaErrorECCUncorrectable|cudaErrorDevicesUnavailable|CUDA-capable device\(s\) is/are busy",
+        Cause("gpu_lost", "the GPU is lost: it does not answer, or its memory is damaged", _GPU_GONE),
+    ),
+    (
+        r"device-side assert",
+        Cause(
+            "gpu_error",
+            "an assertion failed on the GPU (device-side assert)",
+            "Most often a number beyond its table: a token or label that the model's vocabulary has not. "
+            "With CUDA_LAUNCH_BLOCKING=1 the traceback names the line; on the CPU the error names the number.",
+        ),
+    ),
+    (
+        r"illegal memory access|illegal instruction was enc|misaligned address|unspecified launch failure"
+        r"|CUBLAS_STATUS_\w+|CUDNN_STATUS_\w+|CUDA error:|HIP error:",
+        Cause(
+            "gpu_error",
+            "a kernel failed on the GPU",
+            "Retry once; if it fails at the same step, run with CUDA_LAUNCH_BLOCKING=1 to see where.",
+        ),
+    ),
+    (
+        r"NCCL|Watchdog caught collective operation timeout|DistBackendError|gloo.*(?:[Tt]imed? ?out|closed by peer)"
+        r"|Connection closed by peer|Timed out waiting.*ms for (?:recv|send) operation",
+        Cause("communication", "the ranks lost each other", _RANKS),
+    ),
+    (
+        r"CUDA driver version is insufficient|no CUDA-capable device|Found no NVIDIA driver|CUDA unknown error"
+        r"|forward compatibility was attempted",
+        Cause("environment", "the GPU's driver does not fit", "See finetop doctor."),
+    ),
+)
+
+
+_compiled = [(re.compile(pattern), cause) for pattern, cause in _KNOWN]
+
+
+CRASHES = {
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "arithmetic fault",
+    signal.SIGILL: "illegal instruction",
+}
+
+
+def of_words(text: str) -> Cause | None:
+    """Recognise a failure by its message; None for one that is nobody's but the program's."""
+    return next((cause for pattern, cause in _compiled if pattern.search(text)), None)
+
+
+def of_lines(lines: Sequence[str]) -> Cause | None:
+    """Recognise a failure by the end of a log, the last line first."""
+    return next((cause for line in reversed(lines) if (cause := of_words(line))), None)
+
+
+def as_kind(word: str) -> Kind:
+    """Take a job's word for the kind; one that a newer finetop has is `code` here."""
+    return word if word in KINDS else "code"  # type: ignore[return-value]

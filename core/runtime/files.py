@@ -1,0 +1,147 @@
+"""Folders and small files that appear whole or not at all; which file system holds them, and work that it refuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.runtime.crash_points import abort_at
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+Result = TypeVar("Result")
+PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system
+PATIENCE_S = 60.0
+AGAIN_S = 0.2
+MOUNTS = Path("/proc/self/mounts")
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "ocfs2"}
+)  # fmt: skip
+LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk or a container's layers
+
+
+def publish(aside: Path, target: Path) -> None:
+    """Make a finished folder visible under its real name. Both must be on one file system.
+
+    After a crash at any moment the target is absent or complete. Raises OSError.
+    """
+    for file in aside.rglob("*"):
+        _sync(file)
+    _sync(aside)
+    aside.rename(target)
+    _sync(target.parent)
+
+
+def make_inside(folder: Path, above: Path) -> None:
+    """Make a folder below another, for the owner only. Raises BadInput where a link leads elsewhere, and OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.resolve().is_relative_to(above.resolve()):
+        raise BadInput(
+            f"{folder} leads out of {above}, by a link.", hint="Put a real folder in the link's place."
+        )
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Open an ordinary file for reading. A link, a pipe or a device in its place is as if nothing were there.
+
+    Raises OSError.
+    """
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
+            raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
+    return os.fdopen(handle, "rb")
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Put a small file in place of what was there, for the owner only. No link is followed. Raises OSError."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
+    handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        abort_at("file-aside")
+        aside.replace(file)
+        abort_at("file-placed")
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def retry_file_work(work: Callable[[], Result]) -> Result:
+    """Do some work with files, again and again for a minute while that is refused. Raises OSError."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return work()
+        except OSError as error:
+            if error.errno not in PASSING_ERRORS or time.monotonic() > deadline:
+                raise
+        time.sleep(AGAIN_S)
+
+
+def file_system_of(folder: Path, mounts: Path | None = None) -> str:
+    """Name the file system of a folder by the longest mount point above it; empty where that is not known."""
+    best, kind = "", ""
+    try:
+        lines = (mounts or MOUNTS).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    real = folder.resolve()
+    for line in lines:
+        parts = line.split()
+        if len(parts) < 3:
+            continue
+        point = parts[1].replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
+        if len(point) >= len(best) and real.is_relative_to(point):
+            best, kind = point, parts[2]
+    return kind
+
+
+def why_not_for_database(kind: str) -> str:
+    """Say why a database can't lie on such a file system; empty where it can."""
+    if kind in NETWORK:
+        return f"is on {kind}, a network file system: two machines could write the database at once"
+    if kind.startswith("fuse") and kind not in LOCAL_FUSE:
+        return f"is on {kind}: a lock there may hold for nobody, and a write may come late"
+    return ""
+
+
+def require_local(root: Path) -> None:
+    """Refuse a home whose database would lie on a network file system, or on FUSE. Raises EnvironmentTrouble."""
+    if why := why_not_for_database(file_system_of(root)):
+        raise EnvironmentTrouble(
+            f"{root} {why}.",
+            hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are.",
+        )
+
+
+def size_of(file: Path) -> int:
+    """Say how large a file is, 0 without one. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

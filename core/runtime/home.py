@@ -1,0 +1,181 @@
+"""The home folder: where runs, scores, models, the database and the supervisor's socket live.
+
+HOME/finetop.duckdb               the store, opened by the supervisor alone
+HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
+HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
+HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
+HOME/selected/random-200-….jsonl   rows that were selected for a curve, with how they were chosen
+HOME/models/NAME/                 models converted once to safetensors
+HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/places.py)
+HOME/retrieval/KEY/              an index over documents, by their content and how they are cut
+HOME/trash/0007-support-tone/     runs that were removed
+HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
+HOME/app.json                     columns of the app's list (see tui/screens/runs/saved_columns.py)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.text import clean_line
+
+ANOTHER = "Pick another with --home or FINETOP_HOME."
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
+
+
+HERE = "here"  # the label of this machine, where several are looked at
+
+
+class Link(Protocol):
+    """The way to a home on another machine; finetop.core.client.remote.tunnel.Tunnel is one."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def word(self) -> str:
+        """What `--on` is given for it."""
+        ...
+
+    @property
+    def socket(self) -> Path:
+        """Where the supervisor there is reached from here."""
+        ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+    def wait(self) -> None:
+        """Wait until it is up. Raises FinetopError when it won't be."""
+        ...
+
+    def words(self) -> str:
+        """Say how it stands, in a sentence."""
+        ...
+
+    def try_now(self) -> None:
+        """Try again at once; where it is up, begin it anew, which starts a supervisor there if there is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class Home:
+    """A home folder; with a `link`, one on another machine: its paths are paths there."""
+
+    root: Path
+    link: Link | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The machine that it is on, in a word."""
+        return HERE if self.link is None else self.link.label
+
+    @property
+    def shown(self) -> str:
+        """The home as a person reads it: lab:/home/ana/.finetop on another machine."""
+        return str(self.root) if self.link is None else f"{self.link.label}:{self.root}"
+
+    @property
+    def database(self) -> Path:
+        return self.root / "finetop.duckdb"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "supervisor.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "supervisor.log"
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's socket: in the home, or in the user's runtime folder when the path is too long."""
+        if self.link is not None:
+            return self.link.socket
+        inside = self.root / "supervisor.sock"
+        if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/finetop-{os.getuid()}")
+        return runtime / f"finetop-{digest}.sock"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / "trash"
+
+    def run_folder(self, run_id: int, name: str) -> Path:
+        return self.runs / f"{run_id:04d}-{name}"
+
+
+def find_home(given: str | None = None) -> Home:
+    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop. Raises EnvironmentTrouble."""
+    chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
+    try:
+        return Home(Path(chosen).expanduser().absolute())
+    except RuntimeError as error:  # ~nobody, or no HOME
+        source = (
+            "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
+        )
+        raise EnvironmentTrouble(
+            f"{source} is {clean_line(chosen, limit=80)}, and there is no such user's folder.", hint=ANOTHER
+        ) from error
+
+
+def prepare(home: Home) -> None:
+    """Make the home and its folders, for the owner only (0700).
+
+    Raises EnvironmentTrouble if it can't be made, or belongs to somebody else.
+    """
+    with making("the home folder", home.root):
+        for folder in (home.root, home.runs, home.scores, home.models):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(folder)
+    if (folder := home.socket.parent) != home.root:
+        with making("the socket's folder", folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
+
+
+@contextmanager
+def making(what: str, folder: Path) -> Iterator[None]:
+    """Say in words why a folder can't be made. Raises EnvironmentTrouble."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a ValueError is a NUL
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in its place" if is_file else getattr(error, "strerror", None) or str(error)
+        shown = clean_line(str(folder), limit=100)
+        raise EnvironmentTrouble(f"can't make {what} {shown}: {why}.", hint=ANOTHER) from error
+
+
+def private(folder: Path, *, may_be_link: bool = True) -> None:
+    """Refuse a folder of somebody else's, or a link that somebody else has made; close ours to others."""
+    hint = ANOTHER
+    link = folder.lstat()
+    if stat.S_ISLNK(link.st_mode) and (not may_be_link or link.st_uid not in (os.getuid(), 0)):
+        raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=hint)
+    facts = folder.stat()
+    if facts.st_uid != os.getuid():
+        raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=hint)
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        folder.chmod(0o700)

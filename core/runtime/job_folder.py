@@ -1,0 +1,28 @@
+"""A job's folder: what it is told there, and where it lies in a home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.runtime.files import retry_file_work
+
+if TYPE_CHECKING:
+    pass
+
+
+def read_spec(job_folder: Path) -> JobSpec:
+    content = retry_file_work((job_folder / "job.json").read_bytes)
+    return msgspec.json.decode(content, type=JobSpec)
+
+
+def run_folder_of(job_folder: Path) -> Path:
+    """HOME/runs/0007-name/jobs/0012-train -> HOME/runs/0007-name."""
+    return job_folder.parent.parent
+
+
+def home_of(job_folder: Path) -> Path:
+    return job_folder.parents[3]

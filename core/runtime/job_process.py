@@ -1,0 +1,118 @@
+"""What every job's process does around its work: settings, signals, events, last words, the exit code.
+
+Exit code 0: finished or stopped, whatever the verdict (that is data); 1 failed, 2 bad input, 4 the environment.
+It appends events to events.jsonl and prints for people; the keeper has both outputs in log.txt.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import traceback
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.events import FORMAT, Ended, Started
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.runtime import failures, stop_signal
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.job_folder import read_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from finetop.core.runtime.stop_signal import Stop
+
+    Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
+
+SETTINGS = {  # of the environment, before torch is imported; what the user has set stays
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_ETAG_TIMEOUT": "5",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+    "BITSANDBYTES_NOWELCOME": "1",
+    # Waiting threads spin a little, then sleep: at once costs 1.8x on a quiet machine, never costs 3x on a busy one.
+    "GOMP_SPINCOUNT": "20000",
+}
+
+
+def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> int:
+    """Do the work of a job, and give its exit code; `what_to_lower` is the advice where memory is out."""
+    faulthandler.enable()  # where Python was when native code crashed, too
+    faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
+    # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    stop = stop_signal.listen()
+    events = EventLog(job_folder / "events.jsonl")
+    try:
+        last = work(read_spec(job_folder), job_folder, events, stop)
+    except stop_signal.StopAsked:
+        last = Ended("stopped", "asked to stop", kind="asked")
+    except BaseException as error:
+        traceback.print_exc()
+        last = failures.ended(error, what_to_lower(job_folder))
+    print(
+        " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
+        flush=True,
+    )
+    events.write_at_last(last)
+    events.sync()
+    return last.exit_code
+
+
+def tell_start(
+    events: EventLog, job_folder: Path, *, device: str, dtype: str, packages: Sequence[str]
+) -> None:
+    """Say who runs on what, with the versions of the packages that a result depends on."""
+    events.write(
+        Started(
+            format=FORMAT,
+            attempt=attempt_of(job_folder),
+            pid=os.getpid(),
+            device=device,
+            dtype=dtype,
+            versions=versions(packages),
+        )
+    )
+
+
+def attempt_of(job_folder: Path) -> int:
+    """Read which attempt this is; 1 where no supervisor wrote it."""
+    try:
+        return int(retry_file_work((job_folder / "attempt").read_text))
+    except (OSError, ValueError):
+        return 1
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """List the versions of Python and of those packages that are installed."""
+    known = {"python": sys.version.split()[0]}
+    for name in packages:
+        try:
+            known[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return known
+
+
+def quiet() -> None:
+    """Keep library chatter out of the job's log; errors still get there."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    )

@@ -1,0 +1,368 @@
+"""The keeper: the tiny parent of one job, in a session of its own, that outlives terminal, SSH and supervisor.
+
+    python -m finetop.core.runtime.keeper JOB_FOLDER ATTEMPT COMMAND…
+    python -m finetop.core.runtime.keeper --spare COMMAND…
+
+It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
+start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
+behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
+whole tree, SIGUSR2 lets each process that can write its stacks into the log. It keeps the log from filling the disk
+(see log_file.py). Standard library alone: it starts in 30 ms and holds 10 MB.
+
+If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
+starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
+
+With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
+command hears the folder on its own. If standard input ends first, all of it goes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from finetop.core.runtime import log_file
+from finetop.core.runtime.cgroup_memory import memory_limit_kib, oom_kills
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.processes import boot_id, catches, descendants, environment_of, kill, start_time
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
+SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
+MARK = "FINETOP_KEEPER"  # of the environment
+KILL_S = 10.0  # what can't be killed in this time waits for a device that does not answer
+STACKS_S = 0.3  # for one process to write its stacks before the next does
+LOG_LOOK_S = 1.0  # between two looks at the log's size
+HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
+OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
+OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
+
+
+def main() -> int:
+    os.umask(0o077)
+    if sys.argv[1] == "--spare":
+        return spare(sys.argv[2:])
+    folder, attempt, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    lock = retry_file_work(lambda: take_lock(folder / "lock"))
+    if lock is None or retry_file_work(lambda: wanted_attempt(folder)) != attempt:
+        return 3  # another keeper has this job, or this attempt was given up
+    abort_at("keeper-locked")
+    become_subreaper()
+    return start(command, folder, attempt)
+
+
+def start(command: list[str], folder: Path, attempt: int) -> int:
+    """Start a job whose lock is held, its output in its log, and keep it."""
+    log = retry_file_work(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    try:
+        job = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+            env=marked(),
+            preexec_fn=die_with(os.getpid()),
+        )
+    except OSError as error:
+        os.write(log, f"can't start {command[0]}: {error}\n".encode())
+        write_json(
+            folder / "exit.json", {"attempt": attempt, "code": 127, "signal": None, "ended": time.time()}
+        )
+        return 0
+    abort_at("keeper-started")
+    return keep(job, folder, attempt)
+
+
+def spare(command: list[str]) -> int:
+    """Start a command that waits, and keep it: until it is told a job, as that job's; else until nobody is there.
+
+    If it has died by then, the job gets a process of its own, by the command that is told with it.
+    """
+    become_subreaper()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    waiting = subprocess.Popen(
+        command, stdin=subprocess.PIPE, process_group=0, env=marked(), preexec_fn=die_with(os.getpid())
+    )
+    told = told_job(waiting)
+    if told is None:
+        end_all()
+        return 0
+    folder, attempt = Path(told["folder"]), int(told["attempt"])
+    abort_at("keeper-told")
+    lock = retry_file_work(lambda: take_lock(folder / "lock"))
+    if lock is None or retry_file_work(lambda: wanted_attempt(folder)) != attempt:
+        end_all()
+        return 3
+    abort_at("keeper-locked")
+    assert waiting.stdin is not None
+    try:
+        waiting.stdin.write(f"{folder}\n".encode())
+        waiting.stdin.close()
+    except OSError:
+        pass  # it is dead
+    if waiting.poll() is not None:
+        return start(told["command"], folder, attempt)
+    abort_at("keeper-handed-over")
+    return keep(waiting, folder, attempt)
+
+
+def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
+    """Wait for the line that says which job a waiting command becomes; None if it dies first, or nobody is there."""
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # so that its death ends the wait
+    line = b""
+    try:
+        while not line.endswith(b"\n"):
+            ready = select.select([0, ended], [], [], 60.0)[0]
+            if 0 not in ready and waiting.poll() is not None:
+                return None
+            if ended in ready:
+                os.read(ended, 4096)
+            if 0 in ready:
+                more = os.read(0, 65536)
+                if not more:
+                    return None
+                line += more
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    said: dict[str, Any] = json.loads(line)
+    return said
+
+
+def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
+    """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
+    signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
+    signal.signal(signal.SIGUSR1, lambda number, frame: kill([job.pid, *descendants(os.getpid())]))
+    signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    watch = Watch(folder)
+    signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
+    signal.setitimer(signal.ITIMER_REAL, HASTE_S)
+    began = time.monotonic()
+    write_json(
+        folder / "keeper.json",
+        {
+            "attempt": attempt,
+            "pid": os.getpid(),
+            "job_pid": job.pid,
+            "start": start_time(os.getpid()),
+            "boot": boot_id(),
+            "mark": mark(),
+        },
+    )
+    abort_at("keeper-recorded")
+    peak_kib, code = wait(job.pid)
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    before, now = watch.oom_kills[0], oom_kills()
+    end_all()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
+    abort_at("keeper-waited")
+    write_json(
+        folder / "exit.json",
+        {
+            "attempt": attempt,
+            "code": code if code >= 0 else None,
+            "signal": -code if code < 0 else None,
+            "ended": time.time(),
+            "ran_s": round(time.monotonic() - began, 3),  # whatever became of the clock
+            "peak_memory_kib": peak_kib,
+            "oom_kills": None if before is None or now is None else now - before,
+            "memory_limit_kib": memory_limit_kib(),
+        },
+    )
+    return 0
+
+
+class Watch:
+    """What a timer looks at while the job runs: the log's size, and the kernel's count of processes it killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
+        self._counted_at = time.monotonic()
+        self._log, self._limit = str(folder / "log.txt"), log_limit(folder)
+
+    def look(self) -> None:
+        is_flood = self._limit is not None and bound_log(self._log, self._limit)
+        if time.monotonic() - self._counted_at >= OOM_LOOK_S:
+            self._counted_at = time.monotonic()
+            self.oom_kills = [*self.oom_kills[1:], oom_kills()]
+        signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
+
+
+def log_limit(folder: Path) -> int | None:
+    """Read how many bytes of the disk the job's log may take; None: any number."""
+    try:
+        mib = json.loads((folder / "job.json").read_bytes()).get("log_mib")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return mib << 20 if isinstance(mib, int) and mib > 0 else None
+
+
+def bound_log(path: str, limit: int) -> bool:
+    """Let go of the middle of a log that has grown over its limit. Returns whether it had."""
+    try:
+        log = no_link(path, os.O_WRONLY)
+    except OSError:
+        return False  # it is not there yet
+    try:
+        return log_file.bound(log, limit)
+    except OSError:
+        return False  # the next look tries again
+    finally:
+        os.close(log)
+
+
+def mark() -> str:
+    """Name this keeper: no other process of this machine ever has the same."""
+    return f"{boot_id()}-{os.getpid()}-{start_time(os.getpid())}"
+
+
+def marked() -> dict[str, str]:
+    """Return the environment that a job's processes are started in."""
+    return {**os.environ, MARK: mark()}
+
+
+def take_lock(path: Path) -> int | None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.02)
+        except OSError:
+            os.close(descriptor)
+            raise
+        else:
+            return descriptor
+
+
+def wanted_attempt(folder: Path) -> int:
+    return int((folder / "attempt").read_text())
+
+
+def become_subreaper() -> None:
+    """Make orphans of the job our children, so that none is left behind (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with(keeper: int) -> Callable[[], None]:
+    """Return what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie() -> None:
+        if sys.platform == "linux":
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != keeper:  # it has died in between
+                os._exit(1)
+
+    return tie
+
+
+def forward(pid: int, number: int) -> Callable[[int, FrameType | None], None]:
+    def send(_number: int, _frame: FrameType | None) -> None:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+    return send
+
+
+def wait(pid: int) -> tuple[int, int]:
+    """Wait for the job, reaping orphans on the way. Returns (peak memory KiB, exit code or -signal)."""
+    while True:
+        try:
+            ended, status, usage = os.wait4(-1, 0)
+        except ChildProcessError:
+            return 0, 1
+        if ended == pid:
+            return usage.ru_maxrss, os.waitstatus_to_exitcode(status)
+
+
+def end_all() -> None:
+    """Kill our descendants until there are none.
+
+    As subreaper we get all orphans among them for children: without a child, nobody is left. A look at /proc alone
+    would miss who is forked, and whose parent ends, while it is taken.
+    """
+    deadline = time.monotonic() + KILL_S
+    while time.monotonic() < deadline:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        kill(descendants(os.getpid()))
+        time.sleep(0.005)
+
+
+def write_stacks(folder: Path) -> None:
+    """Let each of our descendants that can (job_process.py) write its stacks into the log, one after the other.
+
+    The signal would end a process that does not expect it: those are left alone.
+    """
+    for pid in descendants(os.getpid()):
+        if not catches(pid, signal.SIGUSR2):
+            continue
+        rank = rank_of(pid)
+        try:
+            with open(folder / "log.txt", "ab", opener=no_link) as log:
+                log.write(f"finetop: stacks of process {pid}{f', rank {rank}' if rank else ''}:\n".encode())
+            os.kill(pid, signal.SIGUSR2)
+        except OSError:
+            continue  # it has ended, or the disk is full
+        time.sleep(STACKS_S)
+
+
+def rank_of(pid: int) -> str:
+    """Read which rank a process is, as its launcher told it. Empty for a process that is alone."""
+    environment = environment_of(pid)
+    rank = environment.get("RANK", "")
+    return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file of our own; no link in its place is followed."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def write_json(path: Path, facts: dict[str, Any]) -> None:
+    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    while True:
+        try:
+            with aside.open("w") as file:
+                json.dump(facts, file)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError:
+            time.sleep(1.0)
+        else:
+            return
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Looks whether a lock file is held, without taking it: true of a living process alone, whatever its pid."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import EnvironmentTrouble
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+
+def is_held(path: Path) -> bool:
+    """Say whether another process holds the lock. A link in its place is not followed.
+
+    Raises OSError where that can't be told: a file system that is stale, or has no locks. Who lives is not dead then.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return False
+        raise
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:
+    """Take the lock: its descriptor, None when another process keeps it so long. Raises EnvironmentTrouble."""
+    deadline = time.monotonic() + wait_s
+    try:
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    return None
+                time.sleep(0.02)
+            else:
+                return descriptor
+    except OSError as error:
+        hint = "Put the home on a local disk (--home or FINETOP_HOME)."
+        raise EnvironmentTrouble(f"{home.root} can't be locked: {error.strerror}.", hint=hint) from error

@@ -1,0 +1,158 @@
+"""A job's log on the disk: bounded while it is written, by a hole in its middle, and read around that hole.
+
+A hole takes no room, and all offsets stay what they were: whoever writes or reads goes on as if nothing had been.
+Standard library alone, and little of it: the keeper loads this.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+import os
+import re
+import sys
+from collections import deque
+from typing import NamedTuple
+
+BLOCK = 4096
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # of linux/falloc.h
+
+
+def bound(descriptor: int, limit: int) -> bool:
+    """Let go of the middle of a log that takes more than `limit` bytes of the disk; a quarter and a half of that stay.
+
+    Returns whether it did. Where the system can't make holes (not Linux, a file system without them), it is left.
+    """
+    facts = os.fstat(descriptor)
+    if facts.st_blocks * 512 <= limit or sys.platform != "linux":
+        return False
+    begin = limit // 4 // BLOCK * BLOCK
+    end = (facts.st_size - limit // 2) // BLOCK * BLOCK
+    return end > begin and _punch(descriptor, begin, end - begin)
+
+
+def _punch(descriptor: int, offset: int, length: int) -> bool:
+    fallocate = ctypes.CDLL(None, use_errno=True).fallocate
+    fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return int(fallocate(descriptor, KEEP_SIZE | PUNCH_HOLE, offset, length)) == 0
+
+
+class Piece(NamedTuple):
+    """What was read of a log: from `begin` on, without what the hole took, to `next`."""
+
+    text: str
+    gap: int  # bytes that were let go, in front of the text
+    next: int
+    size: int
+
+
+def read(descriptor: int, offset: int, limit: int) -> Piece:
+    """Read a piece of a log; a negative offset counts from its end. A hole is passed over, and counted.
+
+    No character is cut at the end of a piece, but for one that the writer has not finished.
+    """
+    size = os.fstat(descriptor).st_size
+    start = max(0, size + offset) if offset < 0 else min(offset, size)
+    begin = _data_from(descriptor, start, size)
+    raw = os.pread(descriptor, _data_until(descriptor, begin, min(size, begin + limit)) - begin, begin)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    text = decoder.decode(raw)
+    held_back = len(decoder.getstate()[0])
+    if held_back == len(raw):
+        text, held_back = raw.decode("utf-8", "replace"), 0
+    return Piece(text, begin - start, begin + len(raw) - held_back, size)
+
+
+def _data_from(descriptor: int, offset: int, size: int) -> int:
+    """Return the first place from here on that is not in a hole."""
+    if offset >= size:
+        return size
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:  # a hole to the end, or a file system that knows of none
+        return offset
+
+
+def _data_until(descriptor: int, offset: int, end: int) -> int:
+    """Return the place at which a hole begins, `end` at the latest."""
+    if offset >= end:
+        return end
+    try:
+        return min(end, os.lseek(descriptor, offset, os.SEEK_HOLE))
+    except OSError:
+        return end
+
+
+def words_for(gap: int, what: str = "not kept: it grew too long") -> str:
+    """Say that a part of a log is missing here."""
+    return f"… {gap / 1e6:,.1f} MB of this log are {what} …"
+
+
+LONGEST_LINE = 1 << 16  # bytes
+
+
+SMALL = 1 << 14  # bytes that are read to see a step
+
+
+_STEP = re.compile(rb"(?:^|[\n\0])step (\d{1,12})[/:]")
+
+
+class LogMatches(NamedTuple):
+    """Where lines begin that have a text, in a part of a log; `begin` and `size` say which part, and of how much."""
+
+    at: list[int]
+    begin: int
+    size: int
+
+
+def find(descriptor: int, text: str, begin: int, end: int, most: int) -> LogMatches:
+    """Find the lines that begin in a part of a log and have a text; ASCII letters of either case are the same.
+
+    Of more than `most` the last are given, and the part begins with them. A negative `end` is the log's. Of a line only
+    its first LONGEST_LINE bytes behind the part are looked at.
+    """
+    size = os.fstat(descriptor).st_size
+    end = size if end < 0 else min(end, size)
+    begin = min(max(0, begin), end)
+    start = max(0, begin - 1)  # with the end of the line before, if it ends here
+    raw = os.pread(descriptor, end - start + LONGEST_LINE, start).lower()
+    wanted = text.encode("utf-8", "replace").lower()
+    found: deque[int] = deque(maxlen=most)
+    is_full, passed = False, 0
+    at = raw.find(wanted) if wanted else -1
+    while at >= 0:
+        line = max(raw.rfind(b"\n", passed, at), raw.rfind(b"\0", passed, at)) + 1
+        if start + line >= end:
+            break
+        if start + line >= begin:
+            is_full = is_full or len(found) == most
+            found.append(start + line)
+        passed = raw.find(b"\n", at)
+        at = raw.find(wanted, passed) if passed >= 0 else -1
+    return LogMatches(list(found), found[0] if is_full else begin, size)
+
+
+def find_step(descriptor: int, step: int) -> LogMatches:
+    """Find the first line of a step or of one behind it, as the trainer writes them: `step 820/1200: …`.
+
+    The steps of a log only grow: it is halved until what is left is small.
+    """
+    size = os.fstat(descriptor).st_size
+    low, high = 0, size
+    while high - low > SMALL:
+        middle = (low + high) // 2
+        lines = _steps_of(descriptor, middle, SMALL)
+        if lines and lines[0][0] < step:
+            low = middle
+        else:
+            high = middle
+    lines = _steps_of(descriptor, low, high - low + 2 * SMALL)
+    behind = [at for own, at in lines if own >= step]
+    last = [at for _, at in lines[-1:]]
+    return LogMatches(behind[:1] or last, low, size)
+
+
+def _steps_of(descriptor: int, begin: int, length: int) -> list[tuple[int, int]]:
+    """Read the steps that a part of a log names, each with the place of its line."""
+    raw = os.pread(descriptor, length, begin)
+    return [(int(found[1]), begin + found.start(1) - len(b"step ")) for found in _STEP.finditer(raw)]

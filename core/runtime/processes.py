@@ -1,0 +1,180 @@
+"""Processes of this machine as /proc has them: which are below one, who they are, a signal to exactly one (Linux)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+TICKS_S = os.sysconf("SC_CLK_TCK")
+COMMAND = 200  # characters
+STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states, as `ps` names them
+
+
+class Process(NamedTuple):
+    """What one look at a process tells."""
+
+    pid: int
+    parent: int
+    state: str
+    cpu_s: float  # it and its children that have ended
+
+
+def look() -> dict[int, Process]:
+    """Look at all processes. 20 microseconds each."""
+    found = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it has ended
+        ticks = sum(int(fields[place]) for place in (11, 12, 13, 14))
+        pid = int(entry.name)
+        found[pid] = Process(pid, int(fields[1]), fields[0].decode(), ticks / TICKS_S)
+    return found
+
+
+def below(root: int, seen: dict[int, Process]) -> list[Process]:
+    """List the descendants of a process, nearest first."""
+    children: dict[int, list[Process]] = {}
+    for process in seen.values():
+        children.setdefault(process.parent, []).append(process)
+    found: list[Process] = []
+    front = [root]
+    while front:
+        level = [child for pid in front for child in children.get(pid, ())]
+        found += level
+        front = [process.pid for process in level]
+    return found
+
+
+def descendants(root: int) -> list[int]:
+    """List all processes below one, nearest first."""
+    return [process.pid for process in below(root, look())]
+
+
+def status(pid: int) -> dict[str, str]:
+    """Read what /proc says of a process, by its words: Threads, VmRSS …; nothing of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def command(pid: int) -> str:
+    """Name what a process runs: the module or program, without the paths in front."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return ""
+    if "-m" in words[:4]:
+        words = words[words.index("-m") + 1 :]
+    return " ".join(word.rpartition("/")[2] for word in words or [""]).strip()[:COMMAND]
+
+
+def catches(pid: int, number: int) -> bool:
+    """Say if a process has a handler of its own for a signal."""
+    return bool(int(status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Read the environment that a process was started in."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def alive(pid: int) -> bool:
+    return stat_field(pid, 0) not in (None, "Z", "X")
+
+
+def stat_field(pid: int, index: int) -> str | None:
+    """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 2 group, 19 start time in ticks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
+    except (OSError, IndexError):
+        return None
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot: with the pid and the boot id it names one process."""
+    return stat_field(pid, 19)
+
+
+def boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def kill(found: list[int]) -> None:
+    """Kill processes, and all of their groups at once, so that one that forks quickly can't outrun us."""
+    groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
+    for send, targets in ((os.killpg, groups), (os.kill, found)):
+        for target in targets:
+            try:
+                send(target, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
+def bytes_moved(pids: Iterable[int]) -> int:
+    """Say how much processes have read and written so far, be it from memory. What can't be seen counts 0."""
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("rchar", "wchar")))
+    return total
+
+
+def send_to(pid: int, start: str | None, number: int) -> bool:
+    """Signal the process that has this pid and began then; False if there is none: a stranger is never signalled.
+
+    Where the kernel has handles for processes (Linux 5.3), none can take the pid between the look and the signal.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    except (OSError, AttributeError):
+        handle = -1
+    try:
+        if start_time(pid) != start:
+            return False
+        if handle >= 0:
+            signal.pidfd_send_signal(handle, number)
+        else:
+            os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        if handle >= 0:
+            os.close(handle)
+    return True
+
+
+def user_of(link: socket.socket) -> int:
+    """Return the user id at the other end."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.getuid()  # macOS: the folder's rights alone
+    packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", packed)[1])
+
+
+def require_own(link: socket.socket) -> None:
+    """Refuse to speak with another user's process. Raises PermissionError."""
+    if (user := user_of(link)) != os.getuid():
+        raise PermissionError(f"the socket is user {user}'s")

@@ -1,0 +1,124 @@
+"""Opens the database: settings, numbered migrations with a backup, refusals in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from finetop.core.errors import StoreTrouble
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import backups
+
+MEMORY_LIMIT = "96MB"
+REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
+
+
+def open_store(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open or make the database and bring it to the newest migration.
+
+    Raises StoreTrouble when another process holds it, it is damaged, or a newer finetop made it.
+    """
+    made_now = not path.exists()
+    try:
+        connection = duckdb.connect(
+            str(path),
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": 2,
+                "preserve_insertion_order": False,
+                "enable_external_access": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+    except duckdb.Error as error:
+        raise StoreTrouble(*reason(path, error)) from error
+    try:
+        migrate(connection, path, made_now=made_now)
+        connection.execute("SET lock_configuration = true")
+    except duckdb.Error as error:  # it opens, and is damaged further in
+        connection.close()
+        if made_now:
+            path.unlink(missing_ok=True)
+        raise StoreTrouble(*reason(path, error)) from error
+    except BaseException:
+        connection.close()
+        if made_now:
+            path.unlink(missing_ok=True)
+        raise
+    path.chmod(0o600)
+    return connection
+
+
+def reason(path: Path, error: duckdb.Error) -> tuple[str]:
+    text = str(error).splitlines()[0]
+    if "onflicting lock" in text:
+        return (f"{path} is in use by another process. {text}",)
+    if "No space left" in text:
+        return (f"no room on the disk for {path}. Free some, then try again.",)
+    return (f"{path} can't be read: {text.rstrip('.')}. {REBUILD}",)
+
+
+def damage(error: duckdb.Error) -> str:
+    """Say in words that a block of the database is damaged, where that is what DuckDB complains about; else nothing."""
+    text = str(error).splitlines()[0]
+    signs = ("Corrupt", "checksum", "invalidated", "Could not read enough bytes")
+    is_damage = any(sign in text for sign in signs)
+    return f"the database is damaged: {text.rstrip('.')}. {REBUILD}" if is_damage else ""
+
+
+def migrations() -> list[tuple[str, str]]:
+    """List (name, SQL) of all migrations in order."""
+    folder = resources.files("finetop.core.store.migrations")
+    return sorted(
+        (entry.name, entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
+    )
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool) -> None:
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)"
+    )
+    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    known = migrations()
+    newer = sorted(done - {name for name, _ in known})
+    if newer:
+        raise StoreTrouble(
+            f"{path} was made by a newer finetop (it has {newer[-1]}).",
+            hint="Install that version, or use another home.",
+        )
+    waiting = [(name, sql) for name, sql in known if name not in done]
+    if waiting and not made_now:
+        connection.execute("CHECKPOINT")
+        try:
+            backups.copy(path, waiting[0][0])
+        except OSError as error:
+            raise StoreTrouble(
+                f"{path} must be brought up to date, and can't be copied first: {error.strerror}.",
+                hint="Free some room on the disk, then try again.",
+            ) from error
+    for name, sql in waiting:
+        with transaction(connection):
+            connection.execute(sql)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", [name, time.time()])
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block did, or undo all of it."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    abort_at("store-before-commit")
+    connection.execute("COMMIT")
+    abort_at("store-committed")

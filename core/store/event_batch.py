@@ -1,0 +1,222 @@
+"""What one chunk of a job's event lines says, gathered so that each table gets one bulk append for all jobs."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime.files import open_regular
+from finetop.core.store import alarms
+
+CHUNK_BYTES = 1 << 20  # of one job's events at a time: about 50 ms of decoding, and 20 MB of rows
+LINE_BYTES = 4 << 20  # a longer line is none of ours
+LARGEST_GAP = 10**9  # of numbers, which a full disk costs; a line further ahead would hide all that follow
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the store stands in a job's events."""
+
+    job_id: int
+    run_id: int
+    verb: data.Verb
+    state: str  # JSON
+    bytes_read: int
+    last_n: int
+    skipping: bool  # inside a line too long to be one of ours
+
+
+@dataclass
+class Batch:
+    """What one chunk of a job's lines says, gathered so that each table gets one bulk append for all jobs."""
+
+    place: Place
+    last_n: int
+    bytes_read: int
+    skipping: bool = False
+    bad_lines: int = 0
+    bad_line: str | None = None  # where the first of them is, and why it can't be read
+    last_event: float | None = None
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    scores: list[tuple[Any, ...]] = field(default_factory=list)
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    alarms: alarms.Told = field(default_factory=alarms.Told)
+    last: dict[str, float | None] = field(default_factory=dict)
+    step: int = 0
+    started: events.Started | None = None
+    phase: events.Phase | None = None
+    planned: events.Planned | None = None
+    first_row: events.FirstRow | None = None
+    verdicts: list[tuple[float, events.Verdict | events.Resumed]] = field(default_factory=list)
+    resumed: int | None = None  # the earliest step that was gone back to
+    stands: int = 0  # the last one
+    best: events.Best | None = None
+    remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
+    measured: list[tuple[float, events.ApproachMeasured]] = field(default_factory=list)
+    ended: events.Ended | None = None
+    newer: int = 0  # the format that begins where this chunk ends, when only a newer finetop reads it
+    is_last: bool = True  # there was no more when it was read
+
+    @property
+    def is_empty(self) -> bool:
+        return self.bytes_read == self.place.bytes_read
+
+    def leave_out(self, at: int, why: str) -> None:
+        """Count a line that can't be read, which begins at this byte."""
+        self.bad_lines += 1
+        if self.bad_line is None:
+            self.bad_line = f"byte {at}, {why}"
+
+
+def read(place: Place, file: Path) -> Batch:
+    """Read one chunk of whole lines; or pass over a piece of a line that is too long."""
+    batch = Batch(place, place.last_n, place.bytes_read, place.skipping)
+    chunk, size = _chunk(file, place.bytes_read, CHUNK_BYTES)
+    if len(chunk) == CHUNK_BYTES and b"\n" not in chunk:
+        chunk, size = _chunk(file, place.bytes_read, LINE_BYTES)
+    end = chunk.rfind(b"\n") + 1
+    if not end:
+        if len(chunk) >= LINE_BYTES:
+            batch.bytes_read, batch.skipping = place.bytes_read + len(chunk), True
+            batch.is_last = False
+        return batch  # else: a line that is still being written
+    lines = chunk[:end].split(b"\n")[:-1]
+    at = place.bytes_read
+    if place.skipping:
+        batch.leave_out(at, f"the line that ends here is longer than {LINE_BYTES >> 20} MiB")
+        at += len(lines[0]) + 1
+        lines, batch.skipping = lines[1:], False
+    for index, line in enumerate(lines):
+        if newer := newer_format(line):
+            batch.newer = newer
+            end -= sum(len(one) + 1 for one in lines[index:])
+            break
+        _sort_in(batch, at, line)
+        at += len(line) + 1
+    batch.bytes_read = place.bytes_read + end
+    batch.is_last = place.bytes_read + len(chunk) >= size
+    return batch
+
+
+def _chunk(file: Path, offset: int, limit: int) -> tuple[bytes, int]:
+    """Read a piece of a file. Returns it, and the file's size."""
+    try:
+        with open_regular(file) as opened:
+            return os.pread(opened.fileno(), limit, offset), os.fstat(opened.fileno()).st_size
+    except FileNotFoundError:
+        return b"", 0
+
+
+def newer_format(line: bytes) -> int:
+    """Say which format begins with this line, if it is one that we do not know; else 0."""
+    if b'"started"' not in line or b'"format"' not in line:
+        return 0
+    try:
+        event = msgspec.json.decode(line)["e"]
+        found = int(event["format"]) if event["type"] == "started" else 0
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError):
+        return 0
+    return found if found > events.FORMAT else 0
+
+
+def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
+    if not raw.strip():
+        return
+    try:
+        line = events.decode(raw)
+    except events.Unreadable as error:
+        batch.leave_out(at, str(error))
+        return
+    if line.n <= batch.last_n:
+        return
+    if line.n > batch.last_n + LARGEST_GAP:
+        batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
+        return
+    if isinstance(line.e, events.Resumed) and batch.place.verb != "train":
+        batch.leave_out(at, f"a job that is to {batch.place.verb} goes on from no step")
+        return
+    batch.last_n = line.n
+    batch.last_event = line.t
+    event, run_id, job_id = line.e, batch.place.run_id, batch.place.job_id
+    if isinstance(event, events.Metrics):
+        batch.step = max(batch.step, event.step)
+        for key, value in event.values.items():
+            batch.metrics.append((run_id, key, event.step, line.t, value, event.bad.get(key)))
+            batch.last[key] = value
+    elif isinstance(event, events.Scores):
+        for item in event.items:
+            batch.scores.append(
+                (
+                    run_id,
+                    job_id,
+                    event.model,
+                    event.key,
+                    event.task,
+                    *msgspec.structs.astuple(item),
+                    event.step,
+                )
+            )
+    elif isinstance(event, events.Alarm):
+        batch.alarms.take(run_id, line.t, event)
+    elif isinstance(event, events.Resumed):
+        _go_back(batch, line.t, event)
+    elif isinstance(event, events.Phase):
+        batch.phase = event
+    elif isinstance(event, events.Started):
+        batch.started, batch.best, batch.ended = event, None, None  # an attempt's best and end are its own
+        for table in ("data_reports", "data_sources"):  # it reads its data again
+            batch.rows.pop(table, None)
+    elif isinstance(event, events.Planned):
+        batch.planned = event
+    elif isinstance(event, events.FirstRow):
+        batch.first_row = event
+    elif isinstance(event, events.Verdict):
+        batch.verdicts.append((line.t, event))
+    elif isinstance(event, events.Best):
+        batch.best = event
+    elif isinstance(event, events.RemedyTried | events.RemedyConfirmed):
+        batch.remedies.append((line.t, event))
+    elif isinstance(event, events.ApproachMeasured):
+        batch.measured.append((line.t, event))
+    elif isinstance(event, events.Ended):
+        batch.ended = event
+    else:
+        table, row = _plain_row(event, run_id, job_id, line.t)
+        batch.rows.setdefault(table, []).append(row)
+
+
+STEP_OF = {"checkpoints": 2, "samples": 1}  # where a row of these has its step
+
+
+def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
+    """Leave out what was said of later steps so far: they are of a run that is no more."""
+    batch.resumed = event.step if batch.resumed is None else min(batch.resumed, event.step)
+    batch.stands = event.step
+    batch.metrics = [row for row in batch.metrics if row[2] <= event.step]
+    for table, place in STEP_OF.items():
+        batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= event.step]
+    batch.alarms.go_back(event.step)
+    batch.verdicts.append((at, event))
+    batch.last.clear()
+    batch.step = 0
+
+
+def _plain_row(
+    event: events.Sample | events.Checkpoint | events.DataRead | events.SourceRead,
+    run_id: int,
+    job_id: int,
+    at: float,
+) -> tuple[str, tuple[Any, ...]]:
+    """Turn an event that is one row of one table into that row."""
+    fields = msgspec.structs.astuple(event)
+    if isinstance(event, events.Checkpoint):
+        return "checkpoints", (run_id, job_id, *fields, at)
+    if isinstance(event, events.SourceRead):
+        origin = None if event.origin is None else msgspec.json.encode(event.origin).decode()
+        return "data_sources", (run_id, job_id, at, *fields[:-1], origin)
+    return ("samples" if isinstance(event, events.Sample) else "data_reports"), (run_id, *fields)

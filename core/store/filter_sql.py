@@ -1,0 +1,179 @@
+"""Filters, orders and groups as SQL. Values are parameters always; names of metrics were read by their pattern."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from finetop.core.protocol.filter_match import NO_NUMBER
+from finetop.core.protocol.run_filter import Filter, Sort, Term, is_metric, is_setting
+
+_OPS = {":": "=", "=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_VERDICT = (
+    "CASE WHEN r.brief IS NULL THEN 'none'"
+    " WHEN r.brief->>'verdict' = 'regressed' AND r.brief->>'accepted' <> '' THEN 'accepted'"
+    " WHEN r.brief->>'verdict' = 'regressed' AND r.brief->>'fixed_by' <> '' THEN 'fixed'"
+    " ELSE r.brief->>'verdict' END"
+)
+_SINCE = "coalesce(r.ended, r.created)"
+ALARM = "(SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id AND a.over_step IS NULL)"
+_TAGS = "from_json(r.tags, '[\"VARCHAR\"]')"
+_TEXTS = {
+    "name": "r.name",
+    "model": "r.model",
+    "method": "r.method",
+    "objective": "r.objective",
+    "note": "r.note",
+    "suite": "coalesce(r.brief->>'suite', '')",
+    "alarm": f"coalesce({ALARM}, '')",
+}
+_NUMBERS = {
+    "step": "r.step",
+    "steps": "r.steps",
+    "id": "r.id",
+    "drop": "TRY_CAST(r.brief->>'drop' AS DOUBLE)",
+}
+_STATE = "r.state->>'type'"
+_GROUPS = {
+    "method": "r.method",
+    "model": "r.model",
+    "objective": "r.objective",
+    "tag": f"array_to_string({_TAGS}, ' ')",
+    "state": _STATE,
+    "verdict": _VERDICT,
+    "suite": "r.brief->>'suite'",
+}
+
+
+@dataclass
+class Statement:
+    """The parts of one question: joins and conditions on `runs r`, with the values of their parameters."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    joins: dict[str, str] = field(default_factory=dict)  # by the setting or table that is joined
+
+    def value(self, value: Any) -> str:
+        """Take in a value; give the parameter that stands for it."""
+        name = f"v{len(self.values)}"
+        self.values[name] = value
+        return f"${name}"
+
+    def setting(self, key: str) -> str:
+        """Join a setting; give the name of its row."""
+        if key not in self.joins:
+            name = f"s{len(self.joins)}"
+            self.joins[key] = (
+                f" LEFT JOIN settings {name} ON {name}.run_id = r.id AND {name}.key = {self.value(key)}"
+            )
+        return self.joins[key].split()[3]
+
+    def places(self, waiting: dict[int, int]) -> str:
+        """Join the places of the runs that wait; give the column."""
+        if not waiting:
+            return "NULL"
+        runs, places = self.value(list(waiting)), self.value(list(waiting.values()))
+        unnested = f"unnest({runs}::INTEGER[]) AS run_id, unnest({places}::INTEGER[]) AS place"
+        self.joins["places"] = f" LEFT JOIN (SELECT {unnested}) q ON q.run_id = r.id"
+        return "q.place"
+
+    @property
+    def source(self) -> str:
+        return "runs r" + "".join(self.joins.values())
+
+
+def condition(statement: Statement, line: Filter, now: float) -> str:
+    """Write what must hold of a run: of one without the value that a term is about, the term does not."""
+    terms = [_term(statement, term, now) for term in line.terms]
+    return " AND ".join(terms) or "true"
+
+
+def _term(statement: Statement, term: Term, now: float) -> str:
+    holds = f"coalesce({_holds(statement, term, now)}, false)"
+    return f"NOT {holds}" if term.negated else holds
+
+
+def _holds(statement: Statement, term: Term, now: float) -> str:
+    if term.kind == "word":
+        wanted = statement.value(str(term.value))
+        columns = [_fits(column, ":", wanted) for column in ("r.name", "r.model", "r.method")]
+        return f"({' OR '.join(columns)} OR {_any_tag(':', wanted)})"
+    if term.kind == "text" and term.key == "tag":
+        wanted = statement.value(str(term.value))
+        untagged = _fits("''", term.op, wanted)
+        return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, wanted)} END)"
+    if term.kind == "text":
+        return _fits(_TEXTS[term.key], term.op, statement.value(str(term.value)))
+    if term.kind == "choice" and term.key == "state":
+        return f"{_STATE} = {statement.value(term.value)}"
+    if term.kind == "choice":
+        return f"{_VERDICT} = {statement.value(term.value)}"
+    if term.kind == "age":
+        return f"{statement.value(now)} - {_SINCE} {_OPS[term.op]} {statement.value(term.value)}"
+    if isinstance(term.value, float):
+        number = (
+            f"{statement.setting(term.key)}.number"
+            if term.kind == "setting"
+            else _number(statement, term.key)
+        )
+        return f"{number} {_OPS[term.op]} {statement.value(term.value)}"
+    row = statement.setting(term.key)
+    fits = _fits(f"coalesce({row}.word, 'none')", term.op, statement.value(term.value))
+    return f"({row}.number IS NULL AND {fits})"
+
+
+def _fits(text: str, op: str, wanted: str) -> str:
+    return f"lower({text}) = lower({wanted})" if op == "=" else f"contains(lower({text}), lower({wanted}))"
+
+
+def _any_tag(op: str, wanted: str) -> str:
+    return f"(r.tags <> '[]' AND len(list_filter({_TAGS}, lambda tag: {_fits('tag', op, wanted)})) > 0)"
+
+
+def _number(statement: Statement, key: str) -> str:
+    """Write a number of a run: a column, or a metric's last value."""
+    if key in _NUMBERS:
+        return _NUMBERS[key]
+    path = statement.value(f'$."{key}"')
+    return f"TRY_CAST(json_extract_string(r.last, {path}) AS DOUBLE)"
+
+
+def order(statement: Statement, sort: Sort, waiting: dict[int, int]) -> list[tuple[str, str]]:
+    """Write what runs are sorted by: each an expression and its direction."""
+    direction = "DESC" if sort.descending else "ASC"
+    newest = ("r.id", "DESC")
+    if sort.key == "needs_you":
+        # rows that wait are in the order they will start; all others newest first
+        place = statement.places(waiting)
+        within = f"CASE WHEN r.rank = 2 THEN coalesce({place}, {NO_NUMBER}) ELSE -{_SINCE} END"
+        return [("r.rank", "ASC"), (within, "ASC"), newest]
+    if sort.key == "newest":
+        return [("r.id", "ASC" if sort.descending else "DESC")]
+    if sort.key == "name":
+        return [("r.name", direction), newest]
+    if sort.key == "age":
+        return [(_SINCE, "ASC" if sort.descending else "DESC"), newest]
+    if is_setting(sort.key):
+        return [*_in_order(statement.setting(sort.key), direction), newest]
+    return [(_number(statement, sort.key), f"{direction} NULLS LAST"), newest]
+
+
+def _in_order(row: str, direction: str = "ASC") -> list[tuple[str, str]]:
+    """Sort by a setting: numbers, then words, then the runs that have neither. A number has one word."""
+    return [(f"{row}.number", f"{direction} NULLS LAST"), (f"{row}.word", f"{direction} NULLS LAST")]
+
+
+def group(statement: Statement, key: str) -> tuple[str, list[tuple[str, str]]]:
+    """Write a run's group as a word, NULL for none, and what groups are sorted by."""
+    if is_setting(key):
+        row = statement.setting(key)
+        return f"{row}.word", _in_order(row)
+    word = f"nullif({_GROUPS[key]}, '')"
+    return word, [(word, "ASC NULLS LAST")]
+
+
+def measure(statement: Statement, sort: Sort) -> tuple[str, str]:
+    """Choose the number that groups are compared by: what is sorted by, else the loss. Returns its name and SQL."""
+    if is_setting(sort.key):
+        return sort.key, f"{statement.setting(sort.key)}.number"
+    key = sort.key if is_metric(sort.key) or sort.key in _NUMBERS else "loss"
+    return key, _number(statement, key)

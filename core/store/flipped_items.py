@@ -1,0 +1,229 @@
+"""Items whose score changed between base and tuned model: listed, counted, followed over checkpoints and other runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import NotFound
+from finetop.core.protocol.check_result import Flip, worst_first
+from finetop.core.protocol.messages.triage import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
+from finetop.core.store import triage
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import duckdb
+
+    from finetop.core.protocol.check_result import CheckResult
+
+Key = tuple[str, str]  # task, item
+OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
+NAMED = 12  # other runs that are named
+
+_FIELDS = (
+    *("task", "item", "base", "tuned", "base_answer", "tuned_answer"),
+    *("base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin"),
+)
+# Of an item that was scored again (out of memory, a second attempt) the last score counts.
+_CHANGED = (
+    "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
+    " AND (? = '' OR task = ?)"
+    " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
+    " SELECT t.task, t.item, b.score, t.score, b.answer, t.answer, b.answer_log_prob, t.answer_log_prob,"
+    " b.gold_log_prob - b.best_other_log_prob, t.gold_log_prob - t.best_other_log_prob"
+    " FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
+    " WHERE t.model = 'tuned' AND t.score <> b.score"
+    " ORDER BY t.score - b.score, coalesce(t.gold_log_prob - t.best_other_log_prob, 0), t.task, t.item"
+)
+_AT_STEPS = (
+    "SELECT s.task, s.item, c.step, arg_max(s.score, s.rowid) FILTER (s.model = 'tuned')"
+    " < arg_max(s.score, s.rowid) FILTER (s.model = 'base') AS lost"
+    " FROM item_scores s JOIN checks c ON c.job_id = s.job_id AND (s.step IS NULL OR s.step = c.step)"
+    " WHERE c.run_id = ? AND NOT c.superseded AND c.step IS NOT NULL AND (? = '' OR s.task = ?)"
+    " AND s.item IN (SELECT unnest(?::VARCHAR[])) GROUP BY s.task, s.item, c.id, c.step ORDER BY c.step, c.id"
+)
+_ELSEWHERE = (
+    "WITH others AS (SELECT r.id, r.name, r.method, c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
+    " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id <> ? AND r.model ="
+    f" (SELECT model FROM runs WHERE id = ?) ORDER BY r.id DESC LIMIT {OTHER_RUNS})"
+    " SELECT s.task, s.item, o.name, o.method, arg_max(s.score, s.rowid) FILTER (s.model = 'tuned')"
+    " < arg_max(s.score, s.rowid) FILTER (s.model = 'base') AS lost"
+    " FROM item_scores s JOIN others o ON s.job_id = o.job_id AND (s.step IS NULL OR s.step = o.step)"
+    " WHERE (? = '' OR s.task = ?) AND s.item IN (SELECT unnest(?::VARCHAR[]))"
+    " GROUP BY s.task, s.item, o.id, o.name, o.method"
+)
+
+_COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
+
+
+def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, items: int) -> CellAnswer:
+    """Read all about one task of a run's check, or about the whole. Raises NotFound."""
+    job_id, step = triage.known_check(connection, run_id, name)
+    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    facts = triage.facts_of(outcome, task)
+    lost = [one for one in _changed(connection, outcome, job_id, step, task) if not one.won][:items]
+    floor = outcome.noise_floor
+    return CellAnswer(
+        facts=facts,
+        kinds=kinds_of(outcome, task),
+        curve=triage.curve_of(connection, run_id, task),
+        floor_items=floor.items if floor is not None else 0,
+        floor_flips=floor.flips if floor is not None else 0,
+        first=_followed(connection, run_id, task, lost),
+        not_looked_at=triage.not_looked_at(connection, run_id),
+    )
+
+
+def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
+    """Count a task's categories, those that lost the largest part first; of the whole, its tasks."""
+    if not task:
+        return [
+            ItemKind(one.task, one.n, one.lost, one.won)
+            for one in worst_first(outcome)
+            if one.drop is not None
+        ]
+    kinds = [
+        ItemKind(kind.category, kind.n, kind.lost, kind.won, task)
+        for kind in outcome.categories
+        if kind.task == task and kind.category
+    ]
+    return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
+
+
+def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: LostItems) -> LostItemsAnswer:
+    """List the items that flipped, as far as they are asked for. Raises NotFound."""
+    job_id, step = triage.known_check(connection, run_id, name)
+    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    triage.facts_of(outcome, ask.task)
+    changed = _changed(connection, outcome, job_id, step, ask.task)
+    wanted = [one for one in changed if _is_wanted(one, ask)]
+    if ask.runs > 1:
+        elsewhere = _elsewhere(connection, run_id, ask.task, wanted)
+        wanted = [one for one in wanted if 1 + elsewhere[one.task, one.item] >= ask.runs and not one.won]
+    known = connection.execute("SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?", [run_id])
+    check_id = known.fetchone()
+    assert check_id is not None
+    won = sum(one.won for one in changed)
+    return LostItemsAnswer(
+        check_id=int(check_id[0]),
+        items=_followed(connection, run_id, ask.task, wanted[ask.offset : ask.offset + ask.limit]),
+        matching=len(wanted),
+        lost=len(changed) - won,
+        won=won,
+        kinds=kinds_of(outcome, ask.task),
+    )
+
+
+def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, item: str) -> ItemAnswer:
+    """Read one item whole. Raises NotFound for one that did not change."""
+    job_id, step = triage.known_check(connection, run_id, name)
+    outcome = triage.outcome_of(connection, run_id, job_id, step)
+    triage.facts_of(outcome, task)
+    found = [one for one in _changed(connection, outcome, job_id, step, task) if one.item == item]
+    if not found:
+        raise NotFound(
+            f"item {clean_line(item, limit=80)!r} of {task} did not change in {name}.",
+            hint=f"See `finetop flips {name} --task {task}`.",
+        )
+    choices = next((flip.choices for flip in outcome.flips if (flip.task, flip.item) == (task, item)), ())
+    elsewhere = connection.execute(_ELSEWHERE, [run_id, run_id, task, task, [item]]).fetchall()
+    asked, lost = Counter[str](), Counter[str]()
+    also = []
+    for _, _, other, method, is_lost in elsewhere:
+        asked[method] += is_lost is not None
+        lost[method] += bool(is_lost)
+        if is_lost:
+            also.append(other)
+    kind = next(
+        (kind for kind in kinds_of(outcome, task) if kind.kind == found[0].category),
+        ItemKind("", 0, 0, 0, task),
+    )
+    (whole,) = _followed(connection, run_id, task, found)
+    base_was_right = not whole.won
+    steps: list[tuple[int | None, bool]] = [(None, not base_was_right)]
+    at_steps = _at_steps(connection, run_id, task, found)
+    steps += [(at, is_lost) for at, is_lost in at_steps.get((task, item), {}).items()]
+    return ItemAnswer(
+        item=whole,
+        choices=list(choices),
+        steps=steps,
+        also=sorted(also)[:NAMED],
+        methods=[(method, lost[method], asked[method]) for method in sorted(asked)],
+        of_kind=kind,
+    )
+
+
+def _is_wanted(item: Flip, ask: LostItems) -> bool:
+    if (ask.kind and item.category != ask.kind) or (ask.only and item.won != (ask.only == "won")):
+        return False
+    if ask.margin and (item.tuned_margin is None or abs(item.tuned_margin) < ask.margin):
+        return False
+    text = ask.text.lower()
+    return not text or any(
+        text in words.lower()
+        for words in (item.question, item.gold, item.base_answer, item.tuned_answer, item.item)
+    )
+
+
+def _changed(
+    connection: duckdb.DuckDBPyConnection, outcome: CheckResult, job_id: int, step: int | None, task: str
+) -> list[Flip]:
+    """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
+    known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
+    found = []
+    for row in connection.execute(_CHANGED, [job_id, step, task, task]).fetchall():
+        values = dict(zip(_FIELDS, row, strict=True))
+        flip = known.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
+        found.append(msgspec.structs.replace(flip, choices=(), **values))
+    return found
+
+
+def _followed(
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Sequence[Flip]
+) -> list[Flip]:
+    """Say of items since which step they are lost, and in how many other runs."""
+    if not items:
+        return []
+    steps = _at_steps(connection, run_id, task, items)
+    elsewhere = _elsewhere(connection, run_id, task, items)
+    return [
+        msgspec.structs.replace(
+            item,
+            since=None if item.won else _since(steps.get((item.task, item.item), {})),
+            also=elsewhere[item.task, item.item],
+        )
+        for item in items
+    ]
+
+
+def _since(steps: Mapping[int, bool]) -> int | None:
+    """Give the first step from which on an item is lost at every one that was checked."""
+    since: int | None = None
+    for step, is_lost in steps.items():
+        since = (step if since is None else since) if is_lost else None
+    return since
+
+
+def _at_steps(
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
+) -> dict[Key, dict[int, bool]]:
+    """Say of items at which checked steps they were asked, and whether they were lost there; steps ascending."""
+    found: dict[Key, dict[int, bool]] = {}
+    names = [item.item for item in items]
+    for its_task, item, step, lost in connection.execute(_AT_STEPS, [run_id, task, task, names]).fetchall():
+        if lost is not None:
+            found.setdefault((its_task, item), {})[step] = lost
+    return found
+
+
+def _elsewhere(
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
+) -> Counter[Key]:
+    """Count in how many other runs of the same base each item is lost too."""
+    names = [item.item for item in items]
+    found = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()
+    return Counter({(its_task, item): number for its_task, item, number in found})

@@ -1,0 +1,83 @@
+"""The order of the queue, changed by hand: by priority, in it by place; and what is held.
+
+A place is a number between its neighbours', so that a move changes one job. Where no number is left between two
+(after some fifty moves to the same spot) the places of that priority are given anew.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from finetop.core.store import jobs, run_records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+    from finetop.core.store.jobs import Job
+
+
+def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: Job | None) -> None:
+    """Put waiting jobs, in their order, before another (None: behind all), and give them its priority.
+
+    At the end a job keeps a priority that is lower already.
+    """
+    own = {job.id for job in moving}
+    others = [job for job in jobs.queued(connection) if job.id not in own]
+    if before is not None:
+        priority, high = before.priority, before.place
+    else:
+        priority = max((job.priority for job in (*others, *moving)), default=jobs.TRAIN_PRIORITY)
+        high = run_records.next_number(connection, "jobs")  # what is queued later stands behind
+    peers = [job for job in others if job.priority == priority]
+    at = len(peers) if before is None else [job.id for job in peers].index(before.id)
+    low = peers[at - 1].place if at else high - len(moving) - 1
+    places = [low + (high - low) * (number + 1) / (len(moving) + 1) for number in range(len(moving))]
+    if all(one < other for one, other in pairwise([low, *places, high])):
+        placed = list(zip(moving, places, strict=True))
+    else:
+        placed = [(job, float(n)) for n, job in enumerate((*peers[:at], *moving, *peers[at:]), 1)]
+    for job, place in placed:
+        _put(connection, job.id, priority, place)
+
+
+def first_place(connection: duckdb.DuckDBPyConnection, priority: int) -> float:
+    """Give a place before all that wait with a priority."""
+    found = connection.execute(
+        "SELECT min(coalesce(place, id)) - 1 FROM jobs WHERE word = 'queued' AND priority = ?", [priority]
+    ).fetchone()
+    return 0.0 if found is None or found[0] is None else float(found[0])
+
+
+def _put(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int, place: float) -> None:
+    connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
+    run_records.mark_job(connection, job_id)
+
+
+def set_priority(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int) -> None:
+    """Give a waiting job a priority; in it it stands where it came."""
+    connection.execute("UPDATE jobs SET priority = ?, place = NULL WHERE id = ?", [priority, job_id])
+    run_records.mark_job(connection, job_id)
+
+
+def hold(connection: duckdb.DuckDBPyConnection, job_id: int, *, held: bool) -> None:
+    """Hold a waiting job until a person releases it; or release it, to start as soon as it can."""
+    wait = "" if held else ", not_before = NULL"
+    connection.execute(f"UPDATE jobs SET held = ?{wait} WHERE id = ?", [held, job_id])
+    run_records.mark_job(connection, job_id)
+
+
+def is_held(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Say whether the whole queue is held."""
+    return bool(connection.execute("SELECT since FROM queue_held").fetchall())
+
+
+def hold_all(connection: duckdb.DuckDBPyConnection, *, held: bool) -> None:
+    """Hold the whole queue: nothing starts, what runs goes on; or release it."""
+    connection.execute("DELETE FROM queue_held")
+    if held:
+        connection.execute("INSERT INTO queue_held VALUES (?)", [time.time()])
+    run_records.mark_home(connection)

@@ -1,0 +1,185 @@
+"""One page of the list of runs: which, in which order, parted by what, and the counts of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import Group, RunsAnswer
+from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
+from finetop.core.store import filter_sql, jobs, recipe_settings, runs
+
+if TYPE_CHECKING:
+    import duckdb
+
+LARGEST = 1e100  # number that is compared
+_OF_GROUP = (
+    ", g.runs, g.measured, g.mean, g.spread FROM p JOIN (SELECT word AS of_group, count(*) AS runs,"
+    " count(number) AS measured, avg(number) AS mean, stddev_samp(number) AS spread FROM m GROUP BY word) g"
+    " ON g.of_group IS NOT DISTINCT FROM p.word"
+)
+LEFT_OUT = 10  # terms of a filter that hides all: so many are left out in turn
+
+
+def page(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    filter: str,
+    sort: str,
+    offset: int,
+    limit: int,
+    revision: int,
+    now: float,
+    why: Mapping[int, str] | None = None,
+    wanted: Sequence[str] = (),
+) -> RunsAnswer:
+    """Read one page of the list, with the counts of the whole.
+
+    `why` says of some jobs why they wait, `wanted` which settings come with the rows. Raises BadInput.
+    """
+    line, by_key = parse(filter), read_sort(sort)
+    line = line if line.sort is not None else replace(line, sort=by_key)
+    total, need, running, queued = counts(connection)
+    if total and (line.settings or line.metrics):
+        require_known(
+            line,
+            recipe_settings.known_metrics(connection, line.metrics),
+            recipe_settings.known(connection, line.settings),
+        )
+    waiting, waiting_checks = jobs.places(connection, why)
+    listed = _List(connection, line, waiting, now)
+    found = listed.page(offset, limit)
+    matching = total if not line.terms else found[0].matching if found else listed.count() if offset else 0
+    rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_checks)
+    keys = tuple(dict.fromkeys([*line.settings, *wanted]))
+    shown = [row.id for row in rows]
+    own = recipe_settings.of_runs(connection, shown, keys)
+    return RunsAnswer(
+        rows=[
+            msgspec.structs.replace(row, settings=own.get(row.id, {}), group=one.word or "")
+            for row, one in zip(rows, found, strict=True)
+        ],
+        matching=matching,
+        total=total,
+        need_you=need,
+        running=running,
+        queued=queued,
+        revision=revision,
+        groups=listed.groups(found),
+        without=listed.without() if total and not matching else [],
+    )
+
+
+def counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int]:
+    """Count all runs, those that need a person, those that run and those that wait."""
+    total, need, queued = _one(
+        connection, "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (rank = 2) FROM runs"
+    )
+    # they are at the top of the list: the states of 100,000 that are done need not be read
+    at_the_top = "(SELECT state FROM runs WHERE rank <= 1)"
+    (running,) = _one(
+        connection, f'SELECT count(*) FROM {at_the_top} WHERE starts_with(state, \'{{"type":"running"\')'
+    )
+    return total, need, running, queued
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One row of a page, before it is read whole."""
+
+    run_id: int
+    word: str | None  # of its group
+    matching: int  # runs that the filter holds for; 0 without terms
+    runs: int = 0  # of its group, as all that follows
+    measured: int = 0
+    mean: float | None = None
+    spread: float | None = None
+
+
+def _bounded(number: str) -> str:
+    """Leave out numbers so large that their squares are none: the mean and spread of the others are wanted."""
+    return (
+        number
+        if number == "NULL"
+        else f"CASE WHEN abs({number}) <= {LARGEST} THEN CAST({number} AS DOUBLE) END"
+    )
+
+
+class _List:
+    """The runs that a filter holds for, in their order."""
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        line: Filter,
+        waiting: Mapping[int, data.Queued],
+        now: float,
+    ) -> None:
+        self._connection, self._line, self._now = connection, line, now
+        self._sort = line.sort or Sort()
+        self._waiting = {run_id: queued.place for run_id, queued in waiting.items()}
+
+    def page(self, offset: int, limit: int) -> list[_Listed]:
+        """Read a page: of each row its number, its group and what is known of that; all are read in one go."""
+        statement = filter_sql.Statement()
+        order = filter_sql.order(statement, self._sort, self._waiting)
+        word = number = "NULL"
+        if self._line.group:
+            word, before = filter_sql.group(statement, self._line.group)
+            order = [*before, *order]
+            number = filter_sql.measure(statement, self._sort)[1]
+        columns = ", ".join(f"{what} AS o{place}" for place, (what, _) in enumerate(order))
+        ways = ", ".join(f"o{place} {way}" for place, (_, way) in enumerate(order))
+        where = filter_sql.condition(statement, self._line, self._now)
+        matching = "(SELECT count(*) FROM m)" if self._line.terms else "0"
+        kept = "MATERIALIZED" if self._line.terms or self._line.group else ""
+        found = self._rows(
+            f"WITH m AS {kept} (SELECT r.id, {word} AS word, {_bounded(number)} AS number, {columns}"
+            f" FROM {statement.source} WHERE {where}),"
+            f" p AS (SELECT * FROM m ORDER BY {ways} LIMIT {int(limit)} OFFSET {int(offset)})"
+            f" SELECT id, word, {matching}{_OF_GROUP if self._line.group else ' FROM p'} ORDER BY {ways}",
+            statement,
+        )
+        return [_Listed(*row) for row in found]
+
+    def count(self, line: Filter | None = None) -> int:
+        """Count the runs that a filter holds for."""
+        statement = filter_sql.Statement()
+        where = filter_sql.condition(statement, self._line if line is None else line, self._now)
+        return int(self._rows(f"SELECT count(*) FROM {statement.source} WHERE {where}", statement)[0][0])
+
+    def without(self) -> list[tuple[str, int]]:
+        """Say for each term how many runs match without it."""
+        terms = self._line.terms
+        return [
+            (
+                left.typed,
+                self.count(replace(self._line, terms=tuple(one for one in terms if one is not left))),
+            )
+            for left in terms[:LEFT_OUT]
+        ]
+
+    def groups(self, found: Sequence[_Listed]) -> list[Group]:
+        """Give the groups of a page, in its order."""
+        if not self._line.group:
+            return []
+        key, _ = filter_sql.measure(filter_sql.Statement(), self._sort)
+        groups = {one.word: one for one in found}
+        return [
+            Group(word or "", one.runs, key, one.measured, one.mean, one.spread)
+            for word, one in groups.items()
+        ]
+
+    def _rows(self, sql: str, statement: filter_sql.Statement) -> list[Any]:
+        found: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()
+        return found
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    found: tuple[Any, ...] | None = connection.execute(sql).fetchone()
+    assert found is not None
+    return found

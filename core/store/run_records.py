@@ -1,0 +1,263 @@
+"""What the store alone decides about a run, kept in the run's own folder too: run.json, from which `rebuild` reads.
+
+Events tell most of the store; states, names, the queue, claims and attempts are told by nobody but the supervisor.
+Whoever changes such a thing marks its run in the same transaction; before an answer leaves, and at each beat, the
+marked runs are written out and unmarked. HOME/store.json holds what belongs to no run, and how often records were
+written, as the database does: a database that has missed some of it (its WAL was lost) is recognised.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import StoreTrouble
+from finetop.core.protocol import runs as data
+from finetop.core.runtime.files import write_whole
+from finetop.core.store.database import REBUILD, transaction
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import duckdb
+
+FORMAT = 1  # of run.json
+STORE = "store.json"
+
+# Tables and columns that events tell, or the recipe: `rebuild` makes them again.
+FROM_EVENTS = frozenset(
+    {
+        *("metrics", "checkpoints", "samples", "data_reports", "data_sources"),
+        *("alarms", "item_scores", "settings", "remedies", "measured"),
+    }
+)
+DERIVED = {
+    "runs": frozenset(
+        {"rank", "ended", "step", "steps", "last", "brief", "first_row", "best", "triage", "points_lost"}
+    ),
+    "jobs": frozenset(
+        {
+            "word",
+            "bytes_read",
+            "last_n",
+            "last_event",
+            "bad_lines",
+            "bad_line",
+            "skipping",
+            "device",
+            "versions",
+            "planned",
+        }
+    ),
+}
+# About the database file, not about runs; what was not told yet is told by this one alone.
+OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded", "notices", "messages"})
+
+_json = msgspec.json.Encoder()
+_state = msgspec.json.Decoder(data.State)
+
+
+def mark_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    """Note that a run's folder does not tell the newest."""
+    connection.execute("INSERT INTO unrecorded VALUES (?)", [run_id])
+
+
+def mark_job(connection: duckdb.DuckDBPyConnection, job_id: int) -> None:
+    """Note the same of the run that a job is of."""
+    connection.execute("INSERT INTO unrecorded SELECT run_id FROM jobs WHERE id = ?", [job_id])
+
+
+def mark_home(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note that store.json does not tell the newest: what belongs to no run has changed."""
+    connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this number
+
+
+def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    """Give the next number of a table (runs, jobs, checks): above every one that was ever given away."""
+    found = connection.execute(
+        f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
+        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?)) + 1",
+        [what],
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What is to be written of the marked runs, gathered from the store at one moment."""
+
+    marks: list[tuple[int, int]]  # a run, and how often it was marked
+    runs: dict[Path, bytes]  # run folder -> its record
+    number: int  # how often records were written, with this time
+    whole: bytes  # of store.json
+
+
+def write_marked(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
+    """Write the records of all marked runs, then unmark them. Returns whether there were any.
+
+    After a crash in between they are written again. Raises OSError (a full disk): they stay marked.
+    """
+    found = marked(connection, root)
+    if found is None:
+        return False
+    write(found, root)
+    unmark(connection, found)
+    return True
+
+
+def marked(connection: duckdb.DuckDBPyConnection, root: Path) -> Marked | None:
+    """Gather what is to be written. None where no run is marked."""
+    marks = connection.execute(
+        "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
+    ).fetchall()
+    if not marks:
+        return None
+    every = [record for run_id, _ in marks if (record := record_of(connection, run_id)) is not None]
+    number = number_of(connection) + 1
+    return Marked(
+        marks,
+        {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every},
+        number,
+        _json.encode({"format": 1, "number": number, "tables": _tables(connection)}),
+    )
+
+
+def write(found: Marked, root: Path) -> None:
+    """Write the records, which may be done in a thread: one at a time. Raises OSError."""
+    for folder, record in found.runs.items():
+        if folder.is_dir() and not folder.is_symlink():
+            write_whole(folder / "run.json", record)
+    write_whole(root / STORE, found.whole)
+
+
+def unmark(connection: duckdb.DuckDBPyConnection, found: Marked) -> None:
+    """Note that the records were written. A run that was marked again meanwhile stays so."""
+    with transaction(connection):
+        connection.execute(
+            "DELETE FROM unrecorded WHERE run_id IN (SELECT u.run_id FROM unrecorded u JOIN"
+            " (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::BIGINT[]) AS marks) known ON u.run_id = known.run_id"
+            " GROUP BY u.run_id, known.marks HAVING count(*) = known.marks)",
+            [[run_id for run_id, _ in found.marks], [count for _, count in found.marks]],
+        )
+        connection.execute("UPDATE recorded SET number = ?", [found.number])
+
+
+def record_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:
+    """Say of a run what no event tells, as run.json holds it. None without such a run."""
+    found = _rows(connection, "runs", "id", run_id)
+    if not found:
+        return None
+    row = found[0]
+    recipe = msgspec.json.decode(row.pop("recipe"))
+    row["state"] = _settled(row["state"])
+    jobs = _rows(connection, "jobs", "run_id", run_id)
+    for job in jobs:
+        job["state"] = _settled(job["state"])
+    checks = connection.execute(
+        "SELECT id, job_id, step, superseded FROM checks WHERE run_id = ? ORDER BY id", [run_id]
+    ).fetchall()
+    store = {
+        "run": row,
+        "jobs": jobs,
+        "checks": checks,
+        "tables": {table: _rows(connection, table, "run_id", run_id) for table in kept_tables(connection)},
+    }
+    head = {"format": FORMAT, "id": run_id, "name": row["name"], "created": row["created"]}
+    return {**head, "recipe": recipe, "store": store}
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, table: str, key: str, value: int) -> list[dict[str, Any]]:
+    """Read the rows of a run without what events tell."""
+    left_out = DERIVED.get(table, frozenset())
+    columns = [column for column in columns_of(connection, table) if column not in left_out]
+    wanted = ", ".join(f'"{column}"' for column in columns)
+    found = connection.execute(
+        f"SELECT {wanted} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
+    ).fetchall()
+    return [dict(zip(columns, row, strict=True)) for row in found]
+
+
+def _settled(text: str) -> Any:
+    """Leave out of a running state what its job's events tell: they come too often to be written here."""
+    state = _state.decode(text)
+    if isinstance(state, data.Running):
+        state = msgspec.structs.replace(
+            data.well(state), phase=data.STARTING, done=None, total=None, unit="", left_s=None
+        )
+    return msgspec.to_builtins(state)
+
+
+def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+    """Name a table's columns in order."""
+    found = connection.execute(
+        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def kept_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Name the tables about runs that no event tells, whoever has added them."""
+    found = connection.execute(
+        "SELECT DISTINCT table_name FROM duckdb_columns() WHERE column_name = 'run_id' ORDER BY 1"
+    ).fetchall()
+    return [t for (t,) in found if t not in FROM_EVENTS | OF_THE_FILE | {"runs", "jobs", "checks"}]
+
+
+def global_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Name the tables that are about no run."""
+    every = {t for (t,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    return sorted(
+        every - set(kept_tables(connection)) - FROM_EVENTS - OF_THE_FILE - {"runs", "jobs", "checks"}
+    )
+
+
+def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]]:
+    found = {}
+    for table in global_tables(connection):
+        columns = columns_of(connection, table)
+        rows = connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
+        found[table] = [dict(zip(columns, row, strict=True)) for row in rows]
+    return found
+
+
+def number_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """How often records were written."""
+    found = connection.execute("SELECT max(number) FROM recorded").fetchone()
+    return int(found[0]) if found is not None and found[0] is not None else 0
+
+
+def told_number(root: Path) -> int:
+    """How often records were written, as store.json has it; 0 without one that can be read."""
+    try:
+        return int(msgspec.json.decode((root / STORE).read_bytes())["number"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def require_in_step(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Refuse a database that knows less than the run folders: its WAL was lost, or it is an old copy.
+
+    Raises StoreTrouble.
+    """
+    behind = told_number(root) - number_of(connection)
+    waiting = connection.execute("SELECT count(*) FROM unrecorded").fetchone()
+    if behind > 1 or (behind == 1 and waiting == (0,)):
+        raise StoreTrouble(
+            f"{root / 'finetop.duckdb'} is older than the run folders: it lacks what was written"
+            f" {'last' if behind == 1 else f'the last {behind} times'}.",
+            hint=REBUILD,
+        )
+
+
+def require_database(database: Path, runs: Path) -> None:
+    """Refuse to begin an empty database beside runs that are there. Raises StoreTrouble."""
+    gone = not database.exists() or database.stat().st_size == 0
+    there = sum(1 for file in runs.glob("*/run.json")) if gone else 0
+    if there:
+        raise StoreTrouble(
+            f"{database} is {'empty' if database.exists() else 'gone'}, but {there} run folders are there.",
+            hint=REBUILD,
+        )

@@ -1,0 +1,123 @@
+"""What a job asks of GPUs: what its recipe says, else what a plan from the model's config.json estimates.
+
+Plans are made in a thread of their own, as a model may lie on a file system that hangs. Nothing is loaded or
+downloaded; a model that is not here yet has no plan, and its job gets a GPU alone.
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import FinetopError
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.references import references
+from finetop.core.store import runs
+from finetop.core.supervisor.gpus.placement import Want
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core.runtime.home import Home
+    from finetop.core.store.jobs import Job
+
+GIB = 2**30
+PATIENCE_S = 10.0  # for a plan; then the job gets a GPU alone
+DEEPEST = 50  # runs that began from one another
+# Beside a check's model: what it reads at once (4,096 tokens: 2 GiB of logits), the beginnings that it keeps (at most
+# 4 GiB) and CUDA. An export holds the model twice while it merges, in float32 if that is asked for.
+CHECK_BESIDE_GIB = 8.0
+EXPORT_BESIDE_GIB = 4.0
+EXPORT_BYTES = 8.0  # a parameter
+
+
+@dataclass
+class Planner:
+    """Estimates how much memory jobs need, one after another, in a thread that begins with the first."""
+
+    home: Home
+    found: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: nobody knows
+    asked: dict[int, float] = field(default_factory=dict)  # job -> when (monotonic)
+    _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], float]] = field(
+        default_factory=queue.SimpleQueue
+    )
+
+    def ask(self, job: Job, recipe: dict[str, Any], card_gib: float) -> bool:
+        """Have a job's need estimated. True once `found` has it: the estimate, or that nobody knows."""
+        if job.id not in self.asked:
+            if not self.asked:
+                threading.Thread(target=self._run, name="plans", daemon=True).start()
+            self.asked[job.id] = time.monotonic()
+            self._waiting.put((job.id, job.verb, recipe, card_gib))
+        if time.monotonic() - self.asked[job.id] > PATIENCE_S:
+            self.found.setdefault(job.id, None)
+        return job.id in self.found
+
+    def _run(self) -> None:
+        while True:
+            job, verb, recipe, card_gib = self._waiting.get()
+            try:
+                self.found[job] = estimate(self.home, verb, recipe, card_gib)
+            except FinetopError:
+                self.found[job] = (
+                    None  # the model is not here, or its config can't be read: the job will say so
+                )
+            except Exception:  # a bug: the job runs all the same
+                traceback.print_exc(file=sys.stderr)
+                self.found[job] = None
+
+
+def want_of(
+    planner: Planner, connection: duckdb.DuckDBPyConnection, job: Job, card_gib: float
+) -> Want | None:
+    """Say what a job asks for on a machine with GPUs as large as `card_gib`; None while that is being found out."""
+    if job.verb == "import":
+        return Want(gpus=0)  # it looks at files
+    recipe = runs.recipe(connection, job.run_id)
+    budget = recipe.get("budget") or {}
+    gpus = 1 if budget.get("gpus") is None else int(budget["gpus"])
+    if job.verb != "train":
+        gpus = min(gpus, 1)
+    said = budget.get("memory_gib")
+    if gpus == 0 or (job.verb == "train" and said is not None):
+        return Want(gpus, None if said is None else float(said))
+    if not planner.ask(job, on_base(connection, recipe), card_gib):
+        return None
+    return Want(gpus, planner.found[job.id], is_estimate=True)
+
+
+def on_base(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dict[str, Any]:
+    """Put in place of a run that a recipe begins from the model that run began from: both are of one size."""
+    for _ in range(DEEPEST):
+        parent = references({"model": recipe["model"], "objective": {}}).get("model.id")
+        if parent is None or parent.kind != "run" or not parent.name.isdecimal():
+            break
+        recipe = with_settings(recipe, {"model.id": runs.recipe(connection, int(parent.name))["model"]["id"]})
+    return recipe
+
+
+def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -> float:
+    """Estimate the memory that a job needs on a GPU, in GiB, every row as long as the recipe allows.
+
+    Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
+    """
+    from finetop.core.preflight.plan import inputs
+    from finetop.core.preflight.plan.estimate import estimate as plan
+    from finetop.core.preflight.plan.machine import Machine
+    from finetop.core.recipe.load import recipe_from_mapping
+
+    recipe = recipe_from_mapping(resolved, to_train=False)
+    config = inputs.find_config(recipe.model, home).config
+    made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=1)
+    match verb:
+        case "check" | "remedy" | "approach" | "measure":
+            weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)
+            return weights / GIB + CHECK_BESIDE_GIB
+        case "export":
+            return made.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
+    return made.need / GIB

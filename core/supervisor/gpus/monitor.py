@@ -1,0 +1,66 @@
+"""Looks at the GPUs every two seconds, in a thread of its own: NVML may block, the supervisor may not.
+
+The thread is a daemon: a look that never returns does not keep the supervisor from ending.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, sees_all_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
+
+LOOK_S = 2.0
+AGAIN_S = 10.0  # after a look that found trouble: opening NVML anew may take a second
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look found, when it began (monotonic), and whose the processes are."""
+
+    began: float
+    seen: GpuReading
+    owners: Mapping[int, int]  # process -> job of ours
+    sees_all: bool = True
+
+
+class Watch:
+    """The thread and its newest look."""
+
+    def __init__(self, nvml: Any, launcher: Launcher, known: Iterable[Gpu] = ()) -> None:
+        self.last: Look | None = None
+        self.began = time.monotonic()  # the look that is under way, or the last one
+        self.live: tuple[Attempt, ...] = ()  # set by whoever knows
+        self._launcher = launcher
+        self._looker = Looker(nvml, known)
+        self._wake = threading.Event()
+        self._sees_all = sees_all_processes()
+        threading.Thread(target=self._run, name="gpus", daemon=True).start()
+
+    def soon(self) -> None:
+        """Look again without waiting."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            self.began = time.monotonic()
+            try:
+                seen = self._looker.look()
+                listed = {one.pid for gpu in seen.gpus for one in gpu.processes or ()}
+                owners = self._launcher.owners(self.live, listed)
+            except Exception as error:  # a bug, or a driver that answers nonsense: said, and tried again
+                traceback.print_exc(file=sys.stderr)
+                seen, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
+            self.last = Look(self.began, seen, owners, self._sees_all)
+            is_well = not seen.trouble and not any(gpu.fault == "lost" for gpu in seen.gpus)
+            self._wake.wait(LOOK_S if is_well else max(LOOK_S, AGAIN_S))

@@ -1,0 +1,262 @@
+"""Which waiting jobs may start now, and on which GPUs: pure functions on plain data.
+
+Jobs come in the order of the queue. The first that has to wait for jobs of ours to end keeps the GPUs that it will
+get: those behind it go elsewhere, so an endless stream of small jobs can't starve a big one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.runs import Share
+from finetop.core.text import counted
+from finetop.core.wording.units import whole_gib
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
+ROUNDING_GIB = 1e-6
+LISTED = 4  # GPUs in a sentence
+
+Placement = tuple[Share, ...]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A GPU that is fit for jobs."""
+
+    uuid: str
+    index: int
+    name: str
+    total_gib: float
+    others_gib: float = 0.0  # used by processes that are none of ours
+    is_part: bool = False  # an instance of a divided GPU: never one of several
+
+
+@dataclass(frozen=True)
+class Want:
+    """What a job asks for: so many GPUs, with so much memory on each; None is a whole GPU alone.
+
+    An estimate above what there is becomes a whole GPU, the largest; what a person wrote stays as it is.
+    """
+
+    gpus: int = 1
+    gib: float | None = None
+    is_estimate: bool = False
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a person has set: whether jobs may share a GPU, what stays free on a shared one, jobs without a GPU."""
+
+    share: bool = True
+    reserve_gib: float = 1.0
+    cpu_jobs: int = 1
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A job that may start as soon as there is room for it."""
+
+    job: int
+    name: str
+    want: Want
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a job can't be placed now."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Which jobs start now and on what, why the others wait, and which GPUs are kept for whom."""
+
+    starts: Mapping[int, Placement]
+    reasons: Mapping[int, str]
+    kept: Mapping[str, str]  # uuid -> the run that it is kept for
+
+
+def decide(
+    waiting: Iterable[Waiting],
+    cards: Sequence[Card],
+    held: Sequence[Share],
+    rules: Rules,
+    *,
+    unfit: int = 0,
+    cpu_live: int = 0,
+) -> Decision:
+    """Go through the queue in order. `held` is what live jobs have, `unfit` counts GPUs that are out of service."""
+    starts: dict[int, Placement] = {}
+    reasons: dict[int, str] = {}
+    kept: dict[str, str] = {}
+    held = list(held)
+    for job in waiting:
+        if job.want.gpus == 0:
+            if cpu_live < rules.cpu_jobs:
+                starts[job.job] = ()
+                cpu_live += 1
+            else:
+                reasons[job.job] = cpu_reason(rules, has_gpus=bool(cards or unfit))
+            continue
+        found = place(job.want, cards, held, rules, kept=kept, unfit=unfit)
+        if not isinstance(found, Reason):
+            starts[job.job] = found
+            held += found
+            continue
+        reasons[job.job] = found.text
+        if not kept:
+            kept = {card.uuid: job.name for card in to_keep(job.want, cards, held, rules)}
+    return Decision(starts, reasons, kept)
+
+
+def place(
+    want: Want,
+    cards: Sequence[Card],
+    held: Sequence[Share],
+    rules: Rules,
+    *,
+    kept: Mapping[str, str] | None = None,
+    unfit: int = 0,
+) -> Placement | Reason:
+    """Choose GPUs for a job, or say why there are none now. `kept` maps GPUs to the run that they are kept for.
+
+    An idle GPU goes before one that is shared, one of ours before one that others use, then the smallest that will do.
+    """
+    kept = kept or {}
+    wanted, able = fitting(want, cards)
+    free = [c for c in able if c.uuid not in kept and missing(wanted, c, shares_on(c, held), rules) == 0]
+    if len(free) < want.gpus:
+        return Reason(why(want, cards, held, rules, free, kept, unfit))
+    free.sort(key=lambda c: (len(shares_on(c, held)), c.others_gib > IDLE_GIB, c.total_gib, c.index))
+    return tuple(
+        Share(c.uuid, c.index, c.name, wanted.gib, round(c.others_gib, 3)) for c in free[: want.gpus]
+    )
+
+
+def fitting(want: Want, cards: Sequence[Card]) -> tuple[Want, Sequence[Card]]:
+    """Say what a job really asks of these GPUs, and which of them are large enough for it."""
+    cards = usable(want, cards)
+    if want.gib is None:
+        return want, cards
+    large = [card for card in cards if want.gib <= card.total_gib + ROUNDING_GIB]
+    if len(large) >= want.gpus or not want.is_estimate:
+        return want, large
+    sizes = sorted((card.total_gib for card in cards), reverse=True)[: want.gpus]
+    return replace(want, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
+
+
+def usable(want: Want, cards: Sequence[Card]) -> Sequence[Card]:
+    """Leave out what can't be one of several: an instance of a divided GPU is all that a process can use."""
+    return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
+
+
+def missing(want: Want, card: Card, mine: Sequence[Share], rules: Rules) -> float:
+    """Tell how many GiB must be given back on a GPU before a job fits there: 0 if it fits now."""
+    theirs = card.others_gib if card.others_gib > IDLE_GIB else 0.0
+    taken = sum(size_of(share, card) for share in mine)
+    if want.gib is None or not rules.share:
+        return taken + theirs
+    if not mine and not theirs:
+        return 0.0
+    if any(share.gib is None for share in mine):
+        return taken + theirs
+    spare = rules.reserve_gib if mine or theirs else 0.0
+    return max(0.0, taken + card.others_gib + want.gib + spare - card.total_gib - ROUNDING_GIB)
+
+
+def size_of(share: Share, card: Card) -> float:
+    """Give the memory that a share stands for; a whole GPU's is all of it."""
+    return card.total_gib if share.gib is None else share.gib
+
+
+def shares_on(card: Card, held: Iterable[Share]) -> list[Share]:
+    return [share for share in held if share.uuid == card.uuid]
+
+
+def to_keep(want: Want, cards: Sequence[Card], held: Sequence[Share], rules: Rules) -> list[Card]:
+    """Choose the GPUs to keep for a job that waits: none if it waits for others than us.
+
+    Those where least must be given back: what is free already, then what drains soonest. As nothing new is put on
+    them, what is missing there only shrinks, until the job fits.
+    """
+    wanted, able = fitting(want, cards)
+    able = [card for card in able if missing(wanted, card, (), rules) == 0]
+    if len(able) < want.gpus:
+        return []
+    able.sort(key=lambda card: (missing(wanted, card, shares_on(card, held), rules), card.index))
+    return able[: want.gpus]
+
+
+def why(
+    want: Want,
+    cards: Sequence[Card],
+    held: Sequence[Share],
+    rules: Rules,
+    free: Sequence[Card],
+    kept: Mapping[str, str],
+    unfit: int,
+) -> str:
+    """Say in words why a job can't be placed on these GPUs now, of which `free` would do."""
+    wanted, able = fitting(want, cards)
+    if len(able) < want.gpus:
+        return _never(want, cards, able, unfit)
+    size = "" if wanted.gib is None else f" with {whole_gib(wanted.gib)} GiB"
+    others = [card for card in able if missing(wanted, card, (), rules) > 0]
+    if len(able) - len(others) < want.gpus:
+        least = min(others, key=lambda card: (card.others_gib, card.index))
+        of_all = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB"
+        used = f"{of_all} are used by others on GPU {least.index}"
+        return (
+            f"waits for GPU memory: {used}"
+            if want.gpus == 1
+            else f"wants {want.gpus} GPUs{size}, {count(free)}: {used}"
+        )
+    behind = sorted({kept[card.uuid] for card in able if card.uuid in kept})
+    if behind:
+        return f"waits behind {behind[0]}, which {indices(c for c in able if c.uuid in kept)} is kept for"
+    if want.gpus > 1:
+        return f"wants {want.gpus} GPUs{size}, {count(free)}"
+    if wanted.gib is None or not rules.share:
+        return "waits for a free GPU"
+    return f"waits for {whole_gib(wanted.gib)} GiB on a GPU"
+
+
+def _never(want: Want, cards: Sequence[Card], able: Sequence[Card], unfit: int) -> str:
+    """Say what this machine lacks, as long as it stays as it is."""
+    out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
+    whole = usable(want, cards)
+    if len(whole) < want.gpus or want.gib is None:
+        number = len(whole)
+        here = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
+        divided = " (a process can use one instance of a divided GPU)" if number < len(cards) else ""
+        return f"wants {counted(want.gpus, 'GPU')}, {here}{divided}"
+    largest = max(card.total_gib for card in whole)
+    if not able:
+        return (
+            f"wants {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
+        )
+    return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} so large{out}"
+
+
+def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:
+    """Say why a job that needs no GPU waits; nothing where the usual words do: one job at a time."""
+    if rules.cpu_jobs == 1 and not has_gpus:
+        return ""
+    jobs = "the one job" if rules.cpu_jobs == 1 else f"one of {rules.cpu_jobs} jobs"
+    return f"waits for {jobs} on the CPU to end" if has_gpus else f"waits for {jobs} to end"
+
+
+def count(free: Collection[Card]) -> str:
+    return f"{len(free)} {'is' if len(free) == 1 else 'are'} free"
+
+
+def indices(cards: Iterable[Card]) -> str:
+    """Name GPUs: 'GPU 0, 1'."""
+    numbers = [str(card.index) for card in cards]
+    more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
+    return f"GPU {', '.join(numbers[:LISTED])}{more}"

@@ -1,0 +1,275 @@
+"""The pool of GPUs: takes in what was seen of them, chooses which jobs start and on which, and says what is wrong.
+
+What jobs hold stands in the store with them, so a new supervisor goes on where the last one was. Without GPUs, or
+where only NVML is missing, as many jobs run at a time as settings.yaml says, on whatever their environment shows them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from finetop.core.protocol import runs as data
+from finetop.core.runtime import gpus as nvml
+from finetop.core.runtime.gpus import Gpu, GpuReading
+from finetop.core.store import jobs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.gpus.job_needs import Planner, want_of
+from finetop.core.supervisor.gpus.monitor import Look, Watch
+from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
+from finetop.core.supervisor.gpus.usage import Use, card_of, uninvited, use_of
+from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.gpus.usage import Held
+    from finetop.core.supervisor.state import Supervisor
+
+NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
+GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own words
+AHEAD = 200  # waiting jobs that are looked at
+KEPT_LOOKS = 300  # ten minutes
+# kinds of failures that a GPU may be behind which is lost or fails
+OF_A_GPU = ("", "killed", "crashed", "hung", "environment", "gpu_lost", "gpu_error", "communication", "code")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def tend(supervisor: Supervisor) -> None:
+    """Begin to look, take in a new look, and see to jobs whose GPU is lost."""
+    pool, now = supervisor.pool, time.monotonic()
+    if pool.watch is None:
+        if now - pool.tried_at < TRY_AGAIN_S:
+            return
+        pool.tried_at = now
+        functions = nvml.load()
+        if functions is None:
+            return
+        pool.watch = Watch(functions, supervisor.launcher, known_of(supervisor.live))
+    live = tuple(supervisor.attempt(job) for job in supervisor.live)
+    if {one.job for one in pool.watch.live} - {one.job for one in live}:
+        pool.stale_until = now
+        pool.watch.soon()
+    pool.watch.live = live
+    look = pool.watch.last
+    if look is not None and look is not pool.look:
+        take_in(supervisor, look)
+
+
+def known_of(live: Sequence[Job]) -> list[Gpu]:
+    """List the GPUs that live jobs have: they must have been there."""
+    return [Gpu(share.index, share.uuid, share.name) for job in live for share in job.gpus]
+
+
+def take_in(supervisor: Supervisor, look: Look) -> None:
+    """Keep a look with the uses that it shows, and tell of a GPU that was lost or came back."""
+    pool = supervisor.pool
+    before, pool.look = pool.seen, look
+    pool.uses = uses_of(look, held_by(supervisor.live, look))
+    for gpu in look.seen.gpus:
+        use = pool.uses[gpu.uuid]
+        past = pool.history.setdefault(gpu.uuid, deque(maxlen=KEPT_LOOKS))
+        past.append(Sample(None if gpu.fault == "lost" else gpu.busy, use.ours_gib, use.others_gib))
+    faults = {gpu.uuid: gpu for gpu in look.seen.gpus if gpu.fault in ("lost", "failing")}
+    for job in supervisor.live:
+        see_to(supervisor, job, [faults[share.uuid] for share in job.gpus if share.uuid in faults])
+    if faults_of(before) != faults_of(look.seen):
+        supervisor.touch()
+
+
+def held_by(live: Sequence[Job], look: Look) -> tuple[Held, ...]:
+    """List what live jobs have, also what they use without having been given it."""
+    held = [(job.id, share) for job in live for share in job.gpus]
+    return (*held, *uninvited(look.seen.gpus, held, look.owners))
+
+
+def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
+    """Say of each GPU how its memory is used, by UUID."""
+    return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
+
+
+def faults_of(seen: GpuReading) -> list[tuple[str, str]]:
+    return [(gpu.uuid, gpu.trouble) for gpu in seen.gpus if gpu.fault]
+
+
+def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
+    """Write down what has befallen a live job's GPU; a job that does not end on a lost one is to be killed.
+
+    On one that fails it goes on: an error of its memory ends whom it hits, nobody else.
+    """
+    pool, now = supervisor.pool, time.monotonic()
+    fault = fault_words(faulty[0]) if faulty else ""
+    if fault != job.gpu_fault:
+        with transaction(supervisor.connection):
+            jobs.set_gpu_fault(supervisor.connection, job.id, fault)
+        supervisor.touch()
+    if not any(gpu.fault == "lost" for gpu in faulty):
+        pool.lost_at.pop(job.id, None)
+        return
+    pool.lost_at.setdefault(job.id, now)
+
+
+def is_given_up(supervisor: Supervisor, job: Job) -> bool:
+    """Say whether a job has not ended on its lost GPU by itself, and is to be killed."""
+    return time.monotonic() - supervisor.pool.lost_at.get(job.id, math.inf) > GRACE_S
+
+
+def fault_words(gpu: Gpu) -> str:
+    what = "is lost" if gpu.fault == "lost" else "fails"
+    return f"GPU {gpu.index} ({gpu.name}) {what}: {gpu.trouble}"
+
+
+def ending_of(job: Job, state: data.State) -> data.State:
+    """Name the GPU as the cause of a job's failure, where it can be; what the job itself said becomes the hint."""
+    if not job.gpu_fault or not isinstance(state, data.Failed) or state.kind not in OF_A_GPU:
+        return state
+    hint = f"It said: {state.cause}. See finetop gpus; then finetop resume {job.run_name}."
+    return replace(state, cause=job.gpu_fault, hint=hint, kind="gpu_lost")
+
+
+def choose(supervisor: Supervisor, ready: Sequence[Job]) -> list[tuple[Job, Placement]]:
+    """Choose which of the jobs that may start do so now, and on which GPUs; keep why the others don't."""
+    pool, ready = supervisor.pool, ready[:AHEAD]
+    plans = len(pool.planner.found) if pool.planner is not None else 0
+    made_of = (
+        supervisor.revision,
+        supervisor.settings,
+        pool.look,
+        plans,
+        stuck_words(pool),
+        [job.id for job in ready],
+    )
+    if made_of == pool.decided:
+        return []
+    pool.decision = decision_of(supervisor, ready)
+    pool.wants = {job.id: pool.wants[job.id] for job in ready if job.id in pool.wants}
+    is_open = bool(pool.decision.starts) or len(pool.decision.reasons) < len(ready)
+    pool.decided = () if is_open else made_of
+    unplaced = {job: text for job, text in pool.decision.reasons.items() if text}
+    if unplaced != supervisor.unplaced:
+        supervisor.unplaced = unplaced
+        supervisor.touch()
+    return [(job, pool.decision.starts[job.id]) for job in ready if job.id in pool.decision.starts]
+
+
+def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
+    """Decide on all that is known now."""
+    pool, rules = supervisor.pool, rules_of(supervisor)
+    ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
+    if not pool.is_in_charge or (pool.seen.gpus and not ours):
+        waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
+        return decide(waiting, (), (), rules, cpu_live=len(supervisor.live))
+    if trouble := stuck_words(pool) or pool.seen.trouble:
+        return blind(supervisor, ready, rules, f"waits: {trouble}")
+    if pool.look is None or pool.look.began <= pool.stale_until:
+        before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
+        return Decision({}, before, pool.decision.kept)  # in a moment
+    cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in ours if not gpu.fault]
+    largest = max((card.total_gib for card in cards), default=0.0)
+    waiting = []
+    for job in ready:
+        want = want_for(supervisor, job, largest)
+        if want is None:
+            break  # what it asks for is known in a moment; nobody overtakes it meanwhile
+        waiting.append(Waiting(job.id, job.run_name, want))
+    held = held_by(supervisor.live, pool.look)
+    on_gpus = {job for job, _ in held}
+    return decide(
+        waiting,
+        cards,
+        [share for _, share in held],
+        rules,
+        unfit=sum(1 for gpu in ours if gpu.fault),
+        cpu_live=sum(1 for job in supervisor.live if job.id not in on_gpus),
+    )
+
+
+def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) -> Decision:
+    """Start only what needs no GPU while nobody knows how they are."""
+    wants = [(job, want_for(supervisor, job, 0.0)) for job in ready]
+    without = [
+        Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
+    ]
+    busy = sum(1 for job in supervisor.live if not job.gpus)
+    found = decide(without, (), (), rules, unfit=1, cpu_live=busy)
+    rest = {job.id: why for job, want in wants if want is None or want.gpus}
+    return Decision(found.starts, {**found.reasons, **rest}, {})
+
+
+def stuck_words(pool: Pool) -> str:
+    """Say that a look does not come back; nothing while they do."""
+    if pool.watch is None or (pool.look is not None and pool.look.began >= pool.watch.began):
+        return ""
+    silent_s = time.monotonic() - pool.watch.began
+    return "" if silent_s < NO_ANSWER_S else nvml.HAS_NO_ANSWER
+
+
+def want_for(supervisor: Supervisor, job: Job, largest_gib: float) -> Want | None:
+    """Say what a waiting job asks for, once found out; None before."""
+    pool = supervisor.pool
+    if job.id not in pool.wants:
+        if pool.planner is None:
+            pool.planner = Planner(supervisor.home)
+        found = want_of(pool.planner, supervisor.connection, job, largest_gib)
+        if found is None:
+            return None
+        pool.wants[job.id] = found
+    return pool.wants[job.id]
+
+
+def rules_of(supervisor: Supervisor) -> Rules:
+    own = supervisor.settings
+    return Rules(own.gpus.share, own.gpus.reserve_gib, own.slots.cpu_jobs)
+
+
+def left_out(supervisor: Supervisor, gpu: Gpu) -> str:
+    """Say by which setting a GPU is none of ours; nothing if it is."""
+    only = supervisor.settings.gpus.only
+    if only is not None and not any(is_named(gpu, one) for one in only):
+        return "left out by settings.yaml gpus.only"
+    visible = os.environ.get(VISIBLE)
+    if visible is not None and not any(is_named(gpu, one.strip()) for one in visible.split(",")):
+        return f"left out by {VISIBLE} of the supervisor"
+    return ""
+
+
+def is_named(gpu: Gpu, name: int | str) -> bool:
+    """Tell if a number or the beginning of a UUID means this GPU."""
+    text = str(name)
+    return gpu.index == int(text) if text.isdecimal() else bool(text) and gpu.uuid.startswith(text)
+
+
+def trouble(supervisor: Supervisor) -> str:
+    """Say what every screen should: that a GPU is lost or fails, that the driver is silent, that settings are wrong."""
+    pool = supervisor.pool
+    ours = [
+        gpu for gpu in pool.seen.gpus if gpu.fault in ("lost", "failing") and not left_out(supervisor, gpu)
+    ]
+    words = [fault_words(gpu) for gpu in ours[:1]]
+    if len(ours) > 1:
+        words.append(f"and {len(ours) - 1} more, see finetop gpus")
+    return "; ".join(words) or stuck_words(pool) or pool.seen.trouble
+
+
+def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
+    """Give what a job's environment must say of GPUs: those that it has and no other, by UUID."""
+    if not supervisor.pool.is_in_charge:
+        return {}  # what is there is left as it is
+    return {VISIBLE: ",".join(share.uuid for share in shares)}
+
+
+def guess(supervisor: Supervisor) -> Placement:
+    """Say which GPU the next job would get, if it wants one alone: a process can wait for that one."""
+    pool = supervisor.pool
+    if not pool.is_in_charge or pool.look is None:
+        return ()
+    fit = [gpu for gpu in pool.seen.gpus if not gpu.fault and not left_out(supervisor, gpu)]
+    cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in fit]
+    found = place(Want(), cards, (), rules_of(supervisor))  # none waits beside a job
+    return found if isinstance(found, tuple) else ()

@@ -1,0 +1,157 @@
+"""How a job ended, in words: from its exit record, the job's own last word, its log, and what was asked of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.protocol import runs as data
+from finetop.core.runtime import failures, stack_dumps
+from finetop.core.runtime.files import open_regular
+from finetop.core.wording import pulse
+from finetop.core.wording.units import gib
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.protocol import events
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.jobs.launcher import Exit
+
+HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
+LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
+READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
+PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
+NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
+
+
+def ending(
+    job: Job, facts: Exit | None, said: events.Ended | None, log: list[str], *, rebooted: bool
+) -> data.State:
+    """Name how a job ended. Without an exit record it is lost.
+
+    Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
+    """
+    assert isinstance(job.state, data.Running)
+    since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
+    if facts is None and job.asked == "kill":  # who watched it did not answer, and was killed with it
+        return data.Stopped(ended=time.time(), how="kill", since=since)
+    if facts is None:
+        if rebooted:
+            return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
+        return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
+    if said is not None and said.status == "finished" and facts.code == 0:
+        return data.Finished(since=since, ended=facts.ended)
+    if job.asked == "kill":
+        return data.Stopped(ended=facts.ended, how="kill", since=since)
+    if job.asked == HUNG:
+        said_of = failures.Cause(
+            "hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state))
+        )
+        return _failed(facts, said_of, since, log)
+    is_from_outside = said is not None and said.kind == "asked" and not job.asked
+    if said is not None and said.status == "stopped" and not is_from_outside:
+        is_of_itself = said.cause and said.kind != "asked"  # a budget, a check: not what was asked for
+        return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
+    if job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM:
+        return data.Stopped(facts.ended, _how(job), since)
+    return _failed(facts, why(facts, said, log), since, log)
+
+
+def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
+    return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
+
+
+def _how(job: Job) -> Literal["stop", "pause"]:
+    return "pause" if job.asked in PAUSES else "stop"
+
+
+def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
+    """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
+    if _was_out_of_memory(facts, said):
+        return failures.Cause(
+            "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
+        )
+    if said is not None and said.status == "stopped":
+        hint = f"Not asked through finetop: somebody, or the machine's own shutdown. {said.cause}."
+        return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
+    if said is not None:
+        return failures.Cause(failures.as_kind(said.kind), said.cause, said.hint)
+    if facts.signal is not None:
+        return _of_signal(facts, log)
+    last = log[-1] if log else ""
+    return failures.of_lines(log) or failures.Cause("code", f"exited with code {facts.code}", last)
+
+
+def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
+    """Tell if the kernel killed the job, or a process of it, for want of memory.
+
+    Its own count says so; where there is none, that the job held nearly all that it could.
+    """
+    if facts.signal != signal.SIGKILL and (said is None or said.kind not in ("", "code")):
+        return False
+    if facts.oom_kills is not None:
+        return facts.oom_kills > 0
+    return facts.signal == signal.SIGKILL and _held_nearly_all(facts)
+
+
+def _held_nearly_all(facts: Exit) -> bool:
+    return 0 < NEAR * facts.memory_limit_kib < facts.peak_memory_kib
+
+
+def _held(facts: Exit) -> str:
+    if not facts.memory_limit_kib:
+        return ""
+    held, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
+    return f": it held {gib(held)} of {gib(limit)} GiB"
+
+
+def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
+    assert facts.signal is not None
+    if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
+        known = failures.of_lines(log)
+        if known is not None:
+            return known
+        where = stack_dumps.at_crash(log)
+        hint = (
+            f"A fault in native code{f', in {where}' if where else ''}. Does it come back at the same step?"
+        )
+        if facts.signal == signal.SIGBUS:
+            hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
+        return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
+    hint = "Nobody asked finetop for it, and the kernel tells of no lack of memory: somebody, or another program."
+    if _held_nearly_all(facts):
+        hint = (
+            f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
+        )
+    elif facts.oom_kills is None:
+        hint = "Nobody asked finetop for it. If the machine ran out of memory, `dmesg` says so."
+    return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
+
+
+def last_lines(log: Path, facts: Exit | None) -> list[str]:
+    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
+
+    Of a crash in native code, where Python was: the frames of the thread that crashed, innermost first.
+    """
+    try:
+        with open_regular(log) as file:
+            file.seek(max(0, file.seek(0, 2) - READ_BYTES))
+            lines = file.read().decode("utf-8", "replace").strip().split("\n")
+    except OSError:
+        return []
+    shown = [line.rstrip("\r ").rsplit("\r", 1)[-1] for line in lines if line.strip()]
+    if facts is not None and facts.signal in failures.CRASHES:
+        shown = _crash(shown)[:LINES] or shown
+    return [line[:LINE_LIMIT] for line in shown[-LINES:]]
+
+
+def _crash(lines: list[str]) -> list[str]:
+    """Find what faulthandler wrote at the end of a log: its first line, then the thread that crashed."""
+    begins = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error:")]
+    if not begins:
+        return []
+    dump = lines[begins[-1] :]
+    current = next((place for place, line in enumerate(dump) if line.startswith("Current thread")), 1)
+    return [dump[0], *dump[current:]]

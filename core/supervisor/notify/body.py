@@ -1,0 +1,71 @@
+"""What is sent on, as JSON: the same for a command's standard input and a webhook's body.
+
+{"finetop": 1, "id": "1767225600000001", "home": "/home/ana/.finetop", "host": "gpu-box-3", "run": "support-r16",
+ "run_id": 7, "kind": "spike", "step": 312, "text": "support-r16: spike: the loss rose to 4.03, from 1.21",
+ "time": "2026-01-01T00:00:00+00:00", "more": 41}
+
+An id comes again where it is not known whether the first try arrived. `run` is null where it is about the whole home;
+`more` counts what is left out: of the same run and kind, or of others where `kind` is many.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.protocol.notices import MANY, TEST, Notice
+from finetop.core.text import clean_line, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT = 1
+TEXT = 1000  # characters
+
+
+def body(root: Path, notice: Notice, more: int = 0) -> str:
+    """Write one notice, the newest of `more` + 1 of its run and kind."""
+    run = clean_line(notice.run) or None
+    text = f"{run}: {notice.text}" if run else notice.text
+    return _json(root, notice, run, f"{clean_line(text)[:TEXT]}{f' (and {more} more)' if more else ''}", more)
+
+
+def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
+    """Write many notices of several runs or kinds as one, each with how many more there are of it."""
+    newest = max(groups, key=lambda group: group[0].id)[0]
+    kinds: Counter[str] = Counter()
+    for notice, more in groups:
+        kinds[notice.kind] += 1 + more
+    total = sum(kinds.values())
+    runs = len({notice.run_id for notice, _ in groups})
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    text = f"and {total} more of {counted(runs, 'run')}: {counts}"
+    return _json(root, msgspec.structs.replace(newest, run_id=0, kind=MANY, step=None), None, text, total)
+
+
+def test(root: Path, at: float) -> str:
+    """Write a message that says that messages arrive."""
+    text = f"a test: finetop on {platform.node()} can tell you what happens"
+    return body(root, Notice(int(at * 1e6), 0, "", TEST, None, text, at))
+
+
+def _json(root: Path, notice: Notice, run: str | None, text: str, more: int) -> str:
+    said: dict[str, Any] = {
+        "finetop": FORMAT,
+        "id": str(notice.id),
+        "home": str(root),
+        "host": platform.node(),
+        "run": run,
+        "run_id": notice.run_id or None,
+        "kind": notice.kind,
+        "step": notice.step,
+        "text": text,
+        "time": datetime.fromtimestamp(notice.at, UTC).isoformat(timespec="seconds"),
+        "more": more,
+    }
+    return msgspec.json.encode(said).decode()

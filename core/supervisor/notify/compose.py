@@ -1,0 +1,99 @@
+"""Makes messages of notices: of what the settings ask for, of one run and kind once in a while, floods as one."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.notices import MANY
+from finetop.core.recipe import quiet_hours
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import notices
+from finetop.core.store.database import transaction
+from finetop.core.store.notices import Group, Message
+from finetop.core.supervisor.notify import body
+from finetop.core.train import alarms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.recipe.home_settings import Tell
+    from finetop.core.supervisor.state import Supervisor
+
+MOST, IN_S = 10, 60.0  # messages in so many seconds; what is beyond them is told as one
+WAYS = ("command", "webhook")
+OLD_S = 86_400.0  # a message that did not get through for so long is given up
+
+
+def ways_of(tell: Tell) -> list[str]:
+    """Name the ways that settings ask for."""
+    return [way for way in WAYS if getattr(tell, way) is not None]
+
+
+def gather(supervisor: Supervisor, now: float) -> None:
+    """Make messages of what nobody was told yet, if anything is new or has waited long enough."""
+    teller, connection = supervisor.teller, supervisor.connection
+    if teller.seen == supervisor.revision and now < teller.gather_at:
+        return
+    teller.seen, before = supervisor.revision, teller.newest
+    teller.newest = notices.newest(connection)
+    if teller.newest == before and now < teller.gather_at:
+        return
+    teller.gather_at = math.inf
+    groups = notices.untold(connection)
+    if not groups:
+        return
+    tell = supervisor.settings.tell
+    ways = ways_of(tell)
+    wanted = [group for group in groups if ways and is_wanted(tell, group)]
+    ripe, room = _ripe(supervisor, wanted, now)
+    messages = _messages(supervisor, ripe, room, now)
+    with transaction(connection):
+        notices.add_messages(connection, [one._replace(way=way) for one in messages for way in ways])
+        notices.mark_told(connection, [*(group for group in groups if group not in wanted), *ripe])
+        notices.give_up_old(connection, now - OLD_S)
+    abort_at("notices-gathered")
+
+
+def is_wanted(tell: Tell, group: Group) -> bool:
+    """Say whether the settings ask for a kind of notice; those of a run that was removed are nobody's."""
+    if group.newest.run_id and not group.newest.run:
+        return False
+    kind = group.newest.kind
+    return kind in tell.on or "all" in tell.on or ("alarms" in tell.on and kind in alarms.names())
+
+
+def _ripe(supervisor: Supervisor, groups: Sequence[Group], now: float) -> tuple[list[Group], int]:
+    """Choose what may be told now, and for how many messages there is room; notes when to look again for the rest."""
+    teller, tell, connection = supervisor.teller, supervisor.settings.tell, supervisor.connection
+    until = quiet_hours.until(tell.quiet, now) if tell.quiet is not None else None
+    if until is not None or not groups:
+        teller.gather_at = math.inf if until is None or not groups else until
+        return [], 0
+    made = notices.made_since(connection, now - IN_S)
+    if len(made) >= MOST:
+        teller.gather_at = made[0] + IN_S
+        return [], 0
+    last = notices.last_made(connection)
+    ripe = []
+    for group in groups:
+        told_at = last.get((group.newest.run_id, group.newest.kind), -math.inf)
+        if told_at > now or told_at + tell.every_s <= now:  # a clock that was set back makes nobody wait
+            ripe.append(group)
+        else:
+            teller.gather_at = min(teller.gather_at, told_at + tell.every_s)
+    return ripe, MOST - len(made)
+
+
+def _messages(supervisor: Supervisor, groups: Sequence[Group], room: int, now: float) -> list[Message]:
+    """Write a message for each group, as far as there is room, and one for all that is left; ways are not known yet."""
+    root = supervisor.home.root
+    single = groups if len(groups) <= room else groups[: room - 1]
+    made = [
+        Message(one.id, "", one.run_id, one.kind, body.body(root, one, more), now, now, 0)
+        for one, more in single
+    ]
+    if rest := groups[len(single) :]:
+        number = max(group.newest.id for group in rest)
+        made.append(Message(number, "", 0, MANY, body.digest(root, rest), now, now, 0))
+    return made

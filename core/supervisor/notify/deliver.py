@@ -1,0 +1,136 @@
+"""Sends messages: one at a time by each way, in a process of their own, again after a while where it did not work."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.runtime import child
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.webhook_url import is_fine
+from finetop.core.store import notices
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.notify.compose import ways_of
+from finetop.core.supervisor.notify.state import OnItsWay
+from finetop.core.text import clean
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.home_settings import Tell
+    from finetop.core.supervisor.state import Supervisor
+
+AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then it is given up
+GRACE_S = 5.0  # for the process that sends, which ends what hangs by itself
+SAID = 500  # characters of what a command or server said
+
+
+def tend(supervisor: Supervisor, now: float) -> None:
+    """Write down what has come of messages that were sent, and send the next ones."""
+    teller = supervisor.teller
+    for way in [way for way, sent in teller.on_their_way.items() if sent.task.done()]:
+        _settle(supervisor, teller.on_their_way.pop(way), now)
+        teller.wait(way, now)
+    for way in ways_of(supervisor.settings.tell):
+        if way not in teller.on_their_way and teller.may_send(way, now):
+            _send_next(supervisor, way, now)
+
+
+def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
+    teller, tell = supervisor.teller, supervisor.settings.tell
+    message = notices.due(supervisor.connection, way)
+    if message is None:
+        teller.wait(way)
+        return
+    latest = now + tell.limit_s + AGAIN_S[-1]  # beyond it, the clock was set back
+    if now < message.due <= latest:
+        teller.wait(way, message.due)
+        return
+    again_at = now + tell.limit_s + _pause(message.tries)
+    with transaction(supervisor.connection):
+        notices.tried(supervisor.connection, message, again_at)
+    abort_at("message-tried")
+    task = asyncio.get_running_loop().create_task(send(tell, way, message.body))
+    teller.on_their_way[way] = OnItsWay(message, task)
+
+
+def _pause(tries: int) -> float:
+    """Say how long to wait after so many tries before."""
+    return AGAIN_S[min(tries, len(AGAIN_S) - 1)]
+
+
+def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
+    """Write that a message is through, or when it is tried again; to the log what was said of it."""
+    message, tries = sent.message, sent.message.tries + 1
+    is_through, said = sent.task.result()
+    abort_at("message-sent")
+    with transaction(supervisor.connection):
+        if is_through or tries > len(AGAIN_S):
+            notices.settle(supervisor.connection, message, "" if is_through else said or "it failed")
+        else:
+            notices.wait(supervisor.connection, message, now + _pause(tries - 1))
+    outcome = "sent" if is_through else f"not sent, try {tries} of {len(AGAIN_S) + 1}"
+    words = "\n  ".join(line for line in clean(said).splitlines() if line.strip())
+    head = (
+        f"{time.strftime('%F %T')} message {message.id} ({clean(message.kind)}) by {message.way}: {outcome}"
+    )
+    print(f"{head}: {words}" if words else head, file=sys.stderr)
+
+
+async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
+    """Send a message by a way; says whether it was taken, and what was said of it."""
+    asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
+    try:
+        asked |= {"command": tell.command} if way == "command" else {"address": of(tell)}
+    except FinetopError as error:
+        return False, str(error)
+    try:
+        async with asyncio.timeout(tell.limit_s + GRACE_S):
+            # it is the parent of all that it has started, or took them up
+            answer = await child.answer(
+                "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(asked) + b"\n"
+            )
+    except TimeoutError:
+        return False, f"it took longer than {tell.limit_s:g} s"
+    words = (answer.output + answer.errors).decode("utf-8", "replace").strip()[-SAID:]
+    return answer.code == 0, words or ("" if answer.code == 0 else f"it took longer than {tell.limit_s:g} s")
+
+
+def of(tell: Tell) -> str:
+    """Give the address that the settings name, from where it is kept. Raises FinetopError, which does not repeat it."""
+    webhook = tell.webhook
+    assert webhook is not None
+    if webhook.url is not None:
+        return webhook.url
+    if webhook.url_env is not None:
+        place, found = f"the variable {webhook.url_env}", os.environ.get(webhook.url_env, "").strip()
+        if not found:
+            hint = "Set it where the supervisor starts: `finetop supervisor stop`, then any command."
+            raise EnvironmentTrouble(
+                f"tell.webhook: the supervisor has no variable {webhook.url_env}.", hint=hint
+            )
+    else:
+        assert webhook.url_file is not None
+        place, found = webhook.url_file, _first_line(Path(webhook.url_file))
+    if not is_fine(found):
+        raise BadInput(f"{place} must hold an address that begins with https://, or with http://localhost.")
+    return found
+
+
+def _first_line(file: Path) -> str:
+    try:
+        with open_regular(file) as opened:
+            facts = os.fstat(opened.fileno())
+            lines = opened.read(8192).decode("utf-8", "replace").split("\n")
+    except OSError as error:
+        raise EnvironmentTrouble(f"tell.webhook.url_file: {file} can't be read: {error.strerror}.") from error
+    if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077:
+        raise BadInput(f"{file} holds a secret, and others may read it.", hint=f"chmod 600 {file}")
+    return lines[0].strip()

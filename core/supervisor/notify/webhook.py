@@ -1,0 +1,70 @@
+"""Posts a message to a webhook: over TLS that is verified, never on to another host, with a short look at the answer.
+
+No error here repeats the address: it is a secret.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import urllib.error
+import urllib.request
+from typing import Any
+from urllib.parse import urlsplit
+
+from finetop.core.runtime.webhook_url import is_fine
+
+SHOWN = 200  # characters of an answer that refuses
+
+
+class SameHost(urllib.request.HTTPRedirectHandler):
+    """Goes on only to the host that was asked for, and posts there again."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request:
+        if urlsplit(newurl).netloc != urlsplit(req.full_url).netloc or not is_fine(newurl):
+            raise urllib.error.HTTPError(req.full_url, code, "it sends on to another host", headers, fp)
+        return urllib.request.Request(newurl, data=req.data, headers=dict(req.header_items()), method="POST")
+
+
+def post(address: str, body: str, limit_s: float) -> str:
+    """Post JSON. Says what went wrong, nothing if it was taken; the caller ends it after `limit_s` all in all."""
+    host = urlsplit(address).hostname or "?"
+    request = urllib.request.Request(
+        address,
+        data=body.encode(),
+        headers={"Content-Type": "application/json", "User-Agent": "finetop"},
+        method="POST",
+    )
+    opener = urllib.request.build_opener(
+        SameHost, urllib.request.HTTPSHandler(context=ssl.create_default_context())
+    )
+    try:
+        with opener.open(request, timeout=limit_s) as answer:
+            answer.read(1)
+    except urllib.error.HTTPError as error:
+        return f"{host} answered {error.code} {error.reason}{_shown(error)}"
+    except urllib.error.URLError as error:
+        return f"{host}: {_reason(error.reason)}"
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return f"{host}: {_reason(error)}"
+    return ""
+
+
+def _shown(error: urllib.error.HTTPError) -> str:
+    """Give the beginning of an answer that refuses: one read of what is there."""
+    try:
+        text = error.read1(SHOWN * 4).decode("utf-8", "replace") if hasattr(error, "read1") else ""
+    except (OSError, http.client.HTTPException, ValueError):
+        return ""
+    return f": {text[:SHOWN]}" if text.strip() else ""
+
+
+def _reason(error: object) -> str:
+    """Name an error of the network, without what it may repeat of the address."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "timed out" if isinstance(error, TimeoutError) else type(error).__name__

@@ -1,0 +1,95 @@
+"""Which waiting jobs may start now, first on top, and why the others may not, in words; quiet hours are kept."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.limits import HELD
+from finetop.core.recipe import quiet_hours
+from finetop.core.recipe.quiet_hours import clock
+from finetop.core.store import jobs, parents, queue_order
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs import ask_job
+from finetop.core.wording.queue import QUEUE_HELD
+from finetop.core.wording.units import gib_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+
+def read(supervisor: Supervisor) -> None:
+    """Read the queue from the store: after a change, not at each beat."""
+    connection = supervisor.connection
+    supervisor.queued = jobs.queued(connection)
+    supervisor.waiting = parents.waiting(connection)
+    supervisor.is_held = queue_order.is_held(connection)
+
+
+def look(supervisor: Supervisor) -> None:
+    """Take in what a person has changed, so that it is told of at once and not from the next beat on."""
+    supervisor.touch()
+    read(supervisor)
+    ready(supervisor, time.time())
+
+
+def ready(supervisor: Supervisor, now: float) -> list[Job]:
+    """List the jobs that may start, first on top; keep why others wait, and tell clients when that has changed."""
+    why = {job.id: words for job in supervisor.queued if (words := _why(supervisor, job, now))}
+    if why != supervisor.why:
+        supervisor.why = why
+        supervisor.touch()
+    return [job for job in supervisor.queued if job.id not in why]
+
+
+def _why(supervisor: Supervisor, job: Job, now: float) -> str:
+    """Say why a job may not start now; nothing if it may."""
+    if job.held:
+        return HELD
+    if job.run_id in supervisor.waiting:
+        return supervisor.waiting[job.run_id]
+    if words := stopped(supervisor, now):
+        return words
+    retry = job.args.get("retry", {})
+    if job.not_before is not None and now < job.not_before:
+        return str(retry.get("said", ""))
+    room = int(retry.get("room", 0))
+    if room > free_bytes(supervisor.home.root):
+        return f"the disk is full: waits for {gib_of(room)} GiB of room"
+    return ""
+
+
+def stopped(supervisor: Supervisor, now: float) -> str:
+    """Say why nothing at all starts now; nothing if it does."""
+    if supervisor.is_held:
+        return QUEUE_HELD
+    if supervisor.quiet_until is not None:
+        return f"quiet until {clock(supervisor.quiet_until, now)}"
+    return ""
+
+
+def free_bytes(folder: Path) -> int:
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
+
+
+def why(supervisor: Supervisor) -> dict[int, str]:
+    """Say of waiting jobs why they do: by the queue's own rules, else for want of a place to run."""
+    return {**supervisor.unplaced, **supervisor.why}
+
+
+def keep(supervisor: Supervisor, now: float) -> None:
+    """Note when the quiet hours around now end; let what runs rest in them, if it is to."""
+    quiet = supervisor.settings.quiet_hours
+    supervisor.quiet_until = None if quiet is None else quiet_hours.until(quiet, now)
+    if supervisor.quiet_until is None or quiet is None or not quiet.pause:
+        return
+    for job in supervisor.live:
+        if not job.asked and ask_job.goes_on_later(supervisor.connection, job):
+            with transaction(supervisor.connection):
+                ask_job.ask(supervisor.connection, job, "rest")
+            supervisor.touch()

@@ -1,0 +1,140 @@
+"""What the queue's listing says of time: what runs and for how long yet, and when what waits would start."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import LiveRow
+from finetop.core.store import checks
+from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.gpus.placement import Waiting, Want
+from finetop.core.supervisor.gpus.usage import card_of
+from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, length_key, play
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
+
+
+def live_rows(live: Sequence[Job]) -> list[LiveRow]:
+    """List what runs, with what it has of the GPUs."""
+    return [
+        LiveRow(job.run_id, job.run_name, job.verb, job.state, data.gpus_word(job.gpus))
+        for job in live
+        if isinstance(job.state, data.Running)
+    ]
+
+
+def starts(
+    supervisor: Supervisor,
+    live: Sequence[Job],
+    line: Sequence[Job],
+    recipes: Mapping[int, dict[str, Any]],
+    now: float,
+) -> dict[int, tuple[float, str]]:
+    """Tell of the first waiting jobs, in their order, at which moment each would start, and after which run's end.
+
+    `recipes` are those of all these jobs' runs, by the runs' numbers.
+    """
+    may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
+    if not may:
+        return {}
+    lengths = Lengths(supervisor.connection, recipes)
+    for job in live:
+        lengths.learn(job, now)
+    own, rules = supervisor.pool, pool.rules_of(supervisor)
+    ours = [gpu for gpu in own.seen.gpus if not pool.left_out(supervisor, gpu)]
+    has_gpus = own.is_in_charge and bool(ours)
+    held = pool.held_by(live, own.look) if has_gpus and own.look is not None else ()
+    going = [
+        Going(job.run_name, tuple(share for of, share in held if of == job.id), lengths.left(job))
+        for job in live
+    ]
+    coming = []
+    for job in may:
+        want = own.wants.get(job.id) if has_gpus else Want(gpus=0)
+        if want is None:
+            break  # what it asks for is known in a moment
+        coming.append(Coming(Waiting(job.id, job.run_name, want), lengths.whole(job)))
+    cards = [card_of(gpu, own.uses[gpu.uuid]) for gpu in ours if not gpu.fault] if has_gpus else []
+    unfit = sum(1 for gpu in ours if gpu.fault) if has_gpus else 0
+    found = play(going, coming, cards, rules, unfit=unfit)
+    floor = supervisor.quiet_until or 0.0
+    return {
+        job.id: (max(now + found[job.id].in_s, floor, job.not_before or 0.0), found[job.id].after)
+        for job in may
+        if job.id in found
+    }
+
+
+def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
+    """Say whether a job will start without a person's doing and without another run's success."""
+    if job.held or supervisor.is_held or job.run_id in supervisor.waiting:
+        return False
+    is_for_later = supervisor.quiet_until is not None or (job.not_before or 0.0) > now
+    return is_for_later or job.id not in supervisor.why
+
+
+class Lengths:
+    """How long jobs took here: training by all that its length depends on, checks by their model."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, recipes: Mapping[int, dict[str, Any]]) -> None:
+        self._recipes = recipes
+        self._train: dict[str, float] = {}  # the newest of each kind
+        self._checks: dict[str, list[float]] = {}
+        ended = connection.execute(
+            "SELECT j.verb, j.args, j.state, r.recipe FROM jobs j JOIN runs r ON r.id = j.run_id"
+            " WHERE j.word = 'finished' AND j.verb IN ('train', 'check') ORDER BY j.id DESC LIMIT ?",
+            [REMEMBERED],
+        ).fetchall()
+        for verb, args, state, recipe in ended:
+            took = msgspec.json.decode(state, type=data.Finished)
+            made = msgspec.json.decode(recipe)
+            if verb == "check":
+                self._checks.setdefault(made["model"]["id"], []).append(took.ended - took.since)
+            elif "resume" not in msgspec.json.decode(args):
+                self._train.setdefault(length_key(made), took.ended - took.since)
+
+    def learn(self, job: Job, now: float) -> None:
+        """Take a live job for one of its kind where none has ended: the first of a sweep tells of the rest."""
+        assert isinstance(job.state, data.Running)
+        if job.verb == "train" and job.state.left_s is not None and "resume" not in job.args:
+            took = now - job.state.since + job.state.left_s
+            self._train.setdefault(length_key(self._recipes[job.run_id]), took)
+
+    def left(self, job: Job) -> float | None:
+        """Tell how long a live job goes on, with the check that follows it."""
+        assert isinstance(job.state, data.Running)
+        if job.state.left_s is None:
+            return None
+        recipe = self._recipes[job.run_id]
+        return job.state.left_s + self._check_after(job, recipe)
+
+    def whole(self, job: Job) -> float | None:
+        """Tell how long a waiting job would take, with the check that follows it."""
+        recipe = self._recipes[job.run_id]
+        if job.verb == "check":
+            return self._check(recipe)
+        if job.verb != "train" or "resume" in job.args:
+            return None
+        trains = self._train.get(length_key(recipe))
+        return None if trains is None else trains + self._check_after(job, recipe)
+
+    def _check(self, recipe: dict[str, Any]) -> float | None:
+        known = self._checks.get(recipe["model"]["id"])
+        return median(known[:5]) if known else None
+
+    def _check_after(self, job: Job, recipe: dict[str, Any]) -> float:
+        if job.verb != "train" or not checks.is_wanted_at_end(recipe):
+            return 0.0
+        return self._check(recipe) or 0.0

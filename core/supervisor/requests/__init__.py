@@ -1,0 +1,1 @@
+"""The requests that clients make of the supervisor, each answered by a function beside its like."""

@@ -1,0 +1,252 @@
+"""What `finetop clean` takes away by its policy: checkpoints, merged models, scores, data, selected rows, old trash."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.models import checkpoint
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
+from finetop.core.recipe import home_settings
+from finetop.core.recipe.home_settings import Keep
+from finetop.core.store import checks, jobs, run_records
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.requests import trash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from finetop.core.runtime.home import Home
+    from finetop.core.supervisor.state import Supervisor
+
+DAY_S = 86_400.0
+SELECTED, ROWS = "selected", ".jsonl"  # the folder below the home, and what its files end in
+NAME = r"[A-Za-z0-9._-]+\.jsonl"
+_state = msgspec.json.Decoder(data.State)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is there, of a run that has ended."""
+
+    run_id: int
+    run: str
+    ended: float
+    step: int
+    place: Path
+    path: str  # relative to the home
+    size_bytes: int
+    must_stay: bool  # the run's newest or best, or another run begins from it
+    rank: int  # 0 the newest of its run
+    eval_rank: int | None  # 0 the lowest eval_loss of its run; None where it has none
+
+
+def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
+    """Say what a policy would take away; with `shown`, take away what of it is among these paths.
+
+    Raises BadInput for a policy that can't be.
+    """
+    own = msgspec.to_builtins(home_settings.load(supervisor.home).keep)
+    try:
+        keep = msgspec.convert({**own, **ask.keep}, Keep)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"keep: {error}.", hint="See `finetop clean --help`.") from error
+    connection, home = supervisor.connection, supervisor.home
+    wanted = list(going(connection, home, keep))
+    if ask.shown is None:
+        return CleanAnswer(wanted)
+    agreed = [item for item in wanted if item.path in set(ask.shown)]
+    for item in agreed:
+        take_away(connection, home, item)
+    supervisor.touch()
+    return CleanAnswer(agreed)
+
+
+def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iterator[CleanItem]:
+    """List what a policy takes away. While a job runs, what several jobs share stays."""
+    yield from _checkpoints(saved(connection, home), keep)
+    if not jobs.live(connection):
+        yield from _unused(home, home.models / "merged", "merged model", keep.merged_days)
+        yield from _unused(home, home.scores, "scores", keep.scores_days)
+        yield from _unused(home, home.root / "retrieval", "index of documents", keep.scores_days)
+        yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
+        yield from _selected(connection, home, keep.selected_days)
+    if keep.trash_days is not None:
+        for one in trash.trashed(home):
+            age = (time.time() - one.at) / DAY_S
+            if age >= keep.trash_days:
+                why = f"in the trash for {age:.0f} days"
+                yield CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
+
+
+def saved(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Saved]:
+    """List the checkpoints of ended runs that were trained here, each run's newest first."""
+    found: list[Saved] = []
+    every = connection.execute(
+        "SELECT id, name, folder, ended FROM runs WHERE ended IS NOT NULL AND id NOT IN"
+        " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
+    ).fetchall()
+    needed: dict[int, set[int]] = {}
+    for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
+        needed.setdefault(parent_id, set()).add(-1 if step is None else step)
+    for run_id, name, folder, ended in every:
+        found += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
+    return found
+
+
+def _of_run(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    run_id: int,
+    name: str,
+    folder: str,
+    ended: float,
+    needed: set[int],
+) -> list[Saved]:
+    places = [one for one in checkpoint.complete(home.root / folder) if not one.is_symlink()]
+    best = checks.best_of(connection, run_id)
+    losses = dict(
+        connection.execute(
+            "SELECT step, arg_max(value, time) FROM metrics WHERE run_id = ? AND key = 'eval_loss'"
+            " AND value IS NOT NULL GROUP BY step",
+            [run_id],
+        ).fetchall()
+    )
+    steps = [checkpoint.step_of(one) for one in places]
+    by_loss = sorted((step for step in steps if step in losses), key=lambda step: (losses[step], -step))
+    return [
+        Saved(
+            run_id,
+            name,
+            ended,
+            step,
+            place,
+            str(place.relative_to(home.root)),
+            sum(trash.sizes_below(place)),
+            must_stay=rank == 0 or step in needed or -1 in needed or (best is not None and best.step == step),
+            rank=rank,
+            eval_rank=by_loss.index(step) if step in losses else None,
+        )
+        for rank, (step, place) in enumerate(zip(reversed(steps), reversed(places), strict=True))
+    ]
+
+
+def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[CleanItem]:
+    """Choose by count and age first, then, oldest first, until the rest fits."""
+    why = {one.path: reason for one in there if (reason := _reason(one, keep))}
+    if keep.total_gib is not None:
+        left = sum(one.size_bytes for one in there if one.path not in why)
+        for one in sorted(there, key=lambda one: (one.ended, -one.rank)):
+            if left <= keep.total_gib * 2**30:
+                break
+            if not one.must_stay and one.path not in why:
+                why[one.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
+                left -= one.size_bytes
+    for one in there:
+        if one.path in why:
+            yield CleanItem("checkpoint", f"{one.run}@{one.step}", one.path, one.size_bytes, why[one.path])
+
+
+def _reason(one: Saved, keep: Keep) -> str:
+    """Say why a checkpoint goes by count or age; empty where it stays."""
+    if one.must_stay or (one.eval_rank is not None and one.eval_rank < keep.best):
+        return ""
+    if keep.last is not None and one.rank >= keep.last:
+        return f"older than the last {keep.last} of its run"
+    days = (time.time() - one.ended) / DAY_S
+    if keep.days is not None and days >= keep.days:
+        return f"its run ended {days:.0f} days ago"
+    return ""
+
+
+def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator[CleanItem]:
+    """List what of a shared folder nobody has read or written for so long."""
+    if days is None or not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() or entry.name.startswith("."):
+            continue
+        files = [entry] if entry.is_file() else [file for file in entry.rglob("*") if file.is_file()]
+        facts = [file.lstat() for file in files]
+        used = max((max(one.st_atime, one.st_mtime) for one in facts), default=entry.lstat().st_mtime)
+        age = (time.time() - used) / DAY_S
+        if age >= days:
+            size = sum(one.st_size for one in facts)
+            why = f"not used for {age:.0f} days"
+            yield CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
+
+
+def _selected(connection: duckdb.DuckDBPyConnection, home: Home, days: float | None) -> Iterator[CleanItem]:
+    """List the rows that were selected for a curve, where no run names them any more, in the trash neither."""
+    unused = _unused(home, home.root / SELECTED, "selected rows", days)
+    files = [item for item in unused if item.path.endswith(ROWS)]
+    named = _named(connection, home) if files else set()
+    for item in files:
+        if item.what not in named:
+            told = _manifest(home.root / item.path)
+            size = item.size_bytes + (told.stat().st_size if told.is_file() else 0)
+            why = f"no run names them, {item.why}"
+            yield CleanItem(item.kind, item.what, item.path, size, why)
+
+
+def _named(connection: duckdb.DuckDBPyConnection, home: Home) -> set[str]:
+    """Give the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
+    found = connection.execute(
+        f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
+        f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
+    ).fetchall()
+    named = {name for (name,) in found}
+    for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
+        for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
+            named.update(re.findall(NAME, file.read_text(encoding="utf-8", errors="replace")))
+    return named
+
+
+def _manifest(rows: Path) -> Path:
+    return rows.with_name(f"{rows.name.removesuffix(ROWS)}.manifest.json")
+
+
+def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: CleanItem) -> None:
+    """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
+
+    After a crash in between, its files are there and are shown again: none is promised that is not there.
+    """
+    place = home.root / item.path
+    if item.kind == "checkpoint":
+        _forget(connection, home, place)
+        checkpoint.remove(place)
+    elif place.is_dir():
+        trash.discard(place)
+    else:
+        place.unlink(missing_ok=True)
+        if item.kind == "selected rows":
+            _manifest(place).unlink(missing_ok=True)
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> None:
+    run_folder = place.parent.parent
+    values = [str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder))]
+    with transaction(connection):
+        rows = connection.execute(
+            "SELECT c.run_id, c.job_id, c.step, c.time FROM checkpoints c JOIN runs r ON r.id = c.run_id"
+            " WHERE r.folder = ? AND c.path = ?",
+            values,
+        ).fetchall()
+        for row in rows:
+            connection.execute("INSERT INTO cleaned VALUES (?, ?, ?, ?)", row)
+            connection.execute(
+                "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?", row
+            )
+            run_records.mark_run(connection, row[0])
+
+
+ANSWERS = {Clean: clean}

@@ -1,0 +1,137 @@
+"""Answers what is asked of the versions of data: which were seen, how a run's differ from before, and from another's.
+
+Rows are compared in a process of its own (core/versions): a file of a million takes seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.data.versions.match_sources import paired
+from finetop.core.data.versions.row_hashes import file_of
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.data_diff import Asked, File, Found, Pair
+from finetop.core.protocol.messages.data_versions import (
+    DataDiffer,
+    DataDifferAnswer,
+    DataOf,
+    DataOfAnswer,
+    DataVersions,
+    DataVersionsAnswer,
+    SourceFacts,
+    SourcePair,
+)
+from finetop.core.runtime import child
+from finetop.core.store import data_versions, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.runs import SourceRow
+    from finetop.core.supervisor.state import Supervisor
+
+PAGE_LIMIT = 500
+RUNS_NAMED = 20  # of those that read a version
+EXAMPLES = 20
+LIMIT_S = 40.0  # a client waits for a minute
+
+
+async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnswer:
+    """List the versions that were seen: from a thread, as it takes 170 ms with 100,000 runs."""
+    limit = max(1, min(ask.limit, PAGE_LIMIT))
+    cursor = supervisor.connection.cursor()
+    found, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
+    return DataVersionsAnswer(found, total)
+
+
+async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
+    """Say of each source of a run how it differs from the version before, and what lies there now. Raises NotFound."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    rows = data_versions.of_run(connection, run_id)
+    before = [data_versions.before(connection, row) for row in rows]
+    pairs = [
+        Pair([_kept(supervisor, known[1])], [_kept(supervisor, row.content)])
+        for row, known in zip(rows, before, strict=True)
+        if known is not None
+    ]
+    files = [_file(row) for row in rows if row.written is not None]
+    found = await _find(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
+    differences, now = iter(found.pairs), iter(found.files)
+    facts = []
+    for row, known in zip(rows, before, strict=True):
+        number, _, run = known or (0, "", "")
+        difference = next(differences) if known is not None else None
+        file = next(now) if row.written is not None else None
+        now_number = 0 if file is None else data_versions.number_of(connection, row, file.content)
+        facts.append(SourceFacts(row, number, run, difference, file, now_number))
+    return DataOfAnswer(name, facts)
+
+
+async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
+    """Say how the data of two runs differ, source by source and as a whole. Raises NotFound."""
+    connection = supervisor.connection
+    (run_id, run), (other_id, other) = (runs.find_run(connection, one) for one in (ask.run, ask.other))
+    ones, others = (data_versions.of_run(connection, one) for one in (run_id, other_id))
+    unknown = [name for name, rows in ((run, ones), (other, others)) if not rows]
+    if unknown:
+        return DataDifferAnswer(run, other, [], None, unknown)
+    together = paired(ones, others)
+    examples = max(0, min(ask.examples, EXAMPLES))
+    pairs = [
+        _pair(supervisor, [one], [another], examples)
+        for one, another in together
+        if one is not None and another is not None
+    ]
+    trained = [[row for row in rows if row.use in ("train", "replay")] for rows in (ones, others)]
+    if has_whole := any(len(rows) > 1 for rows in trained):
+        pairs.append(_pair(supervisor, trained[0], trained[1], 0))
+    found = await _find(Asked(str(supervisor.home.root), pairs))
+    differences = iter(found.pairs)
+    made = [
+        SourcePair(one, another, next(differences) if one and another else None) for one, another in together
+    ]
+    return DataDifferAnswer(run, other, made, next(differences) if has_whole else None)
+
+
+def _pair(
+    supervisor: Supervisor, ones: Sequence[SourceRow], others: Sequence[SourceRow], examples: int
+) -> Pair:
+    files = [row.path for row in (*ones, *others) if row.written is not None]
+    return Pair(
+        [_kept(supervisor, row.content) for row in ones],
+        [_kept(supervisor, row.content) for row in others],
+        list(dict.fromkeys(files)),
+        examples,
+    )
+
+
+def _kept(supervisor: Supervisor, content: str) -> list[str]:
+    """List where the hashes of a content may lie: in the folder of any run that read it."""
+    folders = data_versions.folders_with(supervisor.connection, content)
+    files = (file_of(supervisor.home.root / folder, content) for folder in folders)
+    return [str(file) for file in files if file is not None]
+
+
+def _file(row: SourceRow) -> File:
+    return File(row.path, row.content, row.rows, row.limit, row.size, row.written, row.sha256)
+
+
+async def _find(asked: Asked) -> Found:
+    """Let it be found in a process of its own. Raises EnvironmentTrouble."""
+    try:
+        async with asyncio.timeout(LIMIT_S):
+            answer = await child.answer("finetop.core.data.versions", asked=msgspec.json.encode(asked))
+    except TimeoutError as late:
+        raise EnvironmentTrouble(
+            f"comparing the rows took longer than {LIMIT_S:.0f} s.", hint="Try again when the disk is free."
+        ) from late
+    if answer.code:
+        raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
+    return msgspec.json.decode(answer.output, type=Found)
+
+
+ANSWERS = {DataVersions: listing, DataOf: of_run, DataDiffer: differ}

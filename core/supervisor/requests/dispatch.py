@@ -1,0 +1,61 @@
+"""Answers a request, by the function that its type names: each file here lists what it answers in ANSWERS."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from inspect import isawaitable
+from typing import Any
+
+from finetop.core.protocol.messages.trash import Clean, EmptyTrash
+from finetop.core.protocol.request import Answer, Ask, Request
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.requests import (
+    approaches,
+    bisect,
+    checks,
+    clean,
+    data_versions,
+    machine,
+    notes,
+    queue,
+    remedies,
+    resume,
+    retry,
+    runs,
+    session,
+    stop_pause_kill,
+    submit,
+    sweeps,
+    trash,
+    triage,
+)
+from finetop.core.supervisor.save_records import record
+from finetop.core.supervisor.state import Supervisor
+
+_MODULES = (
+    *(approaches, bisect, checks, clean, data_versions, machine, notes, queue, remedies, resume),
+    *(retry, runs, session, stop_pause_kill, submit, sweeps, trash, triage),
+)
+ANSWERS: Mapping[type[Ask], Callable[[Supervisor, Any], Any]] = {
+    request: answer for module in _MODULES for request, answer in module.ANSWERS.items()
+}
+
+
+async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
+    """Answer one request, and note that somebody is there.
+
+    Questions are answered from the store, at once; those that look at files, GPUs or other machines wait, each for
+    itself. What was ordered is in the run folders, too, before that is answered.
+    """
+    supervisor.asked_at = time.monotonic()
+    revision = supervisor.revision
+    made: Answer = ANSWERS[type(ask)](supervisor, ask)
+    if isawaitable(made):
+        made = await made
+    elif supervisor.revision != revision:
+        await record(supervisor)
+    if isinstance(ask, EmptyTrash | Clean):  # out of sight already; the files may take long
+        await aside(partial(trash.delete_discarded, supervisor.home))
+    return made

@@ -1,0 +1,170 @@
+"""The supervisor's machine: its GPUs and who is on them, what lies at a path, and what a run would come to there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import psutil
+
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.protocol.messages.machine import (
+    GpuJob,
+    GpuProcess,
+    GpuRow,
+    Gpus,
+    GpusAnswer,
+    GpuWaiting,
+    LookAhead,
+    LookAheadAnswer,
+    PathFacts,
+    Paths,
+    PathsAnswer,
+)
+from finetop.core.runtime import child
+from finetop.core.runtime.gpus import HAS_NO_ANSWER
+from finetop.core.store import jobs
+from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.io_thread import aside
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from finetop.core.protocol.runs import Share
+    from finetop.core.runtime.gpus import Gpu, Process
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.gpus.usage import Use
+    from finetop.core.supervisor.state import Sample, Supervisor
+
+COLUMNS = 30  # of the history, 20 s each
+PATHS = 500  # of one request
+LONGEST_S = 50.0  # of a plan: a client waits for a minute
+FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin
+
+
+async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
+    """Say how the GPUs stand; right after the supervisor's start, wait for the first look."""
+    deadline = time.monotonic() + FIRST_LOOK_S
+    while not supervisor.pool.has_looked and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    return told(supervisor)
+
+
+def told(supervisor: Supervisor) -> GpusAnswer:
+    """Say how the GPUs stand, as the newest look found them."""
+    own = supervisor.pool
+    live = {job.id: job for job in jobs.live(supervisor.connection)}  # a beat may not have seen the newest
+    held = () if own.look is None else pool.held_by(list(live.values()), own.look)
+    uses = {} if own.look is None else pool.uses_of(own.look, held)
+    on_gpus = {job for job, _ in held}
+    names = {job.id: job.run_name for job in supervisor.queued}
+    return GpusAnswer(
+        gpus=[
+            _row(supervisor, gpu, uses[gpu.uuid], [(live[job], s) for job, s in held if s.uuid == gpu.uuid])
+            for gpu in own.seen.gpus
+        ],
+        driver=own.seen.driver,
+        cuda=own.seen.cuda,
+        trouble=pool.stuck_words(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
+        cores=cores(),
+        cpu_jobs=supervisor.settings.slots.cpu_jobs,
+        on_cpu=[_job(job, None, None) for job in live.values() if job.id not in on_gpus],
+        waiting=[GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names],
+        column_s=pool.KEPT_LOOKS / COLUMNS * monitor.LOOK_S,
+        age_s=0.0 if own.look is None else time.monotonic() - own.look.began,
+    )
+
+
+def cores() -> int:
+    """Count the CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> GpuRow:
+    own = supervisor.pool
+    return GpuRow(
+        index=gpu.index,
+        uuid=gpu.uuid,
+        name=gpu.name,
+        total_gib=gpu.total_gib,
+        ours_gib=use.ours_gib,
+        others_gib=use.others_gib,
+        busy=gpu.busy,
+        celsius=gpu.celsius,
+        watts=gpu.watts,
+        fault=gpu.fault,
+        trouble=gpu.trouble,
+        left_out=pool.left_out(supervisor, gpu),
+        kept_for=own.decision.kept.get(gpu.uuid, ""),
+        jobs=[_job(job, share.gib, use.by_job.get(job.id)) for job, share in held],
+        others=[process_of(one) for one in use.others],
+        history=columns(own.history.get(gpu.uuid, ())),
+    )
+
+
+def _job(job: Job, gib: float | None, used_gib: float | None) -> GpuJob:
+    return GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
+
+
+def process_of(one: Process) -> GpuProcess:
+    """Name a process that is none of ours, as far as this user may know it."""
+    try:
+        known = psutil.Process(one.pid)
+        return GpuProcess(one.pid, known.name(), known.username(), one.gib)
+    except (psutil.Error, KeyError, OSError):
+        return GpuProcess(one.pid, "", "", one.gib)
+
+
+def columns(samples: Iterable[Sample]) -> list[int | None]:
+    """Average how busy a GPU was over equal columns, the newest last; None where it was not told."""
+    told = [sample.busy for sample in samples]
+    width = pool.KEPT_LOOKS // COLUMNS
+    parts = [told[max(0, end - width) : end] for end in range(len(told), 0, -width)]
+    known = [[one for one in part if one is not None] for part in reversed(parts)]
+    return [round(sum(part) / len(part)) if part else None for part in known]
+
+
+async def paths(supervisor: Supervisor, ask: Paths) -> PathsAnswer:
+    return await aside(lambda: PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
+
+
+def look_at(path: str) -> PathFacts:
+    """Say what lies at an absolute path. Nothing is opened."""
+    try:
+        if path.startswith("/"):
+            facts = Path(path).stat()
+            is_folder, is_file = stat.S_ISDIR(facts.st_mode), stat.S_ISREG(facts.st_mode)
+            if (is_folder or is_file) and os.access(path, os.R_OK):
+                return PathFacts(path, "folder" if is_folder else "file", facts.st_size)
+            return PathFacts(path, "other", 0)
+    except (OSError, ValueError):
+        pass
+    return PathFacts(path, "none", 0)
+
+
+async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
+    """Give the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
+
+    Raises EnvironmentTrouble where that takes too long.
+    """
+    home = str(supervisor.home.root)
+    asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
+    try:
+        async with asyncio.timeout(LONGEST_S), supervisor.looking_ahead:
+            answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
+    except TimeoutError as error:
+        raise EnvironmentTrouble(
+            f"a plan took longer than {LONGEST_S:g} s.", hint="Ask there: `finetop plan RECIPE`."
+        ) from error
+    lines = answer.output.splitlines()
+    if not lines:
+        raise FinetopError("no plan could be made of this recipe.", hint="Ask there: `finetop plan RECIPE`.")
+    return LookAheadAnswer([msgspec.json.decode(line) for line in lines])
+
+
+ANSWERS = {Gpus: gpus, Paths: paths, LookAhead: look_ahead}

@@ -1,0 +1,48 @@
+"""Tags and notes: what people say of runs, for others and for later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
+from finetop.core.protocol.tags import MOST, require_note, require_tag
+from finetop.core.store import notes, runs
+from finetop.core.store.database import transaction
+
+if TYPE_CHECKING:
+    from finetop.core.supervisor.state import Supervisor
+
+
+def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
+    """Put tags on a run and take some off. Raises NotFound, BadInput."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    before = notes.tags_of(connection, run_id)
+    wanted = dict.fromkeys([*before, *map(require_tag, ask.add)])
+    now = [one for one in wanted if one not in ask.drop]
+    if len(now) > MOST:
+        raise BadInput(
+            f"{name} would have {len(now)} tags, and may have {MOST}.", hint="Take some off: -tag."
+        )
+    if now != before:
+        with transaction(connection):
+            notes.set_tags(connection, run_id, now)
+        supervisor.touch([run_id])
+    added = [one for one in now if one not in before]
+    return TagAnswer(name, now, added, [one for one in before if one not in now])
+
+
+def note(supervisor: Supervisor, ask: Note) -> NoteAnswer:
+    """Write a run's note. Raises NotFound, BadInput."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    before, now = notes.note_of(connection, run_id), require_note(ask.text)
+    if now != before:
+        with transaction(connection):
+            notes.set_note(connection, run_id, now)
+        supervisor.touch([run_id])
+    return NoteAnswer(name, now, before)
+
+
+ANSWERS = {Tag: tag, Note: note}

@@ -1,0 +1,113 @@
+"""Runs that others begin from: their names become numbers and steps when a run is queued, or when it starts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
+from finetop.core.protocol import runs as data
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
+from finetop.core.store import checks, parents, runs
+from finetop.core.store.parents import Parent
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    import duckdb
+
+REWARD = "objective.reward.model"
+
+
+def resolve(
+    connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]
+) -> tuple[dict[str, Any], list[Parent]]:
+    """Replace each run that a recipe names by its number, and its checkpoint's step where that is known already.
+
+    A run that has not ended yet is waited for. Raises NotFound without such a run or checkpoint, BadInput for a run
+    that can't be begun from.
+    """
+    found: list[Parent] = []
+    for key, reference in references(recipe).items():
+        try:
+            parent = _parent(connection, key, reference)
+        except NotFound as error:
+            raise NotFound(f"{key}: {error.message}", hint=error.hint) from error
+        found.append(parent)
+        recipe = with_settings(recipe, {key: str(Reference("run", str(parent.run_id), parent.step))})
+    return recipe, found
+
+
+def _parent(connection: duckdb.DuckDBPyConnection, key: str, reference: Reference) -> Parent:
+    if reference.kind == "stage":
+        raise BadInput(f"{key}: {reference} is no stage of a chain.", hint="Name a run: run:NAME.")
+    run_id, name = runs.find_run(connection, reference.name)
+    require_fit(runs.recipe(connection, run_id), name, key)
+    state = runs.row(connection, run_id).state
+    if isinstance(state, data.Queued | data.Running) and reference.step is None:
+        return Parent(run_id, key, None)
+    step, _ = checks.newest_checkpoint(connection, run_id, reference.step)
+    return Parent(run_id, key, step)
+
+
+def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
+    """See that a run's model can be what the setting `key` asks for. Raises BadInput."""
+    is_reward = recipe["objective"]["name"] == "reward"
+    if is_reward and key != REWARD:
+        hint = "Name it as objective.reward.model of ppo, rloo or grpo."
+        raise BadInput(f"{key}: {name} is a reward model, which writes no text.", hint=hint)
+    if not is_reward and key == REWARD:
+        raise BadInput(f"{key}: {name} is no reward model.", hint="Train one with objective.name: reward.")
+    if key != REWARD and not _merges(recipe):
+        hint = "Begin from a run of another method, such as lora or full."
+        method = recipe["method"]["name"]
+        raise BadInput(f"{key}: {name} was tuned by {method}, which can't be merged into a model.", hint=hint)
+
+
+def require_weights(recipe: dict[str, Any], name: str) -> None:
+    """See that a run has weights of its own. Raises Refused."""
+    if recipe["method"]["name"] == data.NO_WEIGHT:
+        raise Refused(
+            f"{name} moves no weight: it is the base model, asked in its own way.",
+            hint="See `finetop approaches`.",
+        )
+
+
+def require_whole(recipe: dict[str, Any], name: str) -> None:
+    """See that what a run has learned can be written as one model. Raises BadInput."""
+    if not _merges(recipe):
+        method = recipe["method"]["name"]
+        raise BadInput(
+            f"{name} was tuned by {method}, which can't be merged into the model's weights.",
+            hint="Use its checkpoint as an adapter of PEFT, beside the base model; or tune with lora.",
+        )
+
+
+def _merges(recipe: dict[str, Any]) -> bool:
+    """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
+    try:
+        method = recipe_from_mapping(recipe, to_train=False).method
+        return methods.merges(method.name, method.options)
+    except FinetopError:
+        return True
+
+
+def shown(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> str:
+    """Name the model that a run begins from, for people: a hub id, a folder, run:NAME@STEP."""
+    reference = references({**recipe, "objective": {}}).get("model.id")
+    if reference is None:
+        return str(recipe["model"]["id"])
+    _, name = runs.find_run(connection, reference.name)
+    return str(Reference("run", name, reference.step))
+
+
+def pin(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    """Choose the checkpoints of parents that have finished by now. Raises NotFound where one has none."""
+    for parent in parents.of_run(connection, run_id):
+        if parent.step is not None:
+            continue
+        step, _ = checks.newest_checkpoint(connection, parent.run_id, None)
+        reference = Reference("run", str(parent.run_id), step)
+        recipe = with_settings(runs.recipe(connection, run_id), {parent.setting: str(reference)})
+        parents.pin(connection, run_id, parent.setting, step)
+        runs.set_recipe(connection, run_id, recipe, shown(connection, recipe))

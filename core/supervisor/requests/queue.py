@@ -1,0 +1,183 @@
+"""The queue as a person sees and changes it: what waits and why, the order, what is held."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput, Refused
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
+from finetop.core.store import jobs, queue_order, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.gpus.placement import Want
+from finetop.core.supervisor.queue import ready, start_times
+from finetop.core.text import counted
+from finetop.core.wording.queue import priority_word
+from finetop.core.wording.units import whole_gib
+
+if TYPE_CHECKING:
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+
+LIMIT = 1000
+
+
+def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
+    """List what waits, first to start on top, and what runs."""
+    connection, now = supervisor.connection, time.time()
+    found, live = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
+    shown = found[: max(1, min(ask.limit, LIMIT))]
+    recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
+    starts = start_times.starts(supervisor, live, [job for job, _ in shown], recipes, now)
+    return QueueAnswer(
+        [
+            _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
+            for job, state in shown
+        ],
+        len(found),
+        [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in live],
+        ready.stopped(supervisor, now),
+        start_times.live_rows(live),
+    )
+
+
+def _row(
+    supervisor: Supervisor,
+    job: Job,
+    state: data.Queued,
+    recipe: dict[str, Any],
+    starts_at: float | None,
+    after: str,
+) -> QueueRow:
+    _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
+    if job.held:
+        do = f"finetop queue release {job.run_name}"
+    step = job.args.get("resume", {}).get("step") if job.verb == "train" else job.args.get("step")
+    return QueueRow(
+        run_id=job.run_id,
+        run=job.run_name,
+        what=job.verb,
+        step=step or None,
+        method=recipe["method"]["name"],
+        wants=wants(recipe, supervisor.pool.wants.get(job.id)),
+        priority=job.priority,
+        state=state,
+        do=do,
+        starts_at=starts_at,
+        after=after,
+    )
+
+
+def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
+    """Say what a run asks of the machine: '2 x 24 GiB', 'about 6 GiB'; nothing where it takes what there is."""
+    budget = recipe.get("budget") or {}
+    gpus, memory = budget.get("gpus"), budget.get("memory_gib")
+    if gpus == 0:
+        return "no GPU"
+    if memory is None and estimate is not None and estimate.gpus and estimate.gib is not None:
+        size = f"about {whole_gib(estimate.gib)} GiB"
+    else:
+        size = "" if memory is None else f"{memory:g} GiB"
+    if gpus is None or not size:
+        return size if gpus is None else counted(gpus, "GPU")
+    return size if gpus == 1 else f"{gpus} x {size}"
+
+
+def move(supervisor: Supervisor, ask: Move) -> Done:
+    """Put what waits of a run first, last or before another run. Raises NotFound, Refused, BadInput."""
+    connection = supervisor.connection
+    name, moving = waiting_of(supervisor, ask.run)
+    others = [job for job, _ in jobs.line(connection) if job.run_id != moving[0].run_id]
+    before: Job | None = None
+    if ask.to == "before":
+        if not ask.other:
+            raise BadInput("before which run?", hint=f"Say it: finetop queue before {name} OTHER.")
+        other, there = waiting_of(supervisor, ask.other)
+        if other == name:
+            raise BadInput(f"{name} can't stand before itself.", hint="Name another run.")
+        before = there[0]
+    elif ask.to == "first" and others:
+        before = others[0]
+    with transaction(connection):
+        queue_order.move(connection, moving, before)
+    ready.look(supervisor)
+    moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
+    where = f"stands before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
+    changed = (
+        ""
+        if moved.priority == moving[0].priority
+        else f"; its priority is {priority_word(moved.priority)} now"
+    )
+    held = ", and held" if moved.held else ""
+    return Done(f"{name} {where} in the queue{held}{changed}.")
+
+
+def hold(supervisor: Supervisor, ask: Hold) -> Done:
+    """Hold what waits of a run, or the whole queue. Raises NotFound, Refused."""
+    connection = supervisor.connection
+    if not ask.run:
+        with transaction(connection):
+            queue_order.hold_all(connection, held=True)
+        ready.look(supervisor)
+        return Done("the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release")
+    name, held = waiting_of(supervisor, ask.run)
+    with transaction(connection):
+        for job in held:
+            queue_order.hold(connection, job.id, held=True)
+    ready.look(supervisor)
+    return Done(f"{name} is held. Let it go: finetop queue release {name}")
+
+
+def release(supervisor: Supervisor, ask: Release) -> Done:
+    """Let a held run, or the held queue, go on. Raises NotFound, Refused where nothing is held."""
+    connection = supervisor.connection
+    if not ask.run:
+        if not queue_order.is_held(connection):
+            raise Refused("the queue is not held.", hint="Of one run: finetop queue release RUN.")
+        with transaction(connection):
+            queue_order.hold_all(connection, held=False)
+        ready.look(supervisor)
+        return Done("the queue goes on.")
+    name, found = waiting_of(supervisor, ask.run)
+    if not any(job.held for job in found):
+        raise Refused(f"{name} is not held.", hint="Why it waits: finetop queue.")
+    with transaction(connection):
+        for job in found:
+            queue_order.hold(connection, job.id, held=False)
+    ready.look(supervisor)
+    still = "; the queue is held" if queue_order.is_held(connection) else ""
+    return Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
+
+
+def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:
+    """Give what waits of a run a priority. Raises NotFound, Refused."""
+    connection = supervisor.connection
+    name, found = waiting_of(supervisor, ask.run)
+    with transaction(connection):
+        for job in found:
+            queue_order.set_priority(connection, job.id, ask.priority)
+    ready.look(supervisor)
+    place = jobs.place_of(connection, found[0].run_id)
+    return Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
+
+
+def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
+    """Find a run's name and its jobs that wait. Raises NotFound, Refused where none does."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, run)
+    found = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    if not found:
+        raise Refused(f"{name} does not wait in the queue.", hint="What does: finetop queue.")
+    return name, found
+
+
+ANSWERS = {
+    Queue: listing,
+    Move: move,
+    Hold: hold,
+    Release: release,
+    Prioritise: prioritise,
+}

@@ -1,0 +1,175 @@
+"""Remedies of a run's checkpoint: which there are, what was tried of them, and the job that tries them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import remedies
+from finetop.core.errors import Refused
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import read as outcome
+from finetop.core.protocol.messages import remedies as messages_remedies
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
+from finetop.core.remedies._choice import best, gained, shares
+from finetop.core.store import checks, jobs, remedies as tried, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.requests import checks as checking
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core.supervisor.state import Supervisor
+
+
+def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
+    """Tell what can be done about a checkpoint, and what was tried. Raises NotFound, BadInput."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    recipe = runs.recipe(connection, run_id)
+    checking.require_text(recipe, name)
+    step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
+    known = tried.of_run(connection, run_id, step)
+    rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
+    job = _job(connection, run_id, step)
+    check = checks.newest_result(connection, run_id, step)
+    base = {} if check is None else _base(check)
+    general = (recipe.get("check") or {}).get("general") or {}
+    now = _now(known, check, step)
+    if now is not None:
+        metrics = {} if check is None else gained(outcome(check).target)
+        now = msgspec.structs.replace(now, kept=now.kept or metrics)
+        rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
+    found = best(rows)
+    return RemediesAnswer(
+        run=name,
+        step=step,
+        metric=_metric(recipe, base),
+        base=base,
+        margin=float(general.get("margin", 3.0)),
+        now=now,
+        rows=rows,
+        retrainings=_retrainings(connection, run_id, recipe),
+        best="" if found is None else found.name,
+        job=None if job is None else data.in_short(job.state),
+        job_id=None if job is None else job.id,
+        trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
+        price_s=None if check is None else check.get("seconds") or None,  # it scored the base too
+    )
+
+
+def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
+    """Queue the trying of remedies, ahead of queued training.
+
+    Raises NotFound for a remedy that there is not or can't be had, Refused while one of this run is under way, or where
+    none can be had.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    recipe = runs.recipe(connection, run_id)
+    checking.require_text(recipe, name)
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
+    if not picked:
+        raise Refused(
+            f"nothing can be had of {name} without training.", hint=f"See `finetop remedy {name} --list`."
+        )
+    if any(job.verb == "remedy" and job.is_under_way for job in jobs.of_run(connection, run_id)):
+        raise Refused(f"remedies of {name} are being tried already.", hint=f"See `finetop show {name}`.")
+    candidates = [
+        {
+            **msgspec.to_builtins(one),
+            "checkpoint": path
+            if one.step == step
+            else checks.newest_checkpoint(connection, run_id, one.step)[1],
+        }
+        for one in picked
+    ]
+    args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
+    with transaction(connection):
+        job_id, _ = jobs.add_job(
+            connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
+        )
+    supervisor.touch()
+    return RemedyAnswer(job_id, name, step, [one.name for one in picked])
+
+
+def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
+    """Give a candidate as it was tried, or as it can be."""
+    about = remedies.load(candidate.remedy).ABOUT
+    row = known.get(candidate.name)
+    if row is None:
+        row = data.RemedyRow(
+            candidate.name, candidate.remedy, candidate.label, candidate.step, dict(candidate.settings)
+        )
+    return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
+
+
+def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.JobRow | None:
+    """Find the newest job that tries remedies of a checkpoint."""
+    found = [
+        job
+        for job in jobs.of_run(connection, run_id)
+        if job.verb == "remedy" and job.args.get("step") == step
+    ]
+    return found[-1] if found else None
+
+
+def _base(result: dict[str, Any]) -> dict[str, float]:
+    return {metric: float(score["base"]) for metric, score in result.get("target", {}).items()}
+
+
+def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: int) -> data.RemedyRow | None:
+    """Say how the checkpoint itself does: on the items for choosing, else by its newest check."""
+    if tried.NOW in known or check is None or check["step"] != step:
+        return known.get(tried.NOW)
+    read = outcome(check)
+    return data.RemedyRow(
+        name=tried.NOW,
+        remedy=tried.NOW,
+        label=tried.NOW,
+        step=step,
+        verdict=read.verdict,
+        reason=read.reason,
+        target={metric: score.tuned for metric, score in read.target.items()},
+        drop=None if read.drop is None else 100 * read.drop,
+        interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
+        items_used=read.items_used,
+        items_total=read.items_total,
+        at=check["at"],
+    )
+
+
+def _with_kept(
+    row: data.RemedyRow, base: dict[str, float], now: dict[str, float], metrics: dict[str, float]
+) -> data.RemedyRow:
+    """Give what one keeps of each gain, where it was tried before that was told."""
+    kept = row.kept or shares(row.target, base, now, metrics)
+    return msgspec.structs.replace(row, kept=kept, gain=min(kept.values(), default=row.gain))
+
+
+def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
+    """Name the metric that is shown first: the target's first."""
+    wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
+    return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
+
+
+def _retrainings(
+    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
+) -> list[RetrainingRow]:
+    state = runs.row(connection, run_id).state
+    took = state.ended - state.since if isinstance(state, data.Finished) else None
+    return [
+        RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
+        for one in remedies.retrainings(recipe)
+    ]
+
+
+ANSWERS = {Remedies: remedies_of, Remedy: remedy}

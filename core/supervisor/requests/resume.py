@@ -1,0 +1,129 @@
+"""Goes on with a run that has ended: which checkpoint, what was changed, what is lost; then queues it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import Refused
+from finetop.core.models import checkpoint
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
+from finetop.core.recipe.changes import Change, changes
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime import secrets
+from finetop.core.store import jobs, queue_order, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs.resume_point import choose, resume_args
+from finetop.core.supervisor.requests import parent_runs as ancestry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.supervisor.state import Supervisor
+
+LENGTH = ("train.epochs", "train.max_steps")
+
+
+def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
+    """Queue a job that goes on from a run's checkpoint, in the run's folder.
+
+    A run that ended before its first checkpoint begins anew. Raises NotFound without such a run or step, BadInput for
+    a setting that can't change, Refused for a run that has not ended, or has nothing left to do.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    detail = runs.detail(connection, run_id)
+    if (waiting := released(supervisor, run_id, name, ask)) is not None:
+        return waiting
+    require_ended(detail, name)
+    changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
+    if ask.recipe is not None:
+        secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
+        recipe_from_mapping(ask.recipe)
+    folder = supervisor.home.root / detail.folder
+    step, place = choose(folder, name, ask.step)
+    require_work(detail, name, step, changed)
+    require_no_loss(folder, name, step, anyway=ask.anyway)
+    said = [*left_out(folder, step), *(str(change) for change in changed)]
+    args = resume_args(folder, step, place, anyway=ask.anyway, changes=said)
+    undo = runs.stands(connection, run_id, detail.row.state)
+    with transaction(connection):
+        if ask.recipe is not None and changed:
+            undo = msgspec.structs.replace(undo, recipe=detail.recipe, model=detail.row.model)
+            runs.set_recipe(connection, run_id, ask.recipe, ancestry.shown(connection, ask.recipe))
+        runs.queue_again(connection, run_id)
+        jobs.add_job(
+            connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY, undo=undo
+        )
+    supervisor.touch()
+    return ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
+
+
+def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:
+    """Let a run go on that waits, paused, held or for its next try; None for one that waits for nothing of that.
+
+    Raises Refused where another step or other settings are asked for.
+    """
+    connection = supervisor.connection
+    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    if not any(job.held or job.not_before is not None for job in waiting):
+        return None
+    if ask.step is not None or ask.recipe is not None:
+        hint = f"Take it out first: finetop stop {name}. Then resume it so."
+        raise Refused(f"{name} waits in the queue already.", hint=hint)
+    with transaction(connection):
+        for job in waiting:
+            queue_order.hold(connection, job.id, held=False)
+    supervisor.touch()
+    step = max(int(job.args.get("resume", {}).get("step", 0)) for job in waiting)
+    return ResumeAnswer(name, step, [], jobs.place_of(connection, run_id))
+
+
+def require_ended(detail: data.RunDetail, name: str) -> None:
+    """Refuse a run that trains or waits, or was never trained here. Raises Refused."""
+    if any(job.verb == "import" for job in detail.jobs):
+        hint = f"Train on from it: model.id: run:{name}."
+        raise Refused(f"{name} was made elsewhere: there is no trainer's state to go on from.", hint=hint)
+    if any(job.verb == "approach" for job in detail.jobs):
+        hint = f"Measure it again: finetop retry {name}, where that failed."
+        raise Refused(f"{name} moves no weight: there is nothing to train on.", hint=hint)
+    under_way = [job for job in detail.jobs if job.is_under_way]
+    if under_way:
+        verb, word = under_way[0].verb, data.word(under_way[0].state)
+        said = f"{name} is {word}" if verb == "train" else f"the {verb} of {name} is {word}"
+        raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {name}` first.")
+
+
+def left_out(folder: Path, step: int) -> list[str]:
+    """Say which later checkpoints are not gone on from, as they are not whole, and why."""
+    return [
+        f"step {checkpoint.step_of(one)} is left out: {fault}"
+        for one in checkpoint.folders(folder)
+        if checkpoint.step_of(one) > step and (fault := checkpoint.fault_of(one))
+    ]
+
+
+def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence[Change]) -> None:
+    """Refuse to go on at the end of a run whose length is not changed. Raises Refused."""
+    is_longer = any(change.key in LENGTH for change in changed)
+    if isinstance(detail.row.state, data.Finished) and step >= detail.row.steps and not is_longer:
+        epochs = (detail.recipe["train"].get("epochs") or 1) + 1
+        hint = f"Make it longer: finetop resume {name} --set train.epochs={epochs:g}"
+        raise Refused(f"{name} has finished: nothing is left to do after step {step}.", hint=hint)
+
+
+def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None:
+    """Refuse to remove later checkpoints without being told so. Raises Refused."""
+    later = [checkpoint.step_of(one) for one in checkpoint.complete(folder) if checkpoint.step_of(one) > step]
+    if later and not anyway:
+        steps = ", ".join(str(at) for at in later)
+        hint = "Say --anyway to lose them, or begin a run of its own: model.id: run:NAME@STEP."
+        raise Refused(
+            f"going on from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
+        )
+
+
+ANSWERS = {Resume: resume}

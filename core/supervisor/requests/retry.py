@@ -1,0 +1,63 @@
+"""Tries again by hand what failed of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import Refused
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Retry, RetryAnswer
+from finetop.core.protocol.messages.submit import Resume
+from finetop.core.store import jobs, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.requests import resume
+
+if TYPE_CHECKING:
+    from finetop.core.supervisor.state import Supervisor
+
+
+def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
+    """Queue once more what failed of a run, or was stopped: its training, from the newest checkpoint, else its check …
+
+    Raises NotFound without such a run, Refused where nothing failed, BadInput where it can't go on.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    if (went := resume.released(supervisor, run_id, name, Resume(ask.run))) is not None:
+        return RetryAnswer(name, waiting[0].verb, went.step, went.place)
+    detail = runs.detail(connection, run_id)
+    job = failed_job(detail, name)
+    if job.verb == "train":
+        resumed = resume.resume(supervisor, Resume(ask.run))
+        return RetryAnswer(name, job.verb, resumed.step, resumed.place)
+    args = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
+    with transaction(connection):
+        undo = None
+        if job.verb in data.MAKES_A_RUN:
+            undo = runs.stands(connection, run_id, detail.row.state)
+            runs.queue_again(connection, run_id)
+        jobs.add_job(
+            connection, run_id=run_id, verb=job.verb, args=args, priority=jobs.CHECK_PRIORITY, undo=undo
+        )
+    supervisor.touch()
+    return RetryAnswer(name, job.verb, args.get("step") or 0, jobs.place_of(connection, run_id))
+
+
+def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
+    """Find what there is to try again: what makes the run, else its newest check or export. Raises Refused."""
+    if under_way := [job for job in detail.jobs if job.is_under_way]:
+        job = under_way[0]
+        raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint="Wait for its end.")
+    bad = (data.Failed, data.Lost, data.Stopped)
+    newest = {job.verb: job for job in detail.jobs}
+    making = isinstance(detail.row.state, bad)  # else what was refused has left the run as it was
+    found = [job for job in newest.values() if isinstance(job.state, bad)]
+    found = [job for job in found if making or job.verb not in data.MAKES_A_RUN]
+    if not found:
+        hint = "To train it further, see `finetop resume --help`."
+        raise Refused(f"{name} has {data.word(detail.row.state)}: nothing of it failed.", hint=hint)
+    return max(found, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
+
+
+ANSWERS = {Retry: retry}

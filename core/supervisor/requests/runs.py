@@ -1,0 +1,170 @@
+"""Runs as lists, whole, as curves, steps, logs and processes; and any question to the store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import Refused
+from finetop.core.protocol.messages.runs import (
+    Curves,
+    CurvesAnswer,
+    EventsAnswer,
+    EventsSince,
+    FindInLog,
+    FoundInLog,
+    GetRun,
+    LogAnswer,
+    Processes,
+    ProcessesAnswer,
+    ReadLog,
+    Runs,
+    RunsAnswer,
+    Sql,
+    SqlAnswer,
+)
+from finetop.core.protocol.runs import RunDetail
+from finetop.core.runtime import log_file
+from finetop.core.runtime.files import open_regular
+from finetop.core.store import jobs, metrics, run_list, runs, sql_query
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.queue import ready
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.supervisor.state import Supervisor
+
+PAGE_LIMIT = 500
+FIND_BYTES = 16 << 20  # of a log that are looked through for one answer
+FIND_MOST = 5000  # lines of one answer
+
+
+def page(supervisor: Supervisor, ask: Runs) -> RunsAnswer:
+    found = run_list.page(
+        supervisor.connection,
+        filter=ask.filter,
+        sort=ask.sort,
+        wanted=ask.settings[:PAGE_LIMIT],
+        now=time.time(),
+        offset=max(0, ask.offset),
+        limit=max(1, min(ask.limit, PAGE_LIMIT)),
+        revision=supervisor.revision,
+        why=ready.why(supervisor),
+    )
+    return msgspec.structs.replace(found, stopped=ready.stopped(supervisor, time.time()))
+
+
+def one_run(supervisor: Supervisor, ask: GetRun) -> RunDetail:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return runs.detail(supervisor.connection, run_id, ready.why(supervisor))
+
+
+def steps(supervisor: Supervisor, ask: EventsSince) -> EventsAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return EventsAnswer(
+        metrics.steps(
+            supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))
+        ),
+        runs.row(supervisor.connection, run_id, ready.why(supervisor)),
+        supervisor.revision,
+    )
+
+
+async def curves(supervisor: Supervisor, ask: Curves) -> CurvesAnswer:
+    """Answer from the store at once; over another axis than steps, which takes four times as long, from a thread."""
+    connection = supervisor.connection
+    run_id, _ = runs.find_run(connection, ask.run)
+    if ask.x == "step":
+        first, last = int(ask.first), int(ask.last)
+        return CurvesAnswer(
+            metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
+        )
+    return await asyncio.to_thread(
+        metrics.curves_across,
+        connection.cursor(),
+        run_id,
+        ask.keys,
+        across=ask.x,
+        columns=ask.columns,
+        first=ask.first,
+        last=ask.last,
+    )
+
+
+async def select(supervisor: Supervisor, ask: Sql) -> SqlAnswer:
+    return await asyncio.to_thread(
+        sql_query.select,
+        supervisor.connection.cursor(),
+        ask.query,
+        limit=max(1, min(ask.limit, 100_000)),
+        timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
+    )
+
+
+async def log(supervisor: Supervisor, ask: ReadLog) -> LogAnswer:
+    job, file = log_of(supervisor, ask)
+    return await aside(lambda: read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
+
+
+async def find(supervisor: Supervisor, ask: FindInLog) -> FoundInLog:
+    _, file = log_of(supervisor, ask)
+    return await aside(lambda: find_in(file, ask))
+
+
+def log_of(supervisor: Supervisor, ask: ReadLog | FindInLog) -> tuple[int, Path]:
+    """Find a job of a run and its log. Raises NotFound, Refused."""
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    found = jobs.folder_of(supervisor.connection, run_id, ask.job)
+    if found is None:
+        raise Refused(f"this run has no job {ask.job}.")
+    job_id, folder = found
+    return job_id, supervisor.launcher.logs(supervisor.home.root / folder)
+
+
+def read_piece(file: Path, job: int, offset: int, limit: int) -> LogAnswer:
+    try:
+        with open_regular(file) as opened:
+            piece = log_file.read(opened.fileno(), offset, limit)
+    except OSError:
+        return LogAnswer(job, "", 0, 0)
+    return LogAnswer(job, piece.text, piece.next, piece.size, piece.gap)
+
+
+def find_in(file: Path, ask: FindInLog) -> FoundInLog:
+    """Find a text or a step in a log; at most FIND_BYTES of it at a time, the last of the part: 50 ms."""
+    try:
+        with open_regular(file) as opened:
+            if ask.step is not None:
+                return FoundInLog(*log_file.find_step(opened.fileno(), ask.step))
+            size = os.fstat(opened.fileno()).st_size
+            end = size if ask.end < 0 else min(ask.end, size)
+            begin = max(ask.begin, end - FIND_BYTES)
+            return FoundInLog(*log_file.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
+    except OSError:
+        return FoundInLog([], 0, 0)
+
+
+async def processes(supervisor: Supervisor, ask: Processes) -> ProcessesAnswer:
+    """List the processes of a run's live jobs."""
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    own = [supervisor.attempt(job) for job in supervisor.live if job.run_id == run_id]
+    rows = await aside(partial(supervisor.launcher.processes, own))
+    return ProcessesAnswer(list(rows))
+
+
+ANSWERS = {
+    Runs: page,
+    GetRun: one_run,
+    EventsSince: steps,
+    Curves: curves,
+    Sql: select,
+    ReadLog: log,
+    FindInLog: find,
+    Processes: processes,
+}

@@ -1,0 +1,131 @@
+"""Who answers, what has changed and happened, a test message, and the end of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.session import (
+    Changes,
+    ChangesAnswer,
+    Hello,
+    HelloAnswer,
+    Notices,
+    NoticesAnswer,
+    SendTest,
+    SendTestAnswer,
+    Shutdown,
+    Tested,
+)
+from finetop.core.protocol.notices import Way
+from finetop.core.store import jobs, notices, runs, triage_states
+from finetop.core.supervisor import warm_process, watch_settings
+from finetop.core.supervisor.notify import body, compose, deliver
+from finetop.core.supervisor.requests import machine
+
+if TYPE_CHECKING:
+    from finetop.core.supervisor.state import Supervisor
+
+PAGE_LIMIT = 500
+TEST_S = 45.0  # a client waits for a minute
+
+
+def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
+    return HelloAnswer(
+        version=metadata.version("finetop"),
+        protocol=wire.VERSION,
+        pid=os.getpid(),
+        home=str(supervisor.home.root),
+        host=platform.node(),
+        started=supervisor.started,
+        device=device(supervisor),
+        spare=warm_process.words(supervisor),
+    )
+
+
+def device(supervisor: Supervisor) -> str:
+    """Say what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first look, device files are counted."""
+    pool = supervisor.pool
+    seen = len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    count, kind = (seen, "GPU") if seen else (machine.cores(), "CPU core")
+    return f"{count} {kind}{'' if count == 1 else 's'}"
+
+
+def shutdown(supervisor: Supervisor, ask: Shutdown) -> Done:
+    supervisor.ending.set()
+    return Done("the supervisor ends; jobs go on.")
+
+
+async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
+    """Wait for something that the client has not seen: of all, or of one run; or for a new trouble of the whole."""
+    run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
+    trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
+    while (
+        _seen(supervisor, ask.since, run_id)
+        and supervisor.trouble == trouble
+        and not supervisor.ending.is_set()
+    ):
+        try:
+            await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
+        except TimeoutError:
+            break
+    return ChangesAnswer(
+        supervisor.revision,
+        supervisor.trouble,
+        supervisor.teller.newest,
+        jobs.count_queued(supervisor.connection),
+        triage_states.to_triage(supervisor.connection),
+    )
+
+
+def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
+    """Say whether a client has seen all by this revision; one of another supervisor's says nothing."""
+    if run_id is None:
+        return since == supervisor.revision
+    return supervisor.revision_of(run_id) <= since <= supervisor.revision
+
+
+def noticed(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
+    tell = supervisor.settings.tell
+    found = {one.way: one for one in notices.outcomes(supervisor.connection)}
+    ways = {way: found.get(way, Way(way)) for way in compose.ways_of(tell)} | found
+    limit = max(1, min(ask.limit, PAGE_LIMIT))
+    return NoticesAnswer(
+        notices.since(supervisor.connection, ask.after, limit), list(tell.on), list(ways.values())
+    )
+
+
+async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
+    """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
+    watch_settings.read(supervisor)
+    if supervisor.settings_fault:
+        raise BadInput(supervisor.settings_fault)
+    own = supervisor.settings.tell
+    tell = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
+    ways, text = compose.ways_of(tell), body.test(supervisor.home.root, time.time())
+
+    async def one(way: str) -> Tested:
+        began = time.monotonic()
+        is_through, said = await deliver.send(tell, way, text)
+        return Tested(way, is_through, said, time.monotonic() - began)
+
+    return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
+
+
+ANSWERS = {
+    Hello: hello,
+    Changes: changes,
+    Notices: noticed,
+    SendTest: send_test,
+    Shutdown: shutdown,
+}

@@ -1,0 +1,106 @@
+"""What jobs are asked for: to stop, to pause, to go at once. A live one is asked, one that waits leaves the queue."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.errors import Refused
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Kill, Pause, Stop
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import jobs, queue_order, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+
+def stop(supervisor: Supervisor, ask: Stop) -> Done:
+    """Ask a run's live jobs to save and exit; take waiting ones out of the queue."""
+    return _end(supervisor, ask.run, "stop")
+
+
+def kill(supervisor: Supervisor, ask: Kill) -> Done:
+    return _end(supervisor, ask.run, "kill")
+
+
+def pause(supervisor: Supervisor, asked: Pause) -> Done:
+    """Ask a run's live jobs to save and exit, then to wait in the queue, held; hold those that wait.
+
+    Raises Refused where there is nothing to pause, or what runs could not go on.
+    """
+    connection = supervisor.connection
+    name, waiting, live = under_way(connection, asked.run, "pause")
+    for job in live:
+        require_pausable(connection, job)
+    with transaction(connection):
+        for job in live:
+            ask(connection, job, "pause")
+        for job in waiting:
+            queue_order.hold(connection, job.id, held=True)
+    supervisor.touch()
+    abort_at("pause-asked")
+    goes_on = f"finetop resume {name}"
+    if not live:
+        return Done(f"{name} is held. It goes on with: {goes_on}")
+    saves = "saves a checkpoint" if live[0].verb == "train" else f"ends its {live[0].verb}"
+    return Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
+
+
+def require_pausable(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """See that a live job can go on later. Raises Refused."""
+    if job.verb not in CAN_PAUSE:
+        hint = "Wait for its end: it does not take long."
+        raise Refused(f"the {job.verb} of {job.run_name} can't be paused.", hint=hint)
+    if job.asked in ("stop", "kill"):
+        raise Refused(f"{job.run_name} was asked to {job.asked} already.")
+    if not goes_on_later(connection, job):
+        hint = f"End it: finetop stop {job.run_name}."
+        raise Refused(f"{job.run_name} could not go on: train.resumable is false.", hint=hint)
+
+
+def under_way(connection: duckdb.DuckDBPyConnection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
+    """Find a run's name, its jobs that wait and those that run. Raises NotFound, Refused where there are none."""
+    run_id, name = runs.find_run(connection, run)
+    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    live = [job for job in jobs.live(connection) if job.run_id == run_id]
+    if not waiting and not live:
+        state = data.word(runs.row(connection, run_id).state)
+        raise Refused(f"{name} is {state}: there is nothing to {what}.")
+    return name, waiting, live
+
+
+def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Done:
+    connection = supervisor.connection
+    name, waiting, live = under_way(connection, run, wish)
+    with transaction(connection):
+        for job in live:
+            ask(connection, job, wish)
+        for job in waiting:
+            _take_out(connection, job)
+    supervisor.touch()
+    if not live:
+        return Done(f"{name} left the queue.")
+    if wish == "kill":
+        return Done(f"{name} is being killed.")
+    return Done(f"{name} saves a checkpoint, then stops.")
+
+
+def _take_out(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """Take a waiting job out of the queue; a run that it was to go on with stands as it did before."""
+    cancelled = data.Stopped(ended=time.time(), how="cancel")
+    jobs.set_state(connection, job.id, cancelled)
+    before = jobs.before(connection, job.id)
+    if before is not None:
+        runs.put_back(connection, job.run_id, before)
+    elif job.verb in data.MAKES_A_RUN:
+        runs.set_state(connection, job.run_id, cancelled)
+
+
+ANSWERS = {Stop: stop, Kill: kill, Pause: pause}

@@ -1,0 +1,288 @@
+"""What people tell the supervisor to do: queue runs, go on with one, adopt, check or export one, stop, kill."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.protocol.messages.submit import (
+    Export,
+    ExportAnswer,
+    Import,
+    ImportAnswer,
+    Stage,
+    Submit,
+    SubmitAnswer,
+    SubmitChain,
+    SubmitChainAnswer,
+)
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import check_name, recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
+from finetop.core.runtime import secrets
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.requests import parent_runs as ancestry
+from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import quoted
+
+
+def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
+    """Queue a run: its folder with the recipe, then its rows. On any trouble neither is left.
+
+    Raises BadInput for a name that can't be or a suite that can't be read, NotFound for one that is not there,
+    EnvironmentTrouble when the folder can't be made.
+    """
+    run_id, name = _add_run(
+        supervisor,
+        ask.name,
+        ask.recipe,
+        ask.source,
+        verb="train",
+        args={},
+        priority=ask.priority,
+        held=ask.held,
+    )
+    return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
+
+
+def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
+    """Queue the runs of a chain, all or none; `first` begins on the runs that the stages before it have made.
+
+    Raises as `submit`, and NotFound for a stage that is not of the chain, or was never run.
+    """
+    connection = supervisor.connection
+    names = [stage.name for stage in ask.stages]
+    if ask.first and ask.first not in names:
+        raise NotFound(f"there is no stage {ask.first!r}.", hint=did_you_mean(ask.first, names))
+    start = names.index(ask.first) if ask.first else 0
+    for stage in ask.stages[start:]:
+        require_run(supervisor, f"{ask.name}.{stage.name}", stage.recipe, ask.source)
+    whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
+    numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
+    queued: list[tuple[int, str]] = []
+    with made_or_gone(supervisor) as made:
+        for stage in ask.stages[start:]:
+            name = runs.free_name(connection, f"{whole}.{stage.name}")
+            recipe = on_runs(stage, numbers)
+            begins = not any(one.kind == "stage" for one in references(stage.recipe).values())
+            numbers[stage.name] = make_run(
+                supervisor,
+                made,
+                name,
+                recipe,
+                ask.source,
+                verb="train",
+                args={},
+                priority=ask.priority,
+                held=ask.held and (begins or stage is ask.stages[start]),
+            )
+            queued.append((numbers[stage.name], name))
+    supervisor.touch()
+    places, _ = jobs.places(connection)
+    return SubmitChainAnswer(
+        [SubmitAnswer(run_id, name, places[run_id].place, places[run_id].held) for run_id, name in queued]
+    )
+
+
+def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
+    """Give a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
+    recipe = stage.recipe
+    for key, reference in references(recipe).items():
+        if reference.kind == "stage" and reference.name not in numbers:
+            raise NotFound(
+                f"stage {stage.name}: {key}: there is no stage {reference.name!r} before it.",
+                hint=did_you_mean(reference.name, numbers),
+            )
+        if reference.kind == "stage":
+            one = Reference("run", str(numbers[reference.name]), reference.step)
+            recipe = with_settings(recipe, {key: str(one)})
+    return recipe
+
+
+def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
+    """Queue the writing of a run's checkpoint as one whole model, ahead of queued training.
+
+    Raises NotFound without such a checkpoint, BadInput for a model that can't be whole or a folder that can't be
+    written to, Refused for one that is there.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    ancestry.require_weights(runs.recipe(connection, run_id), name)
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    ancestry.require_whole(runs.recipe(connection, run_id), name)
+    target = absolute(ask.to, "to")
+    if target.exists() or target.is_symlink():
+        raise Refused(
+            f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
+        )
+    args: dict[str, Any] = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}
+    if ask.remedy:
+        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
+        _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
+    with transaction(connection):
+        job_id, _ = jobs.add_job(
+            connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY
+        )
+    supervisor.touch()
+    return ExportAnswer(job_id, name, step)
+
+
+def absolute(text: str, key: str) -> Path:
+    """Read a path that holds whatever the working folder is. Raises BadInput."""
+    path = Path(text)
+    too_long = len(os.fsencode(text)) > 4095 or any(len(os.fsencode(part)) > 255 for part in path.parts)
+    if not path.is_absolute() or "\0" in text or too_long:
+        raise BadInput(
+            f"{key} is {quoted(text)}, which is no absolute path.", hint="Give one that begins with /."
+        )
+    return path
+
+
+def adopt(supervisor: Supervisor, ask: Import) -> ImportAnswer:
+    """Make a run of a model that was made elsewhere, and queue the job that looks at it, ahead of training.
+
+    With `reuse`, the run that the same folder was linked as before, on the same base, answers. Raises as `submit`.
+    """
+    absolute(ask.path, "path")
+    if ask.reuse:
+        for run_id, name, recipe, args in jobs.imports(supervisor.connection, ask.path):
+            if _is_the_same(ask, recipe, args):
+                return ImportAnswer(run_id, name, True)
+    args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
+    run_id, name = _add_run(
+        supervisor, ask.name, ask.recipe, ask.source, verb="import", args=args, priority=jobs.CHECK_PRIORITY
+    )
+    return ImportAnswer(run_id, name, False)
+
+
+def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> bool:
+    """Tell whether a folder was adopted before just so: a copy is of what it held then, so only links are."""
+    return (
+        not args["copy"]
+        and not ask.copy
+        and args["steps"] == ask.steps
+        and all(recipe[key] == ask.recipe[key] for key in ("model", "method", "data"))
+    )
+
+
+def _add_run(
+    supervisor: Supervisor,
+    wanted: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str,
+    args: dict[str, Any],
+    priority: int,
+    held: bool = False,
+) -> tuple[int, str]:
+    """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
+    require_run(supervisor, wanted, recipe, source, verb=verb, args=args)
+    name = runs.free_name(supervisor.connection, wanted)
+    with made_or_gone(supervisor) as made:
+        run_id = make_run(
+            supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority, held=held
+        )
+    supervisor.touch()
+    return run_id, name
+
+
+def require_run(
+    supervisor: Supervisor,
+    name: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
+) -> None:
+    """See that a run can be made, now and not after hours of training. Raises BadInput, NotFound."""
+    check_name(name, "name")
+    secrets.require_none(source, "the recipe")
+    secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
+    secrets.require_no_setting(
+        options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
+    )
+    read = recipe_from_mapping(recipe, to_train=verb == "train")
+    if read.check.general is not None:
+        find_suite(read.check.general.suite, supervisor.home)
+
+
+@contextmanager
+def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
+    """Make runs in one transaction; on any trouble neither rows nor the folders in the list are left.
+
+    Raises EnvironmentTrouble when a folder can't be made.
+    """
+    folders: list[Path] = []
+    try:
+        with transaction(supervisor.connection):
+            yield folders
+    except BaseException as error:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise EnvironmentTrouble(
+                f"can't make {error.filename}: {error.strerror}.",
+                hint="Nothing was queued. Free some room, then try again.",
+            ) from error
+        raise
+
+
+def make_run(
+    supervisor: Supervisor,
+    made: list[Path],
+    name: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str,
+    args: dict[str, Any],
+    priority: int,
+    held: bool = False,
+) -> int:
+    """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
+    connection = supervisor.connection
+    recipe, parents = ancestry.resolve(connection, recipe)
+    run_id = runs.next_run_id(connection)
+    folder = supervisor.home.run_folder(run_id, name)
+    made.append(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    abort_at("run-folder-made")
+    (folder / "recipe.yaml").write_text(source, encoding="utf-8")
+    abort_at("recipe-written")
+    facts = {
+        "format": run_records.FORMAT,
+        "id": run_id,
+        "name": name,
+        "created": time.time(),
+        "recipe": recipe,
+    }
+    (folder / "run.json").write_bytes(
+        msgspec.json.encode(facts)
+    )  # what the store decides follows: see records
+    relative = str(folder.relative_to(supervisor.home.root))
+    runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
+    runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
+    store_parents.add(connection, run_id, parents)
+    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority, held=held)
+    return run_id
+
+
+ANSWERS = {
+    Submit: submit,
+    SubmitChain: chain,
+    Export: export,
+    Import: adopt,
+}

@@ -1,0 +1,154 @@
+"""Sweeps: many runs queued at once, all or none, tied together by a tag; and what came of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.protocol import tags as protocol_tags
+from finetop.core.protocol.messages.runs import SweepBrief, Sweeps, SweepsAnswer, SweptRun
+from finetop.core.protocol.messages.submit import SubmitAnswer, SubmitSweep, SubmitSweepAnswer
+from finetop.core.protocol.tags import SWEEP, require_tag
+from finetop.core.recipe.dotted import flat_settings
+from finetop.core.recipe.load import check_name
+from finetop.core.recipe.sweeps import SEED
+from finetop.core.recipe.type_words import number_words
+from finetop.core.store import jobs, notes, runs
+from finetop.core.supervisor.queue import ready
+from finetop.core.supervisor.requests import submit as orders
+
+if TYPE_CHECKING:
+    from finetop.core.supervisor.state import Supervisor
+
+
+def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
+    """Queue the runs of a sweep, all or none. Raises as `orders.submit`, and BadInput for one without runs."""
+    connection = supervisor.connection
+    if not ask.runs:
+        raise BadInput("the sweep has no runs.", hint="Give a setting more than one value.")
+    check_name(ask.name, "name")
+    for one in ask.runs:
+        orders.require_run(supervisor, one.name, one.recipe, ask.source)
+        for tag in one.tags:
+            require_tag(tag)
+    sweep = _free_sweep(ask.name, set(_members(supervisor)))
+    queued: list[tuple[int, str]] = []
+    with orders.made_or_gone(supervisor) as made:
+        for one in ask.runs:
+            name = runs.free_name(connection, one.name)
+            run_id = orders.make_run(
+                supervisor,
+                made,
+                name,
+                one.recipe,
+                ask.source,
+                verb="train",
+                args={},
+                priority=ask.priority,
+                held=ask.held,
+            )
+            notes.set_tags(connection, run_id, [SWEEP + sweep, *one.tags])
+            queued.append((run_id, name))
+    supervisor.touch()
+    places, _ = jobs.places(connection)
+    return SubmitSweepAnswer(
+        sweep,
+        [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
+    )
+
+
+def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
+    """List the sweeps; of a named one its runs too, with the settings that differ among them. Raises NotFound."""
+    members = _members(supervisor)
+    briefs = [
+        _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
+    ]
+    if not ask.sweep:
+        return SweepsAnswer(briefs, [], [])
+    name = ask.sweep.removeprefix(SWEEP)
+    if name not in members:
+        hint = (
+            did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
+        )
+        raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
+    why = ready.why(supervisor)
+    recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
+    chosen = _chosen(supervisor, members[name])
+    for number, values in chosen.items():
+        recipes[number].update(values)
+    keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
+    return SweepsAnswer(
+        briefs,
+        [
+            SweptRun(
+                runs.row(supervisor.connection, number, why),
+                {key: recipes[number].get(key, "") for key in (*keys, SEED)},
+            )
+            for number in members[name]
+        ],
+        keys,
+    )
+
+
+def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
+    """Read from their tags by what the rows of runs were chosen, and how many; nothing unless all say both."""
+    found: dict[int, dict[str, str]] = {}
+    for number in numbers:
+        tags = [tag.partition("/") for tag in notes.tags_of(supervisor.connection, number)]
+        bys = [value for key, _, value in tags if key == protocol_tags.BY]
+        rows = [value for key, _, value in tags if key == protocol_tags.ROWS and value.isdigit()]
+        if not bys or len(rows) != 1:
+            return {}
+        found[number] = {protocol_tags.BY: ",".join(bys), protocol_tags.ROWS: rows[0]}
+    return found
+
+
+def _members(supervisor: Supervisor) -> dict[str, list[int]]:
+    """Map the names of sweeps to the numbers of their runs, in the order in which they were queued."""
+    found: dict[str, list[int]] = {}
+    for number, tags in notes.tagged(supervisor.connection, SWEEP):
+        for tag in tags:
+            if tag.startswith(SWEEP):
+                found.setdefault(tag.removeprefix(SWEEP), []).append(number)
+    return found
+
+
+def _free_sweep(wanted: str, taken: set[str]) -> str:
+    number, name = 1, wanted
+    while name in taken:
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
+    states = runs.words_of(supervisor.connection, numbers)
+    return SweepBrief(
+        name,
+        len(numbers),
+        states.count("finished"),
+        sum(states.count(word) for word in ("queued", "running")),
+    )
+
+
+def _texts(recipe: dict[str, Any]) -> dict[str, str]:
+    """Write the settings of a recipe by their dotted keys."""
+    settings = flat_settings(recipe, of_item=None)
+    return {key: _text(value) for key, value in settings if value != {}}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _differing(recipes: list[dict[str, str]]) -> list[str]:
+    """Name the settings in which recipes differ, seed and name aside, in their order."""
+    every = dict.fromkeys(key for recipe in recipes for key in recipe)
+    return [key for key in every if key not in ("name", SEED) and len({r.get(key) for r in recipes}) > 1]
+
+
+ANSWERS = {SubmitSweep: submit, Sweeps: listing}

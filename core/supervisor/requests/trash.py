@@ -1,0 +1,291 @@
+"""Runs that are removed: into the home's trash, back from it, and for good.
+
+A run folder that leaves first gets the mark REMOVED, then its rows go, then it moves. One that comes back has it
+written anew ("back"), then it moves, then its rows come, then the mark goes. So a supervisor that finds the mark
+knows, after a crash at any moment, what was to become of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.trash import (
+    EmptyTrash,
+    Remove,
+    RemoveAnswer,
+    Removed,
+    Restore,
+    Trash,
+    TrashAnswer,
+    Trashed,
+)
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.home import Home
+from finetop.core.store import delete_run, parents, run_records, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.save_records import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from finetop.core.supervisor.state import Supervisor
+
+REMOVED = "removed.json"
+GOING = ".going"  # below the trash: what is being deleted
+
+
+def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+    """Move runs to the trash, or say what would go (`only_show`).
+
+    Raises NotFound, Refused for a run that lives or that another begins from, EnvironmentTrouble.
+    """
+    connection, home = supervisor.connection, supervisor.home
+    chosen = dict(runs.find_run(connection, run) for run in ask.runs)
+    for run_id, name in chosen.items():
+        require_ended(supervisor, run_id, name)
+        require_childless(connection, run_id, name, chosen)
+    folders = {run_id: folder_of(connection, home, run_id) for run_id in chosen}
+    told = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
+    if not ask.only_show:
+        _write_records(supervisor)
+        for run_id, folder in folders.items():
+            _throw_away(connection, home, run_id, folder)
+        supervisor.touch()
+    return RemoveAnswer(told)
+
+
+def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
+    """Refuse a run of which a job runs or waits. Raises Refused."""
+    detail = runs.detail(supervisor.connection, run_id)
+    for job in detail.jobs:
+        lives = supervisor.launcher.is_alive(supervisor.home.root / detail.folder / job.folder)
+        if lives or job.is_under_way:
+            hint = f"End it first: finetop stop {name}."
+            raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
+
+
+def require_childless(
+    connection: duckdb.DuckDBPyConnection, run_id: int, name: str, going: dict[int, str]
+) -> None:
+    """Refuse a run that another, which stays, begins from. Raises Refused."""
+    _, below = parents.relatives(connection, run_id)
+    needing = sorted({child.name for child in below if child.id not in going})
+    if needing:
+        raise Refused(
+            f"{', '.join(needing)} {'begins' if len(needing) == 1 else 'begin'} from {name} and"
+            f" {'needs' if len(needing) == 1 else 'need'} its weights.",
+            hint=f"Remove all of them together: finetop rm {' '.join([name, *needing])}.",
+        )
+
+
+def folder_of(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int) -> Path:
+    """Find a run's folder in the home. Raises Refused for one that is a link: what it points to is not ours."""
+    folder = home.root / runs.detail(connection, run_id).folder
+    if folder.is_symlink():
+        raise Refused(f"{folder} is a link.", hint="Remove it by hand, then `finetop rebuild`.")
+    return folder
+
+
+def described(folder: Path, run_id: int, name: str) -> Removed:
+    sizes = list(sizes_below(folder))
+    checkpoints = sum(1 for one in folder.glob("checkpoints/step-*") if one.is_dir())
+    return Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
+
+
+def sizes_below(folder: Path) -> Iterator[int]:
+    """Give the bytes that each file below a folder takes; links count as themselves, and are not followed."""
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with contextlib.suppress(OSError):
+                facts = os.lstat(os.path.join(place, file))  # noqa: PTH118
+                holes = file == "log.txt" and facts.st_blocks * 512 < facts.st_size  # a long log has one
+                yield facts.st_blocks * 512 if holes else facts.st_size
+
+
+def _write_records(supervisor: Supervisor) -> None:
+    """See that the folders tell all: from them a run comes back."""
+    try:
+        run_records.write_marked(supervisor.connection, supervisor.home.root)
+    except OSError as error:
+        raise EnvironmentTrouble(f"can't write the runs' records: {error.strerror}.") from error
+
+
+def _throw_away(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int, folder: Path) -> None:
+    try:
+        if folder.is_dir():
+            write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
+        with transaction(connection):
+            delete_run.remove_run(connection, run_id)
+        if folder.is_dir():
+            _move(folder, home.trash / folder.name)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"can't move {folder.name} to the trash: {error.strerror}.", hint="See the disk and its rights."
+        ) from error
+
+
+def _move(folder: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    if target.exists():
+        discard(target)
+    folder.rename(target)
+    abort_at("folder-moved")
+
+
+def trashed(home: Home) -> list[Trashed]:
+    """List what lies in the trash, newest first."""
+    found = []
+    for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
+        if folder.name == GOING or folder.is_symlink():
+            continue
+        number = rebuild.number_of(folder)
+        at = removed_at(folder)
+        found.append(
+            Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
+        )
+    return sorted(found, key=lambda one: -one.at)
+
+
+def removed_at(folder: Path) -> float:
+    try:
+        return float(msgspec.json.decode((folder / REMOVED).read_bytes())["at"])
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return folder.stat().st_mtime
+
+
+def trash(supervisor: Supervisor, ask: Trash) -> TrashAnswer:
+    return TrashAnswer(trashed(supervisor.home))
+
+
+def restore(supervisor: Supervisor, ask: Restore) -> Done:
+    """Bring a run back from the trash, under a new name where its own was given away.
+
+    Raises NotFound, Refused while a run that it begins from lies in the trash too, BadInput for a damaged one,
+    EnvironmentTrouble.
+    """
+    connection, home = supervisor.connection, supervisor.home
+    one = _find_trashed(home, ask.run)
+    place = home.trash / one.folder
+    record = rebuild.read_record(place)
+    for row in record["store"]["tables"].get("parents", ()):
+        if not connection.execute("SELECT 1 FROM runs WHERE id = ?", [row["parent_id"]]).fetchone():
+            hint = f"Bring that back first: finetop trash --restore {row['parent_id']}."
+            raise Refused(f"{one.name} begins from run {row['parent_id']}, which is not there.", hint=hint)
+    name = runs.free_name(connection, one.name)
+    folder = home.runs / one.folder
+    if folder.exists():
+        raise Refused(f"{folder} is there.", hint="Move it away first.")
+    try:
+        write_whole(place / REMOVED, msgspec.json.encode({"at": one.at, "back": True}))
+        place.rename(folder)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"can't bring {one.name} back: {error.strerror}.", hint="See the disk and its rights."
+        ) from error
+    abort_at("folder-moved")
+    try:
+        rebuild.take_run(connection, home, folder)
+        with transaction(connection):
+            connection.execute("UPDATE runs SET name = ? WHERE id = ?", [name, one.run_id])
+            run_records.mark_run(connection, one.run_id)
+    except BaseException:
+        folder.rename(place)
+        raise
+    abort_at("run-is-back")
+    (folder / REMOVED).unlink(missing_ok=True)
+    supervisor.touch()
+    other = "" if name == one.name else f" as {name}: its name was given away"
+    return Done(f"{one.name} is back{other}.")
+
+
+def _find_trashed(home: Home, run: str) -> Trashed:
+    there = trashed(home)
+    for one in there:  # the newest first
+        if run in (one.name, one.folder, str(one.run_id)):
+            return one
+    hint = did_you_mean(run, [one.name for one in there]) if there else "The trash is empty."
+    raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
+
+
+def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
+    """Take from the trash, for good, those folders that were shown. They are gone from sight when this returns."""
+    chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
+    for one in chosen:
+        discard(supervisor.home.trash / one.folder)
+    size = sum(one.size_bytes for one in chosen)
+    return Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
+
+
+def discard(folder: Path) -> None:
+    """Put a folder out of sight, to be deleted by `delete_discarded`."""
+    going = folder.parent / GOING
+    going.mkdir(mode=0o700, exist_ok=True)
+    folder.rename(going / f"{time.time_ns()}-{folder.name}")
+    abort_at("folder-discarded")
+
+
+def delete_discarded(home: Home) -> None:
+    """Delete what was put out of sight. It may take long: call it in a thread. Links are not followed."""
+    for place in (home.trash / GOING, home.models / "merged" / GOING, home.root / "datasets" / GOING):
+        for folder in place.iterdir() if place.is_dir() and not place.is_symlink() else []:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def finish_moves(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+    """End what a crash has interrupted.
+
+    A folder with the mark goes to the trash, unless its run is in the store and was not on its way back. The folder
+    of a run that was never queued goes for good: nobody was told of it.
+    """
+    for mark in home.runs.glob(f"*/{REMOVED}"):
+        number = rebuild.number_of(mark.parent)
+        with contextlib.suppress(OSError):
+            is_here = bool(connection.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone())
+            if is_here and not _was_coming_back(mark):
+                mark.unlink()
+                continue
+            if is_here:
+                with transaction(connection):
+                    delete_run.remove_run(connection, number)
+            _move(mark.parent, home.trash / mark.parent.name)
+    known = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
+    for folder in rebuild.run_folders(home):
+        if f"runs/{folder.name}" not in known and rebuild.was_never_queued(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _was_coming_back(mark: Path) -> bool:
+    try:
+        return bool(msgspec.json.decode(mark.read_bytes()).get("back"))
+    except (OSError, msgspec.DecodeError, AttributeError):
+        return False
+
+
+async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
+    """Do as `remove` does, which writes records itself: nobody else may meanwhile."""
+    async with supervisor.recording:
+        answer = remove(supervisor, ask)
+    await record(supervisor)
+    return answer
+
+
+ANSWERS = {
+    Remove: remove_and_record,
+    Trash: trash,
+    Restore: restore,
+    EmptyTrash: empty,
+}

@@ -1,0 +1,30 @@
+"""Writes what the store has decided into the run folders, whenever something has changed."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from finetop.core.store import run_records
+from finetop.core.supervisor.io_thread import aside
+
+if TYPE_CHECKING:
+    from finetop.core.supervisor.state import Supervisor
+
+
+async def record(supervisor: Supervisor) -> None:
+    """Write the records of runs that changed. On a full disk they stay marked, and the next beat tries again."""
+    async with supervisor.recording:
+        revision = supervisor.revision
+        if supervisor.recorded == revision:
+            return
+        try:
+            found = run_records.marked(supervisor.connection, supervisor.home.root)
+            if found is not None:
+                await aside(partial(run_records.write, found, supervisor.home.root))
+                run_records.unmark(supervisor.connection, found)
+        except (OSError, duckdb.Error):
+            return  # the beat says what is wrong with the disk or the store
+        supervisor.recorded = revision

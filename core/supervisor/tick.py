@@ -1,0 +1,224 @@
+"""One beat of the supervisor: take in events, notice endings, pass on signals, start what waits."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.protocol import runs as data
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import make_inside, write_whole
+from finetop.core.store import jobs, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor import ingest, notify, warm_process, watch_settings
+from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.jobs import (
+    after_job,
+    disk_watch,
+    exit_reason,
+    liveness,
+)
+from finetop.core.supervisor.jobs.attempt_events import SinceStart
+from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
+from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
+from finetop.core.supervisor.requests import parent_runs
+from finetop.core.supervisor.save_records import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.gpus.placement import Placement
+    from finetop.core.supervisor.state import Supervisor
+
+START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
+KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
+MOST_STARTS = 3  # of a job that never comes to life
+
+
+async def beat(supervisor: Supervisor) -> None:
+    """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then.
+
+    What touches run folders is done aside. Meanwhile people are answered: what they changed is read again after it.
+    """
+    now = time.time()
+    watch_settings.read(supervisor)
+    if supervisor.launcher.tend():
+        supervisor.touch()
+    read(supervisor)
+    pool.tend(supervisor)
+    queue_ready.keep(supervisor, now)
+    began = time.monotonic()
+    try:
+        looks = await _look(supervisor)
+    except OSError:  # it says nothing of who was missed: they get their time anew
+        supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
+        raise
+    took_s = time.monotonic() - began
+    sizes = {job_id: look.size for job_id, look in looks.items()}
+    await ingest.take_in(supervisor, supervisor.live, sizes)
+    read(supervisor)
+    for job in supervisor.live:
+        await _pass_on(supervisor, job)
+        await _insist(supervisor, job)
+    await liveness.look(supervisor, sizes)
+    ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
+    read(supervisor)
+    ready = waiting.ready(supervisor, now)
+    if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
+        for job, gpus in pool.choose(supervisor, ready):
+            await start(supervisor, job, gpus)
+    disk_watch.look(supervisor)
+    notify.tend(supervisor, now)
+    await record(supervisor)
+    warm_process.tend(supervisor, is_busy=bool(supervisor.live or ready))
+
+
+def read(supervisor: Supervisor) -> None:
+    """Read from the store what lives and what waits, if anything has changed: an idle beat asks it nothing."""
+    if supervisor.seen != supervisor.revision:
+        supervisor.seen = supervisor.revision
+        supervisor.live = jobs.live(supervisor.connection)
+        waiting.read(supervisor)
+
+
+async def _look(supervisor: Supervisor) -> dict[int, Look]:
+    """Look at all live jobs. Raises OSError."""
+    attempts = [supervisor.attempt(job) for job in supervisor.live]
+    return await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
+
+
+async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
+    """Start a job on its GPUs: folder, then store, then launcher; so a crash in between starts it once, later."""
+    folder = supervisor.home.root / job.folder
+    try:
+        with transaction(supervisor.connection):
+            parent_runs.pin(supervisor.connection, job.run_id)
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job)))
+    except FinetopError as error:
+        await _fail(supervisor, job, error)  # what its run begins from is gone
+        return
+    if not _is_to_start(supervisor, job):
+        return  # it was taken out of the queue meanwhile, or held
+    state = data.Running(since=time.time(), phase=data.STARTING)
+    with transaction(supervisor.connection):
+        attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
+        jobs.set_state(supervisor.connection, job.id, state)
+        if job.verb in data.MAKES_A_RUN:
+            runs.set_state(supervisor.connection, job.run_id, state)
+    supervisor.touch()
+    abort_at("supervisor-committed")
+    environment = warm_process.environment(supervisor, gpus)
+    begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
+    await aside(partial(begins, may_be_warm=job.verb == "train"))
+    abort_at("supervisor-spawned")
+
+
+def make_folder(folder: Path, above: Path, spec: bytes) -> None:
+    """Make a job's folder with what it is to do. Raises BadInput where a link leads elsewhere, and OSError."""
+    make_inside(folder, above)
+    write_whole(folder / "job.json", spec)
+
+
+def spec_of(supervisor: Supervisor, job: Job) -> bytes:
+    """Say what a job is to do."""
+    spec = data.JobSpec(
+        format=1,
+        job_id=job.id,
+        run_id=job.run_id,
+        run_name=job.run_name,
+        verb=job.verb,
+        recipe=runs.recipe(supervisor.connection, job.run_id),
+        args=job.args,
+        log_mib=supervisor.settings.logs.mib,
+    )
+    return msgspec.json.encode(spec)
+
+
+def _is_to_start(supervisor: Supervisor, job: Job) -> bool:
+    """Say whether a job still waits, or lives in the attempt that did not come to life."""
+    read(supervisor)
+    there = (*(one for one in supervisor.queued if not one.held), *supervisor.live)
+    return (job.id, job.attempt) in {(one.id, one.attempt) for one in there}
+
+
+async def _start_again(supervisor: Supervisor, job: Job) -> None:
+    """Start a job that never came to life; end it after some tries."""
+    tries = sum(1 for number, _ in supervisor.missed if number == job.id)
+    if tries < MOST_STARTS:
+        await start(supervisor, job, job.gpus)
+        return
+    hint = "Can this machine start processes? See `finetop doctor`."
+    await _fail(
+        supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint)
+    )
+
+
+async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
+    """End a job that can't start."""
+    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
+    onward = await aside(partial(after_job.onward, supervisor.home.root, job))
+    if _is_to_start(supervisor, job):
+        after_job.settle(supervisor, job, state, onward)
+
+
+async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) -> bool:
+    """Notice how a live job ended, if it did, and write that down. `took_s` is how long a look takes just now."""
+    if look.is_alive:
+        return False
+    folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
+    if facts is None:
+        attempt = supervisor.attempt(job)
+        trace = await aside(partial(supervisor.launcher.trace, attempt))
+        missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
+        if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
+            return False
+        if trace == "none":
+            since_start = await aside(partial(SinceStart.read, folder / "events.jsonl"))
+            if since_start.attempt != job.attempt:
+                await _start_again(supervisor, job)  # it never came to life
+                return False
+        rebooted = trace == "restarted"
+        size = await aside(partial(supervisor.launcher.clear, attempt))
+        await ingest.take_in(supervisor, [job], {job.id: size})
+    if supervisor.read_to.get(job.id) != size:
+        return False  # more events than one beat takes; end it when all are in
+    log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
+    onward = await aside(partial(after_job.onward, supervisor.home.root, job))
+    read(supervisor)
+    job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
+    said, told_at = jobs.last_word(supervisor.connection, job.id)
+    if facts is None and said is not None:  # only who watched it was killed, after its last word
+        facts = Exit(said.exit_code, None, told_at, 0)
+    state = exit_reason.ending(job, facts, said, log, rebooted=facts is None and rebooted)
+    after_job.settle(supervisor, job, pool.ending_of(job, state), onward)
+    return True
+
+
+async def _pass_on(supervisor: Supervisor, job: Job) -> None:
+    """Pass on what is asked of a job, once: to pause it is to stop it with a checkpoint, too.
+
+    One whose GPU is lost, and which does not end by itself, is killed; that is sent until it ends.
+    """
+    attempt = supervisor.attempt(job)
+    if pool.is_given_up(supervisor, job):
+        await aside(partial(supervisor.launcher.signal, attempt, "kill"))
+    mark = (job.id, job.attempt, job.asked)
+    if not job.asked or mark in supervisor.signalled:
+        return
+    what: Signal = "kill" if job.asked in KILLS else "stop"
+    if await aside(partial(supervisor.launcher.signal, attempt, what)):
+        supervisor.signalled.add(mark)
+
+
+async def _insist(supervisor: Supervisor, job: Job) -> None:
+    """See that a job that is to be killed ends, whatever becomes of the signal."""
+    if job.asked in KILLS:
+        now = time.monotonic()
+        waited_s = now - supervisor.killing.setdefault((job.id, job.attempt), now)
+        await aside(partial(supervisor.launcher.cancel, supervisor.attempt(job), waited_s))

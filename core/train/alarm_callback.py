@@ -1,0 +1,39 @@
+"""Feeds what a run measures to its alarms (core/train/alarms), and tells what they say: in events and in the log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.events import Alarm
+from finetop.core.train import alarms, objectives
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.train.alarms import Watch
+
+
+class Alarms:
+    """The alarms of one run. Silent until `begin`: what watches must know how long the run will be."""
+
+    def __init__(self, recipe: Recipe, events: EventLog) -> None:
+        self.recipe = recipe
+        self.events = events
+        self.watches: dict[str, Watch] = {}
+
+    def begin(self, steps: int) -> None:
+        objective = objectives.load(self.recipe.objective.name)
+        falls = getattr(objective, "LOSS_FALLS", True)
+        self.watches = alarms.watches(self.recipe, alarms.Run(steps, falls, self.recipe.drift.limit))
+
+    def look(self, step: int, values: Mapping[str, float]) -> None:
+        """Look at what was measured at a step; costs about 20 microseconds."""
+        now = time.monotonic()
+        for kind, watch in self.watches.items():
+            said = watch.look(step, now, values)
+            if said is not None:
+                self.events.write(Alarm(kind, step, said.text, said.is_over))
+                print(f"{'over' if said.is_over else 'alarm'}: step {step}: {said.text}", flush=True)

@@ -1,0 +1,52 @@
+"""Alarms of a run that trains: a file each, which has what `Alarm` in core/plugins.py lists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from finetop.core.plugins import ALARMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a watch must know of the run that it looks at."""
+
+    steps: int  # planned
+    loss_falls: bool = True  # its loss says how well it learns
+    drift_limit: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmNote:
+    """What has begun, in words that stand alone; with `is_over`, that it has ended."""
+
+    text: str
+    is_over: bool = False
+
+
+class Watch(Protocol):
+    """Looks at the numbers of one run, in their order."""
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        """Take in what was measured at a step and a moment of the monotonic clock; not all of it at every step."""
+        ...
+
+
+names, load = ALARMS.names, ALARMS.load
+
+
+def watches(recipe: Recipe, run: Run) -> dict[str, Watch]:
+    """Make what watches a run, by kind: all that its recipe leaves on, and that its numbers allow."""
+    found = {}
+    for name in names():
+        options = getattr(recipe.alarms, name)
+        watch = load(name).watch(options, run) if options.on else None
+        if watch is not None:
+            found[name] = watch
+    return found

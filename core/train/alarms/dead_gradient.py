@@ -1,0 +1,69 @@
+"""A dead gradient: for many steps in a row it is nothing, or next to nothing of what it was. Nothing is learned."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms._window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "the gradient is gone: nothing is learned"
+NOTHING = 1e-10
+BASELINE = 200  # steps whose median it is compared with
+ENOUGH = 20  # of them, before which nothing but 0 counts
+BACK = 5  # steps in a row at ten times the limit after which it is over
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.dead_gradient:`."""
+
+    on: Annotated[bool, Meta(description="Tell when the gradient is gone.")] = True
+    below: Annotated[
+        float, Meta(gt=0, lt=1, description="Gone is a grad_norm below this share of its own median.")
+    ] = 0.001
+    steps: Annotated[int, Meta(ge=1, le=10**6, description="For so many steps in a row.")] = 20
+
+
+@dataclass
+class DeadGradient:
+    options: Options
+    before: Window = field(default_factory=lambda: Window(BASELINE))
+    dead: int = 0  # steps in a row
+    alive: int = 0
+    is_on: bool = False
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        norm = values.get("grad_norm", math.nan)
+        if not math.isfinite(norm):
+            return None
+        usual = self.before.median() if len(self.before) >= ENOUGH else 0.0
+        limit = max(NOTHING, self.options.below * usual)
+        if norm > limit:
+            self.dead = 0
+            self.alive = self.alive + 1 if norm > 10 * limit else 0
+            if not self.is_on:
+                self.before.add(norm)
+            elif self.alive >= BACK:
+                self.is_on = False
+                return AlarmNote(f"the gradient is back: grad_norm {norm:.3g}", is_over=True)
+            return None
+        self.dead, self.alive = self.dead + 1, 0
+        if self.is_on or self.dead < self.options.steps:
+            return None
+        self.is_on = True
+        was = f", {usual:.3g} before" if usual else ""
+        return AlarmNote(f"no gradient for {self.dead} steps: grad_norm {norm:.3g}{was}")
+
+
+def watch(options: Options, run: Run) -> DeadGradient:
+    return DeadGradient(options)

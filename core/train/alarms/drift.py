@@ -1,0 +1,47 @@
+"""Drift over its limit: the loss on general text has risen against the base, by what the drift probe measures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "the loss on general text has risen by drift.limit"
+BACK = 0.9  # of the limit: at which it is over, so that a drift that wavers about it does not speak each time
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.drift:`; what is measured, and the limit, stand under `drift:`."""
+
+    on: Annotated[bool, Meta(description="Tell when drift is over drift.limit.")] = True
+
+
+@dataclass
+class Drift:
+    limit: float
+    is_on: bool = False
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        drift = values.get("drift")
+        if drift is None:
+            return None
+        if not self.is_on and drift > self.limit:
+            self.is_on = True
+            return AlarmNote(f"drift {drift:.2f} nats/token on general text is over {self.limit:g}")
+        if self.is_on and drift < BACK * self.limit:
+            self.is_on = False
+            return AlarmNote(f"drift is back at {drift:.2f} nats/token, under {self.limit:g}", is_over=True)
+        return None
+
+
+def watch(options: Options, run: Run) -> Drift:
+    return Drift(run.drift_limit)

@@ -1,0 +1,63 @@
+"""A loss or gradient that is NaN or infinite. Training can seldom go on from one.
+
+A gradient alone must be so for three steps in a row: in float16 its scale is tried anew about every 2,000 steps, and
+the step whose gradient overflows is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "the loss or its gradient is NaN or infinite"
+LOSSES = ("loss", "eval_loss")
+IN_A_ROW = 3  # steps with a loss, but a gradient that is NaN or infinite
+CALM = 20  # steps in a row with numbers after which it is over
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.nan:`."""
+
+    on: Annotated[bool, Meta(description="Alarm when the loss or its gradient is NaN or infinite.")] = True
+
+
+@dataclass
+class Nan:
+    is_on: bool = False
+    overflown: int = 0  # gradients in a row
+    fine: int = 0  # steps in a row since the last bad value
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        bad = next((key for key in LOSSES if not math.isfinite(values.get(key, 0.0))), None)
+        if "grad_norm" in values:
+            self.overflown = 0 if math.isfinite(values["grad_norm"]) else self.overflown + 1
+            bad = bad or ("grad_norm" if self.overflown >= IN_A_ROW else None)
+        if bad is None:
+            return self._fine("loss" in values and not self.overflown)
+        self.fine = 0
+        if self.is_on:
+            return None
+        self.is_on = True
+        return AlarmNote(f"{bad} is {values[bad]} at step {step}: lower train.learning_rate")
+
+    def _fine(self, is_step: bool) -> AlarmNote | None:
+        self.fine += is_step
+        if not self.is_on or self.fine < CALM:
+            return None
+        self.is_on = False
+        return AlarmNote(f"loss and gradient are numbers again, {CALM} steps in a row", is_over=True)
+
+
+def watch(options: Options, run: Run) -> Nan:
+    return Nan()

@@ -1,0 +1,110 @@
+"""A slow-down: steps take more than twice as long as they did, for a while. A neighbour, heat, a slow disk, swapping.
+
+What is compared is the run's own: the median of the last steps with that of those before. Steps of which the texts
+or the answers are longer are no slow-down: the time of a token must have risen too, where tokens are counted. The
+time of evaluations, checks and checkpoints is not in `step_s`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms._window import Window
+from finetop.core.wording.durations import exact_span
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "steps take much longer than they did"
+RECENT = 20  # steps
+BASELINE = 200
+ENOUGH = 30  # steps of the baseline before which nothing is said
+WARM_UP = 5  # steps that load, compile and allocate, and are not typical
+BACK = 0.7  # of what raised it: at which it is over
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.slow_down:`."""
+
+    on: Annotated[bool, Meta(description="Tell when steps take much longer than they did.")] = True
+    times: Annotated[float, Meta(gt=1, le=1000, description="So many times their own median.")] = 2.0
+    seconds: Annotated[float, Meta(ge=0, le=1e6, description="For so long, 20 steps at least.")] = 120.0
+
+
+@dataclass
+class Pace:
+    """One kind of time: of a step, or of a token."""
+
+    recent: Window = field(default_factory=lambda: Window(RECENT))
+    before: Window = field(default_factory=lambda: Window(BASELINE))
+
+    def add(self, value: float, *, keep: bool) -> None:
+        """Take in a value; what leaves the recent ones is kept to compare with, unless they are slow."""
+        gone = self.recent.add(value)
+        if gone is not None and keep:
+            self.before.add(gone)
+
+    def times(self) -> float:
+        """Say how many times what was before the recent ones take; 0 where too little is known."""
+        if len(self.before) < ENOUGH or not self.recent.is_full:
+            return 0.0
+        return self.recent.median() / max(1e-12, self.before.median())
+
+
+@dataclass
+class SlowDown:
+    options: Options
+    seen: int = 0
+    tokens: float | None = None
+    step: Pace = field(default_factory=Pace)
+    token: Pace = field(default_factory=Pace)
+    slow_since: tuple[int, float] | None = None  # step and moment
+    is_on: bool = False
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        step_s = values.get("step_s")
+        if step_s is None:
+            return None
+        self.seen += 1
+        tokens = values.get("tokens")
+        made = None if tokens is None or self.tokens is None else tokens - self.tokens
+        self.tokens = tokens
+        if self.seen <= WARM_UP:
+            return None
+        keep = self.slow_since is None
+        self.step.add(step_s, keep=keep)
+        if made is not None and made > 0:
+            self.token.add(step_s / made, keep=keep)
+        return self._judge(step, seconds)
+
+    def _judge(self, step: int, seconds: float) -> AlarmNote | None:
+        times = self.step.times()
+        if len(self.token.recent):
+            times = min(times, self.token.times())
+        limit = self.options.times * (BACK if self.is_on else 1.0)
+        if times <= limit:
+            self.slow_since = None
+            if not self.is_on:
+                return None
+            self.is_on = False
+            return AlarmNote(f"steps take {exact_span(self.step.recent.median())} again", is_over=True)
+        if self.slow_since is None:
+            self.slow_since = (step, seconds)
+        if self.is_on or seconds - self.slow_since[1] < self.options.seconds:
+            return None
+        self.is_on = True
+        now, before = self.step.recent.median(), self.step.before.median()
+        return AlarmNote(
+            f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
+        )
+
+
+def watch(options: Options, run: Run) -> SlowDown:
+    return SlowDown(options)

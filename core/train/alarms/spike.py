@@ -1,0 +1,116 @@
+"""A spike: the loss has risen far above where it was, and stays there for some steps. A single bad batch is none.
+
+In log loss, so that 1.2 -> 2.4 counts like 0.3 -> 0.6. The medians of the last 7 steps and of the last 21 are held
+against the lowest level that the run has had, a level being the median of 64 steps. How far is far: by half at least,
+and by 6 times what the median of 7, or 7 times what that of 21, wavers by itself: the longer sees what drowns in noise
+for the shorter. How much steps waver is told by their differences, so that a loss that climbs does not hide itself.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms._window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "the loss has risen far above where it was"
+RECENT = 7  # steps
+LONGER = 21
+LEVEL = 64
+ENOUGH = 24  # steps of a level before which nothing is said
+HOLDS = 5  # steps in a row: what noise lifts falls back in one or two
+DEVIATION = 1.4826 / math.sqrt(2)  # of normal values, times the median of their absolute differences
+OF_MEDIAN = 1.2533  # deviation of a median of n normal values: theirs, times this, by the root of n
+FLOOR = 0.05  # added to the loss: below it, what is learned by heart, a factor means nothing
+MORE = 7 / 6  # deviations of the longer: at 1 there were 17 false ones a thousand runs of preferences, now 3
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.spike:`."""
+
+    on: Annotated[bool, Meta(description="Tell when the loss has risen far above where it was.")] = True
+    rise: Annotated[
+        float, Meta(gt=0, le=1000, description="By this share at least: 0.5 is from 1.0 to 1.5.")
+    ] = 0.5
+    deviations: Annotated[
+        float, Meta(gt=0, le=1000, description="And by so many times what it wavers by itself.")
+    ] = 6.0
+
+
+@dataclass
+class Spike:
+    options: Options
+    recent: Window = field(default_factory=lambda: Window(RECENT))
+    longer: Window = field(default_factory=lambda: Window(LONGER))
+    level: Window = field(default_factory=lambda: Window(LEVEL))
+    changes: Window = field(default_factory=lambda: Window(LEVEL))  # from each step of the level to the next
+    newest: float = math.nan  # step of the level
+    lowest: float = math.inf
+    far: float = 0.0  # how far the rise was that counts, when the alarm was raised
+    held: int = 0  # steps in a row so far above
+    is_on: bool = False
+
+    def __post_init__(self) -> None:
+        self.by = self.recent  # whose median was so far
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        loss = values.get("loss", math.nan)
+        if not math.isfinite(loss):
+            return None
+        value = math.log(max(0.0, loss) + FLOOR)
+        self.longer.add(value)
+        gone = self.recent.add(value)
+        if self.is_on:
+            return self._over()
+        if gone is not None:
+            self._settle(gone)
+        if len(self.level) < ENOUGH:
+            return None
+        self.lowest = min(self.lowest, self.level.median())
+        short, long = self._far(self.recent, 1.0), self._far(self.longer, MORE)
+        self.held = self.held + 1 if short or long else 0
+        if self.held < HOLDS:
+            return None
+        self.is_on, self.far = True, short or long
+        self.by = self.recent if short else self.longer
+        return AlarmNote(f"spike: the loss rose to {_loss(self.by.median())}, from {_loss(self.lowest)}")
+
+    def _settle(self, value: float) -> None:
+        """Take a step that is no longer recent into the level."""
+        if not math.isnan(self.newest):
+            self.changes.add(abs(value - self.newest))
+        self.newest = value
+        self.level.add(value)
+
+    def _far(self, window: Window, more: float) -> float:
+        """Return how far a rise counts, where the window's median has risen so far; else 0."""
+        if not window.is_full:
+            return 0.0
+        wavers = DEVIATION * self.changes.median() * OF_MEDIAN / math.sqrt(len(window))
+        far = max(math.log1p(self.options.rise), more * self.options.deviations * wavers)
+        return far if window.median() - self.lowest >= far else 0.0
+
+    def _over(self) -> AlarmNote | None:
+        if self.by.median() - self.lowest > self.far / 2:
+            return None
+        self.is_on, self.held = False, 0
+        self.longer.clear()  # it may still be full of the spike
+        return AlarmNote(f"the loss is back at {_loss(self.recent.median())}", is_over=True)
+
+
+def _loss(level: float) -> str:
+    return f"{max(0.0, math.exp(level) - FLOOR):.3g}"
+
+
+def watch(options: Options, run: Run) -> Spike | None:
+    return Spike(options) if run.loss_falls else None

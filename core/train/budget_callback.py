@@ -1,0 +1,72 @@
+"""Keeps a run within its recipe's budget of hours and tokens, over all the jobs that train it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from finetop.core.recipe import schema
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.callbacks import Meter
+
+
+class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+    """Stops training, with a checkpoint, at the end of the step that uses up the hours or the tokens.
+
+    Hours are those of training: its evaluations and checks, too, but no loading of models and no waiting in the queue.
+    Those of a job that was killed count as well. Tokens are those that were learned from or read as prompts, by the
+    trainer's own count; steps that are done again, from a checkpoint before them, count once.
+    """
+
+    def __init__(self, wanted: schema.Budget, meter: Meter, stop: Stop) -> None:
+        self.wanted = wanted
+        self.meter = meter  # of which is known what is used
+        self.stop = stop
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Refuse to go on where nothing is left. Raises BadInput."""
+        used = self.hours_used() or self.tokens_used()
+        if used:
+            key = used.partition(" ")[0]
+            raise BadInput(f"{used}.", hint=f"Raise it: --set {key}=N.")
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._end_with(self.hours_used())  # the pacer comes next, and lets the checkpoint go first
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Look at the tokens, which are told behind a step's end."""
+        used = self.tokens_used() if "loss" in kwargs["logs"] else ""
+        if used and state.global_step < state.max_steps:
+            self._end_with(used)
+            control.should_training_stop = True
+            control.should_evaluate = False
+
+    def _end_with(self, used: str) -> None:
+        if used and not self.stop.reason:
+            self.stop.reason = used
+
+    def hours_used(self) -> str:
+        """Say that the hours are used up; nothing while they are not."""
+        hours, spent = self.wanted.hours, self.meter.spent_s() / 3600
+        if hours is None or spent < hours:
+            return ""
+        return f"budget.hours ({hours:g}) is used up: it was trained for {spent:.3g} hours"
+
+    def tokens_used(self) -> str:
+        """Say the same of the tokens."""
+        tokens = self.wanted.tokens
+        if tokens is None or self.meter.tokens < tokens:
+            return ""
+        return f"budget.tokens ({tokens:,}) is used up: {self.meter.tokens:,.0f} were trained"

@@ -1,0 +1,301 @@
+"""Checks while a model trains: the base measured before step 1, then the model in memory at due checkpoints.
+
+An adapter is switched off where a check needs more of the base; full weights are moved by then, so their base
+is scored whole at the start.
+
+Training goes on as if nothing had looked: its random numbers, modes and wrapped forwards are put back, so that
+its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail's to say.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+
+from finetop.core.check import run_check
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import ModelPair
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models.devices import free_memory
+from finetop.core.protocol.check_result import read
+from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
+from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.train.intervals import steps_between
+from finetop.core.train.resume import random_state
+from finetop.core.wording.verdicts import verdict_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.run_check import BaseScores
+    from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.resume.resume_point import ResumePoint
+
+Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
+
+
+@dataclass
+class TrainingChecks:
+    """The checks of one training run: what they work with, and what they have said so far."""
+
+    check: Check
+    model: Any
+    context: CheckContext
+    base: BaseScores
+    plain: Forwards
+    stop: Stop
+    events: EventLog
+    began: float  # seconds of the monotonic clock, before the base was scored
+    spent_s: float  # on the base and on all checks
+    outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
+    eval_losses: dict[int, float] = field(default_factory=dict)  # by step
+    gone_claims: int = 0  # made of checkpoints that are no more
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.check.on_fail == "keep-best"
+
+
+def begin(
+    recipe: Recipe,
+    base: ResolvedModel,
+    model: Any,
+    home: Home,
+    events: EventLog,
+    stop: Stop,
+    *,
+    dtype: str,
+    device: str,
+    run_folder: Path,
+) -> TrainingChecks | None:
+    """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
+
+    None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
+    EnvironmentTrouble where even the smallest batch does not fit the memory.
+    """
+    if recipe.check.every is None or recipe.check.general is None:
+        return None
+    began = time.monotonic()
+    whole = not has_its_base(model)
+    events.write(Phase("scoring base" if whole else "measuring base"))
+    pair = ModelPair(base, None, dtype, device, loaded=model, loaded_name="base")
+    plain = own_forwards(model)
+    with undisturbed(model, plain):
+        context = open_context(recipe, pair, home, events, run_folder)
+        side = run_check.in_smaller_batches(
+            context, lambda plan: run_check.score_base(context, plan, whole=whole)
+        )
+    free_memory(device)
+    pair.loaded_name = "tuned"
+    seconds = time.monotonic() - began
+    print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)
+    return TrainingChecks(recipe.check, model, context, side, plain, stop, events, began, seconds)
+
+
+def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
+    """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
+    if checks is None or point is None:
+        return
+    earlier = point.earlier
+    kept = {step: result for step, result in earlier.verdicts.items() if step <= point.step}
+    checks.outcomes = {step: read(result) for step, result in sorted(kept.items())}
+    checks.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= point.step}
+    checks.gone_claims = max(0, earlier.claims - len(checks.outcomes))
+
+
+def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
+    """Say whether to check at this step.
+
+    The last is left to the check at the end, unless the best is kept: the last may be it.
+    """
+    assert checks.check.every is not None
+    if step == total and checks.check.at_end:
+        return checks.keeps_best
+    return step % steps_between(checks.check.every, total) == 0
+
+
+def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
+    """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
+
+    None where a wish to stop came in between, or where the memory did not suffice.
+    """
+    began = time.monotonic()
+    device = checks.context.pair.device
+    checks.context.step = step
+    checks.context.reported = {(name, key) for name, key in checks.context.reported if name != "tuned"}
+    claim = checks.gone_claims + len(checks.outcomes.keys() - {step}) + 1
+    free_memory(device)
+    try:
+        with undisturbed(checks.model, checks.plain):
+            result = interruptible(
+                checks.stop,
+                lambda: run_check.in_smaller_batches(
+                    checks.context, lambda plan: _judge(checks, plan, claim)
+                ),
+            )
+    except (EnvironmentTrouble, OutOfReach) as error:
+        checks.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
+        print(f"alarm: the check of step {step} failed: {error}", flush=True)
+        result = None
+    free_memory(device)
+    seconds = time.monotonic() - began
+    checks.spent_s += seconds
+    if result is None:
+        return None
+    result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
+    checks.events.write(Verdict(step, msgspec.to_builtins(result)))
+    checks.outcomes[step] = result
+    print(f"check at step {step}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
+    return result
+
+
+def has_its_base(model: Any) -> bool:
+    """Say if the base can be had from the model while it trains: an adapter, and nothing moves without it.
+
+    Weights that belong to the adapter carry its name (PEFT's `…lora_A.default.weight`); a bias that is trained
+    in the base itself does not, and stays moved when the adapter is off.
+    """
+    if not hasattr(model, "disable_adapter"):
+        return False
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return all(model.active_adapter in name.split(".") for name in names)
+
+
+class OutOfReach(Exception):
+    """A base that was tuned in place can't be scored again once it has moved."""
+
+
+def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
+    """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
+    if plan.row_tokens < checks.base.plan.row_tokens:
+        if checks.base.whole:
+            raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
+        checks.base = run_check.score_base(checks.context, plan)
+    return run_check.score_until_decided(checks.context, checks.base, claim=claim)
+
+
+def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:
+    """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
+    try:
+        try:
+            stop.is_checking = True
+            if stop.reason:
+                return None
+            return work()
+        finally:
+            stop.is_checking = False
+    except StopAsked:
+        stop.is_checking = False
+        return None
+
+
+def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
+    """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
+    if outcome.verdict != "regressed" or checks.keeps_best:
+        return
+    words = verdict_line(outcome).partition("  ")[2]
+    text = f"REGRESSED at step {step}: {words}"
+    if checks.check.on_fail == "stop":
+        checks.stop.reason = checks.stop.reason or f"{text} (check.on_fail is stop)"
+        text = f"{text}; training stops"
+    checks.events.write(Alarm("regressed", step, text))
+    print(f"alarm: {text}", flush=True)
+
+
+def best_step(checks: TrainingChecks) -> int | None:
+    """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
+
+    The last of equals; without evaluation losses, the last that is OK. None if none is.
+    """
+    fine = [step for step, outcome in sorted(checks.outcomes.items()) if outcome.verdict == "ok"]
+    measured = [step for step in fine if math.isfinite(checks.eval_losses.get(step, math.nan))]
+    if measured:
+        return min(measured, key=lambda step: (checks.eval_losses[step], -step))
+    return fine[-1] if fine else None
+
+
+def spared(checks: TrainingChecks | None) -> set[int]:
+    """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
+    if checks is None or not checks.keeps_best:
+        return set()
+    best = best_step(checks)
+    newest = max((step for step, outcome in checks.outcomes.items() if outcome.verdict == "ok"), default=None)
+    return {step for step in (best, newest) if step is not None}
+
+
+def finish(checks: TrainingChecks | None, last_step: int) -> None:
+    """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
+    if checks is None:
+        return
+    share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
+    cost = f"{checks.spent_s:.0f} s with the base, {share:.0f} % of the time"
+    print(f"checks on the checks: {len(checks.outcomes)}, {cost}", flush=True)
+    if not checks.keeps_best or not checks.outcomes:
+        return
+    best = best_step(checks)
+    if best is None:
+        text = (
+            f"NO CHECKPOINT is OK: none of the {len(checks.outcomes)} that were checked; the newest is kept"
+        )
+        checks.events.write(Alarm("check", last_step, text))
+        print(f"alarm: {text}", flush=True)
+        return
+    fine = sum(outcome.verdict == "ok" for outcome in checks.outcomes.values())
+    loss = checks.eval_losses.get(best)
+    if loss is None:
+        text = f"step {best}: the last one that is OK, of {fine}"
+    else:
+        text = f"step {best}: OK, with the lowest evaluation loss ({loss:.4f}) of {fine} that are OK"
+    checks.events.write(Best(best, text))
+    print(f"kept as the best: {text}", flush=True)
+
+
+def own_forwards(model: torch.nn.Module) -> Forwards:
+    """Note which modules carry a forward of their own: a trainer wraps some, for autocast and its fused loss."""
+    return {module: module.__dict__["forward"] for module in model.modules() if "forward" in module.__dict__}
+
+
+@contextmanager
+def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
+    """Let a training model be looked at: in evaluation mode, its forwards plain; then put everything back.
+
+    Training flags, gradient flags (an adapter switched off and on sets them), random numbers.
+    """
+    in_training = [module for module in model.modules() if module.training]
+    moves = [(weight, weight.requires_grad) for weight in model.parameters()]
+    wrapped = own_forwards(model)
+    state = random_state.now()
+    model.eval()
+    _carry(model, plain)
+    try:
+        yield
+    finally:
+        _carry(model, wrapped)
+        for module in in_training:
+            module.training = True
+        for weight, is_moving in moves:
+            if weight.requires_grad != is_moving:
+                weight.requires_grad_(is_moving)
+        random_state.put_back(state)
+
+
+def _carry(model: torch.nn.Module, forwards: Forwards) -> None:
+    for module in model.modules():
+        if module in forwards:
+            module.__dict__["forward"] = forwards[module]
+        else:
+            module.__dict__.pop("forward", None)

@@ -1,0 +1,263 @@
+"""One step on the longest rows before the first: what does not fit fails in the first minute, and nothing is changed.
+
+The weights that move, their gradients, the optimizer, the trainer's own counts and all random states are put back, so
+that a run is the same to the bit with it and without it.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+import random
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.events import Phase
+from finetop.core.recipe.job import settings_to_lower
+from finetop.core.runtime import failures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+
+LARGEST_BUFFER = (
+    1 << 20
+)  # bytes; those that a forward pass may change (turning angles for long rows) are small
+
+
+class DoesNotFit(FinetopError):
+    """The longest rows need more memory than there is; exit code 1."""
+
+
+def is_wanted(recipe: Recipe, device: str) -> bool:
+    """Return whether to try: as the recipe says, or where it leaves it open, on anything but the CPU."""
+    said = recipe.train.try_worst_batch
+    return device != "cpu" if said == "auto" else said
+
+
+def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bool:
+    """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
+
+    Then the longest rows of an evaluation. Where the model writes its own answers, each is as long as it may be, and is
+    paid. `trainer` is one of transformers or PPO's, before its `train`. Gives back whether it was done: a recipe may
+    not want it. The weights that move are held on the CPU meanwhile. Raises DoesNotFit.
+    """
+    if not is_wanted(recipe, device):
+        return False
+    events.write(Phase("trying the longest rows"))
+    try:
+        with _undone(trainer, device):
+            if hasattr(trainer, "try_longest"):  # PPO's, whose steps are its own
+                trainer.try_longest()
+            else:
+                with _written_out(trainer):
+                    _train(trainer, device)
+                    _evaluate(trainer, device)
+    except Exception as error:
+        if not failures.is_out_of_memory(error):
+            raise
+        said = failures.ended(error, settings_to_lower(recipe))
+        # from None: the traceback of the first error holds the tensors that did not fit
+        too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
+        too_long.kind = failures.as_kind(said.kind)
+        raise too_long from None
+    print("the longest rows fit: a step and an evaluation were tried, and undone", flush=True)
+    return True
+
+
+def _train(trainer: Any, device: str) -> None:
+    """Forward, backward and optimizer, twice where gradients are added up: then the second finds the first's."""
+    import torch
+
+    arguments = trainer.args
+    batch = _of_step(trainer)
+    if arguments.activation_checkpointing:
+        trainer.model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
+        )
+    trainer.create_optimizer()
+    trainer.current_gradient_accumulation_steps = arguments.gradient_accumulation_steps
+    with _as_prepared(trainer, device):
+        for _ in range(min(2, arguments.gradient_accumulation_steps)):
+            inputs = _collate(trainer, trainer.train_dataset, batch, "training")
+            count = trainer._get_num_items_in_batch([inputs], arguments.device)
+            trainer.training_step(trainer.model, inputs, count)
+    moving = [one for one in trainer.model.parameters() if one.requires_grad]
+    torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
+    trainer.optimizer.step()
+    trainer.model.zero_grad(set_to_none=True)
+
+
+def _of_step(trainer: Any) -> list[int]:
+    """The numbers of the longest rows that the trainer takes at once, siblings that answer one prompt side by side."""
+    count = trainer.args.per_device_train_batch_size
+    if not _writes(trainer):
+        return longest(trainer.train_dataset, count)
+    rows = count * trainer.args.steps_per_generation  # all answers of a step are written together
+    prompts = longest(trainer.train_dataset, -(-rows // trainer.num_generations))
+    return [prompt for prompt in prompts for _ in range(trainer.num_generations)][:rows]
+
+
+def _writes(trainer: Any) -> bool:
+    return hasattr(trainer, "_generate_and_score_completions")  # GRPO, RLOO
+
+
+@contextmanager
+def _written_out(trainer: Any) -> Iterator[None]:
+    """Let every answer that is written meanwhile be as long as it may be."""
+    if not _writes(trainer):
+        yield
+        return
+    config = trainer.generation_config
+    shortest = config.min_new_tokens
+    config.min_new_tokens = config.max_new_tokens
+    try:
+        yield
+    finally:
+        config.min_new_tokens = shortest
+
+
+def _evaluate(trainer: Any, device: str) -> None:
+    if trainer.eval_dataset is None or not len(trainer.eval_dataset):
+        return
+    batch = longest(trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
+    inputs = _collate(trainer, trainer.eval_dataset, batch, "evaluation")
+    trainer.model.eval()
+    with _as_prepared(trainer, device):
+        trainer.prediction_step(trainer.model, inputs, prediction_loss_only=True)
+
+
+def longest(rows: Any, count: int) -> list[int]:
+    """The numbers of the longest rows of a data set of token ids, longest first; repeated if there are too few."""
+    prompts, answers = [0] * len(rows), [0] * len(rows)
+    for name in rows.column_names:
+        if not name.endswith("_ids") and name != "prompt":
+            continue
+        for index, ids in enumerate(rows[name]):
+            if name in ("prompt", "prompt_ids"):
+                prompts[index] = len(ids)
+            elif isinstance(ids, list):  # a prompt stands in front of each of the row's answers
+                answers[index] = max(answers[index], len(ids))
+    lengths = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
+    order = sorted(range(len(rows)), key=lambda index: -lengths[index])[:count]
+    return [order[index % len(order)] for index in range(count)]
+
+
+def _collate(trainer: Any, rows: Any, batch: Sequence[int], description: str) -> Any:
+    kept = trainer._remove_unused_columns(rows, description=description)
+    return trainer.data_collator([kept[index] for index in batch])
+
+
+@contextmanager
+def _as_prepared(trainer: Any, device: str) -> Iterator[None]:
+    """Run the model as accelerate will: in mixed precision, what it gives turned into float32."""
+    import torch
+    from accelerate.utils import convert_outputs_to_fp32
+
+    arguments, model = trainer.args, trainer.model
+    dtype = torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
+    if dtype is None:
+        yield
+        return
+    own = vars(model).get("forward")
+    mixed = torch.autocast(device_type=torch.device(device).type, dtype=dtype)
+    model.forward = convert_outputs_to_fp32(mixed(model.forward))
+    try:
+        yield
+    finally:
+        if own is None:
+            del model.forward
+        else:
+            model.forward = own
+
+
+@contextmanager
+def _undone(trainer: Any, device: str) -> Iterator[None]:
+    """Put back all that a step changes, whatever came of it."""
+    import torch
+
+    model = trainer.model
+    held = _copies(model) + (_copies(trainer.value) if hasattr(trainer, "value") else [])
+    modes = [(module, module.training) for module in model.modules()]
+    optimizer = trainer.optimizer
+    own, counts = _own_state(trainer), _plain(trainer.state)
+    with _random_states(device):
+        try:
+            yield
+        finally:
+            _flush(trainer)
+            model.zero_grad(set_to_none=True)
+            for module, was_training in modes:
+                module.training = was_training
+            for tensor, copied in held:
+                with torch.no_grad():
+                    tensor.copy_(copied)
+            if optimizer is not None:
+                optimizer.state.clear()
+            trainer.optimizer = optimizer
+            for name, value in own.items():
+                setattr(trainer, name, value)
+            for name, value in counts.items():
+                setattr(trainer.state, name, value)
+            gc.collect()
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats(device)
+
+
+def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
+    """Copy to the CPU what a step may change: the weights that move, and small buffers."""
+    moving = [one.data for one in model.parameters() if one.requires_grad]
+    buffers = [one for one in model.buffers() if one.numel() * one.element_size() <= LARGEST_BUFFER]
+    return [(one, one.detach().to("cpu", copy=True)) for one in (*moving, *buffers)]
+
+
+def _own_state(trainer: Any) -> dict[str, Any]:
+    """Copy the trainer's plain attributes: counts, and what TRL collects between two lines of its log."""
+    collected = {
+        name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics", "_logs") if name in vars(trainer)
+    }
+    return _plain(trainer) | collected
+
+
+def _plain(holder: Any) -> dict[str, Any]:
+    """Return the attributes that are plain values."""
+    return {
+        name: value
+        for name, value in vars(holder).items()
+        if value is None or isinstance(value, bool | int | float | str)
+    }
+
+
+def _flush(trainer: Any) -> None:
+    """Empty what an objective collects for the next line of the log, with nobody listening."""
+    if not hasattr(trainer, "log"):
+        return
+    hooks, lines = trainer.callback_handler.callbacks, len(trainer.state.log_history)
+    trainer.callback_handler.callbacks = []
+    try:
+        trainer.model.train()
+        trainer.log({"loss": 0.0})
+    finally:
+        trainer.callback_handler.callbacks = hooks
+        del trainer.state.log_history[lines:]
+
+
+@contextmanager
+def _random_states(device: str) -> Iterator[None]:
+    """Put the random states of Python, numpy and torch back, those of the GPUs too."""
+    import numpy
+    import torch
+
+    python, array = random.getstate(), numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+            yield
+    finally:
+        random.setstate(python)
+        numpy.random.set_state(array)

@@ -1,0 +1,109 @@
+"""LoRA that begins at a part of the weights and leaves the base as it is: what PiSSA, OLoRA and CorDA share.
+
+They take s B0 A0 out of a weight W and train [A, B] from [A0, B0], so W' = W - s B0 A0 + s B A. PEFT changes W in
+memory; then neither is the base there when the adapter is off, nor does the saved adapter fit it. Here W stays, and
+the adapter has twice the rank: [A; A0] and [B, -B0], of which the second halves never move. The same function and
+gradients, without the rounding of W - s B0 A0; at the start it changes nothing, to the bit of B0 A0 - B0 A0; saved,
+merged and loaded it is a plain LoRA. It costs r (in + out) more numbers a layer in the forward pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import adapted, lora_config, require_modules, widths, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peft import PeftModel
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+NAME = "default"  # of the adapter, in PEFT
+
+
+class Anchored(nn.Module):  # type: ignore[misc]  # the library is untyped
+    """A linear map half of which moves: `weight` is [moving, start] along `along`, and is saved as one."""
+
+    def __init__(self, moving: Tensor, start: Tensor, along: int) -> None:
+        super().__init__()
+        self.moving = nn.Parameter(moving.contiguous())
+        self.register_buffer("start", start.contiguous(), persistent=False)
+        self.along = along
+
+    @property
+    def weight(self) -> Tensor:
+        return torch.cat([self.moving, self.get_buffer("start")], self.along)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.linear(inputs, self.weight)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}weight"] = self.weight if keep_vars else self.weight.detach()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+        saved = state_dict.get(f"{prefix}weight")
+        if saved is None:
+            return  # another adapter's weights, or none
+        moving, start = saved.chunk(2, self.along)
+        with torch.no_grad():
+            self.moving.copy_(moving)
+            self.get_buffer("start").copy_(start)
+
+
+def require_rank(model: PreTrainedModel, options: Any) -> None:
+    """See that every adapted layer has as many directions as the rank. Raises BadInput."""
+    require_modules(model, options)
+    for path, module in adapted(model, options.target_modules):
+        width = min(widths(module))
+        if width < options.rank:
+            raise BadInput(
+                f"method.rank: {options.rank} is more than the {width} directions of {path.rpartition('.')[2]}.",
+                hint=f"Set {width} or less.",
+            )
+
+
+def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -> PeftModel:
+    """Wrap a model with an adapter that begins where `begin` puts it; the base's weights are left as they were.
+
+    `begin` gets PEFT's layer, and sets its two matrices at rank `options.rank`; it may spoil the base's weight, which
+    is a float32 copy meanwhile.
+    """
+    wrapped = wrap(model, lora_config(options, r=2 * options.rank, lora_alpha=2 * options.alpha))
+    for layer in wrapped.modules():
+        if NAME in getattr(layer, "lora_A", ()):
+            first, second = _factors(layer, options.rank, begin)
+            layer.lora_A[NAME] = Anchored(first, first.clone(), along=0)
+            layer.lora_B[NAME] = Anchored(second, -second, along=1)
+    return wrapped
+
+
+def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tensor, Tensor]:
+    """Compute A0 [rank, in] and B0 [out, rank] of one layer, in float32, on the layer's device."""
+    base = layer.get_base_layer()
+    held = base.weight
+    base.weight = nn.Parameter(_whole(base).to(torch.float32, copy=True), requires_grad=False)
+    layer.r[NAME] = rank
+    try:
+        begin(layer)
+    finally:
+        layer.r[NAME] = 2 * rank
+        base.weight = held
+    first, second = layer.lora_A[NAME].weight.data, layer.lora_B[NAME].weight.data
+    return first.to(held.device), second.to(held.device)
+
+
+def _whole(base: Any) -> Tensor:
+    """Return a layer's weight as plain numbers, also where it is held in fewer bits."""
+    if base.weight.is_floating_point():
+        whole: Tensor = base.weight.data
+        return whole
+    from peft.utils.integrations import dequantize_module_weight
+
+    plain: Tensor = dequantize_module_weight(base)
+    return plain.detach()

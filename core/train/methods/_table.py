@@ -1,0 +1,261 @@
+"""Methods that differ by PEFT's configuration class and its settings alone: a row each.
+
+A row says which class, how our settings are spelled there, and what it does not go with. What was seen of the
+quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; test_table.py sees it again.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.train.methods._options import (
+    BoftOptions,
+    DoraOptions,
+    HraOptions,
+    Ia3Options,
+    LayernormOptions,
+    OftOptions,
+    OsfOptions,
+    PrefixTuningOptions,
+    PromptTuningOptions,
+    PTuningOptions,
+    RsloraOptions,
+    ShiraOptions,
+    VeraOptions,
+)
+from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True)
+class TableMethod:
+    """A method as its configuration: `Method` of this package says what the capitals mean."""
+
+    ABOUT: str
+    Options: type[msgspec.Struct]
+    config: str  # name of PEFT's class
+    spelled: Mapping[str, str]  # our setting -> PEFT's
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT's settings that are always so
+    more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # PEFT's settings found out
+    QUANTIZED: tuple[Quantize, ...] = ALL_FORMATS
+    NOT_QUANTIZED: str = ""
+    KEEPS_BASE: bool = True
+    MERGES: bool = True
+    REFUSES: Mapping[str, str] = field(default_factory=dict)
+    check: Callable[[PreTrainedModel, Any], None] | None = None  # more that the options must fit
+
+    def require(self, model: PreTrainedModel, options: Any) -> None:
+        """See that the options fit the model's modules and widths. Raises BadInput."""
+        from finetop.core.train.methods._adapter import require_modules
+
+        require_modules(model, options)
+        if self.check is not None:
+            self.check(model, options)
+
+    def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> PeftModel:
+        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
+        import peft
+
+        from finetop.core.train.methods._adapter import wrap
+
+        self.require(model, options)
+        settings = {theirs: _plain(getattr(options, ours)) for ours, theirs in self.spelled.items()}
+        found = {} if self.more is None else self.more(model, options, start)
+        config = getattr(peft, self.config)
+        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **found))
+
+
+def _plain(value: Any) -> Any:
+    """Spell a setting as PEFT takes it: lists for tuples, nothing for empty ones and for auto."""
+    if isinstance(value, tuple):
+        return list(value) or None
+    return None if value == "auto" else value
+
+
+LORA = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save",
+}
+WHERE = {"target_modules": "target_modules", "modules_to_save": "modules_to_save"}
+TOKENS_FIRST = {
+    "objective.packing": "its learned tokens stand in front of a sequence, so rows in one sequence would mix"
+}
+
+
+def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]:
+    return lambda model, options, start: {key: start.seed}
+
+
+def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
+    """See that the blocks divide the layers' widths; PEFT takes another size without asking, or fails."""
+    from finetop.core.train.methods._adapter import require_divisor
+
+    require_divisor(model, options.block_size, options.target_modules)
+
+
+def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
+    """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
+    from finetop.core.errors import BadInput
+
+    _blocks(model, options)
+    if options.factors > 1 and not _turns_butterflies():
+        raise BadInput(
+            f"method.factors: {options.factors} need PEFT's CUDA extension, which can't be built here.",
+            hint="Set method.factors to 1, and a larger block_size; or install CUDA's compiler and ninja.",
+        )
+
+
+def _turns_butterflies() -> bool:
+    import torch
+    from peft.tuners.boft.layer import get_fbd_cuda
+
+    with warnings.catch_warnings(action="ignore"):  # it says at length that it could not be built
+        return torch.cuda.is_available() and get_fbd_cuda() is not None
+
+
+def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:
+    """Name the norms: PEFT knows those of few architectures."""
+    if options.target_modules != "auto":
+        return {"target_modules": list(options.target_modules)}
+    paths = (path for path, module in model.named_modules() if "norm" in type(module).__name__.lower())
+    return {"target_modules": sorted({path.rpartition(".")[2] for path in paths})}
+
+
+def _words(model: PreTrainedModel, options: PromptTuningOptions, start: Start) -> dict[str, Any]:
+    """Say what the learned tokens begin as; random vectors train far slower than words do (arXiv:2104.08691)."""
+    if options.text is None:
+        return {"prompt_tuning_init": "SAMPLE_VOCAB"}
+    return {
+        "prompt_tuning_init": "TEXT",
+        "prompt_tuning_init_text": options.text,
+        "tokenizer_name_or_path": str(start.base_path),
+    }
+
+
+def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> dict[str, Any]:
+    return {"encoder_reparameterization_type": options.encoder.upper(), "encoder_dropout": options.dropout}
+
+
+ROWS: dict[str, TableMethod] = {
+    "dora": TableMethod(
+        ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
+        Options=DoraOptions,
+        config="LoraConfig",
+        spelled={**LORA, "rslora": "use_rslora"},
+        fixed={"use_dora": True},  # arXiv:2402.09353
+        QUANTIZED=("none", "nf4"),
+        NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",
+    ),
+    "rslora": TableMethod(
+        ABOUT="LoRA scaled for high ranks, which then learn more",
+        Options=RsloraOptions,
+        config="LoraConfig",
+        spelled=LORA,
+        fixed={"use_rslora": True},  # arXiv:2312.03732
+    ),
+    "oft": TableMethod(
+        ABOUT="rotations of blocks of each layer's inputs: angles between neurons stay",
+        Options=OftOptions,
+        config="OFTConfig",  # arXiv:2306.07280
+        spelled={**WHERE, "block_size": "oft_block_size", "dropout": "module_dropout"},
+        more=lambda model, options, start: {"use_cayley_neumann": not options.exact},
+        check=_blocks,
+    ),
+    "boft": TableMethod(
+        ABOUT="rotations by butterfly factors: few numbers turn many inputs",
+        Options=BoftOptions,
+        config="BOFTConfig",  # arXiv:2311.06243
+        spelled={
+            **WHERE,
+            "block_size": "boft_block_size",
+            "factors": "boft_n_butterfly_factor",
+            "dropout": "boft_dropout",
+        },
+        check=_butterflies,
+    ),
+    "ia3": TableMethod(
+        ABOUT="one learned scale a channel: the fewest weights, little new behaviour",
+        Options=Ia3Options,
+        config="IA3Config",  # arXiv:2205.05638
+        spelled={**WHERE, "feedforward_modules": "feedforward_modules"},
+    ),
+    "vera": TableMethod(
+        ABOUT="learned scales around random matrices that all layers share: tiny checkpoints",
+        Options=VeraOptions,
+        config="VeraConfig",  # arXiv:2310.11454
+        spelled={**WHERE, "rank": "r", "initial": "d_initial", "dropout": "vera_dropout"},
+        fixed={"save_projection": True},
+        more=_seeded("projection_prng_key"),
+    ),
+    "osf": TableMethod(
+        ABOUT="moves only the small singular directions of each matrix: made against forgetting",
+        Options=OsfOptions,
+        config="OSFConfig",  # arXiv:2504.07097
+        spelled={"kept": "effective_rank", "target_modules": "target_modules"},
+        QUANTIZED=("none",),
+        NOT_QUANTIZED="it takes each matrix apart, which needs whole numbers",
+    ),
+    "shira": TableMethod(
+        ABOUT="a random few of the weights themselves move: high rank, few numbers",
+        Options=ShiraOptions,
+        config="ShiraConfig",  # arXiv:2406.13175
+        spelled={**WHERE, "rank": "r"},
+        more=_seeded("random_seed"),
+    ),
+    "hra": TableMethod(
+        ABOUT="reflections of each layer's inputs: between LoRA and rotations",
+        Options=HraOptions,
+        config="HRAConfig",  # arXiv:2405.17484
+        spelled={**WHERE, "rank": "r", "orthogonal": "apply_GS"},
+        QUANTIZED=("none",),
+        NOT_QUANTIZED="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
+    ),
+    "layernorm": TableMethod(
+        ABOUT="only the norms' scales move: a tiny change",
+        Options=LayernormOptions,
+        config="LNTuningConfig",  # arXiv:2312.11420
+        spelled={"modules_to_save": "modules_to_save"},
+        more=_norms,
+    ),
+    "prompt-tuning": TableMethod(
+        ABOUT="learned tokens in front of every text; no weight of the model moves",
+        Options=PromptTuningOptions,
+        config="PromptTuningConfig",  # arXiv:2104.08691
+        spelled={"tokens": "num_virtual_tokens"},
+        more=_words,
+        MERGES=False,
+        REFUSES=TOKENS_FIRST,
+    ),
+    "p-tuning": TableMethod(
+        ABOUT="learned tokens that a small network writes; no weight of the model moves",
+        Options=PTuningOptions,
+        config="PromptEncoderConfig",  # arXiv:2103.10385
+        spelled={"tokens": "num_virtual_tokens", "hidden": "encoder_hidden_size"},
+        more=_network,
+        MERGES=False,
+        REFUSES=TOKENS_FIRST,
+    ),
+    "prefix-tuning": TableMethod(
+        ABOUT="learned keys and values in front of every layer's; no weight of the model moves",
+        Options=PrefixTuningOptions,
+        config="PrefixTuningConfig",  # arXiv:2101.00190
+        spelled={"tokens": "num_virtual_tokens"},
+        MERGES=False,
+        REFUSES={
+            **TOKENS_FIRST,
+            "train.activation_checkpointing": "its keys and values are lost where activations are computed again",
+        },
+    ),
+}

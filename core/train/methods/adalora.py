@@ -1,0 +1,192 @@
+"""AdaLoRA: LoRA that moves its ranks to the layers which use them (arXiv:2303.10512)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, TargetModules
+from finetop.core.train.methods._start import ALL_FORMATS, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel, TrainerCallback
+
+ABOUT = "LoRA that moves its ranks, while it trains, to the layers which use them"
+QUANTIZED = ALL_FORMATS
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+NAME = "default"  # of the adapter, in PEFT
+UNKNOWN_STEPS = 10**9  # until training begins and says how many there are
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is adalora."""
+
+    rank: Annotated[
+        int, Meta(ge=1, le=4096, description="Mean rank of a layer at the end. 8 to 64 is usual.")
+    ] = 8
+    first_rank: Annotated[
+        int, Meta(ge=1, le=4096, description="Rank of every layer at the beginning; 1.5 times rank is usual.")
+    ] = 12
+    alpha: Alpha = 32.0
+    wait: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of the run before the first rank is taken away.")
+    ] = 0.1
+    settle: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of the run, at its end, in which the ranks stay.")
+    ] = 0.3
+    every: Annotated[int, Meta(ge=1, le=10**6, description="Steps between two changes of the ranks.")] = 1
+    orthogonality: Annotated[
+        float, Meta(ge=0, le=100, description="Weight of the pull of both matrices towards right angles.")
+    ] = 0.5
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that the modules are there and the ranks and shares go together. Raises BadInput."""
+    from finetop.core.errors import BadInput
+    from finetop.core.train.methods._adapter import require_modules
+
+    require_modules(model, options)
+    if options.first_rank < options.rank:
+        raise BadInput(
+            f"method.first_rank: {options.first_rank} is less than method.rank ({options.rank}).",
+            hint=f"Ranks are only taken away: set {options.rank} or more.",
+        )
+    if options.wait + options.settle >= 1:
+        both = f"{options.wait:g} + {options.settle:g}"
+        raise BadInput(
+            f"method.settle: with method.wait it leaves no step between ({both}).",
+            hint="Keep their sum below 1.",
+        )
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
+    from peft import AdaLoraConfig
+
+    from finetop.core.train.methods._adapter import wrap
+
+    require(model, options)
+    everywhere = isinstance(options.target_modules, str)
+    config = AdaLoraConfig(
+        task_type="CAUSAL_LM",
+        init_r=options.first_rank,
+        target_r=options.rank,
+        lora_alpha=options.alpha,
+        lora_dropout=options.dropout,
+        deltaT=options.every,
+        orth_reg_weight=options.orthogonality,
+        total_step=UNKNOWN_STEPS,
+        target_modules=options.target_modules if everywhere else list(options.target_modules),
+        modules_to_save=list(options.modules_to_save) or None,
+    )
+    wrapped = wrap(model, config)
+    hold_counters(wrapped)
+    return wrapped
+
+
+def hold_counters(model: PeftModel) -> None:
+    """Keep the number of ranks, by which each update is divided, out of what is trained.
+
+    PEFT saves it nowhere, as it never moves; but where it makes a 16-bit adapter float32 it makes it trainable.
+    """
+    for name, weight in model.named_parameters():
+        if ".ranknum." in name:
+            weight.requires_grad_(False)
+
+
+def callbacks(options: Options) -> list[TrainerCallback]:
+    """Plan the ranks when the number of steps is known, and move them after each step."""
+    from transformers import TrainerCallback
+
+    class Allocator(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            plan(kwargs["model"], options, state.max_steps)
+
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            pull(kwargs["model"], options.orthogonality)
+
+        def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            # gradients are still there; the step just made is counted only after this
+            allocate(kwargs["model"], state.global_step + 1)
+
+        def keep(self, model: Any) -> dict[str, Any]:
+            return kept(model)
+
+        def put_back(self, model: Any, tree: dict[str, Any]) -> None:
+            put_back(model, tree)
+
+    return [Allocator()]
+
+
+SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of each weight, how much it has mattered so far
+
+
+def kept(model: Any) -> dict[str, Any]:
+    """Return what the moving of ranks goes by, for a checkpoint that is resumed from."""
+    allocator = model.base_model.rankallocator
+    return {
+        **{name: getattr(allocator, name) for name in SUMS},
+        "ranks": model.peft_config[NAME].rank_pattern,
+    }
+
+
+def put_back(model: Any, tree: dict[str, Any]) -> None:
+    """Let ranks move on from where they were."""
+    allocator, config = model.base_model.rankallocator, model.peft_config[NAME]
+    for name in SUMS:
+        sums = {key: tensor.to(model.device) for key, tensor in tree[name].items()}
+        setattr(allocator, name, sums)
+    config.rank_pattern = tree["ranks"]
+
+
+def plan(model: Any, options: Options, steps: int) -> None:
+    """Tell PEFT in which steps ranks are taken away: at least one, and none after the last `settle` of the run."""
+    config = model.peft_config[NAME]
+    settle = min(round(options.settle * steps), steps - 1)
+    config.total_step = steps
+    config.tfinal = settle
+    config.tinit = min(round(options.wait * steps), max(0, steps - settle - 1))
+
+
+def allocate(model: Any, step: int) -> None:
+    """Sum up how much each weight matters, and take ranks away where that is due.
+
+    PEFT does not look at the weights in the step that takes the last ranks away, and fails where that is the first.
+    """
+    inner, config = model.base_model, model.peft_config[NAME]
+    if step == 1 and config.total_step - config.tfinal == 1:
+        inner.rankallocator.update_ipt(inner.model)
+    inner.update_and_allocate(step)
+
+
+def pull(model: Any, weight: float) -> None:
+    """Add the gradient of `weight` x the mean over all matrices of |P P^T - 1| (the paper's eq. 4).
+
+    PEFT adds this to the loss that a model computes itself; the trainer computes the loss from the log-probabilities.
+    """
+    import torch
+
+    if not weight:
+        return
+    matrices = [
+        (name, one)
+        for name, one in model.named_parameters()
+        if one.requires_grad and one.numel() and ("lora_A" in name or "lora_B" in name)
+    ]
+    with torch.enable_grad():
+        for name, one in matrices:
+            rows = one if "lora_A" in name else one.T
+            gap = rows @ rows.T - torch.eye(rows.shape[0], dtype=rows.dtype, device=rows.device)
+            (gradient,) = torch.autograd.grad(gap.norm() * (weight / len(matrices)), one)
+            one.grad = gradient if one.grad is None else one.grad + gradient

@@ -1,0 +1,116 @@
+"""CorDA: LoRA that begins where little, or much, flows through each layer (arXiv:2406.05223), the base untouched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import Quantize, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peft import LoraConfig, PeftModel
+    from transformers import PreTrainedModel
+
+ABOUT = "LoRA that begins in directions which general text, or your rows, use least or most"
+QUANTIZED: tuple[Quantize, ...] = ("none",)
+NOT_QUANTIZED = "it takes each matrix apart by what flows through it, which needs whole numbers"
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is corda."""
+
+    rank: Rank = 16
+    alpha: Alpha = 16.0
+    keep: Annotated[
+        Literal["knowledge", "nothing"],
+        Meta(
+            description="knowledge: begin where general text flows least; nothing: where your rows flow most."
+        ),
+    ] = "knowledge"
+    texts: Annotated[
+        int, Meta(ge=1, le=4096, description="Texts that are run through the model to see what flows.")
+    ] = 64
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that named modules are there, and wide enough for the rank. Raises BadInput."""
+    from finetop.core.train.methods._anchored import require_rank
+
+    require_rank(model, options)
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.
+
+    Raises BadInput for modules or a rank that do not fit the model, and where there is no text.
+    """
+    from peft.tuners.lora.config import CordaConfig
+
+    from finetop.core.train.methods._adapter import lora_config, names_of
+    from finetop.core.train.methods._anchored import NAME, anchor
+
+    require(model, options)
+    texts = list(texts_of(options, start))[: options.texts]
+    if not texts:
+        hint = (
+            "Set method.keep to nothing, which looks at your rows, or give check.general a suite with text."
+        )
+        raise BadInput("method.keep: there is no general text to look at.", hint=hint)
+    method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
+    config = lora_config(
+        options,
+        init_lora_weights="corda",
+        target_modules=names_of(model, options.target_modules),
+        corda_config=CordaConfig(corda_method=method),
+    )
+    was_training = model.training
+    begin(model, config, texts)
+    model.train(was_training)
+    return anchor(model, options, lambda layer: layer.corda_init(NAME, "corda"))
+
+
+def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[int]]) -> None:
+    """Find where each layer's adapter begins, and leave it on the layer as PEFT's `corda_init` wants it.
+
+    The same as PEFT's `preprocess_corda`, which holds what it found of all layers whole until the last is done: of
+    SmolLM2-135M 630 MB beside 520 MB of covariances. Here each is cut to the rank, and its covariances go, at once.
+    """
+    from peft.tuners.lora import corda
+
+    settings: Any = config.corda_config
+    chosen = slice(None, config.r) if settings.corda_method == "ipm" else slice(-config.r, None)
+    corda.calib_cov_distribution(model, config, lambda: run(model, texts), None, None)
+    for _, layer in corda.target_modules(model, config):
+        found = corda.collect_eigens_for_layer(layer, config)
+        layer.eigens = corda.CordaEigens(
+            S_WC=found.S_WC[chosen].clone(),
+            U_WC=found.U_WC[:, chosen].clone().to(model.device),
+            V_WC=found.V_WC[:, chosen].clone().to(model.device),
+        )
+        del layer.covariance_matrix, layer.sample_count
+
+
+def texts_of(options: Options, start: Start) -> Sequence[Sequence[int]]:
+    """Return the texts to look at: the suite's general text, or the training rows."""
+    return start.general() if options.keep == "knowledge" else start.examples
+
+
+def run(model: Any, texts: Sequence[Sequence[int]]) -> None:
+    """Run texts through the model, one at a time: what flows is summed up without weights for padding."""
+    import torch
+
+    with torch.no_grad():
+        for ids in texts:
+            model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)

@@ -1,0 +1,104 @@
+"""Freezing: the last layers move, all before them stay; saved as a full model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._start import Quantize, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+ABOUT = "only the last layers move: less memory than full tuning, and less to forget"
+QUANTIZED: tuple[Quantize, ...] = ("none",)
+NOT_QUANTIZED = "weights in fewer bits can't take small steps"
+KEEPS_BASE = False
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is freeze."""
+
+    layers: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="How many layers move, counted from the last; the last norm too."),
+    ] = 2
+    embeddings: Annotated[bool, Meta(description="Let the embeddings of the input move.")] = False
+    head: Annotated[bool, Meta(description="Let the output layer move.")] = False
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that there are so many layers, and a head of its own to move. Raises BadInput."""
+    there = len(layers_of(model))
+    if options.layers > there:
+        raise BadInput(
+            f"method.layers: {options.layers} is more than the model's {there} layers.",
+            hint=f"Set {there} or less.",
+        )
+    if not (options.layers or options.embeddings or options.head):
+        hint = "Set method.layers to 1 or more, or embeddings or head to true."
+        raise BadInput("method.layers: 0 layers, no embeddings and no head: nothing would move.", hint=hint)
+    is_tied = bool(getattr(model.config.get_text_config(), "tie_word_embeddings", False))
+    if options.head != options.embeddings and is_tied:
+        key = "head" if options.head else "embeddings"
+        raise BadInput(
+            f"method.{key}: the model's output layer is its embeddings: both move, or neither.",
+            hint="Set method.head and method.embeddings alike.",
+        )
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PreTrainedModel:
+    """Freeze all but the last layers, the norm behind them, and what else the options name.
+
+    The model itself is changed and given back. Raises BadInput for options that do not fit it.
+    """
+    require(model, options)
+    model.requires_grad_(False)
+    for moving in _moving(model, options):
+        moving.requires_grad_(True)
+    return model
+
+
+def _moving(model: PreTrainedModel, options: Options) -> list[Any]:
+    from finetop.core.train.methods._adapter import head_of, is_classifier
+
+    stack = layers_of(model)
+    moving: list[Any] = list(stack)[len(stack) - options.layers :]
+    if options.layers:
+        moving += _after(model, stack)
+    if options.embeddings:
+        moving.append(model.get_input_embeddings())
+    if options.head or is_classifier(model):  # a reward model's score is drawn anew
+        moving.append(head_of(model))
+    return moving
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """Find the stack of the model's layers. Raises BadInput if it can't be told."""
+    from torch import nn
+
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == count:
+            return module
+    raise BadInput(
+        f"method: freeze does not find the layers of {type(model).__name__}.", hint="Take lora or full."
+    )
+
+
+def _after(model: PreTrainedModel, stack: nn.ModuleList) -> list[Any]:
+    """List what stands beside the stack of layers and behind it: the last norm."""
+    for module in model.modules():
+        children = list(module.children())
+        if stack in children:
+            behind = children[children.index(stack) + 1 :]
+            return [child for child in behind if "norm" in type(child).__name__.lower()]
+    return []

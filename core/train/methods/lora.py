@@ -1,0 +1,54 @@
+"""LoRA: small low-rank matrices beside frozen weights (arXiv:2106.09685), by PEFT."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import ALL_FORMATS, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+ABOUT = "few weights, one GPU, easy to undo"
+QUANTIZED = ALL_FORMATS
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is lora."""
+
+    rank: Rank = 16
+    alpha: Alpha = 32.0
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    rslora: Annotated[
+        bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")
+    ] = False
+    modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that the modules which the options name are in the model. Raises BadInput."""
+    from finetop.core.train.methods._adapter import require_modules
+
+    require_modules(model, options)
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Wrap the model with a fresh adapter: it alone is trainable, and at the start it changes nothing.
+
+    Raises BadInput if a named module is not in the model.
+    """
+    from finetop.core.train.methods._adapter import lora_config, wrap
+
+    require(model, options)
+    return wrap(model, lora_config(options, use_rslora=options.rslora))

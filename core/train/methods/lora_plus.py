@@ -1,0 +1,73 @@
+"""LoRA+: LoRA whose second matrix learns faster than its first (arXiv:2402.12354)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import ALL_FORMATS, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peft import PeftModel
+    from torch.optim import Optimizer
+    from transformers import PreTrainedModel, TrainingArguments
+
+ABOUT = "LoRA whose second matrix learns faster: fewer steps to the same loss"
+QUANTIZED = ALL_FORMATS
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is lora-plus."""
+
+    rank: Rank = 16
+    alpha: Alpha = 32.0
+    dropout: Dropout = 0.0
+    ratio: Annotated[
+        float,
+        Meta(ge=1, le=1000, description="How much faster the second matrix learns: times learning_rate."),
+    ] = 16.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that the modules which the options name are in the model. Raises BadInput."""
+    from finetop.core.train.methods._adapter import require_modules
+
+    require_modules(model, options)
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
+    from finetop.core.train.methods._adapter import lora_config, wrap
+
+    require(model, options)
+    return wrap(model, lora_config(options))
+
+
+def optimizer(model: Any, options: Options, arguments: TrainingArguments) -> Optimizer:
+    """Make the recipe's optimizer with two rates: learning_rate, and `ratio` times that for the second matrices."""
+    from transformers import Trainer
+
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    rate, decay = arguments.learning_rate, arguments.weight_decay
+    second: list[Any] = []
+    others: list[Any] = []
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            (second if "lora_B" in name else others).append(weight)
+    return kind(
+        [
+            {"params": others, "lr": rate, "weight_decay": decay},
+            {"params": second, "lr": rate * options.ratio, "weight_decay": decay},
+        ],
+        **settings,
+    )

@@ -1,0 +1,144 @@
+"""Any other adapter of PEFT by the name of its type, its settings checked against the installed class."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.train.methods._settings import TargetModules
+from finetop.core.train.methods._start import Quantize, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peft import PeftConfig, PeftModel
+    from transformers import PreTrainedModel
+
+ABOUT = "any other adapter of PEFT: name its type (lokr, loha, miss, fourierft …) and its own options"
+QUANTIZED: tuple[Quantize, ...] = ("none",)
+NOT_QUANTIZED = "most of PEFT's other adapters read quantised weights wrongly"
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+# What a run here can't give them, or what does not work with PEFT 0.21.2 and transformers 5.24.
+UNFIT = {
+    "XLORA": "it mixes adapters that are there already",
+    "POLY": "it wants a task's number with every row",
+    "MULTITASK_PROMPT_TUNING": "it wants a task's number with every row",
+    "CPT": "it wants the kind of every token",
+    "CARTRIDGE": "it is distilled from a long text",
+    "SHADOW": "it does not run with this transformers",
+    "TRAINABLE_TOKENS": "it does not fit models whose output layer is their embeddings",
+}
+UNMERGED = ("BEFT", "LILY", "ADAPTION_PROMPT")  # no part of a weight matrix, or PEFT can't
+OURS = {  # types that a method here makes, with settings that are checked
+    "PROMPT_TUNING": "prompt-tuning",
+    "P_TUNING": "p-tuning",
+    "PREFIX_TUNING": "prefix-tuning",
+    "ADALORA": "adalora",
+}
+SET_ELSEWHERE = {
+    "task_type": "nothing: it is CAUSAL_LM",
+    "peft_type": "method.type",
+    "inference_mode": "nothing: it trains",
+    "base_model_name_or_path": "model.id",
+    "revision": "model.revision",
+    "auto_mapping": "nothing",
+    "peft_version": "nothing",
+    "target_modules": "method.target_modules",
+}
+# These change the base's weights, so that neither base nor saved adapter would be what they seem.
+MOVES_BASE = {"pissa": "pissa", "olora": "olora", "corda": "corda", "loftq": "loftq", "lora_ga": "pissa"}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is peft."""
+
+    type: Annotated[
+        str, Meta(min_length=1, max_length=100, description="PEFT's name of the adapter: lokr, loha, miss …")
+    ] = "lokr"
+    options: Annotated[
+        dict[str, Any], Meta(description="Settings of that type's own class in PEFT, such as {r: 8}.")
+    ] = {}
+    target_modules: TargetModules = "all-linear"
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that there is such a type with such settings, and that named modules are there. Raises BadInput."""
+    from finetop.core.train.methods._adapter import require_modules
+
+    require_modules(model, options)
+    config_of(options)
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Wrap the model with a fresh adapter of that type: it alone is trainable. Raises BadInput."""
+    from finetop.core.train.methods._adapter import require_modules, wrap
+
+    require_modules(model, options)
+    return wrap(model, config_of(options))
+
+
+def merges(options: Options) -> bool:
+    """Say if PEFT can add an adapter of this type into the base's weights."""
+    return _spelled(options.type) not in UNMERGED
+
+
+def config_of(options: Options) -> PeftConfig:
+    """Build PEFT's configuration. Raises BadInput for a type or a setting that there is not."""
+    import dataclasses
+
+    kind = _class_of(options.type)
+    known = {field.name for field in dataclasses.fields(kind) if field.init}
+    for name, value in options.options.items():
+        _require_setting(name, value, known, options.type)
+    where = {"target_modules": _listed(options.target_modules)} if "target_modules" in known else {}
+    try:
+        return kind(task_type="CAUSAL_LM", **where, **options.options)
+    except (ValueError, TypeError) as error:
+        raise BadInput(
+            f"method.options: {options.type}: {str(error).splitlines()[0][:300]}", hint="Change that setting."
+        ) from error
+
+
+def _class_of(name: str) -> type[PeftConfig]:
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    there = {str(kind.value): made for kind, made in PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    spelled = _spelled(name)
+    if spelled in UNFIT:
+        raise BadInput(
+            f"method.type: {name} can't be trained here: {UNFIT[spelled]}.", hint="Take another type."
+        )
+    if spelled in OURS:
+        hint = f"Set method.name to {OURS[spelled]}."
+        raise BadInput(f"method.type: {name} is a method of its own.", hint=hint)
+    if spelled not in there:
+        known = [one.lower().replace("_", "-") for one in there if one not in UNFIT]
+        raise BadInput(f"method.type: PEFT has no {name[:60]!r}.", hint=did_you_mean(name[:60], known))
+    found: type[PeftConfig] = there[spelled]
+    return found
+
+
+def _spelled(name: str) -> str:
+    return name.upper().replace("-", "_")
+
+
+def _require_setting(name: str, value: Any, known: set[str], kind: str) -> None:
+    key = f"method.options.{name}"
+    if name in SET_ELSEWHERE:
+        raise BadInput(f"{key}: it is set elsewhere.", hint=f"Use {SET_ELSEWHERE[name]}.")
+    if name not in known:
+        raise BadInput(f"{key} is not an option of {kind}.", hint=did_you_mean(name, known))
+    moves = next((one for one in MOVES_BASE if str(value).lower().startswith(one)), None)
+    if name == "init_lora_weights" and moves is not None:
+        hint = f"Set method.name to {MOVES_BASE[moves]}, which keeps the base."
+        raise BadInput(f"{key}: {value} changes the base's weights.", hint=hint)
+
+
+def _listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
+    return target_modules if isinstance(target_modules, str) else list(target_modules)

@@ -1,0 +1,59 @@
+"""PiSSA: LoRA that begins at the largest singular directions of each weight (arXiv:2404.02948), the base untouched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import Quantize, Start
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+ABOUT = "LoRA that begins at each weight's largest directions: learns faster"
+QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
+NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
+KEEPS_BASE = True
+MERGES = True
+REFUSES: Mapping[str, str] = {}
+
+ROUNDS = 16  # of the randomised decomposition, as in the paper's section 5.4
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:` when its name is pissa."""
+
+    rank: Rank = 16
+    alpha: Alpha = 16.0
+    svd: Annotated[
+        Literal["fast", "exact"],
+        Meta(description="How the directions are found: fast comes close in a fraction of the time."),
+    ] = "fast"
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that named modules are there, and wide enough for the rank. Raises BadInput."""
+    from finetop.core.train.methods._anchored import require_rank
+
+    require_rank(model, options)
+
+
+def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
+    """Wrap the model with an adapter that begins at each weight's largest singular directions.
+
+    Raises BadInput for modules or a rank that do not fit the model.
+    """
+    from finetop.core.train.methods._anchored import NAME, anchor
+
+    require(model, options)
+    way = "pissa" if options.svd == "exact" else f"pissa_niter_{ROUNDS}"
+    return anchor(model, options, lambda layer: layer.pissa_init(NAME, way))

@@ -1,0 +1,73 @@
+"""Ends a run whose loss is NaN or infinite, and keeps weights that are none out of its checkpoints."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from finetop.core.errors import FinetopError
+from finetop.core.models import checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from finetop.core.errors import Kind
+    from finetop.core.recipe.schema import Recipe
+
+
+class NotFinite(FinetopError):
+    """What was learned is lost since some step; exit code 1."""
+
+    kind: Kind = "nan"
+
+
+class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+    """Counts the steps in a row whose loss or gradient is NaN or infinite, and stops training after so many.
+
+    Not at the first: in float16 a gradient overflows now and then, and that step is left out.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.since: int | None = None  # the first of those in a row
+        self.is_over = False
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        logs = kwargs["logs"]
+        if "loss" not in logs:
+            return  # an evaluation, or the trainer's summary at the end
+        if all(math.isfinite(float(logs.get(key, 0.0))) for key in ("loss", "grad_norm")):
+            self.since = None
+            return
+        self.since = state.global_step if self.since is None else self.since
+        if self.limit is not None and state.global_step - self.since + 1 >= self.limit:
+            self.is_over = control.should_training_stop = True
+
+
+def are_finite(model: Any) -> bool:
+    """Say if all weights that move are numbers."""
+    return all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad)
+
+
+def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:
+    """See that what was learned can be kept. Raises NotFinite that names the last good checkpoint."""
+    if not watch.is_over and are_finite(model):
+        return
+    since = watch.since
+    steps = [checkpoint.step_of(one) for one in checkpoint.complete(run_folder)]
+    # the loss of a step is that of the weights before it: those, too, were of no use
+    good = max((step for step in steps if since is None or step < since - 1), default=None)
+    rate, name = recipe.train.learning_rate, run_folder.name.partition("-")[2]
+    hint = f"Lower train.learning_rate (now {rate:g})"
+    if good is None:
+        hint += ", and begin anew: there is no checkpoint from before."
+    else:
+        hint += f": finetop resume {name}@{good} --set train.learning_rate={rate / 3:.2g}"
+    words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
+    raise NotFinite(f"{words}: nothing can be learned any more.", hint=hint)

@@ -1,0 +1,105 @@
+"""What the objectives share whose model writes its own answers and is paid for them: settings, limits, examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+from finetop.core.train import rewards
+from finetop.core.train.rewards import Reward
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Recipe
+
+ROWS = ("prompt", "conversation", "preference")
+TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
+PARTS = {f"part/{name}": f"reward_{name}" for name in ("model", *rewards.names())}
+
+MaxNewTokens = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=10**5,
+        description="Longest answer that is written, in tokens; data.max_tokens is for prompts.",
+    ),
+]
+Temperature = Annotated[
+    float, Meta(gt=0, le=10, description="How freely answers are drawn: 1 as the model itself would.")
+]
+Generations = Annotated[
+    int, Meta(ge=2, le=1024, description="Answers to each prompt, which are compared with one another.")
+]
+Passes = Annotated[int, Meta(ge=1, le=100, description="How often the steps go over the same answers.")]
+Clip = Annotated[
+    float,
+    Meta(
+        gt=0,
+        lt=1,
+        description="How far an answer's probability may move, as a share, before it counts no more.",
+    ),
+]
+Paying = Annotated[Reward, Meta(description="What answers earn: a reward model, rules, or both.")]
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse rewards that can't be, and learned tokens in front of prompts that are padded in front."""
+    yield from rewards.problems(recipe.objective.options.reward)
+    name, method = recipe.objective.name, recipe.method.name
+    if method in TOKENS_FIRST:
+        said = f"method.name: {method} does not go with {name}: prompts are padded between its tokens and their text."
+        yield "method.name", said, "Take lora or full."
+
+
+def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse rewards that can't be, and steps whose rows are not whole groups of answers to one prompt."""
+    yield from limits(recipe)
+    train, generations = recipe.train, recipe.objective.options.generations
+    rows = train.batch_size * train.grad_accumulation
+    if rows % generations:
+        said = (
+            f"objective.generations: {generations} answers to a prompt do not divide the {rows} rows of a step "
+            f"(train.batch_size {train.batch_size} x train.grad_accumulation {train.grad_accumulation})."
+        )
+        near = -(-rows // generations) * generations
+        fit = next(
+            (count for count in range(1, near + 1) if train.batch_size * count % generations == 0), near
+        )
+        hint = f"Make their product a multiple of it: set train.grad_accumulation to {fit}."
+        yield "objective.generations", said, hint
+
+
+def group_copies(options: Any) -> int:
+    """Return how many rows of steps each prompt makes."""
+    copies: int = options.generations * options.passes
+    return copies
+
+
+def examples(
+    rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.data.formats import as_prompt
+    from finetop.core.data.render import prompt_ids
+
+    needy = next((rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None)
+    made: list[list[AnyExample]] = []
+    for row in rows:
+        asked = as_prompt(row.record)
+        if needy is not None and asked.answer is None:
+            hint = 'Write {"prompt": "…", "answer": "…"}, or remove the rule.'
+            raise BadInput(
+                f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
+            )
+        made.append(
+            [PromptExample(prompt_ids(asked.prompt, tokenizer, row.place), asked.answer, asked.prompt)]
+        )
+    return made

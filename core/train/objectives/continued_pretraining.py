@@ -1,0 +1,48 @@
+"""Continued pre-training: read on in texts of a domain (arXiv:2004.10964), every token learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "read on in a domain's texts"
+ROWS = ("text",)
+METRICS: dict[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is continued-pretraining."""
+
+    packing: Annotated[
+        bool, Meta(description="Put several short texts into one sequence: faster, the same loss.")
+    ] = True
+    end_of_text: Annotated[
+        bool, Meta(description="Learn that a text ends: its end token comes behind it.")
+    ] = True
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Cut each text into pieces of at most `max_tokens`; nothing of it is lost but a last piece of one token."""
+    from finetop.core.data import text_chunks
+
+    return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer."""
+    from finetop.core.train.trainers import language
+
+    return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

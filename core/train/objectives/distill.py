@@ -1,0 +1,162 @@
+"""Distillation (arXiv:1503.02531): learn how likely a larger teacher finds each next token of the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "learn a larger model's distribution over the answers"
+ROWS = ("conversation",)
+METRICS = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
+POSITIONS = 512  # whose distributions are compared at once: of 49,000 tokens, 100 MB a copy in float32
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is distill."""
+
+    teacher: Annotated[
+        str | None,
+        Meta(
+            description="Hub id, or a local folder that starts with ./ or /, with the same vocabulary.",
+            extra={"path": "id"},
+        ),
+    ] = None
+    weight: Annotated[
+        float, Meta(ge=0, le=1, description="Share of the teacher in the loss; the rest is the answers' own.")
+    ] = 0.9
+    temperature: Annotated[
+        float, Meta(gt=0, le=100, description="Above 1 shows more of what the teacher finds less likely.")
+    ] = 1.0
+    direction: Annotated[
+        Literal["forward", "reverse"],
+        Meta(description="forward covers all that the teacher might say, reverse keeps to its likeliest."),
+    ] = "forward"
+    loss: Annotated[
+        Literal["answers", "all"], Meta(description="Which tokens are learned: answers, or all.")
+    ] = "answers"
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse to learn from nobody."""
+    if not recipe.objective.options.teacher:
+        hint = "Set objective.teacher to a larger model of the same family."
+        yield "objective.teacher", "objective.teacher: no teacher is named.", hint
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
+    from finetop.core.data import render
+
+    rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
+    return [[example] for example in render.tokenize(rendered, tokenizer)]
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
+    from finetop.core.train.trainers import language
+
+    options: Options = setup.recipe.objective.options
+    teacher = load_teacher(setup, options)
+    trainer = language.make_trainer(setup, packing=False)
+    found: dict[str, list[float]] = {}
+    log = trainer.log
+
+    def compute_loss(
+        model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, kl, own = distilled(model, teacher, inputs, options)
+        if model.training:
+            found.setdefault("kl_to_teacher", []).append(kl)
+            found.setdefault("answer_loss", []).append(own)
+            # the trainer divides by nothing where it is told how many tokens a step has: all batches weigh the same
+            loss = loss / trainer.current_gradient_accumulation_steps
+        return (loss, {}) if return_outputs else loss
+
+    def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
+        if "loss" in logs:
+            logs.update({key: sum(values) / len(values) for key, values in found.items()})
+            found.clear()
+        log(logs, *rest, **named)
+
+    trainer.compute_loss = compute_loss
+    trainer.log = with_own
+    return trainer
+
+
+def load_teacher(setup: Setup, options: Options) -> Any:
+    """Load the teacher, frozen. Raises BadInput if its tokens are others than the student's."""
+    from finetop.core.models import load, resolve
+    from finetop.core.recipe.schema import Model
+
+    wanted = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
+    teacher, tokenizer = load.load_model(
+        resolve.resolve_model(wanted, setup.home, setup.events),
+        load.torch_dtype(setup.dtype, setup.device),
+        setup.device,
+    )
+    if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
+        hint = "Pick a teacher of the same family."
+        raise BadInput(
+            f"objective.teacher: {options.teacher} has another vocabulary than {setup.base.id}.", hint=hint
+        )
+    return teacher.requires_grad_(False).eval()
+
+
+def distilled(
+    model: Any, teacher: Any, inputs: dict[str, Any], options: Options
+) -> tuple[Tensor, float, float]:
+    """Return the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy.
+
+    inputs: input_ids, attention_mask and labels [batch, tokens].
+    """
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    labels = inputs["labels"][:, 1:]
+    learned = labels != -100
+    text = {key: inputs[key] for key in ("input_ids", "attention_mask", "position_ids") if key in inputs}
+    student = model(**text, use_cache=False).logits[:, -labels.shape[1] - 1 : -1][learned]
+    with torch.no_grad():
+        taught = teacher(**text, use_cache=False).logits[:, :-1][learned]
+    width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
+    total_kl, total_own = (
+        student.new_zeros((), dtype=torch.float32),
+        student.new_zeros((), dtype=torch.float32),
+    )
+    for at in range(0, len(student), POSITIONS):
+        some, other = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
+        total_own = total_own + cross_entropy(some, labels[learned][at : at + POSITIONS], reduction="sum")
+        total_kl = total_kl + divergence(some[:, :width], other[:, :width], options)
+    count = max(1, len(student))
+    loss = options.weight * total_kl / count + (1 - options.weight) * total_own / count
+    return loss, float(total_kl.detach()) / count, float(total_own.detach()) / count
+
+
+def divergence(student: Tensor, teacher: Tensor, options: Options) -> Tensor:
+    """Sum KL(teacher || student), or reversed, over positions [positions, vocabulary], in nats, times T squared."""
+    from torch.nn.functional import kl_div, log_softmax
+
+    heat = options.temperature
+    log_student, log_teacher = log_softmax(student / heat, -1), log_softmax(teacher / heat, -1)
+    if options.direction == "forward":
+        found = kl_div(log_student, log_teacher, reduction="sum", log_target=True)
+    else:
+        found = kl_div(log_teacher, log_student, reduction="sum", log_target=True)
+    return found * heat**2

@@ -1,0 +1,142 @@
+"""Direct preference optimization (arXiv:2305.18290): make chosen answers likelier than rejected ones."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "prefer the better of two answers, without a reward model"
+ROWS = ("preference",)
+METRICS = {
+    "rewards/margins": "reward_margin",
+    "rewards/accuracies": "reward_accuracy",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+    "logps/chosen": "logp_chosen",
+    "logps/rejected": "logp_rejected",
+}
+OWN = {
+    "beta": "objective.beta",
+    "loss_type": "objective.loss",
+    "label_smoothing": "objective.label_smoothing",
+    "precompute_ref_log_probs": "nothing: it is done where all weights move",
+}
+
+Loss = Literal[
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sigmoid_norm",
+    "sft",
+]
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is dpo."""
+
+    beta: Annotated[
+        float, Meta(gt=0, le=100, description="How strongly the model is held to its start: 0.1 is usual.")
+    ] = 0.1
+    loss: Annotated[
+        Loss | tuple[Loss, ...],
+        Meta(description="sigmoid is DPO's; also hinge, ipo, robust, apo_zero …; a list adds them up."),
+    ] = "sigmoid"
+    loss_weights: Annotated[
+        tuple[float, ...], Meta(description="Weights of a list of losses; none for 1 each.")
+    ] = ()
+    label_smoothing: Annotated[
+        float, Meta(ge=0, lt=0.5, description="Share of pairs whose labels may be swapped.")
+    ] = 0.0
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse weights that do not belong to the losses, and losses that need a doubt."""
+    options: Options = recipe.objective.options
+    losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
+    if options.loss_weights and len(options.loss_weights) != len(losses):
+        said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
+        yield "objective.loss_weights", said, "Give one for each."
+    if not losses:
+        yield "objective.loss", "objective.loss is empty.", "Name one, say sigmoid."
+    if "exo_pair" in losses and not options.label_smoothing:
+        hint = "Set objective.label_smoothing, say to 0.001."
+        yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Tokenize each pair behind its prompt. Raises BadInput."""
+    from finetop.core.data import preferences
+
+    return preferences.pairs(rows, tokenizer)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer over pairs that are tokenized.
+
+    The reference is the model as it began: with an adapter the same weights with the adapter off; where all
+    weights move, what it says of every pair is written down before the first step, so that no copy is held.
+    """
+    from peft import PeftModel
+    from transformers import PrinterCallback
+    from trl import DPOConfig, DPOTrainer
+
+    from finetop.core.protocol.events import Phase
+    from finetop.core.train.trainer_args import configure
+    from finetop.core.train.trainers.language import table
+    from finetop.core.train.trainers.reference import switched_off
+
+    options: Options = setup.recipe.objective.options
+    is_adapter = isinstance(setup.model, PeftModel)
+    values = {
+        **setup.arguments,
+        "beta": options.beta,
+        "loss_type": list(options.loss) if isinstance(options.loss, tuple) else [options.loss],
+        "loss_weights": list(options.loss_weights) or None,
+        "label_smoothing": options.label_smoothing,
+        "max_length": None,  # rows are already cut
+        "precompute_ref_log_probs": not is_adapter,
+    }
+
+    if not is_adapter:
+        setup.events.write(Phase("scoring the rows before the first step"))
+
+    class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
+            return dataset
+
+    with switched_off(setup.model):
+        trainer = TokenizedDPO(
+            model=setup.model,
+            args=configure(DPOConfig, values, setup.recipe.trainer_args, OWN),
+            train_dataset=table(setup.train),
+            eval_dataset=table(setup.eval) if setup.eval else None,
+            processing_class=setup.tokenizer,
+            callbacks=setup.hooks,
+            optimizers=(setup.optimizer, None),
+        )
+    trainer.remove_callback(PrinterCallback)
+    return trainer

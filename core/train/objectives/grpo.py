@@ -1,0 +1,81 @@
+"""Group relative policy optimization (arXiv:2402.03300): answers to one prompt are scaled by their group's rewards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.objectives import _generation
+from finetop.core.train.objectives._generation import (
+    Clip,
+    Generations,
+    MaxNewTokens,
+    Passes,
+    Paying,
+    Temperature,
+)
+from finetop.core.train.rewards import Reward
+from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
+
+if TYPE_CHECKING:
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "be paid for own answers, scaled within each prompt's group; usual for rules that verify"
+ROWS = _generation.ROWS
+METRICS = OF_GROUPS | _generation.PARTS
+OWN = {
+    "loss_type": "objective.loss",
+    "scale_rewards": "objective.scale",
+    "mask_truncated_completions": "objective.skip_unfinished",
+}
+LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
+limits, copies, examples = _generation.group_limits, _generation.group_copies, _generation.examples
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is grpo."""
+
+    reward: Paying = Reward()
+    generations: Generations = 8
+    max_new_tokens: MaxNewTokens = 128
+    temperature: Temperature = 1.0
+    kl_coefficient: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="Weight of the divergence from the model's start (TRL's own default is 0: none).",
+        ),
+    ] = 0.04
+    passes: Passes = 1
+    clip: Clip = 0.2
+    scale: Annotated[
+        Literal["group", "batch", "none"],
+        Meta(
+            description="What rewards are divided by: deviation of their group, of all in a step, or nothing."
+        ),
+    ] = "group"
+    loss: Annotated[
+        Literal["grpo", "dapo", "dr_grpo", "bnpo"],
+        Meta(description="How tokens are averaged: grpo in each answer first, dapo over all of a step."),
+    ] = "dapo"
+    skip_unfinished: Annotated[
+        bool, Meta(description="Learn nothing from answers that did not end in max_new_tokens.")
+    ] = False
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
+    from trl import GRPOConfig, GRPOTrainer
+
+    from finetop.core.train.trainers import groups
+
+    options: Options = setup.recipe.objective.options
+    more = {
+        "loss_type": options.loss,
+        "scale_rewards": options.scale,
+        "mask_truncated_completions": options.skip_unfinished,
+    }
+    return groups.make_trainer(setup, GRPOTrainer, GRPOConfig, more, OWN)

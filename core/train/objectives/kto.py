@@ -1,0 +1,129 @@
+"""Kahneman-Tversky optimization (arXiv:2402.01306): learn from single answers that were good or bad."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "learn from answers marked good or bad, without pairs"
+ROWS = ("labelled", "preference")
+METRICS = {
+    "rewards/margins": "reward_margin",
+    "rewards/chosen": "reward_chosen",
+    "rewards/rejected": "reward_rejected",
+    "logps/chosen": "logp_chosen",
+    "logps/rejected": "logp_rejected",
+    "kl": "kl_estimate",
+}
+OWN = {
+    "beta": "objective.beta",
+    "loss_type": "objective.loss",
+    "desirable_weight": "objective.good_weight",
+    "undesirable_weight": "objective.bad_weight",
+    "precompute_ref_log_probs": "nothing: it is done where all weights move",
+}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is kto."""
+
+    beta: Annotated[
+        float, Meta(gt=0, le=100, description="How strongly the model is held to its start: 0.1 is usual.")
+    ] = 0.1
+    loss: Annotated[
+        Literal["kto", "apo_zero_unpaired"], Meta(description="kto, or apo_zero_unpaired (arXiv:2408.06266).")
+    ] = "kto"
+    good_weight: Annotated[
+        float, Meta(ge=0, le=100, description="Weight of good answers; raise it where they are few.")
+    ] = 1.0
+    bad_weight: Annotated[
+        float, Meta(ge=0, le=100, description="Weight of bad answers; raise it where they are few.")
+    ] = 1.0
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse batches of one: what KL is, is estimated from a batch's own mismatched answers."""
+    options: Options = recipe.objective.options
+    for key in ("batch_size", "eval_batch_size"):
+        if options.loss == "kto" and getattr(recipe.train, key) == 1:
+            name = f"train.{key}"
+            yield name, f"{name} is 1; kto compares answers within a batch.", "Set it to 2 or more."
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Tokenize each answer behind its prompt; of a pair, both. Raises BadInput."""
+    from finetop.core.data import preferences
+
+    return preferences.labelled(rows, tokenizer)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer over answers that are tokenized, in an order drawn by the seed; reference as in dpo."""
+    from peft import PeftModel
+    from transformers import PrinterCallback
+    from trl import KTOConfig, KTOTrainer
+
+    from finetop.core.protocol.events import Phase
+    from finetop.core.train.trainer_args import configure
+    from finetop.core.train.trainers.language import table
+    from finetop.core.train.trainers.reference import switched_off
+
+    options: Options = setup.recipe.objective.options
+    is_adapter = isinstance(setup.model, PeftModel)
+    values = {
+        **setup.arguments,
+        "beta": options.beta,
+        "loss_type": options.loss,
+        "desirable_weight": options.good_weight,
+        "undesirable_weight": options.bad_weight,
+        "max_length": None,  # rows are already cut
+        "precompute_ref_log_probs": not is_adapter,
+        "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
+    }
+
+    if not is_adapter:
+        setup.events.write(Phase("scoring the rows before the first step"))
+
+    class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
+        def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+            if not self.calculate_KL:
+                return dataset
+            size = (
+                args.per_device_train_batch_size
+                if dataset_name == "train"
+                else args.per_device_eval_batch_size
+            )
+            return dataset.map(_mismatched, batched=True, batch_size=size)
+
+    with switched_off(setup.model):
+        trainer = TokenizedKTO(
+            model=setup.model,
+            args=configure(KTOConfig, values, setup.recipe.trainer_args, OWN),
+            train_dataset=table(setup.train).shuffle(seed=setup.recipe.train.seed),
+            eval_dataset=table(setup.eval) if setup.eval else None,
+            processing_class=setup.tokenizer,
+            callbacks=setup.hooks,
+            optimizers=(setup.optimizer, None),
+        )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _mismatched(batch: dict[str, Any]) -> dict[str, Any]:
+    """Pair each prompt with its neighbour's answer, from which the divergence is estimated (TRL's own way)."""
+    answers = batch["completion_ids"]
+    return {**batch, "KL_completion_ids": [answers[-1], *answers[:-1]]}

@@ -1,0 +1,98 @@
+"""Odds ratio preference optimization (arXiv:2403.07691): learn the chosen answers and shun the rejected at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "learn the better answers and shun the worse, without a reference model"
+ROWS = ("preference",)
+METRICS = {
+    "rewards/margins": "reward_margin",
+    "rewards/accuracies": "reward_accuracy",
+    "nll_loss": "nll_loss",
+    "log_odds_ratio": "log_odds_ratio",
+    "logps/chosen": "logp_chosen",
+    "logps/rejected": "logp_rejected",
+}
+OWN = {"beta": "objective.weight"}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is orpo."""
+
+    weight: Annotated[
+        float,
+        Meta(gt=0, le=100, description="Weight of the odds ratio beside the loss of the chosen answer."),
+    ] = 0.1
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Tokenize each pair behind its prompt. Raises BadInput."""
+    from finetop.core.data import preferences
+
+    return preferences.pairs(rows, tokenizer)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer over pairs that are tokenized."""
+    from transformers import PrinterCallback
+    from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+    from finetop.core.train.trainer_args import configure
+    from finetop.core.train.trainers.language import table
+
+    options: Options = setup.recipe.objective.options
+    values = {
+        **setup.arguments,
+        "beta": options.weight,
+        "max_length": setup.recipe.data.max_tokens,
+        "remove_unused_columns": False,
+    }
+
+    class TokenizedORPO(ORPOTrainer):  # type: ignore[misc]
+        def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
+            return _as_orpo(feature)
+
+    trainer = TokenizedORPO(
+        model=setup.model,
+        args=configure(ORPOConfig, values, setup.recipe.trainer_args, OWN),
+        train_dataset=_with_texts(table(setup.train)),
+        eval_dataset=_with_texts(table(setup.eval)) if setup.eval else None,
+        processing_class=setup.tokenizer,
+        callbacks=setup.hooks,
+        optimizers=(setup.optimizer, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _with_texts(rows: Any) -> Any:
+    """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
+    for name in ("prompt", "chosen", "rejected"):
+        rows = rows.add_column(name, [""] * len(rows))
+    return rows
+
+
+def _as_orpo(row: dict[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    prompt = row["prompt_ids"]
+    for name in ("chosen", "rejected"):
+        tokens = [*prompt, *row[f"{name}_ids"]]
+        made[f"{name}_input_ids"] = tokens
+        made[f"{name}_attention_mask"] = [1] * len(tokens)
+        made[f"{name}_labels"] = [-100] * len(prompt) + row[f"{name}_ids"]
+    return {**made, "prompt_input_ids": prompt, "prompt_attention_mask": [1] * len(prompt)}

@@ -1,0 +1,159 @@
+"""Pre-training from scratch: a new model of the recipe's architecture, its weights drawn anew, reads texts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.data.training_set import ReadData
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "make a small new model from nothing but texts"
+ROWS = ("text", "conversation")
+METRICS: dict[str, str] = {}
+COMPARES = False  # there is no base that could have known anything
+
+Size = Annotated[int, Meta(ge=1, le=10**6)]
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is pretrain. A size that is null is as in model.id."""
+
+    layers: Annotated[Size | None, Meta(description="Layers; null for as many as model.id has.")] = 4
+    hidden_size: Annotated[Size | None, Meta(description="Width of the model.")] = 192
+    heads: Annotated[Size | None, Meta(description="Attention heads; they divide hidden_size.")] = 6
+    key_value_heads: Annotated[
+        Size | None,
+        Meta(description="Heads of keys and values; they divide heads. Null for as many as heads."),
+    ] = 2
+    intermediate_size: Annotated[
+        Size | None, Meta(description="Width of the feed-forward part; null for 8/3 of hidden_size.")
+    ] = None
+    tokenizer: Annotated[
+        Literal["train", "reuse"],
+        Meta(description="train one on these texts (arXiv:1508.07909), or reuse that of model.id."),
+    ] = "train"
+    vocabulary: Annotated[
+        int, Meta(ge=300, le=10**6, description="Tokens of a tokenizer that is trained.")
+    ] = 4096
+    packing: Annotated[
+        bool, Meta(description="Put several short texts into one sequence: faster, the same loss.")
+    ] = True
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse what needs weights that are there already."""
+    if recipe.method.name != "full":
+        hint = "Set method.name to full."
+        yield (
+            "method.name",
+            f"method.name: pretrain makes all weights new, {recipe.method.name} moves some.",
+            hint,
+        )
+    if recipe.model.quantize != "none":
+        yield (
+            "model.quantize",
+            "model.quantize: weights that are made new are not quantized.",
+            "Leave it at none.",
+        )
+    options = recipe.objective.options
+    heads, hidden = options.heads, options.hidden_size
+    if heads and hidden and hidden % heads:
+        said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
+        yield "objective.heads", said, "Pick heads that divide it."
+    if heads and options.key_value_heads and heads % options.key_value_heads:
+        said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
+        yield "objective.key_value_heads", said, "Pick a number that divides heads."
+
+
+def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:
+    """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
+    from finetop.core.data.formats import texts_of
+    from finetop.core.models import load
+
+    tokenizer = load.load_tokenizer(base)
+    if options.tokenizer == "reuse":
+        return tokenizer
+    texts = (text for source in rows.train for row in source.rows for text in texts_of(row.record))
+    if not tokenizer.is_fast:
+        hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
+        raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
+    trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
+        texts, options.vocabulary, show_progress=False
+    )
+    print(f"tokenizer: {len(trained)} tokens, trained on the texts")
+    return trained
+
+
+def load_model(
+    options: Options,
+    base: ResolvedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype,
+    device: str,
+) -> PreTrainedModel:
+    """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(
+        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
+    )
+    hidden = options.hidden_size or config.hidden_size
+    heads = options.heads or config.num_attention_heads
+    wanted = {
+        "num_hidden_layers": options.layers,
+        "hidden_size": options.hidden_size,
+        "num_attention_heads": options.heads,
+        "num_key_value_heads": options.key_value_heads or heads,
+        "intermediate_size": options.intermediate_size or -(-hidden * 8 // 3 // 8) * 8,
+        "head_dim": hidden // heads,
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    for name, value in wanted.items():
+        if value is not None and (hasattr(config, name) or name == "vocab_size"):
+            setattr(config, name, value)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[: config.num_hidden_layers]
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
+        first = str(error).strip().splitlines()[0][:300]
+        raise BadInput(f"objective: no {config.model_type} model has these sizes: {first}") from error
+    print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
+    model.generation_config.bos_token_id = tokenizer.bos_token_id
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model.to(device)
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
+    from finetop.core.data import text_chunks as texts
+
+    return texts.examples(rows, tokenizer, max_tokens, end_of_text=True)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer."""
+    from finetop.core.train.trainers import language
+
+    return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

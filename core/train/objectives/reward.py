@@ -1,0 +1,123 @@
+"""Reward models: learn to give the better of two answers the higher number (arXiv:2203.02155, equation 1)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "learn which of two answers is better: the judge for ppo, rloo and grpo"
+ROWS = ("preference",)
+WRITES = False
+METRICS = {
+    "accuracy": "reward_accuracy",  # share of pairs whose better answer has the higher number
+    "margin": "reward_margin",
+    "mean_reward": "reward_mean",
+}
+OWN = {"center_rewards_coefficient": "objective.center"}
+BY_ROW = ("accuracy", "margin", "mean_reward")  # what TRL averages over batches, however many rows they have
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is reward."""
+
+    center: Annotated[
+        float,
+        Meta(ge=0, le=10, description="Pull of each pair's sum of numbers towards 0 (arXiv:2312.09244)."),
+    ] = 0.01
+
+
+def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
+    """Refuse learned tokens, behind which the last token is not found, and targets, which need text."""
+    from finetop.core.train.objectives._generation import TOKENS_FIRST
+
+    name = recipe.method.name
+    if name in TOKENS_FIRST:
+        said = f"method.name: {name} can't make a reward model: it does not train the score."
+        yield "method.name", said, "Take lora or full."
+    if recipe.check.target is not None:
+        yield "check.target", "check.target: a reward model writes no answers.", "Leave check.target out."
+
+
+def load_model(
+    options: Options,
+    base: ResolvedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    dtype: torch.dtype,
+    device: str,
+) -> PreTrainedModel:
+    """Load the base with a score in place of its output layer. Raises BadInput."""
+    from finetop.core.models import reward_model
+
+    return reward_model.make(base, tokenizer, dtype, device)
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Tokenize each pair behind its prompt. Raises BadInput."""
+    from finetop.core.data import preferences
+
+    return preferences.pairs(rows, tokenizer)
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer over pairs that are tokenized; its averages count every pair alike."""
+    from transformers import PrinterCallback
+    from trl import RewardConfig, RewardTrainer
+
+    from finetop.core.train.trainer_args import configure
+
+    options: Options = setup.recipe.objective.options
+    values = {
+        **setup.arguments,
+        "center_rewards_coefficient": options.center or None,
+        "max_length": None,  # rows are already cut
+    }
+
+    class PairwiseReward(RewardTrainer):  # type: ignore[misc]
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **named: Any) -> Any:
+            mode, pairs = "train" if model.training else "eval", len(inputs["input_ids"]) // 2
+            loss = super().compute_loss(model, inputs, *rest, **named)
+            for key in BY_ROW:
+                found = self._metrics[mode][key]
+                found.extend(found[-1:] * (pairs - 1))
+            return loss
+
+    trainer = PairwiseReward(
+        model=setup.model,
+        args=configure(RewardConfig, values, setup.recipe.trainer_args, OWN),
+        train_dataset=_table(setup.train),
+        eval_dataset=_table(setup.eval) if setup.eval else None,
+        processing_class=setup.tokenizer,
+        callbacks=setup.hooks,
+        optimizers=(setup.optimizer, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _table(pairs: Sequence[Any]) -> Any:
+    """Make a data set of the two whole texts of each pair, the prompt included."""
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    return Dataset.from_dict(
+        {
+            "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
+            "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
+        }
+    )

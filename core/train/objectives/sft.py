@@ -1,0 +1,59 @@
+"""Supervised fine-tuning: learn to give the answers of the training rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.data.sources import Row
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "learn the answers of example conversations"
+ROWS = ("conversation",)
+METRICS: dict[str, str] = {}
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `objective:` when its name is sft."""
+
+    loss: Annotated[
+        Literal["answers", "all"],
+        Meta(
+            description="Which tokens are learned: answers (the assistant's), or all (the user's words too)."
+        ),
+    ] = "answers"
+    packing: Annotated[
+        bool, Meta(description="Put several short rows into one sequence: faster, the same loss.")
+    ] = False
+    neftune_alpha: Annotated[
+        Annotated[float, Meta(gt=0, le=100)] | None,
+        Meta(
+            description="Noise on the embeddings in training (arXiv:2310.05914), 5 is usual; null for none."
+        ),
+    ] = None
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
+    from finetop.core.data import render
+
+    rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
+    return [[example] for example in render.tokenize(rendered, tokenizer)]
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer."""
+    from finetop.core.train.trainers import language
+
+    options: Options = setup.recipe.objective.options
+    return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)

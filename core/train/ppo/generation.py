@@ -1,0 +1,101 @@
+"""The policy as it writes: its answers to prompts, what they earn, and what policy, value and reference say of them."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from finetop.core.train.ppo import advantages, rollouts
+from finetop.core.train.ppo.rollouts import Batch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.train.ppo.options import Options
+    from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
+    from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
+
+
+@dataclass
+class Writer:
+    """A policy with all that its answers are judged by."""
+
+    model: Any
+    settings: Options
+    tokenizer: PreTrainedTokenizerBase
+    payer: RewardSum
+    reader: Reader
+    value: Value
+    reference: Reference
+    ends: Sequence[int]  # tokens that end an answer
+    together: int  # answers that are written at once
+    in_bfloat16: bool  # mixed precision, as transformers' trainer has it
+
+    def answers(
+        self, prompts: Sequence[PromptExample], seed: int, *, ends: Sequence[int] | None = None
+    ) -> list[list[int]]:
+        """Draw an answer to each prompt; without `ends` each is as long as it may be."""
+        with self._mixed():
+            return rollouts.draw(
+                self.model,
+                [one.prompt_ids for one in prompts],
+                ends=self.ends if ends is None else ends,
+                padding=int(self.tokenizer.pad_token_id),
+                longest=self.settings.max_new_tokens,
+                temperature=self.settings.temperature,
+                together=self.together,
+                seed=seed,
+            )
+
+    def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
+        """Have answers paid. Raises BadInput if the reward model gives no number."""
+        texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
+        return self.payer.pay([one.prompt for one in prompts], texts, [one.answer for one in prompts])
+
+    def judge(
+        self,
+        prompts: Sequence[PromptExample],
+        answers: Sequence[Sequence[int]],
+        counted: Sequence[float],
+        coefficient: float,
+    ) -> tuple[Batch, Tensor]:
+        """Put answers into a batch with what is said of them, and their nats from the reference [rows].
+
+        `counted` is what each one's reward counts for, `coefficient` what a nat costs. Has no gradient.
+        """
+        padding = int(self.tokenizer.pad_token_id)
+        ids, attention, mask = rollouts.pad(
+            [one.prompt_ids for one in prompts], answers, padding, self.model.device
+        )
+        with torch.no_grad(), self._mixed():
+            said = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
+            values = self.value(said.hidden) * mask
+            reference = self.reference.logprobs(ids, attention, mask.shape[1])
+        paid = torch.tensor(counted, device=ids.device)
+        rewards = advantages.token_rewards(paid, said.logprobs, reference, mask, coefficient)
+        better, returns = advantages.estimate(
+            rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
+        )
+        nats = ((said.logprobs - reference) * mask).sum(1)
+        return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
+
+    def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
+        """Say what the policy finds of a batch's answers now, and the values, with gradients."""
+        with self._mixed():
+            said = self.reader.read(
+                batch.ids,
+                batch.attention,
+                batch.mask.shape[1],
+                with_entropy=self.settings.entropy_weight > 0,
+            )
+            return said, self.value(said.hidden)
+
+    def _mixed(self) -> Any:
+        return torch.autocast(self.model.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext()

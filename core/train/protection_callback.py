@@ -1,0 +1,182 @@
+"""How protections against forgetting act in a run: rows before the method begins, gradients, the rate of a step.
+
+Gradients are added when a step's batches are through and before they are clipped, so that what is clipped and applied
+is the gradient of loss + penalty, with any trainer and whatever its loss. Without protections nothing is touched.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import TrainerCallback
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.events import Phase, metrics
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.train import protections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.train.protections._step import Acting, Base
+    from finetop.core.train.trainer_setup import Setup
+
+
+def require(recipe: Recipe, base: ResolvedModel) -> None:
+    """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
+    requires = [
+        (module.require, options)
+        for name, options in recipe_protections.chosen(recipe).items()
+        if hasattr(module := protections.load(name), "require")
+    ]
+    if not requires:
+        return
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
+    )
+    for require_shape, options in requires:
+        require_shape(config, options)
+
+
+def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
+    """Return the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
+    for name, options in recipe_protections.chosen(base.recipe).items():
+        module = protections.load(name)
+        if hasattr(module, "rows"):
+            train = module.rows(options, base, train)
+    return train
+
+
+def hold(recipe: Recipe, model: Any) -> None:
+    """Take the weights that must not move out of those that do. Raises BadInput if none is left."""
+    for name, options in recipe_protections.chosen(recipe).items():
+        module = protections.load(name)
+        if hasattr(module, "hold"):
+            module.hold(options, model)
+
+
+def begin(setup: Setup, trainer: Any) -> None:
+    """Let the protections act in every step of a trainer; each says what it holds. Raises BadInput."""
+    acting = []
+    for name, options in recipe_protections.chosen(setup.recipe).items():
+        module = protections.load(name)
+        if not hasattr(module, "begin"):
+            continue
+        if not hasattr(trainer, "training_step"):
+            said = f"protect.{name}: {setup.recipe.objective.name} has a trainer that it can't act in."
+            raise BadInput(said, hint="Leave it out.")
+        setup.events.write(Phase(f"preparing {name}"))
+        began = time.monotonic()
+        made: Acting = module.begin(options, setup, trainer)
+        print(f"protect.{name}: {made.about}; {time.monotonic() - began:.1f} s", flush=True)
+        acting.append(made)
+    if acting:
+        watch = ProtectionCallback(acting, trainer, setup.events)
+        trainer.add_callback(watch)
+        trainer.training_step = watch.around(trainer.training_step)
+
+
+@dataclass
+class StepCost:
+    """What a step's protections took, and said."""
+
+    seconds: float = 0.0
+    loss: Any = 0.0
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+    """Calls every protection at its place in a step, and writes its metrics and cost."""
+
+    def __init__(self, acting: Sequence[Acting], trainer: Any, events: EventLog) -> None:
+        self.acting = acting
+        self.trainer = trainer
+        self.events = events
+        self.step = StepCost()
+        self.rates: list[float] = []  # of the optimizer's groups, while they are lowered
+        self.spent_s = 0.0
+        self.began = time.monotonic()
+
+    def around(self, training_step: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a trainer's forward and backward pass; after a step's last one the gradients are whole."""
+
+        def stepping(*given: Any, **named: Any) -> Any:
+            loss = training_step(*given, **named)
+            self.step.loss = self.step.loss + loss.detach()
+            if self.trainer.accelerator.sync_gradients:
+                self._add_gradients()
+            return loss
+
+        return stepping
+
+    def _add_gradients(self) -> None:
+        before = self._now()
+        scaler = getattr(self.trainer.accelerator, "scaler", None)
+        scale = float(scaler.get_scale()) if scaler is not None else 1.0
+        for acting in self.acting:
+            if acting.gradients is not None:
+                self.step.values |= acting.gradients(scale)
+        self.step.seconds = self._now() - before
+
+    def _now(self) -> float:
+        """Look at the clock once the GPU has done what it was told so far."""
+        if self.trainer.args.device.type == "cuda":
+            torch.cuda.synchronize(self.trainer.args.device)
+        return time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.began = time.monotonic()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.step = StepCost()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        factor = 1.0
+        for acting in self.acting:
+            if acting.rate is not None:
+                factor *= acting.rate(float(self.step.loss))
+                self.step.values["protect_rate"] = factor
+        if factor != 1.0:
+            groups = self.trainer.optimizer.param_groups
+            self.rates = [group["lr"] for group in groups]
+            for group in groups:
+                group["lr"] = group["lr"] * factor
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        for group, rate in zip(self.trainer.optimizer.param_groups, self.rates, strict=False):
+            group["lr"] = rate
+        self.rates = []
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        step = self.step
+        self.spent_s += step.seconds
+        values = {key: float(value) for key, value in step.values.items()}
+        self.events.write(metrics(state.global_step, {**values, "protect_s": step.seconds}))
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        whole = max(1e-9, time.monotonic() - self.began)
+        each = self.spent_s / max(1, state.global_step)
+        print(f"protect: {each:.3f} s a step, {100 * self.spent_s / whole:.0f} % of training", flush=True)

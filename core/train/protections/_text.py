@@ -1,0 +1,120 @@
+"""General text for protections, and what the base says of text: windows of tokens, and log-probabilities.
+
+The first tokens of a suite's text are left to the drift probe and the check: what is measured is not trained on.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.events import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+MEASURED = 1536  # tokens: the probe looks at 512 to 1,536, the check's drift at 1,024
+ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words
+
+
+def windows(
+    key: str,
+    path: str | None,
+    tokens: int,
+    most: int,
+    recipe: Recipe,
+    tokenizer: PreTrainedTokenizerBase,
+    home: Home,
+) -> list[list[int]]:
+    """Cut general text into at most `most` windows of `tokens` tokens: that of a file, or of the recipe's suite.
+
+    Windows lie evenly over the text. Raises BadInput that names `key` if there is not one window.
+    """
+    from finetop.core.check.tasks import general_text
+
+    if path is not None:
+        try:
+            text, skipped = Path(path).read_text(encoding="utf-8"), 0
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadInput(
+                f"{key}.text: can't read {path}: {error}", hint="Give a .txt file in UTF-8."
+            ) from error
+    else:
+        text, skipped = general_text.general_text(recipe, home) or "", MEASURED
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    ids = ids[skipped:]
+    there = len(ids) // tokens
+    if not there:
+        said = f"{key}: a window has {tokens} tokens, and general text has {len(ids)} beside those that are measured."
+        raise BadInput(said, hint=f"Set {key}.text to a .txt file with more.")
+    picked = sorted({at * there // min(most, there) for at in range(min(most, there))})
+    return [ids[at * tokens : (at + 1) * tokens] for at in picked]
+
+
+@contextmanager
+def as_base(model: Any) -> Iterator[None]:
+    """Let a model that has not trained yet be its base: in evaluation mode, with its adapter off if it has one."""
+    from finetop.core.train import check_callback
+
+    with check_callback.undisturbed(model, check_callback.own_forwards(model)), torch.no_grad():
+        if check_callback.has_its_base(model):
+            with model.disable_adapter():
+                yield
+        else:
+            yield
+
+
+def log_probs(model: Any, ids: Sequence[int]) -> Tensor:
+    """Read one text: log-probabilities [tokens - 1, vocabulary] in float32, of each token but the first."""
+    read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
+    return torch.log_softmax(read.logits[0, -len(ids) : -1].float(), dim=-1)
+
+
+def surprise(
+    model: Any, rows: Sequence[Sequence[int]], pad_token_id: int, events: EventLog, doing: str
+) -> list[Tensor]:
+    """Return for each row the nats of every token but the first: -log p(token | those before it) [tokens - 1].
+
+    Rows of like length are read together; progress is told once a second as the phase `doing`.
+    """
+    order = sorted(range(len(rows)), key=lambda at: -len(rows[at]))
+    found: dict[int, Tensor] = {}
+    told = 0.0
+    while order:
+        size = max(1, ROWS // len(rows[order[0]]))
+        some, order = order[:size], order[size:]
+        for at, nats in zip(some, _nats(model, [rows[at] for at in some], pad_token_id), strict=True):
+            found[at] = nats
+        if time.monotonic() - told > 1.0:
+            told = time.monotonic()
+            events.write(Phase(doing, float(len(found)), float(len(rows)), "rows"))
+    return [found[at] for at in range(len(rows))]
+
+
+def _nats(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int) -> list[Tensor]:
+    longest = max(map(len, rows))
+    ids = torch.full((len(rows), longest), pad_token_id)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = torch.tensor(list(row))
+        mask[at, : len(row)] = 1
+    ids, mask = ids.to(model.device), mask.to(model.device)
+    with torch.no_grad():
+        logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+    nats = []
+    for at, row in enumerate(rows):  # a row at a time: its float32 logits are the only ones
+        scores = torch.log_softmax(logits[at, : len(row) - 1].float(), dim=-1)
+        nats.append(-scores.gather(1, ids[at, 1 : len(row), None])[:, 0].cpu())
+    return nats

@@ -1,0 +1,141 @@
+"""Elastic weight consolidation: hold those weights most that the base's text needs (arXiv:1612.00796).
+
+The loss gets weight / 2 * sum(F * (w - w0)^2), F the diagonal of the Fisher information on general text, in nats a
+token: to the second order that is weight * KL(base || now) a token there, taken weight by weight, for no forward pass
+in the steps. F is the true Fisher, not the empirical one (arXiv:1905.12558): labels are drawn from the base's own
+distribution. Then scores of different tokens have mean 0 and are uncorrelated, so that the square of one window's
+summed gradient is an unbiased estimate of the sum over its tokens, and one backward pass a window is enough.
+
+It holds F in bfloat16, whose range matters more than its digits, and a copy of the weights. Only where the base's own
+weights move: at its start a LoRA has B = 0, so that the Fisher of A is 0 and tells nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.recipe.protections import Memory, Sizes
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.protections._step import Acting
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "pull back those weights most that general text needs"
+SHORT = "weight"
+NEEDS_TEXT = True
+STEPS = True
+FISHER_BYTES = 2
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.ewc:`."""
+
+    weight: Annotated[
+        float,
+        Meta(ge=0, le=1e9, description="Pull of what general text needs: 100 to 10000 is usual; 0 for none."),
+    ] = 0.0
+    text: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=4096)] | None,
+        Meta(description="A .txt file in place of the suite's general text.", extra={"path": "file"}),
+    ] = None
+    tokens: Annotated[int, Meta(ge=8, le=4096, description="Tokens of a window.")] = 128
+    windows: Annotated[
+        int, Meta(ge=1, le=10_000, description="Windows that are read forward and backward before step 1.")
+    ] = 24
+
+
+def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Refuse adapters."""
+    if methods.load(recipe.method.name).KEEPS_BASE:
+        said = (
+            f"protect.ewc weighs the base's own weights, and {recipe.method.name} leaves them where they are."
+        )
+        yield "protect.ewc", said, "Take protect.kl_to_base or protect.l2_sp, or method.name full or freeze."
+
+
+def paths(options: Options) -> Iterator[tuple[str, str]]:
+    """Name the text."""
+    if options.text is not None:
+        yield "protect.ewc.text", options.text
+
+
+def memory(options: Options, sizes: Sizes) -> Memory:
+    """Return the bytes of the weights' copies and of their Fisher information."""
+    return Memory(on_device=sizes.moving * (sizes.weight_bytes + FISHER_BYTES))
+
+
+def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
+    """Measure the Fisher information, and keep where the weights begin. Raises BadInput if there is no text."""
+    from finetop.core.train.protections import _text
+    from finetop.core.train.protections._step import Acting
+
+    pool = _text.windows(
+        "protect.ewc",
+        options.text,
+        options.tokens,
+        options.windows,
+        setup.recipe,
+        setup.tokenizer,
+        setup.home,
+    )
+    moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
+    importance = fisher(setup.model, moving, pool, setup.recipe.train.seed)
+    held = [(weight, weight.detach().clone(), f) for weight, f in zip(moving, importance, strict=True)]
+
+    def gradients(scale: float) -> dict[str, Any]:
+        return {"protect_ewc": pull(held, options.weight * scale) / scale}
+
+    size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
+    read = f"{len(pool)} windows of {options.tokens} tokens"
+    told = f"Fisher information of {read}, {size:,.1f} MB with where weights began"
+    return Acting(told, gradients=gradients)
+
+
+def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], seed: int) -> list[Tensor]:
+    """Estimate the Fisher information's diagonal of each weight, in nats a token: like the weights, in bfloat16.
+
+    pool: token ids of windows. Labels are drawn by the seed.
+    """
+    import torch
+
+    from finetop.core.train import check_callback
+
+    totals = [torch.zeros_like(weight, dtype=torch.float32) for weight in moving]
+    tokens = 0
+    dice = torch.Generator(device=model.device).manual_seed(seed)
+    with check_callback.undisturbed(model, check_callback.own_forwards(model)):
+        for ids in pool:
+            read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
+            scores = torch.log_softmax(read.logits[0].float(), dim=-1)
+            drawn = torch.multinomial(scores.detach().exp(), 1, generator=dice)
+            found = torch.autograd.grad(scores.gather(1, drawn).sum(), moving, allow_unused=True)
+            tokens += len(ids)
+            for total, gradient in zip(totals, found, strict=True):
+                if gradient is not None:
+                    total.add_(gradient.float().square_())
+    return [(total / tokens).to(torch.bfloat16) for total in totals]
+
+
+def pull(held: list[tuple[Any, Tensor, Tensor]], weight: float) -> Any:
+    """Add weight * F * (w - w0) to the gradients; gives weight / 2 * sum(F * (w - w0)^2). One weight at a time."""
+    import torch
+
+    from finetop.core.train.protections._step import zero_if_none
+
+    total: Any = 0.0
+    with torch.no_grad():
+        for moving, start, importance in held:
+            away = (moving - start).float()
+            pulled = away * importance
+            zero_if_none(moving).add_(pulled, alpha=weight)
+            total = total + weight / 2 * (pulled * away).sum()
+    return total

@@ -1,0 +1,96 @@
+"""Frozen layers: the layers that are named stay as they are, whatever the method moves elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.protections._step import Acting
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "layers that do not move: less memory and time, not more"
+SHORT = "layers"
+STEPS = True
+
+Layers = tuple[Annotated[int, Meta(ge=0, le=9999)], ...]
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.freeze_layers:`."""
+
+    layers: Annotated[Layers, Meta(description="Numbers of layers that do not move; 0 is the first.")] = ()
+    embeddings: Annotated[bool, Meta(description="Keep the embeddings as they are.")] = False
+
+
+def is_on(options: Options) -> bool:
+    """Say if anything is named."""
+    return bool(options.layers) or options.embeddings
+
+
+def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Refuse a layer that is named twice, and methods that put nothing into layers."""
+    key = "protect.freeze_layers"
+    twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
+    if twice is not None:
+        yield key, f"{key} names layer {twice} twice.", "Name it once."
+    if recipe.method.name in ("prompt-tuning", "p-tuning", "prefix-tuning"):
+        said = f"{key}: {recipe.method.name} moves no layer; it learns tokens in front of the text."
+        yield key, said, "Leave it out."
+
+
+def require(config: Any, options: Options) -> None:
+    """See that there are such layers, and one that moves. Raises BadInput."""
+    there = int(config.get_text_config().num_hidden_layers)
+    wrong = next((n for n in options.layers if n >= there), None)
+    if wrong is not None:
+        raise BadInput(
+            f"protect.freeze_layers: there is no layer {wrong}; the model has {there}.",
+            hint=f"Name layers from 0 to {there - 1}.",
+        )
+
+
+def hold(options: Options, model: Any) -> None:
+    """Take the layers' weights, those of an adapter in them too, out of what moves. Raises BadInput if none is left."""
+    frozen = 0
+    for weight in weights_of(options, model):
+        frozen += weight.numel() * weight.requires_grad
+        weight.requires_grad_(False)
+    left = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    if not left:
+        raise BadInput("protect.freeze_layers: nothing is left that would move.", hint="Name fewer layers.")
+    print(f"protect.freeze_layers: {frozen:,} of {frozen + left:,} weights do not move")
+
+
+def weights_of(options: Options, model: Any) -> list[Any]:
+    """List the weights that stay."""
+    from finetop.core.train.methods.freeze import layers_of
+
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    stack = layers_of(inner)
+    staying = [weight for number in options.layers for weight in stack[number].parameters()]
+    if options.embeddings:
+        staying += list(inner.get_input_embeddings().parameters())
+    return staying
+
+
+def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
+    """Keep them so: an adapter that is switched off and on begins to move again, and would count in the clipping."""
+    from finetop.core.train.protections._step import Acting
+
+    staying = weights_of(options, setup.model)
+
+    def gradients(scale: float) -> dict[str, Any]:
+        for weight in staying:
+            weight.grad = None
+        return {}
+
+    named = [str(number) for number in options.layers] + ["the embeddings"] * options.embeddings
+    return Acting(f"layers {', '.join(named)} stay", gradients=gradients)

@@ -1,0 +1,124 @@
+"""KL to the base: in each step, stay near what the base said of other text (distillation, arXiv:1606.09282).
+
+The loss gets weight * KL(base || now), in nats per token, on one window of a fixed pool, drawn by the seed. What the
+base says of the pool is written down once, before the first step, in 16 bits on the host: windows * tokens * vocabulary
+* 2 bytes (201 MB for 16 windows of 128 tokens and 49,152 words), whatever the size of the model; no second copy of
+the model is held, and a step reads `tokens` tokens more. Whole distributions are kept, not the likeliest words alone:
+what is forgotten first is in the tail.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+from finetop.core.recipe.protections import Memory, Sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.train.protections._step import Acting
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "stay near the base's distribution on other text: a short text more in each step"
+SHORT = "weight"
+NEEDS_TEXT = True
+STEPS = True
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.kl_to_base:`."""
+
+    weight: Annotated[
+        float,
+        Meta(ge=0, le=1000, description="Weight of the divergence beside the loss: 0.1 to 10; 0 for none."),
+    ] = 0.0
+    on: Annotated[
+        Literal["general", "rows"],
+        Meta(description="general: text like the check's; rows: the training rows themselves."),
+    ] = "general"
+    text: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=4096)] | None,
+        Meta(description="A .txt file in place of the suite's general text.", extra={"path": "file"}),
+    ] = None
+    tokens: Annotated[
+        int, Meta(ge=8, le=1024, description="Tokens of a window; one window is read in each step.")
+    ] = 128
+    windows: Annotated[int, Meta(ge=1, le=10_000, description="Windows in the pool that is kept.")] = 16
+
+
+def limits(recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Refuse a text that is not read."""
+    if options.text is not None and options.on == "rows":
+        key = "protect.kl_to_base.text"
+        yield key, f"{key} is not read: on is rows.", "Leave one of them out."
+
+
+def paths(options: Options) -> Iterator[tuple[str, str]]:
+    """Name the text."""
+    if options.text is not None:
+        yield "protect.kl_to_base.text", options.text
+
+
+def memory(options: Options, sizes: Sizes) -> Memory:
+    """Return the bytes of the pool, and of one window's logits and their gradient."""
+    window = options.tokens * sizes.vocabulary
+    return Memory(on_device=window * (2 * sizes.weight_bytes + 2), on_host=2.0 * window * options.windows)
+
+
+def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
+    """Write down what the base says of the pool. Raises BadInput if there is no text for it."""
+    import torch
+
+    from finetop.core.train.protections import _text
+    from finetop.core.train.protections._divergence import divergence
+    from finetop.core.train.protections._step import Acting
+
+    pool = _pool(options, setup)
+    with _text.as_base(setup.model):
+        kept = [_text.log_probs(setup.model, ids).to(torch.float16).cpu() for ids in pool]
+    size = sum(said.numel() for said in kept) * 2 / 1e6
+    model, seed = setup.model, setup.recipe.train.seed
+
+    def gradients(scale: float) -> dict[str, Any]:
+        at = window_of(trainer.state.global_step, len(pool), seed)
+        devices = [model.device] if model.device.type == "cuda" else []
+        with torch.random.fork_rng(devices), trainer.compute_loss_context_manager():
+            ids = torch.tensor([pool[at]], device=model.device)
+            logits = model(input_ids=ids, use_cache=False).logits[0, -len(pool[at]) : -1]
+            kl = divergence(logits, kept[at].to(model.device))
+        (options.weight * scale * kl).backward()
+        return {"protect_kl": kl.detach()}
+
+    told = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of what the base says of them"
+    return Acting(told, gradients=gradients)
+
+
+def window_of(step: int, windows: int, seed: int) -> int:
+    """Say which window a step reads: all once, then again, in orders drawn by the seed; the same in a resumed run."""
+    turn, at = divmod(step, windows)
+    return random.Random(f"{seed}-{turn}").sample(range(windows), windows)[at]
+
+
+def _pool(options: Options, setup: Setup) -> list[list[int]]:
+    from finetop.core.train.protections import _text
+
+    if options.on == "general":
+        return _text.windows(
+            "protect.kl_to_base",
+            options.text,
+            options.tokens,
+            options.windows,
+            setup.recipe,
+            setup.tokenizer,
+            setup.home,
+        )
+    texts = [[token for tokens, _ in example.runs() for token in tokens] for example in setup.train]
+    texts = [text[: options.tokens] for text in texts if len(text) > 1]
+    if not texts:
+        raise BadInput("protect.kl_to_base: no training row has two tokens.", hint="Set on to general.")
+    return random.Random(setup.recipe.train.seed).sample(texts, min(options.windows, len(texts)))

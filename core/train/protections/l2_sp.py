@@ -1,0 +1,123 @@
+"""L2-SP: each step pulls the weights back to where they began (Li et al. 2018, arXiv:1802.01483).
+
+The loss gets weight / 2 * |w - w0|^2 over the weights that move, so that its gradient is weight * (w - w0), and w0 is
+kept: as many bytes again as the weights that move. With LoRA it is the model's weights W that count, not the matrices
+beside them: W - W0 = s B A, whose squared length is s^2 sum((B^T B) * (A A^T)). So nothing is kept, and the penalty is
+exactly that of full tuning; weight decay of A and B holds their own lengths instead. Of other adapters it is the
+adapter's own weights: those begin where the base is unchanged. Not decoupled: the penalty's gradient is clipped and
+scaled by the optimizer with the rest, as in the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.recipe.protections import Memory, Sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from finetop.core.train.protections._step import Acting
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "pull the weights back to where they began"
+SHORT = "weight"
+STEPS = True
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.l2_sp:`."""
+
+    weight: Annotated[
+        float, Meta(ge=0, le=1e6, description="Pull back to where weights began: 0.001 to 1; 0 for none.")
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two matrices of a LoRA layer: first [rank, in], second [out, rank]; modules that have a `weight`."""
+
+    first: Any
+    second: Any
+    scale: float
+
+
+def memory(options: Options, sizes: Sizes) -> Memory:
+    """Return the bytes of the weights' copies; LoRA needs none, and has the less of them."""
+    return Memory(on_device=sizes.moving * sizes.weight_bytes)
+
+
+def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
+    """Keep where the weights begin."""
+    from finetop.core.train.protections._step import Acting
+
+    pairs = list(pairs_of(setup.model))
+    of_pairs = {
+        id(weight) for pair in pairs for part in (pair.first, pair.second) for weight in part.parameters()
+    }
+    held = [
+        (weight, weight.detach().clone())
+        for weight in setup.model.parameters()
+        if weight.requires_grad and id(weight) not in of_pairs
+    ]
+
+    def gradients(scale: float) -> dict[str, Any]:
+        whole = pull(held, options.weight * scale) + pull_products(pairs, options.weight * scale)
+        return {"protect_l2": whole / scale}
+
+    size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
+    told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
+    told += [f"{len(held)} weights, {size:,.1f} MB of where they began"] * bool(held)
+    return Acting(" and ".join(told), gradients=gradients)
+
+
+def pull(held: list[tuple[Any, Tensor]], weight: float) -> Any:
+    """Add weight * (w - w0) to the gradients of weights; gives weight / 2 * |w - w0|^2. One weight at a time."""
+    import torch
+
+    from finetop.core.train.protections._step import zero_if_none
+
+    total: Any = 0.0
+    with torch.no_grad():
+        for moving, start in held:
+            away = moving - start
+            zero_if_none(moving).add_(away, alpha=weight)
+            total = total + weight / 2 * away.float().square().sum()
+    return total
+
+
+def pull_products(pairs: list[Pair], weight: float) -> Any:
+    """Add the gradient of weight / 2 * |s B A|^2 to those of B and A; gives that sum. No matrix B A is made."""
+    total: Any = 0.0
+    for pair in pairs:
+        first, second = pair.first.weight.float(), pair.second.weight.float()
+        total = total + pair.scale**2 * ((second.T @ second) * (first @ first.T)).sum()
+    if not pairs:
+        return 0.0
+    whole = weight / 2 * total
+    whole.backward()
+    return whole.detach()
+
+
+def pairs_of(model: Any) -> Iterator[Pair]:
+    """List the layers whose weight moves by s B A and nothing else: LoRA on linear layers, without DoRA's lengths."""
+    from peft.tuners.lora import LoraLayer
+
+    for layer in model.modules():
+        if not isinstance(layer, LoraLayer):
+            continue
+        for name in layer.active_adapters:
+            first: Any = dict(layer.lora_A.items()).get(name)
+            is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # AdaLoRA's and others' are not
+            if (
+                is_flat
+                and any(w.requires_grad for w in first.parameters())
+                and name not in layer.lora_magnitude_vector
+            ):
+                yield Pair(first, layer.lora_B[name], float(layer.scaling[name]))

@@ -1,0 +1,62 @@
+"""Smaller steps on hard batches: rows that the model finds unlikely move it the most, and cost the most of it.
+
+FLOW (arXiv:2502.02797) weighs each row by exp(-its loss / tau), tau the median of the base's losses. Here the learning
+rate of a step is scaled by exp(1 - loss / tau), 1 at most, with the loss of the step's rows as the model is now: a
+batch at tau or below goes at full rate, one at twice tau at 37 % of it. The rate is scaled, not the loss: AdamW
+divides the loss's scale out again. It holds and costs nothing; where losses fall below tau it has no effect any more.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.protections._step import Acting
+    from finetop.core.train.trainer_setup import Setup
+
+ABOUT = "smaller steps on batches that the model finds unlikely"
+SHORT = "tau"
+NEEDS_TEXT = True
+STEPS = True
+IN_NATS = ("continued-pretraining", "sft")  # objectives whose loss is nats per learned token
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.loss_adaptive_lr:`."""
+
+    tau: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="Loss, in nats a token, up to which steps are whole: 1 to 3; 0 for no limit.",
+        ),
+    ] = 0.0
+
+
+def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Refuse objectives whose loss is no likelihood."""
+    if recipe.objective.name not in IN_NATS:
+        key, name = "protect.loss_adaptive_lr", recipe.objective.name
+        yield key, f"{key}: the loss of {name} is not in nats a token.", "Lower train.learning_rate."
+
+
+def rate(loss: float, tau: float) -> float:
+    """Return the factor of a step's learning rate; 1 for a loss that is NaN, which has its own alarm."""
+    return min(1.0, math.exp(1.0 - loss / tau)) if math.isfinite(loss) else 1.0
+
+
+def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
+    """Listen to the loss of each step."""
+    from finetop.core.train.protections._step import Acting
+
+    return Acting(
+        f"steps are whole up to {options.tau:g} nats a token", rate=lambda loss: rate(loss, options.tau)
+    )

@@ -1,0 +1,101 @@
+"""Selective token masking: what the base finds too unlikely is read but not learned (arXiv:2501.14315).
+
+Before the first step the base reads every training row once; learned tokens whose perplexity, 1 / p(token), is over the
+limit are taken out of the loss. The paper's limit is 2.5. It changes the data once and costs nothing in the steps. A
+wording that the base would never use is what gets masked: set it high, or leave it out, where that is the very point.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import BadInput
+from finetop.core.train import objectives
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from finetop.core.data.examples import AnyExample, Example
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.protections._step import Base
+
+ABOUT = "do not learn tokens that the base finds too unlikely: one reading of the rows before step 1"
+SHORT = "perplexity"
+NEEDS_TEXT = True
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `protect.mask_surprising:`."""
+
+    perplexity: Annotated[
+        Annotated[float, Meta(gt=1, le=1e9)] | None,
+        Meta(description="Tokens with 1 / p over this under the base are not learned: 2.5; null for none."),
+    ] = None
+
+
+def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
+    """Refuse objectives that do not learn written texts token by token."""
+    if objectives.load(recipe.objective.name).ROWS[0] not in ("conversation", "text"):
+        key = "protect.mask_surprising"
+        said = f"{key}: {recipe.objective.name} does not learn written answers token by token."
+        yield key, said, "Leave it out."
+
+
+def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
+    """Mask the rows' labels; a row that has none left is dropped. Raises BadInput if no row is left."""
+    from finetop.core.data.examples import Example
+    from finetop.core.train.protections import _text
+
+    assert options.perplexity is not None  # or it is off
+    began = time.monotonic()
+    given = [example for example in train if isinstance(example, Example)]
+    assert len(given) == len(train)  # see limits
+    unique = list({tuple(example.input_ids) for example in given})  # replayed rows may stand there many times
+    pad = base.tokenizer.pad_token_id or 0
+    was_training = base.model.training
+    base.model.eval()
+    nats = dict(
+        zip(
+            unique,
+            _text.surprise(base.model, unique, pad, base.events, "reading rows as the base"),
+            strict=True,
+        )
+    )
+    base.model.train(was_training)
+    kept: list[AnyExample] = []
+    before = after = 0
+    for example in given:
+        masked = mask(example, nats[tuple(example.input_ids)], options.perplexity)
+        before += example.answer_tokens
+        after += masked.answer_tokens
+        if masked.answer_tokens:
+            kept.append(masked)
+    share = 100 * (before - after) / max(1, before)
+    print(
+        f"protect.mask_surprising: {before - after:,} of {before:,} tokens ({share:.0f} %) have a perplexity over "
+        f"{options.perplexity:g} and are not learned; {len(given) - len(kept)} rows have none left and are dropped; "
+        f"{time.monotonic() - began:.1f} s",
+        flush=True,
+    )
+    if not kept:
+        hint = "Raise protect.mask_surprising."
+        raise BadInput(f"protect.mask_surprising: no token is under {options.perplexity:g}.", hint=hint)
+    return kept
+
+
+def mask(example: Example, nats: Tensor, perplexity: float) -> Example:
+    """Ignore labels whose token the base gave more than log(perplexity) nats; nats [tokens - 1], from the second on."""
+    from finetop.core.data.examples import IGNORED, Example
+
+    limit = math.log(perplexity)
+    labels = [
+        label if at == 0 or nats[at - 1] <= limit else IGNORED for at, label in enumerate(example.labels)
+    ]
+    return Example(example.input_ids, labels, example.rewritten)

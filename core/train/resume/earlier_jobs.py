@@ -1,0 +1,83 @@
+"""What the earlier jobs of a run told, read from their event files: its data, its checks, its evaluations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.protocol import events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Only such lines are decoded: a run of a million steps has a million others.
+MARKS = (b'"type":"data"', b'"type":"verdict"', b'"type":"resumed"', b'"eval_loss"', b'"spent_s"')
+
+
+@dataclass
+class EarlierJobs:
+    """What still holds of it: steps behind one that was resumed from are of a run that is no more."""
+
+    data: dict[str, str] = field(default_factory=dict)  # source -> fingerprint, of the newest training job
+    verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)  # step -> result of its check
+    eval_losses: dict[int, float] = field(default_factory=dict)
+    spent_s: float = 0.0  # of training, by all of them
+    claims: int = 0  # claims made so far, also of checkpoints that are no more
+
+
+def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
+    """Read what the jobs of a run told before the one in `job_folder` began."""
+    earlier = EarlierJobs()
+    for folder in sorted((run_folder / "jobs").glob("*")):
+        if folder.name >= job_folder.name:
+            break
+        is_training = folder.name.endswith("-train")
+        data: dict[str, str] = {}
+        for event in _events(folder / "events.jsonl"):
+            if isinstance(event, events.DataRead):
+                data[event.source] = event.fingerprint
+            else:
+                _add(earlier, event, is_training)
+        if is_training and data:
+            earlier.data = data
+    return earlier
+
+
+def fingerprints(job_folder: Path) -> dict[str, str]:
+    """Return the fingerprints of the data that a job has read, by source."""
+    return {
+        event.source: event.fingerprint
+        for event in _events(job_folder / "events.jsonl")
+        if isinstance(event, events.DataRead)
+    }
+
+
+def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
+    if isinstance(event, events.Resumed):
+        earlier.verdicts = {step: result for step, result in earlier.verdicts.items() if step <= event.step}
+        earlier.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= event.step}
+    elif isinstance(event, events.Verdict):
+        if not event.result.get("watch"):
+            earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
+        if is_training and event.step is not None:
+            earlier.verdicts[event.step] = event.result
+    elif isinstance(event, events.Phase):
+        earlier.spent_s = event.spent_s or earlier.spent_s
+    elif isinstance(event, events.Metrics) and (loss := event.values.get("eval_loss")) is not None:
+        earlier.eval_losses[event.step] = loss
+
+
+def _events(file: Path) -> Iterator[events.Event]:
+    try:
+        opened = file.open("rb")
+    except FileNotFoundError:
+        return
+    with opened:
+        for line in opened:
+            if not any(mark in line for mark in MARKS):
+                continue
+            try:
+                yield events.decode(line).e
+            except events.Unreadable:
+                continue  # cut by a crash; the store counts such lines

@@ -1,0 +1,359 @@
+"""Goes on from a checkpoint: what training needs beside the weights is kept there, and put back bit for bit.
+
+A resumed run is made as at its first step (the base scored, references and drift measured on fresh weights); then the
+checkpoint's weights take the fresh ones' place, the optimizer its numbers, the generators their state, and the rows
+go on where they were. What was told of later steps is superseded.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import RandomSampler, Sampler
+from transformers import TrainerCallback
+
+from finetop.core.data.weight_files import weight_files
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import checkpoint
+from finetop.core.protocol.events import Resumed
+from finetop.core.train.resume import random_state, state_files
+from finetop.core.train.resume.earlier_jobs import fingerprints
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.train.callbacks import Meter
+    from finetop.core.train.resume.resume_point import ResumePoint
+
+STATE = checkpoint.STATE
+FORMAT = 1
+OWN = "trainer"  # folder of what a trainer of ours keeps by itself
+TRAINER_STATE = "trainer_state.json"  # where transformers looks for it
+# What a recipe says of an optimizer: a resumed run takes it from its recipe, which may have been changed.
+SETTINGS = ("lr", "initial_lr", "weight_decay", "betas", "eps", "momentum")
+TOKENS = "_total_train_tokens"
+COUNTS = (TOKENS, "_step")  # of TRL's trainers, which they themselves do not keep
+PARTS = {"weights": dict | None, "callbacks": dict}
+PARTS_OF_TRANSFORMERS = {
+    "optimizer": dict,
+    "scheduler": dict,
+    "random": dict,
+    "scaler": dict | None,
+    "counts": dict,
+}
+ANOTHER = "Resume from another checkpoint: finetop resume RUN@STEP."
+
+
+def keep(trainer: Any, folder: Path) -> None:
+    """Write what training needs to go on to `folder`/state: optimizer, rates, generators, counts, an adapter as held.
+
+    A trainer of ours with `save_state(folder)` and `load_state(folder)` keeps its own. Raises OSError, or the
+    library's own error, on a full disk.
+    """
+    target = folder / STATE
+    target.mkdir(mode=0o700)
+    tree: dict[str, Any] = {"format": FORMAT, "weights": adapter_tensors(trainer.model)}
+    tree["callbacks"] = {type(one).__name__: one.keep(trainer.model) for one in _keepers(trainer)}
+    if has_own_state(trainer):
+        (target / OWN).mkdir(mode=0o700)
+        trainer.save_state(target / OWN)
+    else:
+        tree |= _of_transformers(trainer)
+        _save_counts(trainer, target / TRAINER_STATE)
+    state_files.save(tree, target)
+
+
+def has_own_state(trainer: Any) -> bool:
+    """Tell a trainer that keeps its state itself; transformers' own has a `save_state` of another kind."""
+    return hasattr(trainer, "load_state")
+
+
+def _of_transformers(trainer: Any) -> dict[str, Any]:
+    scaler = getattr(trainer.accelerator, "scaler", None)
+    return {
+        "optimizer": trainer.optimizer.state_dict(),
+        "scheduler": {
+            key: value for key, value in trainer.lr_scheduler.state_dict().items() if key != "lr_lambdas"
+        },
+        "random": random_state.now(),
+        "scaler": None if scaler is None else scaler.state_dict(),
+        "counts": {name: getattr(trainer, name) for name in COUNTS if hasattr(trainer, name)},
+    }
+
+
+def _save_counts(trainer: Any, file: Path) -> None:
+    """Write the trainer's own state; of its history the evaluations alone, which else grows with every step."""
+    state = trainer.state
+    whole = state.log_history
+    state.log_history = [entry for entry in whole if "eval_loss" in entry]
+    try:
+        state.save_to_json(str(file))
+    finally:
+        state.log_history = whole
+
+
+def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
+    """Return an adapter's weights and buffers as they are held; None where the model has none.
+
+    Its saved form may be another: ranks that are cut out, halves put together, numbers rounded.
+    """
+    if not hasattr(model, "peft_config"):
+        return None
+    name = model.active_adapter
+    held = {key: one for key, one in model.named_parameters() if one.requires_grad or name in key.split(".")}
+    return held | {key: one for key, one in model.named_buffers() if name in key.split(".")}
+
+
+def require_same(base: ResolvedModel, point: ResumePoint) -> None:
+    """See that base and rows are those that the run has begun with. Raises BadInput."""
+    if point.folder is None:
+        return
+    known = checkpoint.weights_hash_of(point.folder)
+    if known is not None and known != base.weights_hash:
+        raise BadInput(
+            f"model.id: the weights of {base.id} are not those that the run began with.",
+            hint=f"They were sha256 {known[:16]}, and are {base.weights_hash[:16]}: put them back.",
+        )
+    require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
+
+
+def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyway: bool) -> None:
+    """See that the rows are those that were learned from so far. Raises BadInput that names the source."""
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+    if not before or not changed:
+        return
+    said = f"data: the rows of {changed[0]} have changed since the run began"
+    if len(changed) > 1:
+        said += f" (and those of {len(changed) - 1} more)"
+    if not anyway:
+        raise BadInput(f"{said}.", hint="Put them back, or resume with --anyway: it learns the new ones.")
+    print(f"{said}; it goes on with them", flush=True)
+
+
+def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
+    """Say from where the run goes on, and remove the checkpoints behind that: they are of a run that is no more.
+
+    Raises BadInput where nothing is left to do until the step `last`.
+    """
+    if point is None:
+        return
+    if point.step >= last:
+        raise BadInput(
+            f"nothing is left to do: step {point.step} is done, and the run ends at {last}.",
+            hint="Raise its length: --set train.epochs=N, or train.max_steps.",
+        )
+    for folder in checkpoint.folders(run_folder):
+        if checkpoint.step_of(folder) > point.step:
+            checkpoint.remove(folder)
+    events.write(Resumed(point.step))
+    print(f"going on from step {point.step} of {last}", flush=True)
+
+
+def repeatable(trainer: Any, seed: int) -> None:
+    """Let the rows' order depend on seed and epoch alone, not on what was drawn before.
+
+    A sampler of torch's global generator orders the second epoch by all that dropout drew in the first: resumed in
+    that epoch, it would take rows again and leave others out.
+    """
+    original = getattr(trainer, "_get_train_sampler", None)
+    if original is None:
+        return
+
+    def seeded(*given: Any) -> Any:
+        sampler = original(*given)
+        plain = sampler is None or isinstance(sampler, RandomSampler) or not hasattr(sampler, "generator")
+        return sampler if plain else SeededByEpoch(sampler, seed)
+
+    trainer._get_train_sampler = seeded
+
+
+class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyped
+    """A sampler whose generator begins anew at each epoch."""
+
+    def __init__(self, sampler: Any, seed: int) -> None:
+        self.sampler = sampler
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[int]:
+        self.sampler.generator = torch.Generator().manual_seed((self.seed << 24) + self.epoch)
+        return iter(self.sampler)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch begins, from 0."""
+        self.epoch = epoch
+
+
+def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
+    """Train from the beginning, or on from a checkpoint; `meter` learns how many tokens were seen.
+
+    Raises EnvironmentTrouble where its state can't be read or is not of this model.
+    """
+    if point is None or point.folder is None:
+        trainer.train()
+        return
+    folder = point.folder
+    tree = read_state(folder / STATE, whole=not has_own_state(trainer))
+    trainer.add_callback(Restorer(trainer, folder, tree))  # the last: others look at the fresh weights first
+    if has_own_state(trainer):
+        with fitting("the trainer's numbers", folder):
+            trainer.load_state(folder / STATE / OWN)
+        meter.tokens = float(getattr(trainer, "tokens", 0))
+        trainer.train()
+        return
+    trainer._load_from_checkpoint = lambda *_: None
+    trainer._load_optimizer_and_scheduler = lambda _: restore_optimizer(trainer, tree, folder)
+    trainer._load_scaler = lambda _: None
+    trainer._load_rng_state = lambda _: restore_random(tree, folder)
+    for name, count in tree["counts"].items():
+        if hasattr(trainer, name):
+            setattr(trainer, name, count)
+    meter.tokens = float(tree["counts"].get(TOKENS, 0))
+    trainer.train(resume_from_checkpoint=str(folder / STATE))
+
+
+def read_state(folder: Path, *, whole: bool) -> dict[str, Any]:
+    """Read what `keep` wrote, `whole` with what transformers needs. Raises EnvironmentTrouble for what is not that."""
+    tree = state_files.load(folder)
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise EnvironmentTrouble(f"{folder} was written by another finetop.", hint=ANOTHER)
+    for name, kinds in {**PARTS, **(PARTS_OF_TRANSFORMERS if whole else {})}.items():
+        if name not in tree or not isinstance(tree[name], kinds):
+            raise EnvironmentTrouble(f"{folder} is damaged: it holds no {name}.", hint=ANOTHER)
+    return tree
+
+
+class Restorer(TrainerCallback):  # type: ignore[misc]
+    """Puts the checkpoint's weights in the fresh ones' place when training begins."""
+
+    def __init__(self, trainer: Any, folder: Path, tree: dict[str, Any]) -> None:
+        self.trainer = trainer
+        self.folder = folder
+        self.tree = tree
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model = self.trainer.model
+        if self.tree["weights"] is not None:
+            put_in_place(model, self.tree["weights"])
+        else:
+            load_whole(model, self.folder)
+        for one in _keepers(self.trainer):
+            if type(one).__name__ in self.tree["callbacks"]:
+                one.put_back(model, self.tree["callbacks"][type(one).__name__])
+        self.tree = {}  # the optimizer's numbers are in place: this copy goes
+
+
+def _keepers(trainer: Any) -> list[Any]:
+    """List the callbacks that hold what can't be made anew: they have `keep(model)` and `put_back(model, tree)`."""
+    return [one for one in trainer.callback_handler.callbacks if hasattr(one, "put_back")]
+
+
+def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors over those of the same names. Raises EnvironmentTrouble where one does not fit."""
+    held = _held(model)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            if name not in held or held[name].shape != tensor.shape:
+                raise EnvironmentTrouble(f"the checkpoint's {name} does not fit the model.", hint=ANOTHER)
+            held[name].copy_(tensor)
+
+
+def _held(model: Any) -> dict[str, Tensor]:
+    """Name a model's weights and buffers; one that is used in two places (a tied head) has both names."""
+    weights = dict(model.named_parameters(remove_duplicate=False))
+    return {**weights, **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def load_whole(model: Any, folder: Path) -> None:
+    """Copy a checkpoint's weights over a whole model's. Raises EnvironmentTrouble where a trained one is missing."""
+    from safetensors import safe_open
+
+    held = _held(model)
+    found: set[int] = set()
+    for file in weight_files(folder):
+        with safe_open(file, framework="pt") as opened:
+            names = [name for name in opened.keys() if name in held]  # noqa: SIM118  # no mapping
+            for name in names:
+                put_in_place(model, {name: opened.get_tensor(name)})
+                found.add(id(held[name]))
+    missing = [name for name, one in model.named_parameters() if one.requires_grad and id(one) not in found]
+    if missing:
+        raise EnvironmentTrouble(
+            f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing).",
+            hint=ANOTHER,
+        )
+
+
+@contextmanager
+def fitting(what: str, folder: Path) -> Iterator[None]:
+    """Say of numbers that can't be put back that they are the checkpoint's. Raises EnvironmentTrouble."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EnvironmentTrouble(
+            f"{folder / STATE}: {what} can't be put back: {lines[0][:200]}.", hint=ANOTHER
+        ) from error
+
+
+def restore_random(tree: Mapping[str, Any], folder: Path) -> None:
+    """Set the generators to their saved state."""
+    with fitting("the generators' state", folder):
+        random_state.put_back(tree["random"])
+
+
+def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
+    """Restore the optimizer's numbers and the schedule's place; rates and decay are the recipe's of now."""
+    with fitting("the optimizer's numbers", folder):
+        _restore_optimizer(trainer, tree)
+
+
+def _restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
+    optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
+    fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
+    saved = tree["optimizer"]
+    optimizer.load_state_dict(saved)
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, values in saved["state"].items():
+        _as_saved(optimizer.state[weights[int(index)]], values)
+    for group, settings in zip(optimizer.param_groups, fresh, strict=True):
+        group.update(settings)
+    _restore_schedule(schedule, optimizer, tree["scheduler"])
+    scaler = getattr(trainer.accelerator, "scaler", None)
+    if scaler is not None and tree["scaler"] is not None:
+        scaler.load_state_dict(tree["scaler"])
+
+
+def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
+    """Undo what `load_state_dict` rounds: it makes an optimizer's numbers of the weight's own format."""
+    for name, value in saved.items():
+        one = held.get(name)
+        if isinstance(value, torch.Tensor) and isinstance(one, torch.Tensor) and one.dtype != value.dtype:
+            held[name] = value.to(one.device)
+
+
+def _restore_schedule(schedule: Any, optimizer: Any, saved: Mapping[str, Any]) -> None:
+    """Set the schedule to the step it was at. Its curve is that of the recipe, which may be longer by now."""
+    if not isinstance(schedule, LambdaLR):
+        schedule.load_state_dict(dict(saved))
+        return
+    schedule.last_epoch = int(saved["last_epoch"])
+    schedule._step_count = int(saved["_step_count"])
+    rates = [
+        base * curve(schedule.last_epoch)
+        for base, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
+    ]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates

@@ -1,0 +1,44 @@
+"""Where a training job goes on from: what the supervisor said, and what the run's earlier jobs told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.runtime.job_folder import run_folder_of
+from finetop.core.train.resume.earlier_jobs import EarlierJobs, read_earlier_jobs
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import JobSpec
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A step of the run, and its checkpoint; no checkpoint means the run's beginning, once more."""
+
+    step: int
+    folder: Path | None  # of the checkpoint
+    job_folder: Path  # of the job that goes on
+    anyway: bool = False  # also with other data
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)
+
+
+def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
+    """Read where a job goes on from; None for the first one of a run. Raises BadInput."""
+    given = spec.args.get("resume")
+    if given is None:
+        return None
+    path, step = given.get("checkpoint"), given.get("step")
+    fine = path is None or (
+        isinstance(path, str) and not Path(path).is_absolute() and ".." not in Path(path).parts
+    )
+    if not fine or not isinstance(step, int) or step < 0:
+        raise BadInput(
+            f"job.json: args.resume is {given!r}.", hint="Name a checkpoint inside of the run's folder."
+        )
+    run_folder = run_folder_of(job_folder)
+    folder = None if path is None else run_folder / path
+    earlier = read_earlier_jobs(run_folder, job_folder)
+    return ResumePoint(step, folder, job_folder, given.get("anyway") is True, earlier)

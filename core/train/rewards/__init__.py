@@ -1,0 +1,115 @@
+"""Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
+
+A rule has what `RewardRule` in core/plugins.py lists. The rules of
+suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.plugins import REWARD_RULES
+from finetop.core.recipe import answer_rules as suite_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from finetop.core.recipe.answer_rules import ValueKind
+
+Weight = Annotated[float, Meta(gt=-1000, lt=1000)]
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A rule that an answer is paid by."""
+
+    rule: Annotated[
+        str,
+        Meta(description="exact_match, number_match, json_valid, length, or a rule of suites such as regex."),
+    ]
+    value: Annotated[
+        Any, Meta(description="What the rule takes: a text, a list, a pattern, two numbers.")
+    ] = None
+    weight: Annotated[Weight, Meta(description="What keeping the rule earns; below 0 it costs.")] = 1.0
+
+
+class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What an answer earns: a reward model's score, rules, or both, each by its weight."""
+
+    model: Annotated[
+        str | None,
+        Meta(
+            description="Checkpoint of a reward run: its folder, which starts with ./ or /, or run:NAME.",
+            extra={"path": "id"},
+        ),
+    ] = None
+    weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
+    quantize: Annotated[
+        Literal["none", "nf4", "int8"],
+        Meta(description="Hold the reward model's linear layers in fewer bits, as it was trained."),
+    ] = "none"
+    rules: Annotated[tuple[Rule, ...], Meta(description="Rules that answers are paid by, added up.")] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuleByName:
+    """A rule by its name: how an answer is scored, and what it needs for that."""
+
+    name: str
+    takes: ValueKind
+    needs_answer: bool
+    score: Callable[[str, Any, str | None], float]
+
+
+def names() -> tuple[str, ...]:
+    """List the rules there are: the files, without importing them, and those of suites."""
+    return tuple(sorted({*REWARD_RULES.names(), *suite_rules.RULES}))
+
+
+def load(name: str) -> RuleByName:
+    """Find a rule by its name; a dash is as good as an underscore. Raises NotFound with a suggestion."""
+    plain = name.replace("-", "_")
+    if plain in REWARD_RULES.names():
+        module = REWARD_RULES.load(plain)
+        return RuleByName(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
+    if plain not in suite_rules.RULES:
+        raise NotFound(f"there is no rule {name[:60]!r}.", hint=did_you_mean(plain[:60], names()))
+    rule = suite_rules.RULES[plain]
+    return RuleByName(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
+
+
+def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
+    """Find what is wrong with `objective.reward`, as (key, message, hint)."""
+    key = "objective.reward"
+    if reward.model is None and not reward.rules:
+        yield key, f"{key}: nothing says what an answer earns.", f"Set {key}.model, or {key}.rules."
+    if reward.model is not None and not reward.weight:
+        yield (
+            f"{key}.weight",
+            f"{key}.weight is 0: the reward model would count for nothing.",
+            f"Leave {key}.model out.",
+        )
+    for number, rule in enumerate(reward.rules):
+        at = f"{key}.rules[{number}]"
+        try:
+            found = load(rule.rule)
+        except NotFound as error:
+            yield f"{at}.rule", f"{at}.rule: {error.message}", error.hint
+            continue
+        if not suite_rules.fits(rule.value, found.takes):
+            said = "is missing" if rule.value is None else f"is {str(rule.value)[:60]!r}"
+            yield (
+                f"{at}.value",
+                f"{at}.value {said}.",
+                f"{found.name} takes {suite_rules.WANTED[found.takes]}.",
+            )
+        if not rule.weight:
+            yield (
+                f"{at}.weight",
+                f"{at}.weight is 0: the rule would count for nothing.",
+                "Leave the rule out.",
+            )

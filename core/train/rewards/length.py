@@ -1,0 +1,24 @@
+"""Length: the answer has so many words; outside of that it earns less the further away it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.recipe.answer_rules import words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.recipe.answer_rules import ValueKind
+
+ABOUT = "the answer has from value[0] to value[1] words"
+TAKES: ValueKind = "range"
+NEEDS_ANSWER = False
+
+
+def score(text: str, value: Sequence[float], answer: str | None) -> float:
+    """Return 1 within the range, words / value[0] below it, and value[1] / words above it."""
+    count, (least, most) = len(words(text)), value
+    if count < least:
+        return count / least
+    return most / count if count > most else 1.0

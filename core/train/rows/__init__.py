@@ -1,1 +1,0 @@
-"""The rows of a run: where they come from, and what a trainer gets of each."""

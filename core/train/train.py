@@ -1,0 +1,262 @@
+"""Trains one run from its recipe: data, model, method, the trainer, the last checkpoint."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.tasks import download
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.data import training_set
+from finetop.core.data.prompts import open_asker, tell
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import devices, load, resolve
+from finetop.core.protocol.events import Alarm, Ended, Phase
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.runtime.job_process import quiet
+from finetop.core.train import methods, objectives
+from finetop.core.train.trainer_setup import Setup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.check.tasks.suite import Suite
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import Objective
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.resume.resume_point import ResumePoint
+
+
+def train(
+    recipe: Recipe,
+    run_folder: Path,
+    home: Home,
+    device: str,
+    events: EventLog,
+    stop: Stop,
+    point: ResumePoint | None = None,
+) -> Ended:
+    """Do all that a training job does, from the data to the final checkpoint; with `point`, on from a checkpoint.
+
+    Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
+    """
+    objective = objectives.load(recipe.objective.name)
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+    tell(asker)
+    rows = training_set.read(
+        recipe_protections.with_sources(recipe),
+        recipe.train.seed,
+        home,
+        events,
+        objective.ROWS,
+        run_folder,
+        asker,
+    )
+    events.write(Phase("finding the model"))
+    base = resolve.resolve_model(recipe.model, home, events)
+    dtype = devices.number_format(recipe.model.dtype, base.path, device)
+    check_number_format(dtype, recipe.method.name, device)
+    print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
+    if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
+        print(f"this CPU has no arithmetic for {recipe.model.dtype}: {dtype} is used, which is faster here")
+    tokenizer = tokenizer_for(objective, recipe, base, rows)
+    examples = training_set.build(
+        rows,
+        recipe.data,
+        lambda some: objective.examples(some, recipe.objective.options, tokenizer, recipe.data.max_tokens),
+        recipe.train.seed,
+        tokenizer,
+        events,
+    )
+
+    look_ahead(recipe, home, events)
+
+    from finetop.core.check.tasks import general_text
+    from finetop.core.models import checkpoint
+    from finetop.core.train import (
+        alarm_callback,
+        budget_callback,
+        callbacks,
+        check_callback,
+        longest_batch,
+        nan_guard,
+        protection_callback,
+        samples,
+        trainer_args,
+        trainer_setup,
+    )
+    from finetop.core.train.protections._step import Base
+    from finetop.core.train.resume import random_state, resume
+
+    quiet()
+    if point is not None:
+        resume.require_same(base, point)
+    checkpoint.clear_leftovers(run_folder)
+    common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
+    trainer_setup.rehearse(recipe, base)
+    protection_callback.require(recipe, base)
+    events.write(Phase("loading the model"))
+    random_state.seed(recipe.train.seed)
+    limit_gpu_memory(recipe, device)
+    loaded = load_model(objective, recipe, base, tokenizer, dtype, device)
+    at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
+    examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
+    model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
+    protection_callback.hold(recipe, model)
+    way = check_callback.begin(
+        recipe, base, model, home, events, stop, dtype=dtype, device=device, run_folder=run_folder
+    )
+    check_callback.go_on(way, point)
+    writes = getattr(objective, "WRITES", True)
+    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
+    job = callbacks.Job(
+        recipe=recipe,
+        run_folder=run_folder,
+        base=base,
+        tokenizer=tokenizer,
+        prompts=prompts[: recipe.samples.count] if writes else [],
+        general_text=general_text.general_text(recipe, home) if writes else None,
+        device=device,
+        rows=len(examples.train),
+        eval_rows=len(examples.eval),
+        tokens_per_epoch=sum(example.tokens for example in examples.train),
+    )
+    events.write(Phase("preparing the trainer"))
+    spent_s = 0.0 if point is None else point.earlier.spent_s
+    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
+    pacer = callbacks.Pacer(job, meter, events, stop, way)
+    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
+    setup = Setup(
+        recipe=recipe,
+        base=base,
+        tokenizer=tokenizer,
+        model=model,
+        dtype=dtype,
+        device=device,
+        run_folder=run_folder,
+        home=home,
+        events=events,
+        train=examples.train,
+        eval=examples.eval,
+        arguments=common,
+        hooks=[meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch],
+    )
+    trainer = trainer_setup.make_trainer(objective, setup)
+    protection_callback.begin(setup, trainer)
+    copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
+    trainer.args.max_steps = trainer_args.limit_steps(recipe, len(trainer.train_dataset) * copies)
+    longest_batch.try_worst(trainer, recipe, device, events)
+    resume.repeatable(trainer, recipe.train.seed)
+    pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
+    resume.announce(point, run_folder, trainer.args.max_steps, events)
+    stop.is_training = True
+    resume.train(trainer, point, meter)
+    nan_guard.require(watch, trainer.model, recipe, run_folder)
+    events.write(Phase("writing the final checkpoint"))
+    step = trainer.state.global_step
+    checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)
+    checkpoint.prune(run_folder, recipe.train.keep_checkpoints, check_callback.spared(way))
+    check_callback.finish(way, step)
+    if stop.reason and step < trainer.state.max_steps:
+        said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
+        return Ended("stopped", said, kind="asked" if stop.is_asked else "")
+    return Ended("finished")
+
+
+def tokenizer_for(
+    objective: Objective, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
+) -> Any:
+    """Load the model's tokenizer, or let the objective make one of its own from the rows."""
+    if hasattr(objective, "make_tokenizer"):
+        return objective.make_tokenizer(recipe.objective.options, base, rows)
+    tokenizer = load.load_tokenizer(base)
+    if load.has_plain_template(tokenizer):
+        print(
+            "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
+        )
+    return tokenizer
+
+
+def load_model(
+    objective: Objective, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
+) -> Any:
+    """Load the model that the recipe names, or what the objective makes of it."""
+    kind = load.torch_dtype(dtype, device)
+    if hasattr(objective, "load_model"):
+        return objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
+    return load.load_model(base, kind, device)[0]
+
+
+def check_number_format(dtype: str, method: str, device: str) -> None:
+    """Refuse float16 where it can't train: on the CPU, and for full weights. Raises BadInput."""
+    if dtype != "float16":
+        return
+    hint = "Set model.dtype to bfloat16, or to float32."
+    if device == "cpu":
+        raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
+    if not methods.load(method).KEEPS_BASE:
+        raise BadInput(
+            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
+        )
+
+
+def limit_gpu_memory(recipe: Recipe, device: str) -> None:
+    """Keep to budget.memory_gib on a GPU: what would not fit fails here and not at a neighbour's."""
+    import torch
+
+    wanted = recipe.budget.memory_gib
+    if wanted is None or not device.startswith("cuda"):
+        return
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if wanted < total:
+        torch.cuda.set_per_process_memory_fraction(wanted / total, device)
+
+
+def require_device(recipe: Recipe, device: str) -> None:
+    """Refuse to train on the CPU where the recipe asks for a GPU. Raises EnvironmentTrouble."""
+    if recipe.budget.gpus and not device.startswith("cuda"):
+        hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
+        raise EnvironmentTrouble(
+            f"budget.gpus is {recipe.budget.gpus}, and no GPU can be used here.", hint=hint
+        )
+
+
+def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread | None:
+    """Open the suite's tasks beside the training, so that their data is fetched; an alarm says which can't be reached.
+
+    None where there is nothing to fetch, or where a check on the way opens them before the first step. Raises
+    NotFound or BadInput for a suite that can't be read.
+    """
+    general = recipe.check.general
+    if general is None or not recipe.check.at_end:
+        return None
+    suite = find_suite(general.suite, home)
+    if recipe.check.every is not None or all(task.data is not None for task in suite.tasks):
+        return None
+    looking = threading.Thread(target=_fetch, args=(general.suite, suite, home, events), daemon=True)
+    looking.start()
+    return looking
+
+
+def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
+    """Run the fetching in a process of its own: its libraries would stay in the trainer's memory."""
+    done = subprocess.run(
+        download.command(name, home),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
+    what = ", ".join(failed) or (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    text = f"the check at the end can't open {suite.name}: {what} (see `finetop suites {name} --fetch`)"
+    events.write(Alarm("suite", 0, text))
+    print(f"alarm: {text}", flush=True)

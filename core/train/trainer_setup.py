@@ -1,0 +1,109 @@
+"""What an objective builds its trainer from, and the method's part in that: weights that move, optimizer, callbacks."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import Objective
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+WINDOW = 256  # tokens of general text that are looked at together
+
+
+@dataclass
+class Setup:
+    """A run that is about to train."""
+
+    recipe: Recipe
+    base: ResolvedModel
+    tokenizer: PreTrainedTokenizerBase
+    model: Any  # a transformers model, or a PEFT model around one
+    dtype: str
+    device: str
+    run_folder: Path
+    home: Home
+    events: EventLog
+    train: Sequence[AnyExample]
+    eval: Sequence[AnyExample]
+    arguments: dict[str, Any]  # what every trainer of transformers is told
+    hooks: list[Any] = field(default_factory=list)  # its callbacks
+    optimizer: Any = None  # None: the one that arguments name
+
+
+def rehearse(recipe: Recipe, base: ResolvedModel) -> None:
+    """Look at the base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput."""
+    method = recipe.method
+    methods.rehearse(method.name, method.options, base.path, trust_remote_code=recipe.model.trust_remote_code)
+
+
+def prepare(
+    recipe: Recipe,
+    base: ResolvedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    model: Any,
+    train: Sequence[AnyExample],
+    home: Home,
+) -> Any:
+    """Return the model with the method's weights trainable. Raises BadInput."""
+    start = _start.Start(
+        seed=recipe.train.seed,
+        examples=[[token for tokens, _ in example.runs() for token in tokens] for example in train],
+        general=lambda: general_windows(recipe, tokenizer, home),
+        pad_token_id=tokenizer.pad_token_id,
+        quantize=recipe.model.quantize,
+        base_path=base.path,
+    )
+    return methods.load(recipe.method.name).prepare(model, recipe.method.options, start)
+
+
+def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Home) -> list[list[int]]:
+    """Cut the general text of the recipe's suite into windows of tokens; none if there is no text."""
+    from finetop.core.check.tasks import general_text
+
+    text = general_text.general_text(recipe, home) or ""
+    ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
+
+
+def make_trainer(objective: Objective, setup: Setup) -> Any:
+    """Let the objective build its trainer, with the method's callbacks and optimizer."""
+    from finetop.core.train import cpu_lm_head
+
+    method = setup.recipe.method
+    if setup.device == "cpu":
+        cpu_lm_head.install()
+    setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
+    with unrounded(setup.model):
+        trainer = objective.make_trainer(setup)
+    own = methods.optimizer(method.name, trainer.model, method.options, trainer.args)
+    if own is not None:
+        trainer.optimizer = own
+    return trainer
+
+
+@contextmanager
+def unrounded(model: Any) -> Iterator[None]:
+    """Put trained weights back as they were: TRL rounds those on quantised weights to bfloat16.
+
+    With 8 bits behind the point a step of 1e-4 of a weight's size is lost; PEFT makes them float32 for that reason.
+    An adapter of rank 16 on a 70B model takes 0.4 GB more so.
+    """
+    trained = [(weight, weight.data) for weight in model.parameters() if weight.requires_grad]
+    yield
+    for weight, data in trained:
+        weight.data = data

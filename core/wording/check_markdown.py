@@ -1,0 +1,109 @@
+"""Writes a check's result as Markdown: a comment for a pull request, its verdict in the first line."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.text import clean_line
+from finetop.core.wording.verdicts import MARKS, beside_lines, change, verdict_line
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
+
+FLIPS_SHOWN = 20
+TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
+TEXT_SHOWN = 120
+SIGNS = {"ok": "✅", "regressed": "❌", "no_verdict": "⚪"}
+# What Markdown or HTML would read as markup; @ would send mail to whoever has that name, # link an issue, and
+# an address becomes a link without any mark. Within a word _ is itself, and so are an interval's brackets and an arrow.
+_KEPT = r"(?P<kept>\[[+-]?[\d.]+, [+-]?[\d.]+\](?![(\[:])| ->(?= ))|"
+_MARKUP = re.compile(
+    _KEPT + r"[\\`*{}\[\]<>#!|~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE
+)
+
+
+def markdown(name: str, result: CheckResult) -> str:
+    """Write verdict, tasks with intervals, what stands beside, what was left out, and the first lost items."""
+    suite = f", suite {escape(result.suite)}" if result.suite else ""
+    parts = [
+        f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**",
+        "",
+        f"{escape(name)}{suite}",
+        "",
+    ]
+    if result.tasks:
+        parts += [*_task_table(result), ""]
+    parts += [f"- {escape(line)}" for line in beside_lines(result)]
+    unmeasured = [task.reason for task in result.tasks if task.reason]
+    if unmeasured and result.verdict != "no_verdict":
+        parts += ["", "Not measured:", "", *(f"- {escape(reason)}" for reason in unmeasured)]
+    if result.claims:
+        parts += ["", "Claimed:", "", *(f"- {escape(claim)}" for claim in result.claims)]
+    if result.flips:
+        parts += ["", *_flip_table(result)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def escape(text: str, *, limit: int = 2000) -> str:
+    """Make outside text safe within Markdown, also in a table's cell: no markup, links, mentions or new lines."""
+
+    def safe(found: re.Match[str]) -> str:
+        return found[0] if found["kept"] else f"&#{ord(found[0])};"
+
+    return _MARKUP.sub(safe, clean_line(text, limit=limit)).strip()
+
+
+def _task_table(result: CheckResult) -> list[str]:
+    lines = [
+        "|  | task | base | tuned | change | interval | lost | won | items |",
+        "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|",
+        *(_task_row(task) for task in worst_first(result)[:TASKS_SHOWN]),
+    ]
+    if (more := len(result.tasks) - TASKS_SHOWN) > 0:
+        lines += ["", f"and {more} more tasks, which lost less."]
+    return lines
+
+
+def _task_row(task: TaskResult) -> str:
+    interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
+    tuned = "-" if task.tuned is None else f"{task.tuned:.3f}"
+    cells = [
+        MARKS[task.mark],
+        escape(task.task),
+        "-" if task.base is None else f"{task.base:.3f}",
+        tuned,
+        change(task.drop),
+        interval,
+        str(task.lost),
+        str(task.won),
+        f"{task.n} of {task.total}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _flip_table(result: CheckResult) -> list[str]:
+    """Lay out the first items that changed, folded away."""
+    shown = result.flips[:FLIPS_SHOWN]
+    of_all = f"{len(shown)} of {result.lost + result.won}" if result.lost + result.won > len(shown) else "the"
+    return [
+        f"<details><summary>{of_all} items that changed</summary>",
+        "",
+        "|  | task | item | question | base said | tuned said |",
+        "|:--|:--|:--|:--|:--|:--|",
+        *(_flip_row(flip) for flip in shown),
+        "",
+        "</details>",
+    ]
+
+
+def _flip_row(flip: Flip) -> str:
+    question = flip.question if len(flip.question) <= TEXT_SHOWN else "…" + flip.question[1 - TEXT_SHOWN :]
+    texts = (flip.task, flip.item, question, flip.base_answer, flip.tuned_answer)
+    cells = ["lost" if flip.tuned < flip.base else "won", *(escape(_short(text)) for text in texts)]
+    return f"| {' | '.join(cells)} |"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"

@@ -1,0 +1,253 @@
+"""What is said of the versions of data, the same in the app, the command line and a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.protocol.data_diff import named
+from finetop.core.protocol.runs import NO_WEIGHT
+from finetop.core.text import clean_line, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from finetop.core.protocol.data_diff import Difference, Kept, Origin
+    from finetop.core.protocol.messages.data_versions import (
+        DataDifferAnswer,
+        DataVersion,
+        SourceFacts,
+        SourcePair,
+    )
+    from finetop.core.protocol.runs import SourceRow
+
+LINT_SHOWN = 4
+FILE = "the file"  # what is said of it begins so
+NO_ROWS = "No row hashes for this run."
+TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
+NO_TRAINING = "It was not trained: no weight moved."
+
+
+def source_words(row: SourceRow | DataVersion) -> str:
+    """Name a source by what tells it from others of its name: 'faq.jsonl', 'org/name:test, first 100 rows'."""
+    name = row.path.rstrip("/").rpartition("/")[2] if row.path.startswith("/") else row.path
+    part = f":{row.part}" if row.part else ""
+    limit = "" if row.limit is None else f", first {counted(row.limit, 'row')}"
+    return clean_line(f"{name}{part}{limit}")
+
+
+def version_words(row: SourceRow) -> str:
+    """Name the version that a run read: 'faq.jsonl v2 (412 rows)', 'test faq_test.jsonl v1 (40 rows)'."""
+    return f"{_of_test(row)}{source_words(row)} v{row.number} ({counted(row.rows, 'row')})"
+
+
+def _of_test(row: SourceRow) -> str:
+    return "test " if row.use == "test" else ""
+
+
+def content_words(row: SourceRow | DataVersion) -> str:
+    """Name the content by its hash: 'faq.jsonl#3f2a9c'."""
+    return clean_line(named(row.path.rstrip("/").rpartition("/")[2], row.content))
+
+
+def changes(difference: Difference) -> str:
+    """Say how rows differ from those before: '38 changed, 5 new, 2 gone'."""
+    if difference.why_not:
+        return difference.why_not
+    if difference.is_same:
+        return "the same rows"
+    numbers = ((difference.changed, "changed"), (difference.new, "new"), (difference.gone, "gone"))
+    found = [f"{number:,} {word}" for number, word in numbers if number]
+    if not difference.both:
+        return f"other rows, all {difference.new:,}"
+    if not difference.same_order:
+        found.append("the others in another order" if found else "the same rows in another order")
+    return ", ".join(found)
+
+
+def since(facts: SourceFacts) -> str:
+    """Say how a version differs from the one before: '38 changed since v1, of tone'; '' where it is the first."""
+    if facts.difference is None or not facts.before:
+        return ""
+    run = f", of {clean_line(facts.before_run)}" if facts.before_run else ""
+    if facts.difference.why_not:
+        return f"v{facts.before}{run}, can't be compared: {facts.difference.why_not}"
+    return f"{changes(facts.difference)} since v{facts.before}{run}"
+
+
+def version_line(facts: SourceFacts) -> str:
+    """Say in a line what was read: 'faq.jsonl v2 (412 rows; 38 changed since v1, of support-tone)'."""
+    row, difference = facts.row, since(facts)
+    inside = counted(row.rows, "row") + (f"; {difference}" if difference else "")
+    return f"{_of_test(row)}{source_words(row)} v{row.number} ({inside})"
+
+
+def beside(facts: SourceFacts) -> Iterator[str]:
+    """Say what else is to know of a source, a sentence each."""
+    row = facts.row
+    if row.revision:
+        yield f"revision {clean_line(row.revision)}"
+    if row.fingerprint:
+        yield f"fingerprint of datasets {clean_line(row.fingerprint)}"
+    if row.after_queue:
+        yield f"{FILE} was written, or put there, after the run was queued"
+    if row.number < row.newest:
+        yield f"other runs have read up to v{row.newest}"
+    if row.origin is not None:
+        yield origin_words(row.origin, row.origin_number)
+    now = facts.now
+    if now is None:
+        return
+    if now.lint is not None:
+        yield lint_words(now.lint)
+    if now.state == "changed":
+        holds = f"v{facts.now_number}" if facts.now_number else "what no run has read"
+        rows = (
+            "it can't be read as rows now"
+            if now.rows is None
+            else f"it holds {holds} now, {counted(now.rows, 'row')}"
+        )
+        yield f"{FILE} was changed since: {rows}"
+    elif now.state == "gone":
+        yield f"{FILE} is gone now"
+    elif now.state == "unread":
+        yield f"{FILE} was written to since, and is too long to be read again for this"
+
+
+def lint_words(kept: Kept) -> str:
+    """Say in short what lint found: 'finetop lint found 2: empty in 12 rows, near-duplicates in 40'."""
+    if not kept.findings:
+        return "finetop lint found nothing"
+    shown = [
+        f"{one.name} in {one.count:,}" if at else f"{one.name} in {counted(one.count, 'row')}"
+        for at, one in enumerate(kept.findings)
+    ]
+    more = f" and {len(shown) - LINT_SHOWN} more" if len(shown) > LINT_SHOWN else ""
+    return clean_line(f"finetop lint found {len(shown)}: {', '.join(shown[:LINT_SHOWN])}{more}")
+
+
+def origin_words(origin: Origin, number: int = 0) -> str:
+    """Say what a file was made of: 'selected from faq.jsonl v1 by difficulty, 200 of 412 rows'."""
+    name = origin.path.rstrip("/").rpartition("/")[2]
+    source = f"{name} v{number}" if number else name
+    if origin.how == "selected":
+        said = f"selected from {source} by {origin.by}, {origin.rows:,} of {counted(origin.of_rows, 'row')}"
+    else:
+        said = (
+            f"fixed from {source} by finetop lint --fix:"
+            f" {origin.removed:,} of {counted(origin.of_rows, 'row')} removed, {origin.mended:,} changed"
+        )
+    before = "" if origin.before is None else f"; that was {origin_words(origin.before)}"
+    return clean_line(said + before)
+
+
+def pair_words(pair: SourcePair, one: str, other: str) -> str:
+    """Say in a line how a source of one run and its counterpart differ; `one` and `other` name the runs."""
+    if pair.one is None or pair.other is None:
+        row = pair.one or pair.other
+        assert row is not None
+        if row.use == "test":
+            return f"only {one if pair.one is not None else other} says what it was measured on: {version_words(row)}"
+        return f"only {one if pair.one is not None else other} has {version_words(row)}, as {row.use}"
+    before, after = version_words(pair.one), version_words(pair.other)
+    names = before if before == after else f"{before} | {after}"
+    return f"{names}: {shared(pair.difference, one, other)}"
+
+
+def shared(difference: Difference | None, one: str, other: str) -> str:
+    """Say which rows two runs share: '374 in both, 38 changed, 2 only in A, 5 only in B'."""
+    if difference is None:
+        return ""
+    if difference.why_not:
+        return f"can't be compared: {difference.why_not}"
+    if difference.is_same:
+        return "the same rows in the same order"
+    found = [f"{difference.both:,} in both" if difference.both else "no row in both"]
+    for number, word in (
+        (difference.changed, "changed"),
+        (difference.gone, f"only in {one}"),
+        (difference.new, f"only in {other}"),
+    ):
+        if number:
+            found.append(f"{number:,} {word}")
+    if not difference.same_order:
+        found.append("in another order")
+    return ", ".join(found)
+
+
+def settings(pair: SourcePair) -> list[str]:
+    """Say which settings of two sources differ, and whether the same rows were learned otherwise."""
+    one, other = pair.one, pair.other
+    if one is None or other is None:
+        return []
+    found = [
+        f"{name}: {_set(before)} | {_set(after)}"
+        for name, before, after in (
+            ("share", one.share, other.share),
+            ("rows wanted", one.limit, other.limit),
+            ("used as", one.use, other.use),
+        )
+        if before != after
+    ]
+    is_same = pair.difference is not None and pair.difference.is_same
+    if is_same and one.learned and other.learned and one.learned != other.learned:
+        found.append(
+            "the same rows were learned otherwise: other ones set aside, another template, or cut elsewhere"
+        )
+    return found
+
+
+def _set(value: object) -> str:
+    return "all" if value is None else f"{value}"
+
+
+def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
+    """Say if several runs are known to have read the same rows in the same way, and no other tests."""
+    facts = [
+        [(row.content, row.use, row.limit, row.share, row.learned) for row in rows if row.use != "test"]
+        for rows in read
+    ]
+    return bool(facts[0]) and all(one == facts[0] for one in facts) and not tests_differ(read)
+
+
+def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
+    """Say if several runs are known to have been measured on different tests."""
+    tests = [[row.content for row in rows if row.use == "test"] for rows in read]
+    known = [one for one in tests if one]
+    return any(one != known[0] for one in known)
+
+
+def same_line(rows: Sequence[SourceRow]) -> str:
+    """Say that several runs have read the same."""
+    return f"Their data are the same: {', '.join(map(version_words, rows))}."
+
+
+def unknown_rows(recipe: Mapping[str, Any]) -> str:
+    """Say why nothing is known of the rows that a run has read."""
+    return NO_TRAINING if recipe.get("method", {}).get("name") == NO_WEIGHT else NO_ROWS
+
+
+def differ_lines(
+    found: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
+    """Say how the data of two runs differ: lines, each with what it is ('' a source, 'setting', '-' or '+' a row)."""
+    for name in found.unknown:
+        yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
+    for pair in found.pairs:
+        yield "", pair_words(pair, one, other)
+        for line in settings(pair):
+            yield "setting", line
+        if pair.difference is None:
+            continue
+        for example in pair.difference.examples:
+            if example.before:
+                yield "-", clean_line(example.before)
+            if example.after:
+                yield "+", clean_line(example.after)
+        if pair.difference.not_found:
+            rows = counted(pair.difference.not_found, "row")
+            yield "setting", f"{rows} can't be shown: what differs is not in the files any more"
+        is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
+        if is_test and not pair.difference.is_same:
+            yield "", TESTS_DIFFER
+    if found.whole is not None:
+        yield "", f"all rows that are trained on: {shared(found.whole, one, other)}"

@@ -1,0 +1,59 @@
+"""GPUs in words and blocks, the same in the app and on the command line: what is on one, and how busy it was."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+FAULTS = {"lost": "LOST", "failing": "FAILS"}
+
+
+def machine_words(found: GpusAnswer) -> str:
+    """Say what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
+    return f"{counted(found.cores, 'CPU core')}, {counted(found.cpu_jobs, 'job')} at a time"
+
+
+def lines_of(gpu: GpuRow) -> Iterator[str]:
+    """Say what is on a GPU, and what is the matter with it."""
+    if gpu.fault:
+        yield f"✗ {fault_words(gpu)}"
+    for job in gpu.jobs:
+        size = "all of it" if job.gib is None else f"{gib(job.gib)} GiB"
+        used = "" if job.used_gib is None else f", {gib(job.used_gib)} used"
+        yield f"{clean_line(job.run)} ({job.verb}) has {size}{used}"
+    for one in gpu.others:
+        size = "" if one.gib is None else f", {gib(one.gib)} GiB"
+        yield f"{stranger(one)}{size}"
+    if gpu.kept_for:
+        yield f"kept for {clean_line(gpu.kept_for)}"
+    if gpu.left_out:
+        yield gpu.left_out
+
+
+def fault_words(gpu: GpuRow) -> str:
+    """Say what is the matter with a GPU."""
+    return f"{FAULTS.get(gpu.fault, 'not used')}: {clean_line(gpu.trouble)}"
+
+
+def stranger(one: GpuProcess) -> str:
+    """Name a process that is none of ours: 'ana: python 48213'."""
+    return f"{clean_line(one.user) or 'somebody'}: {clean_line(one.name) or 'process'} {one.pid}"
+
+
+def bars(history: Sequence[int | None], cells: int) -> str:
+    """Draw how busy a GPU was, the newest to the right, two numbers a cell."""
+    pairs = [history[max(0, end - 2) : end] for end in range(len(history), 0, -2)][:cells]
+    drawn = []
+    for pair in reversed(pairs):
+        known = [one for one in pair if one is not None]
+        level = sum(known) / len(known) / 100 if known else None
+        drawn.append("·" if level is None else BLOCKS[min(len(BLOCKS) - 1, int(level * len(BLOCKS)))])
+    return "".join(drawn)

@@ -1,0 +1,33 @@
+"""Whether a job that runs goes on, in words: the same in the app, on the command line and as the cause of its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import long_span
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import Running
+
+
+def word(state: Running) -> str:
+    """Name what is wrong in capitals: SILENT, or HUNG. Empty when all is well."""
+    return {"": "", "silent": "SILENT"}.get(state.pulse, "HUNG")
+
+
+def words(state: Running) -> str:
+    """Say what goes behind the name: 'for 4 min', 'no step for 12 min, usual 3 s', 'stopped by a signal …'."""
+    if state.pulse == "silent":
+        return f"for {long_span(state.silent_s)}"
+    if state.pulse == "stopped":
+        return f"stopped by a signal, no word for {long_span(state.silent_s)}"
+    if state.usual_s is None:
+        phase = f" in {clean_line(state.phase)}" if state.phase else ""
+        return f"no word for {long_span(state.silent_s)}{phase}"
+    return f"no step for {long_span(state.silent_s)}, usual {long_span(state.usual_s)}"
+
+
+def reasons(state: Running) -> list[str]:
+    """Say what is known of why, a line each: what its processes use, where they are."""
+    return [clean_line(line) for line in (state.evidence, *state.frames) if line]

@@ -1,0 +1,169 @@
+"""Remedies in words, the same in the app and on the command line: how each did, which is best, and how sure that is."""
+
+from __future__ import annotations
+
+from string import ascii_lowercase
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.runs import Running
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS, change_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
+    from finetop.core.protocol.runs import RemedyRow
+
+WORDS = {
+    "ok": SHORT_WORDS["ok"],
+    "regressed": SHORT_WORDS["regressed"],
+    "no_verdict": "open",
+    "failed": "failed",
+    "unchanged": "nothing to do",
+}
+BEST, CONFIRMED = "☆", "★"
+
+
+def lettered(rows: Sequence[RemedyRow]) -> list[tuple[str, RemedyRow]]:
+    """Give each remedy its letter, by its place."""
+    return list(zip(ascii_lowercase, rows, strict=False))
+
+
+def is_trying(found: RemediesAnswer, row: RemedyRow) -> bool:
+    """Say if the job that runs is at this one now."""
+    job = found.job
+    if not isinstance(job, Running) or row.name not in found.trying:
+        return False
+    return job.phase.startswith((f"{row.label}:", f"confirming {row.label}:"))
+
+
+def waits(found: RemediesAnswer, row: RemedyRow) -> bool:
+    """Say if a job is under way that will try this one."""
+    return found.is_under_way and row.name in found.trying and not row.verdict
+
+
+def star(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Mark the best so far, or the best that is confirmed."""
+    if row.name != found.best:
+        return ""
+    return CONFIRMED if row.confirmation == "ok" else BEST
+
+
+def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
+    """Write target, gain kept, what is retained and the verdict, as cells."""
+    if not row.target and row.drop is None:
+        return "", "", "", how(found, row)
+    return target(found, row), gain(row), retained(row), verdict(row)
+
+
+def how(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Say of one that has no numbers why not."""
+    if row.why_not:
+        return "not here"
+    if row.verdict:
+        return verdict(row)
+    return "waits" if waits(found, row) else "not tried"
+
+
+def asides(found: RemediesAnswer) -> list[str]:
+    """Say in a line each why some can't be had, or came to nothing."""
+    return [
+        f"{letter} {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
+        for letter, row in lettered(found.rows)
+        if row.why_not or row.verdict in ("failed", "unchanged")
+    ]
+
+
+def target(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Write what a remedy reaches at the target."""
+    value = row.target.get(found.metric)
+    return "-" if value is None else f"{value:.2f}"
+
+
+def gain(row: RemedyRow) -> str:
+    """Write which share of the gain is kept, by the metric of which that is least."""
+    return "-" if row.gain is None else f"{100 * row.gain:.0f}%"
+
+
+def least(row: RemedyRow) -> str:
+    """Name the metric by which least of the gain is kept, where there is more than one."""
+    return min(row.kept, key=lambda metric: row.kept[metric]) if len(row.kept) > 1 else ""
+
+
+def has_several(found: RemediesAnswer) -> bool:
+    """Say if tuning gained by several metrics of the target: then the one of which least is kept counts."""
+    return found.now is not None and len(found.now.kept) > 1
+
+
+def kept_words(row: RemedyRow) -> str:
+    """Say how much of the gain is kept: of several metrics by which that is least, and of which it is more."""
+    if row.gain is None:
+        return ""
+    worst = least(row)
+    more = [
+        f"{metric_words(metric)} {100 * share:.0f}%"
+        for metric, share in row.kept.items()
+        if metric != worst and share > row.gain + 0.1
+    ]
+    by = f" by {metric_words(worst)}" if worst and more else ""
+    others = f" ({', '.join(more)})" if more else ""
+    return f"keeps {gain(row)} of the gain{by}{others} and "
+
+
+def retained(row: RemedyRow) -> str:
+    """Write the change of what the base could, with half the width of its interval."""
+    if row.drop is None:
+        return "-"
+    return f"{change_of(row.drop)}{half_width(row.interval)}"
+
+
+def half_width(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f" ±{(interval[1] - interval[0]) / 2:.1f}"
+
+
+def verdict(row: RemedyRow) -> str:
+    """Name a remedy's verdict; on the items for choosing it is no claim."""
+    return WORDS.get(row.verdict, "")
+
+
+def now(found: RemediesAnswer) -> str:
+    """Say where the run stands."""
+    row = found.now
+    if row is None:
+        return f"limit {found.margin:.1f}"
+    reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
+    return f"now: {reached}retained {change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+
+
+def best(found: RemediesAnswer) -> list[str]:
+    """Say which is best, and whether that is confirmed on items that chose nothing; nothing where none is."""
+    letters = {row.name: letter for letter, row in lettered(found.rows)}
+    row = next((one for one in found.rows if one.name == found.best), None)
+    lines = [
+        f"{letters[one.name]} was not confirmed: {change_of(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
+        for one in found.rows
+        if one.confirmation in ("regressed", "no_verdict")
+    ]
+    if row is None:
+        tried = [one for one in found.rows if one.verdict not in ("", "failed", "unchanged")]
+        if tried and not found.is_under_way and not lines:
+            lines.append(f"none of {len(tried)} is proven to lose less than {found.margin:.1f} points")
+        return lines
+    head = f"{star(found, row)} {letters[row.name]} {kept_words(row)}"
+    if row.confirmation == "ok":
+        lost = row.fresh_drop or 0.0
+        moved = f"forgets {lost:.1f}" if round(lost, 1) > 0 else "forgets nothing"
+        return [*lines, f"{head}{moved}. Confirmed on {row.fresh_used:,} fresh items: ✓ ok"]
+    why = {"no_items": "not confirmed: no items left"}.get(row.confirmation, "not confirmed yet")
+    return [*lines, f"{head}is the best so far, {why}"]
+
+
+def price(found: RemediesAnswer) -> str:
+    """Say what trying all that can be had would take, where it is known."""
+    count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
+    if found.price_s is None or not count:
+        return ""
+    return f": about {long_span(count * found.price_s)}, nothing is retrained"

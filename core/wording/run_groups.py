@@ -1,0 +1,63 @@
+"""Groups of runs in words, and of several machines as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.runs import Group
+from finetop.core.text import clean_line, counted
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+LONGEST = 80  # bytes of a group's word
+
+
+def words(setting: str, group: Group) -> str:
+    """Write a group with its number of runs, and the mean and spread of what they are compared by."""
+    runs = counted(group.runs, "run")
+    heading = f"{setting} {clean_line(group.word, limit=LONGEST) or 'none'}: {runs}"
+    if group.mean is None:
+        return heading
+    spread = "" if group.spread is None else f" ± {group.spread:.3g}"
+    some = f" of {group.measured:,}" if group.measured < group.runs else ""
+    return f"{heading}, {group.key} {group.mean:.4g}{spread}{some}"
+
+
+def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
+    """Give the place of the first row of each group, and the group."""
+    known = {group.word: group for group in groups}
+    for index, row in enumerate(rows):
+        if (index == 0 or rows[index - 1].group != row.group) and row.group in known:
+            yield index, known[row.group]
+
+
+def together(one: Group, other: Group) -> Group:
+    """Take the runs of two machines as one group."""
+    runs = one.runs + other.runs
+    if not one.measured or not other.measured:
+        return Group(one.word, runs, *_numbers(one if one.measured else other))
+    measured = one.measured + other.measured
+    assert one.mean is not None
+    assert other.mean is not None
+    mean = (one.mean * one.measured + other.mean * other.measured) / measured
+    squares = sum(
+        (group.spread or 0.0) ** 2 * (group.measured - 1) + group.measured * ((group.mean or 0.0) - mean) ** 2
+        for group in (one, other)
+    )
+    return Group(one.word, runs, one.key, measured, mean, math.sqrt(squares / (measured - 1)))
+
+
+def _numbers(group: Group) -> tuple[str, int, float | None, float | None]:
+    return group.key, group.measured, group.mean, group.spread
+
+
+def merged(lists: Sequence[Sequence[Group]]) -> list[Group]:
+    """Take the groups of several machines as one list."""
+    found: dict[str, Group] = {}
+    for groups in lists:
+        for group in groups:
+            found[group.word] = together(found[group.word], group) if group.word in found else group
+    return list(found.values())

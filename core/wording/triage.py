@@ -1,0 +1,79 @@
+"""What is said of regressions, by the app and the command line alike: how one is seen, and since which step it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.text import clean_line, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.triage import (
+        CurvePoint,
+        Standing,
+        TriageAnswer,
+        TriageCell,
+        TriageRow,
+    )
+
+
+def counts_line(found: TriageAnswer) -> str:
+    """Say how many regressions are new, assigned, accepted and fixed."""
+    if not found.new + found.looking + found.accepted + found.fixed:
+        if not found.total:
+            return "No run has been checked yet."
+        return f"Nothing to triage: no regression in {counted(found.total, 'checked run')}."
+    words = [f"{found.new:,} new"]
+    words += [f"{found.looking:,} assigned"] if found.looking else []
+    words += [f"{found.accepted:,} accepted"] if found.accepted else []
+    words += [f"{found.fixed:,} fixed"] if found.fixed else []
+    return "   ".join(words)
+
+
+def state_words(row: TriageRow) -> str:
+    """Say how the regression of a run is seen; of a run without one what is to be said beside its verdict."""
+    seen = row.standing
+    if seen is not None:
+        return standing_words(seen)
+    if row.verdict == "no_verdict":
+        return "no verdict"
+    return "a real drop" if row.real_drop else ""
+
+
+def standing_words(seen: Standing) -> str:
+    """Say how a regression is seen, in two or three words."""
+    by = clean_line(seen.by)
+    match seen.state:
+        case "new":
+            return "NEW"
+        case "looking":
+            return f"assigned to {by}" if by else "assigned"
+        case "accepted":
+            return f"accepted ({by})" if by else "accepted"
+        case "fixed":
+            return f"fixed by {clean_line(seen.fixed_by)}"
+
+
+def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:
+    """Give the worst of some cells: what is proven lost first, then the largest drop."""
+    there = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
+    order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in there.items()]])
+    return there[order[0]] if order else None
+
+
+def since_words(curve: Sequence[CurvePoint]) -> str:
+    """Say from which checked step on it is lost: 'lost from step 400 (ok at 300)'; nothing where no step tells."""
+    since: CurvePoint | None = None
+    before: CurvePoint | None = None
+    for at, point in enumerate(curve):
+        if point.mark != "lost":
+            since = None
+        elif since is None:
+            since, before = point, curve[at - 1] if at else None
+    if since is None or len(curve) < 3:
+        return ""
+    was = "the base" if before is None or before.step is None else f"{before.step:,}"
+    word = "ok" if before is None or before.mark == "kept" else "open"
+    return f"lost from step {since.step:,} ({word} at {was})"

@@ -1,0 +1,36 @@
+"""Sizes and metrics with their units, in words: memory in GiB, files in MB and GB, loss in nats/token."""
+
+from __future__ import annotations
+
+from finetop.core.text import clean_line
+
+GIB = 2**30
+
+
+def gib(size: float) -> str:
+    """Write GiB with the digits that say something: '123', '12.3', '7.8', '0.52'."""
+    return f"{size:.0f}" if size >= 100 else f"{size:.1f}" if size >= 1 else f"{size:.2g}"
+
+
+def gib_of(size_bytes: float) -> str:
+    """Write bytes in GiB, as `gib` does."""
+    return gib(size_bytes / GIB)
+
+
+def whole_gib(size: float) -> str:
+    """Write whole GiB, so that a reason does not change with every look; small sizes to a tenth."""
+    return f"{size:.0f}" if size >= 1 else f"{size:.1f}"
+
+
+def size_word(size_bytes: float) -> str:
+    """Write a size on the disk in one unit: '812 B', '61.4 kB', '340.0 MB', '8.1 GB'."""
+    if size_bytes < 1000:
+        return f"{size_bytes:.0f} B"
+    if size_bytes < 100_000:
+        return f"{size_bytes / 1e3:,.1f} kB"
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+def metric_words(metric: str) -> str:
+    """Write a metric's name as words: 'exact match', 'nats/token'."""
+    return clean_line(metric).replace("_per_", "/").replace("_", " ")

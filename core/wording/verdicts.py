@@ -1,0 +1,209 @@
+"""A check's verdict in words, the same in the app, the command line, reports and notices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.check_result import LOWER_IS_BETTER, Verdict, worst_first
+from finetop.core.text import clean, clean_line, counted
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.check_result import CheckResult, DecidedBy, TargetScore, TaskResult
+    from finetop.core.protocol.runs import CheckBrief
+
+
+WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
+MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
+
+
+def word(result: CheckResult) -> str:
+    """Name the verdict: 'OK', 'OK, a real drop', 'REGRESSED' or 'NO VERDICT'."""
+    return f"{WORDS[result.verdict]}, a real drop" if result.real_drop else WORDS[result.verdict]
+
+
+def points(share: float) -> str:
+    """Write a share in points: 0.03 is 3.0."""
+    return f"{100 * share:.1f}"
+
+
+def change(drop: float | None) -> str:
+    """Write a drop (a share) as a change, worse is negative: '-9.1', '+0.4', '0.0'; '-' where there is none."""
+    return "-" if drop is None else change_of(100 * drop)
+
+
+def change_of(points_lost: float) -> str:
+    """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
+    moved = round(-points_lost, 1)
+    return f"{moved:+.1f}" if moved else "0.0"
+
+
+def moved(drop: float) -> str:
+    """Say in words what a drop (a share) is: '9.1 points lost', '0.4 points won', 'nothing lost'."""
+    shown = points(abs(drop))
+    return "nothing lost" if float(shown) == 0 else f"{shown} points {'lost' if drop > 0 else 'won'}"
+
+
+def finding(
+    drop: float, margin: float, used: int, total: int, decided_by: DecidedBy = "", *, weighted: bool = False
+) -> str:
+    """Say what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
+    how = "certain" if decided_by == "arithmetic" else "proven"
+    lost = moved(drop) + (", weighted" if weighted else "")
+    return f"{lost} (limit {points(margin)}), {how} on {used:,} of {counted(total, 'item')}"
+
+
+def verdict_line(result: CheckResult) -> str:
+    """Say the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'.
+
+    A further claim of a run and a look on the way are marked at the end: '; claim 2', '; watch, no claim'.
+    """
+    return _answer(result) + standing(result)
+
+
+def standing(result: CheckResult) -> str:
+    """Mark what part a check has in its run's claims, for the end of a line."""
+    if result.watch:
+        return "; watch, no claim"
+    return f"; claim {result.claim}" if result.claim else ""
+
+
+def _answer(result: CheckResult) -> str:
+    if result.verdict == "no_verdict" or result.drop is None:
+        return f"{word(result)}  {result.reason}"
+    if result.decided_by == "task":
+        return f"{word(result)}  {result.reason.rstrip('.')}"
+    what = finding(
+        result.drop,
+        result.margin,
+        result.items_used,
+        result.items_total,
+        result.decided_by,
+        weighted=result.weighted,
+    )
+    return f"{word(result)}  {what}"
+
+
+def task_table(result: CheckResult) -> str:
+    """Lay the tasks out as a table for a terminal, worst first."""
+    head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
+    rows = [head, *(_task_cells(task) for task in worst_first(result))]
+    if result.weighted:
+        weights = ("weight", *(_weight_cell(task) for task in worst_first(result)))
+        rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    left = {0, 1}
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _task_cells(task: TaskResult) -> tuple[str, ...]:
+    def share(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    # An interval of the drop from low to high is one of the change from -high to -low.
+    interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
+    return (
+        MARKS[task.mark],
+        task.task,
+        share(task.base),
+        share(task.tuned),
+        change(task.drop),
+        interval,
+        str(task.lost),
+        str(task.won),
+        f"{task.n} of {task.total}",
+    )
+
+
+def _weight_cell(task: TaskResult) -> str:
+    return "-" if task.mark == "unmeasurable" else f"{task.weight:g}"
+
+
+def target_line(metric: str, score: TargetScore) -> str:
+    """Say how a target metric moved.
+
+    'nats_per_token  2.94 -> 0.98 (better, -1.99 to -1.93 at 95 %, 60 rows)'.
+    """
+    better = score.high < 0 if metric in LOWER_IS_BETTER else score.low > 0
+    worse = score.low > 0 if metric in LOWER_IS_BETTER else score.high < 0
+    how = "better" if better else "worse" if worse else "no clear change"
+    interval = f"{score.low:+.2f} to {score.high:+.2f} at 95 %"
+    return f"{metric}  {score.base:.2f} -> {score.tuned:.2f} ({how}, {interval}, {score.rows} rows)"
+
+
+def beside_lines(result: CheckResult) -> list[str]:
+    """Say all that stands beside the verdict, a line each.
+
+    Interval, flips, target, drift, noise floor, what was left out.
+    """
+    lines = []
+    if result.interval is not None:
+        low, high = result.interval
+        sure = f"{100 * (1 - result.alpha):.4g} %"
+        lines.append(f"change of ability  {change(high)} to {change(low)} points ({sure}, at any time)")
+    if result.items_used:
+        luck = ""
+        if result.lost_corrected is not None and result.won_corrected is not None:
+            luck = f"; corrected for guessing {result.lost_corrected:.0f} and {result.won_corrected:.0f}"
+        exact = f"; exact McNemar p {result.mcnemar_p:.2g}" if result.mcnemar_p is not None else ""
+        lines.append(f"flips  {result.lost} lost, {result.won} won{luck}{exact}")
+    lines += [f"target  {target_line(metric, score)}" for metric, score in result.target.items()]
+    if result.drift is not None:
+        kl = f", KL {result.drift.kl:.3f}" if result.drift.kl is not None else ""
+        rise = round(result.drift.tuned - result.drift.base, 3) + 0.0  # no -0.000
+        values = f"{result.drift.base:.3f} -> {result.drift.tuned:.3f}"
+        lines.append(f"drift  {rise:+.3f} nats/token on general text ({values}{kl})")
+    if result.noise_floor is not None and result.noise_floor.items:
+        floor = result.noise_floor
+        flips = counted(floor.flips, "flip")
+        lines.append(f"noise floor  base against itself, other batches: {flips} of {floor.items} items")
+    if result.contamination.items:
+        named = ", ".join(f"{task} {n}" for task, n in result.contamination.by_task.items())
+        lines.append(
+            f"left out  {counted(result.contamination.items, 'item')} that the training data contains ({named})"
+        )
+    return [*lines, *result.notes]
+
+
+def report(name: str, result: CheckResult) -> str:
+    """Write the whole result of a run's check for a terminal."""
+    step = f" at step {result.step}" if result.step is not None else ""
+    suite = f", suite {result.suite}" if result.suite else ""
+    parts = [f"{name}{step}{suite}", verdict_line(result), ""]
+    if result.tasks:
+        parts += [task_table(result), ""]
+    parts += beside_lines(result)
+    unmeasured = [task.reason for task in result.tasks if task.reason]
+    if unmeasured and result.verdict != "no_verdict":
+        parts += ["", *unmeasured]
+    if result.claims:
+        parts += ["", *result.claims]
+    return "\n".join(clean(part) for part in parts).rstrip()
+
+
+def short_answer(check: CheckBrief) -> str:
+    """Answer "did it forget?" in a list's cell.
+
+    'REGRESSED -9.1', 'ok -1.9, a real drop', 'NO VERDICT: why'.
+    """
+    changed = "-" if check.drop is None else change_of(check.drop)
+    if check.accepted:
+        return f"{changed}, accepted ({clean_line(check.accepted)})"
+    if check.fixed_by:
+        return f"{changed}, fixed by {clean_line(check.fixed_by)}"
+    if check.verdict == "no_verdict":
+        return (
+            f"{WORDS[check.verdict]}: {clean_line(check.reason, limit=80)}"
+            if check.reason
+            else WORDS[check.verdict]
+        )
+    if check.verdict == "regressed":
+        return f"{WORDS[check.verdict]} {changed}"
+    return f"ok {changed}, a real drop" if check.real_drop else f"ok {changed}"

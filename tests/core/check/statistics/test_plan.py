@@ -1,0 +1,168 @@
+"""Plans: weights as whole numbers, and what part of alpha a checkpoint's claim has."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from itertools import combinations
+from math import inf, nan
+from typing import Any
+
+import pytest
+
+from finetop.core.check.statistics.item_order import Item, sample_stages
+from finetop.core.check.statistics.plan import make_plan, sampled, whole_weights
+from finetop.core.check.statistics.sequential import begin, feed, next_items
+from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan
+from finetop.core.errors import BadInput
+
+ITEMS = [Item(task, str(number)) for task in ("a", "b", "c") for number in range(20)]
+
+
+def weighing(*weights: float) -> list[TaskPlan]:
+    return [TaskPlan(name, "acc", 0.0, weight) for name, weight in zip("abc", weights, strict=False)]
+
+
+def plan(*weights: float, **options: Any) -> CheckPlan:
+    return make_plan(
+        weighing(*(weights or (1.0,) * 3)),
+        ITEMS,
+        {item.key: 1.0 for item in ITEMS},
+        seed=1,
+        cap=None,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "whole"),
+    [
+        ((1.0, 1.0, 1.0), [1, 1, 1]),
+        ((7.3, 7.3, 7.3), [1, 1, 1]),
+        ((0.1, 0.3, 0.2), [1, 3, 2]),
+        ((0.5, 1.5, 4), [1, 3, 8]),
+        ((1.0, 2.5), [2, 5]),
+        ((1e-3, 1e3), [1, 10**6]),
+    ],
+)
+def test_weights_are_the_smallest_whole_numbers_of_their_ratio(
+    given: tuple[float, ...], whole: list[int]
+) -> None:
+    assert list(whole_weights(weighing(*given)).values()) == whole
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, inf, nan])
+def test_a_weight_is_a_number_above_0(weight: float) -> None:
+    with pytest.raises(BadInput, match=f"b: its weight is {weight:g}"):
+        plan(1.0, weight, 1.0)
+
+
+def test_the_hash_covers_ratios_of_weights_and_the_claim() -> None:
+    plans = [
+        plan(),
+        plan(1.0, 2.0, 1.0),
+        plan(2.0, 1.0, 1.0),
+        plan(claim=1),
+        plan(claim=2),
+        plan(watch=True),
+        plan(alpha=0.025),  # what claim 1 spends, and not the same plan
+    ]
+    assert all(one.hash != other.hash for one, other in combinations(plans, 2))
+    assert plan(0.3, 0.3, 0.3).hash == plan().hash == plan(claim=0).hash
+    assert plan(0.5, 1.0, 0.5).hash == plan(1.0, 2.0, 1.0).hash
+    assert plan(1.0, 2.0, 1.0).order == plan().order
+
+
+def test_each_claim_has_its_share_of_alpha_and_a_watch_has_all() -> None:
+    given = {claim: plan(claim=claim) for claim in range(4)}
+    assert [given[claim].alpha for claim in range(4)] == pytest.approx([0.05, 0.05 / 2, 0.05 / 6, 0.05 / 12])
+    assert {one.alpha_total for one in given.values()} == {0.05}
+    assert (plan(watch=True).alpha, plan(watch=True).watch, plan(watch=True).claim) == (0.05, True, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"claim": -1}, "claim is -1"), ({"claim": 2, "watch": True}, "watch is set")]
+)
+def test_no_claim_that_is_none(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        plan(**options)
+
+
+SURE, UNSURE, GUESSED, SMALL = ("sure", 0.9), ("unsure", 0.34), ("guessed", 0.25), ("small", 0.9)
+SIZES = {"sure": 500, "unsure": 1000, "guessed": 317, "small": 60}
+
+
+def sampled_suite(seed: int) -> tuple[list[TaskPlan], list[Item], dict[tuple[str, str], float]]:
+    """Tasks with four choices that the base answers so often: by hash, so that every sample is about alike."""
+    draw = random.Random(seed)
+    items = [Item(name, str(number)) for name, size in SIZES.items() for number in range(size)]
+    shares = dict((SURE, UNSURE, GUESSED, SMALL))
+    base = {item.key: float(draw.random() < shares[item.task]) for item in items}
+    return [TaskPlan(name, "acc", 0.25) for name in SIZES], items, base
+
+
+def test_the_base_is_scored_only_until_it_is_measurable() -> None:
+    tasks, items, base = sampled_suite(5)
+    sample = sample_stages(items, 100, seed=3)
+    out = [("sure", "7")]
+    scored: dict[tuple[str, str], float] = {}
+    rounds = []
+    while missing := [item for item in sampled(tasks, scored, sample, out) if item.key not in scored]:
+        scored |= {item.key: base[item.key] for item in missing}
+        rounds.append(Counter(item.task for item in missing))
+    first = len([item for item in sample["sure"][0] if item.item != "7"])
+    assert rounds[0] == {"sure": first, "unsure": 100, "guessed": 100, "small": 60}
+    assert all(set(later) <= {"unsure", "guessed"} for later in rounds[1:])
+    seen = Counter(task for task, _ in scored)
+    assert seen["guessed"] == 317, "what never is measurable is scored whole"
+    assert 100 < seen["unsure"] < 1000
+    options: Any = {"seed": 3, "cap": None, "excluded": out}
+    few, every = (make_plan(tasks, items, known, sample=sample, **options) for known in (scored, base))
+    assert few == every, "what else is known of the base has no say"
+    assert [task.name for task in few.tasks] == ["sure", "unsure", "small"]
+    assert [(task.task, task.items) for task in few.unmeasurable] == [("guessed", 317)]
+    whole = make_plan(tasks, items, base, **options)
+    assert whole.order == few.order and whole.hash != few.hash
+    with pytest.raises(BadInput, match="has no base score"):
+        make_plan(tasks, items, scored, **options)
+    with pytest.raises(BadInput, match="has no base score"):
+        make_plan(tasks, items, dict(list(scored.items())[:-1]), sample=sample, **options)
+
+
+def test_what_is_measurable_on_all_items_is_never_left_out_by_a_sample() -> None:
+    for seed in range(12):
+        tasks, items, base = sampled_suite(seed)
+        whole = make_plan(tasks, items, base, seed=seed, cap=None)
+        few = make_plan(tasks, items, base, seed=seed, cap=None, sample=sample_stages(items, 100, seed))
+        assert {task.name for task in whole.tasks} <= {task.name for task in few.tasks}
+
+
+@pytest.mark.parametrize("lost", [4, 5])  # of 160 items: just under the margin, and just over it
+def test_wrong_verdicts_stay_below_alpha_where_a_sample_chooses_the_tasks(lost: int) -> None:
+    # Two tasks that a sample lets in about every other time. Only right answers can be lost, so a sample that told
+    # of the order would tell of the first losses.
+    right, alpha, streams = {"a": 120, "b": 55, "c": 55}, 0.3, 120
+    items = [Item(name, str(number)) for name in right for number in range(160)]
+    numbers = {item.key: int(item.item) for item in items}
+    base = {key: float(number < right[key[0]]) for key, number in numbers.items()}
+    gone, come = {*range(lost + 10)}, {*range(150, 160)}  # ten flips cancel
+    tuned = {
+        key: 0.0 if number in gone else 1.0 if number in come else base[key]
+        for key, number in numbers.items()
+    }
+    tasks = [TaskPlan(name, "acc", 0.25) for name in right]
+    wrong: list[bool] = []
+    let_in: set[int] = set()
+    for seed in range(streams):
+        sample = sample_stages(items, 100, seed)
+        chosen = make_plan(tasks, items, base, seed=seed, cap=None, alpha=alpha, look_items=16, sample=sample)
+        check = begin(chosen)
+        while (look := next_items(check)) and not (check.pool and check.pool.decision):
+            check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        assert check.pool is not None
+        truth = "regressed" if lost == 5 else "ok"
+        wrong.append(check.pool.decision not in (None, truth))
+        let_in.add(len(chosen.tasks))
+    assert len(let_in) > 1, "the sample chose nothing"
+    assert sum(wrong) <= streams * (alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5)
+    assert lost == 4 or sum(wrong) > 0, "no order was ever wrong: the bound was not tried"

@@ -1,0 +1,264 @@
+"""The driver on weighted suites, on a task that collapses alone, and on many fresh streams."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from finetop.core.check.statistics.betting import exact
+from finetop.core.check.statistics.conclude import check_pairs, conclude
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.sequential import (
+    Check,
+    begin,
+    feed,
+    next_items,
+    sample_of_pool,
+    verdict_so_far,
+)
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.check.statistics.item_order import Key
+
+Scores = dict[Key, float] if TYPE_CHECKING else dict
+
+
+def suite(sizes: Sequence[int]) -> list[Item]:
+    return [Item(f"t{task}", f"{number:03}") for task, size in enumerate(sizes) for number in range(size)]
+
+
+def plan_of(
+    items: Sequence[Item], weights: Sequence[float], *, alpha: float = 0.05, margin: float = 0.03
+) -> CheckPlan:
+    tasks = [TaskPlan(f"t{place}", "acc", 0.0, weight) for place, weight in enumerate(weights)]
+    return make_plan(
+        tasks, items, {item.key: 1.0 for item in items}, seed=1, cap=None, margin=margin, alpha=alpha
+    )
+
+
+def shuffled(plan: CheckPlan, draw: random.Random) -> CheckPlan:
+    """Put the items (single ones) into an order of this stream's own."""
+    return msgspec.structs.replace(plan, order=tuple(draw.sample(plan.order, len(plan.order))))
+
+
+def run(plan: CheckPlan, base: Scores, tuned: Scores) -> Check:
+    check = begin(plan)
+    while look := next_items(check):
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+    return check
+
+
+def answers(
+    items: Sequence[Item], lost: dict[str, float], flips: float, draw: random.Random
+) -> tuple[Scores, Scores]:
+    """Draw fresh answers: of a task the share `lost` more is lost, on top of the flips both ways."""
+    base: Scores = {}
+    tuned: Scores = {}
+    for item in items:
+        u = draw.random()
+        falls = lost.get(item.task, 0.0) + flips / 2
+        base[item.key], tuned[item.key] = (
+            (1.0, 0.0) if u < falls else (0.0, 1.0) if u > 1 - flips / 2 else (1.0, 1.0)
+        )
+    return base, tuned
+
+
+def test_equal_weights_of_any_size_give_the_very_same_result() -> None:
+    items = suite((60, 90, 50))
+    base, tuned = answers(items, {"t1": 0.08}, 0.1, random.Random(2))
+    pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
+    for until in ("decided", "all"):
+        one, other = (check_pairs(plan_of(items, (weight,) * 3), pairs, until=until) for weight in (1.0, 7.3))  # type: ignore[arg-type]
+        assert one == other
+        assert not one.weighted
+
+
+score = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 10).map(lambda tenths: tenths / 10))
+weights = st.sampled_from([0.25, 1.0, 1.5, 2.0, 5.0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(weights, min_size=2, max_size=4),
+    st.lists(st.tuples(score, score, st.integers(0, 3), st.integers(0, 5)), min_size=4, max_size=60),
+    st.integers(1, 40),
+)
+def test_all_items_tell_the_weighted_truth(
+    given_weights: list[float], drawn: list[tuple[float, float, int, int]], percent: int
+) -> None:
+    tasks = len(given_weights)
+    items = [Item(f"t{task % tasks}", str(n), str(cluster)) for n, (_, _, task, cluster) in enumerate(drawn)]
+    base = {item.key: row[0] for item, row in zip(items, drawn, strict=True)}
+    tuned = {item.key: row[1] for item, row in zip(items, drawn, strict=True)}
+    plan = plan_of(items, given_weights, margin=percent / 100)
+    pairs = [
+        PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
+    ]
+    result = check_pairs(plan, pairs)
+    weigh = {item.key: Fraction(given_weights[int(item.task[1:])]) for item in items}
+    lost = sum(weigh[key] * (exact(base[key]) - exact(tuned[key])) for key in base)
+    drop = lost / sum(weigh.values())
+    assert result.drop == pytest.approx(float(drop))
+    assert result.base is not None and result.tuned is not None
+    assert result.base - result.tuned == pytest.approx(float(drop))
+    if result.decided_by == "task":
+        assert any(task.mark == "lost" for task in result.tasks)
+    else:
+        fallen = drop >= Fraction(percent, 100)
+        assert (result.verdict, result.decided_by) == ("regressed" if fallen else "ok", "arithmetic")
+
+
+def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
+    single = suite((40, 40))
+    base, tuned = answers(single, {"t1": 0.3}, 0.2, random.Random(4))
+    threes = [
+        Item(one.task, f"{one.item}.{copy}", one.item)
+        for one in single
+        if one.task == "t1"
+        for copy in range(3)
+    ]
+    weighted = plan_of(single, (1.0, 3.0))
+    clustered = plan_of([*single[:40], *threes], (1.0, 1.0))
+    copies = {item.key: (item,) for item in single[:40]}
+    copies |= {("t1", one.item): tuple(i for i in threes if i.cluster == one.item) for one in single[40:]}
+    clustered = msgspec.structs.replace(
+        clustered, order=tuple(i for one in weighted.order for i in copies[one.key])
+    )
+
+    def scored(scores: Scores) -> Scores:
+        return {copy.key: scores[one.key] for one in single for copy in copies[one.key]}
+
+    checks = [begin(weighted), begin(clustered)]
+    for item in weighted.order:
+        checks[0] = feed(checks[0], base, {item.key: tuned[item.key]})
+        checks[1] = feed(checks[1], scored(base), {copy.key: tuned[item.key] for copy in copies[item.key]})
+        pools = [check.pool for check in checks]
+        assert pools[0] is not None and pools[1] is not None
+        assert pools[0].log_evidence == pytest.approx(pools[1].log_evidence, abs=1e-9)
+        assert pools[0].decision == pools[1].decision
+    results = [conclude(check) for check in checks]
+    assert results[0].interval == results[1].interval
+    assert results[0].drop == results[1].drop
+    assert results[0].lost != results[1].lost, "flips count items, not weight"
+    assert sample_of_pool(checks[0]).sizes.max() == 1.0
+
+
+def test_the_heaviest_task_decides_and_it_is_said() -> None:
+    # 8 of 100 lost in one task of three: 2.7 points of the items, 6.0 where that task weighs 6 of 8.
+    items = suite((100, 100, 100))
+    base: Scores = {item.key: 1.0 for item in items}
+    tuned = {key: float(key[0] != "t2" or int(key[1]) >= 8) for key in base}
+    pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
+    even, heavy = (check_pairs(plan_of(items, weight), pairs) for weight in ((1.0,) * 3, (0.5, 0.5, 3.0)))
+    assert (even.verdict, heavy.verdict) == ("ok", "regressed")
+    assert heavy.drop == pytest.approx(0.06)
+    assert heavy.base == 1.0
+    assert heavy.tuned == pytest.approx(0.94)
+    assert (
+        (heavy.lost, heavy.won, heavy.mcnemar_p)
+        == (even.lost, even.won, even.mcnemar_p)
+        == (8, 0, even.mcnemar_p)
+    )
+    assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), certain on 300 of 300 items")
+    assert heavy.reason.endswith("; worst: t2 -8.0, not proven alone.")
+    assert heavy.claims[0].startswith(
+        "Over all 300 items of 3 tasks, weighted by task, the drop is 3.0 points or more"
+    )
+    assert [(task.drop, task.e_value) for task in heavy.tasks] == [
+        (task.drop, task.e_value) for task in even.tasks
+    ]
+    # A weighted suite is as good as one of fewer items, (0.5 + 0.5 + 3)^2 / (0.5^2 + 0.5^2 + 3^2) of 3.
+    assert heavy.power[-1].chance < even.power[-1].chance
+
+
+def test_wrong_verdicts_of_weighted_suites_stay_below_alpha() -> None:
+    # Drops next to the margin, all of it in the heaviest task, in the lightest, or spread.
+    items, alpha, streams = suite((30,) * 5), 0.4, 100
+    draw = random.Random(7)
+    wrong_of = {}
+    for name, lost in {
+        "heaviest": (0, 0, 0, 0, 3),
+        "lightest": (13, 0, 0, 0, 0),
+        "spread": (1, 1, 1, 1, 1),
+    }.items():
+        plan = plan_of(items, (1, 2, 3, 4, 5), alpha=alpha)
+        base: Scores = {item.key: 1.0 for item in items}
+        tuned = {key: float(int(key[1]) >= lost[int(key[0][1])]) for key in base}
+        for number, key in enumerate(key for key in base if tuned[key] and int(key[1]) > 20):
+            if number % 5 < 2:  # flips that cancel: as many lost as won in every task
+                base[key], tuned[key] = (1.0, 0.0) if number % 5 else (0.0, 1.0)
+        drop = sum((1 + int(key[0][1])) * (base[key] - tuned[key]) for key in base) / (15 * 30)
+        truth = "regressed" if drop >= 0.03 else "ok"
+        wrong = 0
+        for _ in range(streams):
+            check = run(shuffled(plan, draw), base, tuned)
+            assert check.pool is not None
+            wrong += check.pool.decision not in (None, truth)  # none where a task that did fall came first
+        assert wrong / streams <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5, name
+        wrong_of[name] = wrong
+    assert sum(wrong_of.values()) > 0, "no order was ever wrong: the bound was not tried"
+
+
+def test_a_task_that_collapses_alone_is_found_and_named() -> None:
+    items, draw, streams = suite((100,) * 7), random.Random(5), 60
+    plan = plan_of(items, (1.0,) * 7)
+    regressed = named = for_nothing = gone_on = 0
+    for _ in range(streams):
+        base, tuned = answers(items, {"t3": 0.4}, 0.1, draw)
+        check = run(shuffled(plan, draw), base, tuned)
+        lost = {name for name, task in check.tasks.items() if task.mark == "lost"}
+        regressed += verdict_so_far(check) == "regressed"
+        named += lost == {"t3"}
+        for_nothing += bool(lost - {"t3"})
+        said = conclude(check).reason
+        assert ("t3 -" in said) == ("t3" in lost or "worst: t3" in said)
+        gone_on += check.consumed < len(check.tuned)
+    assert regressed == streams
+    assert named >= streams - 2
+    assert for_nothing == 0
+    assert gone_on > 0, "no check went on for the task alone"
+
+
+def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -> None:
+    # t0 loses every third item, the others one in twenty: the pool is proven first, t0 is named by its own items.
+    items = suite((60,) * 5)
+    base: Scores = {item.key: 1.0 for item in items}
+    draw = random.Random(1)
+    last_asked = set()
+    for _ in range(12):
+        tuned = {key: float(draw.random() > (0.34 if key[0] == "t0" else 0.05)) for key in base}
+        check = begin(shuffled(plan_of(items, (1.0,) * 5), draw))
+        while look := next_items(check):
+            before = check
+            check = feed(check, base, {item.key: tuned[item.key] for item in look})
+            if before.pool is not None and before.pool.decision == "regressed":
+                last_asked |= {item.task for item in look}
+    assert last_asked == {"t0"}
+    even = {key: float(int(key[1]) % 3 > 0) for key in base}
+    check = run(plan_of(items, (1.0,) * 5), base, even)
+    assert verdict_so_far(check) == "regressed"
+    assert check.consumed == len(check.tuned) <= 128
+
+
+def test_single_items_beside_large_clusters_keep_their_own_stakes() -> None:
+    # Bets on a task are over its own largest cluster; over the suite's, 12 losses of 60 would prove nothing here.
+    passages = [Item("t1", f"{n:03}", f"passage {n // 10}") for n in range(60)]
+    items = [*suite((60,)), *passages]
+    base: Scores = {item.key: 1.0 for item in items}
+    tuned = {key: float(key[0] == "t1" or int(key[1]) >= 12) for key in base}
+    pairs = [
+        PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
+    ]
+    alone = check_pairs(plan_of(items[:60], (1.0,)), pairs[:60])
+    beside = check_pairs(plan_of(items, (1.0, 1.0)), pairs)
+    assert beside.tasks[0].interval == alone.tasks[0].interval
+    assert beside.tasks[0].mark == alone.tasks[0].mark == "lost"

@@ -1,0 +1,462 @@
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from math import exp
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from statsmodels.stats.contingency_tables import mcnemar
+from work import calls_of
+
+from finetop.core.check.statistics.conclude import check_pairs, conclude
+from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.paired_tests import (
+    chance_of_regressed,
+    count_flips,
+    mcnemar_p,
+    measure,
+    sum_flips,
+)
+from finetop.core.check.statistics.plan import choose_items, make_plan
+from finetop.core.check.statistics.sequential import (
+    Check,
+    begin,
+    feed,
+    next_items,
+    suspicious_tasks,
+    verdict_so_far,
+)
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
+from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.wording.verdicts import word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Scores = dict[Key, float]
+
+
+def suite(tasks: int, size: int) -> list[Item]:
+    return [Item(f"t{task}", f"{number:03}") for task in range(tasks) for number in range(size)]
+
+
+def plan_of(items: list[Item], base: Scores, chance: float = 0.0, margin: float = 0.03) -> CheckPlan:
+    tasks = [TaskPlan(name, "exact_match", chance) for name in sorted({item.task for item in items})]
+    return make_plan(tasks, items, base, seed=1, cap=None, margin=margin)
+
+
+def flip(items: list[Item], lost: dict[str, int], won: dict[str, int]) -> tuple[Scores, Scores]:
+    """Make scores of which so many are lost and won in each task; every tenth item is wrong on both sides."""
+    base: Scores = {}
+    tuned: Scores = {}
+    for item in items:
+        number = int(item.item)
+        right = float(number % 10 != 9)
+        base[item.key] = tuned[item.key] = right
+        if number < lost.get(item.task, 0):
+            base[item.key], tuned[item.key] = 1.0, 0.0
+        elif number >= 1000 - won.get(item.task, 0) or 50 <= number < 50 + won.get(item.task, 0):
+            base[item.key], tuned[item.key] = 0.0, 1.0
+    return base, tuned
+
+
+def pairs_of(items: list[Item], base: Scores, tuned: Scores) -> list[PairedItem]:
+    return [PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items]
+
+
+def run_to_the_end(
+    check: Check, base: Scores, tuned: Scores, watch: Callable[[Check], None] = lambda check: None
+) -> Check:
+    while look := next_items(check):
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        watch(check)
+    return check
+
+
+def test_an_unchanged_model_is_ok_early() -> None:
+    items = suite(7, 100)
+    base, tuned = flip(items, {}, {})
+    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    result = conclude(check)
+    assert word(result) == "OK"
+    assert result.decided_by == "betting"
+    assert result.items_used == result.items_scored < 350
+    assert result.items_total == 700
+    assert result.drop == 0
+    assert (result.lost, result.won, result.mcnemar_p, result.discordance) == (0, 0, 1.0, 0.0)
+    assert not result.proven_drop
+    assert result.reason == (
+        f"nothing lost (limit 3.0), proven on {result.items_used} of 700 items:"
+        " the suite's drop is under the limit."
+    )
+    assert result.claims[0].startswith(
+        "Over all 700 items of 7 tasks the drop is under 3.0 points; wrong with"
+    )
+
+
+def test_a_collapse_is_regressed_at_the_first_look() -> None:
+    items = suite(7, 100)
+    base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
+    assert result.proven_drop
+    assert result.interval is not None
+    assert result.interval[0] > 0.03
+
+
+def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
+    items = suite(8, 100)
+    base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
+    plan = plan_of(items, base)
+    held_back: list[tuple[str, ...]] = []
+    asked: list[set[str]] = []
+
+    check = begin(plan)
+    while look := next_items(check):
+        asked.append({item.task for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        if check.pool and check.pool.decision == "ok" and verdict_so_far(check) is None:
+            held_back.append(suspicious_tasks(check))
+    result = conclude(check)
+    assert held_back
+    assert set(held_back) == {("t3",)}
+    assert asked[-1] == {"t3"}
+    assert (word(result), result.decided_by) == ("REGRESSED", "task")
+    assert [task.task for task in result.tasks if task.mark == "lost"] == ["t3"]
+    assert result.items_used < result.items_scored < 800
+    assert result.reason.startswith("a task is lost: t3 -")
+    assert result.drop is not None
+    assert result.drop < 0
+
+
+def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
+    items = suite(8, 100)
+    base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
+    check = begin(plan_of(items, base))
+    while not (check.pool and check.pool.decision):
+        check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
+    result = conclude(check)
+    assert word(result) == "NO VERDICT"
+    assert "may be lost: t3 -" in result.reason
+
+
+def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
+    items = suite(8, 100)
+    base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
+    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    assert word(conclude(check)) == "OK"
+    assert len(check.tuned) < 800
+
+
+def test_going_on_asks_for_everything_and_certainty_wins() -> None:
+    items = suite(4, 100)
+    base, tuned = flip(items, {}, {})
+    stopped = run_to_the_end(begin(plan_of(items, base)), base, tuned)
+    assert verdict_so_far(stopped) == "ok"
+    left = [item for item in items if item.key not in stopped.tuned]
+    late = {item.key: 0.0 for item in left}
+    plan = plan_of(items, base)
+    result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
+    assert result.items_used == 400
+    assert (word(result), result.decided_by) == ("REGRESSED", "arithmetic")
+    assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
+
+
+def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
+    items = suite(7, 100)
+    base, tuned = flip(items, {"t1": 4}, {})
+    plan = plan_of(items, base)
+    stopped = conclude(run_to_the_end(begin(plan), base, tuned))
+    asked: list[set[str]] = []
+    check = begin(plan, whole_tasks=["t1"])
+    while look := next_items(check):
+        if check.pool is not None and (check.pool.decision or verdict_so_far(check)):
+            asked.append({item.task for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+    result = conclude(check)
+    assert asked and set().union(*asked) == {"t1"}  # once it is decided, of this task alone
+    rows = {task.task: task for task in result.tasks}
+    before = {task.task: task for task in stopped.tasks}
+    assert rows["t1"].n == rows["t1"].total == 100 > before["t1"].n
+    assert (rows["t1"].lost, rows["t1"].drop) == (4, 0.04)
+    assert result.items_scored < 700
+    narrow, wide = rows["t1"].interval, before["t1"].interval
+    assert narrow is not None and wide is not None and narrow[1] - narrow[0] < wide[1] - wide[0]
+    with pytest.raises(BadInput, match="there is no task 't9' that could show a drop"):
+        begin(plan, whole_tasks=["t9"])
+
+
+def test_a_check_can_be_stopped_and_says_so() -> None:
+    items = suite(3, 100)
+    base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
+    check = begin(plan_of(items, base))
+    assert conclude(check).reason == (
+        "stopped after 0 of 300 items, before either answer was proven (limit 3.0 points)."
+    )
+    check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
+    result = conclude(check)
+    assert word(result) == "NO VERDICT"
+    assert result.reason.startswith("stopped after 64 of 300 items")
+    assert result.drop is not None
+
+
+score = st.one_of(st.sampled_from([0.0, 1.0]), st.integers(0, 20).map(lambda share: share / 20))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(score, score, st.integers(0, 5)), min_size=4, max_size=60), st.integers(1, 40))
+def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent: int) -> None:
+    items = [Item("t", str(number), str(cluster)) for number, (_, _, cluster) in enumerate(drawn)]
+    base = {item.key: before for item, (before, _, _) in zip(items, drawn, strict=True)}
+    tuned = {item.key: after for item, (_, after, _) in zip(items, drawn, strict=True)}
+    plan = plan_of(items, base, margin=percent / 100)
+    result = check_pairs(plan, pairs_of(items, base, tuned))
+    if not plan.order:
+        assert result.verdict == "no_verdict"
+        return
+    drop_in_twentieths = sum(round(20 * before) - round(20 * after) for before, after, _ in drawn)
+    fallen = drop_in_twentieths * 100 >= percent * 20 * len(drawn)
+    assert result.items_used == len(drawn)
+    assert result.drop == pytest.approx(drop_in_twentieths / 20 / len(drawn))
+    if result.decided_by == "task":
+        assert any(task.mark == "lost" for task in result.tasks)
+    else:
+        assert (result.verdict, result.decided_by) == ("regressed" if fallen else "ok", "arithmetic")
+
+
+def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
+    items = suite(2, 60)
+    base, tuned = flip(items, {"t0": 11}, {"t1": 12})
+    check = begin(plan_of(items, base), until="all")
+    assert check.pool is not None
+    assert (check.pool.alpha_regressed, check.pool.alpha_ok) == (0.025, 0.05)
+    lost = {name for name, task in run_to_the_end(check, base, tuned).tasks.items() if task.mark == "lost"}
+    assert lost == {"t0"}  # 11 of 60: evidence of 94, past 2 tasks at alpha/2 (80)
+    base, tuned = flip(items, {"t0": 10}, {"t1": 12})
+    tasks = run_to_the_end(begin(plan_of(items, base), until="all"), base, tuned).tasks
+    assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, and not past 80
+    assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
+
+
+def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
+    # Fresh answers, each lost or won with probability .05: the pool's drop is under the limit.
+    draw = random.Random(3)
+    items = suite(7, 60)
+    wrong = wrong_ok = 0
+    streams = 40
+    for _ in range(streams):
+        base: Scores = {}
+        tuned: Scores = {}
+        for item in items:
+            u = draw.random()
+            base[item.key], tuned[item.key] = (
+                (1, 0) if u < 0.05 else (0, 1) if u < 0.1 else (u < 0.7, u < 0.7)
+            )
+        result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+        fallen = sum(base.values()) - sum(tuned.values()) >= 0.03 * 420
+        wrong += result.verdict == "regressed" and not fallen
+        wrong_ok += result.verdict == "ok" and fallen
+    assert wrong <= 6  # 0.05 and three standard errors
+    assert wrong_ok <= 6
+
+
+def test_unmeasurable_tasks_leave_and_say_why() -> None:
+    items = [Item("hellaswag", str(n)) for n in range(500)] + [Item("arc", str(n)) for n in range(100)]
+    base: Scores = {
+        item.key: float(int(item.item) < (131 if item.task == "hellaswag" else 80)) for item in items
+    }
+    plan = plan_of(items, base, chance=0.25)
+    assert [task.name for task in plan.tasks] == ["arc"]
+    assert {item.task for item in plan.order} == {"arc"}
+    assert plan.unmeasurable[0].reason == (
+        "hellaswag: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
+        " a drop could not be seen."
+    )
+    result = check_pairs(plan, pairs_of(items, base, base))
+    assert word(result) == "OK"
+    assert [(task.task, task.mark) for task in result.tasks] == [
+        ("arc", "open"),
+        ("hellaswag", "unmeasurable"),
+    ]
+
+
+def test_no_measurable_task_is_no_verdict() -> None:
+    items = suite(2, 50)
+    base = {item.key: float(int(item.item) < 13) for item in items}
+    plan = plan_of(items, base, chance=0.25)
+    check = begin(plan)
+    assert next_items(check) == ()
+    assert verdict_so_far(check) == "no_verdict"
+    result = conclude(check)
+    assert word(result) == "NO VERDICT"
+    assert (
+        "t0: no verdict. The base model scores 0.260, within 3 standard errors of chance (0.250)"
+        in result.reason
+    )
+    assert [task.mark for task in result.tasks] == ["unmeasurable", "unmeasurable"]
+
+
+def test_measure() -> None:
+    assert measure([[1.0]] * 44 + [[0.0]] * 56, 0.25).measurable
+    assert not measure([[1.0]] * 37 + [[0.0]] * 63, 0.25).measurable
+    assert not measure([[1.0]] * 33 + [[0.0]] * 67, 0.68).measurable  # far below the majority label
+    assert not measure([[0.0]] * 100, 0.0).measurable
+    assert measure([[1.0]] * 20, 0.5).measurable  # no spread seen: a guesser's is taken
+    assert not measure([], 0.25).measurable
+    scores = [1.0] * 45 + [0.0] * 55
+    assert measure([[score] for score in scores], 0.25).measurable
+    assert not measure(
+        [scores[:45], scores[45:70], scores[70:]], 0.25
+    ).measurable  # three passages, not 100 items
+    with pytest.raises(BadInput, match="chance is 1"):
+        measure([[1.0]], 1.0)
+
+
+def test_scores_between_right_and_wrong() -> None:
+    draw = random.Random(1)
+    items = suite(2, 150)
+    base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
+    tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    assert word(result) == "REGRESSED"
+    assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
+        None,
+        None,
+        None,
+        (),
+    )
+    assert result.lost == result.items_used
+    assert result.discordance == 1.0
+
+
+def test_clusters_are_fed_whole_and_out_of_turn() -> None:
+    items = [Item("t", f"{n:03}", f"passage {n // 5}") for n in range(200)]
+    base, tuned = flip(items, {"t": 30}, {})
+    check = begin(plan_of(items, base))
+    first = check.clusters[0]
+    check = feed(check, base, {item.key: tuned[item.key] for item in first[:3]})
+    assert (check.consumed, check.tasks["t"].n) == (0, 0)
+    check = feed(check, base, {item.key: tuned[item.key] for item in check.clusters[1]})
+    assert (check.consumed, check.tasks["t"].n) == (0, 5)
+    check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
+    assert (check.consumed, check.tasks["t"].n) == (2, 10)
+    assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
+
+
+def test_what_is_fed_is_checked() -> None:
+    items = suite(1, 50)
+    base, tuned = flip(items, {}, {})
+    check = begin(plan_of(items, base))
+    with pytest.raises(BadInput, match="t9: item 1 is not in the plan"):
+        feed(check, base, {("t9", "1"): 1.0})
+    with pytest.raises(BadInput, match=r"t0: item 001 has the tuned score 1\.5"):
+        feed(check, base, {("t0", "001"): 1.5})
+    with pytest.raises(BadInput, match="score nan"):
+        feed(check, base, {("t0", "001"): float("nan")})
+    check = feed(check, base, {("t0", "001"): 1.0})
+    with pytest.raises(BadInput, match="has a score already"):
+        feed(check, base, {("t0", "001"): 1.0})
+    with pytest.raises(BadInput, match="has no base score"):
+        feed(check, {}, {("t0", "002"): 1.0})
+    assert tuned
+
+
+def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
+    items = suite(1, 50)
+    base, tuned = flip(items, {}, {})
+    result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
+    assert word(result) == "NO VERDICT"
+    assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
+
+
+def test_the_plan_is_fixed_by_what_is_given() -> None:
+    items = suite(2, 60)
+    base, _ = flip(items, {}, {})
+    tasks = [TaskPlan("t0", "acc", 0.25), TaskPlan("t1", "acc", 0.25)]
+    plan = make_plan(tasks, items, base, seed=3, cap=40, excluded=[("t0", "007")])
+    assert len(plan.order) == 80
+    assert ("t0", "007") not in {item.key for item in plan.order}
+    assert sorted(plan.order) == sorted(choose_items(items, cap=40, seed=3, excluded=[("t0", "007")]))
+    again = make_plan(tasks, items[::-1], base, seed=3, cap=40, excluded=[("t0", "007")])
+    assert (again.hash, again.order) == (plan.hash, plan.order)
+    assert make_plan(tasks, items, base, seed=4, cap=40, excluded=[("t0", "007")]).hash != plan.hash
+    with pytest.raises(BadInput, match="margin is 3"):
+        make_plan(tasks, items, base, seed=3, cap=40, margin=3)
+    with pytest.raises(BadInput, match="belongs to no task"):
+        make_plan(tasks[:1], items, base, seed=3, cap=40)
+
+
+def test_plan_and_result_survive_json() -> None:
+    items = suite(2, 60)
+    base, tuned = flip(items, {"t0": 9}, {"t1": 2})
+    plan = plan_of(items, base)
+    result = check_pairs(plan, pairs_of(items, base, tuned))
+    assert msgspec.json.decode(msgspec.json.encode(plan), type=CheckPlan) == plan
+    assert msgspec.json.decode(msgspec.json.encode(result), type=CheckResult) == result
+    assert result.plan_hash == plan.hash
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (5, 5), (12, 3), (3, 12), (40, 21), (1, 0)])
+def test_mcnemar_against_statsmodels(lost: int, won: int) -> None:
+    expected = mcnemar([[100, lost], [won, 30]], exact=True).pvalue if lost + won else 1.0
+    assert mcnemar_p(lost, won) == pytest.approx(float(expected))
+
+
+def test_published_case_of_the_paired_test() -> None:
+    assert mcnemar_p(25, 8) == pytest.approx(2 * sum(_choose(33, k) for k in range(9)) / 2**33)
+
+
+def _choose(n: int, k: int) -> int:
+    return 1 if k == 0 else _choose(n, k - 1) * (n - k + 1) // k
+
+
+def test_flips_less_what_guessing_flips() -> None:
+    # From 80 % to 70 % right of four choices: 10 lost, of which guessing explains 20 * 30 / 300 = 2.
+    base = [1.0] * 80 + [0.0] * 20
+    tuned = [1.0] * 70 + [0.0] * 30
+    flips = count_flips(base, tuned, 0.25)
+    assert (flips.lost, flips.won) == (10, 0)
+    assert flips.lost_corrected == pytest.approx(8)
+    assert flips.won_corrected == 0
+    assert count_flips(base, tuned, 0.0).lost_corrected == 10
+    # Two guessers between two choices flip a quarter each way, and have lost nothing.
+    guess = random.Random(1)
+    first, second = ([float(guess.random() < 0.5) for _ in range(4000)] for _ in range(2))
+    guessers = count_flips(first, second, 0.5)
+    assert guessers.lost > 900
+    assert guessers.lost_corrected == pytest.approx(0, abs=60)
+    assert count_flips([0.5], [0.4], 0.0).lost_corrected is None
+    both = sum_flips([flips, guessers])
+    assert (both.items, both.lost) == (4100, 10 + guessers.lost)
+    assert sum_flips([flips, count_flips([0.5], [0.4], 0.0)]).lost_corrected is None
+
+
+def test_power_against_simulation() -> None:
+    random_numbers = np.random.default_rng(5)
+    for items, drop in ((300, 0.0), (300, 0.05), (600, 0.05), (600, 0.02)):
+        draws = random_numbers.multinomial(items, [(0.1 + drop) / 2, (0.1 - drop) / 2, 0.9], size=20_000)
+        seen = np.mean(100 * (draws[:, 0] - draws[:, 1]) >= 3 * items)
+        assert chance_of_regressed(items, 0.03, 0.1, drop) == pytest.approx(float(seen), abs=0.011)
+    assert chance_of_regressed(600, 0.03, 0.0, 0.0) == 0
+    assert chance_of_regressed(0, 0.03, 0.1, 0.0) == 0
+
+
+def test_one_check_is_quick() -> None:
+    draw = random.Random(1)
+    items = suite(7, 100)
+    base = {item.key: float(draw.random() < 0.7) for item in items}
+    tuned = {key: float(draw.random() < (0.94 if before else 0.1)) for key, before in base.items()}
+    plan, pairs = plan_of(items, base), pairs_of(items, base, tuned)
+    calls = calls_of(lambda: check_pairs(plan, pairs))
+    assert calls < 200_000  # all eleven looks and the summary make 58,308, in 0.03 s
+
+
+def test_a_result_can_be_drawn_without_numpy() -> None:
+    code = "import sys, finetop.core.check.statistics.verdict; sys.exit({'numpy', 'scipy'} & set(sys.modules) != set())"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

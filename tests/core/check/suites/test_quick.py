@@ -1,0 +1,119 @@
+"""The suite quick is whole and balanced, repeats nothing, and the harness accepts every task of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.check.tasks.jsonl import Documents
+from finetop.core.check.tasks.suite import Suite, SuiteTask, load_suite, read_rows
+from finetop.core.recipe.answer_rules import check_rules
+
+if TYPE_CHECKING:
+    from finetop.core.check.tasks.suite import Row
+
+ITEMS = 96
+NAMES = ("knowledge", "arithmetic", "common_sense", "reading", "words", "grammar", "instructions")
+CHOICE_NAMES = NAMES[:-1]
+# Where an echo of the prompt keeps the rules: the word asked for is in the prompt by the nature of the task.
+ECHOED = {"use_word", "about"}
+
+
+@pytest.fixture(scope="module")
+def quick() -> Suite:
+    return load_suite(Path(str(files("finetop.core.check.suites") / "quick.yaml")))
+
+
+def task_of(quick: Suite, name: str) -> SuiteTask:
+    return next(task for task in quick.tasks if task.name == name)
+
+
+def rows_of(quick: Suite, name: str) -> tuple[Row, ...]:
+    return read_rows(task_of(quick, name))
+
+
+def test_tasks_have_equal_counts_and_the_suite_unique_ids(quick: Suite) -> None:
+    assert tuple(task.name for task in quick.tasks) == NAMES
+    assert [len(rows_of(quick, name)) for name in NAMES] == [ITEMS] * len(NAMES)
+    assert {task.cap for task in quick.tasks} == {ITEMS}
+    identities = [row.id for name in NAMES for row in rows_of(quick, name)]
+    assert len(set(identities)) == len(identities)
+
+
+def test_every_item_is_a_cluster_of_its_own(quick: Suite) -> None:
+    assert all(row.cluster == "" and row.category for name in NAMES for row in rows_of(quick, name))
+
+
+@pytest.mark.parametrize("name", CHOICE_NAMES)
+def test_choices_differ_and_gold_is_one_of_them(quick: Suite, name: str) -> None:
+    chance = task_of(quick, name).chance
+    for row in rows_of(quick, name):
+        choices = row.values["choices"]
+        assert len(choices) == round(1 / chance)
+        assert len({choice.strip().casefold() for choice in choices}) == len(choices), row.id
+        assert all(choice == choice.strip() and choice for choice in choices), row.id
+        assert 0 <= row.values["gold"] < len(choices)
+
+
+@pytest.mark.parametrize("name", CHOICE_NAMES)
+def test_gold_positions_are_balanced(quick: Suite, name: str) -> None:
+    rows = rows_of(quick, name)
+    width = len(rows[0].values["choices"])
+    places = Counter(row.values["gold"] for row in rows)
+    assert places == dict.fromkeys(range(width), ITEMS // width)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_question_comes_twice(quick: Suite, name: str) -> None:
+    asked = [
+        row.values.get("prompt") or row.values["question"] or " / ".join(sorted(row.values["choices"]))
+        for row in rows_of(quick, name)
+    ]
+    assert [question for question, count in Counter(asked).items() if count > 1] == []
+
+
+def test_instructions_are_kept_by_their_example_and_not_by_silence(quick: Suite) -> None:
+    for row in rows_of(quick, "instructions"):
+        assert check_rules(row.values["answer"], row.values["rules"]), row.id
+        assert not check_rules("", row.values["rules"]), row.id
+        assert not check_rules(row.values["prompt"], row.values["rules"]) or row.category in ECHOED, row.id
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_harness_accepts_the_task(quick: Suite, name: str) -> None:
+    document = dict(rows_of(quick, name)[0].values)
+    task = harness_task(task_of(quick, name))
+    requests = task.construct_requests(doc=document, ctx=task.doc_to_text(document), metadata=(name, 0, 1))
+    if name == "instructions":
+        assert requests.args == (
+            document["prompt"],
+            {"until": ["\n"], "max_gen_toks": 24, "do_sample": False},
+        )
+        return
+    space = "" if name == "grammar" else " "
+    assert [request.args[1] for request in requests] == [space + choice for choice in document["choices"]]
+    assert all(document["question"] in request.args[0] for request in requests)
+    assert task.doc_to_target(document) == document["gold"]
+
+
+def harness_task(task: SuiteTask) -> Any:
+    """Build the harness's own task from the suite's settings and the rows in memory."""
+    from lm_eval.api.task import ConfigurableTask
+
+    rows = Documents(row.values for row in read_rows(task))
+    settings = {"task": task.name, "test_split": "test", "custom_dataset": lambda **_: {"test": rows}}
+    return ConfigurableTask(config={**settings, **task.lm_eval})
+
+
+def test_general_text_is_about_twenty_kilobytes_of_paragraphs(quick: Suite) -> None:
+    assert quick.text is not None
+    text = quick.text.read_text(encoding="utf-8")
+    assert 18_000 <= len(text.encode()) <= 24_000
+    paragraphs = text.strip().split("\n\n")
+    assert len(paragraphs) > 30
+    assert len(set(paragraphs)) == len(paragraphs)
+    assert not any("\n" in paragraph for paragraph in paragraphs)

@@ -1,0 +1,200 @@
+"""Tasks of the harness by YAML file and by name: data files found beside the file, code refused, absent data said."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core.check.scoring.grading import grade_answer
+from finetop.core.check.tasks import harness
+from finetop.core.check.tasks.requests import build, requests_of
+from finetop.core.check.tasks.suite import load_suite
+from finetop.core.errors import BadInput, EnvironmentTrouble
+
+DATA = Path(os.environ.get("FINETOP_TEST_DATA", "/nonexistent"))
+TASK = """\
+task: capitals
+dataset_path: json
+dataset_kwargs: {data_files: {test: rows/capitals.jsonl}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{country}}:"
+doc_to_choice: cities
+doc_to_target: right
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: acc_norm, aggregation: mean, higher_is_better: true}
+"""
+ROWS = [
+    {"country": f"Land {n}", "cities": ["Aby", "Boo", "Cla"], "right": n % 3, "region": f"r{n // 2}"}
+    for n in range(12)
+]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """TMP/tasks/own/capitals.yaml with its rows in TMP/rows, two folders above; the hub does not answer."""
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "capitals.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    (tmp_path / "tasks" / "own").mkdir(parents=True)
+    (tmp_path / "tasks" / "own" / "capitals.yaml").write_text(TASK)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(harness, "hub_answers", lambda: False)
+    return tmp_path
+
+
+def suite(folder: Path, task: str) -> Any:
+    (folder / "own.yaml").write_text(f"suite: 1\nname: own\ntasks:\n  - {{{task}}}\n")
+    return load_suite(folder / "own.yaml")
+
+
+def test_a_yaml_finds_its_rows_wherever_one_works(
+    folder: Path, tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir("/")
+    (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region"))
+    assert (task.name, task.metric, len(task.documents)) == ("capitals", "acc_norm", 12)
+    assert task.documents[0].item.cluster == task.documents[1].item.cluster != task.documents[2].item.cluster
+    questions = requests_of(task, [document.item for document in task.documents[3:5]], tokenizer)
+    assert [question.gold for question in questions] == [0, 1]
+    assert questions[1].pairs[2] == ("Land 4:", " Cla")
+
+
+def test_a_changed_yaml_changes_the_fingerprint(folder: Path) -> None:
+    (before,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
+    file = folder / "tasks" / "own" / "capitals.yaml"
+    file.write_text(TASK.replace("{{country}}:", "{{country}} has:"))
+    (after,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
+    assert before.fingerprint != after.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rows/capitals", "rows/absent", "data_files names rows/absent.jsonl"),
+        ("doc_to_target", "doc_to_goal", "doc_to_goal is no setting of a task"),
+        ("output_type: multiple_choice", "output_type: multiple_choices", "invalid output_type"),
+        ("doc_to_choice: cities", "doc_to_choice: towns", "the harness refuses the task capitals"),
+        ("test_split: test", "test_split: tests", "the harness refuses the task capitals"),
+        ("right\n", "!function own.right\n", "runs Python that lies beside it"),
+        ("task: capitals", "task: [capitals", "can't read the task"),
+    ],
+)
+def test_a_faulty_yaml_is_one_error(folder: Path, tokenizer: Any, old: str, new: str, said: str) -> None:
+    file = folder / "tasks" / "own" / "capitals.yaml"
+    file.write_text(TASK.replace(old, new, 1))
+    with pytest.raises(BadInput) as caught:
+        (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
+        requests_of(task, [document.item for document in task.documents], tokenizer)
+    assert said in str(caught.value)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("metric: bleu", "capitals has no metric bleu"),
+        ("cluster: land", "capitals has no such column"),
+        ("filter: strict", "capitals has no filter strict"),
+    ],
+)
+def test_settings_that_the_task_does_not_have(folder: Path, settings: str, said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        build(suite(folder, f"yaml: tasks/own/capitals.yaml, {settings}"))
+
+
+def test_code_beside_a_yaml_runs_where_it_is_trusted(folder: Path, tokenizer: Any) -> None:
+    file = folder / "tasks" / "own" / "capitals.yaml"
+    file.write_text(TASK.replace("right\n", "!function lands.last\n"))
+    (file.parent / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
+    try:
+        (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, trust_code: true"))
+        (question, *_) = requests_of(task, [task.documents[0].item], tokenizer)
+    finally:
+        sys.modules.pop("lands", None)
+    assert question.gold == 2
+
+
+def test_a_task_by_name_with_a_local_copy_of_its_data(folder: Path, tokenizer: Any) -> None:
+    rows = [
+        {
+            "question": f"What is {n}?",
+            "choices": {"text": ["a", "b", "c"], "label": ["A", "B", "C"]},
+            "answerKey": "ABC"[n % 3],
+        }
+        for n in range(9)
+    ]
+    (folder / "rows" / "arc.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    local = "{dataset_path: json, dataset_kwargs: {data_files: {test: rows/arc.jsonl}}}"
+    (task,) = build(suite(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}"))
+    assert (task.name, task.metric, len(task.documents)) == ("arc_easy", "acc_norm", 9)
+    (question, *_) = requests_of(task, [task.documents[4].item], tokenizer)
+    assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
+
+
+def test_an_unknown_name_suggests(folder: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"own\.yaml:4: the harness has no task 'arc_esy'\. Did you mean arc_easy"
+    ):
+        build(suite(folder, "task: arc_esy"))
+
+
+def test_a_data_set_out_of_reach_is_named_with_what_to_do(folder: Path) -> None:
+    with pytest.raises(EnvironmentTrouble, match="the data set of arc_easy") as caught:
+        build(suite(folder, "task: arc_easy"))
+    assert "allenai/ai2_arc" in caught.value.message
+    assert "finetop suites SUITE --fetch" in caught.value.hint
+    assert caught.value.exit_code == 4
+
+
+def test_tasks_that_run_what_a_model_writes_are_refused(folder: Path) -> None:
+    file = folder / "tasks" / "own" / "capitals.yaml"
+    file.write_text(TASK + "unsafe_code: true\n")
+    with pytest.raises(BadInput, match="runs the code that a model writes"):
+        build(suite(folder, "yaml: tasks/own/capitals.yaml"))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
+@pytest.mark.parametrize(
+    ("name", "metric", "kind", "items"),
+    [
+        ("arc_easy", "acc", "likelihood", 1200),
+        ("blimp", "acc", "likelihood", 1150),
+        ("winogrande", "acc", "likelihood", 725),
+        ("lambada_openai", "acc", "likelihood", 1000),
+        ("triviaqa", "exact_match", "generation", 600),
+        ("gsm8k", "exact_match", "generation", 700),
+        ("mmlu", "acc", "likelihood", 1254),
+    ],
+)
+def test_real_tasks_are_asked(
+    folder: Path, tokenizer: Any, name: str, metric: str, kind: str, items: int
+) -> None:
+    file = DATA / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
+    (task,) = build(suite(folder, f"yaml: {file}"))
+    assert (task.metric, task.kind, len(task.documents)) == (metric, kind, items)
+    questions = requests_of(task, [document.item for document in task.documents[:20]], tokenizer)
+    assert all(question.text.strip() for question in questions)
+    if name == "gsm8k":
+        assert questions[0].prompt.count("Question:") == 6
+        gold = task.documents[0].values["answer"].split("#### ")[1]
+        assert grade_answer(task, questions[0], f"So it is.\n#### {gold}").score == 1.0
+        assert grade_answer(task, questions[0], "So it is.\n#### -1").score == 0.0
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
+def test_rolling_perplexity_cannot_decide(folder: Path) -> None:
+    with pytest.raises(BadInput, match="whose scores have no bounds: loglikelihood_rolling"):
+        build(suite(folder, f"yaml: {DATA}/lm_eval_tasks/open/rx_wikitext2.yaml"))

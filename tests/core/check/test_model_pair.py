@@ -1,0 +1,177 @@
+"""Scores are kept by all that can move them: a change of the model, however small, is scored anew."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from finetop.core.check import caveats, scoring_passes
+from finetop.core.check.model_pair import facts_of, open_pair
+from finetop.core.check.scoring import cache
+from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batches import ScoredModel, keys_of, prepare
+from finetop.core.check.tasks.requests import build
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.models import load, resolve
+from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from finetop.core.check.scoring.batch_plan import Name
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+PLAN = BatchPlan("packed", 128)
+
+
+def save_adapter(model: Path, folder: Path, seed: int) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    adapted: Any = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        LoraConfig(task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules=["q_proj"]),
+    )
+    with torch.no_grad():
+        for name, matrix in adapted.named_parameters():
+            if "lora_B" in name:
+                matrix.normal_()
+    adapted.save_pretrained(folder)
+
+
+def retrain(base: Path, adapter: Path) -> None:
+    save_adapter(base, adapter, seed=2)
+
+
+def rescale(base: Path, adapter: Path) -> None:
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 8}))
+
+
+def change_tokenizer(base: Path, adapter: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.add_tokens(["nine o'clock"])
+    tokenizer.save_pretrained(base)
+
+
+def change_template(base: Path, adapter: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = str(tokenizer.chat_template).replace("<|end|>", "<|end|> ")
+    tokenizer.save_pretrained(base)
+
+
+def change_base(base: Path, adapter: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight[0, 0] += 1e-3
+    model.save_pretrained(base)
+
+
+@pytest.fixture
+def place(suite_folder: Path, tiny_model: Path) -> Path:
+    """HOME with a model and an adapter on it."""
+    home = suite_folder.parent
+    shutil.copytree(tiny_model, home / "base")
+    save_adapter(home / "base", home / "adapter", seed=1)
+    return home
+
+
+def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
+    """Give the name of each task's file of scores."""
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    pair = open_pair(base, place / "adapter", dtype, "cpu")
+    tokenizer = load.load_tokenizer(base)
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    facts = facts_of(pair, name, tokenizer, home)
+    scored_model = ScoredModel(name, {**facts, "dtype": dtype}, lambda: None, PLAN)
+    return {task: key.name for task, key in keys_of(prepared, scored_model).items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "base_too"),
+    [
+        (retrain, False),
+        (rescale, False),
+        (change_tokenizer, True),
+        (change_template, True),
+        (change_base, True),
+    ],
+)
+def test_a_changed_model_has_other_files_of_scores(
+    place: Path, change: Callable[[Path, Path], None], base_too: bool
+) -> None:
+    before = keys(place, "base"), keys(place, "tuned")
+    assert not set(before[0].values()) & set(before[1].values())
+    change(place / "base", place / "adapter")
+    after = keys(place, "base"), keys(place, "tuned")
+    assert not set(before[1].values()) & set(after[1].values())
+    assert (before[0] == after[0]) is not base_too
+    assert not set(after[1].values()) & set(before[0].values())
+
+
+def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> None:
+    assert not set(keys(place, "base").values()) & set(keys(place, "base", "float64").values())
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    tokenizer = load.load_tokenizer(base)
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    wide, narrow = (
+        keys_of(prepared, ScoredModel("base", {"weights": "x"}, lambda: None, BatchPlan("packed", rows)))
+        for rows in (128, 64)
+    )
+    assert not {key.name for key in wide.values()} & {key.name for key in narrow.values()}
+
+
+def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    tokenizer = load.load_tokenizer(base)
+    model, _ = load.load_model(base, torch.float32, "cpu")
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    context: Any = SimpleNamespace(
+        home=home,
+        prepared=prepared,
+        events=EventLog(place / "e.jsonl"),
+        told=set(),
+        phase_at=0.0,
+        step=3,
+        of="",
+    )
+    monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
+    scoring = scoring_passes.open_scoring(context, prepared, ScoredModel("tuned", None, lambda: model, PLAN))
+    scoring_passes.score_items(context, scoring, prepared.items, "scoring")
+    assert scoring.scores.keys() == {item.key for item in prepared.items}
+
+
+def test_what_differs_is_said(place: Path) -> None:
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    pair = open_pair(base, place / "adapter", "float32", "cpu")
+    tokenizer = load.load_tokenizer(base)
+    assert caveats.notes(pair, tokenizer, False) == ()
+    (place / "adapter" / "manifest.json").write_text(json.dumps({"base": {"weights_hash": "f" * 64}}))
+    tokenizer.save_pretrained(place / "adapter")
+    (changed,) = caveats.notes(pair, tokenizer, False)
+    assert "has changed since the checkpoint was trained (sha256 ffffffffffff then" in changed
+    change_template(place / "adapter", place)
+    assert "another chat template" in caveats.notes(pair, tokenizer, True)[2]
+    assert "of the recipe" in caveats.notes(pair, tokenizer, True)[0]

@@ -1,0 +1,262 @@
+"""The check job as its keeper starts it: a real process, an adapter that changes nothing, one that does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from waiting import TORCH_LIMIT_S, wait_until
+
+from finetop.core.protocol import check_result, events
+from finetop.core.runtime import event_log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    SaveAdapter = Callable[[Path, float], None]
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+BROKEN = 40.0  # a weight this large makes an adapter drown its model
+
+
+def make_job(
+    home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] | None = None, **args: Any
+) -> Path:
+    """Write HOME/runs/0001-run/jobs/N-check/job.json for the checkpoint at step 20."""
+    run = home / "runs" / "0001-run"
+    folder = run / "jobs" / f"{number:04d}-check"
+    folder.mkdir(parents=True)
+    rows = [
+        {"messages": [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]}
+        for n in range(6)
+    ]
+    rows.append(
+        {
+            "messages": [
+                {"role": "user", "content": "Say 3 in a word."},
+                {"role": "assistant", "content": "three"},
+            ]
+        }
+    )
+    (home / "rows.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    whole = {
+        "recipe": 1,
+        "name": "run",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora"},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(home / "rows.jsonl")}]},
+        "check": {
+            "general": {"suite": "tiny", "margin": 10.0},
+            "target": {
+                "path": str(home / "rows.jsonl"),
+                "metric": ["nats_per_token", "rules"],
+                "rules": [{"rule": "max_words", "value": 500}],
+            },
+        },
+        **(recipe or {}),
+    }
+    spec = {
+        "format": 1,
+        "job_id": number,
+        "run_id": 1,
+        "run_name": "run",
+        "verb": "check",
+        "recipe": whole,
+        "args": {"checkpoint": "checkpoints/step-000020", "step": 20, **args},
+    }
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    return folder
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.run_job", str(folder)],
+            stdout=log,
+            stderr=log,
+            env=environment,
+        )
+
+
+def told(folder: Path) -> list[Any]:
+    return [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+
+
+def of(kind: type, found: list[Any]) -> list[Any]:
+    return [event for event in found if isinstance(event, kind)]
+
+
+def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(checkpoint, 0.0)
+    first = make_job(home, tiny_model, 1)
+    assert start(first).wait(TORCH_LIMIT_S) == 0, (first / "log.txt").read_text()
+    found = told(first)
+    assert isinstance(found[0], events.Started)
+    assert found[-1] == events.Ended("finished")
+    (verdict,) = of(events.Verdict, found)
+    outcome = check_result.read(verdict.result)
+    assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
+    assert (verdict.step, outcome.step, outcome.suite) == (20, 20, "tiny")
+    assert outcome.contamination.by_task == {"orders": 1}
+    assert outcome.noise_floor is not None and outcome.noise_floor.items > 0
+    assert outcome.drift is not None and outcome.drift.kl == pytest.approx(0, abs=1e-6)
+    assert outcome.drift.base == outcome.drift.tuned
+    assert outcome.target["rules"].base == outcome.target["rules"].tuned
+    assert outcome.target["nats_per_token"].low == outcome.target["nats_per_token"].high == 0
+    scores = of(events.Scores, found)
+    base_items = [(s.task, item.item) for s in scores if s.model == "base" for item in s.items]
+    assert len(base_items) == len(set(base_items)) == 40 + 30 + 12 - 1  # all but what the training data holds
+    assert "run at step 20, suite tiny" in (first / "log.txt").read_text()
+
+    # An adapter that ruins the model, against a base that is known by now; asked all that there is to ask.
+    save_adapter(checkpoint, BROKEN)
+    second = make_job(home, tiny_model, 2, more=[])
+    assert start(second).wait(TORCH_LIMIT_S) == 0, (second / "log.txt").read_text()
+    found = told(second)
+    ruined = check_result.read(of(events.Verdict, found)[0].result)
+    assert ruined.items_used == ruined.items_total == 40 + 30
+    assert (ruined.decided_by, ruined.plan_hash) == ("arithmetic", outcome.plan_hash)
+    assert any("every item of the suite was asked" in note for note in ruined.notes)
+    assert ruined.target["nats_per_token"].base != ruined.target["nats_per_token"].tuned
+    assert (
+        ruined.drift is not None and ruined.drift.tuned != ruined.drift.base and (ruined.drift.kl or 0) > 0.01
+    )
+    assert ruined.flips and ruined.lost + ruined.won > 0
+    assert ruined.target["nats_per_token"].base == outcome.target["nats_per_token"].base
+    assert sum(len(s.items) for s in of(events.Scores, found) if s.model == "base") == len(base_items)
+    keys = {
+        model: {s.key for s in of(events.Scores, found) if s.model == model} for model in ("base", "tuned")
+    }
+    assert keys["base"] == {s.key for s in scores if s.model == "base"}
+    assert not keys["base"] & keys["tuned"]
+    assert not {phase.name for phase in of(events.Phase, found)} & {
+        "measuring base",
+        "scoring base and tuned",
+        "noise floor",
+    }
+
+
+@pytest.mark.slow
+def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.symlink_to(tiny_model)
+    folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
+    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
+    found = told(folder)
+    assert check_result.read(of(events.Verdict, found)[0].result).drop == 0.0
+    assert len({s.key for s in of(events.Scores, found)}) == 3  # one a task
+
+
+def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
+    folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
+    assert start(folder).wait(TORCH_LIMIT_S) == 2
+    ended = told(folder)[-1]
+    assert isinstance(ended, events.Ended)
+    assert (ended.status, ended.exit_code) == ("failed", 2)
+    assert ended.cause == "there is no suite 'tinny'." and ended.hint == "Did you mean tiny?"
+
+
+def test_sigterm_stops_and_keeps_scores(
+    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter
+) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(checkpoint, 0.0)
+    folder = make_job(home, tiny_model, 1)
+    process = start(folder)
+    wait_until(lambda: any((home / "scores").glob("*.jsonl")), "scores are written", TORCH_LIMIT_S)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(TORCH_LIMIT_S) == 0
+    ended = told(folder)[-1]
+    assert ended.status in ("stopped", "finished")  # it may have been quicker
+    assert list((home / "scores").glob("*.jsonl"))
+
+
+def test_out_of_memory_scores_both_models_again_in_smaller_batches(
+    suite_folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from finetop.core.check import run_check, scoring_passes
+    from finetop.core.check.scoring import batches
+    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.job_folder import read_spec
+
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    shutil.copytree(tiny_model, checkpoint)
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.mul_(9)
+    model.save_pretrained(checkpoint)
+    folder = make_job(
+        home, tiny_model, 1, {"method": {"name": "full"}, "check": {"general": {"suite": "tiny"}}}
+    )
+    used: list[tuple[str, int]] = []
+    real = batches.score_batch
+
+    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        used.append((scored_model.name, scored_model.plan.row_tokens))
+        if used[-1] == ("tuned", 512):
+            raise MemoryError
+        return real(prepared, scored_model, batch)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
+    log = event_log.EventLog(folder / "events.jsonl")
+    recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
+    found = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
+    assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
+    assert {("base", 256), ("tuned", 256)} <= set(used)
+    scores = of(events.Scores, told(folder))
+    last = {(s.model, s.task, item.item): s.key for s in scores for item in s.items}
+    assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all of the last plan
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_check_in_fewer_bits(
+    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, quantize: str
+) -> None:
+    """An adapter that changes nothing changes nothing there either, and neither does what stands beside a text."""
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(checkpoint, 0.0)
+    model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
+    folder = make_job(home, tiny_model, 1, {"model": model})
+    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
+    found = told(folder)
+    outcome = check_result.read(of(events.Verdict, found)[0].result)
+    assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
+    assert outcome.drift is not None and outcome.drift.base == outcome.drift.tuned
+    for name in ("base", "tuned"):
+        assert outcome.models[name]["quantize"].startswith(f"{quantize}, bitsandbytes ")
+    log = (folder / "log.txt").read_text()
+    assert "gemm_4bit" not in log and "will be cast" not in log
+
+    # The same in all bits has other scores, and other drift.
+    plain = make_job(home, tiny_model, 2)
+    assert start(plain).wait(TORCH_LIMIT_S) == 0, (plain / "log.txt").read_text()
+    of_plain = told(plain)
+    whole = check_result.read(of(events.Verdict, of_plain)[0].result)
+    assert whole.drift is not None and whole.drift.base != outcome.drift.base
+    assert not {s.key for s in of(events.Scores, found)} & {s.key for s in of(events.Scores, of_plain)}

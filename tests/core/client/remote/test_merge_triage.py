@@ -1,0 +1,90 @@
+"""Tables of triage of several machines as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.client.remote.fleet import Fleet
+from finetop.core.errors import BadInput, NoSupervisor
+from finetop.core.protocol.messages.triage import (
+    SetStanding,
+    SetStandingAnswer,
+    Standing,
+    Triage,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
+)
+from finetop.core.protocol.request import Ask
+
+
+def row(id_: int, name: str, drop: float, cells: list[TriageCell | None], **more: Any) -> TriageRow:
+    verdict = "regressed" if drop > 3 else "ok"
+    return TriageRow(id_, name, "qwen3-4b", "lora", id_, verdict, drop, 3.0, "core", 5.0, cells, **more)
+
+
+class Machine:
+    """Answers with one table; None: it is out of reach."""
+
+    def __init__(self, rows: list[TriageRow] | None, tasks: list[str]) -> None:
+        self.rows, self.tasks = rows, tasks
+        self.asked: list[Any] = []
+
+    async def ask(self, ask: Ask) -> Any:
+        self.asked.append(ask)
+        if self.rows is None:
+            raise NoSupervisor("gone.")
+        if isinstance(ask, SetStanding):
+            return SetStandingAnswer("done", Standing())
+        assert isinstance(ask, Triage)
+        total = len(self.rows)
+        return TriageAnswer(
+            self.rows[: ask.limit], self.tasks, total, total, 1, 0, 0, 0, ["x"], 1, "bad", 5.0
+        )
+
+    def close(self) -> None: ...
+
+
+def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
+    fixed = {"": Standing("fixed", "ana", fixed_by="good")}
+    machines = {
+        "lab": Machine(
+            [row(2, "bad", 9.0, [TriageCell(40.0, "lost")]), row(1, "good", 0.5, [None])], ["arith"]
+        ),
+        "box": Machine(
+            None if lost else [
+                row(1, "worse", 12.0, [TriageCell(50.0, "lost"), TriageCell(1.0, "open")]),
+                row(3, "mended", 30.0, [None, TriageCell(60.0, "lost")], standings=fixed),
+            ],
+            ["arith", "arc"],
+        ),
+    }  # fmt: skip
+    return Fleet(machines), machines
+
+
+async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
+    found = await fleet()[0].ask(Triage())
+    assert [one.name for one in found.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
+    assert found.tasks == ["arc", "arith"]
+    assert [len(one.cells) for one in found.rows] == [2, 2, 2, 2]
+    assert found.rows[1].cells == [None, TriageCell(40.0, "lost")]
+    assert found.rows[2].standings[""].fixed_by == "box:good"
+    assert (found.new, found.total, found.unchecked) == (2, 4, ["lab:x", "box:x"])
+    assert len({one.id for one in found.rows}) == 4
+    page = await fleet()[0].ask(Triage(offset=1, limit=2))
+    assert [one.name for one in page.rows] == ["lab:bad", "box:mended"]
+
+
+async def test_a_machine_out_of_reach_is_left_out() -> None:
+    found = await fleet(lost=True)[0].ask(Triage())
+    assert [one.name for one in found.rows] == ["lab:bad", "lab:good"]
+
+
+async def test_a_fix_is_named_as_its_own_machine_knows_it() -> None:
+    asked, machines = fleet()
+    await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="box:good")))
+    assert machines["box"].asked[-1] == SetStanding("worse", "", Standing("fixed", fixed_by="good"))
+    with pytest.raises(BadInput, match="same machine"):
+        await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="lab:good")))

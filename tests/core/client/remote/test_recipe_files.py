@@ -1,0 +1,73 @@
+"""Recipes for another machine: its files, not ours."""
+
+import pytest
+
+from finetop.core.client.remote.recipe_files import judge, own_paths
+from finetop.core.errors import RecipeError
+from finetop.core.protocol.messages.machine import PathFacts
+from finetop.core.recipe.find import by_name
+from finetop.core.recipe.load import load_recipe, recipe_from_mapping, resolve_text
+from finetop.core.supervisor.requests.machine import look_at
+
+
+@pytest.fixture
+def rows(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "a", "completion": "b"}\n')
+    return file
+
+
+def loaded_of(path):
+    return resolve_text(f"recipe: 1\nextends: lora\nname: x\ndata: {{train: [{{path: {path}}}]}}\n")
+
+
+def test_a_file_that_is_there_too_will_do(rows):
+    loaded = loaded_of(rows)
+    assert own_paths(loaded) == [str(rows)]
+    judge(loaded, [look_at(path) for path in own_paths(loaded)], "lab")
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "says"),
+    [
+        (
+            "none",
+            0,
+            "lab has no {0}, and a run reads what lies where it runs. Copy it there: scp {0} lab:{0}",
+        ),
+        ("folder", 0, "on lab {0} is not a file that may be read"),
+        ("other", 0, "on lab {0} is not a file that may be read"),
+        ("file", 0, "on lab {0} is empty"),
+        ("file", 99, "{0} is another file on lab: 99 bytes there, 35 here. Copy it again"),
+    ],
+)
+def test_a_file_that_will_not_do_is_named_with_its_line_and_the_way_out(rows, kind, size, says):
+    loaded = loaded_of(rows)
+    with pytest.raises(RecipeError) as caught:
+        judge(loaded, [PathFacts(str(rows), kind, size)], "lab")
+    assert says.format(rows) in str(caught.value)
+    assert str(caught.value).startswith("recipe:4: data.train[0].path: ")
+
+
+def test_a_file_that_is_there_alone_will_do():
+    loaded = loaded_of("/only/there.jsonl")
+    judge(loaded, [PathFacts("/only/there.jsonl", "file", 5)], "lab")
+    with pytest.raises(RecipeError, match="Give a path that is there"):
+        judge(loaded, [], "lab")
+
+
+def test_files_of_finetop_itself_go_by_name_and_are_found_again_there():
+    loaded = load_recipe("demo-lora")
+    assert own_paths(loaded) == []
+    judge(loaded, [], "lab")
+    sent = by_name(loaded.resolved)
+    assert sent["data"]["train"][0]["path"] == "builtin:demo/support_train.jsonl"
+    assert recipe_from_mapping(sent) == loaded.recipe
+
+
+def test_looking_opens_nothing_and_never_fails(tmp_path, rows):
+    assert look_at(str(rows)) == PathFacts(str(rows), "file", 35)
+    assert look_at(str(tmp_path)).kind == "folder"
+    assert look_at("/dev/null").kind == "other"
+    for path in ("rows.jsonl", "", "/no/such", "/a\0b", "/" + "x" * 5000):
+        assert look_at(path) == PathFacts(path, "none", 0)

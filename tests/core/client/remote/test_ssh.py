@@ -1,0 +1,55 @@
+"""How ssh is called: its options, the words for the other side, paths that it would expand."""
+
+import subprocess
+
+import pytest
+
+from finetop.core.client.remote import ssh
+from finetop.core.client.remote.handshake import read_greeting
+from finetop.core.client.remote.hosts import Place
+from finetop.core.errors import BadInput
+
+
+def test_ssh_understands_every_option():
+    """With -G ssh reads all options and prints what they come to, and connects to nothing."""
+    words = ssh.command(
+        Place("lab", "ana@lab"), "/tmp/x/s", "/home/ana/.finetop/supervisor.sock", may_ask=False
+    )
+    try:
+        said = subprocess.run([words[0], "-G", "-F", "/dev/null", *words[1:]], capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no ssh here")
+    assert said.returncode == 0, said.stderr
+    assert "localforward /tmp/x/s /home/ana/.finetop/supervisor.sock" in said.stdout
+    for line in ("batchmode yes", "controlmaster false", "compression yes", "serveraliveinterval 3"):
+        assert line in said.stdout
+
+
+def test_the_host_stands_behind_the_end_of_options():
+    words = ssh.command(Place("lab", "ana@lab"), "/s", "/t", may_ask=True)
+    assert words[-3:-1] == ["--", "ana@lab"]
+    assert "BatchMode=yes" not in words
+
+
+def test_the_home_there_is_quoted_for_its_shell_and_the_command_is_not():
+    place = Place("lab", "lab", "~/venv/bin/finetop", "/scratch/a b; id")
+    assert ssh.on_the_other_side(place) == (
+        "~/venv/bin/finetop --home '/scratch/a b; id' supervisor start --json --hold"
+    )
+
+
+def test_paths_are_written_as_ssh_takes_them():
+    assert ssh.forwarded("/a:b%h\\c") == "/a\\:b%%h\\\\c"
+    with pytest.raises(BadInput):
+        ssh.forwarded("/a/${HOME}")
+
+
+def test_last_words_are_clean_and_one_line():
+    said = "Warning: Permanently added 'lab' to the list.\n\x1b]0;evil\x07Bad \u202ethings\x00.\r\n\n"
+    assert ssh.last_words(said) == "Bad <202E>things"
+    assert ssh.last_words("") == ""
+
+
+@pytest.mark.parametrize("junk", [b"{", b"{}\n", b"\xff\n", b"[" * 9000 + b"\n", b'{"supervisor": 3}\n', b""])
+def test_what_is_no_greeting_is_passed_over(junk):
+    assert read_greeting(junk) is None

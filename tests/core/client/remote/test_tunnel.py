@@ -1,0 +1,227 @@
+"""The link to another machine, over a stand-in for ssh: opened, dropped, reopened, closed; what is said when not."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from finetop.core.client.connection import Client
+from finetop.core.client.remote import tunnel
+from finetop.core.client.remote.hosts import Place
+from finetop.core.client.remote.tunnel import PREFIX, Tunnel
+from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime.home import Home
+
+
+@pytest.fixture
+def lab(hosts):
+    """A host with a supervisor."""
+    return hosts.host("ana@lab")
+
+
+@pytest.fixture
+def link(hosts):
+    made = Tunnel(Place("lab", "ana@lab"), memory=hosts.folder / "sockets.json")
+    yield made
+    made.close()
+
+
+def home_of(link: Tunnel) -> Home:
+    return Home(Path("/there"), link)
+
+
+def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts, lab, link):
+    name = lab.submit("there-once", steps=3)
+    greeting = link.open()
+    assert greeting.socket == str(lab.home.socket)
+    with Client(home_of(link)) as client:
+        assert client.ask(GetRun(name)).row.name == name
+        assert client.ask(Hello()).home == str(lab.home.root)
+    folder = link.socket.parent
+    assert folder.stat().st_mode & 0o777 == 0o700
+    link.close()
+    assert not folder.exists()
+    wait_until(lambda: not hosts.living(), "ssh is gone")
+
+
+def test_where_the_socket_is_is_remembered_so_that_one_connection_does(hosts, lab, tmp_path):
+    for expected in (2, 3):
+        with_memory = Tunnel(Place("lab", "ana@lab"), memory=tmp_path / "sockets.json")
+        with_memory.open()
+        with_memory.close()
+        assert len(hosts.calls()) == expected
+
+
+def test_a_supervisor_is_started_where_there_is_none(hosts):
+    rig = hosts.add("box", start=False)
+    link = Tunnel(Place("box", "box"))
+    try:
+        link.open()
+        with Client(home_of(link)) as client:
+            assert client.ask(Hello()).home == str(rig.home.root)
+    finally:
+        link.close()
+    assert rig.home.socket.exists()
+
+
+def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again(hosts, lab, link):
+    heard = []
+    link._heard = lambda is_up, why: heard.append(is_up)
+    link.open()
+    with Client(home_of(link)) as client:
+        before = client.ask(Hello()).pid
+        for _ in range(2):
+            hosts.drop("ana@lab")
+            assert client.ask(Hello()).pid == before
+    wait_until(lambda: heard == [False, True] * 2, "each drop and return is heard of")
+    wait_until(lambda: len(hosts.living()) == 1, "one ssh at a time")
+
+
+def test_what_acts_is_not_asked_twice(hosts, lab, link):
+    name = lab.submit("goes-on", waits_at=2)
+    link.open()
+    with Client(home_of(link)) as client:
+        client.ask(Hello())
+        hosts.drop("ana@lab")
+        with pytest.raises(NoSupervisor, match="whether it was done is not known"):
+            client.ask(Stop(name))
+    lab.kill_jobs()
+
+
+def test_a_host_that_is_away_is_tried_again_and_a_wait_ends_with_its_return(hosts, lab, link):
+    link.open()
+    hosts.behave("ana@lab", "refused")
+    hosts.drop("ana@lab")
+    wait_until(lambda: not link.is_up and "Connection refused" in link.words(), "it says why")
+    hosts.behave("ana@lab", "ok")
+    link.try_now()
+    link.wait()
+    assert link.is_up
+    assert link.words() == ""
+
+
+def test_a_host_that_was_away_for_long_is_found_by_itself(hosts, lab, link, monkeypatch):
+    monkeypatch.setattr(tunnel, "PAUSES_S", (0.0, 0.05))
+    link.open()
+    hosts.behave("ana@lab", "refused")
+    hosts.drop("ana@lab")
+    wait_until(lambda: link.tries > 3, "it was tried several times")
+    hosts.behave("ana@lab", "ok")
+    wait_until(lambda: link.is_up, "it is back, and nobody asked for it")
+
+
+@pytest.mark.parametrize(
+    ("mode", "says"),
+    [
+        ("refused", "lab is out of reach: ssh: connect to host ana@lab port 22: Connection refused."),
+        ("denied", "Permission denied"),
+        ("resolve", "Is it spelt as in ~/.ssh/config or hosts.yaml?"),
+        ("blocked", "ssh does not forward lab's socket"),
+    ],
+)
+def test_why_it_can_not_be_reached_is_said(hosts, lab, link, mode, says):
+    hosts.behave("ana@lab", mode)
+    with pytest.raises(EnvironmentTrouble) as caught:
+        link.open()
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+    wait_until(lambda: not hosts.living(), "ssh is gone")
+
+
+def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link, monkeypatch):
+    link.open()
+    hosts.behave("ana@lab", "denied")
+    hosts.drop("ana@lab")
+    monkeypatch.setattr(tunnel, "PAUSES_S", (0.0,))
+    pauses: list[float] = []
+    wait = link._wake.wait
+    monkeypatch.setattr(link._wake, "wait", lambda pause_s: pauses.append(pause_s) or wait(pause_s))
+    with pytest.raises(NoSupervisor, match="ssh wants to ask you something"):
+        while True:
+            link.wait()
+    wait_until(lambda: tunnel.REFUSED_PAUSE_S in pauses, "it rests: each try would count against us")
+
+
+def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
+    hosts.behave("ana@lab", "noisy")
+    assert link.open().supervisor.protocol == wire.VERSION
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("no-such-program-here", "lab has no finetop that its shell finds. Install it there"),
+        (
+            "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
+            "too old to be asked from here",
+        ),
+        ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
+    ],
+)
+def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab, command, says):
+    link = Tunnel(Place("lab", "ana@lab", command))
+    with pytest.raises(EnvironmentTrouble) as caught:
+        link.open()
+    link.close()
+    assert says in str(caught.value)
+
+
+def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):
+    from finetop.core.client.remote import handshake as greeting
+
+    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION + 1,))
+    with pytest.raises(NoSupervisor, match=r"speaks protocol 1; this one speaks 2\. Upgrade finetop there"):
+        link.open()
+    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION - 1,))
+    with pytest.raises(NoSupervisor, match="Upgrade finetop here"):
+        link.open()
+
+
+def test_a_killed_program_leaves_no_ssh_and_the_next_one_clears_its_folder(hosts, lab):
+    code = (
+        "import time\nfrom finetop.core.client.remote.hosts import Place\n"
+        "from finetop.core.client.remote.tunnel import Tunnel\n"
+        "link = Tunnel(Place('lab', 'ana@lab'))\nlink.open()\nprint(link.socket.parent, flush=True)\ntime.sleep(600)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    folder = Path(process.stdout.readline().strip())
+    assert hosts.living()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    wait_until(lambda: not hosts.living(), "ssh ends by itself")
+    assert folder.exists()
+    Tunnel(Place("lab", "ana@lab")).close()
+    assert not folder.exists()
+    assert folder.name.startswith(f"{PREFIX}{process.pid}-")
+
+
+def test_closing_while_it_connects_does_not_wait(hosts, lab, link):
+    hosts.behave("ana@lab", "silent")
+    link.keep()
+    wait_until(lambda: bool(hosts.calls()), "ssh was started")
+    link.close()
+    wait_until(lambda: not link._keeper.is_alive(), "nothing waits for it any more")
+    wait_until(lambda: not hosts.living(), "ssh is gone")
+    with pytest.raises(FinetopError):
+        link.wait()
+
+
+def test_ssh_is_given_no_secret_and_no_option_from_outside(hosts, lab, link):
+    os.environ["HF_TOKEN"] = "hf_canary"
+    try:
+        link.open()
+    finally:
+        del os.environ["HF_TOKEN"]
+    for call in hosts.calls():
+        words = call["words"]
+        assert "hf_canary" not in " ".join(words)
+        assert words[words.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]

@@ -1,0 +1,120 @@
+"""Runs side by side, as plain data."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from finetop.core.client import compare_runs
+from finetop.core.client.compare_runs import Trade
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
+
+from run_fakes import make_detail
+from tui_fakes import NOW, make_check
+
+from finetop.core.protocol.runs import Finished, RunDetail, Running
+
+
+def ended(
+    name: str, *, check: Any = None, metrics: dict[str, float | None] | None = None, **more: Any
+) -> RunDetail:
+    detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name, check=check, **more)
+    return (
+        detail
+        if metrics is None
+        else msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, metrics=metrics))
+    )
+
+
+def checked(name: str, drop: float, target: float) -> RunDetail:
+    return ended(name, check=make_check("ok", drop, target={"exact_match": [0.7, target]}))
+
+
+def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
+    one: dict[str, Any] = {
+        "name": "a",
+        "method": {"name": "lora", "rank": 16},
+        "train": {"learning_rate": 1e-4, "seed": 1},
+    }
+    two: dict[str, Any] = {
+        "name": "b",
+        "method": {"name": "full"},
+        "train": {"learning_rate": 2e-05, "seed": 1},
+    }
+    found = compare_runs.differences([one, two])
+    assert [(row.key, row.values) for row in found] == [
+        ("method.name", ("lora", "full")),
+        ("method.rank", ("16", "-")),
+        ("train.learning_rate", ("0.0001", "2e-5")),
+    ]
+    assert compare_runs.differences([one, one]) == []
+
+
+def test_sources_of_data_are_compared_one_by_one() -> None:
+    one = {"data": {"train": [{"path": "a.jsonl", "share": None}]}}
+    two = {"data": {"train": [{"path": "a.jsonl", "share": None}, {"path": "b.jsonl", "share": 0.2}]}}
+    found = {row.key: row.values for row in compare_runs.differences([one, two])}
+    assert found == {"data.train.2.path": ("-", "b.jsonl"), "data.train.2.share": ("-", "0.2")}
+
+
+def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
+    runs = [
+        ended(
+            "a",
+            metrics={"loss": 0.98},
+            check=make_check("regressed", 9.1, target={"exact_match": [0.7, 0.91]}),
+        ),
+        ended("b", metrics={"loss": 1.21}, check=make_check("ok", 0.1, target={"exact_match": [0.7, 0.86]})),
+    ]
+    rows = {row.label: row for row in compare_runs.outcomes(runs, NOW)}
+    assert rows["loss"].cells == ("0.98", "1.21") and rows["loss"].best == (0,)
+    assert rows["target, exact match"].best == (0,)
+    assert rows["retained"].best == (1,) and rows["retained"].cells[0] == "REGRESSED -9.1"
+    assert rows["time"].cells == ("16 min", "16 min")
+    assert "reward" not in rows and "GPU hours" not in rows
+
+
+def test_a_run_that_goes_on_counts_its_time_until_now() -> None:
+    going = make_detail(Running(NOW - 90, "training", 5, 10, "steps", 1.0), 5)
+    assert {row.label: row.cells for row in compare_runs.outcomes([going, going], NOW)}["time"] == (
+        "1 min",
+        "1 min",
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "front"),
+    [
+        (((9.1, 0.91), (0.1, 0.86), (0.4, 0.83)), "A, B"),  # C is behind B at both ends
+        (((1.0, 0.9), (1.0, 0.9)), "A, B"),  # alike: neither betters the other
+        (((0.0, 0.9), (3.0, 0.8)), "A"),
+    ],
+)
+def test_the_front_is_those_that_nothing_betters(scores: Any, front: str) -> None:
+    runs = [checked(f"r{number}", drop, target) for number, (drop, target) in enumerate(scores)]
+    found = compare_runs.front(compare_runs.trades(runs))
+    assert ", ".join("ABC"[number] for number in found) == front
+    assert compare_runs.front_sentence(runs, "ABC").startswith(front.replace(", ", " and "))
+
+
+def test_where_too_few_have_both_scores_it_is_said() -> None:
+    assert "can't be told" in compare_runs.front_sentence([ended("a"), checked("b", 1.0, 0.9)], "AB")
+    three = [ended("a"), checked("b", 1.0, 0.9), checked("c", 0.0, 0.95)]
+    assert compare_runs.front_sentence(three, "ABC").endswith("; 1 without a check of both is left out.")
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=1, max_size=8), st.booleans())
+def test_whoever_is_off_the_front_is_bettered_by_one_on_it(ends: list[tuple[int, int]], lower: bool) -> None:
+    metric = "nats_per_token" if lower else "exact_match"
+    found = [Trade(number, metric, float(-x if lower else x), float(y)) for number, (x, y) in enumerate(ends)]
+    on_it = compare_runs.front(found)
+    assert on_it
+    for number, (x, y) in enumerate(ends):
+        bettered = any((a, b) != (x, y) and a >= x and b >= y for a, b in (ends[one] for one in on_it))
+        assert bettered == (number not in on_it)

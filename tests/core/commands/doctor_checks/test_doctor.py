@@ -1,0 +1,247 @@
+"""What doctor finds, and what it says to do about it: each by making the thing go wrong."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+from waiting import wait_until
+
+from finetop.core.commands import doctor_checks
+from finetop.core.commands.doctor_checks import folders, machine, processes
+from finetop.core.commands.main import main
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.runtime import files as runtime_files
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.supervisor.__main__ import open_home
+
+
+def by_subject(findings):
+    return {finding.about: finding for finding in findings}
+
+
+@pytest.fixture
+def home(tmp_path):
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made
+
+
+def test_of_a_healthy_home_nothing_is_wrong_and_every_line_has_its_subject(rig):
+    found = by_subject(doctor_checks.look(rig.home))
+    assert {f.about: f.text for f in found.values() if f.level == "trouble"} == {}
+    assert set(found) >= {"python", "libraries", "home", "rights", "file system", "disk", "settings", "supervisor",
+                          "lock", "socket", "keepers", "GPU", "after logout", "clock"}  # fmt: skip
+
+
+def test_trouble_has_its_fix_and_the_exit_code(home, capsys):
+    (home.root / "settings.yaml").write_text("settings: 1\nkeep: {lasst: 1}\n")
+    assert main(["--home", str(home.root), "doctor"]) == 4
+    shown = capsys.readouterr().out
+    assert "✗ settings" in shown
+    assert "-> Did you mean last?" in shown
+    assert main(["--home", str(home.root), "doctor", "--json"]) == 4
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    assert [f["fix"] for f in findings if f["level"] == "trouble"] == ["Did you mean last?"]
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/export /home nfs4 rw 0 0
+/dev/sdb1 /home/ana/local\\040disk ext4 rw 0 0
+//nas/share /mnt/nas cifs rw 0 0
+sshfs#box: /mnt/box fuse.sshfs rw 0 0
+overlay /mnt/layers fuse.fuse-overlayfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind", "refused"),
+    [
+        ("/var/finetop", "ext4", False),
+        ("/home/ana/.finetop", "nfs4", True),
+        ("/home/ana/local disk/.finetop", "ext4", False),
+        ("/homestead", "ext4", False),
+        ("/mnt/nas/x", "cifs", True),
+        ("/mnt/box/x", "fuse.sshfs", True),
+        ("/mnt/layers/x", "fuse.fuse-overlayfs", False),
+    ],
+)
+def test_the_file_system_is_that_of_the_longest_mount_above(tmp_path, folder, kind, refused):
+    from pathlib import Path
+
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS)
+    assert runtime_files.file_system_of(Path(folder), mounts) == kind
+    assert bool(runtime_files.why_not_for_database(kind)) == refused
+
+
+def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says_so(
+    home, tmp_path, monkeypatch
+):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {home.root} nfs4 rw 0 0\n")
+    monkeypatch.setattr(runtime_files, "MOUNTS", mounts)
+    with pytest.raises(EnvironmentTrouble, match=r"is on nfs4, a network file system.*local disk"):
+        open_home(home)
+    assert not home.database.exists()
+    found = folders.file_system(home.root)
+    assert (found.level, found.fix) == ("trouble", "Put --home on a local disk.")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="to give a file to another user needs root")
+def test_files_of_another_user_and_open_ones(home):
+    assert folders.rights(home).level == "ok"
+    (home.root / "open.txt").write_text("x")
+    (home.root / "open.txt").chmod(0o644)
+    assert folders.rights(home).text.startswith("open.txt could be read by others")
+    (home.runs / "theirs").mkdir()
+    os.chown(home.runs / "theirs", 65_534, 65_534)
+    found = folders.rights(home)
+    assert (found.level, found.text) == ("trouble", "runs/theirs belongs to another user")
+    assert found.fix.startswith("chown -R -h")
+
+
+def test_a_full_disk_and_what_can_go(home, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 99, 1 << 30))
+    found = folders.disk(home.root)
+    assert (found.level, "finetop clean" in found.fix) == ("warning", True)
+
+
+def test_folders_that_are_no_runs_are_told_of(home, tmp_path):
+    (home.runs / "0009-bare").mkdir()
+    (home.runs / "0010-link").symlink_to(tmp_path)
+    texts = [finding.text for finding in folders.strays(home)]
+    assert texts == ["0010-link: links, which are not followed", "0009-bare: without run.json"]
+
+
+def test_a_supervisor_that_hangs_is_told_from_none(cold_rig, monkeypatch):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.home.socket.unlink()
+    monkeypatch.setattr("finetop.core.client.connection.ANSWER_TIMEOUT_S", 1.0)
+    found = by_subject(processes.supervisor(cold_rig.home))["supervisor"]
+    if found.level == "trouble":  # else it has made its socket anew meanwhile
+        assert "has the lock, and does not answer" in found.text
+    cold_rig.wait_ready()
+    assert by_subject(processes.supervisor(cold_rig.home))["lock"].level == "ok"
+
+
+def test_an_open_socket_is_trouble(rig):
+    assert processes.socket_rights(rig.home.socket).level == "ok"
+    rig.home.socket.chmod(0o666)
+    found = processes.socket_rights(rig.home.socket)
+    assert (found.level, "finetop supervisor stop" in found.fix) == ("trouble", True)
+
+
+def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig):
+    name = rig.submit(waits_at=1)
+    rig.wait_state(name, "running")
+    folder = rig.job_folder(name)
+    wait_until((folder / "keeper.json").exists, "its keeper")
+    assert by_subject(processes.keepers(rig.home))["keepers"].text == "1 job live"
+    told = (folder / "keeper.json").read_text()
+    (folder / "keeper.json").write_text(json.dumps({**json.loads(told), "job_pid": 2**22 + 1}))
+    found = next(iter(processes.keepers(rig.home)))
+    assert (found.level, "0001-fake/0001-train" in found.text) == ("warning", True)
+    assert found.fix == f"If it stays so: kill {json.loads(told)['pid']}"
+    (folder / "keeper.json").write_text(told)
+    rig.ask(Kill(name))
+    rig.wait_state(name, "stopped")
+
+
+def test_a_job_that_lives_and_is_in_no_list_is_told_of(rig):
+    (rig.home.runs / "0007-astray" / "jobs" / "0007-train").mkdir(parents=True)
+    found = list(processes.astray(rig.home, ["0007-astray/0007-train"]))
+    assert [(f.level, f.text) for f in found] == [
+        ("warning", "0007-astray/0007-train: lives, and is in no list")
+    ]
+
+
+def test_a_database_that_could_not_be_opened_is_told_of_before_the_next_start(home):
+    home.log.write_text("2026-01-01 /x/finetop.duckdb can't be read: … `finetop rebuild` makes it again.\n")
+    found = by_subject(processes.supervisor(home))["store"]
+    assert (found.level, found.fix) == ("trouble", "finetop rebuild")
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "holds"),
+    [
+        ("2.13.0+cpu", ">=2.9,<2.14", True),
+        ("2.14.0", ">=2.9,<2.14", False),
+        ("2.9", ">=2.9.0", True),
+        ("0.4.13", "==0.4.13", True),
+        ("0.4.14", "==0.4.13", False),
+        ("5.24.0rc1", ">=5.24,<5.25", True),
+        ("1", "", True),
+        ("odd", ">=1", False),
+    ],
+)
+def test_versions_are_compared_with_what_was_tested(version, wanted, holds):
+    assert machine.fits(version, wanted) == holds
+
+
+def test_the_installed_libraries_are_those_that_are_wanted():
+    assert machine.libraries().level == "ok"
+    assert machine.requirements()["duckdb"]
+
+
+def test_a_library_of_another_version_is_told_of(monkeypatch):
+    monkeypatch.setattr(machine, "requirements", lambda: {"duckdb": ">=99"})
+    found = machine.libraries()
+    assert (found.level, "(wanted >=99)" in found.text) == ("warning", True)
+
+
+@pytest.mark.parametrize(
+    ("files", "kills"),
+    [
+        ({}, False),
+        ({"etc/systemd/logind.conf": "#KillUserProcesses=yes\n"}, False),
+        ({"etc/systemd/logind.conf": "[Login]\nKillUserProcesses=yes\n"}, True),
+        ({"etc/systemd/logind.conf": "KillUserProcesses=yes\n",
+          "etc/systemd/logind.conf.d/10.conf": "KillUserProcesses=no\n"}, False),
+        ({"etc/systemd/logind.conf.d/10.conf": "KillUserProcesses = true\n"}, True),
+    ],
+)  # fmt: skip
+def test_whether_systemd_kills_at_logout_is_read_as_logind_does(tmp_path, files, kills):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.kills_at_logout(tmp_path) == kills
+
+
+@pytest.mark.parametrize(("says", "level"), [("yes", "ok"), ("no", "trouble")])
+def test_lingering_is_what_saves_jobs_there(tmp_path, monkeypatch, says, level):
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    (tmp_path / "etc/systemd").mkdir(parents=True)
+    (tmp_path / "etc/systemd/logind.conf").write_text("KillUserProcesses=yes\n")
+    tool = tmp_path / "bin" / "loginctl"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\necho {says}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    found = machine.lingering(tmp_path)
+    assert found.level == level
+    assert found.fix == ("" if level == "ok" else "loginctl enable-linger")
+
+
+def test_a_clock_that_was_set_back_is_told_of(home):
+    home.log.write_text("")
+    assert machine.clock(home).level == "ok"
+    os.utime(home.log, (time.time() + 7200,) * 2)
+    found = machine.clock(home)
+    assert (found.level, "2.0 hours" in found.text) == ("warning", True)
+
+
+def test_doctor_loads_neither_torch_nor_duckdb(home):
+    program = (
+        "import sys; from finetop.core.commands.main import main;"
+        f"main(['--home', {str(home.root)!r}, 'doctor']);"
+        "print(sorted({'torch', 'duckdb', 'transformers'} & set(sys.modules)))"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert made.stdout.splitlines()[-1] == "[]"

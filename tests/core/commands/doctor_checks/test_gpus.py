@@ -1,0 +1,93 @@
+"""What doctor says of GPUs and their driver."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+from fake_nvml import Cards, FakeNvml
+
+from finetop.core.commands.doctor_checks import gpus
+from finetop.core.runtime import gpus as nvml
+
+
+@pytest.fixture
+def cards(tmp_path, monkeypatch):
+    made = Cards(tmp_path / "nvml.json")
+    monkeypatch.setattr(nvml, "load", lambda: FakeNvml(made.file))
+    monkeypatch.setattr(nvml, "sees_all_processes", lambda: True)
+    return made
+
+
+def found():
+    return [(one.level, one.about, one.text, one.fix) for one in gpus.look()]
+
+
+def install(monkeypatch, **versions):
+    """Pretend that these packages are installed, and no others."""
+
+    def version(name):
+        if name.replace("-", "_") in versions:
+            return versions[name.replace("-", "_")]
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_gpus_are_summed_up_with_their_driver(cards, monkeypatch):
+    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime="13.0.96")
+    text = "2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0"
+    assert found() == [("ok", "GPU", text, "")]
+    cards.change(1, name="NVIDIA L4", total=22.5)
+    assert found()[0][2].startswith("NVIDIA H100 80GB HBM3 (80 GiB), NVIDIA L4 (22 GiB), driver")
+    monkeypatch.setattr(nvml, "sees_all_processes", lambda: False)
+    assert found()[1][2].startswith("in a container")
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "text", "fix"),
+    [
+        ({"error": "GPU_IS_LOST"}, "trouble", "lost: GPU is lost", "nvidia-smi --gpu-reset -i 1, or reboot"),
+        ({"ecc": 2}, "trouble", "fails: 2 uncorrectable memory errors", "Jobs use the others."),
+        ({"error": "NO_PERMISSION"}, "warning", "Insufficient Permissions", "Jobs use the others."),
+    ],
+)
+def test_an_unfit_gpu_has_a_line_of_its_own(cards, monkeypatch, facts, level, text, fix):
+    install(monkeypatch, torch="2.13.0")
+    cards.change(1, **facts)
+    _, (own_level, about, own_text, own_fix) = found()
+    assert (own_level, about, text in own_text, fix in own_fix) == (level, "GPU 1", True, True)
+
+
+def test_a_driver_that_fails_is_told_in_its_own_words(cards):
+    cards.told["init"] = "LIB_RM_VERSION_MISMATCH"
+    cards.write()
+    ((level, _, text, fix),) = found()
+    assert (level, "version mismatch" in text, "reboot" in fix) == ("trouble", True, True)
+
+
+@pytest.mark.parametrize(
+    ("versions", "cuda", "text"),
+    [
+        ({"torch": "2.13.0+cpu"}, 13000, "built without CUDA"),
+        (
+            {"torch": "2.13.0", "nvidia_cuda_runtime": "13.0.96"},
+            12080,
+            "wants CUDA 13, the driver 580.65.06 runs up to 12.8",
+        ),
+        ({"torch": "2.13.0", "nvidia_cuda_runtime_cu12": "12.8.90"}, 12040, ""),
+        ({"torch": "2.13.0", "nvidia_cuda_runtime_cu12": "12.8.90"}, 13000, ""),
+    ],
+)
+def test_a_torch_that_can_not_use_the_driver_is_told_of(cards, monkeypatch, versions, cuda, text):
+    install(monkeypatch, **versions)
+    cards.told["cuda"] = cuda
+    cards.write()
+    more = found()[1:]
+    assert [(level, text in said) for level, _, said, _ in more] == ([("trouble", True)] if text else [])
+
+
+def test_without_a_driver_the_cores_are_told(monkeypatch):
+    monkeypatch.setattr(nvml, "load", lambda: None)
+    ((level, _, text, _),) = found()
+    assert level == "ok" or "the driver is not whole" in text

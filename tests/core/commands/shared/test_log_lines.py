@@ -1,0 +1,69 @@
+"""A log in a terminal: whole lines, progress bars now and then, a line without end in bounded memory."""
+
+from finetop.core.commands.shared.log_lines import OPEN_S, LogLines
+from finetop.core.protocol.messages.runs import LogAnswer
+
+
+class Clock:
+    def __init__(self):
+        self.at = 0.0
+
+    def __call__(self):
+        return self.at
+
+
+def piece(text, gap=0):
+    return LogAnswer(1, text, 0, 0, gap)
+
+
+def test_lines_are_printed_when_they_have_ended():
+    lines = LogLines(Clock())
+    assert lines.feed(piece("one\ntw")) == "one\n"
+    assert lines.feed(piece("o\nthr")) == "two\n"
+    assert lines.end() == "thr\n"
+    assert lines.end() == ""
+
+
+def test_a_progress_bar_is_shown_now_and_then_and_whole_at_its_end():
+    clock = Clock()
+    lines = LogLines(clock)
+    printed = []
+    for at in range(1, 101):
+        clock.at += 0.5
+        printed.append(lines.feed(piece(f"\r{at}%")))
+    shown = "".join(printed).splitlines()
+    assert len(shown) == 50 / OPEN_S
+    assert shown[0] == "10%" and shown[-1] == "100%"
+    assert lines.feed(piece("\ndone\n")) == "100%\ndone\n"
+
+
+def test_a_state_that_does_not_change_is_shown_once():
+    clock = Clock()
+    lines = LogLines(clock)
+    lines.feed(piece("loading"))
+    clock.at += OPEN_S
+    assert lines.feed(piece("")) == "loading\n"
+    clock.at += OPEN_S
+    assert lines.feed(piece("")) == ""
+    assert lines.end() == ""
+
+
+def test_a_line_of_any_length_takes_no_memory_and_is_cut():
+    lines = LogLines(Clock())
+    for _ in range(200):
+        assert lines.feed(piece("x" * 65536)) == ""
+        assert len(lines._open) <= 8192
+    shown = lines.feed(piece("\nnext\n"))
+    assert shown.endswith("…\nnext\n") and len(shown) < 4200
+
+
+def test_what_is_not_kept_is_said_between_the_lines():
+    lines = LogLines(Clock())
+    assert lines.feed(piece("first\ncut he")) == "first\n"
+    shown = lines.feed(piece("re is the end\nlast\n", gap=1_234_500_000))
+    assert shown.splitlines() == [
+        "cut he",
+        "… 1,234.5 MB of this log are not kept: it grew too long …",
+        "re is the end",
+        "last",
+    ]

@@ -1,0 +1,289 @@
+"""`--on HOST`: the commands on other machines, over a stand-in for ssh."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from rig import Rig
+from waiting import wait_until
+
+from finetop.core.commands.main import main
+from finetop.core.protocol.messages.queue import Hold, Release, Stop
+from finetop.core.runtime.home import find_home
+
+
+@pytest.fixture
+def finetop(hosts, capfd):
+    """Run one command in this process: (exit code, stdout, stderr)."""
+    hosts.host("ana@lab")
+    hosts.host("box")
+
+    def run(*words):
+        code = main(list(words))
+        captured = capfd.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    path = tmp_path / "mine.yaml"
+    plan = json.dumps(json.dumps({"steps": 6}))
+    path.write_text(
+        "recipe: 1\nextends: lora\nname: mine\ncheck: {at_end: false}\n"
+        f"about: {plan}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
+    )
+    return path
+
+
+def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, recipe):
+    code, out, err = finetop("run", str(recipe), "--wait", "--on", "ana@lab")
+    assert (code, "step 6/6" in out, err) == (0, True, "")
+    code, out, _ = finetop("--on", "ana@lab", "ls")
+    assert (code, "mine" in out, "6/6" in out) == (0, True, True)
+    code, out, _ = finetop("tail", "mine", "--on=ana@lab", "-n", "2", "--json")
+    assert [json.loads(line)["step"]["step"] for line in out.splitlines()] == [5, 6]
+    code, out, _ = finetop("show", "mine", "--on", "ana@lab")
+    assert (code, "step       6 of 6" in out) == (0, True)
+    assert f"folder     lab:{hosts.rigs['ana@lab'].home.root}/runs/" in out
+    code, out, _ = finetop("supervisor", "status", "--on", "ana@lab", "--json")
+    assert json.loads(out)["supervisor"]["home"] == str(hosts.rigs["ana@lab"].home.root)
+    wait_until(lambda: not hosts.living(), "no ssh is left behind")
+
+
+def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, hosts):
+    hosts.rigs["ana@lab"].submit("only-lab", steps=1)
+    for destination in ("ana@lab", "box"):
+        hosts.rigs[destination].wait_state(hosts.rigs[destination].submit("both", steps=1), "finished")
+    both = ("--on", "ana@lab", "--on", "box")
+    code, out, _ = finetop(*both, "ls")
+    rows = [line.split()[:2] for line in out.splitlines()[1:]]
+    assert code == 0
+    assert out.split()[:2] == ["host", "run"]
+    assert ["lab", "both"] in rows
+    assert ["box", "both"] in rows
+    code, out, _ = finetop(*both, "ls", "--json")
+    names = {row["name"]: row["host"] for row in json.loads(out)["runs"]}
+    assert names["box:both"] == "box"
+    assert finetop(*both, "show", "box:both")[1].startswith("both ")
+    assert finetop(*both, "show", "only-lab")[0] == 0
+    code, _, err = finetop(*both, "show", "both")
+    assert (code, err) == (2, "finetop: both is on lab and box. Say which: lab:both.\n")
+    code, _, err = finetop(*both, "stop", "nobody")
+    assert (code, "there is no run 'nobody' on lab and box" in err) == (2, True)
+    code, _, err = finetop(*both, "sql", "SELECT 1")
+    assert (code, "one machine at a time" in err) == (2, True)
+
+
+def test_one_of_several_that_is_away_is_said_and_the_others_are_listed(finetop, hosts):
+    hosts.rigs["box"].submit("near", steps=1)
+    hosts.behave("ana@lab", "refused")
+    code, out, err = finetop("ls", "--on", "ana@lab", "--on", "box")
+    assert code == 4
+    assert "near" in out
+    assert "lab is out of reach: ssh: connect to host ana@lab port 22: Connection refused." in err
+    hosts.behave("box", "refused")
+    code, out, err = finetop("ls", "--on", "ana@lab", "--on", "box")
+    assert (code, out) == (4, "")
+
+
+NUMBERS = itertools.count(1)
+BOTH = ("--on", "ana@lab", "--on", "box")
+
+
+@pytest.fixture
+def q(hosts, finetop):
+    """Two machines whose queues are held: lab with Q-a and Q-both, box with Q-both and Q-b, held by itself. Gives Q."""
+    q = f"q{next(NUMBERS)}"
+    made = []
+    for destination, names in (("ana@lab", ("a", "both")), ("box", ("b", "both"))):
+        rig = hosts.rigs[destination]
+        rig.ask(Hold())
+        made += [(rig, rig.submit(f"{q}-{name}")) for name in names]
+    hosts.rigs["box"].ask(Hold(f"{q}-b"))
+    yield q
+    hosts.forget()
+    for rig, name in made:
+        rig.ask(Stop(name))
+    for rig in hosts.rigs.values():
+        rig.ask(Release())
+
+
+def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machine_of_its_run(finetop, q):
+    code, out, err = finetop(*BOTH, "queue")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "Nothing starts on lab: the queue is held",
+        "Nothing starts on box: the queue is held",
+        "Running: nothing. Waiting, first to start on top:",
+        "host  #  run      what   why it waits",
+        f"lab   1  {q}-a     train  the queue is held",
+        f"lab   2  {q}-both  train  the queue is held",
+        f"box   1  {q}-both  train  the queue is held",
+        f"box   2  {q}-b     train  held",
+        f"next: finetop --on box queue release {q}-b",
+    ]
+    found = json.loads(finetop(*BOTH, "queue", "--json")[1])
+    assert [(row["host"], row["run"]) for row in found["rows"]][2:] == [
+        ("box", f"{q}-both"),
+        ("box", f"{q}-b"),
+    ]
+    assert (found["stopped"]["lab"], found["total"]) == ("the queue is held", 4)
+    assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
+    assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
+    assert f"{q}-b stands before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
+    assert finetop("--on", "box", "queue", "before", f"box:{q}-both", f"box:{q}-b")[0] == 0
+    assert finetop(*BOTH, "pause", f"{q}-a")[1].startswith(f"{q}-a is held.")
+    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a goes on, from its beginning, place ")
+
+
+def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
+    for words, says in (
+        (f"queue first {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
+        (f"queue before {q}-a box:{q}-b", f"box:{q}-b is on another machine than lab:{q}-a, and each has a queue"),
+        ("queue hold", "on which machine? Name one alone: finetop --on ana@lab queue hold.\n"),
+        ("queue frist", "the queue can't be changed by 'frist'. Did you mean first?\n"),
+        ("queue last", "finetop queue last: which run?"),
+        (f"pause {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
+    ):  # fmt: skip
+        code, out, err = finetop(*BOTH, *words.split())
+        assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
+
+
+def test_a_run_that_may_be_on_a_machine_out_of_reach_is_not_taken_for_one_that_is_not(finetop, hosts, q):
+    hosts.behave("ana@lab", "refused")
+    code, out, err = finetop(*BOTH, "pause", f"{q}-both")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[1] == (
+        f"finetop: {q}-both is on box, and lab may have one too, but can't be asked: out of reach. "
+        f"Say which: box:{q}-both."
+    )
+    code, out, err = finetop(*BOTH, "retry", f"{q}-a")
+    assert (code, out) == (4, "")
+    assert f"no run '{q}-a' on box, and lab can't be asked: out of reach.\n" in err
+    code, out, err = finetop(*BOTH, "pause", f"lab:{q}-a")
+    assert (code, out, "lab is out of reach: nothing was done.\n" in err) == (4, "", True)
+    code, out, err = finetop(*BOTH, "queue")
+    assert (code, "lab " in out, f"box   1  {q}-both " in out) == (4, False, True)
+    assert err.count("lab is out of reach") == 1
+    assert json.loads(finetop(*BOTH, "alarms", "--json")[1])["missing"] == ["lab"]
+
+
+def test_alarms_and_gpus_of_several_machines_say_whose_they_are(finetop, hosts):
+    rig = hosts.rigs["box"]
+    name = rig.submit("breaks", steps=1, end="failed")
+    rig.wait_state(name, "failed")
+    code, out, err = finetop(*BOTH, "alarms")
+    assert (code, err) == (0, "")
+    assert out.split()[:4] == ["host", "ago", "run", "kind"]
+    assert ["box", name, "failed"] in [
+        [line.split()[0], *line.split()[3:5]] for line in out.splitlines()[1:-2]
+    ]
+    assert [line.split(":")[0] for line in out.splitlines()[-2:]] == ["lab", "box"]
+    assert set(json.loads(finetop(*BOTH, "alarms", "--json")[1])["machines"]) == {"lab", "box"}
+    code, out, _ = finetop(*BOTH, "alarms", "--test")
+    assert (code, out.count("There is nobody to tell: name a command")) == (2, 2)
+    assert "spike" in finetop(*BOTH, "alarms", "--kinds")[1]
+    code, out, _ = finetop(*BOTH, "gpus")
+    assert (code, out.splitlines()[0], "\nbox\n" in out) == (0, "lab", True)
+
+
+def test_this_machine_stands_beside_others(finetop, hosts):
+    rig = Rig(find_home())
+    rig.start()
+    rig.wait_ready()
+    try:
+        rig.submit("mine-here", steps=1)
+        code, out, _ = finetop("ls", "--on", ".", "--on", "box", "--json")
+        assert code == 0
+        assert json.loads(out)["missing"] == []
+        assert "here:mine-here" in [row["name"] for row in json.loads(out)["runs"]]
+        assert finetop("show", "here:mine-here", "--on", ".", "--on", "box")[0] == 0
+    finally:
+        rig.stop_all()
+
+
+def test_a_run_acts_where_it_is(finetop, hosts):
+    rig = hosts.rigs["box"]
+    rig.submit("long", waits_at=2)
+    rig.wait_state("long", "running")
+    assert finetop("kill", "long", "--on", "box")[:2] == (0, "long is being killed.\n")
+    rig.wait_state("long", "stopped")
+    assert finetop("kill", "long", "--on", "box")[0] == 1
+
+
+def test_a_curve_over_a_link_looks_at_checkpoints_there(finetop, hosts):
+    rig = hosts.rigs["box"]
+    rig.wait_state(rig.submit("curved", steps=20, saved=[10, 20], lost=0), "finished")
+    code, out, err = finetop("check", "curved", "--curve", "--on", "box")
+    assert (code, "step 20" in out, err) == (0, True, "")
+
+
+def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
+    rig = hosts.rigs["box"]
+    rig.submit("tailed", steps=60, waits_at=31)
+    rig.wait_state("tailed", "running")
+    tail = subprocess.Popen(
+        [sys.executable, "-m", "finetop.tui.main", "--on", "box", "tail", "tailed", "--json", "-n", "99"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=dict(os.environ),
+    )
+    assert tail.stdout is not None and tail.stderr is not None
+    with tail:
+        before = tail.stdout.readline()
+        hosts.drop("box")
+        said = [tail.stderr.readline(), tail.stderr.readline()]
+        (rig.job_folder("tailed") / "go").touch()  # the second half comes after the drop
+        # communicate() would miss what readline() has read ahead
+        rest, err = tail.stdout.read(), tail.stderr.read()
+    steps = [json.loads(line)["step"]["step"] for line in (before + rest).splitlines()]
+    assert steps == list(range(1, 61))
+    assert said[0].startswith("finetop: box is out of reach (")
+    assert [*said[1:], err] == ["finetop: box is back.\n", ""]
+    assert tail.returncode == 0
+    wait_until(lambda: not hosts.living(), "no ssh is left behind")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("--on", "-oProxyCommand=id", "ls"), 2, "is no host"),
+        (("ls", "--on=-oProxyCommand=id"), 2, "is no host"),
+        (("--on", "nowhere", "--on", "nowhere", "ls"), 2, "is there twice"),
+        (("--on",), 2, "--on: a value is missing"),
+        (("doctor", "--on", "box"), 2, "Run it there: ssh box finetop doctor"),
+        (("import", "/x", "--on", "box"), 2, "Run it there: ssh box finetop import"),
+        (("run", "lora", "--on", "ana@lab", "--on", "box"), 2, "one machine at a time"),
+        (("run", "lora", "--on", "box", "--set", "data.train=[{path: /no.jsonl}]"), 2, "box has no /no.jsonl"),
+        (("export", "x", "--on", "box", "--to", "here"), 2, "its whole path there"),
+        (("check", "--model", "/x", "--on", "box"), 2, "is looked at here"),
+        (("ls", "--remote-command", "x"), 2, "goes with --on"),
+        (("ls", "--on", "box", "--remote-command", "no-such-program-here"), 4, "box has no finetop"),
+        (("--on", "box", "--home", "/proc/finetop", "ls"), 4, "box: can't make the home folder /proc/finetop"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_one_line_with_its_exit_code(finetop, hosts, words, code, says):
+    if words[0] == "export":
+        rig = hosts.rigs["box"]
+        rig.wait_state(rig.submit("x", steps=1), "finished")
+    got, out, err = finetop(*words)
+    assert says in err
+    assert got == code
+    assert err.count("\n") == 1
+    assert "Traceback" not in err + out
+
+
+def test_ls_elsewhere_loads_nothing_heavy(finetop, hosts):
+    code = (
+        "import sys\nfrom finetop.core.commands.main import main\nmain(['ls', '--on', 'box'])\n"
+        "print(sorted({'torch', 'duckdb', 'textual', 'yaml', 'asyncio.x', 'numpy'} & set(sys.modules)))"
+    )
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout.splitlines()[-1] == "[]"

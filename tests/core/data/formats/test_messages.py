@@ -1,0 +1,59 @@
+"""Rows that are conversations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.data import formats
+from finetop.core.data.formats import Message, messages
+from finetop.core.errors import BadInput
+
+ASK = {"role": "user", "content": "Where is it?"}
+ANSWER = {"role": "assistant", "content": "At sea."}
+
+FAULTS: dict[str, Any] = {
+    "messages must be a list": {"role": "user"},
+    "messages must be a list of turns. Write": [],
+    "messages[1] must be a mapping": [ASK, "hello"],
+    "messages[0].role is missing. Rename from to role": [{"from": "human", "value": "a"}],
+    "messages[0].role is missing. It is one of": [{"content": "a"}],
+    "messages[0].role is 'bot'": [{"role": "bot", "content": "a"}],
+    "messages[1].content is missing. Give it a text, or remove the row.": [ASK, {"role": "assistant"}],
+    "messages[1].content is missing.": [ASK, {"role": "assistant", "content": None, "tool_calls": []}],
+    "messages[1].tool_calls[0] is no call": [ASK, {"role": "assistant", "content": None, "tool_calls": [{}]}],
+    "messages[1].content is empty": [ASK, {"role": "assistant", "content": " \n"}],
+    "messages[1].content is a list": [ASK, {"role": "assistant", "content": [{"type": "text"}]}],
+    "messages[1].content is a number": [ASK, {"role": "assistant", "content": 3}],
+    "messages[2] is a turn of user. End with the assistant's": [ASK, ANSWER, ASK],
+    "messages[1] is a system turn": [ASK, {"role": "system", "content": "a"}, ANSWER],
+    "messages has an answer and no question": [ANSWER],
+}
+
+
+@pytest.mark.parametrize("said", FAULTS)
+def test_says_place_key_and_fix(said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        messages.read({"messages": FAULTS[said]}, "faq.jsonl:17")
+    assert str(caught.value).startswith(f"faq.jsonl:17: {said}")
+
+
+def test_reads_the_last_answer_and_all_before_it() -> None:
+    row = {
+        "id": 1,
+        "messages": [{"role": "system", "content": ""}, ASK, ANSWER, ASK, {**ANSWER, "content": "Here."}],
+    }
+    assert messages.matches(row)
+    conversation = messages.read(row, "x")
+    assert conversation.answer == "Here."
+    assert conversation.answers == ("At sea.", "Here.")
+    assert [turn.role for turn in conversation.prompt] == ["system", "user", "assistant", "user"]
+    assert conversation.messages[-1] == Message("assistant", "Here.")
+    assert not conversation.is_plain
+
+
+def test_is_found_by_listing() -> None:
+    assert {"messages", "prompt-completion"} < set(formats.names())
+    assert formats.detect({"messages": []}, "x") == "messages"
+    assert not messages.matches({"conversations": []})

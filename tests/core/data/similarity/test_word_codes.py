@@ -1,0 +1,62 @@
+"""Texts become the same numbers where only case, marks and spaces differ, and others where words do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, NAME, START, bare, codes_of, fingerprint
+
+
+def same(one: str, other: str) -> bool:
+    return bare(codes_of(one)).tolist() == bare(codes_of(other)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("What is it?", "what  IS\nit"),
+        ("Café, please!", "cafe\u0301 please"),
+        ("２ + ２", "2 + 2"),
+        ("snake_case", "Snake case"),
+    ],
+)
+def test_case_marks_and_spaces_are_nothing(one: str, other: str) -> None:
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("16 + 4", "16 - 4"), ("a $5 bill", "a 5 bill"), ("红茶", "绿茶")]
+)
+def test_signs_and_characters_without_spaces_are_words(one: str, other: str) -> None:
+    assert not same(one, other)
+    assert len(codes_of("红茶")) == 2
+
+
+def test_marks_of_words() -> None:
+    said, paris, in_, year, is_ = (
+        codes_of("We saw Paris in 1999. Is it").tolist()[:1]
+        + codes_of("We saw Paris in 1999. Is it").tolist()[2:6]
+    )
+    assert said & START and not said & NAME  # a sentence's first word has to have its capital
+    assert paris & NAME and not paris & DIGIT
+    assert in_ & LITTLE
+    assert year & DIGIT
+    assert is_ & START
+    assert not any(code & NAME for code in codes_of("ALL IN CAPITALS HERE").tolist())
+
+
+def test_codes_are_the_same_in_every_process() -> None:
+    code = "from finetop.core.data.similarity.word_codes import codes_of; print(codes_of('a Tent of 3 kg').tolist())"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.strip() == str(codes_of("a Tent of 3 kg").tolist())
+
+
+def test_fingerprints() -> None:
+    assert fingerprint("Who?", "Me.") == fingerprint("who", " ME ")
+    assert fingerprint("a b", "c") != fingerprint("a", "b c")
+    assert fingerprint("16 - 4") != fingerprint("16 + 4")
+    assert fingerprint("!!!") != fingerprint("???")  # of nothing but marks, they count
+    assert fingerprint("", "\ud800") == fingerprint("", "\ud800")

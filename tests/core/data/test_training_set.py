@@ -1,0 +1,197 @@
+"""No row is lost, cut or mixed in without being counted; a bad one is named before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from finetop.core.data import training_set
+from finetop.core.errors import BadInput
+from finetop.core.protocol.events import DataRead, FirstRow, SourceRead, decode
+from finetop.core.recipe.schema import Data, EvalShare, Source
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+from finetop.core.train.objectives import sft
+
+NO_EVAL = EvalShare(share=0)
+
+
+def write_rows(path, answers):
+    rows = [{"prompt": f"Question {i}?", "completion": answer} for i, answer in enumerate(answers)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def events(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    yield log
+    log.close()
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def written(tmp_path, kind):
+    lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
+    return [event for event in (decode(line).e for line in lines) if isinstance(event, kind)]
+
+
+def test_a_bad_row_is_named_by_file_and_line_with_no_tokenizer_in_sight(tmp_path, events):
+    rows = [{"prompt": "Why?", "completion": "So."}] * 16 + [{"prompt": "Why?", "completion": 5}]
+    path = tmp_path / "faq.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInput, match=r"^faq\.jsonl:17: completion is a number"):
+        training_set.read(Data(train=(Source(path=str(path)),)), 1, Home(tmp_path), events)
+
+
+@pytest.mark.parametrize("content", ["", "\n\n"])
+def test_an_empty_file_is_refused(tmp_path, events, content):
+    (tmp_path / "empty.jsonl").write_text(content)
+    with pytest.raises(BadInput, match=r"empty\.jsonl: has no rows"):
+        training_set.read(
+            Data(train=(Source(path=str(tmp_path / "empty.jsonl")),)), 1, Home(tmp_path), events
+        )
+
+
+def read_and_build(tmp_path, events, tokenizer, recipe):
+    rows = training_set.read(recipe, 1, Home(tmp_path), events)
+    return training_set.build(
+        rows, recipe, lambda some: sft.examples(some, sft.Options(), tokenizer, 64), 1, tokenizer, events
+    )
+
+
+def sources(tmp_path, answers):
+    return (Source(path=write_rows(tmp_path / "faq.jsonl", answers)),)
+
+
+def test_long_rows_are_cut_and_counted(tmp_path, events, tokenizer):
+    recipe = Data(
+        train=sources(tmp_path, ["short", "x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="truncate"
+    )
+    examples = read_and_build(tmp_path, events, tokenizer, recipe)
+    assert sorted(len(example.input_ids) for example in examples.train)[-1] == 40
+    (report,) = written(tmp_path, DataRead)
+    assert (report.rows, report.kept, report.dropped, report.truncated) == (2, 2, 0, 1)
+    assert report.longest_tokens > 100
+    assert report.answer_tokens == sum(example.answer_tokens for example in examples.train)
+    (first,) = written(tmp_path, FirstRow)
+    assert first.pieces[-1] == ("short<|end|>\n", True)
+
+
+def test_a_row_whose_answer_is_cut_off_whole_is_dropped(tmp_path, events, tokenizer):
+    path = tmp_path / "faq.jsonl"
+    rows = [{"prompt": "long " * 50, "completion": "never seen"}, {"prompt": "a", "completion": "b"}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = Data(train=(Source(path=str(path)),), eval=NO_EVAL, max_tokens=40, on_long="truncate")
+    assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 1
+    (report,) = written(tmp_path, DataRead)
+    assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
+
+
+def test_long_rows_are_dropped_and_counted(tmp_path, events, tokenizer):
+    recipe = Data(train=sources(tmp_path, ["short", "x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="drop")
+    assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 1
+    (report,) = written(tmp_path, DataRead)
+    assert (report.kept, report.dropped, report.truncated) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(("limit", "is_refused"), [(5, True), (9, True), (10, False)])
+def test_more_long_rows_than_allowed_end_the_run(tmp_path, events, tokenizer, limit, is_refused):
+    train = sources(tmp_path, ["short"] * 9 + ["x" * 300])
+    recipe = Data(train=train, eval=NO_EVAL, max_tokens=40, on_long=f"error-over-{limit}%")
+    if is_refused:
+        with pytest.raises(
+            BadInput, match=r"^faq\.jsonl: 1 of 10 rows are longer than data\.max_tokens \(40\)"
+        ):
+            read_and_build(tmp_path, events, tokenizer, recipe)
+    else:
+        assert len(read_and_build(tmp_path, events, tokenizer, recipe).train) == 9
+
+
+def test_no_row_left_is_refused(tmp_path, events, tokenizer):
+    recipe = Data(train=sources(tmp_path, ["x" * 300]), eval=NO_EVAL, max_tokens=40, on_long="drop")
+    with pytest.raises(BadInput, match="no row is left to learn from"):
+        read_and_build(tmp_path, events, tokenizer, recipe)
+
+
+def test_rows_set_aside_are_not_trained_on_and_are_the_same_each_time(tmp_path, events):
+    recipe = Data(train=sources(tmp_path, [f"answer {i}" for i in range(50)]), eval=EvalShare(share=0.2))
+    first = training_set.read(recipe, 1, Home(tmp_path), events)
+    again = training_set.read(recipe, 1, Home(tmp_path), events)
+    other = training_set.read(recipe, 2, Home(tmp_path), events)
+    places = {row.place for row in first.eval[0].rows}
+    assert len(places) == 10
+    assert len(first.train[0].rows) == 40
+    assert not places & {row.place for row in first.train[0].rows}
+    assert places == {row.place for row in again.eval[0].rows}
+    assert places != {row.place for row in other.eval[0].rows}
+
+
+def test_one_row_is_still_trained_on(tmp_path, events):
+    recipe = Data(train=sources(tmp_path, ["only"]), eval=EvalShare(share=0.5))
+    read = training_set.read(recipe, 1, Home(tmp_path), events)
+    assert len(read.train[0].rows) == 1
+    assert read.eval == []
+
+
+def test_a_replay_source_is_not_used_for_evaluation(tmp_path, events):
+    replay = Source(path=write_rows(tmp_path / "general.jsonl", ["g"] * 20), role="replay")
+    recipe = Data(train=(*sources(tmp_path, ["a"] * 20), replay), eval=EvalShare(share=0.5))
+    read = training_set.read(recipe, 1, Home(tmp_path), events)
+    assert [source.name for source in read.eval] == ["faq.jsonl (set aside)"]
+
+
+def test_a_share_is_of_the_whole_mix(capsys):
+    main, replay, rare = ["m"] * 80, [f"r{i}" for i in range(500)], ["x", "y"]
+    mixed = training_set.mix([main, replay, rare], [None, 0.1, 0.1], seed=1)
+    assert (mixed.count("m"), sum(row.startswith("r") for row in mixed), len(mixed)) == (80, 10, 100)
+    assert (
+        len({row for row in mixed if row.startswith("r")}) == 10
+    )  # drawn without repeats where there are enough
+    assert mixed.count("x") == mixed.count("y") == 5
+    assert "2 rows are used 5.0 times" in capsys.readouterr().out
+
+
+def test_only_the_first_rows_are_used(tmp_path, events):
+    path = write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"])
+    read = training_set.read(
+        Data(train=(Source(path=path, rows=2),), eval=NO_EVAL), 1, Home(tmp_path), events
+    )
+    assert [row.place for row in read.train[0].rows] == ["faq.jsonl:1", "faq.jsonl:2"]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("saved", ["one", "splits", "parquet"])
+def test_local_data_sets_are_read(tmp_path, events, saved):
+    import datasets
+
+    rows = datasets.Dataset.from_list(
+        [{"prompt": "Why?", "completion": "So."}, {"prompt": "How?", "completion": "By."}]
+    )
+    folder = tmp_path / "set"
+    if saved == "one":
+        rows.save_to_disk(str(folder))
+    elif saved == "splits":
+        datasets.DatasetDict({"train": rows}).save_to_disk(str(folder))
+    else:
+        folder.mkdir()
+        rows.to_parquet(str(folder / "train.parquet"))
+    read = training_set.read(Data(train=(Source(id=str(folder)),), eval=NO_EVAL), 1, Home(tmp_path), events)
+    assert [row.conversation.answer for row in read.train[0].rows] == ["So.", "By."]
+    (told,) = written(tmp_path, SourceRead)
+    assert told.rows == 2 and len(told.content) == 64 and told.fingerprint and told.written is None
+    if saved == "splits":
+        with pytest.raises(BadInput, match=r"has no split test\. There is train\."):
+            training_set.read(Data(train=(Source(id=str(folder), split="test"),)), 1, Home(tmp_path), events)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_data_set_that_is_not_there_is_named(tmp_path, events):
+    with pytest.raises(BadInput, match="there is no folder"):
+        training_set.read(Data(train=(Source(id=str(tmp_path / "none")),)), 1, Home(tmp_path), events)

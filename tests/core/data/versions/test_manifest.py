@@ -1,0 +1,89 @@
+"""What a file was made of, by the manifests that `finetop select` and `lint --fix` write beside it."""
+
+import hashlib
+import json
+
+import pytest
+
+from finetop.core.data.versions.manifest import of_file, sha256_of
+from finetop.core.wording import data_versions
+
+
+def selected(source, to, by="difficulty", rows=2):
+    to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:rows]))
+    facts = {
+        "format": 1,
+        "source": {"path": str(source), "sha256": sha256_of(source), "rows": 4},
+        "by": by,
+        "rows": rows,
+        "sha256": sha256_of(to),
+    }
+    (to.parent / f"{to.stem}.manifest.json").write_text(json.dumps(facts))
+
+
+def mended(source, to):
+    to.write_bytes(b"".join(source.read_bytes().splitlines(keepends=True)[:-1]))
+    head = {
+        "manifest": 1,
+        "from": str(source),
+        "from_sha256": sha256_of(source),
+        "from_rows": 5,
+        "to": str(to),
+        "to_sha256": sha256_of(to),
+        "rows": 4,
+        "removed": 1,
+        "mended": 0,
+    }
+    (to.parent / f"{to.name}.manifest.jsonl").write_text(json.dumps(head) + '\n{"line": 5}\n')
+
+
+@pytest.fixture
+def faq(tmp_path):
+    path = tmp_path / "faq.jsonl"
+    path.write_text("".join(f'{{"text": "row {i}"}}\n' for i in range(5)))
+    return path
+
+
+def test_a_selection_of_a_mended_file_is_told_back_to_the_first(faq, tmp_path):
+    clean, few = tmp_path / "clean.jsonl", tmp_path / "few.jsonl"
+    mended(faq, clean)
+    selected(clean, few)
+    origin = of_file(few, sha256_of(few))
+    assert sha256_of(few) == hashlib.sha256(few.read_bytes()).hexdigest()
+    assert data_versions.origin_words(origin, 3) == (
+        "selected from clean.jsonl v3 by difficulty, 2 of 4 rows;"
+        " that was mended from faq.jsonl by finetop lint --fix: 1 of 5 rows removed, 0 changed"
+    )
+    assert of_file(faq, sha256_of(faq)) is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda manifest: manifest.write_text("[]"),
+        lambda manifest: manifest.write_text('{"source": {"path": 5}}'),
+        lambda manifest: manifest.write_bytes(b"\xff\xfe"),
+        lambda manifest: manifest.write_text(manifest.read_text().replace('"rows": 2', '"rows": -7')),
+        lambda manifest: manifest.unlink(),
+    ],
+    ids=["a list", "another shape", "no text", "a count below zero", "gone"],
+)
+def test_a_manifest_that_can_not_be_is_as_if_there_were_none(faq, tmp_path, spoil):
+    few = tmp_path / "few.jsonl"
+    selected(faq, few)
+    spoil(tmp_path / "few.manifest.json")
+    assert of_file(few, sha256_of(few)) is None
+
+
+def test_a_file_that_was_changed_after_it_was_made_has_no_origin(faq, tmp_path):
+    few = tmp_path / "few.jsonl"
+    selected(faq, few)
+    few.write_text(few.read_text() + '{"text": "one more"}\n')
+    assert of_file(few, sha256_of(few)) is None
+
+
+def test_manifests_in_a_circle_end(faq, tmp_path):
+    few = tmp_path / "few.jsonl"
+    selected(faq, few, rows=5)
+    selected(few, faq, rows=5)
+    assert of_file(few, sha256_of(few)) is not None

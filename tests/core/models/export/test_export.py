@@ -1,0 +1,131 @@
+"""An exported model is a whole one that says what the checkpoint says; where it does not, that is told and kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from finetop.core.check.tasks.general_text import general_text
+from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
+from finetop.core.models import checkpoint, load, merge, resolve, save
+from finetop.core.models.export import export
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+
+
+@pytest.fixture
+def home(tmp_path):
+    made = Home(tmp_path / "home")
+    made.models.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def events(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    yield log
+    log.close()
+
+
+def recipe_of(tiny_model, **sections):
+    settings = {"model": {"id": str(tiny_model), "dtype": "float32"}, "method": {"name": "lora"}, **sections}
+    return resolve_text(
+        json.dumps({"recipe": 1, "name": "tiny", "objective": {"name": "sft"}, **settings})
+    ).recipe
+
+
+def make_checkpoint(tmp_path, recipe, home, events):
+    """A checkpoint of the recipe's method whose weights are pushed about, at a step of a run."""
+    from finetop.core.train import methods
+    from finetop.core.train.methods import _start
+
+    base = resolve.resolve_model(recipe.model, home, events)
+    model, tokenizer = load.load_model(base, torch.float32, "cpu")
+    model = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05 * torch.randn_like(weight))
+    return checkpoint.write(model, tokenizer, base, tmp_path / "run", 7, events)
+
+
+def wanted_of(tmp_path, recipe, folder, dtype="auto"):
+    return export.ExportRequest(recipe, "tiny", 7, folder, tmp_path / "out", dtype, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("sections", "dtype"),
+    [
+        ({}, "float32"),
+        ({"method": {"name": "full"}}, "auto"),
+        ({"model": {"dtype": "float32", "quantize": "nf4"}}, "bfloat16"),
+    ],
+    ids=["lora", "full", "lora on nf4"],
+)
+def test_what_is_written_says_what_the_checkpoint_says(
+    tmp_path, tiny_model, home, events, capsys, sections, dtype
+):
+    if "model" in sections:
+        sections = {"model": {**sections["model"], "id": str(tiny_model)}}
+    recipe = recipe_of(tiny_model, **sections)
+    folder = make_checkpoint(tmp_path, recipe, home, events)
+    wanted = wanted_of(tmp_path, recipe, folder, dtype)
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, events)
+    assert all(one.holds and one.tokens > 100 for one in agreements)
+    if dtype != "bfloat16":
+        assert agreements[-1].largest < 1e-4
+    assert agreements[1].largest == 0.0
+    said = capsys.readouterr().out
+    assert ("warning: the run trained beside" in said) == (recipe.model.quantize != "none")
+    names = {file.name for file in wanted.to.iterdir()}
+    assert {
+        "model.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "generation_config.json",
+        "finetop.json",
+    } <= names
+    assert (
+        "chat_template.jinja" in names or "chat_template" in (wanted.to / "tokenizer_config.json").read_text()
+    )
+    config = json.loads((wanted.to / "config.json").read_text())
+    assert config["dtype"] == ("float32" if dtype == "auto" else dtype)
+    assert "quantization_config" not in config
+    with pytest.raises(Refused, match="is there already"):
+        export.export(wanted, general_text(wanted.recipe, home), home, events)
+
+
+def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, home, events, monkeypatch):
+    recipe = recipe_of(tiny_model)
+    folder = make_checkpoint(tmp_path, recipe, home, events)
+    monkeypatch.setattr(merge, "merged", lambda tuned, folder: tuned.unload())
+    with pytest.raises(FinetopError, match="does not say what tiny@7 says") as caught:
+        export.export(wanted_of(tmp_path, recipe, folder), general_text(recipe, home), home, events)
+    assert caught.value.exit_code == 1
+    assert not (tmp_path / "out").exists()
+    assert (tmp_path / "out.unproven" / "model.safetensors").is_file()
+
+
+def test_a_full_disk_is_told_before_anything_is_loaded(tmp_path, tiny_model, home, events, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(save.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    recipe = recipe_of(tiny_model)
+    with pytest.raises(EnvironmentTrouble, match="GiB free, and the model needs"):
+        export.export(
+            wanted_of(tmp_path, recipe, tmp_path / "nothing"), general_text(recipe, home), home, events
+        )
+
+
+def test_numbers_that_are_none_do_not_agree():
+    scores = torch.zeros(4)
+    assert export.compare("x", scores, scores, "float32").holds
+    assert not export.compare("x", scores, scores.fill_(float("nan")), "float32").holds
+    one = export.compare("x", torch.zeros(4), torch.tensor([0.0, 0.0, 0.0, 2.0]), "float32", "bfloat16")
+    assert (one.mean, one.largest) == (0.5, 2.0)
+    assert not replace(one, mean_bound=1.0).holds

@@ -1,0 +1,126 @@
+"""A folder's models become the checkpoints of a run, linked or copied, and nothing is told of one that does not fit."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models.imports.adopt import adopt
+from finetop.core.models.imports.recipe import ImportRequest, adopted
+from finetop.core.protocol import events
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
+from finetop.core.runtime import event_log
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.runtime.home import Home
+
+
+def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list[Any]:
+    """Adopt a folder as run 1, and give the events."""
+    log = home.root / "events.jsonl"
+    recipe = adopted(ImportRequest(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
+    recipe = recipe_from_mapping(recipe_to_mapping(recipe), to_train=False)
+    adopt(recipe, folder, copy=copy, run_folder=run_of(home), home=home, events=event_log.EventLog(log))
+    return [events.decode(line).e for line in log.read_bytes().splitlines()]
+
+
+def run_of(home: Home) -> Path:
+    return home.run_folder(1, "out")
+
+
+def of(kind: type, found: list[Any]) -> list[Any]:
+    return [event for event in found if isinstance(event, kind)]
+
+
+def change_weights(folder: Path, name: str = "adapter_model.safetensors") -> None:
+    weights = load_file(folder / name)
+    save_file({key: value + numpy.float32(0.5) for key, value in weights.items()}, folder / name)
+
+
+def test_a_trainers_output_is_linked_with_its_curves(home: Home, out: Path) -> None:
+    found = told(home, out)
+    saved = of(events.Checkpoint, found)
+    assert [(one.step, one.path, one.kind) for one in saved] == [
+        (2, "checkpoints/step-000002", "adapter"),
+        (4, "checkpoints/step-000004", "adapter"),
+    ]
+    assert (run_of(home) / saved[1].path).readlink() == out / "checkpoint-4"
+    assert saved[0].size_bytes > 1000
+    losses = {event.step: event.values["loss"] for event in of(events.Metrics, found)}
+    assert sorted(losses) == [1, 2, 3, 4]
+    (planned,) = of(events.Planned, found)
+    assert (planned.steps, planned.trainable_parameters, planned.parameters) == (4, 1280, 98_048 + 1280)
+    assert not of(events.Best, found)  # the folder's own model is the newest checkpoint again
+
+
+def test_the_best_checkpoint_is_known_by_the_folders_own_model(home: Home, out: Path) -> None:
+    shutil.copyfile(out / "checkpoint-2" / "adapter_model.safetensors", out / "adapter_model.safetensors")
+    found = told(home, out)
+    assert [one.step for one in of(events.Checkpoint, found)] == [2, 4]
+    assert [one.step for one in of(events.Best, found)] == [2]
+
+
+def test_a_model_that_is_none_of_the_checkpoints_is_what_training_ended_with(home: Home, out: Path) -> None:
+    change_weights(out)
+    found = told(home, out)
+    assert [one.step for one in of(events.Checkpoint, found)] == [2, 4]
+    assert (run_of(home) / "checkpoints" / "step-000004").readlink() == out
+
+
+def test_a_copy_has_what_is_needed_and_no_pickle(home: Home, out: Path, tiny_model: Path) -> None:
+    assert (out / "checkpoint-4" / "optimizer.pt").is_file()
+    found = told(home, out, copy=True)
+    copy = run_of(home) / "checkpoints" / "step-000004"
+    names = {file.name for file in copy.iterdir()}
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= names
+    assert not [name for name in names if name.endswith((".pt", ".pth", ".bin", ".py"))]
+    assert of(events.Checkpoint, found)[-1].size_bytes == sum(file.stat().st_size for file in copy.iterdir())
+    shutil.rmtree(out)
+    assert load_file(copy / "adapter_model.safetensors")
+
+
+def test_a_single_adapter_and_a_full_model(home: Home, adapter: Path, full: Path, tiny_model: Path) -> None:
+    (saved,) = of(events.Checkpoint, told(home, adapter))
+    assert (saved.step, saved.kind) == (0, "adapter")
+    (home.root / "events.jsonl").unlink()
+    shutil.rmtree(run_of(home))
+    found = told(home, full, base=str(tiny_model))
+    assert [one.kind for one in of(events.Checkpoint, found)] == ["full"]
+    (planned,) = of(events.Planned, found)
+    assert planned.steps == 0  # nothing says it
+    assert planned.parameters == planned.trainable_parameters == 98_048
+
+
+def test_nothing_is_told_of_what_does_not_fit(home: Home, out: Path, full: Path) -> None:
+    weights = load_file(full / "model.safetensors")
+    kept = {name: value for name, value in weights.items() if ".layers.1." not in name}
+    save_file(kept, full / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match="is no adapter on"):
+        told(home, out, base=str(full))
+    lines = (home.root / "events.jsonl").read_bytes().splitlines()
+    assert {type(events.decode(line).e) for line in lines} == {events.Phase}
+    assert not run_of(home).exists()
+
+
+def test_a_base_that_can_not_be_had_says_how_to_name_another(
+    home: Home, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetop.core.data import hub
+
+    monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("model.id: org/x is not here.", hint="No."))
+    with pytest.raises(EnvironmentTrouble, match=r"the base model: org/x is not here\.") as error:
+        told(home, out, base="org/x")
+    assert error.value.hint == "No. Or name another: --base ID|FOLDER."
+
+
+def test_a_second_attempt_finds_what_the_first_has_put_there(home: Home, out: Path) -> None:
+    told(home, out)
+    (home.root / "events.jsonl").unlink()
+    assert len(of(events.Checkpoint, told(home, out))) == 2

@@ -1,0 +1,124 @@
+"""A tuned model is only adopted on a base that it can be made of: told from names and shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from finetop.core.errors import BadInput
+from finetop.core.models.imports.compatibility import Base, misfit, require_fit
+from finetop.core.models.imports.inspect import look
+from finetop.core.models.safetensors_header import Shape
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def own(folder: Path) -> Any:
+    return look(folder).own
+
+
+def test_an_adapter_fits_its_base(adapter: Path, tiny_model: Path) -> None:
+    # rank 2; q_proj 64 -> 64, down_proj 128 -> 64, in two layers
+    assert require_fit(own(adapter), tiny_model) == 2 * 2 * (64 + 64 + 128 + 64)
+
+
+def narrow(base: Path, keep: int) -> None:
+    """Cut every weight's sides of 128 to `keep`."""
+    file = base / "model.safetensors"
+    cut = {
+        name: numpy.ascontiguousarray(
+            value[tuple(slice(0, keep if side == 128 else side) for side in value.shape)]
+        )
+        for name, value in load_file(file).items()
+    }
+    save_file(cut, file, metadata={"format": "pt"})
+
+
+def test_a_base_of_other_widths_is_refused(adapter: Path, full: Path) -> None:
+    narrow(full, 96)
+    with pytest.raises(BadInput, match=r"down_proj takes 96 inputs, and the adapter's 128") as told:
+        require_fit(own(adapter), full)
+    assert "--base" in told.value.hint
+
+
+def test_a_base_with_fewer_layers_is_refused(adapter: Path, full: Path) -> None:
+    """PEFT itself would leave the second layer out with a warning."""
+    file = full / "model.safetensors"
+    kept = {name: value for name, value in load_file(file).items() if ".layers.1." not in name}
+    save_file(kept, file, metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"there is no model.layers.1.mlp.down_proj"):
+        require_fit(own(adapter), full)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"hidden_size": 128}, "has hidden_size 64, and the base .* has 128"),
+        ({"num_hidden_layers": 4}, "has num_hidden_layers 2"),
+        ({"model_type": "gpt2"}, "has model_type llama"),
+        ({"vocab_size": 10**6}, "a vocabulary of .*, and the base .* one of 1,000,000"),
+    ],
+)
+def test_a_full_model_of_another_make_is_refused(
+    full: Path, tiny_model: Path, tmp_path: Path, changed: dict[str, Any], says: str
+) -> None:
+    base = tmp_path / "base"
+    base.mkdir()
+    for file in tiny_model.iterdir():
+        (base / file.name).write_bytes(file.read_bytes())
+    assert require_fit(own(full), base) == 98_048
+    config = base / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **changed}))
+    with pytest.raises(BadInput, match=says):
+        require_fit(own(full), base)
+
+
+LINEAR = Base({"h.0.attn": Shape("F32", (8, 4))}, is_turned=False, is_packed=False, is_renamed=False)
+TURNED = Base({"h.0.attn": Shape("F32", (4, 8))}, is_turned=True, is_packed=False, is_renamed=False)
+
+
+@pytest.mark.parametrize("base", [LINEAR, TURNED])
+@pytest.mark.parametrize(
+    ("name", "size", "is_wrong"),
+    [
+        ("h.0.attn.lora_A.weight", (2, 4), False),
+        ("h.0.attn.lora_A.weight", (2, 8), True),
+        ("h.0.attn.lora_B.weight", (8, 2), False),
+        ("h.0.attn.lora_B.weight", (4, 2), True),
+        ("transformer.h.0.attn.lora_A.weight", (2, 4), False),  # saved without the wrapper's name
+        ("transformer.h.1.attn.lora_A.weight", (2, 4), True),
+        ("h.0.attn.lora_magnitude_vector", (8,), False),
+        ("h.0.attn.ia3_l", (8, 1), False),
+        ("lm_head.lora_A.weight", (2, 4), False),  # tied to the embedding, without weights of its own
+    ],
+)
+def test_names_and_shapes(base: Base, name: str, size: tuple[int, ...], is_wrong: bool) -> None:
+    assert bool(misfit(base, name, Shape("F32", size))) is is_wrong
+
+
+def test_a_module_that_is_saved_whole_has_the_bases_shape() -> None:
+    assert not misfit(LINEAR, "h.0.attn.weight", Shape("F32", (8, 4)))
+    assert "is 8 x 4, and the adapter's 9 x 4" in misfit(LINEAR, "h.0.attn.weight", Shape("F32", (9, 4)))
+
+
+def with_tokens(folder: Path, width: int, **values: Any) -> None:
+    file = folder / "adapter_config.json"
+    file.write_text(json.dumps({"task_type": "CAUSAL_LM", **values}))
+    tokens = {"prompt_embeddings": numpy.zeros((4, width), numpy.float32)}
+    save_file(tokens, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def test_learned_tokens_fit_a_base_of_their_width_and_depth(adapter: Path, tiny_model: Path) -> None:
+    with_tokens(adapter, 64, peft_type="PROMPT_TUNING", num_layers=2)
+    assert require_fit(own(adapter), tiny_model) == 4 * 64
+    with_tokens(adapter, 96, peft_type="PROMPT_TUNING", num_layers=2)
+    with pytest.raises(BadInput, match="its learned tokens are 96 wide, and the base is 64 wide"):
+        require_fit(own(adapter), tiny_model)
+    with_tokens(adapter, 128, peft_type="PREFIX_TUNING", num_layers=3)
+    with pytest.raises(BadInput, match="it was made for 3 layers, and the base has 2"):
+        require_fit(own(adapter), tiny_model)

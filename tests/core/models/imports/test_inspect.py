@@ -1,0 +1,124 @@
+"""What a folder holds is told from its JSON alone, and what can't be checked is refused in one line."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.models.imports.inspect import FolderModel, look, read_adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_an_adapter_alone_is_of_step_nought(adapter: Path) -> None:
+    found = look(adapter)
+    assert (found.own, found.checkpoints, found.state) == (FolderModel(0, adapter, "adapter"), (), None)
+    said = read_adapter(adapter)
+    assert (said.peft_type, said.method, said.settings["r"]) == ("LORA", "lora", 2)
+
+
+def test_a_full_model(full: Path) -> None:
+    assert look(full).own == FolderModel(0, full, "full")
+    change_state(full, 700)
+    assert look(full).steps == [700]
+
+
+def change_state(folder: Path, step: int) -> None:
+    (folder / "trainer_state.json").write_text(json.dumps({"global_step": step, "log_history": []}))
+
+
+def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> None:
+    (out / "checkpoint-4").rename(out / "checkpoint-10")
+    (out / "checkpoint-99").mkdir()  # without a model: broken off, or cleaned away
+    found = look(out)
+    assert [(one.step, one.kind) for one in found.checkpoints] == [(2, "adapter"), (10, "adapter")]
+    assert found.own == FolderModel(10, out, "adapter")
+    assert found.state == out / "trainer_state.json"
+    assert found.steps == [2, 10]
+
+
+def test_one_checkpoint_of_a_trainer_knows_its_step(out: Path) -> None:
+    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
+    (out / "checkpoint-2" / "trainer_state.json").unlink()
+    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
+
+
+def test_dora_is_called_dora(adapter: Path) -> None:
+    change(adapter / "adapter_config.json", use_dora=True)
+    assert read_adapter(adapter).method == "dora"
+
+
+def pickled_adapter(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+
+
+def no_weights(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").unlink()
+
+
+def no_config(folder: Path) -> None:
+    (folder / "adapter_config.json").unlink()
+
+
+def broken_config(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{")
+
+
+def classifies(folder: Path) -> None:
+    change(folder / "adapter_config.json", task_type="SEQ_CLS")
+
+
+def prompts(folder: Path) -> None:
+    change(folder / "adapter_config.json", peft_type="CPT")
+
+
+def no_type(folder: Path) -> None:
+    change(folder / "adapter_config.json", peft_type=None)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (pickled_adapter, r"has its weights as adapter_model.bin: a pickle.* call save_pretrained"),
+        (no_weights, r"has no adapter_model.safetensors beside its adapter_config.json"),
+        (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
+        (broken_config, r"adapter_config.json can't be read"),
+        (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
+        (prompts, r"'CPT' wants more than a text to read"),
+        (no_type, r"peft_type is null"),
+    ],
+)
+def test_what_can_not_be_checked_is_refused(adapter: Path, spoil: Callable[[Path], None], says: str) -> None:
+    spoil(adapter)
+    with pytest.raises(BadInput) as told:
+        look(adapter)
+        read_adapter(adapter)
+    assert re.search(says, str(told.value)), told.value
+    assert "\n" not in str(told.value)
+
+
+def test_a_pickled_full_model_or_checkpoint_is_refused_too(full: Path, out: Path) -> None:
+    (full / "model.safetensors").rename(full / "pytorch_model.bin")
+    with pytest.raises(BadInput, match=r"has its weights as pytorch_model\.bin"):
+        look(full)
+    pickled_adapter(out / "checkpoint-2")
+    with pytest.raises(BadInput, match=r"checkpoint-2 has its weights as adapter_model\.bin"):
+        look(out)
+
+
+def test_no_folder_and_a_file(adapter: Path) -> None:
+    with pytest.raises(BadInput, match=r"there is no folder .*adaptr\. Did you mean adapter\?"):
+        look(adapter.with_name("adaptr"))
+    with pytest.raises(BadInput, match="is a file") as told:
+        look(adapter / "adapter_model.safetensors")
+    assert told.value.hint == f"Give its folder: {adapter}."

@@ -1,0 +1,263 @@
+"""Lint from the command line: what it reads, what it finds, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetop.core.commands.main import main
+from finetop.core.errors import BadInput
+from finetop.core.preflight.lint import lint as linting, load, names
+from finetop.core.preflight.lint.report import Asked, Given, Report
+from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home
+
+GOOD = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is two."}]}
+EMPTY = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": ""}]}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def lint(home: Path, *paths: Path, **asked: Any) -> Report:
+    sources = tuple(Given("train", {"path": str(path)}) for path in paths)
+    return linting.run(Asked(sources, **asked), Home(home), lambda *_: None)
+
+
+def test_bad_rows_are_findings_and_the_rest_is_still_read(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl",
+        GOOD,
+        b"not json",
+        b"[1]",
+        b"",
+        EMPTY,
+        b'{"x": 1}',
+        b"\xff\xfe",
+        b"[" * 9999,
+        GOOD,
+    )
+    report = lint(tmp_path, file, only=("unreadable", "empty"))
+    assert report.rows == 8
+    unreadable, empty = report.findings
+    assert unreadable.places == ("a.jsonl:2", "a.jsonl:3", "a.jsonl:6", "a.jsonl:7", "a.jsonl:8")
+    assert sum(unreadable.kinds.values()) == unreadable.count == 5
+    assert empty.places == ("a.jsonl:5",)
+
+
+def test_a_line_of_more_than_8_mib_is_a_finding(tmp_path: Path) -> None:
+    huge = b'{"text": "' + b"x" * (9 << 20) + b'"}'
+    report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD, huge, GOOD))
+    assert [one.places for one in report.findings if one.name == "unreadable"] == [("a.jsonl:2",)]
+    assert report.sources[0].bytes == (tmp_path / "a.jsonl").stat().st_size
+
+
+def test_workers_see_what_one_process_sees(tmp_path: Path) -> None:
+    rows = [EMPTY if number % 7 == 0 else GOOD for number in range(1500)]
+    file = write(tmp_path / "a.jsonl", *rows, {"text": "x" * 500_000})
+    alone = lint(tmp_path, file, workers=1)
+    assert alone.findings
+    assert lint(tmp_path, file, workers=2).findings == alone.findings
+
+
+def test_the_command_prints_a_report_and_exits_1_where_something_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "a.jsonl", GOOD, EMPTY)
+    assert main(["--home", str(tmp_path), "lint", str(file), "--only", "empty"]) == 1
+    out = capsys.readouterr().out
+    assert "answers that are empty: 1 row (50.0 %)  [empty]" in out
+    assert "a.jsonl:2" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert main(["--home", str(tmp_path), "lint", str(file), "--skip", "empty", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert msgspec.convert(document["lint"], Report).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing.jsonl"], "no such file"),
+        (["blank.jsonl"], "has no rows"),
+        (["good.jsonl", "--only", "emtpy"], "Did you mean empty?"),
+        (["good.jsonl", "--max-tokens", "3"], "must be 8 or more"),
+        (["good.jsonl", "--set", "data.max_tokens=9"], "--set changes a recipe"),
+        (["no-such-recipe"], "no-such-recipe"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "good.jsonl", GOOD)
+    write(tmp_path / "blank.jsonl", b"", b" ")
+    assert main(["--home", str(tmp_path), "lint", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from finetop.core.preflight.lint import lint as linting, names, load\n"
+        "from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer\n"
+        "[load(name) for name in names()]\n"
+        "print([m for m in ('torch', 'transformers', 'duckdb', 'textual', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: Path) -> None:
+    write(tmp_path / "a.jsonl", GOOD, GOOD)
+    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: a.jsonl}}]}}\n"
+    counts = []
+    for ask in ("", "ask: {system: Answer in one sentence.}\n"):
+        recipe = resolve_text(text + ask, (), tmp_path).resolved
+        counts.append(
+            linting.run(Asked(recipe=recipe, only=("empty",)), Home(tmp_path), lambda *_: None).lengths
+        )
+    assert counts[0].learned == counts[1].learned
+    assert counts[0].tokens + 2 * len("Answer in one sentence.") // 3 < counts[1].tokens
+
+
+def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
+    train, test = write(tmp_path / "a.jsonl", GOOD), write(tmp_path / "b.jsonl", GOOD, GOOD)
+    given = (Given("test", {"path": str(test)}), Given("train", {"path": str(train)}))
+    report = linting.run(Asked(given, only=("empty",)), Home(tmp_path), lambda *_: None)
+    assert [(one.name, one.role, one.rows) for one in report.sources] == [
+        ("a.jsonl", "train", 1),
+        ("b.jsonl", "test", 2),
+    ]
+    assert report.rows == 3
+    assert report.lengths.tokens == report.lengths.longest
+
+
+def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> None:
+    secret = {"prompt": "Key?", "completion": "It is AKIAQ3EGRTWZ5LTPWN6V today."}
+    refusing = [
+        {"prompt": f"Number {n}?", "completion": "I'm sorry, but I can't help with that."} for n in range(3)
+    ]
+    report = lint(tmp_path, write(tmp_path / "a.jsonl", secret, *refusing, EMPTY))
+    graves = [one.name for one in report.findings]
+    assert graves[:2] == ["secrets", "empty"] or graves[0] == "secrets", (
+        "one secret is worse than three of another"
+    )
+    lines = list(report_lines(report))
+    end = lines.index(next(line for line in lines if line.startswith("first")))
+    assert "1  revoke the keys and passwords" in lines[end] and end > len(lines) - 10
+    assert any("--fix OUT" in line and "empty" in line for line in lines[end:])
+    assert all(len(line) <= 80 for line in lines)
+    page = list(report_lines(report, is_page=True))
+    assert [line[:5] for line in page].index("first") < [line[:1] for line in page].index("✗")
+    assert all(load(name).DO for name in names())
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "faq.jsonl", EMPTY if folder == "b" else GOOD)
+    report = lint(tmp_path, tmp_path / "a/faq.jsonl", tmp_path / "b/faq.jsonl", only=("empty",))
+    assert report.findings[0].places == (f"{tmp_path}/b/faq.jsonl:1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"question,answer\nA?,B.\n", "a.jsonl:1: is not JSON"),
+        (b'{"question": "A?", "answer": "B."}\n', "Rename question to prompt and answer to completion."),
+        (b"\x1f\x8b\x08 x\n", "is packed by gzip. Unpack it"),
+        ("{}".encode("utf-16"), "is UTF-16 text"),
+    ],
+)
+def test_a_file_without_a_single_row_is_refused_in_the_words_of_training(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(BadInput, match=re.escape(said)):
+        lint(tmp_path, tmp_path / "a.jsonl")
+
+
+def test_the_test_of_a_recipe_is_asked_and_answered_whatever_is_learned(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", {"prompt": "a", "chosen": "It is b.", "rejected": "c"})
+    test = write(tmp_path / "test.jsonl", GOOD)
+    recipe = resolve_text(
+        f"recipe: 1\nextends: dpo\nname: a\ndata: {{train: [{{path: {file}}}]}}\n"
+        f"check: {{target: {{path: {test}}}}}\n",
+        [],
+    ).resolved
+    report = linting.run(Asked(recipe=recipe), Home(tmp_path), lambda *_: None)
+    assert report.findings == () and report.sources[1].format == "messages"
+
+
+def test_documents_that_cant_be_used_are_noted_and_break_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/good.md").write_text("It is two.")
+    (tmp_path / "docs/empty.md").touch()
+    file = write(tmp_path / "a.jsonl", GOOD)
+    (tmp_path / "a.yaml").write_text(
+        f"recipe: 1\nextends: lora\nname: a\ndata: {{train: [{{path: {file}}}]}}\nask: {{documents: [docs]}}\n"
+    )
+    assert main(["--home", str(tmp_path), "lint", str(tmp_path / "a.yaml"), "--only", "empty"]) == 0
+    out = capfd.readouterr().out
+    assert "note    documents: docs/empty.md: is empty." in out and "nothing found" in out
+
+
+CHAIN = """\
+recipe: 1
+name: kb
+stages:
+  - {name: sft, extends: lora, data: {train: [{path: a.jsonl}]}}
+  - name: better
+    extends: dpo
+    data: {train: [{path: pairs.jsonl}]}
+    check: {target: {path: test.jsonl, metric: nats_per_token}}
+"""
+
+
+def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
+    asked = "How many legs does the new table of the shop have?"
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "Four legs of oak."}]
+    write(tmp_path / "a.jsonl", {"messages": turns}, GOOD)
+    write(tmp_path / "test.jsonl", {"messages": turns})
+    write(tmp_path / "pairs.jsonl", {"prompt": "Which?", "chosen": "The left.", "rejected": "The right one."})
+    write(tmp_path / "kb.yaml", CHAIN.encode())
+    asks = ["lint", "kb.yaml", "--only", "leaks,turns,unreadable"]
+    assert main(asks) == 1
+    text = capsys.readouterr().out
+    first, _, second = text.partition("── stage better ")
+    assert first.startswith("── stage sft ") and "a.jsonl:1  as test.jsonl:1" in first
+    assert "nothing found in 2 rows" in second
+    assert main([*asks, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)["stages"]
+    assert [(one["stage"], len(one["lint"].get("findings", []))) for one in told] == [
+        ("sft", 1),
+        ("better", 0),
+    ]
+    assert main([*asks, "--fix", "b.jsonl"]) == 2
+    assert "has 2 stages" in capsys.readouterr().err
+    assert main(["lint", "kb.yaml", "--set", "sft.data.train=[]"]) == 2
+    assert "stage sft: data.train" in capsys.readouterr().err

@@ -1,0 +1,191 @@
+"""The whole plan of a recipe: verdicts, the cheapest change, steps, time, disk, several GPUs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from work import calls_of
+
+from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.extras import EXTRAS
+from finetop.core.preflight.plan.lengths import Lengths
+from finetop.core.preflight.plan.schedule import count_steps
+from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.recipe.load import load_recipe
+from finetop.core.train import objectives
+from finetop.core.train.trainer_args import limit_steps
+
+SHORT = Known(lengths=Lengths(rows=1000, eval_rows=100, tokens=200_000, longest=512, how="counted"))
+
+
+def recipe(name="lora", *sets):
+    return load_recipe(name, sets).recipe
+
+
+def test_what_fits_fits_and_what_does_not_says_what_would(llama_8b, card):
+    big = estimate(recipe("full"), llama_8b, card, SHORT)
+    assert big.verdict == "no"
+    assert big.fix is not None
+    assert big.fix.sets[0] == "method={name: lora}"
+    assert big.fix.need <= card.memory
+    mended = estimate(recipe("full", *big.fix.sets), llama_8b, card, SHORT)
+    assert mended.verdict == "fits"  # the --set texts do what they say
+    assert mended.need == pytest.approx(big.fix.need)
+
+
+def test_the_cheapest_change_comes_first(llama_8b, card):
+    sets = ("train.batch_size=8", "train.grad_accumulation=1", "data.max_tokens=512")
+    wide = recipe("lora", *sets)
+    need = estimate(wide, llama_8b, card, SHORT).need
+    found = []
+    for memory in (need * 1.01, need * 0.8, need * 0.62, 18.2 * 2**30, 9 * 2**30, 3 * 2**30):
+        plan = estimate(wide, llama_8b, replace(card, memory=memory), SHORT)
+        found.append((plan.verdict, plan.fix.sets if plan.fix else None))
+    assert found[0] == ("fits", None)
+    assert found[1][1] == ("train.batch_size=4", "train.grad_accumulation=2")
+    assert "model.quantize=nf4" not in str(found[2][1])
+    assert "model.quantize=nf4" in str(found[4][1])
+    assert found[5] == ("no", None)
+    order = ["train.batch_size", "train.activation_checkpointing", "model.quantize", "data.max_tokens"]
+    costs = [max((order.index(one.partition("=")[0]) for one in sets if one.partition("=")[0] in order), default=0)
+             for _, sets in found[1:5] if sets]  # fmt: skip
+    assert costs == sorted(costs)
+
+
+def test_tight_is_between_the_estimate_and_its_margin(llama_8b, card):
+    plan = estimate(recipe(), llama_8b, card, SHORT)
+    between = replace(card, memory=(plan.estimate + plan.need) / 2)
+    assert estimate(recipe(), llama_8b, between, SHORT).verdict == "tight"
+    assert estimate(recipe(), llama_8b, replace(card, memory=plan.estimate - 1), SHORT).verdict == "no"
+    assert estimate(recipe(), llama_8b, replace(card, memory=None), SHORT).verdict == "unknown"
+
+
+def test_a_budget_is_a_limit_on_a_gpu(llama_8b, card):
+    limited = recipe("lora", "budget.memory_gib=8")
+    assert estimate(limited, llama_8b, card, SHORT).capacity == 8 * 2**30
+
+
+def test_steps_tokens_time_and_disk(llama_8b, card):
+    plan = estimate(recipe("lora", "train.epochs=3"), llama_8b, card, SHORT)
+    assert plan.steps is not None
+    assert (plan.steps.rows_per_step, plan.steps.steps) == (16, 189)  # 3 x ceil(250 / 4)
+    assert plan.steps.tokens == pytest.approx(600_000, rel=0.01)
+    assert plan.time is not None and not plan.time.is_measured
+    assert "a guess: 35% of the 121 TFLOP/s" in plan.time.source
+    past = [
+        PastRun("other", "x", "lora", "sft", True, 300.0, parameters=16e9, trainable=1e6),
+        PastRun("same", plan.model, "lora", "sft", True, 500.0),
+        PastRun("slow", plan.model, "lora", "sft", False, 1.0),
+    ]
+    timed = estimate(recipe("lora", "train.epochs=3"), llama_8b, card, replace(SHORT, past=past))
+    assert timed.time is not None and timed.time.is_measured
+    assert timed.time.seconds == pytest.approx(plan.steps.tokens / 500.0)
+    scaled = estimate(recipe(), llama_8b, card, replace(SHORT, past=past[:1]))
+    assert scaled.time is not None and 500 < scaled.time.tokens_per_s < 700  # twice as large a model
+    assert plan.disk.kept == 4
+    assert plan.disk.checkpoint == 4 * plan.trainable
+    assert plan.disk.total == 4 * (4 + 8 + 4) * plan.trainable
+
+
+def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8b, card):
+    plans = {}
+    for name in ("boft", "oft"):
+        for size in (1, 8):
+            sets = (f"train.batch_size={size}", f"train.grad_accumulation={8 // size}")
+            plans[name, size] = estimate(recipe(name, *sets), llama_8b, card, SHORT)
+    boft, oft = ([plans[name, size].time.seconds for size in (1, 8)] for name in ("boft", "oft"))
+    assert oft[0] == pytest.approx(oft[1])
+    # 12 n^3 for each of 7 matrices a layer (BOFT, one factor): 10 times what 200 tokens cost, at 1 row a batch
+    flops = 12 * 32 * (6 * 4096**3 + 14336**3)
+    batches = plans["boft", 1].steps.steps * 8
+    assert boft[0] - boft[1] * 8 == pytest.approx(oft[0] * (1 - 8), rel=0.15)
+    assert boft[0] == pytest.approx(flops * batches / (0.35 * card.flops), rel=0.2)
+    said = [any("takes hardly longer" in note for note in plan.notes) for plan in plans.values()]
+    assert said == [True, True, False, False]
+
+
+@pytest.mark.parametrize("sets", [(), ("train.max_steps=7",), ("train.epochs=0.3",), ("train.batch_size=3",)])
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 1001])
+def test_steps_are_counted_as_the_trainer_counts_them(rows, sets):
+    assert count_steps(recipe("lora", *sets), rows) == limit_steps(recipe("lora", *sets), rows)
+
+
+def test_packing_fills_its_rows(llama_8b, card):
+    plan = estimate(recipe("lora", "objective.packing=true"), llama_8b, card, SHORT)
+    assert plan.steps is not None
+    assert plan.steps.steps == 26  # 196 rows of 1,024 tokens, 16 a step, twice
+
+
+def test_a_cpu_without_the_format_takes_float32(llama_8b, cores):
+    plan = estimate(recipe(), llama_8b, cores, SHORT)
+    assert plan.dtype == "float32"
+    weights = next(part.bytes for part in plan.parts if part.name == "weights")
+    assert weights == 4 * (plan.parameters + plan.trainable)
+    assert any("no arithmetic for bfloat16" in note for note in plan.notes)
+
+
+def test_several_gpus_share_what_can_be_shared(llama_8b, card):
+    one = estimate(recipe("full"), llama_8b, card, SHORT)
+    four = estimate(recipe("full"), llama_8b, card, SHORT, gpus=4)
+    copied, states, weights = (way.bytes for way in four.sharded)
+    assert one.sharded == ()
+    assert copied == pytest.approx(one.estimate + 2 * one.parameters)
+    assert states == pytest.approx(one.estimate - 0.75 * 6 * one.parameters)
+    assert weights == pytest.approx(states - 0.75 * 2 * one.parameters + 2 * 2 * one.parameters / 32)
+    assert four.steps is not None and four.steps.rows_per_step == 64
+
+
+@pytest.mark.parametrize("name", objectives.names())
+def test_every_objective_has_a_row(name):
+    assert name in EXTRAS
+
+
+def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
+    plain = estimate(recipe("lora"), llama_8b, card, SHORT)
+    pairs = estimate(recipe("dpo", "train.batch_size=4", "train.grad_accumulation=4", "method={name: lora}"),
+                     llama_8b, card, SHORT)  # fmt: skip
+
+    def part(plan, name):
+        return next((one.bytes for one in plan.parts if one.name == name), 0.0)
+
+    assert part(pairs, "activations") == pytest.approx(2 * part(plain, "activations"))
+    taught = recipe("lora", "objective={name: distill, teacher: big/teacher}")
+    alone = estimate(taught, llama_8b, card, SHORT)
+    assert part(alone, "other models") == 2 * alone.parameters
+    assert any("the teacher is counted as large" in note for note in alone.notes)
+    known = replace(SHORT, teacher={**llama_8b, "num_hidden_layers": 64})
+    assert part(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
+
+
+def test_protections_are_counted(llama_8b, card):
+    plain = estimate(recipe("full"), llama_8b, card, SHORT)
+    held = estimate(recipe("full", "protect.l2_sp=0.1"), llama_8b, card, SHORT)
+    names = {part.name for part in held.parts} - {part.name for part in plain.parts}
+    assert names <= {"protections"}
+    assert held.estimate >= plain.estimate
+
+
+def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
+    paid = recipe(
+        "ppo",
+        "data.max_tokens=384",
+        "objective.max_new_tokens=128",
+        "train.batch_size=4",
+    )
+    plan = estimate(paid, llama_8b, card, SHORT)
+    logits = next(part.bytes for part in plan.parts if part.name == "logits")
+    assert logits == paid.train.batch_size * 128 * 128256 * 14
+    assert any("writing answers comes on top" in note for note in plan.notes)
+
+
+def test_it_is_quick_enough_for_a_form(llama_8b, card):
+    full = recipe("full")
+    estimate(full, llama_8b, card, SHORT)
+    assert calls_of(lambda: estimate(full, llama_8b, card, SHORT)) < 10_000  # 3,094: 2 ms
+
+
+def test_an_unknown_family_is_said(llama_8b, card):
+    plan = estimate(recipe(), {**llama_8b, "model_type": "novel"}, card)
+    assert plan.notes[0] == "family novel is not known here: counted as a Llama of the same widths."
+    assert plan.steps is None

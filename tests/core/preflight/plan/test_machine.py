@@ -1,0 +1,63 @@
+"""What this machine offers: read from its tools and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_nvml import Cards, FakeNvml
+
+from finetop.core.preflight.plan import machine
+from finetop.core.runtime import gpus
+
+
+@pytest.fixture
+def cards(tmp_path, monkeypatch):
+    """Two GPUs of a fake driver."""
+    made = Cards(tmp_path / "nvml.json")
+    monkeypatch.setattr(gpus, "load", lambda: FakeNvml(made.file))
+    machine.gpus.cache_clear()
+    yield made
+    machine.gpus.cache_clear()
+
+
+def test_cards_are_read_from_the_driver(cards, tmp_path):
+    found = machine.look(tmp_path)
+    assert (found.device, found.gpus, found.memory) == ("gpu", 2, 80 * 2**30)
+    assert found.flops == 989e12
+    assert machine.look(tmp_path, measure=False, use_gpu=False).device == "cpu"
+
+
+def test_a_card_that_is_lost_is_none_and_a_driver_that_fails_has_none(cards, tmp_path):
+    cards.change(0, error="GPU_IS_LOST")
+    assert machine.look(tmp_path, measure=False).gpus == 1
+    cards.told["init"] = "UNKNOWN"
+    cards.write()
+    machine.gpus.cache_clear()
+    found = machine.look(tmp_path, measure=False)
+    assert found.device == "cpu"
+    assert found.memory is not None and found.memory > 1e6
+    assert found.flops is None
+
+
+def test_the_longest_known_name_wins():
+    assert machine.card_flops("NVIDIA RTX A6000") == 155e12
+    assert machine.card_flops("NVIDIA A10G") == 70e12
+    assert machine.card_flops("NVIDIA L40S") == 362e12
+    assert machine.card_flops("Some card") is None
+
+
+def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path):
+    assert machine.free_disk(tmp_path / "not" / "yet") == pytest.approx(machine.free_disk(tmp_path), rel=0.01)
+
+
+def test_bfloat16_is_there_where_torch_says_so():
+    import torch
+
+    if not Path("/proc/cpuinfo").exists():
+        pytest.skip("no /proc/cpuinfo")
+    assert machine.cpu_has_bfloat16() is bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def test_a_core_does_some_arithmetic():
+    assert 1e8 < machine.cpu_flops() < 1e14

@@ -1,0 +1,69 @@
+"""Patches of answers: from any answer to any other, and small where little changed."""
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from finetop.core.protocol.patch import DoesNotFit, difference, patched
+
+leaves = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.sampled_from(["", "a", "="])
+answers = st.recursive(
+    leaves,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("=oxan+b"), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def through_json(value):
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def same(one, other):
+    """Equal, and of the same types: 1 is not 1.0 and not true."""
+    return msgspec.json.encode(one) == msgspec.json.encode(other)
+
+
+@given(old=answers, new=answers)
+def test_a_patch_makes_any_answer_of_any_other(old, new):
+    before = msgspec.json.encode(old)
+    made = patched(old, through_json(difference(old, new)))
+    assert same(sorted_keys(made), sorted_keys(new))
+    assert msgspec.json.encode(old) == before, "the old one has changed"
+
+
+@given(answer=answers)
+def test_what_is_the_same_needs_no_patch(answer):
+    assert difference(answer, through_json(answer)) is None
+    assert patched(answer, None) == answer
+
+
+def sorted_keys(value):
+    if isinstance(value, dict):
+        return {key: sorted_keys(value[key]) for key in sorted(value)}
+    return [sorted_keys(one) for one in value] if isinstance(value, list) else value
+
+
+def test_one_number_in_a_list_of_rows_is_a_short_patch():
+    rows = [{"id": n, "name": f"run-{n}", "metrics": {"loss": 1.0, "drift": 0.1}} for n in range(100)]
+    newer = through_json(rows)
+    newer[40]["metrics"]["loss"] = 0.5
+    patch = difference({"rows": rows}, {"rows": newer})
+    assert patch == {"o": {"rows": {"a": {"40": {"o": {"metrics": {"o": {"loss": {"=": 0.5}}}}}}}}}
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        {"o": {"gone": {"a": {}}}},
+        {"a": {"7": {"=": 1}}},
+        {"a": {}, "n": 9},
+        {"o": 3},
+        {},
+        {"a": {"x": {"=": 1}}},
+    ],
+)
+def test_a_patch_of_another_answer_is_refused(patch):
+    with pytest.raises(DoesNotFit):
+        patched([1, 2], patch)

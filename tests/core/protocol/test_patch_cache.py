@@ -1,0 +1,99 @@
+"""Answers over a slow link: whole at first, then what changed; whole again whenever one end has let go."""
+
+import msgspec
+import pytest
+
+from finetop.core.client import connection
+from finetop.core.errors import NoSupervisor
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.patch_cache import FEW, Heard, Told
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import Running, RunRow
+
+
+def answer(loss: float, count: int = 60) -> RunsAnswer:
+    rows = [
+        RunRow(n, f"run-{n}", "smollm2", "lora", "sft", Running(1.0), 1.0, 5, 10, {"loss": 1.0}, None, None, False)
+        for n in range(count)
+    ]  # fmt: skip
+    rows[7] = msgspec.structs.replace(rows[7], metrics={"loss": loss})
+    return RunsAnswer(rows, count, count, 0, count, 0, 12)
+
+
+class Line:
+    """Both ends of a connection, and what crossed it."""
+
+    def __init__(self) -> None:
+        self.heard, self.told = Heard(), Told()
+        self.number = 0
+        self.bytes = 0
+
+    def ask(self, ask: Ask, made: RunsAnswer) -> RunsAnswer:
+        self.number += 1
+        sent = connection.encode(self.number, ask, self.heard)
+        envelope = wire.envelope_decoder.decode(sent)
+        line = wire.encoder.encode(self.told.reply(envelope, ask, wire.encoder.encode(made)))
+        self.bytes = len(line)
+        return connection.decode(line, ask, self.heard)
+
+
+def test_the_second_answer_is_what_has_changed():
+    line = Line()
+    assert line.ask(Runs(), answer(1.5)) == answer(1.5)
+    whole = line.bytes
+    assert line.ask(Runs(), answer(0.25)) == answer(0.25)
+    assert line.bytes < 120 < whole / 100
+    assert line.ask(Runs(), answer(0.25)) == answer(0.25)
+    assert line.bytes < 30
+
+
+def test_another_question_is_answered_whole():
+    line = Line()
+    line.ask(Runs(), answer(1.5))
+    assert line.ask(Runs(filter="run-7"), answer(0.25, 20)) == answer(0.25, 20)
+    assert line.bytes > 2000
+
+
+@pytest.mark.parametrize("end", ["heard", "told"])
+def test_an_end_that_has_let_go_gets_or_gives_the_whole(end):
+    line = Line()
+    line.ask(Runs(), answer(1.5))
+    setattr(line, end, {"heard": Heard, "told": Told}[end]())
+    assert line.ask(Runs(), answer(0.25)) == answer(0.25)
+    assert line.bytes > 5000
+    line.ask(Runs(), answer(0.125))
+    assert line.bytes < 120
+
+
+def test_many_questions_are_held_in_bounded_memory():
+    line = Line()
+    for offset in range(50):
+        line.ask(Runs(offset=offset), answer(float(offset)))
+    for held in (line.heard._answers, line.told._answers):
+        assert [len(of_verb) for of_verb in held.values()] == [FEW]
+
+
+def test_a_list_that_is_all_new_comes_whole():
+    """Moved rows make a patch that is longer than the answer."""
+    line = Line()
+    line.ask(Runs(), answer(1.5))
+    moved = answer(1.5)
+    moved = msgspec.structs.replace(moved, rows=moved.rows[::-1])
+    assert line.ask(Runs(), moved) == moved
+
+
+def test_a_client_that_holds_nothing_is_answered_whole():
+    ask = Runs()
+    plain = wire.envelope_decoder.decode(connection.encode(1, ask))
+    assert plain.held is None
+    assert set(Told().reply(plain, ask, wire.encoder.encode(answer(1.5)))) == {"id", "answer"}
+    assert b"held" not in connection.encode(1, ask)
+
+
+def test_a_patch_of_what_is_not_held_is_refused_and_forgotten():
+    line = Line()
+    line.ask(Runs(), answer(1.5))
+    with pytest.raises(NoSupervisor, match="can't be read"):
+        connection.decode(b'{"id": 2, "patch": {"a": {"900": {"=": 1}}}}', Runs(), line.heard)
+    assert line.heard.number(Runs()) == 0

@@ -1,0 +1,160 @@
+"""The filter language: any text is read or refused in words, and what is written reads as the same."""
+
+import math
+
+import pytest
+from hypothesis import given, strategies as st
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.run_filter import (
+    CHOICES,
+    GROUPS,
+    NUMBERS,
+    SORTS,
+    TEXTS,
+    Filter,
+    Sort,
+    Term,
+    parse,
+    require_known,
+    written,
+)
+
+PIECES = [
+    "method",
+    "loss",
+    "train.seed",
+    "age",
+    "state",
+    "sort",
+    "group",
+    ":",
+    "=",
+    "!=",
+    "<",
+    "<=",
+    ">",
+    '"',
+    "-",
+]
+PIECES += ["\\", " ", "2d", "1.2", "1e999", "lora", "ok", "\u3000", "\x1b[31m", "é", "\ud800"]
+VALUES = st.text(max_size=12).filter(lambda text: not any(0xD800 <= ord(letter) <= 0xDFFF for letter in text))
+METRICS = st.sampled_from(["loss", "eval_loss", "rewards/exact_match", "free@k"])
+SETTINGS = st.sampled_from(["train.learning_rate", "method.rank", "protect.kl_to_base.weight"])
+OPS = st.sampled_from([":", "=", "<", "<=", ">", ">="])
+PARTS = st.sampled_from([":", "="])
+REAL = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def is_number(text):
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+TERMS = st.one_of(
+    st.builds(Term, st.just("word"), st.just(""), st.just(":"), VALUES, st.booleans()),
+    st.builds(Term, st.just("text"), st.sampled_from(TEXTS), PARTS, VALUES, st.booleans()),
+    st.sampled_from([(key, word) for key, words in CHOICES.items() for word in words]).flatmap(
+        lambda pair: st.builds(Term, st.just("choice"), st.just(pair[0]), st.just("="), st.just(pair[1]), st.booleans())
+    ),
+    st.builds(Term, st.just("number"), st.sampled_from(NUMBERS), OPS, REAL, st.booleans()),
+    st.builds(
+        Term, st.just("age"), st.just("age"), st.sampled_from(["<", "<=", ">", ">="]),
+        st.floats(0, 1e300), st.booleans(),
+    ),
+    st.builds(Term, st.just("metric"), METRICS, OPS, REAL, st.booleans()),
+    st.builds(Term, st.just("setting"), SETTINGS, OPS, REAL, st.booleans()),
+    st.builds(
+        Term, st.just("setting"), SETTINGS, PARTS, VALUES.filter(lambda text: not is_number(text)), st.booleans()
+    ),
+)  # fmt: skip
+KEYS = st.one_of(st.sampled_from([key for key in SORTS if key != "needs_you"]), METRICS, SETTINGS)
+FILTERS = st.builds(
+    Filter,
+    st.lists(TERMS, max_size=6).map(tuple),
+    st.none() | st.builds(Sort, KEYS, st.booleans()) | st.just(Sort()),
+    st.just("") | st.sampled_from(GROUPS) | SETTINGS,
+)
+
+
+@given(st.text() | st.lists(st.sampled_from(PIECES) | st.text(max_size=3), max_size=12).map("".join))
+def test_any_text_is_read_or_refused_in_words(text):
+    try:
+        found = parse(text)
+    except BadInput as error:
+        assert error.message
+    else:
+        assert parse(written(found)) == found
+
+
+@given(FILTERS)
+def test_what_is_written_reads_as_the_same(line):
+    assert parse(written(line)) == line
+
+
+def test_the_line_of_the_readme():
+    line = parse(
+        'method:lora loss<1.2 -tag:ablation verdict:regressed age<2d "two words" sort:-drop group:train.seed'
+    )
+    assert [(term.kind, term.key, term.op, term.value, term.negated) for term in line.terms] == [
+        ("text", "method", ":", "lora", False),
+        ("metric", "loss", "<", 1.2, False),
+        ("text", "tag", ":", "ablation", True),
+        ("choice", "verdict", "=", "regressed", False),
+        ("age", "age", "<", 172800.0, False),
+        ("word", "", ":", "two words", False),
+    ]
+    assert (line.sort, line.group) == (Sort("drop", True), "train.seed")
+    assert (line.settings, line.metrics) == (("train.seed",), ("loss",))
+    assert parse("loss!=1").terms[0].negated
+    assert parse('note=""').terms[0].value == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "mehtod:lora",
+            "mehtod:lora: there is no key mehtod, and a metric is a number. Did you mean method?",
+        ),
+        ("a state:runing", "state:runing: state is never 'runing'. Did you mean running?"),
+        ("loss<low", "loss<low: 'low' is no number. Such as loss<1.2."),
+        ("loss<", "loss<: a value must stand behind <. Such as loss<1.2."),
+        ("<3", "<3: a key must stand before <. Such as loss<1.2 or tag:draft."),
+        ("-", '-: - negates a term. Write one behind it, or "-" for the text.'),
+        ('name:"a b', 'name:"a b: the quote is not closed. Put a " at its end.'),
+        ("method<3", "method<3: method is a text and has no order. Such as method:lora."),
+        ("age:2d", "age:2d: an age is younger or older than. Such as age<2d."),
+        ("age<2x", "age<2x: '2x' is no length of time. Such as 30m, 2h, 2d or 1w."),
+        ("sort:-needs_you", "sort:-needs_you: this order has one direction. Write sort:needs_you."),
+        ("sort:loss sort:name", "sort:name: sort: stands twice in the filter. Leave one out."),
+        ("group:loss", "group:loss: nothing is grouped by loss; settings have a dot."),
+        ("group:methd", "Did you mean method?"),
+        ("-sort:loss", "-sort:loss: an order is named so: sort:loss."),
+        ("http://x", 'there is no key http, and a metric is a number. To find the text itself: "http://x".'),
+        ("x" * 3000, "more than 2,000 characters"),
+        ("a " * 60, "more than 50 terms"),
+    ],
+)
+def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
+    with pytest.raises(BadInput) as found:
+        parse(text)
+    assert said in str(found.value)
+
+
+def test_unknown_metrics_and_settings_are_named_with_the_nearest():
+    known = (["loss", "eval_loss"], ["train.learning_rate", "train.seed"])
+    require_known(parse("loss<1 train.seed:1 sort:eval_loss"), *known)
+    for text, said in {
+        "lss<1": "lss<1: no run has a metric lss. Did you mean loss?",
+        "sort:-evalloss": "sort:-evalloss: no run has a metric evalloss. Did you mean eval_loss?",
+        "stpes>3": "Did you mean steps?",
+        "zzz<1": "Metrics: eval_loss, loss.",
+        "group:train.lerning_rate": "no run has a setting train.lerning_rate. Did you mean train.learning_rate?",
+        "train.zzzzzzzzz:1": "Settings of train: train.learning_rate, train.seed.",
+    }.items():
+        with pytest.raises(BadInput) as found:
+            require_known(parse(text), *known)
+        assert said in str(found.value)

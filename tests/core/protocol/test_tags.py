@@ -1,0 +1,39 @@
+"""Tags and notes as they are typed."""
+
+import pytest
+from hypothesis import given, strategies as st
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.tags import Noted, read_noted
+
+
+def test_a_line_puts_on_takes_off_and_notes():
+    assert read_noted('+keep -draft seed:1 "say \\"hi\\""') == Noted(
+        ("keep", "seed:1"), ("draft",), 'say "hi"'
+    )
+    assert read_noted('""') == Noted(note="")
+    assert read_noted("").is_nothing
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("+", "'+' is no tag. 1 to 40 letters"),
+        ('"a" "b"', "a run has one note"),
+        ('+a "b', '"b: the quote is not closed'),
+        ("+a -a", "a can't be put on and taken off at once"),
+    ],
+)
+def test_faults_say_what_to_type(text, said):
+    with pytest.raises(BadInput) as found:
+        read_noted(text)
+    assert said in str(found.value)
+
+
+@given(st.text(alphabet=st.sampled_from('+-"\\ ab\x1bé\ud800') | st.characters(), max_size=20))
+def test_any_text_is_read_or_refused(text):
+    try:
+        noted = read_noted(text)
+    except BadInput:
+        return
+    assert all(tag.isprintable() for tag in noted.add + noted.drop)

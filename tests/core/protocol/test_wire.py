@@ -1,0 +1,37 @@
+"""Requests on the wire: each is known by its verb, has one answer type, and somebody who answers it."""
+
+import msgspec
+import pytest
+
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.request import Order, Question, answer_type
+from finetop.core.supervisor.requests import dispatch
+
+
+def test_every_request_has_a_verb_of_its_own_an_answer_and_who_answers_it():
+    requests = wire.requests()
+    assert len(requests) > 50
+    assert len({request.__struct_config__.tag for request in requests}) == len(requests)
+    assert all(isinstance(answer_type(request), type) for request in requests)
+    assert set(dispatch.ANSWERS) == set(requests)
+
+
+def test_a_request_names_its_answer_and_whether_it_only_looks():
+    assert answer_type(Runs) is RunsAnswer
+    assert issubclass(Runs, Question) and issubclass(Stop, Order) and not issubclass(Stop, Question)
+
+
+def test_a_request_goes_there_and_is_read_as_what_it_was():
+    line = wire.envelope(7, Runs(limit=3), held=5)
+    assert msgspec.json.decode(line)["ask"]["verb"] == "runs"
+    envelope = wire.envelope_decoder.decode(line)
+    assert (envelope.v, envelope.id, envelope.held) == (wire.VERSION, 7, 5)
+    assert wire.read_ask(envelope.ask) == Runs(limit=3)
+
+
+@pytest.mark.parametrize("ask", [b'{"verb":"dance"}', b'{"verb":"runs","limit":"x"}', b"[]", b'{"limit":1}'])
+def test_what_is_no_request_is_not_read(ask):
+    with pytest.raises(msgspec.DecodeError):
+        wire.read_ask(msgspec.Raw(ask))

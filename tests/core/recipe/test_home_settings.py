@@ -1,0 +1,98 @@
+"""settings.yaml: strict, one line an error."""
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.recipe.home_settings import Settings, load
+from finetop.core.runtime.home import Home
+
+
+def test_without_the_file_the_defaults_hold(tmp_path):
+    assert load(Home(tmp_path)) == Settings()
+
+
+def test_what_is_set_is_read(tmp_path):
+    (tmp_path / "settings.yaml").write_text("settings: 1\nkeep: {last: 7, days: null, total_gib: 20.5}\n")
+    keep = load(Home(tmp_path)).keep
+    assert (keep.last, keep.days, keep.total_gib) == (7, None, 20.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("settings: 1\nkeep: {lasst: 3}\n", r"settings.yaml:2: .*Did you mean last\?"),
+        ("settings: 1\nkeep: {last: 0}\n", r"settings.yaml:2: keep.last is 0"),
+        ("settings: 1\nkeep: {last: soon}\n", r"settings.yaml:2: keep.last is 'soon'"),
+        ("settings: 2\n", r"settings.yaml:1: settings is 2"),
+        ("keep: {last: 3}\n", r"Begin with `settings: 1`"),
+        ("- 1\n", r"Begin with `settings: 1`"),
+        ("settings: 1\nkeep: !!python/object/apply:os.system [ls]\n", r"settings.yaml:2"),
+        ("settings: 1\nsettings: 1\n", r"settings.yaml:2"),
+        ("settings: 1\nkeep: {days: .nan}\n", r"settings.yaml:2"),
+    ],
+)
+def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
+    (tmp_path / "settings.yaml").write_text(text)
+    with pytest.raises(BadInput, match=says) as caught:
+        load(Home(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tell: {on: [spik]}", "settings.yaml:2: tell.on: there is no kind 'spik'. Did you mean spike?"),
+        ("tell: {webhook: {}}", "settings.yaml:2: tell.webhook must have one of url, url_file and url_env."),
+        (
+            "tell:\n  webhook: {url: 'http://example.org/x'}",
+            "settings.yaml:3: tell.webhook.url must begin with https://, or with http://localhost.",
+        ),
+        (
+            "tell: {webhook: {url: 'file:///etc/passwd'}}",
+            "settings.yaml:2: tell.webhook.url must begin with https://",
+        ),
+        (
+            "tell: {webhook: {url: 'https://a b/x'}}",
+            "settings.yaml:2: tell.webhook.url must begin with https://",
+        ),
+        (
+            "tell: {webhook: {url: 'https://hooks.example.org/services/T0/B0/abcdefghijklmnop'}}",
+            "settings.yaml:2: tell.webhook.url holds what looks like a secret",
+        ),
+        (
+            "tell: {webhook: {url: 'https://ana:pass@example.org/'}}",
+            "settings.yaml:2: tell.webhook.url holds what",
+        ),
+        (
+            "tell: {webhook: {url: 'https://example.org/x?token=1'}}",
+            "settings.yaml:2: tell.webhook.url holds what",
+        ),
+        (
+            "tell: {command: [curl, -H, 'Authorization: Bearer sk-abcdefghijklmnopqrstuv']}",
+            "settings.yaml:2: tell.command holds what looks like an API key",
+        ),
+        ("tell: {command: []}", "settings.yaml:2: tell.command is []"),
+        ("tell: {command: notify}", "settings.yaml:2: tell.command is 'notify'"),
+        ("notify: beep", "settings.yaml:2: notify is 'beep', and must be one of none, osc9, osc777."),
+    ],
+)
+def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path, text, says):
+    home = Home(tmp_path)
+    (tmp_path / "settings.yaml").write_text(f"settings: 1\n{text}\n")
+    with pytest.raises(BadInput) as caught:
+        load(home)
+    assert says in str(caught.value)
+    assert "abcdefghijklmnop" not in str(caught.value) and "pass@" not in str(caught.value)
+
+
+def test_who_is_told(tmp_path):
+    text = "settings: 1\ntell: {on: [all], command: [notify-send, finetop], webhook: {url_file: hook.txt}}\n"
+    (tmp_path / "settings.yaml").write_text(text)
+    found = load(Home(tmp_path)).tell
+    assert found.command == ("notify-send", "finetop")
+    assert found.webhook is not None and found.webhook.url_file == str(tmp_path / "hook.txt")
+    (tmp_path / "settings.yaml").write_text(
+        "settings: 1\ntell: {webhook: {url: 'https://ntfy.example.org/lab'}}\n"
+    )
+    found = load(Home(tmp_path)).tell
+    assert found.webhook is not None and found.webhook.url == "https://ntfy.example.org/lab"

@@ -1,0 +1,134 @@
+"""What is seen of GPUs through NVML: on a fake one; the test of a real one is in test_gpu.py."""
+
+from __future__ import annotations
+
+import pytest
+from fake_nvml import UUIDS, Cards, FakeNvml
+
+from finetop.core.runtime import gpus
+from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, Process
+
+
+@pytest.fixture
+def cards(tmp_path):
+    return Cards(tmp_path / "nvml.json")
+
+
+def looker(cards, known=()):
+    return Looker(FakeNvml(cards.file), known)
+
+
+def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
+    cards.change(0, used=51.5, busy=92, celsius=64, watts=640.5, processes=[[4242, 51.0], [17, None]])
+    seen = looker(cards).look()
+    assert (seen.driver, seen.cuda, seen.trouble) == ("580.65.06", "13.0", "")
+    first, second = seen.gpus
+    assert first == Gpu(
+        0,
+        UUIDS[0],
+        "NVIDIA H100 80GB HBM3",
+        80,
+        51.5,
+        92,
+        64,
+        640.5,
+        (Process(4242, 51.0), Process(17, None)),
+    )
+    assert (second.busy, second.celsius, second.watts, second.processes) == (None, None, None, ())
+    cards.change(1, processes=None)
+    assert looker(cards).look().gpus[1].processes is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault", "words"),
+    [
+        ({"error": "GPU_IS_LOST"}, "lost", "GPU is lost"),
+        ({"error": "RESET_REQUIRED"}, "lost", "GPU requires restart"),
+        ({"error": "GPU_IS_LOST", "mute": True}, "lost", "GPU is lost"),
+        ({"error": "NO_PERMISSION"}, "unreadable", "Insufficient Permissions"),
+        ({"ecc": 1}, "failing", "1 uncorrectable memory error since the driver began"),
+        ({"ecc": 3}, "failing", "nvidia-smi --gpu-reset -i 1"),
+        ({"ecc": 0, "remap_failed": 1}, "failing", "have it replaced"),
+        ({"ecc": 0, "remap_failed": 0}, "", ""),
+        ({"parts": []}, "unreadable", "has no instance yet"),
+    ],
+)
+def test_trouble_is_named_and_the_other_gpu_is_well(cards, facts, fault, words):
+    own = looker(cards)
+    own.look()
+    cards.change(1, **facts)
+    first, second = own.look().gpus
+    assert first.fault == ""
+    assert (second.uuid, second.fault) == (UUIDS[1], fault)
+    assert words in second.trouble
+
+
+def test_a_lost_gpu_comes_back_and_one_that_has_gone_is_missed(cards):
+    own = looker(cards)
+    own.look()
+    cards.change(0, error="GPU_IS_LOST", mute=True)
+    assert [gpu.fault for gpu in own.look().gpus] == ["lost", ""]
+    cards.change(0, error=None, mute=False)
+    assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
+    gone = cards.told["gpus"].pop(0)
+    cards.write()
+    found = {gpu.uuid: gpu.fault for gpu in own.look().gpus}
+    assert found == {UUIDS[0]: "lost", UUIDS[1]: ""}
+    cards.told["gpus"].insert(0, gone)
+    cards.write()
+    assert [gpu.fault for gpu in own.look().gpus] == ["", ""]
+
+
+def test_a_gpu_that_a_job_was_put_on_before_is_missed_too(cards):
+    before = Gpu(5, UUIDS[5], "NVIDIA H100 80GB HBM3")
+    assert {gpu.uuid: gpu.fault for gpu in looker(cards, [before]).look().gpus}[UUIDS[5]] == "lost"
+
+
+def test_instances_of_a_divided_gpu_are_gpus_of_their_own(cards):
+    parts = [{"uuid": f"MIG-{n}", "name": "NVIDIA H100 MIG 3g.40gb", "total": 40} for n in range(2)]
+    cards.change(0, parts=parts)
+    found = looker(cards).look().gpus
+    assert [(gpu.index, gpu.uuid, gpu.total_gib, gpu.is_part) for gpu in found] == [
+        (0, "MIG-0", 40, True),
+        (0, "MIG-1", 40, True),
+        (1, UUIDS[1], 80, False),
+    ]
+
+
+@pytest.mark.parametrize("error", ["DRIVER_NOT_LOADED", "LIBRARY_NOT_FOUND"])
+def test_a_driver_without_a_card_is_no_trouble_until_there_was_one(cards, error):
+    own = looker(cards)
+    cards.told["init"] = error
+    cards.write()
+    assert own.look() == GpuReading()
+    cards.told["init"] = None
+    cards.write()
+    assert len(own.look().gpus) == 2
+    own.close()
+    cards.told["init"] = error
+    cards.write()
+    assert "the GPU driver does not answer" in own.look().trouble
+
+
+def test_a_driver_that_fails_as_a_whole_says_so(cards):
+    cards.told["init"] = "LIB_RM_VERSION_MISMATCH"
+    cards.write()
+    assert looker(cards).look().trouble == (
+        "the GPU driver does not answer: RM has detected an NVML/RM version mismatch"
+    )
+
+
+def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):
+    monkeypatch.setattr(gpus, "load", lambda: FakeNvml(cards.file))
+    assert len(gpus.look().gpus) == 2
+    cards.told["hangs"] = True
+    cards.write()
+    assert "nothing in 0 s" in gpus.look(wait_s=0.01).trouble
+    cards.told["hangs"] = False
+    cards.write()
+
+
+def test_without_a_driver_nothing_is_loaded(monkeypatch):
+    monkeypatch.setattr(gpus, "LIBRARY", "libno-such-library.so.1")
+    assert gpus.load() is None
+    assert gpus.look() == GpuReading()

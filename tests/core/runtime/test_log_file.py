@@ -1,0 +1,87 @@
+"""A log on the disk: bounded by a hole in its middle, read around it, characters whole, offsets as they were."""
+
+import os
+
+import pytest
+from hypothesis import given, strategies as st
+
+from finetop.core.runtime import log_file
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def log(tmp_path):
+    descriptor = os.open(tmp_path / "log.txt", os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    yield descriptor
+    os.close(descriptor)
+
+
+def lines(first: int, count: int) -> bytes:
+    return b"".join(b"%07d %s\n" % (number, b"x" * 91) for number in range(first, first + count))
+
+
+def require_holes(descriptor: int) -> None:
+    os.write(descriptor, b"x" * (4 * log_file.BLOCK))
+    if not log_file._punch(descriptor, log_file.BLOCK, log_file.BLOCK):
+        pytest.skip("the file system here makes no holes")
+    os.ftruncate(descriptor, 0)
+
+
+def whole(descriptor: int, limit: int = 300_000) -> list[log_file.Piece]:
+    """Read a log from its start to its end, piece by piece."""
+    found = [log_file.read(descriptor, 0, limit)]
+    while found[-1].next < found[-1].size:
+        found.append(log_file.read(descriptor, found[-1].next, limit))
+        assert len(found) < 1000
+    return found
+
+
+def test_a_log_that_grows_without_end_takes_a_bounded_part_of_the_disk(log):
+    require_holes(log)
+    limit = 2 * MIB
+    for number in range(0, 100_000, 5000):  # 10 MB
+        os.write(log, lines(number, 5000))
+        log_file.bound(log, limit)
+        assert os.fstat(log).st_blocks * 512 <= limit + 2 * log_file.BLOCK
+    assert os.fstat(log).st_size == 10_000_000
+    pieces = whole(log)
+    assert sum(piece.gap for piece in pieces) + sum(len(piece.text) for piece in pieces) == 10_000_000
+    gaps = [at for at, piece in enumerate(pieces) if piece.gap]
+    assert len(gaps) == 1, "one hole, told once"
+    before = "".join(piece.text for piece in pieces[: gaps[0]])
+    behind = "".join(piece.text for piece in pieces[gaps[0] :])
+    assert before == lines(0, 100_000)[: len(before)].decode() and len(before) >= limit // 4 - log_file.BLOCK
+    assert behind == lines(0, 100_000)[-len(behind) :].decode() and len(behind) >= limit // 2
+    assert "\0" not in before + behind
+
+
+def test_a_log_within_its_limit_is_whole(log):
+    os.write(log, lines(0, 5000))
+    assert not log_file.bound(log, MIB)
+    assert "".join(piece.text for piece in whole(log)) == lines(0, 5000).decode()
+
+
+def test_the_end_is_read_by_its_distance_from_the_end(log):
+    os.write(log, b"abcdef")
+    assert log_file.read(log, -2, 100) == log_file.Piece("ef", 0, 6, 6)
+    assert log_file.read(log, -100, 3) == log_file.Piece("abc", 0, 3, 6)
+    assert log_file.read(log, 99, 3) == log_file.Piece("", 0, 6, 6)
+    assert log_file.read(log, 0, 0) == log_file.Piece("", 0, 0, 6)
+
+
+@given(text=st.text(max_size=60), limit=st.integers(4, 12))
+def test_no_character_is_cut_between_two_pieces(tmp_path_factory, text, limit):
+    text = text.encode("utf-8", "replace").decode()
+    file = tmp_path_factory.mktemp("log") / "log.txt"
+    file.write_bytes(text.encode())
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        assert "".join(piece.text for piece in whole(descriptor, limit)) == text
+    finally:
+        os.close(descriptor)
+
+
+def test_a_character_that_is_not_finished_does_not_hold_the_reader_up(log):
+    os.write(log, b"\xe2\x82")
+    assert log_file.read(log, 0, 100).next == 2

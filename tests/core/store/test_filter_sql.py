@@ -1,0 +1,210 @@
+"""Filters in the store: the SQL finds what plain Python finds, in its order, whatever the runs hold."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings as hypothesis, strategies as st
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.filter_match import group_place, holds, place
+from finetop.core.protocol.run_filter import Filter, Sort, Term, written
+from finetop.core.store import recipe_settings, run_list, runs
+from finetop.core.store.database import open_store, transaction
+from finetop.core.store.runs import json_text
+from finetop.core.wording.run_groups import words
+
+NOW = 1_000_000.0
+WORDS = ["", "lora", "LoRA-plus", "a b", "İx", "ΣΑΣ", 'say "hi"', "none", "\\", "full", "%", "_"]
+NUMBERS = [0.0, 1.0, 1.5, -2.25, 0.0001, 1e-05, 1e12]
+METRICS = ["loss", "eval_loss", "rewards/x"]
+SETTINGS = ["train.learning_rate", "method.rank", "protect.kl.on"]
+
+word, number = st.sampled_from(WORDS), st.sampled_from(NUMBERS)
+value = st.none() | number | word | st.booleans() | st.lists(number | word, max_size=2)
+STATES = st.sampled_from(
+    [
+        data.Running(5.0),
+        data.Finished(1.0, NOW - 50),
+        data.Finished(1.0, NOW - 4000.0),
+        data.Stopped(NOW - 9.0, "stop"),
+        data.Failed(NOW - 7.0, "x"),
+        data.Lost(NOW - 8.0, "x"),
+    ]
+)
+RUNS = st.fixed_dictionaries(
+    {
+        "name": word, "model": word, "method": word, "objective": word, "note": word, "state": STATES,
+        "tags": st.lists(word, max_size=2), "last": st.dictionaries(st.sampled_from(METRICS), st.none() | number),
+        "rate": value, "rank": value, "on": value, "created": st.sampled_from([1.0, NOW - 60.0]),
+        "step": st.integers(0, 3), "alarm": st.none() | word,
+        "check": st.none() | st.tuples(
+            st.sampled_from(["ok", "regressed", "no_verdict"]), st.none() | number, st.sampled_from(["", "ana"]), word
+        ),
+    }
+)  # fmt: skip
+OPS, PARTS = st.sampled_from([":", "=", "<", "<=", ">", ">="]), st.sampled_from([":", "="])
+real = number.map(float)
+text = word.filter(bool)
+TERMS = st.one_of(
+    st.builds(Term, st.just("word"), st.just(""), st.just(":"), word, st.booleans()),
+    st.builds(
+        Term, st.just("text"), st.sampled_from(["name", "model", "tag", "note", "alarm", "suite"]), PARTS, word,
+        st.booleans(),
+    ),
+    st.builds(Term, st.just("choice"), st.just("state"), st.just("="), st.sampled_from(["finished", "lost"])),
+    st.builds(
+        Term, st.just("choice"), st.just("verdict"), st.just("="),
+        st.sampled_from(["ok", "regressed", "accepted", "no_verdict", "none"]), st.booleans(),
+    ),
+    st.builds(Term, st.just("number"), st.sampled_from(["step", "steps", "drop", "id"]), OPS, real, st.booleans()),
+    st.builds(
+        Term, st.just("age"), st.just("age"), st.sampled_from(["<", ">="]), st.sampled_from([50.0, 60.0, 3600.0]),
+        st.booleans(),
+    ),
+    st.builds(Term, st.just("metric"), st.sampled_from(METRICS), OPS, real, st.booleans()),
+    st.builds(Term, st.just("setting"), st.sampled_from(SETTINGS), OPS, real, st.booleans()),
+    st.builds(Term, st.just("setting"), st.sampled_from(SETTINGS), PARTS, text, st.booleans()),
+)  # fmt: skip
+ORDERS = st.builds(
+    Sort, st.sampled_from(["name", "age", "drop", "step", "loss", "rewards/x", *SETTINGS]), st.booleans()
+)
+GROUPS = st.sampled_from(["", "method", "tag", "state", "verdict", "suite", *SETTINGS])
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory):
+    made = open_store(tmp_path_factory.mktemp("store") / "finetop.duckdb")
+    yield made
+    made.close()
+
+
+def fill(connection, found):
+    for table in ("runs", "settings", "alarms", "unrecorded"):
+        connection.execute(f"DELETE FROM {table}")
+    for run_id, one in enumerate(found, start=1):
+        recipe = {
+            "model": {"id": one["model"]},
+            "method": {"name": one["method"], "rank": one["rank"]},
+            "objective": {"name": one["objective"]},
+            "train": {"learning_rate": one["rate"]},
+            "protect": {"kl": {"on": one["on"]}},
+        }
+        runs.add_run(connection, run_id=run_id, name=one["name"], folder="f", recipe=recipe, source="")
+        check = one["check"] and data.CheckBrief(
+            1, one["check"][0], "", None, one["check"][1], 3.0, False, 1, 2, one["check"][3], 0.0, [], {},
+            accepted=one["check"][2],
+        )  # fmt: skip
+        connection.execute(
+            "UPDATE runs SET created = ?, step = ?, tags = ?, note = ?, last = ?, brief = ? WHERE id = ?",
+            [one["created"], one["step"], *(json_text.encode(one[key]).decode() for key in ("tags",)), one["note"],
+             json_text.encode(one["last"]).decode(), json_text.encode(check).decode() if check else None, run_id],
+        )  # fmt: skip
+        if one["alarm"] is not None:
+            connection.execute(
+                "INSERT INTO alarms VALUES (?, 'spike', 1, ?, 1.0, NULL)", [run_id, one["alarm"]]
+            )
+        runs.set_state(connection, run_id, one["state"])
+
+
+@hypothesis(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(RUNS, max_size=6), st.lists(TERMS, max_size=3), ORDERS, GROUPS)
+def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
+    with transaction(connection):
+        fill(connection, found)
+    every = run_list.page(
+        connection, filter="", sort="newest", offset=0, limit=50, revision=0, now=NOW, wanted=SETTINGS
+    ).rows
+    for row, one in zip(reversed(every), found, strict=True):  # settings as the recipe has them
+        assert row.settings.get("method.rank") == recipe_settings.flat({"method": {"rank": one["rank"]}}).get(
+            "method.rank"
+        )
+    line = Filter(tuple(terms), sort, group)
+    try:
+        page = run_list.page(
+            connection, filter=written(line), sort="needs_you", offset=0, limit=50, revision=0, now=NOW
+        )
+    except BadInput as error:  # noqa: RUF100
+        assert "no run has a" in str(error)
+        return
+    expected = [row for row in every if holds(line, row, NOW)]
+    assert {row.id for row in page.rows} == {row.id for row in expected}
+    assert page.matching == len(expected)
+    places = [place(row, sort, group, row.name)[:-1] for row in page.rows]
+    assert places == sorted(places)
+    if group:
+        words = [row.group for row in page.rows]
+        assert [one.word for one in page.groups] == list(dict.fromkeys(words)), (
+            "a group's runs stand together"
+        )
+        assert [one.runs for one in page.groups] == [words.count(one.word) for one in page.groups]
+        assert [group_place(row, group) for row in page.rows] == sorted(
+            group_place(row, group) for row in page.rows
+        )
+    if found and not expected:
+        assert dict(page.without) == {
+            term: sum(holds(Filter(tuple(t for t in terms if t is not left)), row, NOW) for row in every)
+            for left, term in zip(terms, [typed for typed, _ in page.without], strict=True)
+        }
+
+
+def add(connection, name, **more):
+    run_id = runs.next_run_id(connection)
+    recipe = {
+        "model": {"id": "m"},
+        "method": {"name": "lora", "rank": 8},
+        "objective": {"name": "sft"},
+        **more,
+    }
+    runs.add_run(connection, run_id=run_id, name=name, folder="f", recipe=recipe, source="")
+    return run_id
+
+
+def asked(connection, filter, **more):
+    return run_list.page(
+        connection, filter=filter, sort="newest", offset=0, limit=50, revision=0, now=NOW, **more
+    )
+
+
+def test_a_group_is_drawn_without_its_control_sequences(connection):
+    fill(connection, [])
+    add(connection, "a", train={"optimizer": "a\x1b[31mb\nc"})
+    (group,) = asked(connection, "group:train.optimizer").groups
+    assert words("train.optimizer", group) == "train.optimizer ab c: 1 run"
+
+
+def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connection):
+    fill(connection, [])
+    for seed, loss in ((1, 1.0), (1, 3.0), (2, 5.0)):
+        run_id = add(connection, f"s{seed}", train={"seed": seed})
+        connection.execute("UPDATE runs SET last = ? WHERE id = ?", [f'{{"loss":{loss},"kl":7}}', run_id])
+    page = asked(connection, "group:train.seed")
+    assert [(one.word, one.runs, one.key, one.mean) for one in page.groups] == [
+        ("1", 2, "loss", 2.0),
+        ("2", 1, "loss", 5.0),
+    ]
+    assert page.groups[0].spread == pytest.approx(2**0.5)
+    assert page.groups[1].spread is None
+    assert asked(connection, "group:train.seed sort:kl").groups[0].mean == 7.0
+    connection.execute("UPDATE runs SET last = '{\"loss\":1e300}' WHERE id = 1")
+    assert [(one.runs, one.measured, one.mean) for one in asked(connection, "group:method").groups] == [
+        (3, 2, 4.0)
+    ]
+
+
+def test_which_term_hides_all(connection):
+    fill(connection, [])
+    add(connection, "a")
+    add(connection, "b")
+    assert [row.name for row in asked(connection, "sort:loss").rows] == ["b", "a"], (
+        "before any has told its loss"
+    )
+    page = asked(connection, "method:lora name:zzz -name:a")
+    assert (page.matching, page.total) == (0, 2)
+    assert page.without == [("method:lora", 0), ("name:zzz", 1), ("-name:a", 0)]
+
+
+def test_a_run_of_a_changed_recipe_is_found_by_its_settings(connection):
+    fill(connection, [])
+    run_id = add(connection, "a")
+    recipe = {"model": {"id": "m"}, "method": {"name": "lora", "rank": 64}}
+    runs.set_recipe(connection, run_id, recipe, "m")
+    assert [row.settings for row in asked(connection, "method.rank:64").rows] == [{"method.rank": 64.0}]

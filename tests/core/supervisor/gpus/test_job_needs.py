@@ -1,0 +1,107 @@
+"""What a job asks of GPUs: by its recipe, by its verb, by a plan of its model."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+from waiting import LIMIT_S, wait_until
+
+from finetop.core.recipe.load import resolve_text
+from finetop.core.store import jobs
+from finetop.core.supervisor.gpus import job_needs
+from finetop.core.supervisor.gpus.placement import Want
+
+TEXT = "recipe: 1\nextends: lora\nname: x\ndata: {{train: [{{path: rows.jsonl}}]}}\nmodel: {{id: {model}}}\n{more}"
+LLAMA = {
+    "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """However busy the machine is, a plan is waited for."""
+    monkeypatch.setattr(job_needs, "PATIENCE_S", LIMIT_S)
+
+
+@pytest.fixture
+def model(tmp_path):
+    """The config.json of a model with 8 billion parameters, and no weights."""
+    folder = tmp_path / "llama"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(LLAMA))
+    return str(folder)
+
+
+def resolved(model, more=""):
+    return resolve_text(TEXT.format(model=model, more=more)).resolved
+
+
+def want(quiet, recipe, verb="train"):
+    """What a job of this recipe asks for, once that is known."""
+    connection, planner = quiet.supervisor.connection, job_needs.Planner(quiet.home)
+    run_id = quiet.queue("x")
+    connection.execute("UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(recipe), run_id])
+    (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
+    connection.execute("UPDATE jobs SET verb = ? WHERE id = ?", [verb, job.id])
+    (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
+    return wait_until(lambda: job_needs.want_of(planner, connection, job, 80.0))
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [
+        ("{gpus: 2, memory_gib: 24}", Want(2, 24.0)),
+        ("{memory_gib: 24}", Want(1, 24.0)),
+        ("{gpus: 0}", Want(0)),
+    ],
+)
+def test_what_the_recipe_says_counts(quiet, model, budget, expected):
+    assert want(quiet, resolved(model, f"budget: {budget}\n")) == expected
+
+
+def test_else_the_plan_counts(quiet, model):
+    found = want(quiet, resolved(model))
+    assert (found.gpus, found.is_estimate) == (1, True)
+    assert 40 < found.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens leave for the way back
+    larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
+    assert larger.gib > found.gib + 5
+
+
+def test_checks_and_exports_have_needs_of_their_own(quiet, model):
+    recipe = resolved(model, "budget: {gpus: 4, memory_gib: 70}\n")
+    check = want(quiet, recipe, "check")
+    assert (check.gpus, round(check.gib)) == (1, 23)  # weights in bfloat16, and 8 GiB
+    export = want(quiet, recipe, "export")
+    assert (export.gpus, round(export.gib)) == (1, 64)  # twice in float32, and 4 GiB
+    assert want(quiet, recipe, "import") == Want(0)
+
+
+def test_a_run_that_begins_from_another_is_as_large_as_its_model(quiet, model):
+    parent = quiet.queue("parent")
+    quiet.supervisor.connection.execute(
+        "UPDATE runs SET recipe = ? WHERE id = ?", [json.dumps(resolved(model)), parent]
+    )
+    recipe = {**resolved(model), "model": {**resolved(model)["model"], "id": f"run:{parent}@20"}}
+    assert want(quiet, recipe).gib == want(quiet, resolved(model)).gib
+
+
+@pytest.mark.parametrize("model_id", ["./not-there", "no-such/model-here"])
+def test_a_model_that_is_not_here_gets_a_gpu_alone(quiet, model_id):
+    assert want(quiet, resolved(model_id)) == Want(1, None, is_estimate=True)
+
+
+def test_a_config_that_is_none_gets_a_gpu_alone(quiet, tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "config.json").write_text('{"hidden_size": "wide"}')
+    assert want(quiet, resolved(str(tmp_path / "odd"))).gib is None
+
+
+def test_a_plan_that_never_comes_is_not_waited_for(quiet, model, monkeypatch):
+    goes_on = threading.Event()
+    monkeypatch.setattr(job_needs, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(job_needs, "estimate", lambda *about: goes_on.wait())
+    assert want(quiet, resolved(model)).gib is None
+    goes_on.set()

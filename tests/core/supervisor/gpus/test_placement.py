@@ -1,0 +1,232 @@
+"""Which job gets which GPUs: cases by hand, and what must hold of all of them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from finetop.core.protocol.runs import Share
+from finetop.core.supervisor.gpus.placement import IDLE_GIB, Card, Reason, Rules, Waiting, Want, decide, place
+
+RULES = Rules(share=True, reserve_gib=1.0)
+ALONE = Rules(share=False)
+
+
+def card(index=0, total=80.0, others=0.0, **more):
+    return Card(f"GPU-{index}", index, "H100", total, others, **more)
+
+
+def share(index=0, gib=None):
+    return Share(f"GPU-{index}", index, "H100", gib)
+
+
+def indices(found):
+    return [one.index for one in found] if isinstance(found, tuple) else found.text
+
+
+TWO = (card(0), card(1))
+CASES = [
+    # what is wanted, GPUs, what is held, rules -> numbers of the GPUs, or why not
+    (Want(), TWO, (), RULES, [0]),
+    (Want(2), TWO, (), RULES, [0, 1]),
+    (Want(), TWO, [share(0)], RULES, [1]),
+    (Want(), TWO, [share(0), share(1)], RULES, "waits for a free GPU"),
+    (Want(2), TWO, [share(0)], RULES, "wants 2 GPUs, 1 is free"),
+    (Want(2, 40), TWO, [share(0), share(1, 50)], RULES, "wants 2 GPUs with 40 GiB, 0 are free"),
+    (Want(3), TWO, (), RULES, "wants 3 GPUs, 2 are here"),
+    (Want(1), (), (), RULES, "wants 1 GPU, 0 are here"),
+    # shared memory: an idle GPU first, then the one with fewer jobs, then what fits
+    (Want(1, 20), TWO, [share(0, 30)], RULES, [1]),
+    (Want(1, 20), TWO, [share(0, 30), share(1, 20), share(1, 20)], RULES, [0]),
+    (Want(1, 40), TWO, [share(0, 30), share(0, 9), share(1, 45)], RULES, [0]),
+    (Want(1, 49), (card(),), [share(0, 30)], RULES, [0]),
+    (Want(1, 49.5), (card(),), [share(0, 30)], RULES, "waits for 50 GiB on a GPU"),
+    (Want(1, 20), (card(),), [share(0, None)], RULES, "waits for 20 GiB on a GPU"),
+    (Want(1, None), (card(),), [share(0, 1)], RULES, "waits for a free GPU"),
+    (Want(1, 20), TWO, [share(0, 30), share(1, 30)], ALONE, "waits for a free GPU"),
+    # others' memory is waited for
+    (Want(), (card(others=38),), (), RULES, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0"),
+    (Want(1, 30), (card(others=38),), (), RULES, [0]),
+    (Want(1, 41.5), (card(others=38),), (), RULES, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0"),
+    (Want(1, 30), (card(others=38),), (), ALONE, "waits for GPU memory: 38 of 80 GiB are used by others on GPU 0"),
+    (Want(1, 30), (card(0, others=38), card(1)), (), RULES, [1]),
+    (Want(), (card(0, others=60), card(1, others=10)), (), RULES,
+     "waits for GPU memory: 10 of 80 GiB are used by others on GPU 1"),
+    (Want(2, 60), (card(0, others=38), card(1)), (), RULES,
+     "wants 2 GPUs with 60 GiB, 1 is free: 38 of 80 GiB are used by others on GPU 0"),
+    (Want(), (card(others=0.1),), (), RULES, [0]),  # a screen's
+    # large and small GPUs
+    (Want(1, 20), (card(0), card(1, total=24)), (), RULES, [1]),
+    (Want(1, 30), (card(0, total=24), card(1)), (), RULES, [1]),
+    (Want(1, 100), TWO, (), RULES, "wants 100 GiB of GPU memory, the largest here has 80"),
+    (Want(2, 30), (card(0, total=24), card(1)), (), RULES, "wants 2 GPUs with 30 GiB, 1 so large"),
+    (Want(1, 79.9), (card(),), (), RULES, [0]),  # alone it needs no reserve
+    # an estimate that is too large for all becomes a whole GPU, the largest
+    (Want(1, 100, True), (card(0, total=24), card(1)), (), RULES, [1]),
+    (Want(1, 100, True), (card(0, total=24), card(1)), [share(1, 1)], RULES, "waits for a free GPU"),
+    (Want(2, 100, True), (card(0, total=24), card(1)), (), RULES, [1, 0]),
+    # an instance of a divided GPU is never one of two
+    (Want(2), (card(0, is_part=True), card(1, is_part=True)), (), RULES,
+     "wants 2 GPUs, 0 are here (a process can use one instance of a divided GPU)"),
+    (Want(1), (card(0, is_part=True), card(1, is_part=True)), (), RULES, [0]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("want", "cards", "held", "rules", "expected"), CASES)
+def test_cases(want, cards, held, rules, expected):
+    found = place(want, cards, held, rules)
+    got = indices(found)
+    assert (sorted(got) if isinstance(found, tuple) else got) == (
+        sorted(expected) if isinstance(expected, list) else expected
+    )
+
+
+def test_what_is_placed_says_what_it_has_and_what_others_had():
+    (found,) = place(Want(1, 30), (card(others=38),), (), RULES)
+    assert found == Share("GPU-0", 0, "H100", 30, 38)
+    (found,) = place(Want(), (card(),), (), RULES)
+    assert found.gib is None
+
+
+def test_gpus_out_of_service_are_told_of():
+    assert (
+        place(Want(2), (card(),), (), RULES, unfit=1).text == "wants 2 GPUs, 1 works and 1 is out of service"
+    )
+    assert place(Want(1), (), (), RULES, unfit=2).text == "wants 1 GPU, 0 works and 2 are out of service"
+    found = place(Want(1, 100), (card(),), (), RULES, unfit=1)
+    assert found.text == "wants 100 GiB of GPU memory, the largest here has 80 and 1 is out of service"
+
+
+def jobs(*wants):
+    return [Waiting(number, f"run{number}", want) for number, want in enumerate(wants, 1)]
+
+
+def test_the_queue_is_gone_through_in_order_and_each_start_counts_for_the_next():
+    made = decide(jobs(Want(1, 30), Want(), Want(1, 30), Want()), TWO, (), RULES)
+    assert {job: indices(found) for job, found in made.starts.items()} == {1: [0], 2: [1], 3: [0]}
+    assert made.reasons == {4: "waits for a free GPU"}
+
+
+def test_the_first_that_waits_for_us_keeps_what_is_free_and_those_behind_say_so():
+    made = decide(jobs(Want(2), Want(), Want(gpus=0)), TWO, [share(0)], RULES)
+    assert set(made.starts) == {3}
+    assert made.kept == {"GPU-0": "run1", "GPU-1": "run1"}
+    assert made.reasons == {
+        1: "wants 2 GPUs, 1 is free",
+        2: "waits behind run1, which GPU 0, 1 is kept for",
+    }
+
+
+def test_who_waits_for_other_people_keeps_nothing():
+    made = decide(jobs(Want(2), Want()), (card(0, others=38), card(1)), (), RULES)
+    assert made.kept == {}
+    assert {job: indices(found) for job, found in made.starts.items()} == {2: [1]}
+
+
+def test_who_can_never_start_here_keeps_nothing():
+    made = decide(jobs(Want(3), Want(1, 100), Want(2)), TWO, (), RULES)
+    assert {job: indices(found) for job, found in made.starts.items()} == {3: [0, 1]}
+    assert len(made.reasons) == 2
+
+
+@pytest.mark.parametrize(
+    ("cpu_jobs", "live", "started", "words"),
+    [
+        (1, 0, [1], {2: "", 3: ""}),
+        (2, 0, [1, 2], {3: "waits for one of 2 jobs to end"}),
+        (2, 2, [], None),
+        (1, 1, [], None),
+    ],
+)
+def test_without_gpus_so_many_jobs_run_as_is_set(cpu_jobs, live, started, words):
+    made = decide(jobs(*[Want(gpus=0)] * 3), (), (), Rules(cpu_jobs=cpu_jobs), cpu_live=live)
+    assert list(made.starts) == started
+    if words is not None:
+        assert made.reasons == words
+
+
+def test_a_cpu_job_beside_gpus_says_what_it_waits_for():
+    made = decide(jobs(Want(gpus=0)), TWO, (), RULES, cpu_live=1)
+    assert made.reasons == {1: "waits for the one job on the CPU to end"}
+
+
+# --- what must hold, whatever comes ---------------------------------------------------------------------------
+
+sizes = st.sampled_from([4.0, 8.0, 24.0, 79.5, 80.0, 100.0])
+wants = st.builds(
+    Want,
+    gpus=st.integers(0, 3),
+    gib=st.none() | sizes | st.floats(0.1, 100),
+    is_estimate=st.booleans(),
+)
+rules = st.builds(
+    Rules, share=st.booleans(), reserve_gib=st.sampled_from([0.0, 1.0, 5.0]), cpu_jobs=st.integers(1, 3)
+)
+
+
+@st.composite
+def machines(draw):
+    totals, others = st.sampled_from([24.0, 40.0, 80.0]), st.sampled_from([0, 0, 0, 0.1, 6, 38])
+    parts = st.sampled_from([False, False, False, True])
+    count = draw(st.integers(0, 4))
+    return tuple(Card(f"GPU-{n}", n, "H100", draw(totals), draw(others), draw(parts)) for n in range(count))
+
+
+def check_memory(cards, held, rules):
+    """No GPU is promised beyond what it has, and who has it whole has it alone."""
+    by_uuid = {one.uuid: one for one in cards}
+    assert all(one.uuid in by_uuid for one in held)
+    for one in cards:
+        mine = [other for other in held if other.uuid == one.uuid]
+        if not mine:
+            continue
+        theirs = one.others_gib if one.others_gib > IDLE_GIB else 0.0
+        if any(other.gib is None for other in mine) or not rules.share:
+            assert len(mine) == 1
+            assert theirs == 0
+            continue
+        spare = rules.reserve_gib if theirs or len(mine) > 1 else 0.0
+        assert sum(other.gib for other in mine) + theirs + spare <= one.total_gib + 1e-3
+
+
+@settings(max_examples=300, deadline=None)
+@given(machines(), st.lists(wants, max_size=8), rules, st.integers(0, 2))
+def test_memory_is_never_promised_twice_and_everybody_is_answered(cards, wanted, rules, unfit):
+    made = decide(jobs(*wanted), cards, (), rules, unfit=unfit)
+    held = [one for found in made.starts.values() for one in found]
+    check_memory(cards, held, rules)
+    assert set(made.starts) | set(made.reasons) == {job.job for job in jobs(*wanted)}
+    assert not set(made.starts) & set(made.reasons)
+    for job in jobs(*wanted):
+        found = made.starts.get(job.job)
+        if found is not None:
+            assert len({one.uuid for one in found}) == len(found) == job.want.gpus
+        elif job.want.gpus:
+            assert made.reasons[job.job]
+    assert sum(1 for found in made.starts.values() if not found) <= rules.cpu_jobs
+
+
+@settings(max_examples=150, deadline=None)
+@given(machines(), wants, rules, st.lists(st.tuples(wants, st.integers(1, 4)), min_size=1, max_size=6))
+def test_a_big_job_is_not_starved_by_an_endless_stream_of_small_ones(cards, big, rules, stream):
+    """Small jobs come behind it in every round and end a few rounds later: it starts when the last one that ran has."""
+    if isinstance(place(big, cards, (), rules), Reason) or not big.gpus:
+        return  # it can never start here, or needs no GPU
+    longest = max(rounds for _, rounds in stream)
+    live, number = {}, 100
+    for turn in range(3):  # first the small ones alone: the machine is full
+        made = decide([Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)], cards,
+                      [one for found, _ in live.values() for one in found], rules)  # fmt: skip
+        live |= {job: (found, turn + stream[job - number][1]) for job, found in made.starts.items()}
+        number += len(stream)
+    for turn in range(3, 3 + len(cards) * (longest + 1) + 1):
+        live = {job: (found, ends) for job, (found, ends) in live.items() if ends > turn}
+        held = [one for found, _ in live.values() for one in found]
+        behind = [Waiting(number + n, "s", want) for n, (want, _) in enumerate(stream)]
+        made = decide([Waiting(1, "big", big), *behind], cards, held, rules)
+        if 1 in made.starts:
+            return
+        live |= {job: (found, turn + stream[job - number][1]) for job, found in made.starts.items()}
+        check_memory(cards, [one for found, _ in live.values() for one in found], rules)
+        number += len(stream)
+    raise AssertionError("it never started")

@@ -1,0 +1,113 @@
+"""How a job ended, in words and as a kind: from the keeper's record, the job's own word, and its log."""
+
+import subprocess
+import sys
+
+import pytest
+
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.events import Ended
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.jobs import exit_reason
+from finetop.core.supervisor.jobs.launcher import Exit
+
+GIB = 1 << 20  # in KiB
+FAULT = [
+    "Fatal Python error: Segmentation fault",
+    "Current thread 0x00007fb42d60c340 (most recent call first):",
+    '  File "/home/ana/train.py", line 17 in load_rows',
+]
+
+
+def ended(
+    facts: Exit | None, said: Ended | None = None, log: list[str] | None = None, asked: str = ""
+) -> data.State:
+    job = Job.__new__(Job)
+    object.__setattr__(job, "state", data.Running(since=1.0))
+    object.__setattr__(job, "asked", asked)
+    return exit_reason.ending(job, facts, said, log or [], rebooted=False)
+
+
+def killed(number: int, **more: int) -> Exit:
+    return Exit(None, number, 2.0, more.pop("peak", GIB), **more)
+
+
+@pytest.mark.parametrize(
+    ("facts", "said", "log", "kind", "cause"),
+    [
+        (killed(9, oom_kills=1, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
+         "out of memory on this machine: it held 8.0 GiB of 8.0"),
+        (killed(9, oom_kills=0, memory_limit_kib=8 * GIB), None, [], "killed", "killed by signal 9"),
+        (killed(9, oom_kills=0, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "killed", "killed by signal 9"),
+        (killed(9, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
+         "out of memory on this machine: it held 8.0 GiB of 8.0"),
+        (killed(9), None, [], "killed", "killed by signal 9"),  # no count
+        (killed(15, oom_kills=0), None, [], "killed", "killed by signal 15"),
+        (killed(11, oom_kills=0), None, FAULT, "crashed", "segmentation fault (signal 11)"),
+        (killed(6, oom_kills=0), None, ["what():  std::bad_alloc"], "out_of_memory", "out of memory on this machine"),
+        (killed(6, oom_kills=0), None, ["[rank1] Watchdog caught collective operation timeout"], "communication",
+         "the ranks lost each other"),
+        (killed(7, oom_kills=0), None, [], "crashed", "bus error (signal 7)"),
+        (killed(64, oom_kills=0), None, [], "killed", "killed by signal 64"),
+        (Exit(1, None, 2.0, GIB, 1), Ended("failed", "DataLoader worker is killed", kind="code"), [], "out_of_memory",
+         "out of memory on this machine"),
+        (Exit(1, None, 2.0, GIB, 1), Ended("failed", "row 3", kind="bad_data"), [], "bad_data", "row 3"),
+        (Exit(1, None, 2.0, GIB, 0), None, ["ImportError: cannot allocate memory in static TLS block"],
+         "out_of_memory", "out of memory on this machine"),
+        (Exit(7, None, 2.0, GIB, 0), None, ["ValueError: a cabbage"], "code", "exited with code 7"),
+        (Exit(0, None, 2.0, GIB, 0), Ended("stopped", "asked to stop, after step 3 of 9", kind="asked"), [], "killed",
+         "ended by signal 15 from outside, and saved"),
+        (Exit(1, None, 2.0, GIB, 0), Ended("failed", "x", kind="of-a-newer-finetop"), [], "code", "x"),
+    ],
+)  # fmt: skip
+def test_why_a_job_failed(facts, said, log, kind, cause):
+    state = ended(facts, said, log)
+    assert isinstance(state, data.Failed)
+    assert (state.kind, state.cause, state.log) == (kind, cause, log)
+
+
+def test_a_crash_in_native_code_names_where_python_was():
+    state = ended(killed(11, oom_kills=0), None, FAULT)
+    assert "in load_rows (ana/train.py:17)" in state.hint
+
+
+def test_what_a_person_asked_for_is_no_failure():
+    asked = Ended("stopped", "asked to stop, after step 3 of 9", kind="asked")
+    assert ended(Exit(0, None, 2.0, GIB, 0), asked, asked="stop").how == "stop"
+    assert ended(killed(15, oom_kills=0), asked="stop").how == "stop"
+    assert ended(killed(9, oom_kills=0), asked="kill").how == "kill"
+    used_up = ended(Exit(0, None, 2.0, GIB, 0), Ended("stopped", "budget.hours (2) is used up"))
+    assert (used_up.how, used_up.cause) == ("stop", "budget.hours (2) is used up")
+
+
+def test_the_logs_last_lines_are_few_and_short_and_of_a_progress_bar_the_last(tmp_path):
+    lines = [f"line {n}" for n in range(50)]
+    bar = "\r".join(f"{n} %" for n in range(100))
+    (tmp_path / "log.txt").write_text(
+        "\n".join([*lines, bar, "", "x" * 5000, "\udcff"]), errors="surrogateescape"
+    )
+    found = exit_reason.last_lines(tmp_path / "log.txt", None)
+    assert found[:2] == ["line 45", "line 46"]
+    assert found[5] == "99 %"
+    assert [len(line) for line in found[6:]] == [exit_reason.LINE_LIMIT, 1]
+    assert exit_reason.last_lines(tmp_path / "none", None) == []
+
+
+def test_of_a_crash_the_frames_of_the_thread_that_crashed_are_kept(tmp_path):
+    program = (
+        "import ctypes, faulthandler, threading, time\n"
+        "faulthandler.enable()\n"
+        "threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "def load_rows(depth):\n"
+        "    ctypes.string_at(0) if not depth else load_rows(depth - 1)\n"
+        "load_rows(20)\n"
+    )
+    with (tmp_path / "log.txt").open("w") as log:
+        subprocess.run([sys.executable, "-c", program], stderr=log, check=False)
+    found = exit_reason.last_lines(tmp_path / "log.txt", killed(11))
+    assert found[0] == "Fatal Python error: Segmentation fault"
+    assert found[1].startswith("Current thread")
+    assert "in string_at" in found[2]
+    assert "in load_rows" in found[3]
+    assert len(found) == exit_reason.LINES
+    assert "in string_at (ctypes/__init__.py:" in ended(killed(11, oom_kills=0), None, found).hint

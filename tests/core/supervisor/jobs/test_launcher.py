@@ -1,0 +1,69 @@
+"""Launchers: what is of this machine stays in one file, so that a cluster's is another beside it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from finetop.core import supervisor
+from finetop.core.supervisor.jobs import launch_local
+
+ROOM = Path(supervisor.__file__).parent
+OF_A_MACHINE = ("fcntl", "finetop.core.runtime.keeper", "finetop.core.runtime.job_process")
+LOCAL = ROOM / "jobs" / "launch_local.py"
+# A command that a person is told by is no job: what it leaves is ended by the same means.
+EXEMPT = {LOCAL, ROOM / "notify" / "send.py"}
+
+
+def imports(tree: ast.AST) -> set[str]:
+    names = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}", *(f"{node.module}.{name.name}" for name in node.names)}
+    return names
+
+
+def texts(tree: ast.AST) -> list[str]:
+    """List the strings of a module but for its docstrings."""
+    docs = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs
+    ]
+
+
+def local_means(file: Path) -> list[str]:
+    """List what a file names of how this machine runs jobs."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    found = sorted(imports(tree) & set(OF_A_MACHINE))
+    return found + [text for text in texts(tree) if "/proc" in text or "keeper" in text]
+
+
+@pytest.mark.parametrize(
+    "file", sorted(set(ROOM.rglob("*.py")) - EXEMPT), ids=lambda file: str(file.relative_to(ROOM))
+)
+def test_nothing_but_the_local_launcher_names_locks_proc_or_keepers(file):
+    assert local_means(file) == []
+
+
+def test_the_local_launcher_does():
+    assert {"fcntl", "finetop.core.runtime.keeper", "keeper.json"} <= set(local_means(LOCAL))
+
+
+def test_an_attempt_that_was_never_started_has_left_nothing(tmp_path):
+    launcher = launch_local.LocalLauncher(tmp_path)
+    attempt = launch_local.Attempt(7, tmp_path / "job", 1)
+    attempt.folder.mkdir()
+    assert launcher.list([attempt])[7] == launch_local.Look(None, False, 0)
+    assert (launcher.trace(attempt), launcher.clear(attempt)) == ("none", 0)
+    assert not launcher.signal(attempt, "stop")
+    assert (launcher.usage([attempt]), launcher.processes([attempt])) == ({}, [])
+    assert launcher.owners([attempt], {1}) == {}
+    assert not launcher.tend() and not launcher.let_go() and not launcher.warm().waits

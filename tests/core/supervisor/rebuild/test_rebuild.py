@@ -1,0 +1,381 @@
+"""The database made again from the run folders: row for row, whatever became of the old one."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+
+import msgspec
+import pytest
+from dumping import differences, dump
+from still import verdict
+from waiting import wait_until
+
+from finetop.core.commands.main import main
+from finetop.core.errors import EnvironmentTrouble, StoreTrouble
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
+from finetop.core.protocol.messages.checks import Check, Checks
+from finetop.core.protocol.messages.queue import Hold, Kill, Prioritise, Queue, Release, Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.runs import EventsSince, GetRun, Sql
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.submit import Import, Resume, Submit
+from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.runtime import event_log
+from finetop.core.runtime.locks import take_lock
+from finetop.core.store import approaches, backups, queue_order, run_records
+from finetop.core.store.database import open_store, transaction
+from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock
+from finetop.core.supervisor.requests import triage
+
+
+@pytest.fixture
+def lived(rig, tmp_path):
+    """A home with runs of every kind, whose supervisor has ended: its dump is what must come back."""
+    faq = tmp_path / "faq.jsonl"
+    faq.write_text(
+        '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 9."}]}\n'
+    )
+    finished = rig.submit(
+        "finished", steps=40, saved=[10, 20, 30], lost=20, best=20, check=True, reads=[str(faq)]
+    )
+    rig.wait_state(finished, "finished")
+    wait_checked(rig, finished, 1)
+    rig.ask(Check(finished, 10))  # a look, as the claim is spent
+    wait_checked(rig, finished, 2)
+    rig.ask(Check(finished, 30, general={"margin": 5.0}))
+    wait_checked(rig, finished, 3)
+    spread = rig.submit("spread", steps=30, saved=[10, 20], every=0.5, lost={"10": 0, "20": 30}, tells=15)
+    rig.wait_state(spread, "finished")
+    rig.ask(Check(spread, 20))
+    wait_checked(rig, spread, 1)
+    rig.ask(SetStanding(spread, "", Standing("looking", "ana", note="since when?")))
+    rig.ask(Remedy(spread, only=["interpolate"]))
+    rig.wait_job(spread, "remedy")
+    resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
+    rig.wait_state(resumed, "failed")
+    rig.ask(Check(resumed, 20))
+    wait_checked(rig, resumed, 1)
+    rig.ask(Resume(resumed, step=10, anyway=True))
+    rig.wait_state(resumed, "finished")
+    rig.wait_state(rig.submit("garbled", steps=30, garbage=True), "finished")
+    rig.wait_state(rig.submit("broken", steps=3, end="crash"), "failed")
+    adopted(rig, tmp_path)
+    compared(rig)
+    rig.submit("blocker", steps=5000, pause_s=0.05)
+    rig.wait_state("blocker", "running")
+    child(rig, "child", "finished", 30)
+    rig.submit("waits", steps=3)
+    rig.ask(Stop(rig.submit("cancelled", steps=3)))
+    rig.ask(Kill("blocker"))
+    rig.ask(Stop("waits"))
+    rig.wait_state("blocker", "stopped")
+    rig.wait_state("child", "finished")
+    rig.submit("last", steps=50_000, pause_s=0.05)
+    rig.wait_state("last", "running")
+    rig.submit("queued", steps=3)
+    child(rig, "grandchild", "queued", None)
+    rig.ask(Prioritise("queued", 5))
+    rig.ask(Hold("queued"))
+    rig.ask(Hold())
+    hold(rig, "last", signal.SIGSTOP)
+    rig.ask(Shutdown())
+    rig.processes[-1].wait()
+    yield rig, dump(rig.home.database)
+    hold(rig, "last", signal.SIGCONT)
+
+
+def hold(rig, name, number):
+    """Stop a job as it is, with all that it wrote taken in; or let it go on."""
+    folder = next(rig.home.runs.glob(f"*-{name}/jobs/*"))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(json.loads((folder / "keeper.json").read_text())["job_pid"], number)
+    query = f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'"
+    if number == signal.SIGSTOP:
+        written = folder / "events.jsonl"
+        wait_until(lambda: rig.ask(Sql(query)).rows == [[written.stat().st_size]], lambda: rig.about(name))
+
+
+def wait_checked(rig, name, count):
+    wait_until(
+        lambda: len(rig.ask(Checks(name)).checks) >= count and not rig.ask(GetRun(name)).row.checking,
+        lambda: rig.about(name),
+    )
+
+
+def adopted(rig, tmp_path):
+    loaded = rig_recipe(rig, steps=3)
+    folder = tmp_path / "made-elsewhere"
+    folder.mkdir()
+    rig.ask(Import(loaded, "recipe: 1\n", "adopted", str(folder), [3]))
+    rig.wait_state("adopted", "finished")
+
+
+def compared(rig):
+    run = ApproachRun("compared", "prompt", 1, rig_recipe(rig, f1=[0.5]), "d" * 64)
+    ask = SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n")
+    rig.ask(ask)
+    rig.wait_state("compared", "finished")
+
+
+def child(rig, name, parent, step):
+    recipe = rig_recipe(rig, steps=3)
+    reference = f"run:{parent}" + ("" if step is None else f"@{step}")
+    rig.ask(Submit({**recipe, "model": {**recipe["model"], "id": reference}}, "recipe: 1\n", name))
+
+
+def rig_recipe(rig, **plan):
+    from rig import RECIPE
+
+    from finetop.core.recipe.load import resolve_text
+
+    resolved = resolve_text(RECIPE).resolved
+    return {
+        **resolved,
+        "about": json.dumps(plan),
+        "check": {**resolved["check"], "at_end": False},
+        "method": {**resolved["method"], "name": "lora"},
+    }
+
+
+@pytest.mark.slow
+def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(lived):
+    rig, before = lived
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
+    assert len(before["runs"]) == 14
+    old = rig.home.database.read_bytes()
+    made = rebuild(rig.home)
+    assert made.left_out == []
+    assert differences(before, dump(rig.home.database)) == []
+    assert (rig.home.root / made.kept_as).read_bytes() == old
+    again = rebuild(rig.home)
+    assert differences(before, dump(rig.home.database)) == []
+    assert again.kept_as != ""
+    goes_on_from_there(rig)
+    says_what_is_wrong_in_words(rig, before)
+
+
+def goes_on_from_there(rig):
+    """The new database is as good as the old: the queue goes on, and the next run has a number of its own."""
+    rig.start()
+    rig.wait_ready()
+    assert rig.ask(GetRun("last")).jobs[0].attempt == 1
+    hold(rig, "last", signal.SIGCONT)
+    rig.ask(Kill("last"))
+    rig.wait_state("last", "stopped")
+    assert rig.ask(Queue()).stopped == "the queue is held"
+    rig.ask(Release())
+    assert rig.ask(GetRun("queued")).row.state.because == "held"
+    rig.ask(Release("queued"))
+    rig.wait_state("queued", "finished")
+    name = rig.submit("newest", steps=1)
+    rig.wait_state(name, "finished")
+    rows = rig.ask(Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
+    assert rows == [[15, 15]]
+    rig.wait_state("grandchild", "finished")
+    rig.ask(Shutdown())
+    rig.processes[-1].wait()
+
+
+def says_what_is_wrong_in_words(rig, before):
+    """Gone, empty, cut: refused with the command that helps, by the supervisor and by every client."""
+    home = rig.home
+    whole, after = home.database.read_bytes(), dump(home.database)
+    for damage in (None, b"", whole[: len(whole) // 3], whole[:5000], b"\0" * len(whole)):
+        backups.wal_of(home.database).unlink(missing_ok=True)
+        home.database.unlink(missing_ok=True)
+        if damage is not None:
+            home.database.write_bytes(damage)
+        with pytest.raises(StoreTrouble, match="finetop rebuild"):
+            open_home(home)
+    assert main(["--home", str(home.root), "rebuild"]) == 0
+    assert differences(after, dump(home.database)) == []
+
+
+@pytest.mark.slow
+def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(cold_rig.submit("first", steps=20), "finished")
+    cold_rig.ask(Shutdown())
+    cold_rig.processes[-1].wait()
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(cold_rig.submit("second", steps=20), "finished")
+    process.kill()
+    process.wait()
+    wal = backups.wal_of(cold_rig.home.database)
+    assert wal.stat().st_size > 0
+    kept = wal.read_bytes()
+    wal.unlink()
+    with pytest.raises(StoreTrouble, match=r"older than the run folders.*finetop rebuild"):
+        open_home(cold_rig.home)
+    rebuild(cold_rig.home)
+    after = dump(cold_rig.home.database)
+    assert [row[1] for row in after["runs"]] == ["first", "second"]
+    shutil.copy(next(cold_rig.home.root.glob("*.before-rebuild-*")), cold_rig.home.database)
+    wal.write_bytes(kept)
+    assert differences(dump(cold_rig.home.database), after) == []
+
+
+@pytest.mark.slow
+def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, capsys):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit(steps=400, pause_s=0.02, waits_at=200)
+    cold_rig.wait_state(name, "running")
+    assert main(["--home", str(cold_rig.home.root), "rebuild"]) == 0
+    assert "1 runs, 1 jobs" in capsys.readouterr().out
+    cold_rig.start()
+    cold_rig.wait_ready()
+    (cold_rig.job_folder(name) / "go").touch()
+    assert cold_rig.wait_state(name, "finished").step == 400
+    detail = cold_rig.ask(GetRun(name))
+    assert detail.jobs[0].attempt == 1
+    steps = cold_rig.ask(EventsSince(name)).steps
+    assert [step.step for step in steps] == list(range(1, 401))
+
+
+def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
+    for name in ("good", "torn", "newer", "moved", "half"):
+        quiet.run(name)
+    quiet.close()
+    runs = quiet.home.runs
+
+    def told(name):
+        return json.loads((runs / name / "run.json").read_text())
+
+    (runs / "0002-torn" / "run.json").write_text("{")
+    (runs / "0003-newer" / "run.json").write_text(json.dumps({**told("0003-newer"), "format": 99}))
+    (runs / "0004-moved").rename(runs / "0009-moved")
+    half = {k: v for k, v in told("0005-half").items() if k != "store"}
+    (runs / "0005-half" / "run.json").write_text(json.dumps(half))
+    assert main(["--home", str(quiet.home.root), "rebuild", "--json"]) == 1
+    made = json.loads(capsys.readouterr().out)
+    assert made["runs"] == 1
+    assert [line.partition(":")[2].strip()[:33] for line in sorted(made["left_out"])] == [
+        "its run.json can't be read (Input",
+        "its run.json is of format 99; thi",
+        "it was never queued: finetop was ",
+        "its run.json is of run 4.",
+    ]
+
+
+def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
+    quiet.run("one")
+    quiet.close()
+    folder = next(quiet.home.runs.glob("*/jobs/*"))
+    file = next(quiet.home.runs.glob("*/run.json"))
+    told = json.loads(file.read_text())
+    told["store"]["jobs"][0]["attempt"] = 2
+    live = msgspec.to_builtins(data.Running(since=time.time(), phase=data.STARTING))
+    told["store"]["jobs"][0]["state"] = told["store"]["run"]["state"] = live
+    file.write_text(json.dumps(told))
+    rebuild(quiet.home)
+    row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
+    assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, data.STARTING)
+    log = event_log.EventLog(folder / "events.jsonl")
+    log.write(events.Started(1, 2, 1, "cpu", "float32", {}))
+    log.write(events.Phase("training"))
+    log.close()
+    rebuild(quiet.home)
+    row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
+    assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, "training")
+
+
+def rows_of(home, table):
+    connection = open_store(home.database)
+    names = run_records.columns_of(connection, table)
+    found = connection.execute(f"SELECT * FROM {table}").fetchone()
+    connection.close()
+    return names, found
+
+
+def test_every_table_of_the_store_has_its_way_back(tmp_path):
+    """A table that somebody adds is told by events, kept with its run, or kept in store.json."""
+    connection = open_store(tmp_path / "finetop.duckdb")
+    connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR)")
+    connection.execute("CREATE TABLE of_none (b INTEGER)")
+    assert "of_a_run" in run_records.kept_tables(connection)
+    assert "of_none" in run_records.global_tables(connection)
+    connection.close()
+
+
+def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
+    quiet.run("one", (1, 2))
+    quiet.close()
+    fresh = open_store(quiet.home.root / "other.duckdb")
+    monkeypatch.setattr("finetop.core.supervisor.rebuild.rebuild._finish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        take_run(fresh, quiet.home, next(quiet.home.runs.iterdir()))
+    for table in ("runs", "jobs", "metrics"):
+        assert fresh.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    fresh.close()
+
+
+def test_a_running_supervisor_is_never_rebuilt_under(quiet, monkeypatch):
+    monkeypatch.setattr("finetop.core.supervisor.rebuild.rebuild.LOCK_WAIT_S", 0.1)
+    held = take_lock(quiet.home)
+    with pytest.raises(EnvironmentTrouble, match="finetop supervisor stop"):
+        wait_for_lock(quiet.home)
+    os.close(held)
+
+
+def test_every_row_comes_back(quiet):
+    """In small, of each kind one; the whole life of a home is in the slow test above."""
+    finished = data.Finished(since=1.0, ended=2.0)
+    start = events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"})
+    one = quiet.run("one", (1, 2, 3), losses={1: 0.3, 2: 0.2, 3: 0.1}, best=2)
+    score = events.Scores("tuned", "key", "task", [events.ItemScore("i1", 1.0, "a", -0.1)])
+    for step, claim, lost in ((2, 0, 0), (3, 2, 40)):
+        quiet.job(one, "check", [start, score, events.Verdict(step, verdict(lost, step=step, claim=claim)),
+                                 events.Ended("finished")], finished, step=step, claim=claim)  # fmt: skip
+    again = [start, events.Resumed(1), events.metrics(2, {"loss": 0.1, "x": float("nan")}),
+             events.DataRead("a.jsonl", 1, 1, 0, 0, 1, 1, "0"), events.FirstRow([("a", True)]),
+             events.SourceRead(source="a.jsonl", path="/a.jsonl", use="train", rows=1, content="0" * 64),
+             events.Alarm("spike", 2, "high"), events.Sample(2, 0, "a", "b"),
+             events.Verdict(2, verdict(30, step=2, claim=3)), events.Planned(9, 1.0, 1, 0, 1, 1, 1),
+             events.Ended("failed", "bad data", "row 1", 2)]  # fmt: skip
+    quiet.job(one, "train", again, data.Failed(2.0, "bad data", "row 1", 1.0, 2), resume={"step": 1})
+    mended = events.RemedyTried(
+        step=1,
+        name="prune-small",
+        remedy="prune",
+        label="x",
+        made_of=1,
+        verdict="ok",
+        reason="so",
+        target={"nats_per_token": 1.0},
+        gain=0.9,
+        drop=0.01,
+        interval=(0.0, 0.02),
+    )
+    fine = events.RemedyConfirmed(
+        step=1, name="prune-small", verdict="ok", reason="so", drop=0.0, alpha=0.005
+    )
+    quiet.job(one, "remedy", [start, mended, fine, events.Ended("finished")], finished, step=1)
+    rows = {"token_f1": [events.RowScore("0", 0.5, 1.0, "a")]}
+    measured = events.ApproachMeasured(approach="lora", step=1, scores=rows, prompt_tokens=9.0)
+    quiet.job(one, "measure", [start, measured, events.Ended("finished")], finished, step=1)
+    with transaction(quiet.supervisor.connection):
+        kb = approaches.Comparison("kb", 1.0, "s", "token_f1", {"qlora": "why"})
+        approaches.keep(quiet.supervisor.connection, kb)
+        member = approaches.Member(one, "lora", 1, False)
+        approaches.add_member(quiet.supervisor.connection, "kb", member, "d" * 64)
+    quiet.run("child", (5,), model="run:one@1")
+    looked_at = Standing("looking", "ana", note="since when?")
+    triage.say(quiet.supervisor, SetStanding("one", "", looked_at))
+    quiet.queue("waits", model="run:one@1")
+    with transaction(quiet.supervisor.connection):
+        queue_order.hold_all(quiet.supervisor.connection, held=True)
+    quiet.close()
+    before = dump(quiet.home.database)
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
+    assert len(before["checks"]) == 3
+    assert {row[9] for row in before["checks"]} == {True, False}, "none was set aside"
+    assert rebuild(quiet.home).left_out == []
+    assert differences(before, dump(quiet.home.database)) == []

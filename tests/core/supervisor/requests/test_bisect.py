@@ -1,0 +1,60 @@
+"""Since which checkpoint a run has regressed: looks that follow each other by themselves until it is known."""
+
+from __future__ import annotations
+
+import asyncio
+
+from triage_store import told_of
+from waiting import wait_until
+
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.triage import Earlier, LookEarlier
+from finetop.core.protocol.runs import Failed, Finished, State, Stopped
+from finetop.core.store import jobs
+from finetop.core.supervisor.jobs import after_job
+from finetop.core.supervisor.requests import bisect
+
+
+def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
+    name = rig.submit("bad", steps=6, saved=[2, 4, 6], lost={"2": 0, "4": 30, "6": 30})
+    rig.wait_state(name, "finished")
+    before = rig.ask(Earlier(name))
+    assert (before.unseen, before.most, before.text) == (3, 3, "")
+    answer = rig.ask(LookEarlier(name, on=True))
+    assert (answer.step, answer.message) == (
+        6, "step 6 of bad is looked at; the next follows by itself until it is known."
+    )  # fmt: skip
+    found = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
+    assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were looked at).")
+    looks = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "check"]
+    assert [job.args["step"] for job in looks] == [6, 2, 4]
+    assert [job.args["watch"] for job in looks] == [False, True, True]
+    assert rig.ask(GetRun(name)).row.check.step == 6, "what it is known by stays its own claim"
+
+
+def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
+    supervisor = quiet.supervisor
+    run = quiet.run("bad", (300, 600, 900, 1200))
+    for step, count in ((1200, 9), (300, 0)):
+        told = told_of({"arith": (count, 0)}, step, suite="quick")
+        quiet.job(run, "check", told, Finished(1.0, 2.0), watch=step == 300)
+    found = asyncio.run(bisect.tell(supervisor, Earlier("bad")))
+    assert (found.unseen, found.most) == (2, 2)
+
+    def ends(state: State) -> list[int]:
+        """End the look that waits, and give the steps that wait then."""
+        (job,) = jobs.queued(supervisor.connection)
+        assert job.verb == "check"
+        after_job.settle(supervisor, job, state, None)
+        return [one.args["step"] for one in jobs.queued(supervisor.connection)]
+
+    begin = LookEarlier("bad", on=True)
+    assert asyncio.run(bisect.look(supervisor, begin)).step == 900
+    assert ends(Stopped(2.0, "stop", 1.0)) == []
+
+    assert asyncio.run(bisect.look(supervisor, begin)).step == 900
+    broken = Failed(2.0, "weights.safetensors is cut", "", 1.0, exit_code=2, kind="bad_input")
+    assert ends(broken) == [600], "it says nothing of those before it"
+    assert ends(Failed(2.0, "no such device", "", 1.0, exit_code=4, kind="environment")) == [600], (
+        "it is tried again"
+    )

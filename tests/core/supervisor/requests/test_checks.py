@@ -1,0 +1,50 @@
+"""Checks that are asked for: gone on with once they are decided, as the same claim on more items."""
+
+from __future__ import annotations
+
+import pytest
+from still import verdict
+from triage_store import told_of
+
+from finetop.core.errors import NotFound, Refused
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.triage import TriageRun
+from finetop.core.protocol.runs import Finished
+from finetop.core.store import jobs
+from finetop.core.supervisor.requests import checks, triage
+
+
+def test_a_check_goes_on_with_the_items_that_are_left(quiet) -> None:
+    supervisor = quiet.supervisor
+    run = quiet.run("bad", (1200,))
+    told = told_of({"arith": (9, 0), "words": (0, 0)}, 1200, suite="quick", seconds=80.0, items_scored=40)
+    quiet.job(run, "check", told, Finished(1.0, 2.0))
+    assert triage.turned(supervisor, TriageRun("bad")).item_s == 2.0
+    with pytest.raises(NotFound, match="no task 'arit'") as error:
+        checks.check(supervisor, Check("bad", more=["arit"]))
+    assert "Did you mean arith?" in error.value.hint
+
+    checks.check(supervisor, Check("bad", more=["arith"]))
+    (job,) = jobs.queued(supervisor.connection)
+    assert (job.args["more"], job.args["claim"], job.args["watch"]) == (["arith"], 0, False)
+    with pytest.raises(Refused, match="being checked already"):
+        checks.check(supervisor, Check("bad", more=[]))
+
+
+def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
+    run = quiet.run("good", (1,))
+    quiet.job(run, "check", [events.Verdict(1, verdict(0))], Finished(1.0, 2.0))
+    for more, what in (([], "the suite"), (["task"], "task")):
+        with pytest.raises(Refused, match=f"every item of {what} was asked already"):
+            checks.check(quiet.supervisor, Check("good", more=more))
+    checks.check(quiet.supervisor, Check("good"))  # to check again is to repeat it
+
+
+def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(rig) -> None:
+    name = rig.submit("free", steps=3, saved=[3], check=True, general=False)
+    rig.wait_state(name, "finished")
+    asked = rig.submit("bound", steps=3, saved=[3], check=True)
+    rig.wait_job(asked, "check")
+    assert [job.verb for job in rig.ask(GetRun(name)).jobs] == ["train"]

@@ -1,0 +1,185 @@
+"""What goes by which policy, and what never does."""
+
+import os
+import time
+
+import pytest
+from dumping import differences, dump
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.trash import Clean, Remove
+from finetop.core.supervisor.rebuild.rebuild import rebuild
+from finetop.core.supervisor.requests import clean, trash
+
+DAY = 86_400.0
+ALL = {
+    "last": None,
+    "best": 1,
+    "days": None,
+    "total_gib": None,
+    "merged_days": None,
+    "selected_days": None,
+    "trash_days": None,
+}
+
+
+def shown(quiet, **keep):
+    return clean.clean(quiet.supervisor, Clean({**ALL, **keep})).items
+
+
+def names(items):
+    return [item.what for item in items]
+
+
+def done(quiet, **keep):
+    paths = [item.path for item in shown(quiet, **keep)]
+    return clean.clean(quiet.supervisor, Clean({**ALL, **keep}, paths)).items
+
+
+def steps_of(quiet, name):
+    return sorted(int(p.name[5:]) for p in next(quiet.home.runs.glob(f"*-{name}")).glob("checkpoints/step-*"))
+
+
+def test_the_last_n_stay_and_the_best_and_those_of_lowest_loss(quiet):
+    quiet.run("one", (10, 20, 30, 40, 50), best=10, losses={10: 0.9, 20: 0.2, 30: 0.8, 40: 0.7, 50: 0.6})
+    assert names(shown(quiet, last=1)) == ["one@40", "one@30"]
+    assert names(shown(quiet, last=1, best=3)) == ["one@30"]
+    assert shown(quiet, last=5) == []
+    assert steps_of(quiet, "one") == [10, 20, 30, 40, 50], "to show is to touch nothing"
+    done(quiet, last=1)
+    assert steps_of(quiet, "one") == [10, 20, 50]
+    assert sorted(s for (s,) in quiet.rows("SELECT step FROM checkpoints")) == [10, 20, 50]
+
+
+def test_old_ones_go_but_for_the_newest(quiet):
+    quiet.run("old", (1, 2), ended=time.time() - 40 * DAY)
+    quiet.run("young", (1, 2), ended=time.time() - 2 * DAY)
+    items = shown(quiet, days=30)
+    assert [(item.what, item.why) for item in items] == [("old@1", "its run ended 40 days ago")]
+
+
+def test_the_oldest_go_until_the_rest_fits(quiet):
+    for number, age in (("a", 3), ("b", 2), ("c", 1)):
+        quiet.run(number, (1, 2, 3), ended=time.time() - age * DAY, size=1 << 20)
+    assert names(shown(quiet, total_gib=7.01 / 1024)) == ["a@2", "a@1"]
+    assert names(shown(quiet, total_gib=0.0)) == ["a@2", "a@1", "b@2", "b@1", "c@2", "c@1"]
+    assert shown(quiet, total_gib=1.0) == []
+
+
+def test_what_another_run_begins_from_stays_and_so_does_all_of_a_run_that_lives(quiet):
+    quiet.run("parent", (1, 2, 3))
+    quiet.run("child", (1,), model="run:parent@1")
+    assert names(shown(quiet, last=1)) == ["parent@2"]
+    quiet.run("other", (1, 2, 3))
+    quiet.supervisor.connection.execute("UPDATE jobs SET word = 'running' WHERE run_id = 3")
+    assert names(shown(quiet, last=1)) == ["parent@2"]
+
+
+def test_only_what_was_shown_goes(quiet):
+    quiet.run("one", (1, 2, 3))
+    clean.clean(
+        quiet.supervisor,
+        Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"]),
+    )
+    assert steps_of(quiet, "one") == [2, 3]
+
+
+def test_a_cleaned_checkpoint_does_not_come_back_with_a_rebuild(quiet):
+    quiet.run("one", (1, 2, 3))
+    done(quiet, last=1)
+    quiet.close()
+    before = dump(quiet.home.database)
+    assert [row[2] for row in before["checkpoints"]] == [3]
+    rebuild(quiet.home)
+    assert differences(before, dump(quiet.home.database)) == []
+    quiet.open()
+
+
+def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
+    root = quiet.home.root
+    for place, name in (
+        (quiet.home.models / "merged", "abc"),
+        (root / "datasets", "squad"),
+        (root / "retrieval", "key"),
+    ):
+        (place / name).mkdir(parents=True)
+        (place / name / "data.bin").write_bytes(b"x" * 500)
+        os.utime(place / name / "data.bin", (time.time() - 50 * DAY,) * 2)
+    scores = quiet.home.scores / "key.jsonl"
+    scores.write_text("{}\n")
+    os.utime(scores, (time.time() - 50 * DAY,) * 2)
+    wanted = {"merged_days": 30, "scores_days": 30, "datasets_days": 30}
+    assert [(i.kind, i.size_bytes) for i in shown(quiet, **wanted)] == [
+        ("merged model", 500),
+        ("scores", 3),
+        ("index of documents", 500),
+        ("data set", 500),
+    ]
+    assert shown(quiet, merged_days=60) == []
+    quiet.run("lives")
+    quiet.supervisor.connection.execute("UPDATE jobs SET word = 'running'")
+    assert shown(quiet, **wanted) == []
+    quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished'")
+    done(quiet, **wanted)
+    trash.delete_discarded(quiet.home)
+    assert not scores.exists()
+    assert not list((quiet.home.models / "merged").rglob("*.bin"))
+
+
+def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
+    folder = quiet.home.root / "selected"
+    folder.mkdir()
+    for name in ("random-2-aa", "length-2-bb", "random-9-cc"):
+        (folder / f"{name}.jsonl").write_text("{}\n{}\n")
+        (folder / f"{name}.manifest.json").write_text("{}")
+        for file in folder.glob(f"{name}.*"):
+            os.utime(file, (time.time() - 50 * DAY,) * 2)
+    (folder / "random-1-dd.jsonl").write_text("{}\n")  # of today
+    for number, name in ((1, "random-2-aa"), (2, "length-2-bb")):
+        quiet.run(name)
+        quiet.supervisor.connection.execute(
+            "UPDATE runs SET recipe = ? WHERE id = ?",
+            [f'{{"data": {{"train": [{{"path": "{folder}/{name}.jsonl"}}]}}}}', number],
+        )
+    trash.remove(quiet.supervisor, Remove(["length-2-bb"]))
+    trashed = next(quiet.home.trash.glob("*-length-2-bb"))
+    (trashed / "recipe.yaml").write_text(f"data: {{train: [{{path: {folder}/length-2-bb.jsonl}}]}}")
+    (item,) = shown(quiet, selected_days=30)
+    assert (item.kind, item.what, item.size_bytes) == ("selected rows", "random-9-cc.jsonl", 8)
+    assert item.why == "no run names them, not used for 50 days"
+    assert shown(quiet, selected_days=60) == []
+    done(quiet, selected_days=30)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "length-2-bb.jsonl",
+        "length-2-bb.manifest.json",
+        "random-1-dd.jsonl",
+        "random-2-aa.jsonl",
+        "random-2-aa.manifest.json",
+    ]
+
+
+def test_old_trash_goes_for_good(quiet):
+    quiet.run("one")
+    trash.remove(quiet.supervisor, Remove(["one"]))
+    assert shown(quiet, trash_days=30) == []
+    assert names(shown(quiet, trash_days=0)) == ["one"]
+
+
+def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
+    quiet.run("one", (1, 2, 3, 4, 5))
+    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
+    (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
+    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
+    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == [
+        "one@3",
+        "one@2",
+        "one@1",
+    ]
+
+
+@pytest.mark.parametrize(
+    "keep", [{"last": 0}, {"last": "many"}, {"lasst": 1}, {"days": -1}, {"total_gib": float("nan")}]
+)
+def test_a_policy_that_can_not_be_is_refused(quiet, keep):
+    with pytest.raises(BadInput, match="keep"):
+        clean.clean(quiet.supervisor, Clean(keep))

@@ -1,0 +1,42 @@
+"""Tags and notes: changed, refused in words, and there again after a rebuild."""
+
+import pytest
+
+from finetop.core.errors import BadInput, NotFound
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.store import run_records
+from finetop.core.store.database import open_store
+from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.requests import notes
+
+
+def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
+    supervisor = quiet.supervisor
+    quiet.queue("a")
+    answer = notes.tag(supervisor, Tag("a", ["keep", "seed:1"]))
+    assert (answer.tags, answer.added, answer.dropped) == (["keep", "seed:1"], ["keep", "seed:1"], [])
+    answer = notes.tag(supervisor, Tag("a", ["keep", "x"], ["seed:1", "never"]))
+    assert (answer.tags, answer.added, answer.dropped) == (["keep", "x"], ["x"], ["seed:1"])
+    assert notes.note(supervisor, Note("a", "too\nhot \x1b[31m")).note == "too hot"
+    assert notes.note(supervisor, Note("a", "mended")).before == "too hot"
+    run_records.write_marked(supervisor.connection, supervisor.home.root)
+    folder = next(supervisor.home.runs.glob("*-a"))
+    fresh = open_store(supervisor.home.root / "fresh.duckdb")
+    rebuild.take_run(fresh, supervisor.home, folder)
+    assert fresh.execute("SELECT tags, note FROM runs").fetchall() == [('["keep","x"]', "mended")]
+    assert fresh.execute("SELECT count(*) > 30 FROM settings").fetchone() == (True,)
+    fresh.close()
+
+
+def test_what_is_no_tag_and_too_much_is_refused(quiet):
+    supervisor = quiet.supervisor
+    quiet.queue("a")
+    for tag in ("", "a b", "-x", "\x1b[31m", "x" * 41):
+        with pytest.raises(BadInput, match="is no tag"):
+            notes.tag(supervisor, Tag("a", [tag]))
+    with pytest.raises(BadInput, match="would have 21 tags, and may have 20"):
+        notes.tag(supervisor, Tag("a", [f"t{number}" for number in range(21)]))
+    with pytest.raises(BadInput, match="may have 2,000"):
+        notes.note(supervisor, Note("a", "x" * 2001))
+    with pytest.raises(NotFound):
+        notes.tag(supervisor, Tag("b", ["x"]))

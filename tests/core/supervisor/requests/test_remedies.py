@@ -1,0 +1,69 @@
+"""Remedies asked of the supervisor: what there is, the job that tries them, what it told, and their export."""
+
+import pytest
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import Remedies, Remedy
+from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.messages.trash import Remove
+
+STRENGTHS = [f"interpolate-{strength}" for strength in (0.75, 0.5, 0.25, 0.1, 0.05)]
+
+
+def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, tmp_path):
+    name = rig.submit(
+        "one", steps=20, saved=[10, 20], lost=30, check=True, mended=["interpolate-0.5"], holds=["remedy"]
+    )
+    rig.wait_job(name, "check")
+    found = rig.ask(Remedies(name))
+    assert (found.run, found.step, found.margin, found.best, found.job) == ("one", 20, 3.0, "", None)
+    rows = {row.name: row for row in found.rows}
+    assert list(rows)[:6] == ["checkpoint-10", *STRENGTHS]
+    assert all(row.verdict == "" and row.about for row in found.rows)
+    assert rows["checkpoint-10"].step == 10
+    assert {one.name for one in found.retrainings} == {"kl-to-base", "lower-rate", "replay"}
+    assert found.now.verdict == "regressed" and found.now.drop > 20, "as its check has it"
+    assert (found.metric, found.base) == ("nats_per_token", {"nats_per_token": 2.9})
+    export = Export(name, str(tmp_path / "out"), remedy="interpolate-0.5")
+    with pytest.raises(FinetopError, match="was not tried yet"):
+        rig.ask(export)
+    with pytest.raises(FinetopError, match="Did you mean"):
+        rig.ask(Export(name, str(tmp_path / "out"), remedy="interpolat"))
+
+    queued = rig.ask(Remedy(name, only=["interpolate"]))
+    assert queued.names == STRENGTHS
+    with pytest.raises(FinetopError, match="being tried already"):
+        rig.ask(Remedy(name))
+    rig.let_go(name, "remedy")
+    job = rig.wait_job(name, "remedy")
+    assert isinstance(job.state, data.Finished) and job.id == queued.job_id
+    found = rig.ask(Remedies(name))
+    rows = {row.name: row for row in found.rows}
+    assert [name for name, row in rows.items() if row.verdict] == STRENGTHS
+    assert (found.best, rows["interpolate-0.5"].confirmation) == ("interpolate-0.5", "ok")
+    assert rows["interpolate-0.75"].verdict == "regressed" and found.now.drop == pytest.approx(9.0)
+    assert rows["interpolate-0.5"].drop == pytest.approx(0.4) and rows["interpolate-0.5"].fresh_used == 128
+    assert found.trying == STRENGTHS and not found.is_under_way
+
+    # tried again, one takes its own place
+    rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
+    rig.wait_job(name, "remedy")
+    again = rig.ask(Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows
+    assert again == [
+        ["checkpoint-10", "regressed", ""],
+        *([one, "ok" if one == "interpolate-0.5" else "regressed", "ok" if one == "interpolate-0.5" else ""]
+          for one in sorted(STRENGTHS)),
+        ["now", "regressed", ""],
+    ]  # fmt: skip
+
+    rig.ask(export)
+    told = rig.ask(GetRun(name)).jobs[-1].args
+    assert told["remedy"]["settings"] == {"strength": 0.5} and len(told["remedy"]["weights"]) == 64
+    assert told["checkpoint"] == "checkpoints/step-000020"
+    rig.ask(Export(name, str(tmp_path / "earlier"), remedy="checkpoint-10"))
+    assert rig.ask(GetRun(name)).jobs[-1].args["checkpoint"] == "checkpoints/step-000010"
+    rig.wait_job(name, "export")
+    rig.ask(Remove([name]))
+    assert rig.ask(Sql("SELECT count(*) FROM remedies")).rows == [[0]]

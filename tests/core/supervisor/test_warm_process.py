@@ -1,0 +1,92 @@
+"""The process that waits takes the next training job under its own keeper, once, and is never left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+
+import pytest
+from waiting import wait_until as until
+
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime.processes import alive
+
+
+def waiting_pid(rig):
+    found = re.search(r"process (\d+) waits", rig.ask(Hello()).spare)
+    return int(found[1]) if found else None
+
+
+def job_pid(rig, name):
+    lines = (rig.job_folder(name) / "events.jsonl").read_bytes().splitlines()
+    return events.decode(lines[0]).e.pid
+
+
+@pytest.fixture
+def warm_rig(cold_rig):
+    cold_rig.start(FINETOP_SPARE="1")
+    cold_rig.wait_ready()
+    return cold_rig
+
+
+def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_place(warm_rig):
+    first = until(lambda: waiting_pid(warm_rig))
+    name = warm_rig.submit(steps=30, pause_s=0.01)
+    row = warm_rig.wait_state(name, "finished")
+    assert (row.step, job_pid(warm_rig, name)) == (30, first)
+    assert warm_rig.ask(GetRun(name)).jobs[0].attempt == 1
+    exit_record = json.loads((warm_rig.job_folder(name) / "exit.json").read_text())
+    assert exit_record["code"] == 0
+    second = until(lambda: waiting_pid(warm_rig))
+    assert second != first
+    assert not alive(first)
+
+
+def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
+    first = until(lambda: waiting_pid(warm_rig))
+    name = warm_rig.submit(waits_at=1, grandchild=True)
+    warm_rig.wait_state(name, "running")
+    file = warm_rig.job_folder(name) / "grandchild.txt"
+    grandchild = int(until(lambda: file.exists() and file.read_text()))
+    warm_rig.ask(Kill(name))
+    assert warm_rig.wait_state(name, "stopped").state.how == "kill"
+    assert not alive(first)
+    assert not alive(grandchild)
+    second = until(lambda: waiting_pid(warm_rig))
+    os.kill(second, signal.SIGKILL)
+    other = warm_rig.submit(steps=3)
+    assert warm_rig.wait_state(other, "finished").step == 3
+    assert job_pid(warm_rig, other) != second
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_it_goes_with_the_supervisor(warm_rig, number):
+    pid = until(lambda: waiting_pid(warm_rig))
+    warm_rig.processes[-1].send_signal(number)
+    warm_rig.processes[-1].wait()
+    until(lambda: not alive(pid))
+
+
+def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_rig):
+    process = cold_rig.start(FINETOP_SPARE="1", FINETOP_TEST_IDLE_S="1.0")
+    cold_rig.wait_ready()
+    pid = until(lambda: waiting_pid(cold_rig))
+    until(lambda: not alive(pid))
+    process.kill()
+    process.wait()
+    cold_rig.start(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
+    cold_rig.wait_ready()
+    until(lambda: "it died 3 times" in cold_rig.ask(Hello()).spare)
+    name = cold_rig.submit(steps=2)
+    cold_rig.wait_state(name, "finished")
+
+
+def test_it_can_be_switched_off(rig):
+    rig.wait_state(rig.submit(steps=1), "finished")
+    assert not (rig.home.root / "spare.json").exists()
+    assert rig.ask(Hello()).spare == "none (FINETOP_SPARE=0)"

@@ -1,0 +1,37 @@
+"""Every plug-in has what its kind's protocol lists, so that a new file can be written from that list alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core import plugins
+
+KINDS = [
+    (plugins.FORMATS, plugins.Format),
+    (plugins.METHODS, plugins.Method),
+    (plugins.OBJECTIVES, plugins.Objective),
+    (plugins.PROTECTIONS, plugins.Protection),
+    (plugins.ALARMS, plugins.Alarm),
+    (plugins.REWARD_RULES, plugins.RewardRule),
+    (plugins.APPROACHES, plugins.Approach),
+]
+
+
+def members(protocol: type) -> set[str]:
+    return {name for base in protocol.__mro__ for name in vars(base) if name[0] != "_"}
+
+
+@pytest.mark.parametrize(("kind", "protocol"), KINDS, ids=[kind.word for kind, _ in KINDS])
+def test_each_has_what_its_kind_must_have(kind: plugins.PluginKind[Any], protocol: type) -> None:
+    assert len(kind.names()) > 3 and "ABOUT" in members(protocol)
+    for name in kind.names():
+        assert not [member for member in members(protocol) if not hasattr(kind.load(name), member)], name
+
+
+def test_each_remedy_has_what_one_without_training_must_have_or_one_that_trains() -> None:
+    for name in plugins.REMEDIES.names():
+        module = plugins.REMEDIES.load(name)
+        protocol = plugins.Retraining if hasattr(module, "settings") else plugins.Remedy
+        assert not [member for member in members(protocol) if not hasattr(module, member)], name

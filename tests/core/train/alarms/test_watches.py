@@ -1,0 +1,206 @@
+"""What each alarm sees and what it does not: it speaks once when something begins, and once when it is over."""
+
+import math
+import random
+
+import pytest
+
+from finetop.core.train import alarms
+
+STEPS = 3000
+RUN = alarms.Run(STEPS)
+
+
+def feed(kind, rows, *, run=RUN, seconds_a_step=1.0, **options):
+    """Feed a row of values a step; gives (step, whether it is over, text) of all that was said."""
+    module = alarms.load(kind)
+    watch = module.watch(module.Options(**options), run)
+    told = []
+    for step, values in enumerate(rows, 1):
+        said = watch.look(step, step * seconds_a_step, values)
+        if said is not None:
+            told.append((step, said.is_over, said.text))
+    return told
+
+
+def noisy(level, sigma=0.1, seed=1):
+    """Losses about a level, as batches make them; `level` is a function of the step."""
+    draw = random.Random(seed)
+    return [{"loss": level(step) * math.exp(draw.gauss(0, sigma))} for step in range(1, STEPS + 1)]
+
+
+def falling(step):
+    return 1.0 + math.exp(-step / 300)
+
+
+def test_nan_speaks_once_at_its_step_and_is_over_when_numbers_come_back():
+    rows = [{"loss": 1.0, "grad_norm": 1.0}] * 5 + [{"loss": math.nan, "grad_norm": math.nan}] * 7
+    rows += [{"loss": 1.0, "grad_norm": 1.0}] * 50
+    told = feed("nan", rows)
+    assert [(step, over) for step, over, _ in told] == [(6, False), (32, True)]
+    assert told[0][2] == "loss is nan at step 6: lower train.learning_rate"
+
+
+def test_one_overflown_gradient_is_the_scale_of_float16_and_three_in_a_row_are_an_alarm():
+    fine, bad = {"loss": 1.0, "grad_norm": 1.0}, {"loss": 1.0, "grad_norm": math.inf}
+    assert feed("nan", ([fine] * 30 + [bad, bad]) * 20) == []
+    (told,) = feed("nan", [fine, bad, bad, bad])
+    assert told == (4, False, "grad_norm is inf at step 4: lower train.learning_rate")
+
+
+def test_a_spike_that_stays_for_some_steps_is_told_and_is_over_when_the_loss_is_back():
+    rows = noisy(lambda step: falling(step) * (3 if 1000 <= step < 1060 else 1))
+    (first, over) = feed("spike", rows)
+    assert 1004 <= first[0] < 1015
+    assert 1060 <= over[0] < 1080
+    assert (first[1], over[1]) == (False, True)
+    assert first[2].startswith("spike: the loss rose to ")
+
+
+def test_a_loss_that_diverges_stays_told():
+    (told,) = feed("spike", noisy(lambda step: 9.0 if step > 500 else falling(step)))
+    assert told[0] < 520
+
+
+@pytest.mark.parametrize(
+    ("sigma", "risen"),
+    [
+        (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
+        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # within 92 steps
+    ],
+)
+def test_a_rise_in_much_noise_is_told_and_a_climb_does_not_hide_itself(sigma, risen):
+    (told,) = feed("spike", noisy(lambda step: falling(step) * risen(step), sigma))
+    assert 1000 < told[0] < 1055
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.3])
+def test_noise_and_single_bad_batches_are_no_spike(sigma):
+    rows = noisy(falling, sigma)
+    for step in range(50, STEPS, 97):
+        rows[step] = {"loss": 20.0}
+    assert feed("spike", rows) == []
+
+
+def test_what_is_learned_by_heart_may_waver_as_it_likes():
+    draw = random.Random(3)
+    rows = [{"loss": draw.choice([0.001, 0.002, 0.004, 0.01])} for _ in range(STEPS)]
+    assert feed("spike", rows) == []
+
+
+def with_rate(rows, rate):
+    return [{**row, "learning_rate": rate(step / STEPS)} for step, row in enumerate(rows)]
+
+
+def warm_cosine(at):
+    return at / 0.05 if at < 0.05 else (1 + math.cos(math.pi * at)) / 2
+
+
+def test_a_loss_that_never_falls_is_a_plateau_told_once():
+    told = feed("plateau", with_rate(noisy(lambda _: 1.3, 0.05), warm_cosine))
+    assert [over for _, over, _ in told] == [False]
+    assert "has not fallen since step" in told[0][2]
+
+
+def test_a_loss_that_falls_again_is_over():
+    rows = noisy(lambda step: 1.3 if step < 1500 else 1.3 * math.exp(-(step - 1500) / 1000), 0.03)
+    told = feed("plateau", with_rate(rows, lambda _: 1.0))
+    assert [over for _, over, _ in told] == [False, True]
+
+
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
+def test_a_loss_that_falls_slowly_is_no_plateau(sigma):
+    rows = noisy(lambda step: 2.0 - 0.4 * step / STEPS, sigma)
+    assert feed("plateau", with_rate(rows, warm_cosine)) == []
+
+
+def test_the_tail_of_a_schedule_is_no_plateau():
+    rows = noisy(lambda step: max(1.0, 2.0 - step / 1500), 0.03)
+    assert feed("plateau", with_rate(rows, lambda at: 1.0 if at < 0.5 else 0.1)) == []
+
+
+def test_too_much_noise_to_tell_is_no_plateau():
+    assert feed("plateau", with_rate(noisy(lambda _: 1.3, 0.5), warm_cosine)) == []
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-5])
+def test_a_dead_gradient_is_told_after_so_many_steps_and_over_when_it_is_back(left):
+    draw = random.Random(1)
+    alive = [{"grad_norm": 0.4 * math.exp(draw.gauss(0, 0.5))} for _ in range(100)]
+    told = feed("dead_gradient", alive + [{"grad_norm": left}] * 300 + alive)
+    assert [(step, over) for step, over, _ in told] == [(120, False), (405, True)]
+    assert told[0][2].startswith("no gradient for 20 steps: grad_norm ")
+
+
+def test_a_gradient_that_is_nothing_from_the_start_is_told():
+    assert [step for step, _, _ in feed("dead_gradient", [{"grad_norm": 0.0}] * 50)] == [20]
+
+
+def test_steps_without_a_gradient_now_and_then_are_not():
+    draw = random.Random(2)
+    rows = [{"grad_norm": 0.0 if draw.random() < 0.4 else draw.expovariate(1.0)} for _ in range(STEPS)]
+    assert feed("dead_gradient", rows) == []
+
+
+def steps_of(seconds, tokens=1000.0):
+    total, rows = 0.0, []
+    for step_s in seconds:
+        total += tokens
+        rows.append({"step_s": step_s, "tokens": total})
+    return rows
+
+
+def test_a_slow_down_is_told_when_it_lasts_and_over_when_it_ends():
+    told = feed("slow_down", steps_of([9.0] * 3 + [1.0] * 200 + [3.0] * 300 + [1.0] * 100))
+    assert [over for _, over, _ in told] == [False, True]
+    assert 300 < told[0][0] < 340  # 11 steps until the median has moved, then 120 s
+    assert 504 <= told[1][0] < 520
+    assert told[0][2].startswith("slow: 3 s a step since step 2")
+    assert told[0][2].endswith(", 1 s before")
+
+
+def test_a_slow_down_of_a_minute_and_single_slow_steps_are_not_told():
+    assert feed("slow_down", steps_of([1.0] * 200 + [3.0] * 60 + [1.0] * 200)) == []
+    assert feed("slow_down", steps_of([60.0 if step % 9 == 0 else 1.0 for step in range(STEPS)])) == []
+
+
+def test_longer_answers_are_no_slow_down():
+    rows, total = [], 0.0
+    for step in range(1, 1000):
+        made = 1000.0 * (4 if step > 500 else 1)
+        total += made
+        rows.append({"step_s": made / 1000, "tokens": total})
+    assert feed("slow_down", rows) == []
+
+
+def test_drift_is_told_over_its_limit_and_over_well_below():
+    values = [0.02, 0.09, 0.11, 0.098, 0.12, 0.095, 0.08, 0.3]
+    told = feed("drift", [{"drift": one} for one in values], run=alarms.Run(10, drift_limit=0.1))
+    assert [(step, over) for step, over, _ in told] == [(3, False), (7, True), (8, False)]
+    assert told[0][2] == "drift 0.11 nats/token on general text is over 0.1"
+
+
+def room(free, need=0.0, disk=100.0):
+    return {"free_bytes": free * 2**30, "disk_bytes": disk * 2**30, "checkpoint_bytes": need * 2**30}
+
+
+def test_a_disk_that_fills_is_told_before_it_is_full_and_over_when_there_is_room():
+    told = feed("disk", [room(9), room(5.1), room(4.9), room(5.5), room(4.8), room(6.1)])
+    assert [(step, over) for step, over, _ in told] == [(3, False), (6, True)]
+    assert told[0][2] == "disk almost full: 4.9 GiB free"
+
+
+def test_what_the_next_checkpoint_takes_must_be_free():
+    told = feed("disk", [room(40, need=30), room(29, need=30)])
+    assert told == [(2, False, "disk almost full: 29.0 GiB free, what is saved next takes 30.0")]
+
+
+def test_a_large_disk_needs_no_twentieth_of_it():
+    assert feed("disk", [room(11, disk=8000.0)]) == []
+
+
+def test_a_checkpoint_that_could_not_be_written_is_told_until_one_is():
+    rows = [room(9), {"unwritten": 1.0}, room(9), {"unwritten": 0.0}, room(9)]
+    told = feed("disk", rows)
+    assert [(step, over) for step, over, _ in told] == [(2, False), (5, True)]
+    assert "could not be written" in told[0][2]

@@ -1,0 +1,51 @@
+"""AdaLoRA in 16 bits: what is divided by does not learn, so that a checkpoint is the model that was trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from method_bench import TOKENS, logits, train
+
+from finetop.core.models import load
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.train.methods import adalora
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from method_bench import Bench
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tmp_path: Path) -> None:
+    start = load.load_model(bench.base, torch.bfloat16, "cpu")[0]
+    model = bench.prepare("adalora", start)
+    counters = {name: one.clone() for name, one in model.named_parameters() if ".ranknum." in name}
+    assert len(counters) == 14
+    train(model, steps=4, rate=0.1)
+    for name, one in model.named_parameters():
+        assert name not in counters or torch.equal(one, counters[name]), name
+    bench.save(model, tmp_path / "saved")
+    again, _ = load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
+    assert torch.equal(logits(again), logits(model))
+
+
+def test_ranks_that_were_taken_away_leave_the_others_exact(bench: Bench, tmp_path: Path) -> None:
+    model = bench.prepare("adalora", load.load_model(bench.base, torch.bfloat16, "cpu")[0])
+    adalora.plan(model, adalora.Options(), 6)
+    model.train()
+    moving = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(moving, lr=0.013)
+    for step in range(1, 7):
+        model(input_ids=TOKENS, labels=TOKENS).loss.backward()
+        optimizer.step()
+        adalora.allocate(model, step)
+        optimizer.zero_grad()
+    ranks = [sum(kept) for kept in model.peft_config["default"].rank_pattern.values()]
+    assert min(ranks) < model.peft_config["default"].init_r, "the test takes no rank away"
+    bench.save(model, tmp_path / "saved")
+    again, _ = load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
+    assert torch.equal(logits(again), logits(model))

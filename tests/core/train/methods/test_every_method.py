@@ -1,0 +1,78 @@
+"""What holds of every method on all kinds of weights that it goes on: it learns, keeps the base, comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from method_bench import OPTIONS, Bench, logits, train
+
+from finetop.core.train import methods
+from finetop.core.train.methods import _start
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
+
+TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
+PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).QUANTIZED]
+
+# those that PEFT gets wrong in bfloat16 (see _in_kind.py) always, the others with the slow tests
+IN_FEWER_BITS = [
+    pytest.param(
+        name,
+        kind,
+        marks=() if name in ("ia3", "shira") or (name, kind) == ("adalora", "int8") else pytest.mark.slow,
+    )
+    for name, kind in PAIRS
+    if kind != "none"
+]
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_it_learns_keeps_the_base_and_comes_back(
+    name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
+) -> None:
+    bench = benches[kind]
+    base = bench.logits
+    model = bench.prepare(name, **OPTIONS.get(name, {}))
+    begins = logits(model)
+    losses = train(model)
+    tuned = logits(model)
+    assert losses[-1] < losses[0]
+    assert (tuned - begins).abs().max() > 1e-3
+    if name not in (*TOKENS_FIRST, "loftq", "shira"):  # shira multiplies int8 weights in another order
+        assert torch.allclose(begins, base, atol=2e-6)
+    if methods.load(name).KEEPS_BASE:
+        with model.disable_adapter():
+            assert torch.equal(logits(model), base)
+    assert bench.save(model, tmp_path / "saved") == ("adapter" if methods.load(name).KEEPS_BASE else "full")
+    again = bench.reload(tmp_path / "saved")
+    assert torch.allclose(logits(again), tuned, atol=2e-6)
+    if methods.load(name).MERGES and kind == "none" and methods.load(name).KEEPS_BASE:
+        assert torch.allclose(logits(again.merge_and_unload()), tuned, atol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "kind"), IN_FEWER_BITS)
+def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
+    name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
+) -> None:
+    bench = Bench(benches[kind].base, torch.bfloat16)
+    model = bench.prepare(name, **OPTIONS.get(name, {}))
+    losses = train(model)
+    assert losses[-1] < losses[0]
+    bench.save(model, tmp_path / "saved")
+    assert logits(bench.reload(tmp_path / "saved")).isfinite().all()
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_what_it_says_of_itself(name: str) -> None:
+    method = methods.load(name)
+    assert set(method.QUANTIZED) <= set(_start.ALL_FORMATS) and method.QUANTIZED
+    assert set(method.QUANTIZED) == set(_start.ALL_FORMATS) or getattr(method, "NOT_QUANTIZED", "")
+    assert all(reason and not reason.endswith(".") for reason in method.REFUSES.values())

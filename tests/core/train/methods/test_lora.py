@@ -1,0 +1,91 @@
+"""LoRA and full tuning on a tiny model: which weights move, and that a fresh adapter changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from finetop.core.errors import BadInput
+from finetop.core.train.methods import full, lora
+from finetop.core.train.methods._start import Start
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TOKENS = torch.tensor([[1, 2, 3, 4]])
+
+
+@pytest.fixture
+def model() -> PreTrainedModel:
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=32,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        tie_word_embeddings=True,
+    )
+    return LlamaForCausalLM(shape).eval()
+
+
+def trainable(model: torch.nn.Module) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_only_the_adapter_moves_and_at_first_it_changes_nothing(model: PreTrainedModel) -> None:
+    with torch.no_grad():
+        before = model(TOKENS).logits
+    wrapped = lora.prepare(model, lora.Options(rank=4, alpha=8), Start())
+    names = trainable(wrapped)
+    # 7 linear layers a block, two blocks, two matrices each; the head is left out
+    assert len(names) == 7 * 2 * 2
+    assert all("lora_" in name for name in names)
+    with torch.no_grad():
+        assert torch.equal(wrapped(TOKENS).logits, before)
+    matrix = next(p for n, p in wrapped.named_parameters() if n.endswith("q_proj.lora_A.default.weight"))
+    assert tuple(matrix.shape) == (4, 16)
+
+
+def test_a_step_moves_the_adapter_and_not_the_base(model: PreTrainedModel) -> None:
+    wrapped = lora.prepare(model, lora.Options(rank=2, alpha=4, target_modules=("q_proj", "v_proj")), Start())
+    assert len(trainable(wrapped)) == 2 * 2 * 2
+    before = {name: parameter.detach().clone() for name, parameter in wrapped.named_parameters()}
+    optimizer = torch.optim.SGD([p for p in wrapped.parameters() if p.requires_grad], lr=1.0)
+    wrapped(TOKENS, labels=TOKENS).loss.backward()
+    optimizer.step()
+    moved = {
+        name for name, parameter in wrapped.named_parameters() if not torch.equal(parameter, before[name])
+    }
+    assert moved == {name for name in before if "lora_B" in name}
+
+
+def test_options_reach_the_adapter(model: PreTrainedModel) -> None:
+    options = lora.Options(rank=4, alpha=8, rslora=True, dropout=0.25, modules_to_save=("norm",))
+    wrapped = lora.prepare(model, options, Start())
+    layer = wrapped.get_submodule("base_model.model.model.layers.0.self_attn.q_proj")
+    assert layer.scaling["default"] == 8 / 4**0.5
+    assert layer.lora_dropout["default"].p == 0.25
+    assert any("modules_to_save" in name for name in trainable(wrapped))
+
+
+def test_an_unknown_module_is_suggested(model: PreTrainedModel) -> None:
+    with pytest.raises(
+        BadInput, match=r"method\.target_modules: .* no module 'q_porj'. Did you mean q_proj\?"
+    ):
+        lora.prepare(model, lora.Options(target_modules=("v_proj", "q_porj")), Start())
+    with pytest.raises(
+        BadInput, match=r"method\.modules_to_save: .* no module 'lm_haed'. Did you mean lm_head\?"
+    ):
+        lora.prepare(model, lora.Options(modules_to_save=("lm_haed",)), Start())
+
+
+def test_full_moves_everything(model: PreTrainedModel) -> None:
+    model.requires_grad_(False)
+    prepared = full.prepare(model, full.Options(), Start())
+    assert prepared is model
+    assert trainable(model) == {name for name, _ in model.named_parameters()}

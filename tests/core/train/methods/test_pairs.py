@@ -1,0 +1,82 @@
+"""Pairs that can't work are refused from the recipe alone, or from the base's shape, before weights are loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.recipe.load import find_problems
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+REFUSED = {
+    "method: {name: full}\nmodel: {quantize: nf4}": "model.quantize: full does not go on nf4 weights: weights in fewer",
+    "method: {name: osf}\nmodel: {quantize: int8}": "model.quantize: osf does not go on int8 weights: it takes",
+    "method: {name: loftq}": "model.quantize: loftq does not go on whole weights: it restores what nf4 takes away",
+    "method: {name: prompt-tuning}\nobjective: {name: sft, packing: true}": "objective.packing does not go with",
+    "method: {name: prefix-tuning}\ntrain: {activation_checkpointing: true}": "its keys and values are lost",
+}
+FINE = [
+    "method: {name: lora}\nmodel: {quantize: nf4}",
+    "method: {name: lora}\nobjective: {name: sft, packing: true}",
+]
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_pairs_of_a_recipe(text: str) -> None:
+    (problem,) = find_problems(f"recipe: 1\nname: pair\n{text}\n")
+    assert REFUSED[text] in problem.message
+    assert problem.hint
+    assert problem.place.startswith("recipe:")
+
+
+@pytest.mark.parametrize("text", FINE)
+def test_pairs_that_go_together(text: str) -> None:
+    assert find_problems(f"recipe: 1\nname: pair\n{text}\n") == []
+
+
+MISFITS: list[tuple[str, dict[str, Any], str]] = [
+    ("lora", {"target_modules": ("q_porj",)}, r"target_modules: .* no module 'q_porj'\. Did you mean q_proj"),
+    ("dora", {"modules_to_save": ("lm_haed",)}, r"modules_to_save: .*'lm_haed'\. Did you mean lm_head"),
+    (
+        "lora",
+        {"target_modules": ("q_proj", "lm_head")},
+        r"lm_head is the output layer.* into method\.modules_to_save",
+    ),
+    ("oft", {"block_size": 24}, r"24 does not divide the 64 inputs of .*Set one of 2, 4, 8, 16, 32, 64\."),
+    ("boft", {"block_size": 48}, r"block_size: 48 does not divide the 64 inputs"),
+    ("boft", {"factors": 2}, r"factors: 2 need PEFT's CUDA extension"),
+    ("pissa", {"rank": 33}, r"rank: 33 is more than the 32 directions of k_proj\. Set 32 or less"),
+    ("freeze", {"layers": 3}, r"layers: 3 is more than the model's 2 layers\. Set 2 or less"),
+    ("freeze", {"head": True}, r"head: the model's output layer is its embeddings"),
+    ("freeze", {"layers": 0}, r"nothing would move"),
+    ("adalora", {"first_rank": 4}, r"first_rank: 4 is less than method\.rank \(8\)"),
+    ("adalora", {"wait": 0.6, "settle": 0.5}, r"leaves no step between \(0\.6 \+ 0\.5\)"),
+    ("peft", {"type": "lokkr"}, r"PEFT has no 'lokkr'\. Did you mean lokr"),
+    ("peft", {"type": "xlora"}, r"can't be trained here: it mixes adapters"),
+    ("peft", {"type": "p-tuning"}, r"is a method of its own\. Set method\.name to p-tuning"),
+    ("peft", {"type": "lokr", "options": {"rnk": 4}}, r"method\.options\.rnk is not an option of lokr\."),
+    ("peft", {"type": "lokr", "options": {"task_type": "X"}}, r"task_type: it is set elsewhere"),
+    (
+        "peft",
+        {"type": "lora", "options": {"init_lora_weights": "pissa"}},
+        r"changes the base's weights\. Set method",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "options", "says"), MISFITS)
+def test_options_that_do_not_fit_the_base(
+    name: str, options: dict[str, Any], says: str, tiny_model: Path
+) -> None:
+    with pytest.raises(BadInput, match=says):
+        methods.rehearse(name, methods.load(name).Options(**options), tiny_model)
+
+
+def test_a_rank_that_is_wide_enough_fits(tiny_model: Path) -> None:
+    methods.rehearse("pissa", methods.load("pissa").Options(rank=32), tiny_model)
+    methods.rehearse("peft", methods.load("peft").Options(type="loha", options={"r": 4}), tiny_model)

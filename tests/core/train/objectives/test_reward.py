@@ -1,0 +1,167 @@
+"""Reward models: they learn which answer is better, come back from their checkpoint to the bit, and pay ppo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol import events
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"eval": {"share": 0.2}}}
+
+
+def loaded(folder: Path, home: Path) -> Any:
+    from finetop.core.train.trainers import reward_sum
+
+    log = event_log.EventLog(home / "loading.jsonl")
+    try:
+        return reward_sum.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
+    finally:
+        log.close()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_reward_model_learns_comes_back_and_pays(
+    train: Any, pairs: list[dict[str, str]], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetop.core.data.formats import Message
+    from finetop.core.models import checkpoint
+    from finetop.core.models.reward_model import RewardModel
+
+    kept: list[Any] = []
+    write = checkpoint.write
+
+    def watched(model: Any, *rest: Any, **named: Any) -> Path:
+        kept.append(model)
+        return write(model, *rest, **named)
+
+    monkeypatch.setattr(checkpoint, "write", watched)
+    rate = {"lora": 0.01, "full": 0.003}[method]
+    run = train(
+        pairs,
+        name="judge",
+        method={"name": method},
+        **{**REWARD, "train": {"max_steps": 8, "learning_rate": rate}},
+    )
+    assert run.ended == events.Ended("finished")
+    assert run.curve("loss")[0] == pytest.approx(0.69, abs=0.03)
+    assert run.curve("loss")[-1] < 0.3
+    assert run.curve("eval_reward_accuracy")[-1] == 1.0
+    assert not run.of(events.Sample)
+    folder = run.folder / "checkpoints" / "step-000008"
+    assert json.loads((folder / "manifest.json").read_text())["kind"] == "reward"
+
+    judge = loaded(folder, tmp_path / "home")
+    asked = [(Message("user", row["prompt"]),) for row in pairs]
+    answers = [row["chosen"] for row in pairs[:12]] + [row["rejected"] for row in pairs[12:]]
+    scores = judge.score(asked, answers)
+    held = RewardModel(kept[-1].eval(), judge.tokenizer, 3)
+    assert scores == held.score(asked, answers)  # in memory and loaded again: the same to the bit
+    alone = [
+        RewardModel(judge.model, judge.tokenizer, 1).score([a], [b])[0]
+        for a, b in zip(asked, answers, strict=True)
+    ]
+    assert scores == pytest.approx(alone, abs=1e-5)
+    assert min(scores[:12]) > max(scores[12:])
+
+    if method == "lora":
+        objective = {"name": "ppo", "reward": {"model": str(folder)}, "max_new_tokens": 2}
+        paid = train(pairs, name="paid", objective=objective, train={"max_steps": 2})
+        assert paid.ended == events.Ended("finished")
+        assert paid.curve("reward") == paid.curve("reward_model")
+        with pytest.raises(BadInput, match="is a reward model, which writes no text"):
+            load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
+
+
+def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    made = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=labels)
+    made.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(folder)
+    return folder
+
+
+def test_models_that_cannot_judge_are_refused(
+    train: Any, pairs: list[dict[str, str]], tiny_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    two = classifier(tiny_model, tmp_path / "two", 2)
+    with pytest.raises(BadInput, match="is a classifier with 2 labels, and a reward is one number"):
+        train(pairs, name="a", model={"id": str(two)}, **REWARD)
+    with pytest.raises(BadInput, match=r"objective\.reward\.model: .*two is a classifier with 2 labels"):
+        loaded(two, tmp_path / "home")
+    with pytest.raises(BadInput, match=r"model\.id: .*two is a reward model, which writes no text"):
+        train(pairs, name="b", model={"id": str(two)}, objective={"name": "dpo"})
+    with pytest.raises(BadInput, match="model holds no reward model"):
+        loaded(tiny_model, tmp_path / "home")
+    with pytest.raises(BadInput, match="there is no folder"):
+        loaded(tmp_path / "nowhere", tmp_path / "home")
+    one = classifier(tiny_model, tmp_path / "one", 1)
+    assert loaded(one, tmp_path / "home").model.config.num_labels == 1
+    words = json.loads((one / "tokenizer.json").read_text())
+    words["added_tokens"].append({**words["added_tokens"][-1], "id": 5000, "content": "<|new|>"})
+    (one / "tokenizer.json").write_text(json.dumps(words))
+    with pytest.raises(BadInput, match=r"one knows 375 tokens, and its tokenizer has token \d+"):
+        loaded(one, tmp_path / "home")
+
+
+def test_rows_without_a_chosen_answer_are_refused(train: Any, pairs: list[dict[str, str]]) -> None:
+    rows: list[dict[str, Any]] = [*pairs[:3], {"prompt": "Where?", "rejected": "No."}]
+    with pytest.raises(BadInput, match=r"tiny\.jsonl:4: chosen is missing"):
+        train(rows, **REWARD)
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"check": {}}, r"check\.general: reward makes no model to compare with its base"),
+        (
+            {"check": {"general": None, "target": {"path": "x.jsonl"}}},
+            r"check\.target: a reward model writes no",
+        ),
+        ({"method": {"name": "prompt-tuning"}}, r"method\.name: prompt-tuning can't make a reward model"),
+    ],
+)
+def test_what_a_reward_model_cannot_do_is_refused(sections: dict[str, Any], said: str) -> None:
+    recipe = {
+        "recipe": 1,
+        "name": "r",
+        "objective": {"name": "reward"},
+        "check": {"general": None},
+        **sections,
+    }
+    with pytest.raises(RecipeError, match=said):
+        resolve_text(json.dumps(recipe))
+
+
+@pytest.mark.parametrize("method", ["dora", "lora-plus", "freeze", "ia3", "layernorm", "pissa", "vera"])
+def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> None:
+    from transformers import AutoModelForSequenceClassification
+
+    from finetop.core.train import methods
+    from finetop.core.train.methods import _start
+
+    model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
+    made = methods.load(method)
+    prepared = made.prepare(model, made.Options(), _start.Start(base_path=tiny_model))
+    moving = [name for name, weight in prepared.named_parameters() if weight.requires_grad]
+    assert sum("score" in name for name in moving) == 1
+    assert not any("score" in name and "lora" in name for name in moving)
+
+
+def test_a_check_of_a_reward_run_is_refused_in_one_line() -> None:
+    from finetop.core.supervisor.requests.checks import require_text
+
+    require_text({"method": {"name": "lora"}, "objective": {"name": "sft"}}, "tone")
+    with pytest.raises(BadInput, match="judge is a reward model, which writes no text to check"):
+        require_text({"method": {"name": "lora"}, "objective": {"name": "reward"}}, "judge")

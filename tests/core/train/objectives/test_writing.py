@@ -1,0 +1,209 @@
+"""Being paid for own answers: ppo, rloo and grpo reach what is known to be best, and refuse what can't be."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.protocol import events
+from finetop.core.recipe.load import resolve_text
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# One token is written, and pays 1 if it begins with a letter up to m.
+BANDIT: dict[str, Any] = {"reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}, "max_new_tokens": 1}
+PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(24)]
+PLAIN: dict[str, Any] = {
+    "method": {"name": "full"},
+    "data": {"eval": {"share": 0.0}},
+    "samples": {"count": 0},
+}
+
+
+def paying_share(folder: Path) -> float:
+    """How likely a model writes a token that pays, exactly, over all prompts."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from finetop.core.train import rewards
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    rule = rewards.load("regex")
+    pays = [
+        rule.score(tokenizer.decode([token], skip_special_tokens=True).strip(), "^ ?[a-m]", None)
+        for token in range(len(tokenizer))
+    ]
+    shares = []
+    for row in PROMPTS:
+        turn = [{"role": "user", "content": row["prompt"]}]
+        ids = tokenizer.apply_chat_template(turn, add_generation_prompt=True, return_tensors="pt")[
+            "input_ids"
+        ]
+        with torch.no_grad():
+            shares.append(float(model(ids).logits[0, -1].softmax(-1) @ torch.tensor(pays)))
+    return statistics.mean(shares)
+
+
+def test_ppo_reaches_the_best_policy_there_is(train: Any, tiny_model: Path) -> None:
+    """The best under a cost of beta a nat is p(a) ~ p0(a) exp(r(a) / beta): Ziegler et al. 2019, section 2.1.
+
+    The share of paying tokens is then p0 e^(1/beta) / (p0 e^(1/beta) + 1 - p0).
+    """
+    beta = 0.5
+    run = train(
+        PROMPTS,
+        objective={"name": "ppo", "kl_coefficient": beta, **BANDIT},
+        train={"batch_size": 48, "max_steps": 72, "learning_rate": 0.003, "schedule": "linear"},
+        **PLAIN,
+    )
+    start = paying_share(tiny_model)
+    tilted = start * math.exp(1 / beta)
+    best = tilted / (tilted + 1 - start)
+    assert best - start > 0.3
+    assert paying_share(run.folder / "checkpoints" / "step-000072") == pytest.approx(best, abs=0.06)
+    assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-6)
+    assert 0.1 < run.curve("answer_kl")[-1] < 1.0
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_groups_learn_what_pays(train: Any, name: str) -> None:
+    run = train(
+        PROMPTS,
+        objective={"name": name, "kl_coefficient": 0.0, "generations": 8, **BANDIT},
+        train={"batch_size": 16, "grad_accumulation": 2, "max_steps": 16, "learning_rate": 0.01},
+        **PLAIN,
+    )
+    reward = run.curve("reward")
+    assert statistics.mean(reward[-4:]) > statistics.mean(reward[:4]) + 0.4
+    assert run.curve("reward_regex") == pytest.approx(reward)
+
+
+@pytest.mark.parametrize(("name", "method"), [("ppo", "lora"), ("rloo", "pissa"), ("grpo", "lora")])
+def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: str, method: str) -> None:
+    more = {} if name == "ppo" else {"generations": 2}
+    reward = {
+        "rules": [{"rule": "has_answer", "weight": 2.0}, {"rule": "length", "value": [1, 3], "weight": -1.0}]
+    }
+    run = train(
+        PROMPTS,
+        objective={"name": name, "reward": reward, "max_new_tokens": 3, **more},
+        train={
+            "max_steps": 3,
+            "eval_every": 2,
+            "grad_accumulation": 2,
+            "batch_size": 3,
+            "learning_rate": 0.003,
+        },
+        samples={"count": 1, "max_new_tokens": 2},
+        method={"name": method},
+    )
+    assert run.ended == events.Ended("finished")
+    assert len(run.curve("loss")) == len(run.curve("tokens_per_s")) == 3
+    assert run.curve("reward") == pytest.approx(
+        [2 * a - b for a, b in zip(run.curve("reward_has_answer"), run.curve("reward_length"), strict=True)]
+    )
+    assert run.curve("answer_kl")[0] == pytest.approx(0.0, abs=1e-5)
+    assert run.curve("eval_loss") == [-one for one in run.curve("eval_reward")]
+    assert run.of(events.Sample)
+    saved = {path.name for path in (run.folder / "checkpoints" / "step-000003").iterdir()}
+    assert "adapter_model.safetensors" in saved and "ref" not in saved
+    assert list(run.of(events.FirstRow)[0].pieces) == [("<|user|>What is 0?<|end|>\n<|assistant|>", False)]
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_trl_reads_the_prompt_as_it_was_rendered(
+    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And with full weights the reference is the model as it began."""
+    from finetop.core.train import trainer_setup
+
+    made: list[Any] = []
+    build = trainer_setup.make_trainer
+
+    def watched(objective: Any, setup: Any) -> Any:
+        made.extend([build(objective, setup), setup])
+        seen: list[Any] = []
+        made.append(seen)
+        score = made[0]._generate_and_score_completions
+
+        def kept(found: Any) -> Any:
+            seen.append(found)
+            return found
+
+        made[0]._generate_and_score_completions = lambda inputs: kept(score(inputs))
+        return made[0]
+
+    monkeypatch.setattr(trainer_setup, "make_trainer", watched)
+    train(PROMPTS, objective={"name": name, "generations": 4, **BANDIT}, train={"max_steps": 1}, **PLAIN)
+    trainer, setup, seen = made
+    rendered = {tuple(example.prompt_ids) for example in setup.train}
+    for ids, mask in zip(seen[0]["prompt_ids"], seen[0]["prompt_mask"], strict=True):
+        assert tuple(ids[mask.bool()].tolist()) in rendered
+    assert trainer.ref_model is not None
+    from safetensors.torch import load_file
+
+    start = load_file(setup.base.path / "model.safetensors")
+    reference = dict(trainer.ref_model.named_parameters())
+    assert all((reference[key] == start[key]).all() for key in reference)
+
+
+def recipe(**sections: Any) -> str:
+    made: dict[str, Any] = {"recipe": 1, "name": "r", "objective": {"name": "ppo", **BANDIT}}
+    return json.dumps({**made, **sections})
+
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing says what an answer earns"),
+        ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not go with ppo"),
+        ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
+        ({"model": {"dtype": "float16"}}, r"model\.dtype: ppo does not train in float16"),
+        (
+            {
+                "objective": {"name": "grpo", "generations": 8, **BANDIT},
+                "train": {"batch_size": 4, "grad_accumulation": 3},
+            },
+            r"8 answers to a prompt do not divide the 12 rows of a step .* set train\.grad_accumulation to 2\.",
+        ),
+        (
+            {
+                "objective": {"name": "rloo", "generations": 3, **BANDIT},
+                "train": {"batch_size": 2, "grad_accumulation": 1},
+            },
+            r"3 answers to a prompt do not divide the 2 rows of a step .* set train\.grad_accumulation to 3\.",
+        ),
+        (
+            {"objective": {"name": "grpo", "reward": {"rules": [{"rule": "numbr_match"}]}}},
+            r"objective\.reward\.rules\[0\]\.rule: there is no rule 'numbr_match'.*number_match",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_loaded(sections: dict[str, Any], said: str) -> None:
+    with pytest.raises(RecipeError, match=said):
+        resolve_text(recipe(**sections))
+
+
+def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
+    rule = {"reward": {"rules": [{"rule": "exact_match"}]}}
+    with pytest.raises(
+        BadInput, match=r"tiny\.jsonl:2: answer is missing, and the rule exact_match compares"
+    ):
+        train(
+            [*PROMPTS[:1], {"prompt": "Where?"}],
+            objective={"name": "grpo", "generations": 4, **rule},
+            **PLAIN,
+        )
+    with pytest.raises(BadInput, match=r"3 prompts are fewer than the 8 that one step takes"):
+        many = {"batch_size": 16, "grad_accumulation": 2}
+        train(PROMPTS[:3], name="few", objective={"name": "rloo", **BANDIT}, train=many, **PLAIN)
+    with pytest.raises(BadInput, match=r"trainer_args\.num_generations: .* Set objective\.generations"):
+        raw = {"trainer_args": {"num_generations": 2}}
+        train(
+            PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, train={"batch_size": 8}, **PLAIN, **raw
+        )

@@ -1,0 +1,93 @@
+"""Replay: rows of a file at their share, and rows that the base writes, which are kept and read again."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.data.examples import IGNORED
+from finetop.core.train.protections import replay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SHORT = {"train": {"max_steps": 1, "grad_accumulation": 1}}
+
+
+def planned(run: Any) -> int:
+    (event,) = [event for event in run.told if type(event).__name__ == "Planned"]
+    return int(event.rows)
+
+
+def test_rows_of_a_file_get_their_share(train: Callable[..., Any], home: Any) -> None:
+    file = home.root.parent / "general.jsonl"
+    file.write_text(
+        "".join(json.dumps({"prompt": f"Say {n}.", "completion": f"{n}."}) + "\n" for n in range(20))
+    )
+    run = train({"replay": {"path": str(file), "share": 0.25}}, **SHORT)
+    assert planned(run) == 24 + 8
+    assert "general.jsonl: 20 rows, 20 kept" in run.log
+
+
+@pytest.mark.parametrize("prompts", [True, False])
+def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(
+    train: Callable[..., Any], home: Any, prompts: bool
+) -> None:
+    options: dict[str, Any] = {"from_base": 6, "share": 0.2, "max_new_tokens": 5}
+    if prompts:
+        file = home.root.parent / "prompts.jsonl"
+        file.write_text('{"prompt": "Where is the mill?"}\n{"prompt": "What is open?"}\n')
+        options["prompts"] = str(file)
+    run = train({"replay": options}, **SHORT)
+    assert planned(run) == 24 + 6
+    assert "the base wrote 6 rows of 6" in run.log
+    made = replay.read(run.folder / replay.FILE)
+    again = train({"replay": options}, **SHORT)
+    assert replay.read(again.folder / replay.FILE) == made
+    assert len({tuple(example.input_ids) for example in made}) > 2
+    for example in made:
+        asked = example.labels.count(IGNORED)
+        assert 0 < asked < example.tokens <= asked + 5
+        assert example.labels[asked:] == example.input_ids[asked:]
+    texts = [json.loads(line)["text"] for line in (run.folder / replay.FILE).read_text().splitlines()]
+    assert all(text.startswith("<|user|>") and "<|assistant|>" in text for text in texts)
+    assert not prompts or {text.partition("<|end|>")[0] for text in texts} == {
+        "<|user|>Where is the mill?",
+        "<|user|>What is open?",
+    }
+
+
+def test_a_file_that_is_there_is_read_and_not_written_anew(
+    recipe_of: Callable[..., Any], home: Any, tmp_path: Path
+) -> None:
+    from finetop.core.recipe.protections import chosen
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.train import objectives
+    from finetop.core.train.protections._step import Base
+
+    recipe = recipe_of({"replay": {"from_base": 2, "share": 0.5}})
+    row = replay.Written("ab", [7, 8, 9], 1)
+    import msgspec
+
+    (tmp_path / replay.FILE).write_bytes(msgspec.json.encode(row) + b"\n")
+    no_model: Any = None  # it is not asked
+    base = Base(recipe, no_model, no_model, objectives.load("sft"), tmp_path, home, EventLog(tmp_path / "e"))
+    made = replay.rows(chosen(recipe)["replay"], base, [])
+    assert made == []  # half of nothing
+    given = replay.read(tmp_path / replay.FILE)
+    assert replay.rows(chosen(recipe)["replay"], base, given * 3) == given * 6
+
+
+def test_plain_texts_begin_with_nothing(train: Callable[..., Any], home: Any) -> None:
+    file = home.root.parent / "texts.jsonl"
+    file.write_text("".join(json.dumps({"text": f"The shop number {n} is open."}) + "\n" for n in range(8)))
+    run = train(
+        {"replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4}},
+        objective={"name": "continued-pretraining", "packing": False},
+        data={"train": [{"path": str(file)}]},
+        **SHORT,
+    )
+    assert all(IGNORED not in example.labels for example in replay.read(run.folder / replay.FILE))

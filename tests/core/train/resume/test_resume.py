@@ -1,0 +1,270 @@
+"""A resumed run is the run that was never interrupted, to the bit; and what it may not go on from is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+import torch
+from method_bench import OPTIONS
+
+from finetop.core.errors import BadInput
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.stop_signal import Stop
+from finetop.core.train import methods, train as training
+from finetop.core.train.resume import resume, state_files
+from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
+from finetop.core.train.resume.resume_point import ResumePoint
+
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+
+
+class Run:
+    """A run in a home of its own, whose jobs are done in this process."""
+
+    def __init__(self, tmp_path, tiny_model, count=16, **sections):
+        self.home = Home(tmp_path / "home")
+        self.folder = tmp_path / "home" / "runs" / "0001-tiny"
+        self.data = tmp_path / "faq.jsonl"
+        self.write_rows(count)
+        suites = self.home.root / "suites"
+        suites.mkdir(parents=True)
+        (suites / "general.txt").write_text(TEXT)
+        (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
+        task = "{name: t, data: items.jsonl, chance: 0.0}"
+        (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
+        self.settings: dict[str, Any] = {
+            "recipe": 1,
+            "name": "tiny",
+            "model": {"id": str(tiny_model), "dtype": "float32"},
+            "method": {"name": "lora", "rank": 4, "dropout": 0.2},
+            "objective": {"name": "sft"},
+            "data": {"train": [{"path": str(self.data)}], "max_tokens": 64},
+            "train": {
+                "epochs": 2.0,
+                "batch_size": 2,
+                "grad_accumulation": 2,
+                "learning_rate": 0.01,
+                "save_every": 2,
+                "eval_every": 3,
+                "keep_checkpoints": None,
+            },
+            "samples": {"count": 0},
+            "check": {"at_end": False, "general": {"suite": "tiny"}},
+            "drift": {"every": None},
+        }
+        for name, section in sections.items():
+            own = {} if name == "method" else self.settings[name]
+            self.settings[name] = {**own, **section}
+        self.jobs = 0
+
+    def write_rows(self, count, word="It is"):
+        rows = [
+            {"messages": [
+                {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
+                {"role": "assistant", "content": f"{word} {n * n}." + " Yes." * (n % 3)},
+            ]}
+            for n in range(1, count + 1)
+        ]  # fmt: skip
+        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def job(self, step=None, anyway=False, stop=None, **train):
+        """Train from the beginning, or on from a step. Gives back how it ended, and what it told."""
+        settings = {**self.settings, "train": {**self.settings["train"], **train}}
+        recipe = resolve_text(json.dumps(settings)).recipe
+        self.jobs += 1
+        folder = self.folder / "jobs" / f"{self.jobs:04d}-train"
+        folder.mkdir(parents=True)
+        log = event_log.EventLog(folder / "events.jsonl")
+        point = None
+        if step is not None:
+            where = checkpoint.folder_of(self.folder, step)
+            point = ResumePoint(step, where, folder, anyway, read_earlier_jobs(self.folder, folder))
+        try:
+            ended = training.train(recipe, self.folder, self.home, "cpu", log, stop or Stop(), point)
+        finally:
+            log.close()
+        lines = (folder / "events.jsonl").read_bytes().splitlines()
+        return ended, [events.decode(line).e for line in lines]
+
+    def held(self, step):
+        """What the model held at a step, where that is not what is saved of it; empty for whole models."""
+        return state_files.load(checkpoint.folder_of(self.folder, step) / resume.STATE)["weights"] or {}
+
+    def weights(self, step):
+        from safetensors.torch import load_file
+
+        folder = checkpoint.folder_of(self.folder, step)
+        return load_file(next(folder.glob("*model.safetensors")))
+
+
+def numbers(happened):
+    """All values of training by step, but for those that are of the clock and the machine."""
+    kept: dict[int, dict[str, float]] = {}
+    for event in happened:
+        if isinstance(event, events.Metrics):
+            values = {
+                key: event.values[key] for key in event.values if key not in ("tokens_per_s", "memory_gib")
+            }
+            kept.setdefault(event.step, {}).update(values)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("sections", "step"),
+    [
+        ({}, 6),  # in the second epoch, whose order must not hang on what dropout drew in the first
+        (
+            {
+                "method": {"name": "full"},
+                "objective": {"neftune_alpha": 5.0},
+                "train": {"optimizer": "adafactor"},
+            },
+            4,
+        ),
+        ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
+    ],
+    ids=["lora", "full", "adalora"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model, sections, step):
+    run = Run(tmp_path, tiny_model, **sections)
+    ended, whole = run.job()
+    assert ended.status == "finished"
+    last = max(numbers(whole))
+    wanted, before = run.weights(last), numbers(whole)
+    random.seed(99)
+    torch.manual_seed(99)
+    ended, again = run.job(step)
+    assert ended.status == "finished"
+    after = numbers(again)
+    assert events.Resumed(step) in again
+    assert sorted(after) == [number for number in before if number > step]
+    for number, values in after.items():
+        assert values == before[number], number
+    for name, tensor in run.weights(last).items():
+        assert torch.equal(tensor, wanted[name]), name
+
+
+# Those that keep something else in memory than they save, quickly; the others take a minute together.
+QUICK = {"p-tuning", "prompt-tuning", "prefix-tuning"}
+PAIRS = [(name, methods.load(name).QUANTIZED[0]) for name in methods.names()]
+PAIRS += [("lora", "nf4"), ("lora", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(*pair, id="+".join(pair), marks=() if pair[0] in QUICK else pytest.mark.slow)
+        for pair in PAIRS
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_every_method_goes_on_to_the_bit(tmp_path, tiny_model, name, kind):
+    run = Run(
+        tmp_path,
+        tiny_model,
+        method={"name": name, **OPTIONS.get(name, {})},
+        model={"quantize": kind},
+        data={"eval": {"share": 0.0}},
+        train={"epochs": None, "max_steps": 4, "learning_rate": 0.01, "eval_every": 1000},
+    )
+    before = numbers(run.job()[1])
+    wanted, held = run.weights(4), run.held(4)
+    random.seed(99)
+    torch.manual_seed(99)
+    after = numbers(run.job(2)[1])
+    assert sorted(after) == [3, 4]
+    assert all(after[number] == before[number] for number in after)
+    assert before[4]["loss"] != before[3]["loss"]
+    again = {**run.weights(4), **run.held(4)}
+    assert {**wanted, **held}.keys() == again.keys()
+    assert all(torch.equal(tensor, again[key]) for key, tensor in {**wanted, **held}.items())
+
+
+def test_the_same_seed_gives_the_same_run_to_the_bit(tmp_path, tiny_model):
+    run = Run(tmp_path, tiny_model)
+    first, wanted = run.job(max_steps=2)[1], run.weights(2)
+    checkpoint.remove(checkpoint.folder_of(run.folder, 2))
+    torch.manual_seed(99)
+    again = run.job(max_steps=2)[1]
+    assert len(numbers(first)) == 2
+    assert numbers(first) == numbers(again)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in run.weights(2).items())
+
+
+def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsys):
+    before, now = {"a.jsonl": "1", "b.jsonl": "2"}, {"a.jsonl": "1", "b.jsonl": "3"}
+    resume.require_same_data(before, dict(before), anyway=False)
+    resume.require_same_data({}, now, anyway=False)
+    with pytest.raises(
+        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Put them back"
+    ):
+        resume.require_same_data(before, now, anyway=False)
+    resume.require_same_data(before, now, anyway=True)
+    assert "b.jsonl have changed since the run began; it goes on with them" in capsys.readouterr().out
+
+
+def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
+    log = event_log.EventLog(tmp_path / "events.jsonl")
+    for step in (2, 4, 6):
+        checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
+    point = ResumePoint(4, checkpoint.folder_of(tmp_path, 4), tmp_path)
+    with pytest.raises(BadInput, match="nothing is left to do: step 4 is done, and the run ends at 4"):
+        resume.announce(point, tmp_path, 4, log)
+    resume.announce(point, tmp_path, 8, log)
+    log.close()
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
+        "step-000002",
+        "step-000004",
+    ]
+    assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
+
+
+def test_a_budget_of_tokens_holds_to_the_step_and_over_resumes(tmp_path, tiny_model):
+    run = Run(tmp_path, tiny_model)
+    told: list[events.Event] = []
+    for budget, step in ((300, None), (801, 0)):
+        run.settings["budget"] = {"tokens": budget}
+        ended, happened = run.job(max(numbers(told)) if step is not None else None)
+        told += happened
+        tokens = {number: values["tokens"] for number, values in numbers(told).items() if "tokens" in values}
+        last = max(tokens)
+        assert tokens.get(last - 1, 0) < budget <= tokens[last], tokens
+        used = f"budget.tokens ({budget}) is used up: {tokens[last]:,.0f} were trained"
+        assert (ended.status, ended.cause) == ("stopped", f"{used}, after step {last} of 8")
+        assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))
+    spent = [event.spent_s for event in told if isinstance(event, events.Phase) and event.spent_s is not None]
+    assert spent == sorted(spent), "the second job adds to what the first has spent"
+    assert spent[0] < spent[-1]
+
+
+@pytest.mark.parametrize(("name", "passes"), [("grpo", 1), ("rloo", 2)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, name, passes):
+    """A step learns from 4 answers of one token, each behind its prompt of 12; what an evaluation writes is no part."""
+    reward = {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}
+    run = Run(
+        tmp_path,
+        tiny_model,
+        objective={"name": name, "generations": 2, "max_new_tokens": 1, "passes": passes, "reward": reward},
+        train={"epochs": None, "max_steps": 999, "save_every": 999, "eval_every": 2},
+    )
+    run.data.write_text('{"prompt": "What is 10?"}\n' * 16)
+    run.settings["budget"] = {"tokens": 120}
+    ended, happened = run.job()
+    told = numbers(happened)
+    assert {number: values["tokens"] for number, values in told.items()} == {1: 52, 2: 104, 3: 156}
+    assert ended.cause == "budget.tokens (120) is used up: 156 were trained, after step 3 of 999"
+    spent_s = max(event.spent_s or 0.0 for event in happened if isinstance(event, events.Phase))
+    run.settings["budget"] = {"hours": (spent_s + 0.1) / 3600}
+    ended, happened = run.job(3)
+    last = max(numbers(happened))
+    assert numbers(happened)[4]["tokens"] == 208, "of the job before, and of this"
+    assert ended.cause.startswith("budget.hours (") and ended.cause.endswith(f", after step {last} of 999")
+    assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))

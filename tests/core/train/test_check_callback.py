@@ -1,0 +1,444 @@
+"""Checks while a model trains: on a tiny model from the base's scores to the verdicts, and what they lead to."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy
+import pytest
+import torch
+
+from finetop.core.check import run_check as check_job, scoring_passes
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.check_result import read
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log, stop_signal
+from finetop.core.runtime.home import Home
+from finetop.core.train import check_callback, train as training
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {n}?"},
+            {"role": "assistant", "content": f"{n * n}."},
+        ]
+    }
+    for n in range(1, 25)
+]
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+SUITE = """\
+suite: 1
+name: tiny
+about: sixty questions that the tiny model answers as it would
+text: general.txt
+tasks:
+  - name: shop
+    data: items.jsonl
+    chance: 0.0
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "{{question}}"
+      doc_to_target: gold
+      doc_to_choice: choices
+"""
+# The first step of a warm-up has the learning rate 0: OK for certain. The second and third destroy the model.
+DESTRUCTIVE = {
+    "train": {"epochs": None, "max_steps": 3, "learning_rate": 1.0, "warmup_steps": 3, "keep_checkpoints": 1},
+    "method": {"name": "full"},
+}
+
+
+@pytest.fixture(scope="module")
+def items(tiny_model: Path) -> list[dict[str, Any]]:
+    """Questions whose gold answer is the one that the untuned model gives: it is right on all of them."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    rows = []
+    chance = random.Random(1)
+    for n in range(60):
+        choices = ["".join(chance.choices("abcdeghi", k=5)) for _ in range(3)]
+        question = f"What is the shop number {n}, and is it"
+        context = len(tokenizer(question).input_ids)
+        log_probs = []
+        for choice in choices:
+            ids = torch.tensor([tokenizer(f"{question} {choice}").input_ids])
+            with torch.no_grad():
+                scores = torch.log_softmax(model(ids).logits[0, :-1], dim=-1)
+            log_probs.append(float(scores.gather(1, ids[0, 1:, None])[context - 1 :].sum()))
+        best = max(range(3), key=log_probs.__getitem__)
+        rows.append({"id": f"n{n}", "question": question, "choices": choices, "gold": best})
+    return rows
+
+
+@pytest.fixture
+def home(tmp_path: Path, items: list[dict[str, Any]]) -> Home:
+    suites = tmp_path / "home" / "suites"
+    suites.mkdir(parents=True)
+    (suites / "tiny.yaml").write_text(SUITE)
+    (suites / "general.txt").write_text(TEXT)
+    (suites / "items.jsonl").write_text("".join(json.dumps(item) + "\n" for item in items))
+    (tmp_path / "faq.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def stop() -> Iterator[stop_signal.Stop]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield stop_signal.listen()
+    signal.signal(signal.SIGTERM, before)
+
+
+def recipe_of(home: Home, tiny_model: Path, **sections: Any) -> Any:
+    whole: dict[str, Any] = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora", "dropout": 0.1},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(home.root.parent / "faq.jsonl")}], "max_tokens": 64},
+        "train": {"epochs": None, "max_steps": 6, "batch_size": 4, "grad_accumulation": 1},
+        "samples": {"count": 0},
+        "check": {"every": 2, "at_end": False, "general": {"suite": "tiny"}},
+        "drift": {"every": None},
+    }
+    for name, section in sections.items():
+        whole[name] = section if name == "method" else {**whole[name], **section}
+    return resolve_text(json.dumps(whole)).recipe
+
+
+def train(
+    home: Home, recipe: Any, stop: stop_signal.Stop, name: str = "0001-tiny"
+) -> tuple[events.Ended, Any, Path]:
+    run = home.root / "runs" / name
+    run.mkdir(parents=True)
+    log = event_log.EventLog(run / "events.jsonl")
+    stop.is_training, stop.reason = False, ""
+    ended = training.train(recipe, run, home, "cpu", log, stop)
+    stop.is_training = False
+    return ended, [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()], run
+
+
+def of(kind: type, happened: list[Any]) -> list[Any]:
+    return [event for event in happened if isinstance(event, kind)]
+
+
+def curve(key: str, happened: list[Any]) -> dict[int, float]:
+    told = of(events.Metrics, happened)
+    return {event.step: event.values[key] for event in told if key in event.values}
+
+
+def verdicts(happened: list[Any]) -> dict[int, tuple[str, int]]:
+    return {v.step: (v.result["verdict"], v.result["claim"]) for v in of(events.Verdict, happened)}
+
+
+def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    _, plain, _ = train(home, recipe_of(home, tiny_model, check={"every": None}), stop)
+    _, checked, run = train(home, recipe_of(home, tiny_model), stop, "0002-tiny")
+    for key in ("loss", "grad_norm", "eval_loss"):
+        assert curve(key, plain) == curve(key, checked), key
+    assert sorted(verdicts(checked)) == [2, 4, 6]
+    assert [claim for _, claim in verdicts(checked).values()] == [1, 2, 3]
+    assert not of(events.Verdict, plain)
+    # Each verdict has a checkpoint to point to, written before it.
+    told = [event for event in checked if isinstance(event, events.Checkpoint | events.Verdict)]
+    for step in (2, 4, 6):
+        at = [index for index, event in enumerate(told) if event.step == step]
+        assert [type(told[index]) for index in at] == [events.Checkpoint, events.Verdict]
+        result = told[at[1]].result
+        assert (run / result["checkpoint"]).is_dir()
+        assert result["general"]["suite"] == "tiny"
+        assert result["models"]["base"]["weights"]
+    # The base is told once, the tuned model's items by step.
+    scores = of(events.Scores, checked)
+    assert {event.step for event in scores if event.model == "base"} == {None}
+    assert sum(len(event.items) for event in scores if event.model == "base") == 60
+    assert {event.step for event in scores if event.model == "tuned"} == {2, 4, 6}
+
+
+@pytest.mark.parametrize(
+    ("method", "told_of_base"),
+    [("lora", "measuring base"), ("full", "scoring base")],
+)
+def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop, method: str, told_of_base: str
+) -> None:
+    suite = home.root / "suites"
+    (suite / "tiny.yaml").write_text(SUITE.replace("items.jsonl", "many.jsonl"))
+    rows = [
+        {"id": f"n{n}", "question": f"What is {n}?", "choices": [f"{n}", f"{n + 1}", "none"], "gold": n % 3}
+        for n in range(260)
+    ]
+    (suite / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = recipe_of(
+        home,
+        tiny_model,
+        method={"name": method},
+        check={"every": 2, "general": {"suite": "tiny", "margin": 20.0}},
+        train={"max_steps": 3, "learning_rate": 1e-2, "schedule": "constant"},
+    )
+    _, happened, run = train(home, recipe, stop)
+    (verdict,) = of(events.Verdict, happened)
+    phases = {phase.name for phase in of(events.Phase, happened)}
+    assert told_of_base in phases
+    in_training = base_scores(happened)
+    assert verdict.result["items_used"] < 160, "the check went on too long to show anything"
+    assert len(in_training) == 260 if method == "full" else 100 < len(in_training) < 260
+    # A check of the checkpoint, with nothing in the cache, finds the very same base.
+    for file in home.scores.glob("*.jsonl"):
+        file.unlink()
+    log = event_log.EventLog(run / "check.jsonl")
+    after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
+    from_disk = base_scores(
+        [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
+    )
+    for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
+        assert getattr(after, key) == verdict.result[key], key
+    assert from_disk.keys() <= in_training.keys()
+    assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
+
+
+def base_scores(happened: list[Any]) -> dict[str, float]:
+    told = [event for event in of(events.Scores, happened) if event.model == "base"]
+    return {item.item: item.answer_log_prob for event in told for item in event.items}
+
+
+def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert not check_callback.has_its_base(plain)
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["input_layernorm"]
+    )
+    adapted: Any = get_peft_model(plain, config)
+    assert check_callback.has_its_base(adapted)
+    adapted.get_base_model().model.norm.weight.requires_grad_(True)
+    assert not check_callback.has_its_base(adapted)
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [("lora", "bfloat16"), ("full", "float32")],  # the trainer wraps bfloat16 for autocast
+)
+def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop, method: str, dtype: str
+) -> None:
+    recipe = recipe_of(
+        home,
+        tiny_model,
+        model={"dtype": dtype},
+        method={"name": method},
+        check={"every": 4},
+        train={"max_steps": 5, "learning_rate": 0.3, "schedule": "constant"},
+    )
+    _, happened, run = train(home, recipe, stop)
+    (verdict,) = of(events.Verdict, happened)
+    kept = {file.name: file.read_bytes() for file in home.scores.glob("*.jsonl")}
+    assert kept, "the base's scores are kept"
+    log = event_log.EventLog(run / "check.jsonl")
+    after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
+    told = [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
+    assert not {phase.name for phase in of(events.Phase, told)} & {
+        "measuring base",
+        "scoring base and tuned",
+    }, "its scores were in the cache"
+    for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
+        assert getattr(after, key) == verdict.result[key], key
+    assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
+    assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
+    for name, text in kept.items():
+        assert (home.scores / name).read_bytes() == text, "a model in memory left no score behind"
+    memory, disk = tuned_scores(happened), tuned_scores(told)
+    assert memory.keys() == disk.keys()
+    assert all(memory[item] == pytest.approx(disk[item], abs=1e-6) for item in memory)
+
+
+def tuned_scores(happened: list[Any]) -> dict[str, float]:
+    told = [event for event in of(events.Scores, happened) if event.model == "tuned"]
+    return {item.item: item.answer_log_prob for event in told for item in event.items}
+
+
+def test_flag_is_an_alarm_and_training_goes_on(home: Home, tiny_model: Path, stop: stop_signal.Stop) -> None:
+    ended, happened, _ = train(home, recipe_of(home, tiny_model, **DESTRUCTIVE, check={"every": 1}), stop)
+    assert ended == events.Ended("finished")
+    assert verdicts(happened) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
+    alarms = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "regressed"]
+    assert [alarm.step for alarm in alarms] == [2, 3]
+    assert alarms[0].text.startswith("REGRESSED at step 2: ")
+    assert not of(events.Best, happened)
+
+
+def test_stop_ends_training_with_that_checkpoint(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    recipe = recipe_of(home, tiny_model, **DESTRUCTIVE, check={"every": 1, "on_fail": "stop"})
+    ended, happened, run = train(home, recipe, stop)
+    assert ended.status == "stopped"
+    assert ended.cause.startswith("REGRESSED at step 2: ")
+    assert ended.cause.endswith("(check.on_fail is stop), after step 2 of 3")
+    assert sorted(curve("loss", happened)) == [1, 2]
+    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000002"]
+    assert [alarm.step for alarm in of(events.Alarm, happened)] == [2]
+
+
+def test_keep_best_goes_on_and_keeps_the_checkpoint_that_is_ok(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = recipe_of(
+        home, tiny_model, **DESTRUCTIVE, check={"every": 1, "on_fail": "keep-best", "at_end": True}
+    )
+    ended, happened, run = train(home, recipe, stop)
+    assert ended == events.Ended("finished")
+    assert {step: word for step, (word, _) in verdicts(happened).items()} == {
+        1: "ok",
+        2: "regressed",
+        3: "regressed",
+    }
+    (best,) = of(events.Best, happened)
+    assert best.step == 1
+    assert best.text.startswith("step 1: OK, with the lowest evaluation loss (")
+    assert not of(events.Alarm, happened)
+    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"], (
+        "1 is spared"
+    )
+    assert set(curve("eval_loss", happened)) == {1, 2, 3}, "every checked checkpoint has its evaluation loss"
+    assert "checks on the way: 3, " in capsys.readouterr().out
+
+
+def test_keep_best_says_that_nothing_is_ok(home: Home, tiny_model: Path, stop: stop_signal.Stop) -> None:
+    recipe = recipe_of(
+        home, tiny_model, **DESTRUCTIVE, check={"every": 2, "on_fail": "keep-best", "at_end": True}
+    )
+    _, happened, _ = train(home, recipe, stop)
+    assert sorted(verdicts(happened)) == [2, 3], "the last one may be the best: it is checked too"
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.text.startswith("NO CHECKPOINT is OK: none of the 2 that were checked")
+    assert not of(events.Best, happened)
+
+
+def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, seen = scoring_passes.score_batch, []
+
+    def killed_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        if scored_model.name == "tuned":
+            seen.append(batch)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(prepared, scored_model, batch)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", killed_on_the_way)
+    ended, happened, run = train(home, recipe_of(home, tiny_model), stop)
+    assert len(seen) == 1, "the check went on after the signal"
+    assert ended.status == "stopped"
+    assert ended.cause == "asked to stop, after step 2 of 6"
+    assert not of(events.Verdict, happened)
+    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000002"]
+
+
+def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, used = scoring_passes.score_batch, []
+
+    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        used.append((scored_model.name, scored_model.plan.row_tokens))
+        if used[-1] == ("tuned", 512):
+            raise MemoryError
+        return real(prepared, scored_model, batch)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
+    recipe = recipe_of(home, tiny_model, check={"every": 3})
+    _, happened, _ = train(home, recipe, stop)
+    assert {step: word for step, (word, _) in verdicts(happened).items()}.keys() == {3, 6}
+    assert ("base", 256) in used
+    full = recipe_of(home, tiny_model, check={"every": 3}, method={"name": "full"})
+    ended, happened, _ = train(home, full, stop, "0002-tiny")
+    assert ended == events.Ended("finished")
+    assert not of(events.Verdict, happened)
+    assert {alarm.step for alarm in of(events.Alarm, happened)} == {3, 6}
+
+
+def test_the_model_is_put_back_as_it_was() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout(0.5), torch.nn.Linear(2, 2))
+    plain = check_callback.own_forwards(model)
+    model.train()
+    model[1].training = False
+    model[0].weight.requires_grad_(False)
+    model.forward = lambda rows: "wrapped"  # type: ignore[method-assign]
+    torch.manual_seed(3), random.seed(3), numpy.random.seed(3)
+    expected = (torch.rand(1).item(), random.random(), numpy.random.rand())
+    torch.manual_seed(3), random.seed(3), numpy.random.seed(3)
+    with pytest.raises(ValueError, match="midway"), check_callback.undisturbed(model, plain):
+        assert not any(module.training for module in model.modules())
+        assert isinstance(model(torch.ones(1, 2)), torch.Tensor)
+        torch.rand(9), random.random(), numpy.random.rand()
+        model[0].weight.requires_grad_(True)
+        raise ValueError("midway")
+    assert (torch.rand(1).item(), random.random(), numpy.random.rand()) == expected
+    assert [module.training for module in model.modules()] == [True, True, False, True]
+    assert model(torch.ones(1, 2)) == "wrapped"
+    assert not model[0].weight.requires_grad
+
+
+def way_with(
+    outcomes: dict[int, str], losses: dict[int, float], on_fail: str = "keep-best", **more: Any
+) -> Any:
+    plain = {"reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
+    recipe = resolve_text(
+        json.dumps({"recipe": 1, "name": "x", "check": {"every": 2, "on_fail": on_fail, **more}})
+    ).recipe
+    way = check_callback.TrainingChecks(
+        recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0
+    )  # type: ignore[arg-type]
+    way.outcomes = {step: read({"verdict": word, **plain}) for step, word in outcomes.items()}
+    way.eval_losses = losses
+    return way
+
+
+def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_path: Path) -> None:
+    said = {2: "ok", 4: "ok", 6: "regressed", 8: "ok", 10: "no_verdict"}
+    nan = float("nan")
+    assert check_callback.best_step(way_with(said, {2: 1.5, 4: 1.2, 6: 0.1, 8: 1.3})) == 4
+    assert check_callback.best_step(way_with(said, {2: 1.2, 4: 1.2, 8: nan})) == 4
+    assert check_callback.best_step(way_with(said, {})) == 8
+    assert check_callback.best_step(way_with({2: "regressed"}, {2: 0.1})) is None
+    assert check_callback.spared(way_with(said, {2: 1.0, 4: 1.2})) == {2, 8}
+    assert check_callback.spared(way_with(said, {2: 1.0}, on_fail="flag")) == set()
+    for step in range(2, 12, 2):
+        folder = checkpoint.folder_of(tmp_path, step)
+        folder.mkdir(parents=True)
+        (folder / "weights").touch()
+        (folder / checkpoint.MANIFEST).write_bytes(msgspec.json.encode({"files": {"weights": 0}}))
+    checkpoint.prune(tmp_path, 1, {4})
+    assert [folder.name for folder in checkpoint.complete(tmp_path)] == ["step-000004", "step-000010"]
+
+
+def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept() -> None:
+    due = [step for step in range(1, 9) if check_callback.is_due(way_with({}, {}, on_fail="flag"), step, 8)]
+    assert due == [2, 4, 6]
+    way = way_with({}, {}, on_fail="flag", at_end=False)
+    assert [step for step in range(1, 10) if check_callback.is_due(way, step, 9)] == [2, 4, 6, 8]
+    assert check_callback.is_due(way, 8, 8)
+    assert check_callback.is_due(way_with({}, {}), 9, 9)
+    quarter = way_with({}, {}, on_fail="flag", every=0.25)
+    assert [step for step in range(1, 19) if check_callback.is_due(quarter, step, 18)] == [4, 8, 12, 16]

@@ -1,0 +1,245 @@
+"""The step on the longest rows: what it sees, that nothing of a run changes by it, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+from finetop.core.protocol import events
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log, stop_signal
+from finetop.core.runtime.home import Home
+from finetop.core.train import longest_batch, train as training
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+CONVERSATIONS = [
+    {"prompt": f"What is {n}?", "completion": f"It is {n * n}. " * (1 + n % 5)} for n in range(1, 19)
+]
+PAIRS = [
+    {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "I do not know." * (n % 3 + 1)}
+    for n in range(1, 17)
+]
+
+
+PROMPTS = [{"prompt": "Say it. " * (n % 7 + 1)} for n in range(24)]
+WRITES = {
+    name: {
+        "name": name,
+        "reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]},
+        "max_new_tokens": 5,
+        **({} if name == "ppo" else {"generations": 4}),
+    }
+    for name in ("ppo", "rloo", "grpo")
+}
+
+
+def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", train=None, **method):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora", **method},
+        "objective": WRITES.get(objective, {"name": objective}),
+        "data": {"train": [{"path": str(file)}], "max_tokens": 64, "on_long": "truncate"},
+        "train": {
+            "epochs": None,
+            "max_steps": 2,
+            "batch_size": 4,
+            "grad_accumulation": 2,
+            "learning_rate": 0.01,
+            "save_every": 1000,
+            "try_worst_batch": tries,
+            **(train or {}),
+        },
+        "samples": {"count": 0},
+        "check": {"at_end": False, "general": None},
+        "drift": {"every": None},
+    }
+    return resolve_text(json.dumps(whole)).recipe
+
+
+def train(tmp_path, name, recipe) -> list[Any]:
+    home = Home(tmp_path / "home")
+    run = home.root / "runs" / name
+    run.mkdir(parents=True)
+    log = event_log.EventLog(run / "events.jsonl")
+    ended = training.train(recipe, run, home, "cpu", log, stop_signal.Stop())
+    assert ended.status == "finished"
+    return [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+
+
+def measured(happened) -> list[tuple[int, dict[str, float]]]:
+    """All numbers of a run that do not tell of time or memory."""
+    told = []
+    for event in happened:
+        if isinstance(event, events.Metrics):
+            kept = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
+            told.append((event.step, kept))
+    return told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": {"name": "full"}},
+        {"method": {"name": "lora", "dropout": 0.2}},
+        {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
+        {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
+        {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
+        {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
+    ],
+    ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"],
+)
+def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
+    method = settings.pop("method")
+    runs = {}
+    for tries in (False, True):
+        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **settings, **method)
+        runs[tries] = train(tmp_path, f"000{int(tries) + 1}-tiny", recipe)
+    tried = [event for event in runs[True] if getattr(event, "name", "") == "trying the longest rows"]
+    assert len(tried) == 1
+    assert not any(getattr(event, "name", "") == "trying the longest rows" for event in runs[False])
+    assert measured(runs[True]) == measured(runs[False])
+    assert len(measured(runs[True])) >= 2
+
+
+@pytest.mark.parametrize("objective", WRITES)
+def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, tmp_path, monkeypatch):
+    from transformers import GenerationMixin
+
+    from finetop.core.train.trainers.reward_sum import RewardSum
+
+    written: list[tuple[int, list[list[int]]]] = []
+    paid: list[int] = []
+    generate, pay = GenerationMixin.generate, RewardSum.pay
+
+    def generating(model: Any, **given: Any) -> Any:
+        made = generate(model, **given)
+        width = given["input_ids"].shape[1]
+        written.append((width, made[:, width:].tolist()))
+        return made
+
+    def paying(payer: Any, prompts: Any, answers: Any, right: Any) -> Any:
+        paid.append(len(answers))
+        return pay(payer, prompts, answers, right)
+
+    monkeypatch.setattr(GenerationMixin, "generate", generating)
+    monkeypatch.setattr(RewardSum, "pay", paying)
+    trainer, _ = prepared(tmp_path, tiny_model, monkeypatch, objective=objective, rows=PROMPTS, name="full")
+    ends = set(trainer.writer.ends if objective == "ppo" else trainer.eos_token_ids)
+    assert [len(answers) for _, answers in written] == paid == [8, 8 if objective == "ppo" else 4]
+    assert all(len(answer) == 5 and not ends & set(answer) for _, answers in written for answer in answers)
+    rows = (trainer.train_dataset, trainer.eval_dataset)
+    longest = [
+        max(len(row.prompt_ids if objective == "ppo" else row["prompt"]) for row in some) for some in rows
+    ]
+    assert [width for width, _ in written] == longest
+    if objective != "ppo":
+        assert trainer.generation_config.min_new_tokens is None
+        assert trainer._buffered_inputs is None and trainer._step == 0
+        assert not any(trainer._logs["prompt"]) and trainer.state.num_input_tokens_seen == 0
+    else:
+        assert trainer.rollout == [] and trainer.drawn == 0
+        assert not trainer.value.layers[-1].weight.any()  # it begins at 0, and was trained
+        assert trainer.value_optimizer is None
+
+
+class Memory(RuntimeError):
+    """What torch raises on a GPU, by its name."""
+
+
+Memory.__name__ = "OutOfMemoryError"
+
+
+def prepared(tmp_path, tiny_model, monkeypatch, **settings):
+    """Stop a run where training would begin; gives the trainer as it is then."""
+    seen: dict[str, Any] = {}
+
+    def begin(trainer: Any, *args: Any, **kwargs: Any) -> None:
+        seen["trainer"] = trainer
+        raise stop_signal.StopAsked
+
+    monkeypatch.setattr("transformers.Trainer.train", begin)
+    monkeypatch.setattr("finetop.core.train.ppo.loop.PolicyTrainer.train", begin)
+    recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
+    run = tmp_path / "home" / "runs" / "0001-tiny"
+    run.mkdir(parents=True)
+    with pytest.raises(stop_signal.StopAsked):
+        training.train(
+            recipe,
+            run,
+            Home(tmp_path / "home"),
+            "cpu",
+            event_log.EventLog(run / "e.jsonl"),
+            stop_signal.Stop(),
+        )
+    return seen["trainer"], recipe
+
+
+def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tmp_path, monkeypatch):
+    trainer, recipe = prepared(tmp_path, tiny_model, monkeypatch, name="lora", dropout=0.1)
+
+    def state():
+        weights = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
+        return weights, random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+
+    before = state()
+    moved = []
+    step = longest_batch._evaluate
+
+    def look_then_fail(*args: Any) -> None:
+        moved.append(
+            any(not torch.equal(one, before[0][name]) for name, one in trainer.model.named_parameters())
+        )
+        random.random(), numpy.random.rand(), torch.rand(1)
+        step(*args)
+        raise Memory("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(longest_batch, "_evaluate", look_then_fail)
+    log = event_log.EventLog(tmp_path / "events.jsonl")
+    with pytest.raises(
+        longest_batch.DoesNotFit, match="the longest rows do not fit: out of memory"
+    ) as caught:
+        longest_batch.try_worst(trainer, recipe, "cpu", log)
+    assert "Lower train.batch_size (now 4)" in caught.value.hint
+    assert moved == [True]  # it really trained
+    after = state()
+    assert all(torch.equal(one, after[0][name]) for name, one in before[0].items())
+    assert before[1:3] == after[1:3]
+    assert torch.equal(before[3], after[3])
+    assert all(one.grad is None for one in trainer.model.parameters())
+    assert trainer.optimizer is None
+    assert trainer.state.log_history == []
+
+
+def test_the_longest_rows_are_those_that_it_takes():
+    class Table(dict):
+        column_names = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+        def __len__(self) -> int:
+            return 3
+
+    table = Table(
+        prompt_ids=[[1], [1, 1], [1]],
+        chosen_ids=[[2], [2], [2, 2, 2, 2]],
+        rejected_ids=[[3, 3], [3, 3], [3]],
+    )
+    assert longest_batch.longest(table, 2) == [2, 1]
+    assert longest_batch.longest(table, 5) == [2, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "device", "wanted"),
+    [("auto", "cpu", False), ("auto", "cuda:0", True), ("auto", "mps", True), (True, "cpu", True),
+     (False, "cuda:0", False)],
+)  # fmt: skip
+def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted, tiny_model, tmp_path):
+    assert longest_batch.is_wanted(recipe_of(tmp_path, tiny_model, tries=said), device) is wanted

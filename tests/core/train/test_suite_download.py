@@ -1,0 +1,57 @@
+"""A suite whose data is out of reach is an alarm while the run trains, not a failure after it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from waiting import LIMIT_S
+
+from finetop.core.errors import NotFound
+from finetop.core.protocol import events
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home
+from finetop.core.train import train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.recipe.schema import Recipe
+
+
+def recipe(suite: str, more: str = "") -> Recipe:
+    text = "recipe: 1\nname: run\nextends: lora\ndata: {train: [{path: rows.jsonl}]}\n"
+    return resolve_text(f"{text}check: {{general: {{suite: {suite}}}{more}}}\n").recipe
+
+
+def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
+    log = tmp_path / "events.jsonl"
+    looking = train.look_ahead(asked, Home(tmp_path), event_log.EventLog(log))
+    if looking is None:
+        return None
+    looking.join(LIMIT_S)
+    assert not looking.is_alive(), "it still looks"
+    told = [events.decode(line).e for line in log.read_bytes().splitlines()]
+    return [event for event in told if isinstance(event, events.Alarm)]
+
+
+def test_nothing_is_asked_for_a_suite_with_rows_of_its_own(tmp_path: Path) -> None:
+    assert look(tmp_path, recipe("quick")) is None
+
+
+def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="there is no suite 'quik'"):
+        look(tmp_path, recipe("quik"))
+
+
+def test_data_out_of_reach_is_an_alarm_that_names_the_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "away.yaml").write_text("suite: 1\nname: away\ntasks:\n  - task: arc_easy\n")
+    (alarm,) = look(tmp_path, recipe("away")) or ()
+    assert alarm.kind == "suite"
+    assert "can't open away: arc_easy" in alarm.text

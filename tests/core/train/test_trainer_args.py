@@ -1,0 +1,109 @@
+"""The trainer gets what the recipe says, and raw options are checked before a run starts."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.recipe.load import resolve_text
+from finetop.core.train import trainer_args
+
+RECIPE = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\n"
+
+
+def recipe_with(**train):
+    recipe = resolve_text(RECIPE).recipe
+    return msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train))
+
+
+def configured(recipe, dtype, output):
+    from trl import SFTConfig
+
+    values = trainer_args.common(recipe, dtype, "cpu", output)
+    return trainer_args.configure(SFTConfig, values, recipe.trainer_args)
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        (
+            {"max_seq_length": 8},
+            r"trainer_args\.max_seq_length: it is gone or renamed\. Use data\.max_tokens",
+        ),
+        ({"gradient_checkpointing": True}, r"Use train\.activation_checkpointing of the recipe\."),
+        ({"group_by_length": True}, r"Use train_sampling_strategy"),
+        ({"learning_rate": 1.0}, r"it is a setting of the recipe\. Set train\.learning_rate\."),
+        ({"push_to_hub": True}, r"finetop sets it itself"),
+        (
+            {"adam_beta": 0.9},
+            r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta",
+        ),
+        ({"zzz": 1}, r"See the options of trl\.SFTConfig"),
+    ],
+)
+def test_raw_options_that_do_not_hold_are_refused(raw, says):
+    with pytest.raises(BadInput, match=says):
+        trainer_args.check_raw(raw, {"adam_beta1", "adam_beta2", "dataloader_num_workers"})
+
+
+def test_a_known_raw_option_passes():
+    trainer_args.check_raw({"adam_beta1": 0.8}, {"adam_beta1"})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path):
+    import dataclasses
+
+    from trl import SFTConfig
+
+    known = {field.name for field in dataclasses.fields(SFTConfig)}
+    assert set(trainer_args.ELSEWHERE) <= known
+    assert known >= trainer_args.OURS
+    gone = set(trainer_args.RENAMED) - known
+    assert set(trainer_args.RENAMED) - gone == {
+        "gradient_checkpointing",
+        "gradient_checkpointing_kwargs",
+        "use_liger_kernel",
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_defaults_lose_nothing_silently(tmp_path):
+    config = configured(recipe_with(learning_rate=3e-4, schedule="constant"), "float32", tmp_path)
+    assert config.logging_nan_inf_filter is False
+    assert config.learning_rate == 3e-4
+    assert config.lr_scheduler_type == "constant_with_warmup"
+    assert not config.bf16
+    assert config.report_to == []
+    assert config.activation_checkpointing is False
+    recipe = msgspec.structs.replace(recipe_with(), trainer_args={"adam_beta2": 0.95})
+    assert configured(recipe, "bfloat16", tmp_path).adam_beta2 == 0.95
+    bad = msgspec.structs.replace(recipe_with(), trainer_args={"hub_strategy": "nonsense"})
+    with pytest.raises(BadInput, match="trainer_args: nonsense is not a valid"):
+        configured(bad, "float32", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("train", "rows", "steps"),
+    [
+        ({"epochs": 2.0, "batch_size": 4, "grad_accumulation": 4}, 160, 20),
+        ({"epochs": 1.0, "batch_size": 4, "grad_accumulation": 4}, 161, 11),
+        ({"epochs": 0.5, "batch_size": 4, "grad_accumulation": 1}, 10, 2),
+        ({"epochs": 2.0, "max_steps": 7, "batch_size": 1, "grad_accumulation": 1}, 100, 7),
+        ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 100),
+        ({"epochs": None, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
+        ({"epochs": 3.0, "batch_size": 8, "grad_accumulation": 8}, 1, 3),
+    ],
+)
+def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
+    assert trainer_args.limit_steps(recipe_with(**train), rows) == steps
+
+
+def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
+    recipe = recipe_with(optimizer="paged-adamw-8bit")
+    with pytest.raises(
+        BadInput, match=r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
+    ):
+        trainer_args.common(recipe, "bfloat16", "cpu", tmp_path)
+    assert trainer_args.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"

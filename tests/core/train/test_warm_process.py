@@ -1,0 +1,49 @@
+"""The process that waits becomes the job that it is told, its output in the job's log; without a keeper it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from waiting import LIMIT_S
+
+# As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
+PROGRAM = """
+import sys
+from finetop.core import run_job
+from finetop.core.train import warm_process
+warm_process.prepare = lambda: print("imported")
+def job(folder):
+    print("folder", folder, flush=True)
+    print("oops", file=sys.stderr)
+    return 5
+run_job.run = job
+raise SystemExit(run_job.main())
+"""
+
+
+def wait_with(told, tmp_path):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, "--warm", str(tmp_path / "spare.json")],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
+
+def test_it_becomes_the_job_that_it_is_told(tmp_path):
+    done = wait_with(f"{tmp_path}\n", tmp_path)
+    assert done.returncode == 5
+    assert done.stdout == "imported\n"
+    log = (tmp_path / "log.txt").read_text()
+    assert log == f"folder {tmp_path}\noops\n"
+    assert json.loads((tmp_path / "spare.json").read_text())["pid"] > 0
+
+
+def test_it_ends_when_its_keeper_is_gone(tmp_path):
+    done = wait_with("", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "imported\n")
+    assert not (tmp_path / "log.txt").exists()

@@ -1,0 +1,71 @@
+"""Remedies in words: what is best and how sure that is, said the same everywhere."""
+
+from finetop.core.protocol.messages.remedies import RemediesAnswer
+from finetop.core.protocol.runs import Finished, RemedyRow, Running
+from finetop.core.wording import remedies
+
+
+def row(name, gain=0.9, verdict="ok", confirmation="", **more):
+    share = gain or 0.0
+    kept = {"nats_per_token": share, "rules": more.pop("rules", share)}
+    target = {"nats_per_token": 3.0 - 2.0 * share, "rules": kept["rules"]}
+    values = {
+        "gain": gain and min(kept.values()),
+        "kept": kept,
+        "target": target,
+        "drop": 0.8,
+        "interval": (-1.0, 2.6),
+        **more,
+    }
+    return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
+
+
+def answer(rows, best="", job=None):
+    now = row("now", 1.0, "regressed")
+    base = {"nats_per_token": 3.0, "rules": 0.0}
+    trying = [one.name for one in rows]
+    return RemediesAnswer("run", 1, "nats_per_token", base, 3.0, now, rows, [], best, job, 1, trying, 30.0)
+
+
+def test_the_best_is_said_with_how_sure_that_is():
+    rows = [
+        row("a", confirmation="ok", fresh_drop=0.04, fresh_used=192, alpha=0.005),
+        row("b", 0.2, rules=0.2),
+    ]
+    found = answer(rows, "a")
+    assert remedies.best(found) == [
+        "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
+    ]
+    assert remedies.star(found, rows[1]) == ""
+    unsure = [row("a", confirmation="no_items")]
+    assert remedies.best(answer(unsure, "a")) == [
+        "☆ a keeps 90% of the gain and is the best so far, not confirmed: no items left"
+    ]
+
+
+def test_what_is_lost_by_another_metric_is_said():
+    rows = [row("a", 0.63, rules=0.0)]
+    (said,) = remedies.best(answer(rows, "a"))
+    assert "keeps 0% of the gain by rules (nats/token 63%) and is the best so far" in said
+    assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
+    assert remedies.has_several(answer(rows))
+
+
+def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
+    refuted = row("a", confirmation="regressed", fresh_drop=4.2, fresh_used=300)
+    assert remedies.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
+    bad = [row("a", verdict="regressed"), row("b", None, "failed"), row("c", None, "unchanged")]
+    assert remedies.best(answer(bad, job=Finished(1.0, 2.0))) == [
+        "none of 1 is proven to lose less than 3.0 points"
+    ]
+    assert remedies.best(answer(bad, job=Running(1.0, "b: scoring"))) == []
+
+
+def test_where_the_job_is():
+    rows = [row("a"), row("b", None, "", target={}, drop=None, interval=None)]
+    found = answer(rows, job=Running(1.0, "b: scoring tuned"))
+    assert [remedies.is_trying(found, one) for one in rows] == [False, True]
+    assert [remedies.waits(found, one) for one in rows] == [False, True]
+    assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
+    assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
+    assert remedies.price(found) == ": about 30 s, nothing is retrained"

@@ -1,0 +1,193 @@
+"""Results in words: the verdict's line, the table, what stands beside it, and the brief for lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetop.core.check.statistics.conclude import check_pairs
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
+from finetop.core.protocol import check_result
+from finetop.core.wording import verdicts
+
+TASKS = ("arith", "knowledge", "guesses")
+
+
+def checked(
+    lost: dict[str, int],
+    margin: float = 0.03,
+    until: Any = "decided",
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+    **standing: Any,
+) -> dict[str, Any]:
+    """Run the statistics on three tasks of 200 items, of which so many are lost; `guesses` is at chance."""
+    items = [Item(task, str(number)) for task in TASKS for number in range(200)]
+    base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
+    plans = [TaskPlan(task, "acc", 0.25, weight) for task, weight in zip(TASKS, weights, strict=True)]
+    plan = make_plan(plans, items, base, seed=1, cap=None, margin=margin, **standing)
+    pairs = [
+        PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
+        for i in plan.order
+    ]
+    found: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
+    return {**found, "suite": "quick", "step": 120}
+
+
+def test_regressed_line() -> None:
+    outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
+    line = verdicts.verdict_line(outcome)
+    assert line == "REGRESSED  27.5 points lost (limit 3.0), certain on 400 of 400 items"
+    early = verdicts.verdict_line(check_result.read(checked({"arith": 60, "knowledge": 50})))
+    assert early.startswith("REGRESSED  ")
+    assert "points lost (limit 3.0), proven on " in early and early.endswith(" of 400 items")
+
+
+def test_ok_line() -> None:
+    assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
+        "OK  nothing lost (limit 3.0), certain on 400 of 400 items"
+    )
+
+
+def test_a_real_drop_under_the_limit_is_named() -> None:
+    found = checked({"arith": 20, "knowledge": 20}, margin=0.2, until="all")
+    outcome = check_result.read(found)
+    assert outcome.real_drop
+    assert verdicts.verdict_line(outcome).startswith("OK, a real drop  10.0 points lost (limit 20.0)")
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -10.0, a real drop"
+
+
+def test_no_verdict_says_why() -> None:
+    found = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
+    assert verdicts.verdict_line(check_result.read(found)) == "NO VERDICT  models not scored alike"
+    assert (
+        verdicts.short_answer(check_result.brief(5, 1.0, None, found))
+        == "NO VERDICT: models not scored alike"
+    )
+
+
+def test_a_claim_of_several_and_a_watch_say_so() -> None:
+    second = checked({}, claim=2)
+    assert verdicts.verdict_line(check_result.read(second)).endswith(" of 400 items; claim 2")
+    assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in verdicts.report(
+        "run", check_result.read(second)
+    )
+    assert "wrong with probability at most 0.00833." in verdicts.report("run", check_result.read(second))
+    assert "points (99.17 %, at any time)" in verdicts.report("run", check_result.read(second))
+    look = checked({}, watch=True)
+    assert verdicts.verdict_line(check_result.read(look)).endswith(" of 400 items; watch, no claim")
+    assert "watch: a look on the way, no claim." in verdicts.report("run", check_result.read(look))
+    only = verdicts.report("run", check_result.read(checked({})))
+    assert "claim" not in only and "watch" not in only
+    assert check_result.brief(5, 1.0, 120, second).claim == 2
+    assert check_result.brief(5, 1.0, 120, look).watch
+
+
+@pytest.mark.parametrize(
+    ("drop", "words"), [(0.091, "9.1 points lost"), (-0.004, "0.4 points won"), (0.0001, "nothing lost")]
+)
+def test_lost_and_won_are_the_two_words(drop: float, words: str) -> None:
+    assert verdicts.moved(drop) == words
+
+
+def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
+    old = {
+        key: value
+        for key, value in checked({}).items()
+        if key not in ("claim", "watch", "alpha_total", "weighted")
+    }
+    outcome = check_result.read(old)
+    assert (outcome.claim, outcome.watch, outcome.weighted) == (0, False, False)
+    assert verdicts.verdict_line(outcome) == verdicts.verdict_line(check_result.read(checked({})))
+
+
+def test_weights_are_said_where_they_differ() -> None:
+    found = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
+    lines = verdicts.task_table(check_result.read(found)).splitlines()
+    assert lines[0].endswith("  weight")
+    assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
+    assert "  22.5 points lost, weighted (limit 3.0), certain on 400 of 400 items" in verdicts.verdict_line(
+        check_result.read(found)
+    )
+    even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
+    assert "weight" not in verdicts.report("run", even)
+
+
+def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
+    lines = verdicts.task_table(
+        check_result.read(checked({"arith": 10, "knowledge": 60}, until="all"))
+    ).splitlines()
+    assert lines[0].split() == ["task", "base", "tuned", "change", "interval", "lost", "won", "items"]
+    assert [line[3:12].strip() for line in lines[1:]] == ["knowledge", "arith", "guesses"]
+    assert lines[1].startswith("✗  knowledge  1.000  0.700   -30.0  ")
+    assert lines[1].endswith("    60    0  200 of 200")
+    assert lines[3].startswith("-  guesses    0.250")
+
+
+@pytest.mark.parametrize(
+    ("drop", "shown"), [(0.0912, "-9.1"), (-0.004, "+0.4"), (0.0001, "0.0"), (-0.0001, "0.0"), (None, "-")]
+)
+def test_change_has_no_negative_zero(drop: float | None, shown: str) -> None:
+    assert verdicts.change(drop) == shown
+
+
+@pytest.mark.parametrize(
+    ("metric", "low", "high", "how"),
+    [
+        ("nats_per_token", -2.0, -1.9, "better"),
+        ("nats_per_token", 0.1, 0.2, "worse"),
+        ("rules", 0.1, 0.2, "better"),
+        ("rules", -0.2, -0.1, "worse"),
+        ("rules", -0.1, 0.1, "no clear change"),
+    ],
+)
+def test_target_says_which_way_is_better(metric: str, low: float, high: float, how: str) -> None:
+    assert f"({how}, " in verdicts.target_line(metric, check_result.TargetScore(1.0, 1.0, low, high, 60))
+
+
+def test_report_shows_all_that_stands_beside() -> None:
+    found = {
+        **checked({"arith": 60}),
+        "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
+        "drift": {"base": 2.0, "tuned": 2.5, "tokens": 1530, "kl": 0.25},
+        "noise_floor": {"items": 48, "flips": 1},
+        "contamination": {"items": 2, "by_task": {"arith": 2}},
+        "notes": ["a note\x1b[31m"],
+    }
+    text = verdicts.report("support", check_result.read(found))
+    for wanted in (
+        "support at step 120, suite quick",
+        "target  rules  0.10 -> 0.90 (better",
+        "drift  +0.500 nats/token on general text (2.000 -> 2.500, KL 0.250)",
+        "other batches: 1 flip of 48 items",
+        "left out  2 items that the training data contains (arith 2)",
+        "a note",
+        "guesses: no verdict. The base model scores 0.250, within 3 standard errors of chance (0.250)",
+    ):
+        assert wanted in text
+    assert "\x1b" not in text
+
+
+def test_brief_is_in_points_with_the_worst_task_first() -> None:
+    found = {
+        **checked({"arith": 60}, until="all"),
+        "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9}},
+    }
+    short = check_result.brief(7, 12.5, 120, found)
+    assert (short.check_id, short.at, short.step, short.verdict, short.margin) == (
+        7,
+        12.5,
+        120,
+        "regressed",
+        3.0,
+    )
+    assert short.drop == pytest.approx(15.0)
+    assert (short.worst[0].task, short.worst[0].mark) == ("arith", "lost")
+    assert short.worst[0].drop == pytest.approx(30.0)
+    assert short.target == {"rules": [0.1, 0.9]}
+    assert verdicts.short_answer(short) == "REGRESSED -15.0"
+    accepted = msgspec.structs.replace(short, accepted="ana: it is fine")
+    assert verdicts.short_answer(accepted) == "-15.0, accepted (ana: it is fine)"

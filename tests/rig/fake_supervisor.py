@@ -1,0 +1,59 @@
+"""The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML.
+
+FINETOP_TEST_HOST: what the machine calls itself. FINETOP_TEST_GRACE_S: how long a keeper may take to come to life,
+FINETOP_TEST_NO_ANSWER_S: a look at the GPUs, until it is said that the driver does not answer; without them so long
+that no busy machine comes to it.
+"""
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+from finetop.core.runtime import gpus
+from finetop.core.runtime.crash_points import SWITCH
+from finetop.core.supervisor import __main__ as program, tick, warm_process
+from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.jobs import launch_local
+
+LIMIT_S = 60.0
+FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job.py")))
+
+
+def main() -> int:
+    launch_local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
+    launch_local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
+    warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
+    warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))
+    tick.START_GRACE_S = float(os.environ.get("FINETOP_TEST_GRACE_S", LIMIT_S))
+    if os.environ.get("FINETOP_TEST_NVML") != "real":
+        gpus.load = fake_nvml
+    if host := os.environ.get("FINETOP_TEST_HOST"):
+        platform.node = lambda: host
+    monitor.LOOK_S = monitor.AGAIN_S = 0.1
+    pool.NO_ANSWER_S = float(os.environ.get("FINETOP_TEST_NO_ANSWER_S", LIMIT_S))
+    pool.GRACE_S = 1.0
+    let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
+    return program.main()
+
+
+def let_first_keeper_die(place: str | None) -> None:
+    """Have the first keeper die at a place between two effects, and no other."""
+    start, first = launch_local.start_keeper, iter([{SWITCH: place}] if place else [])
+    launch_local.start_keeper = lambda attempt, own: start(attempt, {**own, **next(first, {})})
+
+
+def fake_nvml() -> Any | None:
+    """NVML as a file tells of it (tests/rig/fake_nvml.py); without one, no driver is here."""
+    cards = os.environ.get("FINETOP_TEST_NVML")
+    if cards is None:
+        return None
+    sys.path.append(str(Path(__file__).parent))
+    from fake_nvml import FakeNvml
+
+    return FakeNvml(Path(cards))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

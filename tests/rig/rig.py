@@ -1,0 +1,185 @@
+"""A home with the real supervisor in a process of its own, on fake jobs: started, killed and asked by tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waiting import LIMIT_S, wait_until
+
+from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import word
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home, prepare
+
+PROGRAM = Path(__file__).with_name("fake_supervisor.py")
+MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
+# What failed stays so: tests of how that is told need not wait for all tries.
+ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
+SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
+RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
+
+
+@dataclass
+class Rig:
+    """Starts, kills and asks one supervisor."""
+
+    home: Home
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    settings: str = ALONE  # of the home
+    side: Path | None = None  # where jobs note what they told; None: in their own folders
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        prepare(self.home)
+        if not (self.home.root / "settings.yaml").exists():
+            (self.home.root / "settings.yaml").write_text(self.settings)
+        with self.home.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), "--home", str(self.home.root)],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, MARK: str(self.home.root), **self.side_setting(), **environment},
+            )
+        self.processes.append(process)
+        return process
+
+    def side_setting(self) -> dict[str, str]:
+        return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
+
+    def wait_ready(self) -> None:
+        wait_until(self.answers, self.home.log.read_text)
+
+    def answers(self) -> bool:
+        """Say whether a supervisor answers."""
+        try:
+            self.ask(Hello())
+        except Exception:
+            return False
+        return True
+
+    def ask(self, ask: Ask) -> Any:
+        with Client(self.home, start=False) as client:
+            return client.ask(ask)
+
+    def submit(self, name: str = "fake", *, budget: dict[str, Any] | None = None, **plan: Any) -> str:
+        loaded = resolve_text(RECIPE)
+        wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
+        if not plan.get("general", True):
+            wanted["general"] = None
+        check = {**loaded.resolved["check"], **wanted}
+        recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
+        recipe["budget"] = {**recipe["budget"], **(budget or {})}
+        return str(self.ask(Submit(recipe, loaded.text, name)).name)
+
+    def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:
+        """Wait until a run is in one of these states, and return its row."""
+
+        def row_then() -> Any:
+            row = self.ask(GetRun(name)).row
+            return row if word(row.state) in words else None
+
+        return wait_until(row_then, lambda: self.about(name), limit_s)
+
+    def wait_step(self, name: str, step: int = 1) -> int:
+        """Wait until a run has come so far, and return its step."""
+        return wait_until(
+            lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
+            lambda: f"step {step}; {self.about(name)}",
+        )
+
+    def wait_job(self, name: str, verb: str) -> Any:
+        """Wait until the newest job of a verb has ended, and return it."""
+
+        def newest_then() -> Any:
+            jobs = [job for job in self.ask(GetRun(name)).jobs if job.verb == verb]
+            return jobs[-1] if jobs and not jobs[-1].is_under_way else None
+
+        return wait_until(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
+
+    def about(self, name: str) -> str:
+        """Describe how a run stands, with its supervisor's log."""
+        detail = self.ask(GetRun(name))
+        return f"{name} is {detail.row.state}, its jobs {detail.jobs}; {self.home.log.read_text()}"
+
+    def let_go(self, name: str, verb: str) -> None:
+        """Let a run's jobs of a verb go on that its plan holds."""
+        (self.home.root / self.ask(GetRun(name)).folder / f"go-{verb}").touch()
+
+    def job_folder(self, name: str) -> Path:
+        detail = self.ask(GetRun(name))
+        return self.home.root / detail.folder / detail.jobs[-1].folder
+
+    def restart(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Kill the supervisor, and start another."""
+        self.processes[-1].kill()
+        self.processes[-1].wait()
+        process = self.start(**environment)
+        self.wait_ready()
+        return process
+
+    def descendants(self) -> list[str]:
+        """Name the living processes that descend from this home's supervisors, whoever their parent is now."""
+        mark, found = f"{MARK}={self.home.root}".encode(), []
+        own = {str(process.pid) for process in self.processes}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if entry.name not in own and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found.append(f"{entry.name} {words}")
+            except OSError:
+                continue
+        return found
+
+    def orphans(self) -> list[str]:
+        """Wait until nothing is left of jobs, when all have ended: a keeper's last moments do not count.
+
+        Gives those that are left for good, by name.
+        """
+        try:
+            wait_until(lambda: not self.descendants())
+        except AssertionError:
+            return self.descendants()
+        return []
+
+    def told_and_written(self, name: str) -> tuple[list[int], list[int]]:
+        """Give the steps that the store tells of a run's loss, one a row, and those that its job wrote on its own."""
+        folder = self.job_folder(name)
+        file = folder / "side.txt" if self.side is None else self.side / f"{folder.name}.txt"
+        side = [int(step) for step in file.read_text().split()] if file.exists() else []
+        query = "SELECT m.step FROM metrics m JOIN runs r ON r.id = m.run_id"
+        query += f" WHERE m.key = 'loss' AND r.name = '{name}'"
+        told: list[int] = []
+        for first in range(0, max(side, default=0) + 50_001, 50_000):
+            rows = self.ask(Sql(f"{query} AND m.step >= {first} AND m.step < {first + 50_000}", 100_000)).rows
+            told += [step for (step,) in rows]
+        return told, side
+
+    def kill_jobs(self) -> None:
+        for row in self.ask(Runs()).rows:
+            if word(row.state) == "running":
+                self.ask(Kill(row.name))
+
+    def stop_all(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        while left := self.descendants():  # a keeper that has just begun stands in no record yet
+            for pid in (int(words.split()[0]) for words in left):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)

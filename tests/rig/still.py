@@ -1,0 +1,163 @@
+"""A home whose supervisor is in the test's own process: nothing starts, runs are made as if their jobs had run."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import msgspec
+from rig import RECIPE
+
+from finetop.core.check.statistics.conclude import check_pairs
+from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store import ingest, jobs, run_records, runs
+from finetop.core.store.database import open_store, transaction
+from finetop.core.supervisor.requests import submit
+from finetop.core.supervisor.state import Supervisor
+
+
+@dataclass
+class Still:
+    supervisor: Supervisor
+
+    @property
+    def home(self) -> Home:
+        return self.supervisor.home
+
+    def close(self) -> None:
+        run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)
+        self.supervisor.connection.close()
+
+    def open(self) -> None:
+        self.supervisor.connection = open_store(self.home.database)
+        self.supervisor.touch()
+
+    def queue(self, name: str, model: str = "") -> int:
+        loaded = resolve_text(RECIPE)
+        recipe = dict(loaded.resolved)
+        if model:
+            recipe["model"] = {**recipe["model"], "id": model}
+        return submit.submit(self.supervisor, Submit(recipe, loaded.text, name)).run_id
+
+    def run(
+        self,
+        name: str,
+        steps: tuple[int, ...] = (),
+        *,
+        model: str = "",
+        ended: float | None = None,
+        size: int = 1000,
+        best: int | None = None,
+        losses: dict[int, float] | None = None,
+    ) -> int:
+        """Make a run that has finished, with a checkpoint of `size` bytes at each step."""
+        run_id = self.queue(name, model)
+        found = self.supervisor.connection.execute(
+            "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
+            [run_id],
+        ).fetchone()
+        assert found is not None
+        job_id, run_folder, job_folder = found
+        folder = self.home.root / run_folder
+        log = event_log.EventLog(self._folder(folder / job_folder) / "events.jsonl")
+        log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
+        for step in steps:
+            log.write(
+                events.metrics(step, {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})})
+            )
+            make_checkpoint(folder, step, size)
+            log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter"))
+        if best is not None:
+            log.write(events.Best(best, "the last one that is OK"))
+        log.write(events.Ended("finished"))
+        log.close()
+        connection = self.supervisor.connection
+        state = data.Finished(since=1.0, ended=time.time() if ended is None else ended)
+        while ingest.take_in(connection, job_id, folder / job_folder / "events.jsonl"):
+            pass
+        with transaction(connection):
+            jobs.begin_attempt(connection, job_id)
+            jobs.set_state(connection, job_id, state)
+            runs.set_state(connection, run_id, state)
+        self.supervisor.touch()
+        run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)
+        return run_id
+
+    def job(
+        self, run_id: int, verb: data.Verb, told: list[events.Event], state: data.State, **args: Any
+    ) -> None:
+        """Add a job to a run that told these events and ended so."""
+        connection = self.supervisor.connection
+        with transaction(connection):
+            job_id, name = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
+        folder = self._folder(
+            self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
+        )
+        log = event_log.EventLog(folder / "events.jsonl")
+        for event in told:
+            log.write(event)
+        log.close()
+        with transaction(connection):
+            jobs.begin_attempt(connection, job_id)
+        while ingest.take_in(connection, job_id, folder / "events.jsonl"):
+            pass
+        with transaction(connection):
+            jobs.set_state(connection, job_id, state)
+            if verb in data.MAKES_A_RUN:
+                runs.set_state(connection, run_id, state)
+        self.supervisor.touch()
+        run_records.write_marked(self.supervisor.connection, self.supervisor.home.root)
+
+    @staticmethod
+    def _folder(path: Path) -> Path:
+        path.mkdir(mode=0o700, parents=True)
+        return path
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.supervisor.connection.execute(sql, list(values)).fetchall()
+
+
+def make_checkpoint(folder: Path, step: int, size: int) -> Path:
+    place = folder / "checkpoints" / f"step-{step:06d}"
+    (place / "state").mkdir(parents=True)
+    (place / "weights.safetensors").write_bytes(b"w" * size)
+    (place / "manifest.json").write_text(json.dumps({"files": {"weights.safetensors": size}}))
+    return place
+
+
+def still(root: Path) -> Still:
+    home = Home(root)
+    prepare(home)
+    if not home.database.exists():
+        home.database.write_bytes(empty_database())
+    return Still(Supervisor(home, open_store(home.database)))
+
+
+@cache
+def empty_database() -> bytes:
+    """A database with all migrations and no rows: made once, as that takes 0.2 s."""
+    with TemporaryDirectory() as folder:
+        open_store(Path(folder) / "empty").close()
+        return (Path(folder) / "empty").read_bytes()
+
+
+def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False) -> dict[str, Any]:
+    """The result of a real check of 100 items, of which the tuned model lost some."""
+    items = [Item("task", f"i{n}", f"i{n}") for n in range(100)]
+    base = {item.key: 1.0 for item in items}
+    plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)
+    pairs = [PairedItem(i.task, i.item, i.item, 1.0, float(int(i.item[1:]) >= lost)) for i in plan.order]
+    result = json.loads(msgspec.json.encode(check_pairs(plan, pairs)))
+    return {**result, "suite": "quick", "step": step, "claim": claim, "watch": watch}

@@ -1,0 +1,223 @@
+"""The app on other machines: where it is, what is out of reach, one list of several, and which machine is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from machine_fakes import Linked, app_on, two
+from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows, row_with, settled, text_of
+
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.machine import LookAhead
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.runs import Finished, Running
+from finetop.tui.connection.machines import Machine, top_words, trouble_words
+from finetop.tui.line import line_width
+
+SIZE = (80, 24)
+
+
+async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_screen() -> None:
+    lab = Linked("lab", mixed_rows())
+    app = app_on(lab)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        assert "on lab (gpu-box-3)  4 GPUs  14:22" in text_of(app).splitlines()[0]
+        before = text_of(app).splitlines()[1:12]
+        lab.down()
+        await settled(pilot, 0.1)
+        assert "on lab reconnecting" in text_of(app).splitlines()[0]
+        assert "✗ NO LINK to lab since 14:22, trying again. Numbers are from then. Timeout" in text_of(app)
+        assert text_of(app).splitlines()[1:12] == before
+        await pilot.press("f")
+        await settled(pilot)
+        assert "not connected to lab: it was not asked." in text_of(app)
+        await pilot.press("j")
+        await settled(pilot)
+        assert "next  R  try now" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        assert lab.link.tries >= 1
+        lab.up()
+        lab.change()
+        await settled(pilot, 0.3)
+        assert "NO LINK" not in text_of(app)
+        assert "reconnecting" not in text_of(app)
+        assert [ask for ask in lab.asked if isinstance(ask, Check)] == []
+
+
+async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
+    lab = Linked("lab", mixed_rows())
+    app = app_on(lab)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        lab.leave()
+        await settled(pilot, 0.1)
+        assert "✗ NO SUPERVISOR on lab since 14:22" in text_of(app)
+        assert "next  R  start it again" in text_of(app)
+
+
+async def test_several_machines_are_one_list_with_a_host_column() -> None:
+    lab, box = two()
+    app = app_on(lab, box, here=FakeSupervisor([make_row(3, "mine", Finished(NOW - 9, NOW - 5))]))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        assert "on lab, box, here  14:22" in text_of(app).splitlines()[0]
+        assert "17 in all" in text_of(app)
+        assert row_with(app, "mine").split()[1:3] == ["mine", "here"]
+        rows = [line for line in text_of(app).splitlines() if "support-r16" in line]
+        assert {line.split()[2] for line in rows[:2]} == {"lab", "box"}
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])
+async def test_a_row_with_a_host_is_never_wider_than_the_terminal(size: tuple[int, int]) -> None:
+    lab, box = two()
+    app = app_on(lab, box)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        assert "host" in row_with(app, "did it forget?")
+        assert "REGRESSED" in text_of(app)
+        for line in text_of(app).splitlines():
+            assert len(line) <= size[0]
+
+
+async def test_keys_act_on_the_machine_of_the_run() -> None:
+    lab, box = two()
+    app = app_on(lab, box)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"r16", "enter")
+        await settled(pilot, 0.2)
+        names = [line for line in text_of(app).splitlines() if "support-r16" in line and "--" not in line]
+        assert len(names) >= 2
+        for _ in range(2):
+            await pilot.press("S", "y")
+            await settled(pilot)
+            await pilot.press("j")
+            await settled(pilot)
+        assert [ask.run for ask in lab.asked if isinstance(ask, Stop)] == ["support-r16"]
+        assert [ask.run for ask in box.asked if isinstance(ask, Stop)] == ["support-r16"]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert ":support-r16" in text_of(app).splitlines()[1]
+
+
+async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on() -> None:
+    lab, box = two()
+    app = app_on(lab, box)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        lab.down()
+        await settled(pilot, 0.1)
+        assert "on lab reconnecting, box" in text_of(app).splitlines()[0]
+        assert "✗ NO LINK to lab since 14:22" in text_of(app)
+        box.change([make_row(1, "support-r16", Running(NOW - 5), step=31, steps=40), *box.rows[1:]])
+        await settled(pilot, 2.2)
+        assert "31/40" in text_of(app)
+        assert "support-full-1e-4" in text_of(app)
+        await pilot.press("o")
+        await settled(pilot, 0.2)
+        assert "support-full-1e-4" in text_of(app)
+
+
+async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
+    """Model and data are there, so its supervisor says what the run comes to; none of it is looked for here."""
+    (tmp_path / "mine.yaml").write_text(
+        "recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n"
+    )
+    lab = Linked("lab", mixed_rows())
+    app = app_on(lab, folder=tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("4", "k")
+        await settled(pilot, 1.0)
+        shown = text_of(app)
+        assert "fits: 6.2 of 80 GiB on H100" in shown and "812 rows" in shown
+        assert "⟦Ahoy!⟧" in shown
+        asked = [ask for ask in lab.asked if isinstance(ask, LookAhead)]
+        assert asked[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
+        lab.down()
+        await pilot.press("enter", "j", "j", "j", "enter", "1", "enter")
+        await settled(pilot, 1.0)
+        assert "no plan from lab: not connected to lab" in text_of(app)
+
+
+async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> None:
+    lab, box = two()
+    app = app_on(lab, box, folder=tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("n")
+        await settled(pilot, 0.3)
+        assert "no plan yet: it may run on lab, box; R asks on which" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        assert "On which machine?" in text_of(app)
+        assert "1 lab   2 box   esc don't queue it" in text_of(app)
+        await pilot.press("2")
+        await settled(pilot, 0.2)
+        (submitted,) = [ask for ask in box.asked if isinstance(ask, Submit)]
+        assert ":" not in submitted.name
+        assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
+        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
+
+
+async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "recipe: 1\nextends: lora\nname: mine\ndata: {train: [{path: rows.jsonl}]}\n"
+    )
+    lab = Linked("lab", mixed_rows())
+    app = app_on(lab, folder=tmp_path)
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("4")
+        await settled(pilot, 0.3)
+        await pilot.press("g", "R")
+        await settled(pilot, 0.2)
+        assert f"lab has no {tmp_path}/rows.jsonl"[:60] in text_of(app)
+        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
+
+
+async def test_leaving_says_how_to_come_back() -> None:
+    lab, box = two()
+    app = app_on(lab, box)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("q")
+    assert app.return_value == "4 runs go on. See them again with: finetop --on ana@lab --on ana@box"
+
+
+def test_the_top_row_always_fits() -> None:
+    machines = [Machine(Linked(f"machine-{number}", []).home) for number in range(9)]
+    machines[3].is_lost = True
+    for width in range(0, 160, 7):
+        assert line_width(top_words(machines, width)) <= max(width, 0)
+        assert line_width(top_words(machines[:1], width)) <= max(width, 0)
+    assert "".join(text for text, _ in top_words(machines, 40)) == "on 9 machines, 1 lost"
+
+
+def test_what_ssh_says_is_cleaned() -> None:
+    lab = Linked("lab", [])
+    machine = Machine(lab.home, is_lost=True, lost_at=NOW)
+    lab.link.is_up = False
+    lab.link.words = lambda: "lab is out of reach: \x1b]0;evil\x07\u202eTimeout\x00"  # type: ignore[method-assign]
+    assert trouble_words([machine]).endswith("from then. <202E>Timeout")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("is_down", [False, True], ids=["together", "one-away"])
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], is_down: bool) -> None:
+    lab, box = two()
+
+    async def before(pilot: Any) -> None:
+        await settled(pilot)
+        if is_down:
+            lab.down()
+        await settled(pilot, 0.3)
+
+    assert snap_compare(app_on(lab, box), terminal_size=size, run_before=before)

@@ -1,0 +1,168 @@
+"""The Approaches screen by keys: what its footer promises, what it says, hostile words, and pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from approach_fakes import ComparingSupervisor, answer, meanwhile, measured, measured_rows
+from tui_fakes import make_app, row_with, settled, text_of
+
+from finetop.core.protocol.messages.approaches import Advice
+from finetop.tui.screens.approaches.screen import ApproachesScreen
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOUND = {"measured": measured, "meanwhile": meanwhile}
+
+
+async def opened(pilot: Any) -> None:
+    """Go to the comparison that the run under the cursor of Runs is of."""
+    await settled(pilot)
+    await pilot.press("a")
+    await settled(pilot, 0.3)
+
+
+async def test_a_leads_here_enter_opens_the_chosen_run_and_esc_leads_back() -> None:
+    app = make_app(ComparingSupervisor(measured()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert isinstance(app.screen, ApproachesScreen)
+        best = " ".join(row_with(app, "a retrieval-lora").split())
+        assert best == "▸ a retrieval-lora 0.71 [0.65, 0.77] best -0.9 1 NO VERD., 2 ok"
+        level = " ".join(row_with(app, "b retrieval").split())
+        assert level == "b retrieval 0.66 [0.59, 0.72] -0.06 ±0.07= 0.0 same weights"
+        assert row_with(app, "c full").split()[-4:] == ["2", "REGR.,", "1", "ok"]
+        assert row_with(app, "qlora").split(maxsplit=1)[1] == "left out: needs a GPU, and there is none"
+        assert "Best: retrieval-lora or retrieval" in text_of(app)
+        await pilot.press("right")
+        await settled(pilot)
+        assert row_with(app, "kb-retrieval-lora-s2").startswith("▸✓")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "kb-retrieval-lora-s2"
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
+    app = make_app(ComparingSupervisor(measured()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "changing knowledge" in text_of(app) and "1-" in row_with(app, "advice, from these")
+        await pilot.press("pagedown")
+        await settled(pilot)
+        assert "what would change this" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert row_with(app, "c full").split()[2:] == [
+            *("9.1", "min", "0.52", "s", "31", "tok", "1.9", "GiB", "0.10", "to", "0.31", "9.3", "min"),
+        ]
+        assert "v scores" in text_of(app)
+        await pilot.press("tab")
+        await settled(pilot)
+        assert "token f1 against retained" in text_of(app) and "limit -3.0" in text_of(app)
+        await pilot.press("tab")
+        await settled(pilot)
+        assert "runs of retrieval-lora" in text_of(app)
+        await pilot.press("tab", "c")
+        await settled(pilot)
+        assert isinstance(app.screen, CompareScreen)
+        assert (
+            app.screen.names[:2] == ["kb-retrieval-lora-s1", "kb-retrieval-s1"] and len(app.screen.names) == 5
+        )
+
+
+async def test_what_still_runs_is_said_and_the_cursor_stays_on_its_approach() -> None:
+    fake = ComparingSupervisor(meanwhile())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "2 of 6 runs measured" in text_of(app) and "; 4 runs to come" in text_of(app)
+        assert "● under way: training, 40 %" in row_with(app, "lora  ")
+        assert "✗ FAILED: out of memory" in row_with(app, "full  ")
+        assert "2 of 6 runs measured, 1 failed" in text_of(app)
+        assert "two approaches must be measured" in text_of(app)
+        fake.found = measured()
+        fake.change()
+        await settled(pilot, 0.3)
+        assert row_with(app, "b retrieval").startswith("▸")
+        await pilot.press("G", "enter")
+        await settled(pilot)
+        assert "qlora has no run: it was left out." in text_of(app)
+        await pilot.press("right_square_bracket")
+        await settled(pilot, 0.3)
+        assert "Approaches older" in text_of(app)
+
+
+async def test_a_failed_approach_leads_to_the_run_that_failed_and_to_trying_it_again() -> None:
+    app = make_app(ComparingSupervisor(meanwhile()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        names = [row.name for row in meanwhile().rows]
+        await pilot.press("g", *["j"] * names.index("full"))
+        await settled(pilot)
+        assert "why it failed; T there tries it again" in text_of(app)
+        failed = next(run.name for run in meanwhile().rows[names.index("full")].runs if run.said)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == failed
+
+
+async def test_without_a_comparison_it_says_how_to_make_one() -> None:
+    app = make_app(ComparingSupervisor(None))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "No comparisons yet." in text_of(app)
+        assert "finetop approaches RECIPE" in text_of(app)
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
+
+
+@pytest.mark.parametrize(
+    "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
+)
+async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
+    replace = msgspec.structs.replace
+    rows = [
+        replace(
+            one,
+            name=HOSTILE,
+            about=HOSTILE,
+            said=HOSTILE,
+            runs=[replace(run, name=HOSTILE) for run in one.runs],
+        )
+        for one in measured_rows()
+    ]
+    rows.append(replace(rows[0], state="failed", target=None))
+    found = replace(
+        answer(rows, [Advice(HOSTILE, HOSTILE)], 1, 1), metric=HOSTILE, model=HOSTILE, target=HOSTILE
+    )
+    app = make_app(ComparingSupervisor(found))
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        for key in ("j", "v", "tab", "tab", "right", "G", "enter"):
+            await pilot.press(key)
+            await settled(pilot)
+            text = text_of(app)
+            assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("state", ["measured", "meanwhile"])
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], state: str) -> None:
+    async def press(pilot: Any) -> None:
+        await opened(pilot)
+        await pilot.press("j")
+        await settled(pilot, 0.2)
+
+    assert snap_compare(make_app(ComparingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)

@@ -1,0 +1,145 @@
+"""The Compare screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from compare_fakes import SeveralRuns, three
+from run_fakes import make_run_app, source
+from tui_fakes import NOW, settled, text_of
+
+from finetop.core.protocol.messages.data_versions import DataDiffer
+from finetop.core.protocol.messages.runs import Curves, GetRun
+from finetop.core.protocol.runs import Running
+from finetop.tui.screens.compare.draw import scatter_lines, table_lines
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.run.screen import RunScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+SIZES = [(80, 24), (120, 40)]
+
+
+async def compared(fake: SeveralRuns, pilot: Any) -> CompareScreen:
+    pilot.app.open_compare(list(fake.details))
+    await settled(pilot, 0.3)
+    screen = pilot.app.screen
+    assert isinstance(screen, CompareScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+@pytest.mark.parametrize("keys", [[], ["j", "v", "left", "left"], ["tab"], ["tab"] * 2, ["tab"] * 3],
+                         ids=["numbers", "numbers-cursor", "data", "samples", "scatter"])  # fmt: skip
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], keys: list[str]) -> None:
+    fake = three()
+
+    async def press(pilot: Any) -> None:
+        await settled(pilot)
+        await compared(fake, pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot, 0.1)
+
+    assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
+
+
+async def test_the_footers_keys_do_what_they_say() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = await compared(fake, pilot)
+        assert "A and B are on the front: nothing here is better at both." in text_of(app)
+        assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("what differs")[0]
+        before = screen.metric
+        await pilot.press("v")
+        await settled(pilot, 0.2)
+        assert screen.metric != before and screen.held.metric == screen.metric
+        await pilot.press("V", "m", "y")
+        assert screen.shown.smoothing and screen.shown.is_log and "log y" in text_of(app)
+        await pilot.press("left")
+        assert "step 1" in text_of(app)
+        asked = len(fake.asked)
+        await pilot.press("plus")
+        await settled(pilot, 0.2)
+        assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked:])
+        await pilot.press("0", "j", "j", "X")
+        await settled(pilot, 0.2)
+        assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
+        await pilot.press("X")
+        assert "fewest" in text_of(app)
+        await pilot.press("tab", "tab", "tab", "tab", "enter")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
+        await pilot.press("escape", "escape")
+        assert not isinstance(app.screen, CompareScreen)
+
+
+async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        assert "v2, 417 rows" in text_of(app)
+        for keys in (["tab"], ["j"], ["j"], ["j"]):
+            await pilot.press(*keys)
+            await settled(pilot, 0.2)
+        assert "374 in both, 38 changed, 5 only in B" in text_of(app)
+        asked = [ask for ask in fake.asked if isinstance(ask, DataDiffer)]
+        assert [ask.other for ask in asked] == ["support-r16", "support-full-1e-5"]
+
+
+def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
+    one, two, old = three().details.values()
+    tests = [
+        msgspec.structs.replace(source(1, 40), use="test", content=content)
+        for content in ("a" * 64, "b" * 64)
+    ]
+    one, two = (
+        msgspec.structs.replace(run, sources=[*run.sources, test])
+        for run, test in zip((one, two), tests, strict=True)
+    )
+    for runs, are_told in (((one, two), True), ((one, old), False), ((one, one), False)):
+        text = "\n".join("".join(part for part, _ in line) for line in table_lines(runs, 0, 80, NOW))
+        assert ("They were measured on different tests" in text) is are_told
+        assert ("0.91 *" in text) is (not are_told and runs[1] is old)
+    drawn = scatter_lines((one, two), "exact_match", 0, 80, 20)
+    assert "different tests" in "".join(part for line in drawn for part, _ in line)
+
+
+async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
+    fake = three()
+    going = fake.details["support-r16"]
+    state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
+    fake.details["support-r16"] = msgspec.structs.replace(
+        going, row=msgspec.structs.replace(going.row, state=state)
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        fake.asked.clear()
+        fake.change()
+        await settled(pilot, 0.3)
+        assert {ask.run for ask in fake.asked if isinstance(ask, GetRun)} == {"support-r16"}
+
+
+async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
+    evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e"
+    fake = three(evil)
+    for name, one in fake.details.items():
+        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in one.samples]
+        fake.details[name] = msgspec.structs.replace(one, samples=samples, recipe={"x": {"y": name + evil}})
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        for _ in range(4):
+            assert not {"\x1b", "\x07", "\u202e"} & set(text_of(app))
+            await pilot.press("tab")

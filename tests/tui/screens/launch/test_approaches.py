@@ -1,0 +1,80 @@
+"""Launch: a comparison of approaches on what the form says, asked about with its number of runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from approach_fakes import ComparingSupervisor, measured
+from tui_fakes import make_app, settled, text_of
+
+from finetop.core.protocol.messages.approaches import SubmitApproaches
+from finetop.tui.screens.approaches.screen import ApproachesScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
+RECIPE = """recipe: 1
+name: kb
+extends: lora
+data: {train: [{path: faq.jsonl}]}
+approaches: {only: [prompt, few-shot, retrieval, lora], seeds: 2}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    (tmp_path / "test.jsonl").write_text(ROW * 4)
+    target = "check: {target: {path: test.jsonl, metric: exact_match}}\n"
+    (tmp_path / "kb.yaml").write_text(RECIPE + target)
+    (tmp_path / "none.yaml").write_text(RECIPE.replace("name: kb", "name: none"))
+    return tmp_path
+
+
+async def opened(pilot: Any, recipe: str) -> None:
+    await pilot.press("4")
+    await settled(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, LaunchScreen)
+    screen.base_at = [base.title for base in screen.bases].index(recipe)
+    screen._open_base()
+    await settled(pilot)
+
+
+def asked_of(fake: ComparingSupervisor) -> list[SubmitApproaches]:
+    return [ask for ask in fake.asked if isinstance(ask, SubmitApproaches)]
+
+
+async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparison(folder: Path) -> None:
+    fake = ComparingSupervisor(measured())
+    app = make_app(fake, folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "kb.yaml")
+        assert "C compare approaches" in text_of(app)
+        await pilot.press("C")
+        await settled(pilot, 0.5)
+        assert "Compare 3 approaches: queue 4 runs?  Not retrieval" in text_of(app)
+        await pilot.press("escape")
+        assert not asked_of(fake)
+        await pilot.press("C")
+        await settled(pilot, 0.5)
+        await pilot.press("y")
+        await settled(pilot, 0.5)
+        (ask,) = asked_of(fake)
+        assert [run.name for run in ask.runs] == ["kb-few-shot", "kb-prompt", "kb-lora-s1", "kb-lora-s2"]
+        assert (ask.name, ask.metric, list(ask.left_out)) == ("kb", "exact_match", ["retrieval"])
+        assert isinstance(app.screen, ApproachesScreen)
+        assert "3 runs are queued, 1 of before is used again." in text_of(app)
+
+
+async def test_without_a_target_it_says_what_is_missing(folder: Path) -> None:
+    fake = ComparingSupervisor(measured())
+    app = make_app(fake, folder)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, "none.yaml")
+        assert "C compare approaches" not in text_of(app)
+        await pilot.press("C")
+        await settled(pilot, 0.3)
+        assert "check.target is not set" in text_of(app)
+        assert not asked_of(fake)

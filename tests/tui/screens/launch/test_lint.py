@@ -1,0 +1,93 @@
+"""Launch lints: what is wrong with the data of a recipe, found out beside the app, in a few words and as a page."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING
+
+from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from waiting import TORCH_LIMIT_S
+
+from finetop.core.preflight.lint.report import Finding, Lengths, Progress, Report, Told, Trouble
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home, prepare
+from finetop.tui.app import FinetopApp
+from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, key_of, lint_words, taken_in
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.theme import Look
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+ROW = (
+    '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
+)
+
+
+def report_of(*findings: Finding) -> Report:
+    lengths = Lengths("estimated", 9, 8, 8, 1, 2, 3, 4, 5)
+    return Report((), 40, lengths, findings, (), 0.1)
+
+
+def said(linted: Linted) -> str:
+    return "".join(text for text, _ in lint_words(linted))
+
+
+def test_few_words_say_how_far_it_is_and_what_was_found() -> None:
+    far = taken_in(NOT_LINTED, Told(progress=Progress("reading rows", 30, 120)))
+    assert said(far) == "looking at the data, 25 % "
+    assert taken_in(far, Told(progress=Progress("comparing", 1, 2))) == far
+    error = Finding("empty", "answers that are empty", "error", 2, 40, "Why.")
+    note = Finding("labels", "labels", "note", 2, 40, "Why.")
+    assert said(Linted(report_of(error, note))) == "data: 2 findings, 1 error  L reads all "
+    assert said(Linted(report_of(note))) == "data: 1 finding  L reads all "
+    assert said(Linted(report_of())) == "data: ✓ nothing found "
+    assert "no such file" in said(taken_in(far, Told(trouble=Trouble("a.jsonl: no such file.", "", 2))))
+
+
+def test_a_report_is_of_the_data_as_they_lie_there_now(tmp_path: Path) -> None:
+    file = tmp_path / "faq.jsonl"
+    file.write_text(ROW)
+    text = "recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n"
+    before = key_of(resolve_text(text, (), tmp_path).resolved)
+    assert key_of(resolve_text(text, ["train.epochs=9"], tmp_path).resolved) == before
+    assert key_of(resolve_text(text, ["data.max_tokens=99"], tmp_path).resolved) != before
+    os.utime(file, ns=(1, 1))
+    assert key_of(resolve_text(text, (), tmp_path).resolved) != before
+
+
+async def test_the_pane_sums_up_and_the_page_reads_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 0.0)
+    (tmp_path / "faq.jsonl").write_text(ROW * 40 + ROW.replace("Ahoy there!", ""))
+    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
+    home = Home(tmp_path / "home")
+    prepare(home)
+    fake = FakeSupervisor([])
+    app = FinetopApp(
+        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
+        folder=tmp_path, pace_s=0.01,
+    )  # fmt: skip
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4", "k")
+        await settled(pilot, but_threads=True)
+        await pilot.press("L")
+        await settled(pilot, but_threads=True)
+        assert isinstance(app.screen, LaunchScreen)
+        async with asyncio.timeout(TORCH_LIMIT_S):
+            while "L reads all" not in text_of(app):
+                await settled(pilot, 0.2)
+        assert "1 error" in text_of(app)
+        await pilot.press("L", "n")
+        await settled(pilot)
+        assert isinstance(app.screen, LintScreen)
+        assert "▸✗ answers that are empty: 1 row (2.4 %)  [empty]" in text_of(app)
+        assert "faq.jsonl:41" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        assert "next  L  read what is wrong with the data: 1 error" in text_of(app), "rather than to queue it"

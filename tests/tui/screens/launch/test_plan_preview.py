@@ -1,0 +1,149 @@
+"""Launch looks ahead: the plan, the data and the first row of a real small model, found out beside the app."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from plan_fakes import make_plan
+from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from waiting import TORCH_LIMIT_S, until
+
+from finetop.core.preflight.plan.preview_messages import Shown
+from finetop.core.preflight.plan.result import Fix
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home, prepare
+from finetop.tui.app import FinetopApp
+from finetop.tui.line import line_width
+from finetop.tui.screens.launch.form import edited, file_base, open_form
+from finetop.tui.screens.launch.pane import FIXED, code_line, pane_lines, plan_lines
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, look_ahead, taken_in
+from finetop.tui.screens.launch.preview import Preview
+from finetop.tui.screens.launch.sweep import checked_all, swept
+from finetop.tui.screens.launch.view import View
+from finetop.tui.theme import Look
+
+ROW = (
+    '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
+)
+GIB = 2**30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
+    return tmp_path
+
+
+def view_of(folder: Path, outlook: Outlook, **edits: str) -> View:
+    form = open_form(
+        file_base(folder / "mine.yaml"), {key.replace("__", "."): text for key, text in edits.items()}
+    )
+    return View(form, "settings", 0, False, None, Preview(40, False, "user: Hello?"), outlook)
+
+
+def words(view: View, width: int = 80, height: int = 8) -> str:
+    lines = pane_lines(view, width, height)
+    assert len(lines) == height
+    assert all(line_width(line) <= width + 1 for line in lines[3:])
+    return "\n".join("".join(text for text, _ in line) for line in lines)
+
+
+def test_memory_time_data_and_the_first_row_are_said(folder: Path) -> None:
+    row = (("<|user|>\nHello?\n<|assistant|>\n", False), ("Ahoy there!", True), ("\n", False))
+    shown = words(view_of(folder, Outlook(make_plan(), row)))
+    assert "✓ fits: 6.2 of 80 GiB on H100" in shown
+    assert "203 steps, about 9 min, then a check on quick (limit 3)" in shown
+    assert "812 rows, 3 over 1,024 tokens dropped, longest 912" in shown
+    assert "<|user|> Hello? <|assistant|> ⟦Ahoy there!⟧" in shown
+    tall = words(
+        view_of(folder, Outlook(make_plan(), (("long " * 200, False), ("learned " * 50, True)))), height=11
+    )
+    assert "⟦learned learned" in tall  # what is learned is in sight, wherever it begins
+    assert tall.count("…") == 2
+
+
+def test_what_does_not_fit_says_what_would(folder: Path) -> None:
+    fix = Fix(text="train.batch_size 1", sets=("train.batch_size=1",), need=4.0 * GIB)
+    outlook = Outlook(make_plan(verdict="no", need=90.0 * GIB, fix=fix, time=None))
+    shown = words(view_of(folder, outlook))
+    assert "✗ does NOT fit: 90 of 80 GiB on H100; fits with train.batch_size 1" in shown
+    assert "203 steps, then a check" in shown
+
+
+def test_a_sweep_is_told_as_a_whole(folder: Path) -> None:
+    view = view_of(folder, Outlook(make_plan()))
+    form = checked_all(edited(swept(view.form, "train.seed", is_swept=True), "train.seed", "1, 2, 3"))
+    (_, line) = plan_lines(replace(view, form=form), 80)
+    assert line[0][0] == " 3 runs: about 27 min in all, each 9 min, then a check on quick (limit 3)"
+
+
+def test_without_a_plan_the_reason_stands_there_and_findings_come_one_by_one(folder: Path) -> None:
+    trouble = "model.id: other/model is not on this machine\x1b[31m, and a plan downloads nothing."
+    outlook = taken_in(replace(UNKNOWN, is_asked=True), Shown(trouble=trouble))
+    shown = words(view_of(folder, outlook))
+    assert "about 4 steps of 16 rows, then a check on quick" in shown
+    assert "model.id: other/model is not on this machine" in shown
+    assert "\x1b" not in shown
+    assert "planning …" in shown
+    assert not taken_in(outlook, Shown(row=[])).is_asked
+    assert FIXED == 6
+
+
+def test_a_model_s_own_code_is_a_red_line_of_its_own(folder: Path) -> None:
+    assert code_line(view_of(folder, UNKNOWN)) == ()
+    line = code_line(view_of(folder, UNKNOWN, model__trust_remote_code="true"))
+    assert [style for _, style in line] == ["red"]
+
+
+async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
+    recipe = resolve_text("recipe: 1\nextends: lora\n").resolved
+
+    async def listen() -> None:
+        async with aclosing(look_ahead(recipe, tmp_path, row=True)) as findings:
+            async for _ in findings:
+                raise AssertionError("it says something before it has begun")
+
+    before = set(children())
+    task = asyncio.create_task(listen())
+    await until(lambda: set(children()) - before, "a process begins")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert set(children()) == before
+
+
+def children() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
+
+
+async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
+    folder: Path, tiny_model: Path
+) -> None:
+    recipe = (
+        f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
+    )
+    (folder / "mine.yaml").write_text(recipe)
+    home = Home(folder / "home")
+    prepare(home)
+    fake = FakeSupervisor([])
+    app = FinetopApp(
+        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
+        folder=folder, pace_s=0.01,
+    )  # fmt: skip
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("4", "k")
+        await settled(pilot, but_threads=True)
+        assert "⟦" not in text_of(app)
+        async with asyncio.timeout(TORCH_LIMIT_S):
+            while "⟦Ahoy there!" not in text_of(app):
+                await settled(pilot, 0.3)
+        assert "40 rows" in text_of(app)
+        assert "fits:" in text_of(app)
+        await settled(pilot, 0.5)
+        assert "planning …" not in text_of(app)

@@ -1,0 +1,201 @@
+"""The Launch screen: what it resolves, where errors stand, and what it queues."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.recipe.load import resolve_text
+from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form, source_of
+from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SIZE = (80, 24)
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
+    (tmp_path / "broken.yaml").write_text("recipe: 1\nextends: fulll\n")
+    return tmp_path
+
+
+def submitted(fake: FakeSupervisor) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, Submit)]
+
+
+async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4")
+        await settled(pilot)
+        text = text_of(app)
+        for words in (
+            "learning rate  2e-4",
+            "rank           16",
+            "epochs         2",
+            "mine.yaml",
+            "broken.yaml",
+        ):
+            assert words in text
+        assert "needs a .jsonl file" in row_with(app, "data  ")
+        assert "next  R  fix 1 setting: data" in text
+
+
+async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "enter")
+        await settled(pilot)
+        await pilot.press("enter", *"faq.jsonl", "enter")
+        await settled(pilot)
+        assert "✓ 40 rows" in row_with(app, "data  ")
+        assert "user: Hello?   assistant: Ahoy!" in text_of(app)
+        assert "about 4 steps of 16 rows, then a check on quick" in text_of(app)
+        await pilot.press("g", "enter", "ctrl+u", *"tone", "enter", "R")
+        await settled(pilot)
+        (ask,) = submitted(fake)
+        assert ask.name == "tone"
+        assert ask.recipe["data"]["train"][0]["path"] == str(folder / "faq.jsonl")
+        assert resolve_text(ask.source, (), folder).resolved == ask.recipe
+        assert isinstance(app.screen, RunsScreen)
+        assert "tone is queued, place 3." in text_of(app)
+
+
+async def test_errors_show_beside_the_field_when_typing_pauses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_timer, pauses = LaunchScreen.set_timer, []
+
+    def paused(screen: LaunchScreen, delay: float, callback: Callable[[], None]) -> Any:
+        return pauses.append(callback) if delay == PAUSE_S else set_timer(screen, delay, callback)
+
+    monkeypatch.setattr(LaunchScreen, "set_timer", paused)
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "j", "j", "tab")
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, LaunchScreen)
+        screen._put_cursor_on("train.batch_size")
+        await pilot.press("enter", "ctrl+u", "0")
+        await settled(pilot)
+        assert "must be 1 or more" not in text_of(app)
+        pauses[-1]()
+        await settled(pilot)
+        assert "must be 1 or more" in row_with(app, "batch  ")
+        assert "train.batch_size is 0, and must be a whole number, 1 or more." in text_of(app)
+        await pilot.press("ctrl+u", "8")
+        pauses[-1]()
+        await settled(pilot)
+        assert "must be" not in row_with(app, "batch  ")
+        assert "recipe: 4" in row_with(app, "batch  ")
+
+
+async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "tab", "g", "enter", "ctrl+u")
+        await settled(pilot)
+        await pilot.press(*"q1", "question_mark", "R", "S")
+        await settled(pilot)
+        assert "q1?RS" in row_with(app, "name ")
+        assert "? keys" not in text_of(app)
+        await pilot.press("escape", "u")  # esc keeps what was typed, u takes it back
+        await settled(pilot)
+        assert "q1?RS" not in text_of(app)
+        assert not submitted(fake)
+
+
+async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Path) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "R")
+        await settled(pilot)
+        assert "▸ data" in row_with(app, "data  ")
+        assert "not queued: fix 1 setting. data.train: needs a .jsonl file." in text_of(app)
+        assert not submitted(fake)
+
+
+async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "tab", "v", "G")
+        await settled(pilot)
+        assert "▸ trainer_args" in text_of(app)
+        await pilot.press("v", "tab")
+        screen = app.screen
+        assert isinstance(screen, LaunchScreen)
+        await pilot.press(*["k"] * 9)  # the user's own files come first
+        assert screen.bases[screen.base_at].title == "broken.yaml"
+        await settled(pilot)
+        assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
+        assert "broken.yaml can't be used" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        assert "not queued" in text_of(app)
+
+
+async def test_n_fills_the_form_from_a_run(folder: Path) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("n")
+        await settled(pilot)
+        assert "as support-full-1e-4" in text_of(app)
+        assert "epochs         3" in text_of(app)
+        assert "✓ 252 rows" in row_with(app, "data  ") or "rows" in row_with(app, "data  ")
+        await pilot.press("R")
+        await settled(pilot)
+        assert submitted(fake)[0].recipe["train"]["epochs"] == 3.0
+
+
+async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
+    (folder / "mine.yaml").write_text(
+        "recipe: 1\nextends: lora\nmodel: {id: other/model, trust_remote_code: true}\n"
+        "data: {train: [{path: faq.jsonl}]}\n"
+    )
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "k")
+        await settled(pilot)
+        assert "✗ runs Python code that comes with other/model" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        assert "Run Python code that comes with other/model?" in text_of(app)
+        assert not submitted(fake)
+        await pilot.press("y")
+        await settled(pilot)
+        assert len(submitted(fake)) == 1
+
+
+def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
+    form = open_form(file_base(folder / "mine.yaml"))
+    assert form.loaded is not None
+    assert form.loaded.recipe.name == "mine"
+    assert resolve_text(source_of(form), (), folder).resolved == form.loaded.resolved
+
+
+@pytest.mark.parametrize("text", ["a: b", "null", "'x", "  ", "ok"])
+def test_text_settings_are_taken_as_typed(folder: Path, text: str) -> None:
+    form = edited(open_form(builtin_bases(folder)[0]), "model.id", text)
+    opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
+    if text.strip():
+        assert opened.loaded is not None
+        assert opened.loaded.recipe.model.id == text.strip()
+    else:
+        assert [problem.key for problem in opened.problems] == ["model.id"]

@@ -1,0 +1,156 @@
+"""Launch: several values of a field, the runs that they make, and the recipe written as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+
+from finetop.core.protocol.messages.submit import SubmitSweep
+from finetop.core.recipe.load import load_recipe
+from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form
+from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
+from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
+from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
+from finetop.tui.screens.runs.screen import RunsScreen
+
+SIZE = (80, 24)
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: full\ndata: {train: [{path: faq.jsonl}]}\n")
+    return tmp_path
+
+
+def form_of(folder: Path, **sweeps: str) -> Form:
+    """Make a form of mine.yaml with several values in some fields."""
+    form = open_form(file_base(folder / "mine.yaml"))
+    for key, text in sweeps.items():
+        dotted = key.replace("__", ".")
+        form = edited(swept(form, dotted, is_swept=True), dotted, text)
+    return checked_all(form)
+
+
+async def at(pilot: Any, key: str) -> None:
+    """Open Launch on mine.yaml with the cursor on a setting."""
+    await pilot.press("4", "k", "tab")
+    await settled(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, LaunchScreen)
+    screen._put_cursor_on(key)
+    screen.redraw()
+
+
+async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(folder: Path) -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake, folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await at(pilot, "train.learning_rate")
+        await pilot.press("w", *"5e-6", "enter")
+        await settled(pilot)
+        assert "sweep: 2 values" in row_with(app, "learning rate")
+        assert "next  R  queue 2 runs of mine" in text_of(app)
+        screen = app.screen
+        assert isinstance(screen, LaunchScreen)
+        screen._put_cursor_on("train.seed")
+        await pilot.press("w", *"2, 3", "enter")
+        await settled(pilot)
+        assert "next  R  queue 6 runs of mine" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        assert "Queue 6 runs in the sweep mine?" in text_of(app)
+        await pilot.press("escape")
+        assert not any(isinstance(ask, SubmitSweep) for ask in fake.asked)
+        await pilot.press("R", "y")
+        await settled(pilot, 0.3)
+        (ask,) = [ask for ask in fake.asked if isinstance(ask, SubmitSweep)]
+        assert [run.name for run in ask.runs] == [
+            f"mine-lr{rate}-s{seed}" for rate in ("2e-5", "5e-6") for seed in (1, 2, 3)
+        ]
+        assert {run.recipe["train"]["learning_rate"] for run in ask.runs} == {2e-5, 5e-6}
+        assert isinstance(app.screen, RunsScreen)
+        assert "6 runs are queued. What comes of them: finetop sweep mine" in text_of(app)
+
+
+async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await at(pilot, "train.batch_size")
+        await pilot.press("w", *"0")
+        await settled(pilot, PAUSE_S)
+        assert "0: must be 1 or more" in row_with(app, "batch  ")
+        await pilot.press("backspace", "8", "enter", "u")
+        await settled(pilot)
+        assert "sweep" not in row_with(app, "batch  ")
+        assert "next  R  queue mine" in text_of(app)
+
+
+async def test_e_writes_the_recipe_and_asks_before_it_writes_over_one(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await at(pilot, "name")
+        await pilot.press("enter", "ctrl+u", *"tone", "enter", "e")
+        await settled(pilot)
+        assert "tone.yaml is written. Edit it, then: finetop run tone.yaml" in text_of(app)
+        assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
+        (folder / "tone.yaml").write_text("mine: own\n")
+        await pilot.press("e")
+        await settled(pilot)
+        assert "tone.yaml is there.  Write over it?" in text_of(app)
+        await pilot.press("escape")
+        assert (folder / "tone.yaml").read_text() == "mine: own\n"
+        await pilot.press("e", "y")
+        await settled(pilot)
+        assert load_recipe("tone.yaml", cwd=folder).recipe.name == "tone"
+
+
+@pytest.mark.parametrize("typed", ["1e-5, , 2e-5", "1e-5, 1e-5", "1e-5, [2"])
+def test_values_that_can_not_be_are_a_problem_of_their_field(folder: Path, typed: str) -> None:
+    form = form_of(folder, train__learning_rate=typed)
+    assert form.loaded is None
+    assert [problem.key for problem in form.problems] == ["train.learning_rate"]
+
+
+def test_more_runs_than_anybody_means_are_refused_in_the_form(folder: Path) -> None:
+    many = ", ".join(str(number) for number in range(1, 16))
+    form = form_of(folder, train__seed=many, train__batch_size=many)
+    assert form.loaded is None
+    assert "that is 225 runs" in form.problems[0].whole
+
+
+def test_the_runs_of_a_form_are_those_of_the_command_line(folder: Path) -> None:
+    form = form_of(folder, train__learning_rate="1e-5, 5e-6", check__general__suite="quick, core")
+    assert runs_of(form) == 4
+    assert [point.name for point in points_of(form)] == [
+        "mine-lr1e-5-suitequick", "mine-lr1e-5-suitecore", "mine-lr5e-6-suitequick", "mine-lr5e-6-suitecore",
+    ]  # fmt: skip
+
+
+def test_a_built_in_recipe_is_written_as_what_differs_from_it(folder: Path) -> None:
+    base = next(base for base in builtin_bases(folder) if base.title == "lora")
+    edits = {"name": "tone", "data.train": "faq.jsonl", "method.rank": "8"}
+    form = open_form(base, edits)
+    text = recipe_text(form, folder)
+    assert text == (
+        "recipe: 1\nextends: lora\nname: tone\ndata:\n  train:\n  - path: faq.jsonl\nmethod:\n  rank: 8\n"
+    )
+    path = recipe_path(form, folder)
+    write(path, text, overwrite=False)
+    assert form.loaded is not None
+    assert load_recipe(str(path)).resolved == form.loaded.resolved
+    with pytest.raises(FileExistsError):
+        write(path, text, overwrite=False)
+
+
+def test_a_run_s_settings_are_written_whole_and_a_sweep_as_its_command(folder: Path) -> None:
+    form = form_of(folder, train__learning_rate="1e-5, 5e-6")
+    first, _, text = recipe_text(form, folder).partition("\n")
+    assert first == "# finetop run mine.yaml --sweep 'train.learning_rate=1e-5,5e-6'"
+    (folder / "again.yaml").write_text(text)
+    assert form.loaded is not None
+    assert load_recipe("again.yaml", cwd=folder).resolved == form.loaded.resolved

@@ -1,0 +1,301 @@
+"""The Queue screen by its keys: the order, holds, what is taken out, undo, and what is said of the machines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from machine_fakes import Linked, app_on
+from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
+from tui_fakes import NOW, make_app, row_with, settled, text_of
+from waiting import LIMIT_S
+
+from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
+from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Release, Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.tui.line import line_width
+from finetop.tui.screens.queue.machine import machine_lines
+from finetop.tui.screens.queue.state import OnMachine
+from finetop.tui.theme import Look
+
+SIZE = (80, 24)
+LONG = "smollm2-135m-instruct-support-lr2e-5-s2"
+ON_CPU = make_gpus(on_cpu=[GpuJob(1, "demo-remembers", "train", None, None)], cores=2)
+
+
+def names(app: Any) -> list[str]:
+    """List the waiting runs in their order on the screen."""
+    return [line[8:32].strip() for line in text_of(app).splitlines() if line[2:3] in ("○", "■")]
+
+
+async def opened(pilot: Any) -> None:
+    await settled(pilot)
+    await pilot.press("3")
+    await settled(pilot, 0.2)
+
+
+async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
+    app = make_app(QueueFake())
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert "3 Queue 4" in text_of(app).splitlines()[0]
+        assert "1 of 4 GPUs free" in row_with(app, "4 waiting")
+        assert "━━━━━━━━━━━━━·······   51 of 80    92 %  support-r16" in text_of(app)
+        assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·   74 of 80    99 %  ana: python 48213" in text_of(app)
+        assert "free, kept for support-dpo" in text_of(app)
+        assert "820/1200, ends 14:38" in text_of(app)
+        assert "2 x 40 GiB    14:38   support-r16 ends first" in row_with(app, "▸")
+        assert "starts about 14:38, when support-r16 has ended" in text_of(app)
+        assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: it waits for nothing else")
+
+
+async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_back() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("right_square_bracket")
+        await settled(pilot, 0.1)
+        assert fake.orders() == [Move("support-dpo", "before", "support-old")]
+        assert "▸ ○   2 support-dpo" in text_of(app)
+        await pilot.press("u")
+        await settled(pilot, 0.1)
+        assert [row.run for row in fake.waiting] == [row.run for row in WAITING]
+        assert "taken back: the place of support-dpo." in text_of(app)
+        await pilot.press("left_square_bracket")
+        await settled(pilot)
+        assert "support-dpo is first already." in text_of(app)
+        await pilot.press("j", "left_square_bracket")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Move(LONG, "before", "support-dpo")
+        await pilot.press("right_curly_bracket")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Move(LONG, "last")
+
+
+async def test_the_priority_goes_up_and_down_by_its_names() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("plus")
+        await settled(pilot, 0.1)
+        assert fake.orders() == [Prioritise("support-dpo", 5)]
+        await pilot.press("plus")
+        await settled(pilot)
+        assert "support-dpo has the highest of the named priorities." in text_of(app)
+        await pilot.press("minus", "minus")
+        await settled(pilot, 0.2)
+        assert fake.waiting[0].priority in (10, 20)
+        assert "priority" in row_with(app, "── support-dpo")
+
+
+async def test_h_holds_r_releases_and_p_does_either() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("H")
+        await settled(pilot, 0.1)
+        assert fake.orders() == [Hold("support-dpo")]
+        assert "next  R  release it" not in text_of(app)  # what came of it is said first
+        await pilot.press("R")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Release("support-dpo")
+        await pilot.press("P")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Hold("support-dpo")
+        await pilot.press("u")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Release("support-dpo")
+        await pilot.press("k", "P")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-1] == Pause("support-r16")
+        await pilot.press("H")
+        await settled(pilot)
+        assert "support-r16 is not waiting." in text_of(app)
+
+
+async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "j", "S")
+        await settled(pilot)
+        assert "Take support-old out of the queue?  What has run of it stays." in text_of(app)
+        await pilot.press("escape")
+        assert not fake.orders()
+        await pilot.press("S", "y")
+        await settled(pilot, 0.1)
+        assert fake.orders() == [Stop("support-old")]
+        assert "support-old" in row_with(app, "gone from the queue")  # it stays under the cursor until a key
+        await pilot.press("j")
+        await settled(pilot, 0.1)
+        assert not row_with(app, "gone from the queue")
+        assert "▸ ○   4 support-eval" in text_of(app)
+        await pilot.press("W")
+        await settled(pilot)
+        assert "Hold the whole queue?" in text_of(app)
+        await pilot.press("y")
+        await settled(pilot, 0.1)
+        await pilot.press("k")
+        await settled(pilot, 0.1)
+        assert "nothing starts: the queue is held" in text_of(app)
+        assert "next  W  let the queue go on" in text_of(app)
+        await pilot.press("W")
+        await settled(pilot, 0.1)
+        assert fake.orders()[-2:] == [Hold(), Release()]
+
+
+async def test_the_filter_hides_rows_and_enter_opens_the_run() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("slash", *"eval", "enter")
+        await settled(pilot)
+        assert names(app) == ["support-eval"]
+        assert "/ eval: 1 match" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert len(names(app)) == 4
+        await pilot.press("enter")
+        await settled(pilot)
+        assert GetRun("support-eval") in fake.asked
+
+
+async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its_run() -> None:
+    fake = QueueFake()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        await pilot.press("j")
+        fake.live = [make_live(1, "support-dpo", "GPU 0, 3", phase="loading model", done=None)]
+        fake.waiting = fake.waiting[1:]
+        fake.change()
+        async with asyncio.timeout(LIMIT_S):
+            while "820/1200" in text_of(app):
+                await settled(pilot, 0.1)
+        assert "3 waiting   1 running" in text_of(app)
+        assert "loading model, ends 14:38" in row_with(app, "● ")
+        assert LONG[-8:] in row_with(app, "▸")
+
+
+async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_do() -> None:
+    fake = QueueFake([make_live(9, "demo-remembers")], [make_waiting(1, "next-one")], ON_CPU)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert "━━━━━━━━━━━━━━━━━━━━  1 of 1 job at a time   2 cores, no GPU" in text_of(app)
+        assert "GPU  memory" not in text_of(app)
+        fake.live, fake.waiting, fake.gpus = [], [], make_gpus(cores=2)
+        fake.change()
+        async with asyncio.timeout(LIMIT_S):
+            while "Nothing runs, nothing waits" not in text_of(app):
+                await pilot.press("k")
+                await settled(pilot, 0.1)
+        assert "next  4  launch a run" in text_of(app)
+        await pilot.press("H", "R", "S", "P", "left_square_bracket", "enter", "plus")
+        await settled(pilot)
+        assert not fake.orders()
+
+
+class LinkedQueue(QueueFake, Linked):
+    """A queue behind a link."""
+
+    def __init__(self, label: str) -> None:
+        Linked.__init__(self, label, [])
+        self.live, self.waiting, self.gpus, self.stopped = LIVE, WAITING, BUSY, ""
+
+
+async def test_several_machines_have_their_gpus_and_queue_under_their_names() -> None:
+    lab, box = LinkedQueue("lab"), LinkedQueue("box")
+    lab.waiting, box.waiting = WAITING[:2], [make_waiting(1, "alone", wants="6 GiB"), *WAITING[3:]]
+    box.gpus = make_gpus(cores=8)
+    app = app_on(lab, box)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        for words in ("waiting on lab", "waiting on box", "running on lab", "4 waiting   2 running"):
+            assert words in text_of(app)
+        await pilot.press(*"jj", "j", "right_square_bracket")
+        await settled(pilot, 0.2)
+        assert box.orders() == [Move("alone", "last")]
+        assert not lab.orders()
+        await pilot.press("W", "y")
+        await settled(pilot, 0.1)
+        assert box.orders()[-1] == Hold()
+        assert "box: the queue is held" in text_of(app)
+        lab.down()
+        await settled(pilot, 0.3)
+        box.change()
+        async with asyncio.timeout(LIMIT_S):
+            while "out of reach, as it was last seen" not in text_of(app):
+                await settled(pilot, 0.2)
+        assert "support-dpo" in text_of(app)
+
+
+def test_what_does_not_fit_is_counted_and_no_row_is_too_wide() -> None:
+    machine = OnMachine(None, "", None, make_gpus(*(make_gpu(i, kept_for="x" * 90) for i in range(16))))  # type: ignore[arg-type]
+    for width in (60, 80, 99, 120, 200):
+        lines = machine_lines([machine], width=width, rows=9)
+        assert len(lines) == 9
+        assert "9 more lines: finetop gpus" in lines[-1][0][0]
+        assert all(line_width(line) <= width for line in lines)
+
+
+def test_hostile_words_of_a_machine_are_cleaned() -> None:
+    evil = "\x1b]0;evil\x07\u202e\x00name"
+    jobs = [GpuJob(1, evil, "train", None, None)]
+    found = make_gpus(
+        make_gpu(0, jobs=jobs, kept_for=evil, others=[GpuProcess(1, evil, evil, 1.0)], others_gib=1.0),
+        make_gpu(1, fault="failing", trouble=evil), make_gpu(2, left_out=evil), trouble=evil,
+        on_cpu=jobs,
+    )  # fmt: skip
+    lines = machine_lines([OnMachine(None, evil, None, found)], width=200, rows=40)  # type: ignore[arg-type]
+    assert all(text.isprintable() for line in lines for text, _ in line)
+
+
+async def test_hostile_names_reach_no_row() -> None:
+    evil = "\x1b[31m\u202ex\nname"
+    fake = QueueFake(
+        [make_live(1, evil, evil)], [make_waiting(2, evil, evil, wants=evil, after=evil, starts_at=NOW)]
+    )
+    fake.stopped = evil
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot)
+        await pilot.press("S")
+        await settled(pilot)
+        assert "<202E>" in text_of(app)
+        assert all(line.isprintable() for line in text_of(app).splitlines())
+
+
+async def test_without_utf_8_ours_others_and_free_memory_are_told_apart() -> None:
+    app = make_app(QueueFake())
+    app.look = Look("none", ascii=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert text_of(app).isascii()
+        assert "#############.......   51 of 80" in text_of(app)
+        assert "%%%%%%%%%%%%%%%%%%%.   74 of 80" in text_of(app)
+
+
+@pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)], ids=["60x20", "80x24", "120x40"])
+@pytest.mark.parametrize("kind", ["gpus", "faults", "none", "empty"])
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], kind: str) -> None:
+    fake = {
+        "gpus": lambda: QueueFake(),
+        "faults": lambda: QueueFake([], WAITING[1:], FAULTY),
+        "none": lambda: QueueFake(
+            [make_live(9, "demo-remembers")], [make_waiting(1, "demo-forgets")], ON_CPU
+        ),
+        "empty": lambda: QueueFake([], [], make_gpus(cores=2)),
+    }[kind]()
+
+    async def press(pilot: Any) -> None:
+        await opened(pilot)
+
+    assert snap_compare(make_app(fake), terminal_size=size, run_before=press)

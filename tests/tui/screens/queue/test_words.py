@@ -1,0 +1,53 @@
+"""What the app says of a run that waits: held, paused, to be tried again, or not resumed."""
+
+from __future__ import annotations
+
+import pytest
+from tui_fakes import make_row
+
+from finetop.core.protocol.runs import Finished, Queued
+from finetop.tui.screens.shared.run_status import forgot, heading_of, mark_of, state_sentence
+from finetop.tui.theme import MARKS
+
+NOW = 1000.0
+
+
+def row(state, **values):
+    return make_row(1, "r", state, **{"step": 412, "steps": 900, **values})
+
+
+def said(line):
+    return "".join(text for text, _ in line).strip()
+
+
+@pytest.mark.parametrize(
+    ("state", "mark", "short", "sentence"),
+    [
+        (
+            Queued(2, "paused at step 412", held=True, paused_at=412), "paused", "paused at step 412",
+            "■ paused  at step 412 of 900: it goes on from there when it is released",
+        ),
+        (Queued(2, "held", held=True), "queued", "held", "○ held  it waits in the queue until it is released"),
+        (
+            Queued(2, "killed by signal 9", next_at=NOW + 240, tries="2nd of 3 tries"), "queued",
+            "2nd of 3 tries in 4 min: killed by signal 9",
+            "○ queued  2nd in the queue: 2nd of 3 tries in 4 min: killed by signal 9",
+        ),
+        (
+            Queued(1, "the queue is held"), "queued", "1st, the queue is held",
+            "○ queued  1st in the queue: the queue is held",
+        ),
+    ],
+)  # fmt: skip
+def test_a_run_that_waits_says_for_what(state, mark, short, sentence):
+    run = row(state)
+    assert (mark_of(run), heading_of(run)) == (MARKS[mark], "queued")
+    assert said(forgot(run, NOW)) == short
+    assert said(state_sentence(run, NOW)) == sentence
+
+
+def test_a_run_that_was_not_resumed_needs_somebody():
+    run = row(Finished(1.0, 2.0), said="going on was refused: nothing is left to do.", needs_you=True)
+    assert (mark_of(run), heading_of(run)) == (MARKS["alarm"], "needs you")
+    assert said(forgot(run, NOW)) == "NOT RESUMED nothing is left to do."
+    assert said(state_sentence(run, NOW)) == "! NOT RESUMED nothing is left to do."

@@ -1,0 +1,248 @@
+"""The Remedies screen by keys: what its footer promises, what it says, hostile words, and pictures of its states."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from remedy_fakes import RUN, MendingSupervisor, after, answer, before, meanwhile, row, tried
+from tui_fakes import NOW, make_app, make_row, row_with, settled, text_of
+
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.runs import Failed, Finished
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOUND = {"before": before, "meanwhile": meanwhile, "after": after}
+
+
+async def opened(pilot: Any) -> None:
+    """Go to the remedies of the run under the cursor of Runs."""
+    await settled(pilot)
+    await pilot.press("r")
+    await settled(pilot, 0.2)
+
+
+def of(kind: type, fake: MendingSupervisor) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
+async def test_r_leads_here_and_esc_back() -> None:
+    app = make_app(MendingSupervisor(after()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert isinstance(app.screen, RemediesScreen)
+        assert row_with(app, "★ c  half-way").split()[-2:] == ["✓", "ok"]
+        assert "★ c keeps 66% of the gain by rules (exact match 95%) and forgets 0.8." in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("enter", "r")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, RemediesScreen)
+
+
+async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() -> None:
+    fake = MendingSupervisor(before())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("R")
+        await settled(pilot)
+        assert "Try the 4 that can be had?  about 3 min" in text_of(app)
+        await pilot.press("escape", "j", "R")
+        await settled(pilot)
+        assert "Try 3/4 of the change, or all 4 that are left?" in text_of(app)
+        assert not of(Remedy, fake)
+        await pilot.press("y")
+        await settled(pilot)
+        await pilot.press("space", "space", "R")
+        await settled(pilot)
+        await pilot.press("R", "a")
+        await settled(pilot)
+        assert [ask.only for ask in of(Remedy, fake)] == [
+            ["interpolate-0.75"],
+            ["interpolate-0.5", "interpolate-0.75"],
+            ["interpolate-0.75", "interpolate-0.5", "intruders", "prune-small"],
+        ]
+        assert "4 remedies queued for support-full-1e-4." in text_of(app)
+
+
+async def test_one_is_exported_to_where_it_is_said() -> None:
+    fake = MendingSupervisor(after())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "j", "j", "E")
+        await settled(pilot)
+        assert "try it first" in text_of(app), "nothing was made of it"
+        await pilot.press("k", "E")
+        await settled(pilot)
+        assert "write half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5" in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        (export,) = of(Export, fake)
+        assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
+        assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
+        assert "it is verified when it is written" in text_of(app)
+
+
+async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None:
+    app = make_app(MendingSupervisor(after()), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("G", "R")
+        await settled(pilot)
+        assert "not here: it replays already" in text_of(app)
+        await pilot.press("k", "R")
+        await settled(pilot, 0.5)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.key == "train.learning_rate"
+        assert app.screen.form is not None and app.screen.form.edits == {
+            "train.learning_rate": "1e-05",
+            "name": f"{RUN}-lower-rate",
+        }
+
+
+async def test_details_say_all_and_can_be_scrolled() -> None:
+    app = make_app(MendingSupervisor(after()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("j", "j", "enter")
+        await settled(pilot)
+        text = text_of(app)
+        assert "-0.8 ±1.0 on 192 of 336 items for choosing" in text
+        assert "✓ confirmed  -0.8 ±1.2 on 300 of 336 fresh items, at alpha 0.005" in text
+        assert "strength 0.5" in text and "arith" in text
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "half-way to the base     0.90" in text_of(app)
+
+
+async def test_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
+    fake = MendingSupervisor(meanwhile())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "● d  intruders removed       scoring, 212 of at most 336, 40 s left at most" in text_of(app)
+        assert "○ e  small half pruned" in text_of(app)
+        await pilot.press("j", "j")
+        fake.found = after()
+        fake.change()
+        await settled(pilot, 0.8)
+        letters = [line[4:5] for line in text_of(app).splitlines()[5:10]]
+        assert letters == ["a", "b", "c", "d", "e"]
+        await pilot.press("o")
+        await settled(pilot)
+        letters = [line[4:5] for line in text_of(app).splitlines()[5:10]]
+        assert letters == ["c", "e", "b", "a", "d"]
+        assert "▸" in row_with(app, "half-way")
+
+
+async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_counts() -> None:
+    app = make_app(MendingSupervisor(after()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "Looking for: most of each gain kept" in text_of(app)
+        assert "least gain kept" in text_of(app)
+        assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "exact match against retained" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert "0.66" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "rules against retained" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert "exact match against retained" in text_of(app)
+        await pilot.press("j", "j", "enter")
+        await settled(pilot)
+        assert "rules 0.663, now 1.000, 66% of the gain: the least, which counts" in text_of(app)
+
+
+async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path: Path) -> None:
+    fake = MendingSupervisor(after())
+    app = make_app(fake, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("e")
+        await settled(pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        file = tmp_path / "support-full-1e-4-remedies.csv"
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+        best = next(row for row in rows if row["name"] == "interpolate-0.5")
+        assert (best["forgot?"], best["least gain kept"][:5], best["change"]) == ("ok", "0.663", "-0.8")
+        assert (best["gain kept by exact_match"], best["confirmed"]) == ("0.95", "ok")
+        await pilot.press("c")
+        await settled(pilot)
+        assert "no run has trained again from here" in text_of(app)
+        again = make_row(77, "support-full-1e-4-lower-rate", Finished(NOW - 9, NOW - 5))
+        fake.rows = [*fake.rows, again, make_row(78, "support-full-1e-4-x", Finished(NOW - 9, NOW - 5))]
+        await pilot.press("c")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
+
+
+async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
+    fake = MendingSupervisor(meanwhile())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("S", "escape")
+        assert not of(Stop, fake)
+        await pilot.press("S", "y")
+        await settled(pilot)
+        assert len(of(Stop, fake)) == 1
+
+
+async def test_why_the_trying_failed_is_said() -> None:
+    failed = answer(
+        tried(), Failed(NOW - 9, "out of memory even with rows of 256 tokens."), "interpolate-0.5"
+    )
+    app = make_app(MendingSupervisor(failed))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "✗ the trying failed: out of memory even with rows of" in text_of(app)
+        assert "keeps 66% of the gain by rules" in text_of(app)
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
+
+
+@pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])
+async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
+    rows = [
+        msgspec.structs.replace(one, label=HOSTILE, about=HOSTILE, note=HOSTILE, reason=HOSTILE)
+        for one in tried()
+    ]
+    rows.append(row(HOSTILE, HOSTILE, why_not=HOSTILE))
+    app = make_app(MendingSupervisor(answer(rows, run=HOSTILE, metric=HOSTILE)))
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        for keys in ((), ("j", "enter"), ("escape", "o")):
+            await pilot.press(*keys)
+            await settled(pilot)
+            text = text_of(app)
+            assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
+@pytest.mark.parametrize("state", ["before", "meanwhile", "after"])
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], state: str) -> None:
+    async def press(pilot: Any) -> None:
+        await opened(pilot)
+        await pilot.press("j", "j")
+        await settled(pilot, 0.2)
+
+    assert snap_compare(make_app(MendingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)

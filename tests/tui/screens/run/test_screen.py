@@ -1,0 +1,1096 @@
+"""The Run screen on a fake run: each state in words, each tab, each key of the footer, hostile texts, live updates."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from at_rest import at_rest
+from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, regressed, source, training
+from tui_fakes import NOW, make_check, row_with, settled, text_of
+
+from finetop.core.errors import NotFound, Refused
+from finetop.core.protocol.check_result import brief
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.data_versions import DataOf
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import (
+    Curve,
+    Curves,
+    FindInLog,
+    GetRun,
+    Processes,
+    ProcessRow,
+    ReadLog,
+)
+from finetop.core.protocol.runs import (
+    AlarmRow,
+    Best,
+    CheckpointRow,
+    Finished,
+    JobRow,
+    Lost,
+    Queued,
+    Relative,
+    Running,
+    SampleRow,
+    Stopped,
+)
+from finetop.tui.app import FinetopApp
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.run.head import TABS, Tab
+from finetop.tui.screens.run.keys import KEYS, footer_keys
+from finetop.tui.screens.run.metric_names import drift_forecast, metric_keys, shown
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.run.view_state import ViewState
+from finetop.tui.screens.run.x_axis import axis_of
+from finetop.tui.screens.run.zoom import Axis, Shown, moved, zoomed
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.theme import Look
+from finetop.tui.widgets.lines import Lines
+
+SMALL, LARGE = (80, 24), (120, 40)
+
+
+async def opened(fake: FakeRun, pilot: Any, *keys: str) -> RunScreen:
+    """Open the run, press keys, and give its screen."""
+    pilot.app.open_run(fake.detail.row.name)
+    await settled(pilot)
+    for key in keys:
+        await pilot.press(key)
+    await settled(pilot)
+    screen = pilot.app.screen
+    assert isinstance(screen, RunScreen)
+    return screen
+
+
+def asked(fake: FakeRun, kind: type) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
+# --- states -------------------------------------------------------------------------------------------------
+
+
+async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "● support-r16   lora r16 on smollm2-135m-instruct" in text_of(app)
+        assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
+        title = row_with(app, "eval")
+        assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
+        assert "drift  .09 of .10  nats/token" in title
+        assert "limit ----" in row_with(app, "limit")
+        assert row_with(app, "      0 ").count("820     1200") == 2
+        assert "step 820/1200" in text_of(app).splitlines()[-4]
+        assert row_with(app, "! DRIFT") == " ! DRIFT .09: at this pace it reaches the limit .10 near step 840"
+        assert "check at 600 ok -0.1" in text_of(app)
+
+
+async def test_four_charts_on_a_large_terminal() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot)
+        rows = text_of(app).splitlines()
+        titles = [at for at, row in enumerate(rows) if row.startswith((" loss ", " grad norm "))]
+        assert len(titles) == 2 and titles[1] - titles[0] == 10
+        assert sum(row.startswith(" step ") for row in rows) == 10  # of the log
+
+
+async def test_starting_says_what_it_does_and_what_is_known() -> None:
+    state = Running(NOW - 20, "loading model", 3.1, 8.0, "GB", 40.0)
+    fake = FakeRun(make_detail(state, 0, steps=0, metrics={}))
+    fake.log = "reading data\n"
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "starting  loading model, 3.1 of 8 GB" in text_of(app) and "40 s left" in text_of(app)
+        assert "812 rows, 809 kept, 3 dropped" in text_of(app)
+        assert "4.9 of 139 M parameters learn" in text_of(app)
+        assert " reading data" in text_of(app)
+
+
+async def test_queued_shows_what_it_will_do() -> None:
+    fake = FakeRun(make_detail(Queued(2, "wants 2 GPUs"), 0, metrics={}))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "queued  2nd in the queue: wants 2 GPUs" in text_of(app)
+        assert "method.rank" in text_of(app)
+
+
+async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None:
+    fake = failed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        assert "FAILED  out of memory" in text_of(app)
+        assert row_with(app, "fix ").startswith(" fix     Lower train.batch_size (now 8)")
+        assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
+        assert row_with(app, "next ") == " next  n  a new run from this one, with that fixed"
+        await pilot.press("enter")
+        assert screen.view_state.tab == "log"
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (Lost(NOW - 300, "the machine restarted", NOW - 900), "LOST  the machine restarted"),
+        (Stopped(NOW - 300, "stop", NOW - 900), "stopped  at step 900 of 1,200; its checkpoint is kept"),
+        (Finished(NOW - 5000, NOW - 4000), "not checked yet"),
+    ],
+)
+async def test_other_ends_say_so(state: Any, words: str) -> None:
+    fake = FakeRun(make_detail(state, 900))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert words in text_of(app)
+
+
+async def test_a_run_without_drift_shows_its_next_metric() -> None:
+    fake = training()
+    for key in ("drift", "kl"):
+        del fake.points[key]
+    row = fake.detail.row
+    metrics = {key: value for key, value in row.metrics.items() if key not in ("drift", "kl")}
+    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, metrics=metrics))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "│ grad norm" in row_with(app, " loss ")
+        assert "DRIFT" not in text_of(app)
+
+
+async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -> None:
+    fake = training()
+    fake.points["loss"] += [(820, None), (820, None)]
+    row = fake.detail.row
+    row = msgspec.structs.replace(row, metrics={**row.metrics, "loss": None})
+    alarm = AlarmRow("nan", 820, "loss is nan at step 820: lower train.learning_rate", NOW)
+    fake.detail = msgspec.structs.replace(fake.detail, row=row, alarms=[alarm])
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot)
+        title = row_with(app, " loss ")
+        assert "train not finite" in title and "2 not finite" in title
+        assert row_with(app, " ! LOSS").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
+
+
+async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_said_no_more() -> None:
+    told = [AlarmRow("spike", at, f"spike: the loss rose to {at}", NOW, at + 9) for at in range(10, 90, 10)]
+    told += [AlarmRow("slow_down", 400, "slow: 3 s a step since step 380, 1 s before", NOW)]
+    fake = training(alarms=told, alarms_total=len(told))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        assert row_with(app, " ! SLOW:").startswith(
+            " ! SLOW: 3 s a step since step 380, 1 s before, step 400"
+        )
+        screen._open_tab("steps")
+        await settled(pilot)
+        assert row_with(app, "alarms").rstrip().endswith("3 earlier: finetop show")
+        listed = [line for line in text_of(app).splitlines() if "spike: " in line or "SLOW: " in line]
+        assert listed[0].startswith(" !       400  SLOW: 3 s a step since step 380, 1 s before")
+        assert listed[1].rstrip() == "          80  spike: the loss rose to 80  over since 89"
+        assert len(listed) == 6
+        fake.detail = msgspec.structs.replace(fake.detail, alarms=told[:-1])
+        screen._open_tab("metrics")
+        fake.change()
+        await settled(pilot)
+        assert "SLOW" not in text_of(app)
+
+
+async def test_an_unknown_run_is_named() -> None:
+    fake = training()
+    fake.refuses = NotFound("there is no run 'x'.")
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "there is no run 'x'." in text_of(app)
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_ascii_terminals_get_ascii() -> None:
+    fake = training()
+    app = make_run_app(fake, Look("none", ascii=True))
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "left")
+        for _ in TABS:
+            await pilot.press("tab")
+            await settled(pilot)
+            assert text_of(app).isascii()
+
+
+# --- live ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_event_comes_to_the_screen_and_only_what_is_shown_is_asked_for() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        fake.asked.clear()
+        fake.train_to(830)
+        await settled(pilot)
+        assert "running 830" in text_of(app)
+        assert {type(ask) for ask in fake.asked} == {GetRun, Curves, ReadLog}
+        assert asked(fake, ReadLog)[0].offset > 0  # new lines only
+        assert "step 830/1200" in text_of(app)
+        await pilot.press("tab", "tab")
+        await settled(pilot)
+        fake.asked.clear()
+        fake.train_to(831)
+        await settled(pilot)
+        assert {type(ask) for ask in fake.asked} == {GetRun}
+
+
+async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        fake.asked.clear()
+        fake.change()
+        await settled(pilot)
+        assert {type(ask) for ask in fake.asked} == {GetRun}
+
+
+async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
+    fake = FakeRun(
+        make_detail(Running(NOW - 800, "training", 5_000, 200_000, "steps", 380.0), step=5_000, steps=200_000)
+    )
+    app = make_run_app(fake)
+    clock = [NOW]
+    app._now = lambda: clock[0]
+
+    async def newer(pilot: Any, step: int, **metrics: float | None) -> int:
+        """Curves that are asked for when the run stands there."""
+        fake.asked.clear()
+        row = fake.detail.row
+        row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
+        fake.detail = msgspec.structs.replace(fake.detail, row=row)
+        fake.change()
+        await settled(pilot)
+        assert f"running {step:,}" in text_of(app)
+        return sum("loss" in ask.keys for ask in asked(fake, Curves))
+
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert await newer(pilot, 5_001, loss=0.9) == 0
+        assert await newer(pilot, 5_002, loss=None) == 1, "a value that is not finite is a mark of its own"
+        assert await newer(pilot, 5_003, eval_loss=1.25) == 1
+        assert await newer(pilot, 5_004, loss=None) == 0
+        clock[0] += 10
+        assert await newer(pilot, 5_005) == 1
+        assert await newer(pilot, 25_000) == 1
+        assert await newer(pilot, 4_000) == 1, "it was resumed"
+
+
+async def test_time_left_stands_for_ten_seconds() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    clock = [NOW]
+    app._now = lambda: clock[0]
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        clock[0] += 9
+        fake.train_to(1100)
+        await settled(pilot)
+        assert "running 1,100" in text_of(app) and "6 min left" in text_of(app)
+        clock[0] += 2
+        fake.train_to(1101)
+        await settled(pilot)
+        assert "1 min left" in text_of(app)
+
+
+async def test_the_curve_stays_where_it_is_while_it_grows() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        before = [row[:26] for row in text_of(app).splitlines()[5:12]]
+        fake.train_to(1000)
+        await settled(pilot)
+        assert [row[:26] for row in text_of(app).splitlines()[5:12]] == before
+        assert "1000     1200" in text_of(app) or "1000" in text_of(app)
+
+
+# --- charts -------------------------------------------------------------------------------------------------
+
+
+async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "left", "shift+left")
+        assert screen.view_state.shown.cursor == 10
+        assert "step 394  train " in text_of(app) and "┊" in text_of(app)
+        await pilot.press("right", "shift+right", "h")
+        assert screen.view_state.shown.cursor == 20
+        await pilot.press("0")
+        assert "┊" not in text_of(app)
+
+
+async def test_zoom_asks_for_the_steps_in_view() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "plus")
+        asks = asked(fake, Curves)
+        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
+        assert "520" in row_with(app, "1120")
+        await pilot.press("minus")
+        await settled(pilot)
+        assert screen.view_state.shown.zoom is None
+        await pilot.press("plus", "plus", "0")
+        await settled(pilot)
+        assert screen.view_state.shown == Shown() and "0                   820     1200" in text_of(app)
+
+
+async def test_log_scale_and_smoothing_say_so() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot, "y", "m")
+        assert "smoothed .6  log y" in row_with(app, " loss ")
+        await pilot.press("y", "m", "m")
+        assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
+
+
+def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
+    state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
+    detail = make_detail(state)
+    assert axis_of(detail, "time", 820.0, 32).end == 1500
+    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in all
+    assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
+    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # it is much faster than it was thought
+    done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
+    assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
+
+
+def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
+    detail = make_detail(Running(NOW - 800))
+    limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
+    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two that are planned
+    assert axis_of(limited, "tokens", None, 32).end == 460_800
+    unplanned = msgspec.structs.replace(detail, planned={})
+    assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
+    assert axis_of(unplanned, "tokens", 639_000.0, 32, 640_000).end == 640_000
+
+
+def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
+    axis = Axis(1200, 820, 32)
+    near = moved(Shown(cursor=31, zoom=(400, 720)), axis, 10)
+    assert near.cursor == 31 and near.zoom == (500, 820)
+    assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
+    assert moved(Shown(cursor=31), axis, 1) == Shown(cursor=31)
+
+
+def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
+    axis = Axis(1200, 820, 32)
+    shown_ = zoomed(Shown(cursor=8), axis, 1)
+    assert shown_.zoom == (19, 619) and shown_.cursor == 16
+    for _ in range(20):
+        shown_ = zoomed(shown_, axis, 1)
+    assert shown_.zoom is not None and shown_.zoom[1] - shown_.zoom[0] == 8
+    for _ in range(20):
+        shown_ = zoomed(shown_, axis, -1)
+    assert shown_.zoom is None
+
+
+async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_where_it_is_known() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot, "x")
+        assert "by tokens" in row_with(app, " loss ") and "614k tok" in row_with(app, "0 tok")
+        await pilot.press("x")
+        await settled(pilot)
+        asks = asked(fake, Curves)
+        # 820 s have passed and 380 are left
+        assert (asks[-1].x, asks[-1].last) == ("time", 1500) and "25 min" in row_with(app, "0 s ")
+        fake.train_to(900)
+        await settled(pilot)
+        assert asked(fake, Curves)[-1].last == 1500, "the end stands while it holds"
+        await pilot.press("x")
+        await settled(pilot)
+        assert "epoch 2" in row_with(app, "epoch 0")
+        await pilot.press("x")
+        await settled(pilot)
+        assert screen.view_state.shown == Shown() and "1200" in row_with(app, "      0 ")
+
+
+async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "x", "left", "shift+left")
+        assert row_with(app, " tok  train").startswith(" 202k tok  train ")
+        step = row_with(app, "── step ").split()[2]
+        assert abs(int(step) - 202_000 // 512) < 1200 // 32 // 2, "within half of a cell"
+        assert row_with(app, "── step ").endswith(f"l log at step {step}")
+        await pilot.press("plus")
+        await settled(pilot)
+        ask = asked(fake, Curves)[-1]
+        assert ask.x == "tokens" and ask.last - ask.first == 307_200
+
+
+async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -> None:
+    fake = training(
+        alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)],
+        checks=[make_check("regressed", 9.1, step=600)],
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot)
+        marks = row_with(app, " 2.9 ").partition("│")[0]
+        assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
+        screen.view_state.shown = Shown(cursor=marks.index("!") - 6)
+        screen.redraw()
+        await settled(pilot)
+        assert "── step 450: spike: the loss rose 0.9 -> 4.1 ──" in text_of(app)
+        screen.view_state.shown = Shown(cursor=marks.index("✗") - 6)
+        screen.redraw()
+        await settled(pilot)
+        assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
+        assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
+
+
+async def test_any_metric_can_be_made_a_chart_and_stays_one_while_the_app_is_open() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, *["down"] * 4)
+        assert row_with(app, "▸").startswith("▸KL to start")
+        assert "enter large" in text_of(app).splitlines()[-1]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "│▸KL to start  .13" in row_with(app, " loss ")
+        assert "kl" in asked(fake, Curves)[-2].keys
+        await pilot.press("escape")
+        await settled(pilot)
+        await opened(fake, pilot)
+        assert "│ KL to start  .13" in row_with(app, " loss ")
+        assert screen is not app.screen
+        await pilot.press("up", "enter")
+        await settled(pilot)
+        assert "│ drift" in row_with(app, " loss ")
+        assert "KL to start" not in row_with(app, " loss ")
+
+
+# --- other tabs ---------------------------------------------------------------------------------------------
+
+
+async def test_all_tabs_are_seen_on_the_smallest_terminal() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await opened(fake, pilot)
+        assert row_with(app, "metrics") == "    metrics  log  samples  recipe  check ✓ steps  system"
+
+
+async def test_tab_goes_round_both_ways() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        seen = []
+        for _ in TABS:
+            seen.append(screen.view_state.tab)
+            await pilot.press("tab")
+        assert tuple(seen) == TABS and screen.view_state.tab == "metrics"
+        await pilot.press("shift+tab")
+        assert screen.view_state.tab == TABS[-1]
+
+
+async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "l")
+        assert "step 820/1200" in text_of(app).splitlines()[-3]
+        await pilot.press("pageup")
+        top = text_of(app).splitlines()[5]
+        fake.train_to(900)
+        await settled(pilot)
+        assert text_of(app).splitlines()[5] == top
+        await pilot.press("G")
+        assert "step 900/1200" in text_of(app).splitlines()[-3]
+        await pilot.press("g")
+        assert "train, from 0 % of" in text_of(app)
+        assert text_of(app).splitlines()[5].startswith(" step 1/1200")
+
+
+async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds() -> None:
+    fake = training()
+    fake.log = "CUDA is not there\n" + fake.log.replace("step 300/1200:", "step 300/1200: cuda")
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "slash", *"cuda")
+        assert " search cuda" in text_of(app) and "or step 412: go there" in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "log of job 12, train, “cuda”, line 2 of 2" in text_of(app)
+        assert text_of(app).splitlines()[5].startswith("▸step 300/1200: cuda loss")
+        spans = app.screen.query_one("#body", Lines).lines[1]
+        assert ("cuda", "reverse") in spans
+        parts = [ask.end for ask in asked(fake, FindInLog)]
+        assert len(parts) == -(-len(fake.log) // fake.part) and parts[0] == -1 and parts[-1] > 0
+        await pilot.press("comma")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5] == "▸CUDA is not there"
+        await pilot.press("comma")
+        await settled(pilot)
+        assert "No more hits that way." in text_of(app)
+        await pilot.press("full_stop")
+        await settled(pilot)
+        assert "line 2 of 2" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "cuda”" not in text_of(app) and isinstance(app.screen, RunScreen)
+        await pilot.press("g", "slash", *"1200: cuda", "enter")
+        await settled(pilot)
+        assert "line 1 of 1" in text_of(app) and text_of(app).splitlines()[5].startswith("▸step 300/1200")
+        await pilot.press("slash", *["backspace"] * 10, *"nowhere", "enter")
+        await settled(pilot)
+        assert "no line has “nowhere”" in text_of(app)
+
+
+async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "left", "shift+left")
+        step = row_with(app, "── step ").split()[2]
+        await pilot.press("l")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith(f"▸step {step}/1200")
+        await pilot.press("slash", *"step 12", "enter")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith("▸step 12/1200") and "from 1 % of 61.4 kB" in text_of(
+            app
+        )
+        await pilot.press("up")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith(" step 11/1200")
+        assert text_of(app).splitlines()[6].startswith("▸step 12/1200")
+        await pilot.press("slash", *["backspace"] * 7, *"step 819", "enter")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-4].startswith("▸step 819/1200"), "a full view at the end"
+        await pilot.press("slash", *"step 12", "enter")
+        await settled(pilot)
+        fake.asked.clear()
+        fake.train_to(821)
+        await settled(pilot)
+        assert len(asked(fake, ReadLog)) == 1, "the log's end alone, not the part in view"
+        for _ in range(60):
+            await pilot.press("pagedown")
+            await at_rest()
+        await settled(pilot)
+        assert "newest last" in text_of(app), "at its end the log is followed again"
+
+
+async def test_v_shows_another_jobs_log() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "l")
+        assert "log of job 12, train" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert "log of job 15, check" in text_of(app)
+        assert asked(fake, ReadLog)[-1].job == 15
+
+
+async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
+    fake = training()
+    samples = [SampleRow(at, 0, "What?", f"answer at {at}") for at in (0, 200, 400, 600, 800)]
+    fake.detail = msgspec.structs.replace(fake.detail, samples=samples)
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "tab", "tab", "v")
+        assert [at for at in (0, 200, 400, 600, 800) if f"answer at {at}\n" in text_of(app)] == [0, 400, 800]
+        await pilot.press("v")
+        assert all(f"answer at {at}" in text_of(app) for at in (0, 200, 400, 600, 800))
+
+
+SAMPLED = {0: "We open at nine, sir.", 400: "We open at nine, matey.", 800: "Ahoy, we open at ten, matey."}
+
+
+@pytest.mark.parametrize(("size", "apart"), [(LARGE, 0), (SMALL, 2)], ids=["beside", "above"])
+async def test_two_steps_stand_beside_each_other_with_what_differs_in_bold(
+    size: tuple[int, int], apart: int
+) -> None:
+    fake = training(samples=[SampleRow(at, 0, "When?", text) for at, text in SAMPLED.items()])
+    app = make_run_app(fake)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(fake, pilot, "tab", "tab")
+        lines = screen.query_one("#body", Lines).lines
+        rows = text_of(app).splitlines()
+        first, last = (next(at for at, row in enumerate(rows) if f"step {step}" in row) for step in (0, 800))
+        assert last - first == apart
+        bold = [" ".join(text for text, style in line if style == "bold").split() for line in lines[3:]]
+        assert sorted(word for words in bold for word in words) == [
+            "Ahoy,",
+            "We",
+            "matey.",
+            "nine,",
+            "sir.",
+            "ten,",
+            "we",
+        ]
+        await pilot.press("left")
+        assert "step 400" in text_of(app) and "step 800" not in text_of(app)
+        await pilot.press("right", "shift+right")
+        assert "step 400" in text_of(app) and "step 800" in text_of(app) and "step 0" not in text_of(app)
+
+
+async def test_parents_and_children_are_a_tree_whose_runs_open() -> None:
+    fake = training(
+        parents=[Relative(2, "base-cpt", "model.id", 400)],
+        children=[Relative(9, "support-dpo", "model.id", None)],
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "s")
+        assert "   ┌ base-cpt  step 400, as model.id" in text_of(app)
+        assert "   └ ─ support-dpo  its last step, as model.id" in text_of(app)
+        await pilot.press("down", "down", "down")
+        assert row_with(app, "▸").startswith("▸  └ ─ support-dpo")
+        assert row_with(app, "next ") == " next  enter  open support-dpo"
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.screen is not screen and GetRun("support-dpo") in fake.asked
+
+
+async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists_the_processes() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot, "shift+tab")
+        assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
+        assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
+        assert row_with(app, " not available") == " not available: power, temperature, host memory"
+        assert row_with(app, "run_job").split() == [
+            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "runs")
+        ]
+        assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
+        fake.change()
+        await settled(pilot)
+        assert len(asked(fake, Processes)) == 1, "not at every change"
+
+
+async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot, "tab", "tab", "tab")
+        assert " learned  Ahoy! Your parcel sails today." in text_of(app)
+        assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
+        assert "settings that differ from the recipe lora" in text_of(
+            app
+        ) and "data.train[0].path" in text_of(app)
+        assert "method.rank" not in text_of(app), "that is lora's own"
+        await pilot.press("v")
+        assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
+
+
+async def test_a_regressed_check_is_shown_whole() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        assert "REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 3,000 items" in text_of(app)
+        assert "check ✗" in row_with(app, "metrics")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert screen.view_state.tab == "check"
+        assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
+        assert "+0.310 nats/token" in row_with(app, "drift ")
+        assert "1 flip of 128 items" in row_with(app, "floor ")
+        assert row_with(app, "arith  ") == (
+            "▸ ✗ arith            .877  .657   -22.0  -28.0 to -16.0    218 of 600   50    2"
+        )
+        assert "no verdict. The base model scores 0.262" in row_with(app, "grammar")
+        assert "carry 21 of 40" in row_with(app, "kinds")
+        await pilot.press("j")
+        assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
+
+
+async def test_whole_answers_are_one_level_deeper() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "enter", "enter")
+        assert "lost 1 of 13  a0" in text_of(app) and " tuned    Ahoy" in text_of(app)
+        await pilot.press("G")
+        assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
+        await pilot.press("escape")
+        assert screen.view_state.tab == "check" and not screen.view_state.is_reading
+        await pilot.press("escape")
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_v_goes_to_earlier_checks() -> None:
+    fake = regressed()
+    early = make_result("ok", reason="ok", drop=0.004, step=600)
+    fake.checks.append({"check_id": 9, "at": NOW - 5000, **early})
+    checks = [*fake.detail.checks, brief(9, NOW - 5000, 600, early)]
+    fake.detail = msgspec.structs.replace(fake.detail, checks=checks)
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "enter")
+        assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
+        await pilot.press("v")
+        assert "earlier: 2 of 2" in text_of(app)
+        assert "ok, a real drop  0.4 points lost" in text_of(app)
+
+
+async def test_many_checked_steps_fit_one_row_newest_last() -> None:
+    fake = regressed()
+    early = make_result("ok", reason="ok", drop=0.004)
+    earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
+    checks = [*fake.detail.checks, *earlier]
+    fake.detail = msgspec.structs.replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "enter")
+        row = row_with(app, "by step")
+        assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
+        assert len(row) <= 80
+        await pilot.press("s")
+        await settled(pilot)
+        assert row_with(app, " 900 ").endswith("ok -0.4, a real drop, kept as the best")
+
+
+async def test_an_accepted_regression_is_not_red_any_more() -> None:
+    fake = regressed()
+    row = fake.detail.row
+    assert row.check is not None
+    accepted = msgspec.structs.replace(row.check, accepted="ana", check_id=99)
+    fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, check=accepted))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "enter")
+        assert "✗ accepted by ana" in text_of(app) and "REGRESSED" not in text_of(app)
+
+
+async def test_no_check_says_why_and_a_running_one_how_far_it_is() -> None:
+    fake = FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, *["tab"] * 4)
+        assert "Not checked yet." in text_of(app)
+        checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
+        fake.change(
+            msgspec.structs.replace(
+                fake.detail, row=msgspec.structs.replace(fake.detail.row, checking=checking)
+            )
+        )
+        await settled(pilot)
+        assert "checking  scoring, 212 of 640 items, 40 s left" in text_of(app)
+
+
+async def test_a_result_of_another_format_is_left_out() -> None:
+    fake = regressed()
+    fake.checks = [{"check_id": 15, "at": NOW, "verdict": 7}]
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "enter")
+        assert "can't be read" in text_of(app)
+
+
+async def test_steps_list_checkpoints_with_what_was_found_and_check_the_chosen_one() -> None:
+    fake = training(checks=[make_check("ok", 0.1, step=600)])
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "s")
+        assert "600  adapter    38.2 MB" in row_with(app, "▸") and "ok -0.1" in row_with(app, "▸")
+        await pilot.press("j")
+        assert "check step 300 for forgetting" in row_with(app, "next ")
+        await pilot.press("f")
+        await settled(pilot)
+        assert asked(fake, Check) == [Check("support-r16", 300)]
+
+
+# --- what acts ----------------------------------------------------------------------------------------------
+
+
+async def test_f_checks_the_newest_checkpoint_and_says_so() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "f")
+        assert asked(fake, Check) == [Check("support-r16", None)]
+        assert "a check of support-r16 at step 820 is queued." in text_of(app)
+
+
+async def test_stop_asks_names_the_run_and_says_what_is_saved() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "S")
+        assert " Stop support-r16?  It saves step 820 first." in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert asked(fake, Stop) == [] and isinstance(app.screen, RunScreen)
+        await pilot.press("S", "y")
+        await settled(pilot)
+        assert asked(fake, Stop) == [Stop("support-r16")]
+        assert "support-r16 is being ended." in text_of(app)
+
+
+async def test_kill_asks_and_counts_the_steps_that_are_lost() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "K")
+        assert " Kill support-r16?  220 steps lost: step 600 is saved." in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, Kill) == [Kill("support-r16")]
+
+
+async def test_a_run_that_has_ended_is_not_stopped() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "S")
+        assert "support-r16 has ended: nothing to stop." in text_of(app)
+
+
+async def test_a_check_of_a_run_that_has_ended_can_be_stopped() -> None:
+    checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
+    fake = FakeRun(make_detail(Finished(NOW - 5000, NOW - 4000), 900, checking=checking))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "S")
+        assert "End the check of support-r16?" in text_of(app)
+
+
+async def test_what_the_supervisor_refuses_is_said() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        fake.refuses = Refused("support-r16 is being checked already.")
+        await pilot.press("f")
+        await settled(pilot)
+        assert "is being checked already." in text_of(app)
+
+
+async def test_n_opens_launch_with_this_runs_settings() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        await pilot.press("n")
+        await settled(pilot, 0.3)
+        assert isinstance(app.screen, LaunchScreen)
+
+
+@pytest.mark.parametrize(
+    ("make", "tabs"),
+    [(training, TABS), (regressed, ("check",)), (failed, ("log",))],
+    ids=["training", "regressed", "failed"],
+)
+async def test_no_key_breaks_any_tab(make: Callable[[], FakeRun], tabs: tuple[Tab, ...]) -> None:
+    fake = make()
+    app = make_run_app(fake)
+    skipped = ("search", "new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
+    actions = [key.action for key in KEYS if key.action not in skipped]
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        for tab in tabs:
+            for action in actions:
+                screen._open_tab(tab)
+                await screen.run_action(action)
+            await settled(pilot)
+        assert app.is_running
+
+
+def test_every_key_of_every_footer_is_bound() -> None:
+    bound = {name for key in KEYS for name in key.keys.split(",")} | {"question_mark"}
+    names = {
+        "←→": ["left", "right"],
+        "+ -": ["plus", "minus"],
+        "↑↓": ["up", "down"],
+        "⇧←→": ["shift+left", "shift+right"],
+        "esc": ["escape"],
+        "?": ["question_mark"],
+        ", .": ["comma", "full_stop"],
+        "/": ["slash"],
+    }
+    for fake in (training(), regressed(), failed()):
+        for tab in TABS:
+            for key in footer_keys(fake.detail, ViewState(tab=tab, shown=Shown(cursor=3))):
+                assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
+
+
+async def test_help_lists_the_keys_of_this_screen() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        pilot.app.open_run(fake.detail.row.name)
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert "y axis logarithmic or not" in text_of(app)
+
+
+# --- hostile texts ------------------------------------------------------------------------------------------
+
+HOSTILE = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202eevil\x00\r\n\t\x1b[?1049h漢字" + "x" * 300
+
+
+async def test_no_outside_text_reaches_the_terminal_raw() -> None:
+    answers = {"question": HOSTILE, "gold": HOSTILE, "base_answer": HOSTILE, "tuned_answer": HOSTILE}
+    flip = {"task": "arith", "item": HOSTILE, "category": HOSTILE, "base": 1.0, "tuned": 0.0, **answers}
+    result = make_result(
+        reason=HOSTILE,
+        suite=HOSTILE,
+        notes=[HOSTILE],
+        flips=[flip],
+    )
+    result["tasks"][0] = {**result["tasks"][0], "task": "arith"}
+    result["tasks"][1] = {**result["tasks"][1], "task": HOSTILE}
+    fake = training(
+        name="run",
+        samples=[SampleRow(at, 0, HOSTILE, HOSTILE) for at in (0, 5)],
+        checkpoints=[CheckpointRow(5, HOSTILE, 1, HOSTILE, NOW)],
+        first_row=[(HOSTILE, False), (HOSTILE, True)],
+        alarms=[AlarmRow(HOSTILE, 5, HOSTILE, NOW)],
+        device=HOSTILE,
+        versions={HOSTILE: HOSTILE},
+        model=HOSTILE,
+        method=HOSTILE,
+        parents=[Relative(1, HOSTILE, HOSTILE, 3)],
+        children=[Relative(2, HOSTILE, HOSTILE, None)],
+        jobs=[JobRow(12, HOSTILE, Running(NOW - 800), 1, HOSTILE, 3)],
+    )
+    fake.detail.recipe[HOSTILE] = {HOSTILE: HOSTILE}
+    short = brief(15, NOW, 5, result)
+    row = msgspec.structs.replace(
+        fake.detail.row, check=short, metrics={**fake.detail.row.metrics, HOSTILE: 1.0}
+    )
+    fake.detail = msgspec.structs.replace(fake.detail, checks=[short], row=row)
+    fake.checks = [{"check_id": 15, "at": NOW, **result}]
+    fake.log += HOSTILE + "\n" + HOSTILE
+    fake.processes = [ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
+    for size in (SMALL, (20, 5)):
+        app = make_run_app(fake)
+        async with app.run_test(size=size) as pilot:
+            screen = await opened(fake, pilot)
+            for tab in TABS:
+                screen._open_tab(tab)
+                await settled(pilot)
+                assert_harmless(app)
+                if tab != "steps":  # there it opens another run
+                    await pilot.press("enter")
+                    assert_harmless(app)
+                await pilot.press("v")
+                assert_harmless(app)
+
+
+def assert_harmless(app: FinetopApp) -> None:
+    for row in app.screen._compositor.render_strips():
+        text = "".join(segment.text for segment in row)
+        assert not any(unicodedata.category(letter) == "Cc" for letter in text)
+        assert "\u202e" not in text
+
+
+# --- words and numbers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "words"),
+    [
+        ("loss", 1.2141, "1.214"),
+        ("learning_rate", 8.12e-5, "8.1e-5"),
+        ("tokens_per_s", 4103.4, "4,103"),
+        ("tokens_per_s", 3.14, "3.1"),
+        ("drift", 0.081, ".08"),
+        ("drift", 0.0042, ".004"),
+        ("drift", -0.0001, ".00"),
+        ("memory_gib", 38.21, "38.2 GiB"),
+        ("gpu_util", 91.0, "91 %"),
+        ("grad_norm", None, "not finite"),
+    ],
+)
+def test_metrics_are_written_short(key: str, number: float | None, words: str) -> None:
+    assert shown(key, number) == words
+
+
+def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> None:
+    detail = make_detail(Running(NOW), 20)
+    row = msgspec.structs.replace(
+        detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0}
+    )
+    assert metric_keys(row) == ["loss", "drift", "zeal"]
+
+
+def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
+    def curve(*values: float) -> Curve:
+        return Curve("drift", [at * 8 for at in range(len(values))], [], [], list(values), 1, None, 0)
+
+    assert drift_forecast(curve(0.0, 0.02, 0.04, 0.06), 0.1, 0, 640, 64) == 400
+    assert drift_forecast(curve(0.0, 0.01, 0.02, 0.03), 0.1, 0, 640, 64) is None
+    assert drift_forecast(curve(0.0, 0.09, 0.08, 0.07), 0.1, 0, 640, 64) is None
+    assert drift_forecast(curve(0.0, 0.02, 0.04, 0.06), 0.1, 0, 320, 64) == 200
+    assert drift_forecast(curve(0.0, 0.06, 0.061, 0.062), 0.1, 0, 640, 64) is None  # not before the end
+    assert drift_forecast(curve(0.06), 0.1, 0, 640, 64) is None
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
+@pytest.mark.parametrize(
+    ("make", "keys"),
+    [
+        (training, []),
+        (regressed, ["enter"]),
+        (failed, []),
+        (training, ["x", "left", "shift+left"]),
+        (training, ["shift+tab"]),
+        (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
+    ],
+    ids=["training", "check-regressed", "failed", "tokens", "system", "log-search"],
+)
+def test_picture(
+    snap_compare: Callable[..., bool], size: tuple[int, int], make: Callable[[], FakeRun], keys: list[str]
+) -> None:
+    fake = make()
+
+    async def press(pilot: Any) -> None:
+        await opened(fake, pilot, *keys)
+        await settled(pilot)
+
+    assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
+
+
+async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[source(2, 417)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
+        shown = text_of(app)
+        assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
+        assert "other runs have read up to v3" in shown
+        assert "the file was changed since: it holds v3 now, 431 rows" in shown
+        await pilot.press("tab", "tab")
+        await settled(pilot, 0.2)
+        assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
+        assert sum(isinstance(ask, DataOf) for ask in fake.asked) == 1
+        await pilot.press("shift+tab", "shift+tab")
+        fake.change(old)
+        await settled(pilot, 0.5)
+        assert "version  faq.jsonl" not in text_of(app)

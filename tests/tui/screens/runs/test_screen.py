@@ -1,0 +1,647 @@
+"""The Runs screen: what it says of each run, what its keys do, and that nothing moves under the cursor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from tui_fakes import (
+    NOW,
+    FakeSupervisor,
+    make_app,
+    make_check,
+    make_row,
+    many_rows,
+    mixed_rows,
+    row_with,
+    settled,
+    text_of,
+)
+
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, Stop
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.trash import Restore
+from finetop.core.protocol.runs import Finished, Queued, Running
+from finetop.core.runtime.home import Home
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.runs import input_lines
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.widgets.paged_list import CHUNK
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from finetop.tui.app import FinetopApp
+
+SIZE = (80, 24)
+
+
+def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
+def cursor_row(app: FinetopApp) -> str:
+    return row_with(app, "▸")
+
+
+async def test_each_run_says_whether_it_forgot() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 36)) as pilot:
+        await settled(pilot)
+        said = {
+            "support-full-1e-4": "✗ support-full-1e-4      full   1200/1200  0.982  41 m  REGRESSED -9.1",
+            "sql-lora-70b": "FAILED out of memory",
+            "legal-cpt": "DRIFT .08 of .10",
+            "support-r16": "ok -0.1 at step 600",
+            "support-r32": "loading model 39 %",
+            "support-r64": "1st, wants 2 GPUs",
+            "lr2e-5-s2": "2nd",
+            "support-full-1e-5": "ok -0.4",
+            "support-r8": "ok -1.9, a real drop",
+            "tiny": "NO VERDICT at chance",
+            "support-full-3e-4": "-14.2, accepted (ana)",
+            "support-r4": "checking 212 of 640",
+            "support-r2": "stopped, not checked",
+        }
+        for name, words in said.items():
+            assert words in row_with(app, f"{name} "), name
+
+
+async def test_a_run_that_forgets_while_it_trains_says_so_before_its_alarm() -> None:
+    check = make_check(step=600)
+    row = make_row(
+        1, "hot", Running(NOW - 800, "training"), step=700, check=check, alarm="drift is over", needs_you=True
+    )
+    app = make_app(FakeSupervisor([row]))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "✗ hot" in cursor_row(app)
+        assert "REGRESSED -9.1 at ste" in cursor_row(app)
+
+
+async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 36)) as pilot:
+        await settled(pilot)
+        rows = text_of(app).splitlines()
+        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 in all")
+        assert [row.strip() for row in rows if row.strip() in ("needs you", "running", "queued", "done")] == [
+            "needs you",
+            "running",
+            "queued",
+            "done",
+        ]
+
+
+async def test_the_pane_begins_with_the_verdict_and_follows_the_cursor() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "✗ REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 3,000 items" in text_of(app)
+        assert "worst  arith -22.0  knowledge -12.5" in text_of(app)
+        assert "exact match 0.71 -> 0.91" in text_of(app)
+        await pilot.press("j")
+        await settled(pilot)
+        assert "✗ FAILED  out of memory" in text_of(app)
+        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
+        assert "next  n" in text_of(app)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+async def test_every_row_fits_and_the_answer_is_never_pushed_out(width: int) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await settled(pilot)
+        assert all(len(row) <= width for row in text_of(app).splitlines())
+        assert "REGRESSED -9.1" in row_with(app, "▸")
+        assert "? keys" in text_of(app).splitlines()[-1]
+        assert ("1200/1200" in cursor_row(app)) == (width >= 80)
+
+
+async def test_columns_come_with_the_width() -> None:
+    heads = {}
+    for width in (60, 80, 100, 120, 140):
+        app = make_app(FakeSupervisor(mixed_rows()))
+        async with app.run_test(size=(width, 24)) as pilot:
+            await settled(pilot)
+            heads[width] = row_with(app, "did it forget?").split()
+    for narrow, wide in zip([60, 80, 100, 120], [80, 100, 120, 140], strict=True):
+        assert set(heads[narrow]) <= set(heads[wide])
+        assert len(heads[narrow]) < len(heads[wide])
+
+
+async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
+    fake = FakeSupervisor(many_rows(10_000))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "10,000 in all" in text_of(app)
+        await pilot.press("G")
+        assert "run-00000" not in text_of(app)  # the cursor is there before the data
+        await settled(pilot)
+        assert "run-09999" in cursor_row(app)
+        await pilot.press("pageup", "k", "k")
+        await settled(pilot)
+        assert "run-09984" in cursor_row(app)
+        await pilot.press("g")
+        await settled(pilot)
+        assert "run-00000" in cursor_row(app)
+        assert sum(ask.limit for ask in asked(fake, Runs)) <= 6 * CHUNK
+
+
+async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunsScreen, "LEAST_S", 0.0)
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j")
+        await settled(pilot)
+        before = text_of(app).splitlines()
+        newcomer = make_row(50, "newcomer", Queued(3), step=0, metrics={}, needs_you=True)
+        r16 = make_row(4, "support-r16", Running(NOW - 800, "training", 900, 1200), step=900)
+        rows = [row for row in fake.rows if row.id != 4]
+        fake.change([newcomer, *rows, r16])
+        await settled(pilot, 0.2)
+        after = text_of(app).splitlines()
+        assert "900/1200" in cursor_row(app)  # its numbers changed in place
+        assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
+        assert "newcomer" not in text_of(app)
+        assert "o takes in 1 new" in after[1]
+        await pilot.press("o")
+        await settled(pilot)
+        assert "support-r16" in cursor_row(app)
+        await pilot.press("g")
+        assert "newcomer" in cursor_row(app)
+        assert "o sort: needs you first" in text_of(app)
+
+
+async def test_o_sorts_another_way_and_the_headings_go() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("o", "o")
+        await settled(pilot)
+        assert "sort: by name" in text_of(app)
+        assert asked(fake, Runs)[-1].sort == "name"
+        assert " needs you\n" not in text_of(app)
+
+
+async def test_filter_is_live_and_esc_drops_it() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"r16")
+        await settled(pilot)
+        assert "support-r16" in cursor_row(app)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert text_of(app).splitlines()[-2].startswith(" / r16")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "/ r16: 1 match" in text_of(app).splitlines()[1]
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "legal-cpt" in text_of(app)
+
+
+async def test_a_filter_that_hides_all_says_so() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"qqq", "enter")
+        await settled(pilot)
+        assert "0 of 13 runs match   qqq" in text_of(app)
+        assert "13 match without it" in text_of(app)
+        assert "next  esc  drop the filter" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "support-full-1e-4" in cursor_row(app)
+
+
+async def test_without_runs_it_offers_the_demo_and_launching() -> None:
+    fake = FakeSupervisor([])
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "No runs yet in /home/you/.finetop." in text_of(app)
+        assert "next  enter  show me" in text_of(app)
+        assert "or  n  start my own" in text_of(app)
+        await pilot.press("n")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+
+
+async def test_enter_without_runs_queues_the_demo() -> None:
+    fake = FakeSupervisor([])
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("enter")
+        await settled(pilot, 0.5)
+        assert [ask.name for ask in asked(fake, Submit)] == ["demo-lora", "demo-full-hot"]
+        assert "2 runs are queued" in text_of(app)
+
+
+async def test_the_first_run_comes_into_an_empty_list_by_itself() -> None:
+    fake = FakeSupervisor([])
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        fake.change(mixed_rows())
+        await settled(pilot, 2.2)
+        assert "support-full-1e-4" in cursor_row(app)
+
+
+async def test_stop_asks_and_only_y_stops() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j", "S")
+        await settled(pilot)
+        rows = text_of(app).splitlines()
+        assert rows[-2].startswith(" Stop support-r16?  It saves step 820 first.")
+        assert rows[-1] == " y stop   K kill now, saves nothing   esc leave it running"
+        await pilot.press("j", "x", "escape")
+        await settled(pilot)
+        assert not asked(fake, Stop)
+        assert "support-r16" in cursor_row(app)
+        await pilot.press("S", "y")
+        await settled(pilot)
+        assert asked(fake, Stop) == [Stop("support-r16")]
+        assert "support-r16 is being ended." in text_of(app)
+        await pilot.press("k")
+        await settled(pilot)
+        assert "is being ended" not in text_of(app)
+
+
+async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j", "P")
+        await settled(pilot)
+        assert asked(fake, Pause) == [Pause("support-r16")]
+        assert "support-r16 was told." in text_of(app)
+        held = [
+            msgspec.structs.replace(row, state=Queued(1, held=True, paused_at=820))
+            if row.name == "support-r16"
+            else row
+            for row in mixed_rows()
+        ]
+        fake.change(held)
+        await settled(pilot, 2.2)
+        await pilot.press("k", "j")  # what was said is gone with the next key
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2] == " next  P  let it go on"
+        assert " P go on " in text_of(app).splitlines()[-1]
+        await pilot.press("P")
+        await settled(pilot)
+        assert asked(fake, Release) == [Release("support-r16")]
+
+
+async def test_T_tries_a_failed_run_again() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("P")
+        await settled(pilot)
+        assert "has ended: nothing to pause." in text_of(app)
+        await pilot.press("j", "T")
+        await settled(pilot)
+        (order,) = asked(fake, Retry)
+        assert f"{order.run} goes on from step 400, 2nd in the queue." in text_of(app)
+
+
+async def test_kill_asks_and_offers_to_stop_in_place() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j", "K")
+        await settled(pilot)
+        assert "Kill support-r16?  Steps since its last checkpoint are lost." in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, Kill) == [Kill("support-r16")]
+
+
+async def test_a_queued_run_is_taken_out_and_an_ended_one_is_not_asked_about() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("S")
+        await settled(pilot)
+        assert "support-full-1e-4 has ended: nothing to stop." in text_of(app)
+        await pilot.press(*["j"] * 5, "K")
+        await settled(pilot)
+        assert "Take support-r64 out of the queue?" in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, Stop) == [Stop("support-r64")]
+
+
+async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("f")
+        await settled(pilot)
+        assert asked(fake, Check) == [Check("support-full-1e-4")]
+        assert "a check of support-full-1e-4 at step 1,200 is queued." in text_of(app)
+        fake.rows = []
+        await pilot.press("n")  # a run that is gone by now
+        await settled(pilot)
+        assert "there is no run support-full-1e-4." in text_of(app)
+
+
+async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        own_keys = screen.keys()
+        for key in own_keys:
+            assert key.keys or key.shown == ":", "of the palette"
+            for name in filter(None, key.keys.split(",")):
+                assert name in screen._bindings.key_to_bindings, key
+            assert hasattr(screen, f"action_{key.action.partition('(')[0]}"), key
+
+
+async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(60, 20)) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j")
+        await settled(pilot)
+        footer = text_of(app).splitlines()[-1]
+        assert footer.endswith("? keys")
+        labels = {
+            "enter open",
+            "S stop",
+            "P pause",
+            "f check",
+            "n new run",
+            "/ filter",
+            "K kill",
+            "o sort",
+            "space mark",
+            "t tag",
+            "? keys",
+        }
+        assert {words.strip() for words in footer.split("  ")} <= labels
+
+
+async def test_hostile_names_draw_no_control_characters() -> None:
+    evil = "a\x1b[31mred\x1b]0;title\x07\u202etxt\r\nnew\tline\x9bcsi"
+    done = Finished(NOW - 5000, NOW - 4000)
+    check = make_check("no_verdict", None, reason=evil, accepted=evil)
+    row = make_row(1, evil, done, model=evil, method=evil, note=evil, tags=[evil], check=check, alarm=evil)
+    waits = make_row(2, evil + "2", Queued(1, evil), step=0, metrics={})
+    app = make_app(FakeSupervisor([row, waits]))
+    async with app.run_test(size=(160, 40)) as pilot:
+        await settled(pilot)
+        for keys in ([], ["j"], ["S"]):
+            await pilot.press(*keys)
+            await settled(pilot)
+            assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
+        await pilot.press("escape", "slash", *"re", "enter")
+        app.say(evil, "red")
+        await settled(pilot)
+        assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
+
+
+async def test_the_mouse_moves_the_cursor() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.click(Table, offset=(8, 2))
+        await settled(pilot)
+        assert "sql-lora-70b" in cursor_row(app)
+
+
+async def typed(pilot: Any, text: str) -> None:
+    await pilot.press(*["space" if letter == " " else letter for letter in text])
+    await settled(pilot)
+
+
+async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "state:running los<1")
+        assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
+        assert text_of(app).splitlines()[-2].startswith(" / state:running los<1 ")
+        assert "3 running" in text_of(app)
+        assert "support-r16" in text_of(app) and "support-r8" not in text_of(app), "the rows of state:running"
+        await pilot.press("left", "left", "s")
+        await settled(pilot)
+        assert "2 of 13 match" in text_of(app).splitlines()[-2]
+        await pilot.press("enter", "slash")
+        await typed(pilot, " state:")
+        assert "a value must stand behind :. Such as state:r" in text_of(app).splitlines()[-2]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "state:: a value must stand behind" in text_of(app).splitlines()[-2], "kept as it was before"
+        assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
+
+
+async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "support group:method sort:-loss")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
+        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
+        assert asked(fake, Runs)[-1].filter == "support group:method"
+
+
+async def test_the_palette_begins_to_type_an_order() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "sort by")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
+        assert "say what to sort by. sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        await typed(pilot, "name")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "o sort: by name" in text_of(app).splitlines()[1]
+
+
+async def test_which_term_hides_all_is_said() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "method:lora age>9w")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "0 of 13 runs match   method:lora age>9w" in text_of(app)
+        assert " 10 match without   age>9w" in text_of(app)
+
+
+async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_esc() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "space")
+        await settled(pilot)
+        assert text_of(app).splitlines()[1].startswith(" 2 marked   3 need you")
+        assert row_with(app, "support-full-1e-4 ").startswith(" •✗")
+        assert "legal-cpt" in cursor_row(app)
+        await pilot.press("o", "slash")
+        await typed(pilot, "legal")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "2 marked" in text_of(app), "also where they are not shown"
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "marked" not in text_of(app).splitlines()[1]
+        assert "/ legal: 1 match" in text_of(app)
+
+
+async def test_c_compares_those_that_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    opened: list[Any] = []
+    monkeypatch.setattr(app, "open_compare", opened.append)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        assert "mark two runs or more with space" in text_of(app)
+        await pilot.press("space", "space", "c")
+        await settled(pilot)
+        assert opened == [["support-full-1e-4", "sql-lora-70b"]]
+
+
+async def test_several_are_stopped_once_their_number_is_typed() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "j", "space", "space", "S")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
+        await pilot.press("1", "enter")
+        await settled(pilot)
+        assert not asked(fake, Stop)
+        assert text_of(app).splitlines()[-2].endswith("2 runs: type that number")
+        await pilot.press("backspace", "2", "enter")
+        await settled(pilot)
+        assert asked(fake, Stop) == [Stop("legal-cpt"), Stop("support-r16")]
+        assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
+
+
+async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("X")
+        await settled(pilot)
+        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
+        await pilot.press("escape", "space", "space", "X")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
+        await pilot.press("2", "enter")
+        await settled(pilot, 0.3)
+        assert "11 in all" in text_of(app)
+        assert "marked" not in text_of(app).splitlines()[1]
+        await pilot.press("u")
+        await settled(pilot, 0.3)
+        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
+        assert "undone: the trash: 2 runs." in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "nothing to undo" in text_of(app)
+
+
+async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("t")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4: ")
+        await typed(pilot, "+keep -")
+        assert "is no tag" in text_of(app).splitlines()[-2]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert not asked(fake, Tag)
+        await typed(pilot, 'draft "too hot"')
+        await pilot.press("enter")
+        await settled(pilot)
+        assert asked(fake, Tag) == [Tag("support-full-1e-4", ["keep"], ["draft"])]
+        assert asked(fake, Note) == [Note("support-full-1e-4", "too hot")]
+        assert 'support-full-1e-4: keep, "too hot". u takes it back.' in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])
+        assert asked(fake, Note)[-1] == Note("support-full-1e-4", "before")
+
+
+async def test_columns_are_chosen_kept_and_shown_where_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "columns")
+        await pilot.press("enter")
+        await settled(pilot)
+        await typed(pilot, "eval_los")
+        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await typed(pilot, "s, method.rank")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "eval_loss" in row_with(app, "did it forget?")
+        assert "1.020" in cursor_row(app)
+        assert asked(fake, Runs)[-1].settings == ["method.rank"]
+    for width, is_there in ((80, False), (120, True)):
+        app = make_app(fake)
+        async with app.run_test(size=(width, 24)) as pilot:
+            await settled(pilot)
+            assert ("eval_loss" in row_with(app, "did it forget?")) == is_there
+            assert "REGRESSED -9.1" in cursor_row(app)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"columns": 3}', b'{"columns": ["\\u001b[31m", "x y z"]}', b"x" * 99_999]
+)
+async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    (tmp_path / "app.json").write_bytes(content)
+    assert input_lines.columns(Home(tmp_path)) in ((), ("x", "y", "z"))

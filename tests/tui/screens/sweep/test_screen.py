@@ -1,0 +1,189 @@
+"""The Sweep screen by keys: what its footer promises, what it says and draws, hostile words, and pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from sweep_fakes import SweepingSupervisor, answer, by_rate, by_selector, by_word, swept
+from tui_fakes import make_app, make_check, row_with, settled, text_of
+
+from finetop.core.client import seed_groups
+from finetop.core.protocol.messages.runs import SweepBrief
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.screens.sweep.picture import axis_of
+from finetop.tui.screens.sweep.screen import SweepScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOUND = {"rate": by_rate, "selector": by_selector, "word": by_word}
+
+
+async def opened(pilot: Any) -> None:
+    """Go to the sweep of the run under the cursor of Runs."""
+    await settled(pilot)
+    await pilot.press("w")
+    await settled(pilot, 0.2)
+
+
+async def test_w_leads_here_enter_opens_the_chosen_seed_and_esc_leads_back() -> None:
+    app = make_app(SweepingSupervisor(by_rate()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert isinstance(app.screen, SweepScreen)
+        assert row_with(app, "5e-5  ").split()[1:] == [
+            "3/3",
+            "0.82",
+            "±",
+            "0.02",
+            "-0.6",
+            "±",
+            "0.3",
+            "3",
+            "ok",
+        ]
+        assert row_with(app, "1e-3  ").endswith("1/3         0.90        -7.9  1 REGRESSED, 1 running")
+        assert "Best not regressed: 2e-4" in text_of(app)
+        await pilot.press("j", "right")
+        await settled(pilot)
+        assert row_with(app, "tone-5e-5-s2").startswith("▸✓")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "tone-5e-5-s2"
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+
+
+async def test_o_puts_the_best_first_and_nothing_else_moves_rows() -> None:
+    fake = SweepingSupervisor(by_rate())
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+
+        def order() -> list[str]:
+            return [line[4:8] for line in text_of(app).splitlines()[3:7]]
+
+        await pilot.press("o")
+        await settled(pilot)
+        assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
+        assert "▸   1e-5" in text_of(app), "the cursor stays on its setting"
+        fake.found = msgspec.structs.replace(by_rate(), runs=by_rate().runs[::-1])
+        fake.change()
+        await settled(pilot, 0.3)
+        assert order() == ["2e-4", "1e-3", "5e-5", "1e-5"]
+        await pilot.press("o")
+        await settled(pilot)
+        assert order() == ["1e-3", "2e-4", "5e-5", "1e-5"], "as they were queued"
+
+
+async def test_brackets_lead_to_the_next_sweep_and_c_compares_a_settings_runs() -> None:
+    app = make_app(SweepingSupervisor(by_rate()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("right_square_bracket")
+        await settled(pilot, 0.2)
+        assert "Sweep older" in text_of(app) and "rank" in text_of(app)
+        await pilot.press("left_square_bracket")
+        await settled(pilot, 0.2)
+        await pilot.press("c")
+        await settled(pilot)
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["tone-1e-5-s1", "tone-1e-5-s2", "tone-1e-5-s3"]
+
+
+async def test_without_a_sweep_it_says_how_to_make_one() -> None:
+    app = make_app(SweepingSupervisor(None))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "No sweeps yet." in text_of(app)
+        assert "finetop run RECIPE --sweep" in text_of(app)
+
+
+async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() -> None:
+    found = by_selector()
+    axis = axis_of(seed_groups.settings(found.runs, found.keys), found.keys)
+    assert axis is not None
+    assert (axis.at, axis.series) == (1, (("random",), ("loss_band",), ("length",)))
+    found = by_word()
+    assert axis_of(seed_groups.settings(found.runs, found.keys), found.keys) is None
+    app = make_app(SweepingSupervisor(by_selector()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "by rows, with 95 % intervals over seeds" in text_of(app)
+        assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
+        assert "limit -3" in text_of(app)
+        assert "against random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
+        assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
+        assert "18 of 18 runs finished" in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "loss_band" in text_of(app).splitlines()[3], "the best target of all, at 400 rows"
+
+
+async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its_loss() -> None:
+    runs = []
+    for at, (by, loss) in enumerate((("random,length", 1.9), ("diversity", 1.7)), start=1):
+        runs += [
+            swept(
+                2 * at + seed,
+                {"select.by": by, "rows": "100"},
+                seed,
+                check=None,
+                metrics={"eval_loss": loss + seed / 100},
+            )
+            for seed in (1, 2)
+        ]
+    app = make_app(SweepingSupervisor(answer(runs, ["select.by", "rows"])))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "4 of 4 runs finished" in text_of(app)
+        assert "same rows" in row_with(app, "length") and "retained" not in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "diversity" in text_of(app).splitlines()[3]
+
+
+HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
+
+
+@pytest.mark.parametrize(
+    "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
+)
+async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
+    check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
+    runs = [swept(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
+    hostile = [
+        msgspec.structs.replace(one, row=msgspec.structs.replace(one.row, name=HOSTILE)) for one in runs
+    ]
+    found = answer(hostile, [HOSTILE])
+    fake = SweepingSupervisor(msgspec.structs.replace(found, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
+    app = make_app(fake)
+    async with app.run_test(size=size) as pilot:
+        app.open_sweep("")
+        await settled(pilot, 0.2)
+        for key in ("j", "o", "right"):
+            await pilot.press(key)
+            await settled(pilot)
+            text = text_of(app)
+            assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
+
+
+@pytest.mark.parametrize(
+    ("state", "size"),
+    [("rate", (80, 24)), ("rate", (120, 40)), ("selector", (80, 24)), ("word", (120, 40))],
+    ids=["rate-80x24", "rate-120x40", "selector-80x24", "word-120x40"],
+)
+def test_picture(snap_compare: Callable[..., bool], state: str, size: tuple[int, int]) -> None:
+    async def press(pilot: Any) -> None:
+        await opened(pilot)
+        await pilot.press("j")
+        await settled(pilot, 0.2)
+
+    assert snap_compare(make_app(SweepingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)

@@ -1,0 +1,462 @@
+"""The Triage screen on a real store: the table, the pane of a cell, one run turned, the items, what people say."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from triage_fakes import FakeTriage, make_store
+from triage_store import add_run, take_in, told_of
+from tui_fakes import make_app, row_with, settled, text_of
+
+from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import LookEarlier, LostItems, SetStanding, Standing, TriageCell
+from finetop.core.store.database import open_store
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.triage.items_screen import ItemsScreen
+from finetop.tui.screens.triage.screen import TriageScreen
+from finetop.tui.screens.triage.state import asked_for
+from finetop.tui.screens.triage.table import TASKS, columns_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    import duckdb
+
+SIZE, LARGE = (80, 24), (120, 40)
+
+
+@pytest.fixture(scope="module")
+def made_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("triage")
+    make_store(folder).close()
+    return folder / "finetop.duckdb"
+
+
+@pytest.fixture
+def store(made_store: Path, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    shutil.copy(made_store, tmp_path / "finetop.duckdb")
+    opened = open_store(tmp_path / "finetop.duckdb")
+    yield opened
+    opened.close()
+
+
+async def opened(pilot: Any, *keys: str) -> None:
+    await settled(pilot)
+    for key in ("2", *keys):
+        await pilot.press(key)
+        await settled(pilot)
+    await settled(pilot, 0.1)
+
+
+def asked(fake: FakeTriage, kind: type) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
+PICTURES = {
+    "table-80x24": (SIZE, []),
+    "table-120x40": (LARGE, ["right"]),
+    "turned-80x24": (SIZE, ["v", "down"]),
+    "accept-80x24": (SIZE, ["A", *"fine"]),
+    "items-80x24": (SIZE, ["right", "enter"]),
+    "item-80x24": (SIZE, ["right", "enter", "down", "down", "enter"]),
+    "item-120x40": (LARGE, ["right", "enter", "down", "down", "enter"]),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture(snap_compare: Callable[..., bool], store: duckdb.DuckDBPyConnection, name: str) -> None:
+    size, keys = PICTURES[name]
+
+    async def press(pilot: Any) -> None:
+        await opened(pilot, *keys)
+
+    assert snap_compare(make_app(FakeTriage(store)), terminal_size=size, run_before=press)
+
+
+def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None:
+    tasks = [f"task-{at}" for at in range(12)]
+    for width in (60, 80, 120, 200):
+        for cursor in range(TASKS + len(tasks)):
+            columns = columns_of(width, tasks, cursor)
+            assert columns.shown + columns.hidden == len(tasks)
+            at = max(0, cursor - TASKS)
+            assert columns.first <= at < columns.first + columns.shown
+            used = 4 + columns.name + columns.cell * (1 + columns.shown) + 5 * bool(columns.hidden) + 1
+            assert used + columns.state <= width
+
+
+async def test_the_worst_is_on_top_and_the_badge_counts_the_new(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        rows = text_of(app).splitlines()
+        assert "2 Triage 3" in rows[0]
+        assert rows[1].startswith(" 3 new ")
+        assert rows[1].endswith("core, limit 3.0, base qwen3-4b")
+        assert rows[2].split() == [
+            "run,",
+            "worst",
+            "first",
+            "all",
+            "arith",
+            "know…",
+            "lamb…",
+            "arc",
+            "+3",
+            "state",
+        ]
+        assert rows[3].split() == [
+            "▸",
+            "✗",
+            "support-full-1e-4",
+            *["-15.7✗", "-40.0✗", "-30.0✗", "-20.0✗", "-10.0?", "?", "NEW"],
+        ]
+        assert rows[6].split()[:2] == ["✓", "support-r16"]
+        assert "lost from step 600 (ok at 400)" in row_with(app, "all tasks in support-full-1e-4")
+
+
+async def test_the_pane_follows_the_cell_under_the_cursor(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "right")
+        text = text_of(app)
+        assert "arith in support-full-1e-4" in text
+        assert "✗ REGRESSED   0.950 -> 0.550   change -40.0 (-42.0 to -38.0)" in text
+        assert "base ▇ .95   300 █ 1.00   400 " in text
+        assert "9 lost, 1 won of 20   carry 4 of 10" in text or "two digits 5 of 10" in text
+        await pilot.press("down", "right")
+        await settled(pilot, 0.1)
+        assert "knowledge in sql-full-2e-5" in text_of(app)
+        await pilot.press("left", "left", "left")
+        await settled(pilot)
+        assert row_with(app, " next ").split()[:2] == ["next", "enter"]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen)
+
+
+async def test_the_cursor_goes_to_every_task(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        seen = set()
+        for _ in range(9):
+            await pilot.press("right")
+            await settled(pilot, 0.1)
+            seen.add(row_with(app, " in support-full-1e-4").split()[1])
+        assert seen == {"arith", "knowledge", "lambada", "arc", "hellaswag", "piqa", "openbookqa"}
+
+
+async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    fake = FakeTriage(store)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "A", *"for the paper", "enter")
+        assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
+        (said,) = asked(fake, SetStanding)
+        assert (said.standing.state, said.standing.by, said.task) == ("accepted", own_name(), "")
+        await settled(pilot, 0.1)
+        rows = text_of(app).splitlines()
+        assert "2 Triage 2" in rows[0]
+        assert rows[3].split()[-1] == "accepted", "it stays where it was"
+        assert "o sorts again" in rows[1]
+        await pilot.press("o")
+        await settled(pilot, 0.1)
+        assert "sql-full-2e-5" in text_of(app).splitlines()[3]
+        await pilot.press("u")
+        await settled(pilot, 0.1)
+        assert "2 Triage 3" in text_of(app).splitlines()[0]
+        assert asked(fake, SetStanding)[-1].standing == Standing()
+
+
+async def test_esc_leaves_a_reason_unsaid_and_no_reason_is_none(store: duckdb.DuckDBPyConnection) -> None:
+    fake = FakeTriage(store)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "A", "x", "escape", "A", "enter")
+        assert not asked(fake, SetStanding)
+
+
+async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "O")
+        await settled(pilot, 0.1)
+        assert row_with(app, "▸").endswith(f"assigned to {own_name()}")
+        await pilot.press("O")
+        await settled(pilot, 0.1)
+        assert row_with(app, "▸").endswith("NEW")
+        await pilot.press("F", *"support-r16", "enter")
+        await settled(pilot, 0.1)
+        assert "fixed by" in row_with(app, "▸")
+        await pilot.press("t", *"ask Ben", "enter")
+        await settled(pilot, 0.1)
+        assert "note   ask Ben" in text_of(app)
+        await pilot.press("F", *"sql-full-2e-5", "enter")
+        await settled(pilot)
+        assert "has regressed itself" in text_of(app)
+
+
+async def test_turned_a_task_is_a_row_with_its_interval(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "v", "down")
+        rows = text_of(app).splitlines()
+        assert rows[1].split()[:2] == ["support-full-1e-4", "NEW"]
+        assert rows[4].split()[:5] == ["▸", "✗", "arith", ".950", ".550"]
+        assert "━●" in rows[4]
+        assert "┊" in rows[4]
+        assert "arith in support-full-1e-4" in text_of(app)
+        await pilot.press("right")
+        await settled(pilot, 0.1)
+        assert text_of(app).splitlines()[1].split()[0] == "sql-full-2e-5"
+        await pilot.press("v")
+        await settled(pilot)
+        assert "▸ ✗ sql-full-2e-5" in text_of(app)
+
+
+async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=(60, 20)) as pilot:
+        await opened(pilot)
+        rows = text_of(app).splitlines()
+        assert rows[3].split()[:3] == ["▸", "✗", "all"]
+        assert all(len(row) <= 60 for row in rows)
+        assert "? keys" in rows[-1]
+
+
+async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot, "right", "enter")
+        assert isinstance(app.screen, ItemsScreen)
+        rows = [row.strip() for row in text_of(app).splitlines()]
+        assert rows[1].startswith("arith in support-full-1e-4   9 lost, 1 won")
+        assert [row for row in rows if row in ("kinds of items", "lost, the surest on top", "won")] == [
+            "kinds of items",
+            "lost, the surest on top",
+            "won",
+        ]
+        await pilot.press("enter")
+        await settled(pilot, 0.1)
+        first = row_with(app, "match")
+        assert "kind:two+digits: 5 match" in first or "kind:carry: 5 match" in first
+        await pilot.press("escape", "slash", *"runs>1", "enter")
+        await settled(pilot, 0.1)
+        assert "runs>1: 1 match" in row_with(app, "match")
+        await pilot.press("escape", "escape")
+        await settled(pilot)
+        assert isinstance(app.screen, TriageScreen)
+
+
+def test_a_filter_of_items_is_read_word_by_word() -> None:
+    wanted = LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
+    assert asked_for("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
+    for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
+        assert asked_for("r", "t", odd) == LostItems("r", "t", text=odd)
+
+
+async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "right", "enter", "down", "down", "enter")
+        text = text_of(app)
+        assert "arith > two digits > item 1 of 10, lost   in support-full-1e-4" in text
+        for words in ("Q: What is 0 + 8?", "choices   8", "gold", "Ahoy", "-6.8     -1.4   ✗"):
+            assert words in text
+        assert row_with(app, "steps").split()[1:] == [
+            *["base", "✓", "300", "✓", "400", "✗", "600", "✗", "1,200", "✗"]
+        ]
+        assert "sql-full-2e-5  (1 of 2 full, 0 of 1 lora)" in text
+        assert "5 of 10 items of this kind (two digits) are lost" in text
+        await pilot.press("down")
+        await settled(pilot)
+        assert "arith > carry > item 2 of 10, lost" in text_of(app)
+        await pilot.press("G")
+        await settled(pilot)
+        assert "item 10 of 10, won" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert isinstance(app.screen, ItemsScreen)
+
+
+async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
+    fake = FakeTriage(store)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "s")
+        shown = text_of(app).splitlines()
+        assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
+        assert "y find it   o one check   esc leave it" in shown[-1]
+        assert asked(fake, LookEarlier) == []
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
+        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
+
+
+async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckDBPyConnection) -> None:
+    more = '{"seconds": 70, "items_scored": 140}'
+    store.execute("UPDATE checks SET result = json_merge_patch(result, ?)", [more])
+    store.execute("INSERT INTO checkpoints VALUES (1, 1, 1200, 'c', 1, 'full', 0)")
+    fake = FakeTriage(store)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "right", "f")
+        shown = text_of(app).splitlines()
+        assert "Check the remaining 560 items?  Same verdict, tighter interval." in shown[-2]
+        assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc leave it" in shown[-1]
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, Check) == [Check("support-full-1e-4", more=["arith"])]
+        await pilot.press("left", "f")
+        await settled(pilot)
+        assert "y all 560, about 4 min   esc leave it" in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, Check)[-1] == Check("support-full-1e-4", more=[])
+
+
+async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "c")
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "support-r16"]
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("space", "space", "c")
+        await settled(pilot)
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "sql-full-2e-5"]
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "•✗ support-full-1e-4" in text_of(app)
+
+
+async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: Path) -> None:
+    connection = make_store(tmp_path, {"support-r16": (0,) * 7}, steps=False)
+    for at in (2, 3):
+        add_run(connection, f"support-r{at}")
+        connection.execute("INSERT INTO checkpoints VALUES (?, ?, 9, 'c', 1, 'adapter', 0)", [at, at])
+    fake = FakeTriage(connection)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert (
+            text_of(app)
+            .splitlines()[1]
+            .startswith(" Nothing to triage: no regression in 1 checked run; the last")
+        )
+        assert "or  f  check 2 runs that have ended and were never checked" in text_of(app)
+        await pilot.press("f")
+        await settled(pilot)
+        assert "Check 2 runs?  support-r3, support-r2" in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert [ask.run for ask in asked(fake, Check)] == ["support-r3", "support-r2"]
+    connection.close()
+
+
+async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
+    connection = make_store(tmp_path, {}, steps=False)
+    add_run(connection, "support-r2")
+    connection.execute("INSERT INTO checkpoints VALUES (1, 1, 9, 'c', 1, 'adapter', 0)")
+    app = make_app(FakeTriage(connection))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        text = text_of(app)
+        assert "No run has been checked yet. f checks one." in text
+        assert "1 finished run has no check:  support-r2" in text
+        assert "next  f  check support-r2" in text
+    connection.close()
+
+
+async def test_a_filter_hides_runs_and_says_so(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "slash", *"sql", "enter")
+        assert "/ sql: 1 match" in text_of(app)
+        assert "sql-full-2e-5" in row_with(app, "▸")
+        await pilot.press("slash", *"zzz", "enter")
+        await settled(pilot, 0.1)
+        assert "0 of 4 checked runs match" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot, 0.1)
+        assert "support-full-1e-4" in text_of(app)
+
+
+async def test_another_screen_leads_to_a_run_here(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        app.open_triage("sql-full-2e-5")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, TriageScreen)
+        assert "sql-full-2e-5" in row_with(app, "▸")
+
+
+async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=(160, 30)) as pilot:
+        await opened(pilot)
+        footer = text_of(app).splitlines()[-1]
+        for words in (
+            "←→↑↓ cell",
+            "enter items",
+            "A accept",
+            "O take it",
+            "v turn",
+            "s earlier steps",
+            "/ filter",
+        ):
+            assert words in footer
+        for words in ("F fixed by", "t note", "f more items", "? keys"):
+            assert words in footer
+        assert "o sort" not in footer, "nothing is new"
+
+
+async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:
+    evil = "a\x1b[31mred\x1b]0;title\x07\u202etxt\r\nnew\tline\x9bcsi"
+    connection = open_evil(tmp_path, evil)
+    app = make_app(FakeTriage(connection))
+    async with app.run_test(size=(100, 30)) as pilot:
+        await opened(pilot)
+        for keys in ([], ["right"], ["v"], ["v", "enter"], ["down", "down", "enter"], ["escape", "escape"]):
+            for key in keys:
+                await pilot.press(key)
+                await settled(pilot)
+            assert all(letter.isprintable() for letter in text_of(app).replace("\n", ""))
+    connection.close()
+
+
+def open_evil(folder: Path, evil: str) -> duckdb.DuckDBPyConnection:
+    """Make a store in which every text is hostile."""
+    connection = make_store(folder, {}, steps=False)
+    run, job = add_run(connection, evil)
+    take_in(connection, job, folder, *told_of({evil: (9, 1)}, 1200, suite=evil, reason=evil))
+    connection.execute("UPDATE item_scores SET answer = ?", [evil])
+    connection.execute(
+        "UPDATE checks SET result = replace(result, 'carry', ?)", [repr(evil)[1:-1].replace("\\x", "\\u00")]
+    )
+    standing = Standing("accepted", evil, reason=evil, note=evil)
+    fake: Any = FakeTriage(connection)
+    from finetop.core.supervisor.requests import triage
+
+    triage.say(fake._own, SetStanding(str(run), "", standing))
+    return connection
+
+
+def test_a_cell_is_as_short_as_it_travels() -> None:
+    import msgspec
+
+    assert msgspec.json.encode(TriageCell(22.0, "lost")) == b'[22.0,"lost"]'

@@ -1,0 +1,626 @@
+"""The differencing driver leaves the screen that plain frames leave, and never queues pictures."""
+
+from __future__ import annotations
+
+import os
+import pty
+import random
+import re
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from dataclasses import dataclass, field
+from fcntl import ioctl
+from typing import TYPE_CHECKING
+
+import pyte
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+from rich.cells import cell_len, set_cell_size
+from terminal import sleeps
+from waiting import LIMIT_S, wait_until
+
+from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
+from finetop.tui.terminal.driver import TerminalWriter
+from finetop.tui.terminal.screen_diff import Pen, difference
+from finetop.tui.terminal.sgr import blank_style, change, restyle
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Sequences that pyte prints parts of, or cannot take: private keyboard modes, mode queries, strings.
+_UNKNOWN_TO_PYTE = re.compile(
+    r"\x1b\[[<=>][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[6n"
+)
+
+
+class Emulator(pyte.Screen):  # type: ignore[misc]
+    """pyte's screen; like real terminals it blanks the half left of a wide character that is cut in two."""
+
+    def __init__(self, columns: int, lines: int) -> None:
+        super().__init__(columns, lines)
+        self.stream = pyte.Stream(self)
+        self.reset_mode(7, private=True)
+
+    def draw(self, data: str) -> None:
+        if all(cell_len(character) == 1 for character in data) and not self._has_wide():
+            super().draw(data)
+            return
+        for character in data:
+            before = {x: self.buffer[self.cursor.y][x] for x in range(self.columns)}
+            y = self.cursor.y
+            super().draw(character)
+            line = self.buffer[y]
+            for x in range(self.columns - 1):
+                was_wide = before[x].data != "" and before[x + 1].data == ""
+                if was_wide and line[x + 1].data != "" and line[x] == before[x]:
+                    line[x] = line[x]._replace(data=" ")
+                if (
+                    was_wide
+                    and line[x + 1].data == ""
+                    and line[x] != before[x]
+                    and cell_len(line[x].data) < 2
+                ):
+                    line[x + 1] = line[x + 1]._replace(data=" ")
+
+    def _has_wide(self) -> bool:
+        return any(cell.data == "" for cell in self.buffer[self.cursor.y].values())
+
+    def feed(self, text: str) -> None:
+        # A terminal's line discipline makes a line feed a carriage return and a line feed.
+        self.stream.feed(_UNKNOWN_TO_PYTE.sub("", text).replace("\n", "\r\n"))
+
+    def seen(self) -> list[list[tuple[object, ...]]]:
+        """Return what the eye sees of each cell: a blank shows its background, not its colour."""
+        return [[_seen(self.buffer[y][x]) for x in range(self.columns)] for y in range(self.lines)]
+
+
+def _seen(cell: pyte.screens.Char) -> tuple[object, ...]:
+    marked = cell.reverse or cell.underscore or cell.strikethrough
+    return (" ", cell.bg) if cell.data == " " and not marked else tuple(cell)
+
+
+@dataclass
+class Ours:
+    """What the driver keeps, without its terminal."""
+
+    size: tuple[int, int]
+    wanted: Cells = field(init=False)
+    shown: Cells | None = None
+    pen: Pen = field(default_factory=Pen)
+
+    def __post_init__(self) -> None:
+        self.wanted = blank_cells(*self.size)
+
+    def send(self, frame: str, colour: bool = True) -> str:
+        self.wanted = apply_frame(self.wanted, frame, colour)
+        text, self.pen = difference(self.shown, self.wanted, self.pen)
+        self.shown = self.wanted
+        return text
+
+
+def _at(x: int, y: int, text: str) -> str:
+    return f"\x1b[{y + 1};{x + 1}H{text}"
+
+
+def _styled(style: str, text: str) -> str:
+    return f"\x1b[{style}m{text}\x1b[0m" if style else text
+
+
+_texts = st.text(alphabet="ab0 ─⣿é漢字👍", max_size=8).map(lambda text: text.replace("0", "e\u0301"))
+_styles = st.sampled_from(
+    ["", "1", "3;31", "7", "4;9;32", "31", "38;2;1;2;3", "48;5;9", "7;38;5;4;48;2;9;9;9", "44"]
+)
+_lines = st.lists(st.tuples(_styles, _texts), min_size=0, max_size=4)
+
+
+def _line(segments: list[tuple[str, str]], width: int) -> str:
+    """Return a row of exactly this width, as Textual's strips are."""
+    left, pieces = width, []
+    for style, text in segments:
+        text = set_cell_size(text, min(left, cell_len(text)))
+        left -= cell_len(text)
+        pieces.append(_styled(style, text))
+    return "".join(pieces) + " " * left
+
+
+@st.composite
+def _stories(draw: st.DrawFn) -> list[tuple[str, object]]:
+    """Draw a story of frames: ("size", (columns, rows)), ("forget", None) and ("frame", text)."""
+    story: list[tuple[str, object]] = []
+    width, height = 20, 6
+    rows = [" " * width] * height
+    for act in draw(st.lists(st.sampled_from("ppppsssrfx"), min_size=1, max_size=8)):
+        if act == "r":
+            width, height = draw(st.integers(6, 24)), draw(st.integers(2, 8))
+            rows = [_line(draw(_lines), width) for _ in range(height)]
+            story.append(("size", (width, height)))
+        elif act == "f":
+            story.append(("forget", None))
+        elif act == "x":
+            x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+            story.append(
+                ("frame", _at(x, y, _line(draw(_lines), draw(st.integers(0, width - x)))) + _at(0, 0, ""))
+            )
+            continue
+        elif act == "s":
+            first, last = sorted(draw(st.tuples(st.integers(0, height - 1), st.integers(0, height - 1))))
+            by = draw(st.integers(-(last - first), last - first))
+            band = rows[first : last + 1]
+            band = band[by:] + band[:by]
+            for index in draw(st.sets(st.integers(0, len(band) - 1), max_size=2)):
+                band[index] = _line(draw(_lines), width)
+            rows[first : last + 1] = band
+        else:
+            for y in draw(st.sets(st.integers(0, height - 1), min_size=1)):
+                rows[y] = _line(draw(_lines), width)
+        cursor = draw(st.sampled_from([(0, 0), (width - 1, height - 1), (2, 1)]))
+        story.append(("frame", "\n".join(_at(0, y, row) for y, row in enumerate(rows)) + _at(*cursor, "")))
+    return story
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(_stories())
+def test_leaves_the_screen_that_plain_frames_leave(story: list[tuple[str, object]]) -> None:
+    ours, plain, differenced = Ours((20, 6)), Emulator(20, 6), Emulator(20, 6)
+    for act, value in story:
+        if isinstance(value, tuple):
+            plain.resize(value[1], value[0])
+            differenced.resize(value[1], value[0])
+            ours.wanted = resized(ours.wanted, *value)
+        elif act == "forget":
+            differenced.feed("\x1b[3;1Hnoise\x1b[41m")
+            ours.shown, ours.pen = None, Pen()
+        else:
+            plain.feed(str(value))
+            differenced.feed(ours.send(str(value)))
+            assert differenced.seen() == plain.seen()
+
+
+_whole_styles = st.lists(
+    st.sampled_from(
+        ["0", "1", "2", "3", "4", "7", "21", "22", "24", "31", "38;2;7;8;9", "39", "48;5;3", "97", "103"]
+    ),
+    max_size=5,
+).map(lambda codes: restyle("", ";".join(codes)) if codes else "")
+
+
+@given(_whole_styles, _whole_styles)
+def test_change_of_style_arrives(old: str, new: str) -> None:
+    state = old
+    for parameters in re.findall(r"\x1b\[([\d;]*)m", change(old, new)):
+        state = restyle(state, parameters)
+    assert state == new
+    assert len(change(old, new)) <= len(f"\x1b[;{new}m")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "canonical"),
+    [
+        ("1;0;31", "31"),
+        ("31;39;2", "2"),
+        ("4:3", "4:3"),
+        ("4:3;24", ""),
+        ("38:2::1:2:3", "38:2::1:2:3"),
+        ("58;5;1;32", "32"),
+        ("44;7", "7;44"),
+    ],
+)
+def test_styles_have_one_spelling(parameters: str, canonical: str) -> None:
+    assert restyle("", parameters) == canonical
+
+
+def test_a_blank_shows_its_background_and_lines() -> None:
+    assert blank_style("1;31") == ""
+    assert blank_style("31;44") == "44"
+    assert blank_style("4;31") == "4;31"
+
+
+def _log(first: int, height: int = 40, width: int = 120) -> str:
+    rows = [f"{'loss curve':<{width}}" for _ in range(height - 10)]
+    rows += [
+        f"step {step} loss {1 / (step + 1):.6f} lr 2.0e-4".ljust(width) for step in range(first, first + 10)
+    ]
+    return "\n".join(_at(0, y, _styled("38;2;200;200;200", row)) for y, row in enumerate(rows)) + _at(
+        0, 0, ""
+    )
+
+
+def test_an_unchanged_frame_sends_nothing() -> None:
+    ours = Ours((120, 40))
+    assert "step 109" in ours.send(_log(100))
+    assert ours.send(_log(100)) == ""
+
+
+def test_a_changed_number_sends_few_bytes() -> None:
+    ours = Ours((120, 40))
+    ours.send(_log(100))
+    text = ours.send(_at(0, 3, _styled("38;2;200;200;200", f"{'loss curve 7':<120}") + _at(0, 0, "")))
+    assert text.endswith("7")
+    assert len(text) <= 9
+
+
+def _like_log(first: int) -> str:
+    """Ten lines that differ in a few cells from those after them."""
+    lines = (
+        f"step {n}/1200: loss 0.0016, grad_norm 0.{n % 7}{n % 9}".ljust(120) for n in range(first, first + 10)
+    )
+    return "\n".join(_at(0, 20 + y, line) for y, line in enumerate(lines)) + _at(0, 0, "")
+
+
+def test_a_log_of_like_lines_scrolls() -> None:
+    ours, emulator, plain = Ours((120, 40)), Emulator(120, 40), Emulator(120, 40)
+    emulator.feed(ours.send(_like_log(600)))
+    text = ours.send(_like_log(601))
+    emulator.feed(text)
+    plain.feed(_like_log(601))
+    assert emulator.seen() == plain.seen()
+    assert len(text.encode()) < 80  # 170, were each line mended where it stands
+
+
+@pytest.mark.parametrize("by", [1, 3, -1])
+def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
+    ours = Ours((120, 40))
+    emulator = Emulator(120, 40)
+    emulator.feed(ours.send(_log(100)))
+    text = ours.send(_log(100 + by))
+    emulator.feed(text)
+    assert len(text.encode()) < 60 + 50 * abs(by)
+    plain = Emulator(120, 40)
+    plain.feed(_log(100 + by))
+    assert emulator.seen() == plain.seen()
+
+
+def test_blanks_are_erased_to_the_end_of_the_line() -> None:
+    ours = Ours((120, 40))
+    ours.send(_at(0, 0, "x" * 120))
+    assert len(ours.send(_at(0, 0, "x" * 20 + " " * 100) + _at(0, 0, ""))) <= 10
+
+
+def test_no_color_keeps_bold_dim_and_reverse() -> None:
+    text = Ours((20, 2)).send(_at(0, 0, _styled("1;2;7;38;2;1;2;3;48;5;4", "ab")), colour=False)
+    assert "\x1b[1;2;7mab" in text
+    assert "38;" not in text
+
+
+@pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])
+def test_joined_characters_leave_no_doubt_where_the_next_cell_is(joined: str) -> None:
+    text = Ours((20, 2)).send(_at(0, 0, f"{joined}ab"))
+    assert re.search(f"{joined[-1]}\x1b\\[(?:1;)?[23][GH]ab", text)
+
+
+def test_a_flood_of_accents_is_cut() -> None:
+    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
+    assert 10 < text.count("\u0301") <= 32
+
+
+def test_links_and_controls_in_text_do_not_reach_the_terminal() -> None:
+    link = "\x1b]8;id=1;http://a.b/c\x1b\\\x1b[1mhere\x1b[0m\x1b]8;;\x1b\\"
+    text = Ours((40, 2)).send(_at(0, 0, f"go {link} \x1b]52;c;AAAA\x07\x1b[2Jx\ry"))
+    assert "http" not in text
+    emulator = Emulator(40, 2)
+    emulator.feed(text)
+    assert emulator.display[0].rstrip() == "go here ]52;c;AAAA[2Jxy"
+    assert set(re.findall(r"\x1b(?!\[)|[\x07\r]", text)) == set()
+
+
+_END = "\x1b]2;that is all\x07"
+
+
+class _Pipe:
+    """A writer on a pipe whose reader reads when told."""
+
+    def __init__(self) -> None:
+        self.reader, self.end = os.pipe()
+        self.newest: Cells | None = None
+        self.bugs: list[object] = []
+        self.stuck = False
+        self.writer = TerminalWriter(
+            self.end, "utf-8", lambda: self.newest, self.bugs.append, lambda: self.stuck
+        )
+        self.writer.start()
+
+    def show(self, frame: str, size: tuple[int, int] = (120, 40)) -> None:
+        self.newest = apply_frame(self.newest or blank_cells(*size), frame)
+        self.writer.picture()
+
+    def read(self) -> str:
+        """Read all that was written by now: a title of ours behind it says where that ends."""
+        self.writer.control(_END)
+        sent = b""
+        while not sent.endswith(_END.encode()):
+            sent += os.read(self.reader, 65536)
+        return sent.decode().removesuffix(_END)
+
+
+@pytest.fixture
+def pipe() -> Iterator[_Pipe]:
+    pipe = _Pipe()
+    yield pipe
+    pipe.writer.stop()
+    pipe.writer.join(LIMIT_S)
+    os.close(pipe.reader)
+    os.close(pipe.end)
+    assert not pipe.bugs
+
+
+def _read_until_quiet(fd: int, wait_s: float) -> bytes:
+    pieces = []
+    while select.select([fd], [], [], wait_s)[0]:
+        try:
+            piece = os.read(fd, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _noise(seed: int, width: int = 120, height: int = 40) -> str:
+    letters = random.Random(seed)
+    rows = (_at(0, y, "".join(letters.choices("abcdefgh", k=width))) for y in range(height))
+    return "\n".join(rows) + _at(0, 0, "")
+
+
+def test_controls_keep_their_order_and_none_is_lost_on_a_slow_terminal(pipe: _Pipe) -> None:
+    controls = [f"\x1b]2;title {number}\x07" for number in range(500)]
+    for number, control in enumerate(controls):
+        pipe.writer.control(control)
+        pipe.show(_noise(number))
+    sent = pipe.read()
+    assert re.findall(r"\x1b\]2;title \d+\x07", sent) == controls
+    emulator, plain = Emulator(120, 40), Emulator(120, 40)
+    emulator.feed(sent)
+    plain.feed(_noise(499))
+    assert emulator.seen() == plain.seen()
+    assert len(sent) < 50 * 4800  # of 500 pictures of 4,800 bytes
+
+
+def test_pictures_wait_for_a_terminal_that_answers_late(pipe: _Pipe) -> None:
+    pipe.show(_noise(0))
+    sent = pipe.read()
+    assert sent.count("\x1b[6n") == 1
+    pipe.writer.answered()
+    for seed in range(1, 20):
+        pipe.show(_noise(seed))
+        sent += pipe.read()
+    assert len(sent) < 5 * 4800  # of 20 pictures of 4,800 bytes
+    pipe.writer.answered()
+    sent += pipe.read()
+    emulator, plain = Emulator(120, 40), Emulator(120, 40)
+    emulator.feed(sent)
+    plain.feed(_noise(19))
+    assert emulator.seen() == plain.seen()
+
+
+def test_while_the_way_to_the_terminal_is_stuck_no_picture_goes_out(
+    pipe: _Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.terminal.driver._HELD_S", 0.05)
+    pipe.show(_at(0, 0, "one"))
+    assert "one" in pipe.read()
+    pipe.stuck = True
+    pipe.show(_at(0, 0, "two"))
+    assert pipe.read() == ""
+    pipe.stuck = False
+    wait_until(lambda: "two" in os.read(pipe.reader, 65536).decode())  # nothing else has to happen
+
+
+def test_a_control_that_draws_makes_the_next_picture_whole(pipe: _Pipe) -> None:
+    pipe.show(_log(1))
+    pipe.read()
+    pipe.writer.control("\x07\x1b]52;c;QQ==\x07\x1b[?1004h")
+    pipe.show(_log(1))
+    assert pipe.read() == "\x07\x1b]52;c;QQ==\x07\x1b[?1004h"
+    pipe.writer.control("\x1b[2J")
+    pipe.show(_log(1))
+    assert "step 10" in pipe.read()
+
+
+_APP = """
+import os, sys
+from textual.app import App
+from textual.widgets import Input, Log, Static
+from finetop.tui.terminal.driver import DifferenceDriver
+
+TICKS, BODY = int(os.environ["TICKS"]), int(os.environ.get("BODY", "40"))
+
+class Demo(App):
+    CSS = "Log {height: 8; border: round red} Static {background: ansi_blue}"
+    def compose(self):
+        yield Static("caption \\u6f22\\u5b57 \\u28ff", id="head")
+        yield Log(id="log")
+        yield Input(placeholder="type")
+        yield Static(id="body")
+    def on_mount(self):
+        self.count = 0
+        self.timer = self.set_interval(0.02, self.tick)
+    def tick(self):
+        if self.count < TICKS:
+            self.count += 1
+            wide = "".join(chr(97 + (i * i * self.count) % 26) for i in range(BODY))
+            self.query_one("#body").update(wide)
+            self.query_one("#log").write_line(f"line {self.count}")
+            self.query_one("#head").update(f"tick {self.count} \\u6f22\\u5b57")
+        else:
+            self.timer.stop()
+            self.query_one("#head").update("THE END")
+            open(sys.argv[2] + "/drawn", "w").close()
+    def on_key(self, event):
+        open(sys.argv[2] + "/keys", "a").write(event.key + " ")
+        if event.key == "f5": self._driver.forget()
+        if event.key == "f6": self.exit()
+
+app = Demo(driver_class=DifferenceDriver if sys.argv[1] == "ours" else None)
+app.run()
+"""
+
+
+def _set_size(fd: int, columns: int, rows: int) -> None:
+    ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+class _Terminal:
+    """A program in a pseudo-terminal."""
+
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], size: tuple[int, int] = (80, 24)
+    ) -> None:
+        self.fd, child = pty.openpty()
+        _set_size(self.fd, *size)
+        unset = {"COLUMNS", "LINES", "NO_COLOR", "TMUX"}
+        variables = {name: value for name, value in os.environ.items() if name not in unset}
+        variables |= {"TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
+        self.process = subprocess.Popen(
+            arguments, stdin=child, stdout=child, stderr=child, env=variables, start_new_session=True
+        )
+        os.close(child)
+        self.sent = b""
+
+    def resize(self, columns: int, rows: int) -> None:
+        _set_size(self.fd, columns, rows)
+        self.process.send_signal(signal.SIGWINCH)
+
+    def read(self, wait_s: float = 0.02) -> bool:
+        """Read what the program writes, if it does. Says whether anything came."""
+        try:
+            piece = os.read(self.fd, 65536) if select.select([self.fd], [], [], wait_s)[0] else b""
+        except OSError:  # it has ended
+            piece = b""
+        self.sent += piece
+        return bool(piece)
+
+    def wait_for(self, text: str, *, to_its_end: bool = True) -> None:
+        """Read until a text was written, and all of its picture."""
+        wait_until(
+            lambda: self.read() and text in self.sent.decode(errors="ignore"),
+            lambda: f"{text!r} in {self.sent[-2000:]!r}",
+        )
+        looks = 0 if to_its_end else 3
+        while looks < 3:
+            looks = 0 if self.read() or not sleeps(self.process.pid) else looks + 1
+
+    def end(self) -> None:
+        os.write(self.fd, b"\x1b[17~")
+        wait_until(lambda: not self.read() and self.process.poll() is not None, "it ends")
+        assert self.process.returncode == 0
+        os.close(self.fd)
+
+
+@dataclass
+class _Demos:
+    """Starts the demo app in terminals, and leaves none behind."""
+
+    folder: Path
+    running: list[_Terminal] = field(default_factory=list)
+
+    def start(self, driver: str = "ours", size: tuple[int, int] = (80, 24), **environment: str) -> _Terminal:
+        arguments = [sys.executable, "-c", _APP, driver, str(self.folder)]
+        terminal = _Terminal(arguments, {"TICKS": "12", **environment}, size)
+        self.running.append(terminal)
+        return terminal
+
+
+@pytest.fixture
+def demos(tmp_path: Path) -> Iterator[_Demos]:
+    demos = _Demos(tmp_path)
+    yield demos
+    for terminal in demos.running:
+        if terminal.process.poll() is None:
+            terminal.process.kill()
+            terminal.process.wait()
+
+
+def test_an_app_leaves_the_same_screen_with_the_stock_driver(demos: _Demos) -> None:
+    screens, sizes = [], []
+    for name in ("stock", "ours"):
+        terminal = demos.start(name)
+        terminal.wait_for("END")
+        emulator = Emulator(80, 24)
+        emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
+        screens.append(emulator.seen())
+        sizes.append(len(terminal.sent))
+        terminal.end()
+        assert re.fullmatch(rb"(?:\x1b\[\?\d+[hl])*", terminal.sent.rpartition(b"\x1b[?1049l")[2])
+    assert "THE END" in "".join(str(cell[0]) for cell in screens[1][0])
+    assert screens[0] == screens[1]
+    assert sizes[1] < sizes[0] / 2
+
+
+def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) -> None:
+    terminal = demos.start()
+    terminal.wait_for("END")
+    terminal.resize(60, 20)
+    terminal.sent = b""
+    terminal.wait_for("END")
+    emulator = Emulator(60, 20)
+    emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
+    before = emulator.seen()
+    terminal.sent = b""
+    os.write(terminal.fd, b"\x1b[15~")
+    terminal.wait_for("END")
+    emulator.stream.feed("\x1b[m\x1b[5;5Hnoise" + _UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
+    assert emulator.seen() == before
+    terminal.process.send_signal(signal.SIGTSTP)
+    terminal.wait_for("\x1b[?1049l")
+    terminal.sent = b""
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.wait_for("END")
+    emulator.stream.feed("\x1b[m\x1b[5;5Hnoise" + _UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
+    assert emulator.seen() == before
+    terminal.end()
+
+
+def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
+    terminal = demos.start(TICKS="1")
+    terminal.wait_for("END")
+    for piece in (
+        b"\x1bx\x1b[C\x1b",
+        b"2",
+        "é".encode()[:1],
+        "é".encode()[1:],
+        b"\xff\x9b",
+    ):  # the last is noise
+        os.write(terminal.fd, piece)
+        time.sleep(0.02)
+    terminal.end()
+    arrived = (demos.folder / "keys").read_text().split()
+    assert arrived == ["escape", "x", "right", "escape", "2", "é", *["replacement_character"] * 2, "f6"]
+
+
+def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(demos: _Demos) -> None:
+    terminal = demos.start(size=(200, 50), TICKS="60", BODY="8000")
+    terminal.wait_for("tick", to_its_end=False)
+    wait_until((demos.folder / "drawn").exists, "all is drawn, though nobody reads")
+    terminal.wait_for("END")
+    emulator = Emulator(200, 50)
+    emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
+    assert "THE END" in emulator.display[0]
+    terminal.end()
+    assert len(terminal.sent) < 30 * 8000  # of 60 pictures of 8,000 bytes
+
+
+def test_no_color_reaches_the_terminal(demos: _Demos) -> None:
+    terminal = demos.start(NO_COLOR="1")
+    terminal.wait_for("END")
+    terminal.end()
+    for parameters in re.findall(rb"\x1b\[([\d;]*)m", terminal.sent):
+        assert set(parameters.split(b";")) <= {
+            b"",
+            b"0",
+            b"1",
+            b"2",
+            b"3",
+            b"4",
+            b"7",
+            b"22",
+            b"23",
+            b"24",
+            b"27",
+        }

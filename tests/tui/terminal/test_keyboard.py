@@ -1,0 +1,61 @@
+"""Keys as they come over a link: Esc and a letter in one packet are two keys, sequences stay one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from textual import constants
+
+from finetop.tui.terminal.driver import Keyboard
+from finetop.tui.widgets.entry import Entry, typed
+
+
+@pytest.fixture(autouse=True)
+def short_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "ESCAPE_DELAY", 0.002)
+
+
+def keys(*pieces: str) -> list[tuple[str, str | None]]:
+    """What the app is told of these pieces of input, and of the silence after them."""
+    keyboard, events = Keyboard(), []
+    for piece in pieces:
+        events += keyboard.feed(piece)
+    time.sleep(0.003)
+    events += keyboard.tick()
+    return [(event.key, event.character) for event in events]
+
+
+@pytest.mark.parametrize(
+    ("letter", "key"),
+    [("j", "j"), ("J", "J"), ("1", "1"), ("=", "equals_sign"), ("/", "slash"), (" ", "space"), ("é", "é"),
+     ("[", "left_square_bracket"), ("]", "right_square_bracket"), ("X", "X")],
+)  # fmt: skip
+def test_esc_and_a_key_that_come_together_are_two(letter: str, key: str) -> None:
+    assert keys("\x1b" + letter) == [("escape", "\x1b"), (key, letter)]
+    assert keys("\x1b", letter, "k") == [("escape", "\x1b"), (key, letter), ("k", "k")]
+
+
+def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> None:
+    assert keys("\x1bO") == [("escape", "\x1b"), ("O", "O")]
+    assert keys("\x1b[") == [("escape", "\x1b"), ("left_square_bracket", "[")]
+
+
+@pytest.mark.parametrize(
+    ("sequence", "key"),
+    [("\x1b", "escape"), ("\x1b[A", "up"), ("\x1bOA", "up"), ("\x1b[6~", "pagedown"), ("\x1b[1;5C", "ctrl+right"),
+     ("\x1bb", "ctrl+left"), ("\x1bf", "ctrl+right"), ("\x1b[Z", "shift+tab"), ("\x1b\t", "shift+tab"),
+     ("\x1bOP", "f1"), ("\x1b[27u", "escape"), ("\x1b[106;3u", "alt+j")],
+)  # fmt: skip
+def test_a_key_that_is_a_sequence_stays_one(sequence: str, key: str) -> None:
+    assert [name for name, _ in keys(sequence)] == [key]
+    assert [name for name, _ in keys("\x1b", sequence)] == ["escape", key]
+
+
+def test_words_are_passed_over_in_a_text() -> None:
+    entry = Entry("one two  three", 14)
+    stops = []
+    for key in ["ctrl+left"] * 4 + ["ctrl+right"] * 4:
+        entry = typed(entry, key, None) or entry
+        stops.append(entry.at)
+    assert stops == [9, 4, 0, 0, 4, 9, 14, 14]

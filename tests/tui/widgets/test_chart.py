@@ -1,0 +1,260 @@
+"""The chart: dots at exact cells, axes that stay still, and no data that breaks it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+from rich.cells import cell_len
+
+from finetop.core.protocol.messages.runs import Curve
+from finetop.tui.widgets.axis import Scale, label, scale_of, share_of, widened, x_end, x_labels, y_labels
+from finetop.tui.widgets.chart import (
+    GUTTER,
+    Series,
+    View,
+    columns_of,
+    draw,
+    fitted,
+    place_at,
+    plot_width,
+    smoothed,
+    value_at,
+)
+
+VIEW = View(0, 100, 100)
+
+
+def curve(points: dict[int, float], bad: int = 0, spread: float = 0.0) -> Curve:
+    values = list(points.values())
+    lows, highs = [v - spread for v in values], [v + spread for v in values]
+    return Curve("loss", list(points), lows, highs, values, 100, values[-1] if values else None, bad)
+
+
+def rows_of(series: list[Series], width: int = 16, height: int = 5, **more: Any) -> list[str]:
+    """Draw on a scale from 0 to 1, and read the rows."""
+    more = {"view": VIEW, "scale": Scale(0.0, 1.0), **more}
+    return ["".join(text for text, _ in line) for line in draw(series, width=width, height=height, **more)]
+
+
+def dot(row: int, column: int, rows: list[str]) -> bool:
+    """Say whether the dot at (row, column), counted in dots from the top left, is set."""
+    bits = ord(rows[row // 4][GUTTER + column // 2]) - 0x2800
+    return bits > 0 and bool(bits & ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))[column % 2][row % 4])
+
+
+def test_values_are_dots_at_their_places() -> None:
+    rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 4: 0.5}))])
+    assert dot(0, 0, rows) and dot(15, 1, rows)
+    assert dot(8, 4, rows) and not dot(8, 5, rows)
+    assert rows[0][GUTTER] == chr(
+        0x2800 + 0x01 + 0x02 + 0x04 + 0x40
+    )  # half of the way down is the first column's
+    assert rows[3][GUTTER] == chr(0x2800 + 0x08 + 0x10 + 0x20 + 0x80)
+
+
+def test_y_labels_are_right_aligned_and_the_x_axis_ends_at_the_planned_step() -> None:
+    rows = rows_of([Series(curve({0: 1.0}))], width=26, view=View(0, 1200, 820))
+    assert rows[0].startswith("  1.0 ") and rows[3].startswith("    0 ")
+    assert rows[4] == "      0           820 1200"
+
+
+def test_a_missing_column_is_a_gap_in_a_dense_curve_and_joined_in_a_sparse_one() -> None:
+    dense = rows_of([Series(curve({0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 8: 0.5, 9: 0.5}))])
+    assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉  ⠉"
+    sparse = rows_of([Series(curve({0: 0.5, 6: 0.5, 12: 0.5}))])
+    assert sparse[2][GUTTER : GUTTER + 7] == "⠉⠉⠉⠉⠉⠉⠁"
+
+
+def test_a_spike_is_seen_and_the_usual_noise_is_not() -> None:
+    noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
+    spike = Curve(
+        "loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0
+    )
+    assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
+    assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
+
+
+def test_points_are_marks_over_the_line() -> None:
+    line, points = Series(curve({0: 0.5, 1: 0.5, 2: 0.5})), Series(curve({2: 0.5}), is_points=True)
+    assert rows_of([line, points])[2][GUTTER : GUTTER + 2] == "⠉•"
+    assert rows_of([line, points], only_ascii=True)[2][GUTTER : GUTTER + 2] == "'o"
+
+
+def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
+    rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
+    assert rows[0] == "limit ⠒---------"
+    assert rows_of([Series(curve({0: 0.5}))], limit=2.0)[0].startswith("  1.0 ")  # out of the range: no line
+
+
+def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
+    lines = draw(
+        [Series(curve({4: 0.5}))], width=16, height=5, view=View(0, 100, 100, cursor=2), scale=Scale(0.0, 1.0)
+    )
+    columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
+    assert columns == ["┊", "┊", "⠁", "┊"]
+    assert ("⠁", "reverse") in lines[2]
+
+
+def test_an_end_letter_stands_behind_the_last_point() -> None:
+    assert rows_of([Series(curve({0: 0.5, 2: 0.5}), end="A")])[2][GUTTER : GUTTER + 3] == "⠉⠁A"
+
+
+def test_ascii_charts_have_one_mark_a_cell() -> None:
+    rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 2: 0.5}))], only_ascii=True)
+    assert all(row.isascii() for row in rows)
+    assert set("".join(row[GUTTER:] for row in rows[:4])) <= set(" .:'")
+
+
+def test_nothing_and_one_point() -> None:
+    empty = draw([], width=30, height=5, view=VIEW, scale=fitted(None, [], VIEW))
+    assert "nothing yet" in "".join(text for line in empty for text, _ in line)
+    one = [Series(curve({3: 2.5}))]
+    rows = rows_of(one, scale=fitted(None, one, VIEW))
+    assert sum(letter not in " " for row in rows[:4] for letter in row[GUTTER:]) == 1
+
+
+@pytest.mark.parametrize("value", [0.0, 2.5, -3.0, 1e-300, 5e-324, 1e300, 1.7e308])
+def test_constant_values_of_any_size_are_a_line(value: float) -> None:
+    series = [Series(curve(dict.fromkeys(range(6), value)))]
+    for is_log in (False, True):
+        view = View(0, 100, 100, is_log=is_log)
+        rows = rows_of(series, view=view, scale=fitted(None, series, view))
+        if value > 0 or not is_log:  # a logarithmic axis has no place for the others
+            assert any(ord(letter) > 0x2800 for row in rows for letter in row)
+
+
+def test_values_that_are_not_finite_are_left_out() -> None:
+    series = [Series(curve({0: 1.0, 1: math.nan, 2: math.inf, 3: 0.0}))]
+    assert fitted(None, series, VIEW) == Scale(0.0, 1.0)
+    assert dot(0, 0, rows_of(series)) and dot(15, 3, rows_of(series))
+
+
+def test_the_range_widens_by_doubling_and_never_narrows() -> None:
+    scale = scale_of(1.0, 3.0)
+    assert scale == Scale(1.0, 3.0)
+    assert widened(scale, 1.2, 2.0) is scale
+    assert widened(scale, 1.2, 3.1) == Scale(1.0, 5.0)
+    assert widened(scale, 1.2, 5.1) == Scale(1.0, 9.0)
+    assert widened(scale, 0.9, 3.0) == Scale(0.0, 3.0)  # a loss has nothing below 0
+    assert widened(scale, -0.5, 3.0) == Scale(-1.0, 3.0)
+    assert widened(scale, 1.0, 1e9).high >= 1e9
+
+
+def test_the_limit_is_in_the_range() -> None:
+    scale = fitted(None, [Series(curve({0: 0.0, 5: 0.01}))], VIEW, limit=0.1)
+    assert scale is not None and scale.low == 0.0 and scale.high > 0.1
+
+
+def test_the_x_axis_ends_at_the_plan_and_doubles_where_there_is_none() -> None:
+    assert x_end(820, 1200) == 1200
+    assert [x_end(step, 0) for step in (0, 50, 51, 101)] == [50, 50, 100, 200]
+    assert x_end(1300, 1200) == 2400
+
+
+def test_x_labels_keep_apart() -> None:
+    assert x_labels(0, 1200, 820, 20) == "0           820 1200"
+    assert x_labels(0, 1200, 1190, 20) == "0               1200"
+    assert x_labels(0, 1200, 820, 3) == "0  "
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (1.0, 2.9, ("1.0", "2.9")),
+        (0.0, 0.12, ("0", ".12")),
+        (-0.3, 0.4, ("-.30", ".40")),
+        (8e-5, 2e-4, ("8e-5", "2e-4")),
+        (4000, 4110, ("4000", "4110")),
+        (120_000, 130_000, ("120k", "130k")),
+        (1e6, 3e6, ("1e6", "3e6")),
+        (1.0001, 1.0003, ("1", "+2e-4")),
+        (-1e300, 1e300, ("-9e99", "9e99")),
+    ],
+)
+def test_y_labels_are_short(low: float, high: float, words: tuple[str, str]) -> None:
+    assert y_labels(Scale(low, high)) == words
+
+
+def test_smoothing_starts_at_the_first_value_and_follows() -> None:
+    assert smoothed([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
+    assert smoothed([0.0, 1.0], 0.5) == pytest.approx([0.0, 2 / 3])
+
+
+def test_value_at_a_cell_is_the_newest_there_or_before() -> None:
+    series = Series(curve({2: 1.0, 3: 3.0, 9: 5.0}))
+    assert value_at(series, 0) is None
+    assert value_at(series, 1) == 2.0
+    assert value_at(series, 3) == 3.0
+    assert value_at(series, 4) == 5.0
+    assert place_at(View(0, 100), 0, 10) == 5
+
+
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    points=st.dictionaries(st.integers(-3, 90), NUMBERS, max_size=40),
+    marks=st.dictionaries(st.integers(0, 90), NUMBERS, max_size=4),
+    width=st.integers(0, 50),
+    height=st.integers(0, 12),
+    cursor=st.none() | st.integers(-2, 60),
+    smoothing=st.sampled_from([0.0, 0.6]),
+    is_log=st.booleans(),
+    limit=st.none() | NUMBERS,
+    only_ascii=st.booleans(),
+    before=st.none() | st.tuples(st.floats(-10, 10), st.floats(0, 10)),
+)
+def test_no_data_breaks_it_or_leaves_its_room(
+    points: dict[int, float],
+    marks: dict[int, float],
+    width: int,
+    height: int,
+    cursor: int | None,
+    smoothing: float,
+    is_log: bool,
+    limit: float | None,
+    only_ascii: bool,
+    before: tuple[float, float] | None,
+) -> None:
+    series = [
+        Series(curve(dict(sorted(points.items())))),
+        Series(curve(dict(sorted(marks.items()))), is_points=True, end="B"),
+    ]
+    view = View(0, 1000, 400, cursor, smoothing, is_log)
+    scale = None if before is None else Scale(before[0], before[0] + before[1])
+    scale = fitted(scale, series, view, limit)
+    lines = draw(
+        series, width=width, height=height, view=view, scale=scale, limit=limit, only_ascii=only_ascii
+    )
+    assert len(lines) == height
+    for line in lines:
+        text = "".join(part for part, _ in line)
+        assert cell_len(text) <= width and text.isprintable()
+        assert not only_ascii or text.replace("┊", ":").isascii()
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=NUMBERS, span=st.floats(0, 1e300))
+def test_labels_are_never_longer_than_their_room(value: float, span: float) -> None:
+    assert 1 <= len(label(value, span)) <= 5
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=st.lists(st.floats(-1e308, 1e308), min_size=1, max_size=20), is_log=st.booleans())
+def test_a_live_range_holds_every_value_and_only_grows(values: list[float], is_log: bool) -> None:
+    values = [abs(value) + 1e-30 for value in values] if is_log else values
+    scale: Scale | None = None
+    for value in values:
+        wider = widened(scale, value, value, is_log=is_log)
+        assert scale is None or (wider.low <= scale.low and wider.high >= scale.high)
+        assert share_of(wider, value) is not None
+        assert abs(value) > 1e299 or wider.low <= value <= wider.high
+        scale = wider
+
+
+def test_a_chart_asks_for_two_bins_a_cell() -> None:
+    assert columns_of(38) == 2 * plot_width(38) == 64

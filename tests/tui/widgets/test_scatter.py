@@ -1,0 +1,63 @@
+"""The picture of points with names."""
+
+from __future__ import annotations
+
+from hypothesis import given, strategies as st
+
+from finetop.tui.line import line_width
+from finetop.tui.widgets.scatter import GUTTER, Spot, scatter
+
+
+def drawn(*spots: Spot, limit: float | None = -3.0, width: int = 70, height: int = 8) -> list[str]:
+    lines = scatter(
+        spots,
+        width=width,
+        height=height,
+        limit=limit,
+        x_words=lambda number: f"{number:.0f}",
+        y_words=lambda number: f"{number:.2f}",
+    )
+    return ["".join(text for text, _ in line) for line in lines]
+
+
+def test_a_point_further_right_and_further_up_lies_there() -> None:
+    picture = drawn(Spot("now", -9.1, 0.91), Spot("★a", -0.8, 0.90), Spot("base", 0.0, 0.71))
+    assert "now" in picture[0] and "0.91" in picture[0]
+    assert "base" in picture[-2] and "0.71" in picture[-2]
+    best = next(line for line in picture if "★a" in line)
+    assert picture[0].index("now") < picture[3].index("┊") < best.index("★a")
+    assert "limit -3 ┊" in picture[-2] and picture[-1].rstrip().endswith("retained")
+
+
+def test_points_on_one_another_are_all_seen() -> None:
+    picture = "\n".join(drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH")))
+    assert all(picture.count(letter) == 1 for letter in "ABCDEFGH")
+
+
+def test_no_points_or_no_room_are_blank() -> None:
+    assert drawn() == [""] * 8
+    assert drawn(Spot("A", 0.0, 0.0), width=20, height=3) == [""] * 3
+
+
+numbers = st.floats(-1e6, 1e6)
+
+
+@given(
+    spots=st.lists(
+        st.builds(Spot, st.sampled_from(["A", "★b", "base", "日"]), numbers, numbers), max_size=12
+    ),
+    limit=st.none() | numbers,
+    width=st.integers(1, 140),
+    height=st.integers(1, 20),
+)
+def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width: int, height: int) -> None:
+    lines = scatter(
+        spots,
+        width=width,
+        height=height,
+        limit=limit,
+        x_words=lambda number: f"{number:.0f}"[:8],
+        y_words=lambda number: f"{number:.0f}"[:6],
+    )
+    assert len(lines) == height
+    assert all(line_width(line) in (0, width) for line in lines), GUTTER

@@ -1,0 +1,82 @@
+"""What a screen may ask of the app around it: the connection, the look, the clock, and a place for messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from textual.dom import DOMNode
+
+    from finetop.core.protocol.request import Answer, Request
+    from finetop.core.runtime.home import Home
+    from finetop.tui.keys import Key
+    from finetop.tui.line import Line
+    from finetop.tui.messages import Said
+    from finetop.tui.theme import Look, StyleName
+
+
+class Asker(Protocol):
+    """One connection to a supervisor; finetop.core.client.connection.AsyncClient is one, tests have another."""
+
+    async def ask(self, ask: Request[Answer]) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+class Host(Protocol):
+    """The app, as its screens see it."""
+
+    look: Look
+    trouble: str  # what is wrong with the whole, in words; empty when nothing is
+    supervisor_is_lost: bool
+    said: Said | None  # the message above the footer, until the next key
+    messages: list[Said]
+    homes: Sequence[Home]  # on one machine or several
+    home_shown: str
+    restart: str  # what R does while something is lost
+    large: tuple[str, ...]  # metrics that the user made charts of, on every run's screen
+    folder: Path  # where `finetop` was started: recipes are found here
+
+    def now(self) -> float: ...
+
+    def where(self, width: int) -> Line: ...
+
+    def places(self) -> Sequence[tuple[str, str, int]]: ...
+
+    async def ask(self, ask: Request[Answer]) -> Answer: ...
+
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer: ...
+
+    async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer: ...
+
+    def say(self, text: str, style: StyleName = "") -> None: ...
+
+    def hush(self) -> None: ...
+
+    def start_supervisor(self) -> object: ...
+
+    def keys_everywhere(self) -> Sequence[Key]: ...
+
+    def open_run(self, run: str) -> object: ...
+
+    def open_compare(self, runs: Sequence[str]) -> object: ...
+
+    def open_remedies(self, run: str) -> object: ...
+
+    def open_sweep(self, sweep: str) -> object: ...
+
+    def open_approaches(self, comparison: str) -> object: ...
+
+    def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> object: ...
+
+    def open_triage(self, run: str) -> object: ...
+
+    def show_runs(self, run: str = "") -> object: ...
+
+
+def host_of(node: DOMNode) -> Host:
+    """Return the app around a widget or screen."""
+    return cast("Host", node.app)

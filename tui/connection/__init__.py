@@ -1,0 +1,1 @@
+"""The machines whose runs are shown, and the live connection to each."""

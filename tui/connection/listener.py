@@ -1,0 +1,239 @@
+"""What is heard of one machine: that its supervisor answers or is gone, that its store is newer, and the news there."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
+from finetop.core.protocol.notices import needs_a_person
+from finetop.core.protocol.request import Answer, Request
+from finetop.core.runtime.home import find_home
+from finetop.core.text import clean_line, counted
+from finetop.tui.messages import Said, StoreChanged
+from finetop.tui.text import cut_end
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from textual.screen import Screen
+
+    from finetop.core.protocol.notices import Notice
+    from finetop.core.recipe.home_settings import Settings
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Asker
+    from finetop.tui.connection.machines import Machine
+    from finetop.tui.theme import StyleName
+
+
+class ListeningApp(Protocol):
+    """The app, as far as it is told what is heard."""
+
+    messages: list[Said]
+
+    @property
+    def homes(self) -> Sequence[Home]: ...
+
+    @property
+    def machines(self) -> Sequence[Machine]: ...
+
+    @property
+    def screen(self) -> Screen[Any]: ...
+
+    def now(self) -> float: ...
+
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer: ...
+
+    def say(self, text: str, style: StyleName = "") -> None: ...
+
+    def say_how_it_stands(self) -> None: ...
+
+    def redraw_frame(self) -> None: ...
+
+    def ring(self, text: str) -> None: ...
+
+    def run_worker(self, work: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MachineListener:
+    """Hears of one machine's connection for the app."""
+
+    app: ListeningApp
+    machine: Machine
+    ringer: Ringer
+
+    def connected(self, hello: HelloAnswer) -> None:
+        """Hear that a supervisor answers."""
+        machine = self.machine
+        machine.is_lost, machine.trouble, machine.refusal = False, "", ""
+        machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
+        self.app.say_how_it_stands()
+
+    def changed(self, answer: ChangesAnswer) -> None:
+        """Hear that a store is newer."""
+        app, machine = self.app, self.machine
+        if answer.trouble != machine.trouble:
+            machine.trouble = clean_line(answer.trouble)
+            app.say_how_it_stands()
+        if (answer.queued, answer.to_triage) != (machine.queued, machine.to_triage):
+            machine.queued, machine.to_triage = answer.queued, answer.to_triage
+            app.redraw_frame()
+        after, machine.noticed = machine.noticed, answer.noticed
+        if after is not None and answer.noticed > after:
+            app.run_worker(self._tell(after))
+        app.screen.post_message(StoreChanged(answer.revision))
+
+    def lost(self) -> None:
+        """Hear that a supervisor does not answer."""
+        machine = self.machine
+        if not machine.is_lost:
+            machine.is_lost, machine.lost_at, machine.trouble = True, self.app.now(), ""
+        self.app.say_how_it_stands()
+
+    def refused(self, error: FinetopError) -> None:
+        """Hear that it would not start, or will not be followed."""
+        self.machine.refusal = clean_line(str(error))
+        self.app.say_how_it_stands()
+
+    async def _tell(self, after: int) -> None:
+        """Say what has happened on the machine since a notice, and ring."""
+        app, machine = self.app, self.machine
+        try:
+            answer = await app.ask_on(machine.home, Notices(after, AT_ONCE))
+        except FinetopError:
+            machine.noticed = after  # it is heard when the connection is back
+            return
+        label = machine.home.label if len(app.machines) > 1 else ""
+        news = [words(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
+        if not news:
+            return
+        for text in reversed(news[1:]):
+            app.messages.append(Said(app.now(), text, "amber"))
+        app.say(sentence(news), "amber")
+        settings = await asyncio.to_thread(own_settings, app.homes[0])
+        if self.ringer.may_ring(app.now()):
+            app.ring(BELL * settings.bell + notification(settings.notify, sentence(news)))
+
+
+# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
+# our own each costs two questions and answers, whatever is in them.
+PACE_S, FAR_PACE_S = 0.4, 2.0
+
+
+AGAIN_S = 0.6  # between two attempts to connect
+
+
+NEVER = -1
+
+
+class Listener(Protocol):
+    """Who hears of the connection."""
+
+    def connected(self, hello: HelloAnswer) -> None: ...
+
+    def changed(self, answer: ChangesAnswer) -> None: ...
+
+    def lost(self) -> None: ...
+
+    def refused(self, error: FinetopError) -> None: ...
+
+
+async def follow(
+    asker: Asker,
+    listener: Listener,
+    start: Callable[[], None],
+    pace_s: float = PACE_S,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Follow the store for ever. Where no supervisor runs at first, `start` is called once, in a thread."""
+    revision, trouble = NEVER, ""
+    is_connected, was_started = False, False
+    while True:
+        try:
+            if not is_connected:
+                hello = await asker.ask(Hello())
+                is_connected, revision = True, NEVER
+                listener.connected(hello)
+            answer = await asker.ask(Changes(since=revision))
+        except NoSupervisor:
+            if not was_started:
+                was_started = True
+                await _start(start, listener)
+                continue
+            is_connected = False
+            listener.lost()
+        except FinetopError as error:
+            listener.refused(error)
+        else:
+            was_started = True
+            if (answer.revision, answer.trouble) != (revision, trouble):
+                revision, trouble = answer.revision, answer.trouble
+                listener.changed(answer)
+        await pause(pace_s if is_connected else min(pace_s, AGAIN_S))
+
+
+async def _start(start: Callable[[], None], listener: Listener) -> None:
+    try:
+        await asyncio.to_thread(start)
+    except FinetopError as error:
+        listener.refused(error)
+
+
+AT_ONCE = 20  # notices that are read; the list has the rest
+
+
+BELL_S = 10.0  # between two bells
+
+
+NOTIFICATION = 200  # cells
+
+
+BELL = "\x07"
+
+
+@dataclass(slots=True)
+class Ringer:
+    """When the terminal last rang."""
+
+    rang_at: float = -math.inf
+
+    def may_ring(self, now: float) -> bool:
+        """Say whether the bell may ring, and take it that it does."""
+        if 0 <= now - self.rang_at < BELL_S:
+            return False
+        self.rang_at = now
+        return True
+
+
+def words(notice: Notice, label: str) -> str:
+    """Say what happened, and to which run; `label` names the machine where there are several."""
+    name = f"{label}:{notice.run}" if label and notice.run else notice.run or label
+    return clean_line(f"{name}: {notice.text}" if name else notice.text)
+
+
+def sentence(news: Sequence[str]) -> str:
+    """Say the newest of some news, and how many there are beside it."""
+    more = len(news) - 1
+    return f"{news[0]} (and {counted(more, 'other')}: :messages)" if more else news[0]
+
+
+def own_settings(home: Home) -> Settings:
+    """Read the settings of this machine, where the terminal is; the defaults where they can't be read."""
+    from finetop.core.recipe import home_settings  # 50 ms that starting does not pay for
+
+    try:
+        return home_settings.load(home if home.link is None else find_home())
+    except FinetopError:
+        return home_settings.Settings()
+
+
+def notification(how: str, text: str) -> str:
+    """Write the sequence by which a terminal shows a notification of its own; nothing where none is wanted."""
+    shown = cut_end(clean_line(text).replace(";", ","), NOTIFICATION)
+    return {"osc9": f"\x1b]9;finetop: {shown}\x07", "osc777": f"\x1b]777;notify;finetop;{shown}\x07"}.get(
+        how, ""
+    )

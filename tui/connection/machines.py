@@ -1,0 +1,115 @@
+"""What the app knows of the machines whose runs it shows, and how it says where it is and what is out of reach."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import clock
+from finetop.tui.line import Line, line_width
+from finetop.tui.text import cut_end
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.runtime.home import Home
+
+REASON = 60  # cells of why a machine is out of reach
+_BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine: its home, and how the connection to its supervisor stands."""
+
+    home: Home
+    name: str = ""  # its own name, as its supervisor says it
+    device: str = ""  # what jobs run on there: "4 GPUs"
+    trouble: str = ""  # what its supervisor says is wrong there
+    refusal: str = ""  # why it would not start, or can't be followed
+    is_lost: bool = False
+    lost_at: float = 0.0
+    queued: int = 0  # jobs that wait there
+    to_triage: int = 0  # runs whose regression nobody has looked at
+    noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
+
+    @property
+    def is_elsewhere(self) -> bool:
+        return self.home.link is not None
+
+    @property
+    def is_unlinked(self) -> bool:
+        """Say whether it is the way to it that is broken, and not its supervisor."""
+        return self.home.link is not None and not self.home.link.is_up
+
+
+def top_words(machines: Sequence[Machine], width: int) -> Line:
+    """Say for the top row where the app is, in `width` cells at most; several machines by their labels alone."""
+    if len(machines) == 1:
+        return _fitting(_one(machines[0]), width)
+    spans: Line = (("on ", "dim"),)
+    for number, machine in enumerate(machines):
+        comma = ", " if number < len(machines) - 1 else ""
+        spans = (*spans, *_state(machine, machine.home.label), (comma, "dim"))
+    if line_width(spans) <= width:
+        return spans
+    lost = sum(machine.is_lost for machine in machines)
+    short: Line = ((f"on {len(machines)} machines", "dim"),)
+    return _fitting((*short, (f", {lost} lost", "amber")) if lost else short, width)
+
+
+def _one(machine: Machine) -> Line:
+    if not machine.is_elsewhere:
+        return (("  ".join(filter(None, [machine.name, machine.device])), "dim"),)
+    label = machine.home.label
+    own = f" ({machine.name})" if machine.name and machine.name != label else ""
+    device = f"  {machine.device}" if machine.device and not machine.is_lost else ""
+    return (("on ", "dim"), *_state(machine, label), (own + device, "dim"))
+
+
+def _state(machine: Machine, label: str) -> Line:
+    if not machine.is_lost:
+        return ((label, "bold" if machine.is_elsewhere else ""),)
+    word = "reconnecting" if machine.is_elsewhere else "no supervisor"
+    return ((label, "bold"), (f" {word}", "amber"))
+
+
+def _fitting(spans: Line, width: int) -> Line:
+    """Leave out what does not fit, from the end."""
+    while spans and line_width(spans) > width:
+        spans = spans[:-1]
+    return spans
+
+
+def trouble_words(machines: Sequence[Machine]) -> str:
+    """Say what is wrong with the whole, in a row; empty when nothing is."""
+    several = len(machines) > 1
+    return "  ".join(filter(None, (_trouble(machine, several=several) for machine in machines)))
+
+
+def _trouble(machine: Machine, *, several: bool) -> str:
+    label = machine.home.label
+    if not machine.is_lost:
+        words = machine.refusal or machine.trouble
+        return f"{label}: {words}" if several and words else words
+    since = clock(machine.lost_at)
+    if machine.is_unlinked:
+        assert machine.home.link is not None
+        why = _BEFORE_WHY.sub("", machine.home.link.words().removeprefix(f"{label} is out of reach: "))
+        words = f"NO LINK to {label} since {since}, trying again. Numbers are from then."
+        return f"{words} {cut_end(clean_line(why), REASON)}".rstrip()
+    where = f" on {label}" if several or machine.is_elsewhere else ""
+    if machine.refusal:
+        return f"NO SUPERVISOR{where} since {since}. {machine.refusal}"
+    return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs go on without it."
+
+
+def restart_words(machines: Sequence[Machine]) -> str:
+    """Say what R does while something is lost."""
+    return (
+        "try now"
+        if any(machine.is_lost and machine.is_unlinked for machine in machines)
+        else "start it again"
+    )

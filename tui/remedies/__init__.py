@@ -1,1 +1,0 @@
-"""How remedies are drawn: pure functions from what the supervisor answers to lines."""

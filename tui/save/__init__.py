@@ -1,0 +1,18 @@
+"""What the key e writes: what a screen shows, as tables and charts, in the form that the file's ending says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finetop.core.client.report import Chart, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """What a screen shows. `name` is the file's, without ending; without tables and charts it is the screen itself."""
+
+    name: str
+    tables: tuple[Table, ...] = ()
+    charts: tuple[Chart, ...] = ()

@@ -1,0 +1,160 @@
+"""Asks for a file's name and writes what a screen shows, on this machine, in the folder where finetop was started."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.client.report import Table
+from finetop.core.client.report.formats.markdown import block_text
+from finetop.core.client.report.svg import standalone
+from finetop.core.errors import FinetopError
+from finetop.core.runtime.files import write_whole
+from finetop.core.text import clean, clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.save import Sheet
+from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import Answer, Bottom
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.screen import Screen
+
+    from finetop.core.client.report import Block, Chart
+    from finetop.tui.app_interface import Host
+    from finetop.tui.save import Sheet
+
+
+async def ask_of(screen: Screen[Any], picture: str) -> None:
+    """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
+    host, give = host_of(screen), getattr(screen, "to_save", None)
+    try:
+        shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return
+    bottom = screen.query_one(Bottom)
+    if screen.is_current and bottom.question is None:
+        ask(bottom, host, shown, picture)
+
+
+def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
+    """Ask for the name above the footer, then write the file; nothing is overwritten without asking.
+
+    `screen` is the picture of the screen.
+    """
+
+    def done(text: str, is_kept: bool) -> None:
+        target = _target(host, text)
+        if not is_kept:
+            return
+        if not (target.exists() or target.is_symlink()):
+            _write(host, target, shown, screen)
+            return
+        words = f" {cut_middle(clean_line(target.name), 40)} is there already."
+        over = Answer("y", "write over it", lambda: _write(host, target, shown, screen))
+        bottom.ask(((words, "bold"),), [over], leave="leave it")
+
+    bottom.ask_text(
+        "save as",
+        f"{clean_line(shown.name)}{endings(shown)[0]}",
+        changed=lambda text: None,
+        done=done,
+        keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
+        leave="cancel",
+        fault=lambda text: _fault(_target(host, text), shown),
+    )
+
+
+def _target(host: Host, text: str) -> Path:
+    return host.folder / Path(text.strip()).expanduser()
+
+
+def _fault(target: Path, shown: Sheet) -> str:
+    """Say why that can't be written; nothing where it can."""
+    forms = endings(shown)
+    if target.suffix.lower() not in forms:
+        return f"end it in {' or '.join(forms)}"
+    if not target.parent.is_dir():
+        return f"there is no folder {cut_middle(clean_line(str(target.parent)), 30)}"
+    return "that is a folder" if target.is_dir() else ""
+
+
+def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
+    try:
+        write_whole(target, written(shown, target.suffix.lower(), screen))
+    except OSError as error:
+        host.say(f"not saved: {error.strerror or error}.", "red")
+    else:
+        host.say(f"saved: {target}")
+
+
+_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def endings(shown: Sheet) -> tuple[str, ...]:
+    """List the forms that there are of it, the usual one first."""
+    if shown.charts:
+        return (".svg", ".png", ".csv", ".md")
+    return (".csv", ".md", ".png", ".svg") if shown.tables else (".svg",)
+
+
+def written(shown: Sheet, ending: str, screen: str) -> bytes:
+    """Write it. `screen` is the picture of the screen, for where there is no chart."""
+    if ending == ".png":
+        from finetop.core.client.report.png import png  # pillow, 20 ms, for those who want one
+
+        return png(shown.charts, shown.tables)
+    return _text(shown, ending, screen).encode("utf-8", "replace")
+
+
+def _text(shown: Sheet, ending: str, screen: str) -> str:
+    match ending:
+        case ".csv":
+            return "\r\n".join(_csv(table) for table in _all_tables(shown))
+        case ".md":
+            blocks: tuple[Block, ...] = (*shown.charts, *shown.tables)
+            return "\n\n".join(block_text(block) for block in blocks) + "\n"
+        case _:
+            return standalone(shown.charts) if shown.charts else _FONT.sub("", screen)
+
+
+def _all_tables(shown: Sheet) -> Sequence[Table]:
+    return (_points(shown.charts), *shown.tables) if shown.charts else shown.tables
+
+
+def _points(charts: Sequence[Chart]) -> Table:
+    """Lay out what the curves of charts go through: a row for each, as it is drawn."""
+    rows = []
+    for chart in charts:
+        for line in chart.lines:
+            low, high = line.low or line.mean, line.high or line.mean
+            for step, mean, least, most in zip(line.steps, line.mean, low, high, strict=True):
+                rows.append((line.name, f"{step:.9g}", f"{mean:.9g}", f"{least:.9g}", f"{most:.9g}"))
+    return Table(("curve", charts[0].x, "mean", "lowest", "highest"), tuple(rows))
+
+
+def _csv(table: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([_cell(cell) for cell in table.head])
+    writer.writerows([_cell(cell) for cell in row] for row in table.rows)
+    return text.getvalue()
+
+
+def _cell(text: str) -> str:
+    """Make outside text safe within a cell: a spreadsheet obeys what begins as a formula."""
+    shown = clean(text)
+    return (
+        f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) and shown != "-" else shown
+    )

@@ -1,0 +1,265 @@
+"""The tables and charts of each screen, as they are written to a file. Pure functions from what the screens hold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from finetop.core.client import compare_runs, seed_groups
+from finetop.core.client.report import Chart, Table
+from finetop.core.client.report.sections.checkpoints import checkpoints
+from finetop.core.client.report.sections.curves import line_of
+from finetop.core.client.report.sections.samples import samples
+from finetop.core.client.report.sections.tasks import tasks
+from finetop.core.protocol import runs as data
+from finetop.core.recipe.dotted import flat_texts
+from finetop.core.wording import approaches as words
+from finetop.core.wording.verdicts import change, short_answer
+from finetop.tui.save import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from finetop.core.client.report import Block
+    from finetop.core.client.seed_groups import Setting
+    from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer
+    from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
+    from finetop.core.protocol.messages.runs import Curve
+    from finetop.core.protocol.messages.triage import TriageRow
+    from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
+
+
+def runs(rows: Sequence[RunRow]) -> Sheet:
+    """Return the list of runs with every metric that any of them has."""
+    keys = sorted({key for row in rows for key in row.metrics})
+    settings = sorted({key for row in rows for key in row.settings})
+    head = ("run", "model", "method", "objective", "state", "created", "step", "steps")
+    check = ("did it forget?", "change", "limit", "checked at step")
+    return Sheet(
+        "runs",
+        (
+            Table(
+                (*head, *check, "tags", "note", *keys, *settings),
+                tuple(
+                    (
+                        *(row.name, row.model, row.method, row.objective, data.word(row.state)),
+                        *(_moment(row.created), str(row.step), str(row.steps)),
+                        *_checked(row),
+                        *(" ".join(row.tags), row.note),
+                        *(_number(row.metrics.get(key)) for key in keys),
+                        *(str(row.settings.get(key, "")) for key in settings),
+                    )
+                    for row in rows
+                ),
+            ),
+        ),
+    )
+
+
+def _checked(row: RunRow) -> tuple[str, str, str, str]:
+    check = row.check
+    if check is None:
+        return "", "", "", ""
+    moved = "" if check.drop is None else change(check.drop / 100)
+    return short_answer(check), moved, f"{check.margin:g}", "" if check.step is None else str(check.step)
+
+
+def run(
+    detail: RunDetail,
+    tab: str,
+    drawn: Sequence[str],
+    curves: Mapping[str, Curve],
+    stretch: tuple[str, float, float, int],
+    outcome: CheckResult | None,
+) -> Sheet:
+    """Return what a tab of a run shows.
+
+    `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
+    """
+    x, first, last, columns = stretch
+    name = f"{_file_name(detail.row.name)}-{tab}"
+    match tab:
+        case "metrics" | "system":
+            lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
+            charts = [
+                Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps
+            ]
+            return Sheet(name, (), tuple(charts))
+        case "samples":
+            return Sheet(name, _tables(samples(detail)))
+        case "recipe":
+            return Sheet(name, (Table(("setting", "value"), tuple(flat_texts(detail.recipe).items())),))
+        case "check":
+            return Sheet(name, _tables(tasks(outcome)))
+        case "steps":
+            return Sheet(name, _tables(checkpoints(detail)))
+    return Sheet(name)
+
+
+def compare(
+    details: Sequence[RunDetail],
+    metric: str,
+    curves: Sequence[Curve | None],
+    stretch: tuple[float, float, int],
+) -> Sheet:
+    """Return the curves over each other, what came out, and what differs in the recipes."""
+    first, last, columns = stretch
+    lines = [
+        (detail.row.name, line_of(curve, first, last, columns))
+        for detail, curve in zip(details, curves, strict=False)
+        if curve is not None
+    ]
+    named = tuple(replace(line, name=name) for name, line in lines if line.steps)
+    names = tuple(detail.row.name for detail in details)
+    outcomes = compare_runs.outcomes(details, time.time())
+    differences = compare_runs.differences([detail.recipe for detail in details])
+    data_differences = compare_runs.data_differences(details)
+    return Sheet(
+        "compare",
+        (
+            Table(("what came out", *names), tuple((outcome.label, *outcome.cells) for outcome in outcomes)),
+            Table(
+                ("what differs", *names),
+                tuple((difference.key, *difference.values) for difference in differences),
+            ),
+            Table(("data", *names), tuple((one.key, *one.values) for one in data_differences)),
+        ),
+        (Chart(metric, named, last, first=first),) if named else (),
+    )
+
+
+def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
+    """Return what runs and what waits; each with its name as requests need it."""
+    rows = []
+    for name, row in entries:
+        waits = getattr(row, "wants", None) is not None
+        rows.append(
+            (
+                name,
+                row.what,
+                "waits" if waits else "runs",
+                getattr(row, "wants", "") or getattr(row, "on", ""),
+                str(getattr(row, "priority", "")),
+                getattr(row.state, "because", "") or getattr(row.state, "phase", ""),
+                _moment(getattr(row, "starts_at", None)),
+            )
+        )
+    return Sheet(
+        "queue", (Table(("run", "what", "state", "on or wants", "priority", "why", "starts"), tuple(rows)),)
+    )
+
+
+def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
+    """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
+    numbers = (
+        ("loss", seed_groups.loss),
+        (seed_groups.metric(run for one in settings for run in one.runs) or "target", seed_groups.target),
+        ("retained", seed_groups.retained),
+    )
+    rows = []
+    for setting in settings:
+        cells = [*(setting.values or (setting.runs[0].name,)), str(len(setting.runs)), str(setting.finished)]
+        for _, value in numbers:
+            estimate = seed_groups.spread(setting.runs, value)
+            cells += ["", ""] if estimate is None else [_number(estimate.mean), _number(estimate.deviation)]
+        cells.append(", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(setting.runs)))
+        rows.append(tuple(cells))
+    head = [column for title, _ in numbers for column in (title, f"{title} ±")]
+    titles = (*(keys or ("run",)), "runs", "finished", *head, "did it forget?")
+    return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
+
+
+def approaches(answer: ApproachesAnswer) -> Sheet:
+    """Return how well each approach does, what it costs, and the advice."""
+    done = [row for row in answer.rows if row.target is not None]
+    left = [row for row in answer.rows if row.target is None]
+    return Sheet(
+        f"approaches-{_file_name(answer.name)}",
+        (
+            Table(words.head(answer), tuple(words.cells(row) for row in done)),
+            Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
+            Table(
+                ("not measured", "how it stands", "why"),
+                tuple((row.name, row.state, row.said) for row in left),
+            ),
+            Table(("what for", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
+        ),
+    )
+
+
+def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
+    """Return the matrix of triage: a run a row, a task a column, changes in points."""
+    lines = tuple(
+        (
+            *(row.shown_name, row.model, row.method, row.verdict, row.standing.state if row.standing else ""),
+            *(_points(row.drop), f"{row.margin:g}"),
+            *("" if cell is None else _points(cell.drop) for cell in row.cells),
+        )
+        for row in rows
+    )
+    head = ("run", "model", "method", "verdict", "state", "all", "limit", *names)
+    return Sheet("triage", (Table(head, lines),))
+
+
+def remedies(answer: RemediesAnswer | None) -> Sheet:
+    """Return what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
+    if answer is None:
+        return Sheet("remedies")
+    metrics = list(answer.base)
+    head = (
+        *("remedy", "name", "settings", "forgot?", *metrics),
+        *(f"gain kept by {metric}" for metric in metrics),
+        *(
+            "least gain kept",
+            "change",
+            "lowest",
+            "highest",
+            "items",
+            "of",
+            "confirmed",
+            "change on fresh items",
+        ),
+        *("fresh items", "alpha", "why not"),
+    )
+    now = [] if answer.now is None else [answer.now]
+    return Sheet(
+        f"{_file_name(answer.run)}-remedies",
+        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *answer.rows))),),
+    )
+
+
+def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:
+    low, high = row.interval or (None, None)
+    return (
+        *(row.label, row.name, " ".join(f"{key}={value}" for key, value in row.settings.items())),
+        row.verdict,
+        *(_number(row.target.get(metric)) for metric in metrics),
+        *(_number(row.kept.get(metric)) for metric in metrics),
+        *(_number(row.gain), _points(row.drop), _points(high), _points(low)),
+        *(str(row.items_used or ""), str(row.items_total or "")),
+        *(row.confirmation, _points(row.fresh_drop), str(row.fresh_used or ""), _number(row.alpha or None)),
+        row.why_not or (row.reason if row.verdict in ("failed", "unchanged") else ""),
+    )
+
+
+def _points(drop: float | None) -> str:
+    return "" if drop is None else change(drop / 100)
+
+
+def _tables(blocks: Sequence[Block]) -> tuple[Table, ...]:
+    return tuple(block for block in blocks if isinstance(block, Table))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def _moment(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _file_name(run: str) -> str:
+    return run.replace(":", "-").replace("/", "-")

@@ -1,0 +1,193 @@
+"""What the Approaches screen says around its table: what is compared, the advice, an approach's runs, what is next."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line, counted
+from finetop.tui.line import Line, spread
+from finetop.tui.screens.approaches.row import letter_of
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.approaches import (
+        ApproachesAnswer,
+        ApproachRow,
+        ComparisonBrief,
+        RunBrief,
+    )
+    from finetop.tui.line import Line
+    from finetop.tui.theme import Mark, StyleName
+
+ROWS_OF_A_TEXT = 12
+_MARKS = {
+    "finished": MARKS["finished"],
+    "running": MARKS["running"],
+    "queued": MARKS["queued"],
+    "stopped": MARKS["stopped"],
+    "failed": MARKS["failed"],
+    "lost": MARKS["lost"],
+}
+
+
+def brief_of(answer: ApproachesAnswer) -> ComparisonBrief | None:
+    """Return the line of the comparison that is shown."""
+    return next((comparison for comparison in answer.comparisons if comparison.name == answer.name), None)
+
+
+def has_failed(run: RunBrief) -> bool:
+    """Say if a run ended before it was measured."""
+    return not run.is_measured and run.state in ("failed", "lost", "stopped")
+
+
+def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
+    """Say which comparison, how far it is, and what it is by."""
+    name = cut_middle(clean_line(answer.name), max(12, width - 56))
+    left: Line = ((" Approaches ", ""), (name, "bold"))
+    brief = brief_of(answer)
+    if brief is not None:
+        left = (*left, (f"   {brief.measured} of {counted(brief.runs, 'run')} measured", ""))
+        if failed := sum(has_failed(run) for row in answer.rows for run in row.runs):
+            left = (*left, (f", {failed} failed", "red"))
+    names = [comparison.name for comparison in answer.comparisons]
+    right: Line = ()
+    if len(names) > 1 and answer.name in names:
+        right = ((f"comparison {names.index(answer.name) + 1} of {len(names)} ", "dim"),)
+    better = "lower" if answer.lower_is_better else "higher"
+    model = cut_middle(clean_line(answer.model).rstrip("/").rpartition("/")[2], 30)
+    target = cut_middle(clean_line(answer.target), 24)
+    notes = f" {model} on {target}, {better} is better"
+    if any(row.gap is not None and row.gap.is_open for row in answer.rows):
+        notes += "; = not told apart"
+    return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]
+
+
+def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
+    """Write the advice: each topic with its sentences, wrapped."""
+    if not answer.advice:
+        return [((" The advice follows from the numbers: two approaches must be measured.", "dim"),)]
+    lines: list[Line] = []
+    for topic, texts in groupby(answer.advice, key=lambda one: one.topic):
+        lines.append(((f" {clean_line(topic)}", "bold"),))
+        for piece in texts:
+            lines += [
+                ((f"   {text}", ""),) for text in wrapped(clean_line(piece.text), width - 4, ROWS_OF_A_TEXT)
+            ]
+    return lines
+
+
+def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
+    """List an approach's runs with how each stands; without one, why."""
+    lines: list[Line] = [((cut_end(f" {clean_line(row.about)}", width - 1), "dim"),)]
+    if not row.runs:
+        return [*lines, ((cut_end(f" {row.state}: {clean_line(row.said)}", width - 1), ""),)]
+    for at, run in enumerate(row.runs):
+        mark = _mark(run)
+        is_chosen = at == chosen % len(row.runs)
+        cells = 34 if width < 100 else 48
+        start: Line = (
+            ("▸", "reverse") if is_chosen and len(row.runs) > 1 else (" ", ""),
+            (mark.mark, mark.style),
+            (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
+        )
+        seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
+        lines.append((*start, (cut_end(f"{seed}  {_standing(run)}", width - cells - 4), "")))
+    return lines
+
+
+def _mark(run: RunBrief) -> Mark:
+    return MARKS["finished"] if run.is_measured else _MARKS.get(run.state, MARKS["queued"])
+
+
+def _standing(run: RunBrief) -> str:
+    if run.is_measured:
+        return "measured"
+    said = clean_line(run.said)
+    state = f"{run.state}, to be measured" if run.state == "finished" and not said else run.state
+    return f"{state}: {said}" if said else state
+
+
+def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> Line:
+    """Say what to do next: open a run; which is best, or how many are to come."""
+    brief = brief_of(answer)
+    to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
+    best = next((one for one in answer.rows if one.is_best), None)
+    level = [one for one in answer.rows if one.gap is not None and one.gap.is_open]
+    said = ""
+    if best is not None:
+        others = [clean_line(one.name) for one in level]
+        same = f" or {others[0]}" if len(others) == 1 else f" or {len(others)} others" if others else ""
+        said = f"Best: {clean_line(best.name)}{same}"
+    if row is None or not run:
+        return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
+    name = cut_middle(clean_line(run), 26)
+    if any(one.name == run and has_failed(one) for one in row.runs):
+        return next_line("enter", f"open {name}: why it failed; T there tries it again")
+    return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
+
+
+def empty_lines(trouble: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    if trouble:
+        return [(), ((f"   {trouble}", "dim"),)]
+    return [
+        (),
+        ((" No comparisons yet.", "bold"),),
+        (),
+        ((" A comparison puts prompt, examples, retrieval and training side by side", ""),),
+        ((" on your own test, with what each costs: in Launch, C on a recipe that has", ""),),
+        ((" check.target. On the command line:", ""),),
+        (("   finetop approaches RECIPE", ""),),
+    ]
+
+
+LEAST = 4  # rows
+
+
+def picture_lines(
+    answer: ApproachesAnswer, chosen: ApproachRow | None, *, width: int, height: int
+) -> list[Line]:
+    """Draw the picture in `height` rows; what has no place in it is said."""
+    spots: list[Spot] = []
+    absent: list[str] = []
+    for index, row in enumerate(answer.rows):
+        if row.target is None:
+            continue
+        if row.retained is None or row.retained.drop is None:
+            absent.append(letter_of(answer, index))
+            continue
+        spots.append(
+            Spot(
+                letter_of(answer, index),
+                -row.retained.drop,
+                row.target.mean,
+                "reverse" if row is chosen else _style(row),
+            )
+        )
+    if len(spots) < 2 or height < LEAST:
+        return [((" A picture needs two approaches that are measured and checked.", "dim"),)]
+    rows = height - 1 if absent else height
+    kept = [row.retained for row in answer.rows if row.retained is not None]
+    drawn = scatter(
+        spots,
+        width=width,
+        height=rows,
+        limit=next((-retained.margin for retained in kept if retained.margin is not None), None),
+        x_words=lambda x: f"{x:+.1f}" if round(x, 1) else "0.0",
+        lower_is_better=answer.lower_is_better,
+    )
+    if absent:
+        drawn.append(((f" Not in it, as it was not checked: {', '.join(absent)}", "dim"),))
+    return drawn
+
+
+def _style(row: ApproachRow) -> StyleName:
+    assert row.retained is not None
+    if "regressed" in row.retained.verdicts:
+        return "red"
+    return "bold" if row.is_best else ""

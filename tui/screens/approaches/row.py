@@ -1,0 +1,159 @@
+"""The table of approaches: a row each, with the columns of how well they do and of what they cost, as many as fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.core.wording import approaches as words
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS
+from finetop.tui.line import Line, line_width
+from finetop.tui.text import cut_end
+from finetop.tui.theme import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
+    from finetop.tui.theme import StyleName
+
+NAME = 15  # cells
+START = 4  # cursor and letter
+VERDICTS = 17  # cells: 1 NO VERD., 2 ok
+NARROW = 76  # cells: below there is no room for all of the scores
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_SHORT = {"REGRESSED": "REGR.", "NO VERDICT": "NO VERD."}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its title, how wide it is, and a row's cell."""
+
+    title: str
+    cells: int
+    draw: Callable[[ApproachRow], Line]
+    is_right: bool = True
+
+
+def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
+    """Choose the columns that fit: those that are asked for first, then the others."""
+    metric = cut_end(metric_words(answer.metric), 20)
+    done = [row for row in answer.rows if row.target is not None]
+
+    def plain(title: str, cell: Callable[[ApproachRow], str]) -> Column:
+        cells = max([len(title), *(len(cell(row)) for row in done)]) + 1
+        return Column(title, cells, lambda row: ((cell(row), ""),))
+
+    scores = [
+        plain(metric, lambda row: words.score(row.target)),
+        plain("to the best", lambda row: words.cells(row)[3]),
+        plain("retained", lambda row: words.retained(row.retained)[0]),
+        Column("forgot?", VERDICTS + 1, _verdicts, is_right=False),
+        plain("over seeds", lambda row: words.cells(row)[2]),
+    ]
+    costs = [
+        plain("set-up", lambda row: words.seconds(row.setup_s)),
+        plain("a query", lambda row: words.prices(row)[4]),
+        plain("prompt", lambda row: words.prices(row)[3]),
+        plain("memory", lambda row: words.prices(row)[5]),
+        plain("new facts", lambda row: words.news(row.news)[0]),
+        plain("taken in", lambda row: words.news(row.news)[2]),
+        plain("GPU", words.gpu),
+    ]
+    if not any(row.target is not None and row.target.spread is not None for row in done):
+        scores.pop()
+    if not any(row.gpu_s is not None for row in done):
+        costs.pop()
+    if width < NARROW:
+        scores = [scores[0], Column("retained", 9, _retained_and_mark), scores[1]]
+    left = width - START - NAME
+    chosen: list[Column] = []
+    for column in [*costs, *scores] if of_costs else [*scores, *costs]:
+        if column.cells > left:
+            break
+        chosen.append(column)
+        left -= column.cells
+    apart = min(2, left // max(1, len(chosen)))
+    return [replace(column, cells=column.cells + apart) for column in chosen]
+
+
+def head_line(columns: Sequence[Column]) -> Line:
+    """Name the columns."""
+    line = " " * START + f"{'approach':<{NAME}}"
+    for column in columns:
+        line += (
+            f"{column.title:>{column.cells}}" if column.is_right else f" {column.title:<{column.cells - 1}}"
+        )
+    return ((line, "dim"),)
+
+
+def approach_line(
+    row: ApproachRow, columns: Sequence[Column], letter: str, *, has_cursor: bool, width: int
+) -> Line:
+    """Draw one approach; of one that is not measured, how it stands."""
+    name = cut_end(clean_line(row.name), NAME - 1)
+    style: StyleName = "bold" if has_cursor else ""
+    line: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (f" {letter:<2}", ""),
+        (f"{name:<{NAME}}", style),
+    )
+    if row.target is None:
+        return (*line, *state_words(row, width - START - NAME - 1))
+    for column in columns:
+        cell = column.draw(row)
+        room = column.cells
+        if column.is_right:
+            line = (*line, (" " * max(0, room - line_width(cell)), ""), *cell)
+        else:
+            line = (*line, (" ", ""), *cell, (" " * max(0, room - 1 - line_width(cell)), ""))
+    return line
+
+
+def state_words(row: ApproachRow, room: int) -> Line:
+    """Say how an approach stands that is not measured: under way with what it does, failed or left out with why."""
+    styles: dict[str, tuple[str, StyleName]] = {
+        "under way": (MARKS["running"].mark, "cyan"),
+        "failed": (MARKS["failed"].mark, "red"),
+    }
+    mark, style = styles.get(row.state, ("", "dim"))
+    said = clean_line(row.said)
+    text = " ".join(filter(None, (mark, "FAILED" if row.state == "failed" else row.state)))
+    return ((f" {cut_end(f'{text}: {said}' if said else text, max(0, room))}", style),)
+
+
+def _retained_and_mark(row: ApproachRow) -> Line:
+    """Write what was retained with the mark of the worst verdict, where there is no room for words."""
+    number = words.retained(row.retained)[0]
+    answer = [] if row.retained is None else row.retained.verdicts
+    worst = next((key for key in words.WORST_FIRST if key in answer), "")
+    return ((number, ""), (f" {MARKS[worst].mark}", _style(worst))) if worst else ((f"{number}  ", ""),)
+
+
+def _verdicts(row: ApproachRow) -> Line:
+    """Count the verdicts, the worst first: so that what is cut is not what matters."""
+    answer: Retained | None = row.retained
+    if answer is None or answer.same_weights or not answer.verdicts:
+        return ((words.retained(answer)[1], "dim"),)
+    line: Line = ()
+    several = len(answer.verdicts) > 1
+    for key in words.WORST_FIRST:
+        if number := answer.verdicts.count(key):
+            word = SHORT_WORDS[key]
+            text = f"{number} {_SHORT.get(word, word) if several else word}" if several else word
+            line = (*line, (", ", ""), (text, _style(key))) if line else ((text, _style(key)),)
+    return line if line_width(line) <= VERDICTS else line[:1]
+
+
+def _style(verdict: str) -> StyleName:
+    answer: dict[str, StyleName] = {"ok": "green", "regressed": "red", "no_verdict": "amber"}
+    return answer[verdict]
+
+
+def letter_of(answer: ApproachesAnswer, index: int) -> str:
+    """Return the letter of a measured approach, which is its letter in the picture."""
+    row = answer.rows[index]
+    return LETTERS[index % len(LETTERS)] if row.target is not None else ""

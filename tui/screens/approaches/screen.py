@@ -1,0 +1,261 @@
+"""The Approaches screen: prompt, examples, retrieval and training side by side, what each costs, and the advice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from finetop.core.client import compare_runs
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line, rule
+from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
+from finetop.tui.screens.approaches.pane import (
+    advice_lines,
+    empty_lines,
+    has_failed,
+    next_words,
+    picture_lines,
+    run_lines,
+    title_lines,
+)
+from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import TALL, ListScreen
+from finetop.tui.widgets.scatter import scatter_rule, scatter_title
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.messages.approaches import ApproachRow
+    from finetop.tui.save import Sheet
+
+
+class ApproachesScreen(ListScreen, inherit_bindings=False):
+    """One comparison; without a name the newest."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Approaches"
+
+    def __init__(self, comparison: str = "") -> None:
+        super().__init__()
+        self.comparison = comparison
+        self.answer: ApproachesAnswer | None = None
+        self.part: Part = "advice"
+        self.of_costs = False
+        self.chosen: dict[str, int] = {}  # which run of each approach
+        self._columns: list[Column] = []
+        self._first = 0  # row in view of the advice
+        self._has_more = False
+        self._was_told = False
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="title")
+        yield Lines(id="head")
+        yield Table(self.draw_row, id="approaches")
+        yield Lines(id="picture")
+        yield Lines(id="part")
+        yield Bottom()
+
+    async def to_save(self) -> Sheet:
+        """Return both tables and the advice, for a file."""
+        from finetop.tui.save import Sheet, tables
+
+        return Sheet("approaches") if self.answer is None else tables.approaches(self.answer)
+
+    def to_copy(self) -> str:
+        return self.run
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def at(self) -> ApproachRow | None:
+        """The approach under the cursor."""
+        rows = [] if self.answer is None else self.answer.rows
+        cursor = self.query_one(Table).cursor
+        return rows[cursor] if cursor < len(rows) else None
+
+    @property
+    def run(self) -> str:
+        """The chosen run of the approach under the cursor; empty where it has none."""
+        row = self.at
+        return _run_of(row, self.chosen) if row is not None else ""
+
+    @property
+    def is_tall(self) -> bool:
+        return self.size.height >= TALL
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        assert self.answer is not None
+        return approach_line(
+            self.answer.rows[index],
+            self._columns,
+            letter_of(self.answer, index),
+            has_cursor=has_cursor,
+            width=width,
+        )
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        answer, width = self.answer, self.size.width
+        self.set_class(answer is None, "-empty")
+        title = self.query_one("#title", Lines)
+        if answer is None:
+            title.show((((" Approaches", "bold"),),))
+            words = self._trouble or ("" if self._was_told else "asking the supervisor …")
+            self.query_one("#part", Lines).show(empty_lines(words))
+            keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
+            self.query_one(Bottom).offer((), keys)
+            return
+        self._columns = columns_of(answer, width, of_costs=self.of_costs)
+        title.show(title_lines(answer, width))
+        self.query_one("#head", Lines).show((head_line(self._columns),))
+        table = self.query_one(Table)
+        rows = max(1, min(len(answer.rows), self.size.height - 14))
+        if table.styles.height is None or table.styles.height.value != rows:
+            table.styles.height = rows
+        table.show(len(answer.rows))
+        self.show_pane()
+
+    def show_pane(self) -> None:
+        """Write what is below the table, the next step and the footer."""
+        answer, width = self.answer, self.size.width
+        if answer is None:
+            return
+        picture = self.query_one("#picture", Lines)
+        if self.is_tall:
+            height = picture.size.height - 1
+            drawn = picture_lines(answer, self.at, width=width, height=height)
+            picture.show([scatter_rule(answer.metric, width), *drawn])
+        self._show_part(answer, width)
+        row = self.at
+        keys = footer_keys(
+            rows=len(answer.rows),
+            runs=0 if row is None else len(row.runs),
+            others=len(answer.comparisons),
+            of_costs=self.of_costs,
+            has_more=self._has_more,
+        )
+        self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
+
+    def _show_part(self, answer: ApproachesAnswer, width: int) -> None:
+        part = self.query_one("#part", Lines)
+        height = max(1, part.size.height - 1)
+        row = self.at
+        self._has_more = False
+        where = ""
+        match self.part:
+            case "picture" if not self.is_tall:
+                title = scatter_title(answer.metric)
+                lines = picture_lines(answer, row, width=width, height=height)
+            case "runs" if row is not None:
+                title = f"runs of {row.name}"
+                chosen = next((at for at, run in enumerate(row.runs) if run.name == self.run), 0)
+                lines = run_lines(row, chosen, width)
+                first = max(0, chosen % max(1, len(row.runs)) + 2 - height)
+                lines = lines[first:]
+            case _:
+                title = "advice, from these numbers alone"
+                lines = advice_lines(answer, width)
+                self._has_more = len(lines) > height
+                self._first = max(0, min(self._first, len(lines) - height))
+                if self._has_more:
+                    last = min(len(lines), self._first + height)
+                    where = f"{self._first + 1}-{last} of {len(lines)} "
+                lines = lines[self._first :]
+        part.show([rule(((title, ""),), width, ((where, "dim"),) if where else ()), *lines])
+
+    @property
+    def has_shown(self) -> bool:
+        return self.answer is not None
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    async def _load_list(self, run: str) -> bool:
+        host, name = host_of(self), self.comparison
+        if not name:
+            every: ApproachesAnswer = await host.ask(Approaches())
+            self._was_told = True
+            if not every.comparisons:
+                return True
+            name = self.comparison = every.comparisons[0].name
+        answer: ApproachesAnswer = await host.ask(Approaches(name))
+        if name != self.comparison:
+            return False
+        row = self.at  # the cursor stays on it where the order has changed
+        self.answer = answer
+        names = [one.name for one in answer.rows]
+        if row is not None and row.name in names:
+            self.query_one(Table).show(len(names), names.index(row.name))
+        return True
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_page(self, direction: int) -> None:
+        """Read on in the advice; where it is seen whole, move in the table."""
+        if self.part != "advice":
+            super().action_page(direction)
+            return
+        self._first += direction * max(1, self.query_one("#part").size.height - 2)
+        self.show_pane()
+
+    def action_view(self) -> None:
+        self.of_costs = not self.of_costs
+        self.redraw()
+
+    def action_part(self, by: int) -> None:
+        parts = [part for part in PARTS if part != "picture" or not self.is_tall]
+        at = parts.index(self.part) if self.part in parts else 0
+        self.part = parts[(at + by) % len(parts)]
+        self.show_pane()
+
+    def action_choose(self, by: int) -> None:
+        """Choose another run of the approach, and show its runs."""
+        row = self.at
+        if row is None or not row.runs:
+            return
+        names = [run.name for run in row.runs]
+        self.chosen[row.name] = (names.index(self.run) + by) % len(names)
+        self.part = "runs"
+        self.show_pane()
+
+    def action_open(self) -> None:
+        if self.run:
+            host_of(self).open_run(self.run)
+        elif self.at is not None:
+            host_of(self).say(f"{self.at.name} has no run: it was left out.")
+
+    def action_compare(self) -> None:
+        """Compare a run of each approach that has one."""
+        rows = [] if self.answer is None else self.answer.rows
+        runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
+        if len(runs) < 2:
+            host_of(self).say("two runs are the fewest that can be compared.")
+            return
+        host_of(self).open_compare(runs[: compare_runs.MOST])
+
+    def action_other(self, by: int) -> None:
+        """Show the next comparison."""
+        if self.answer is None:
+            return  # it is not known yet whether there are others
+        names = [comparison.name for comparison in self.answer.comparisons]
+        if len(names) < 2:
+            host_of(self).say("there is no other comparison.")
+            return
+        at = names.index(self.comparison) if self.comparison in names else -1
+        self.comparison = names[(at + by) % len(names)]
+        self._first = 0
+        self.load_anew()
+
+
+def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
+    """Name the run of an approach that is chosen, else the first that failed; empty where it has none."""
+    if not row.runs:
+        return ""
+    failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
+    return row.runs[chosen.get(row.name, failed) % len(row.runs)].name

@@ -1,0 +1,275 @@
+"""Draws the Compare screen from plain data: who is compared, what differs, what came out, samples, the trade-off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.client import compare_runs
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.text import clean_line, count
+from finetop.core.wording import data_versions
+from finetop.core.wording.data_versions import TESTS_DIFFER
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import change_of
+from finetop.tui.line import Line, line_width, rule, spread
+from finetop.tui.screens.compare.keys import TABS, Tab
+from finetop.tui.screens.compare.state import LETTERS, against
+from finetop.tui.screens.shared.run_status import verdict_words
+from finetop.tui.text import cut_end, cut_middle, value
+from finetop.tui.widgets.scatter import Spot, scatter
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.client.compare_runs import Trade
+    from finetop.core.protocol.runs import RunDetail, SampleRow
+    from finetop.tui.screens.compare.state import ComparedRuns
+    from finetop.tui.theme import StyleName
+
+LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
+CELL = 20  # of a run's value in a table, at most
+_ANSWER_ROWS = 4
+
+
+def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, where: str) -> list[Line]:
+    """Say who is compared, each with its letter, and which tab is open."""
+    names: Line = ((f" Compare {len(runs)} runs  ", "bold"),)
+    room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
+    for number, run in enumerate(runs):
+        is_chosen = number == chosen
+        name = cut_middle(clean_line(run.row.name), room)
+        names = (
+            *names,
+            (f"{LETTERS[number]}", "reverse" if is_chosen else "bold"),
+            (f" {name}  ", "bold" if is_chosen else ""),
+        )
+    tabs: Line = (("   ", ""),)
+    for one in TABS:
+        tabs = (*tabs, (f" {one} ", "reverse" if one == tab else ""), (" ", ""))
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    return [names, spread(tabs, right, width)]
+
+
+def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) -> list[Line]:
+    """Write what differs in the recipes and what came out, a column a run; columns that don't fit go as a whole."""
+    label = WIDE_LABEL if width >= WIDE else LABEL
+    cell, shown = _columns(runs, chosen, width - label)
+    head: Line = (
+        (f" {'':<{label}}", ""),
+        *((f" {LETTERS[at]:<{cell - 1}}", _weight(at, chosen)) for at in shown),
+    )
+    left_out = len(runs) - len(shown)
+    beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
+    lines = [rule((("what came out, * best", ""),), width, beside), head]
+    for row in compare_runs.outcomes(runs, now):
+        title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
+        lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
+    if compare_runs.other_tests(runs):
+        lines += [((f"   {text}", "bold"),) for text in wrapped(TESTS_DIFFER, width - 4)]
+    lines.append(rule((("what differs in their recipes", ""),), width))
+    differing = compare_runs.differences([run.recipe for run in runs])
+    if not differing:
+        lines.append((("   nothing: only chance, or the machine, tells them apart", "dim"),))
+    for difference in differing:
+        lines.append(
+            (
+                (f" {cut_end(difference.key, label):<{label}}", ""),
+                *(
+                    (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen))
+                    for at in shown
+                ),
+            )
+        )
+    return [*lines, *_data_rows(runs, shown, chosen, label, cell, width)]
+
+
+def _data_rows(
+    runs: Sequence[RunDetail], shown: Sequence[int], chosen: int, label: int, cell: int, width: int
+) -> list[Line]:
+    """Write which versions of its sources each run read, where these differ."""
+    differing = compare_runs.data_differences(runs)
+    if not differing:
+        return []
+    lines: list[Line] = [rule((("what differs in their data", ""),), width)]
+    for difference in differing:
+        cells = [
+            (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown
+        ]
+        lines.append(((f" {cut_middle(difference.key, label):<{label}}", ""), *cells))
+    return lines
+
+
+def _columns(runs: Sequence[RunDetail], chosen: int, width: int) -> tuple[int, list[int]]:
+    """Divide the width among the runs: as many columns as there is room for, the chosen run's always."""
+    fits = max(1, (width - 1) // 12)
+    shown = list(range(len(runs)))[:fits]
+    if chosen not in shown:
+        shown[-1] = chosen
+    return min(CELL, max(4, (width - 1) // len(shown))), shown
+
+
+def _weight(at: int, chosen: int) -> StyleName:
+    return "bold" if at == chosen else ""
+
+
+def _outcome(
+    runs: Sequence[RunDetail], row: compare_runs.Outcome, shown: Sequence[int], chosen: int, cell: int
+) -> Line:
+    line: Line = ()
+    for at in shown:
+        check = runs[at].row.check
+        words: Line = ((row.cells[at], _weight(at, chosen)),)
+        if row.label == "retained" and check is not None:
+            words = verdict_words(check, short=True)
+        if at in row.best:
+            words = (*words, (" *", "bold"))
+        text = sum(len(one) for one, _ in words)
+        if text > cell - 1:
+            words, text = ((cut_end(row.cells[at], cell - 2), words[0][1]),), min(text, cell - 2)
+        line = (*line, (" ", ""), *words, (" " * max(0, cell - 1 - line_width(words)), ""))
+    return line
+
+
+def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Line]:
+    """Write what each run's model last answered to the same prompts; prompts of one run alone come last."""
+    last = [_last_samples(run.samples) for run in runs]
+    prompts = list(dict.fromkeys(prompt for one in last for prompt in one))
+    if not prompts:
+        return [(), (("   No samples: answers are written at each evaluation.", "dim"),)]
+    prompts.sort(key=lambda prompt: -sum(prompt in one for one in last))
+    lines: list[Line] = []
+    for number, prompt in enumerate(prompts):
+        lines.append(rule(((f"prompt {number + 1} of {len(prompts)}", ""),), width))
+        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, 2)]
+        for at, samples in enumerate(last):
+            sample = samples.get(prompt)
+            style = _weight(at, chosen)
+            label = f" {LETTERS[at]}"
+            if sample is None:
+                lines.append(((f"{label:<4}", style), ("(never asked)", "dim")))
+                continue
+            step = f"  step {count(sample.step)}"
+            text = wrapped(sample.text, width - 18, _ANSWER_ROWS) or ["(nothing)"]
+            for row, part in enumerate(text):
+                first = (f"{label:<4}" if not row else "    ", style)
+                lines.append((first, (f"{step if not row else '':<12} ", "dim"), (part, "")))
+    return lines
+
+
+def _last_samples(samples: Sequence[SampleRow]) -> dict[str, SampleRow]:
+    newest: dict[str, SampleRow] = {}
+    for sample in samples:
+        if sample.prompt not in newest or newest[sample.prompt].step < sample.step:
+            newest[sample.prompt] = sample
+    return newest
+
+
+def targets_of(runs: Sequence[RunDetail]) -> list[str]:
+    """List the metrics of targets that any of the runs was checked by."""
+    return list(dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target))
+
+
+def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: int, height: int) -> list[Line]:
+    """Draw target against retained, the front named; what can't be placed is said."""
+    trades = compare_runs.trades(runs, metric)
+    if compare_runs.other_tests(runs):
+        return [(), *(((f"   {text}", "dim"),) for text in wrapped(TESTS_DIFFER, width - 4))]
+    if len(trades) < 2:
+        words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
+        return [(), ((f"   {words}", "dim"),), (("   Here ", "dim"), (_have(len(trades)), "dim"))]
+    front = compare_runs.front(trades)
+    spots = [_spot(one, chosen, is_best=one.run in front) for one in trades]
+    base = next(
+        (run.row.check.target[metric][0] for run in runs if run.row.check and metric in run.row.check.target),
+        None,
+    )
+    if base is not None:
+        spots.append(Spot("base", 0.0, base, "dim"))
+    margins = [run.row.check.margin for run in runs if run.row.check is not None]
+    better = "better is up and to the right"
+    title = f"target, {metric_words(metric)}, against retained, points"
+    picture = scatter(
+        spots,
+        width=width,
+        height=max(4, height - 3 - len(trades)),
+        limit=-margins[0] if margins else None,
+        x_words=lambda change: change_of(-change),
+        y_words=value,
+        lower_is_better=metric in LOWER_IS_BETTER,
+    )
+    lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
+    for trade in sorted(trades, key=lambda one: one.run not in front):
+        lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
+    return lines
+
+
+def _have(number: int) -> str:
+    return "no run has one." if not number else "one run has one."
+
+
+def _spot(one: Trade, chosen: int, *, is_best: bool) -> Spot:
+    text = f"{LETTERS[one.run]}{'*' if is_best else ''}"
+    style: StyleName = "reverse" if one.run == chosen else "bold"
+    return Spot(text, one.kept, one.target, style)
+
+
+def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: bool) -> Line:
+    run = runs[one.run]
+    assert run.row.check is not None
+    name = cut_middle(clean_line(run.row.name), 28)
+    words: Line = (
+        (f" {LETTERS[one.run]} ", _weight(one.run, chosen)),
+        (f"{name:<28} ", _weight(one.run, chosen)),
+        (f"target {value(one.target):>6}   ", ""),
+        *verdict_words(run.row.check, short=True),
+    )
+    return (*words, ("   on the front", "bold")) if is_best else words
+
+
+_NAME = 30  # cells of a run's name
+
+
+_EXAMPLE_ROWS = 3
+
+
+def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
+    """Write what two runs share, source by source, with examples of rows that only one of them has."""
+    at, other = against(held.runs, chosen)
+    first, second = held.runs[at], held.runs[other]
+    names = [f"{LETTERS[n]} {cut_middle(clean_line(held.runs[n].row.name), _NAME)}" for n in (at, other)]
+    lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
+    for run, name in ((first, names[0]), (second, names[1])):
+        if not run.sources:
+            lines += _rows(f"{name}: {data_versions.unknown_rows(run.recipe)}", width, "", "dim")
+    if not (first.sources and second.sources):
+        return lines
+    if data_versions.same_data([first.sources, second.sources]):
+        return [*lines, *_rows(data_versions.same_line(first.sources), width)]
+    differ = held.data.get((first.row.name, second.row.name))
+    if differ is None:
+        return [*lines, (("   comparing their rows …", "dim"),)]
+    for kind, text in data_versions.differ_lines(
+        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
+    ):
+        if kind in ("-", "+"):
+            lines += _rows(
+                text, width, f"{LETTERS[at] if kind == '-' else LETTERS[other]} ", "", _EXAMPLE_ROWS
+            )
+        else:
+            lines += _rows(text, width, "  " if kind else "", "dim" if kind else "bold")
+    return lines
+
+
+def _rows(
+    text: str, width: int, mark: str = "", style: StyleName = "", rows: int | None = None
+) -> list[Line]:
+    indent = f"   {mark}" if mark.strip() else f" {mark}"
+    blank = " " * len(indent)
+    return [
+        (
+            (blank if at else indent, "dim"),
+            (row, "bold" if style == "bold" else "dim" if style == "dim" else ""),
+        )
+        for at, row in enumerate(wrapped(text, width - len(indent) - 1, rows))
+    ]

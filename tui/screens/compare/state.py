@@ -1,0 +1,79 @@
+"""What the Compare screen holds of its runs, and how it is brought up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.runs import Running
+from finetop.core.wording.data_versions import same_data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.runs import Curve
+    from finetop.core.protocol.runs import RunDetail
+    from finetop.tui.app_interface import Host
+
+LETTERS = "ABCDEFGHI"
+
+
+@dataclass
+class ComparedRuns:
+    """The runs, whole, and their curves of the metric that is shown."""
+
+    runs: list[RunDetail] = field(default_factory=list)
+    curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
+    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
+    metric: str = ""  # that the curves are of
+    first: float = 0
+    last: float = 1
+    _curves_of: tuple[object, ...] = ()
+
+
+async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
+    """Ask for the runs: all at first, then those that go on."""
+    known = {run.row.name: run for run in held.runs}
+    runs = []
+    for name in names:
+        run = known.get(name)
+        if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
+            run = await host.ask(GetRun(name))
+        runs.append(run)
+    held.runs = runs
+
+
+async def load_curves(
+    host: Host, held: ComparedRuns, metric: str, first: float, last: float, columns: int
+) -> None:
+    """Ask for the curves, if there are newer values or other ones are wanted."""
+    request = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
+    if not metric or columns < 1 or request == held._curves_of:
+        return
+    curves: list[Curve | None] = []
+    for run in held.runs:
+        answer: CurvesAnswer = await host.ask(
+            Curves(run.row.name, [metric], columns=columns, last=last, first=first)
+        )
+        curves.append(answer.curves[0] if answer.curves else None)
+    held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, request
+
+
+def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
+    """Say whose data are compared: the first's with the chosen run's, or with the second's."""
+    return 0, chosen or min(1, len(runs) - 1)
+
+
+async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
+    """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
+    first, other = (held.runs[at] for at in against(held.runs, chosen))
+    names = first.row.name, other.row.name
+    if (
+        names in held.data
+        or not (first.sources and other.sources)
+        or same_data([first.sources, other.sources])
+    ):
+        return
+    held.data[names] = await host.ask(DataDiffer(*names))

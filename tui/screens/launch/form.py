@@ -1,0 +1,296 @@
+"""The form of the Launch screen as plain data: a recipe to start from, what was typed over it, and what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import FinetopError, RecipeError
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe.fields import Field, fields
+from finetop.core.recipe.find import list_builtin
+from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
+from finetop.core.recipe.type_words import number_words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+# What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
+IMPORTANT = {
+    "name": "name",
+    "model.id": "model",
+    "data.train": "data",
+    "train.epochs": "epochs",
+    "train.batch_size": "batch",
+    "train.grad_accumulation": "accumulation",
+    "train.learning_rate": "learning rate",
+    "method.rank": "rank",
+    "method.alpha": "alpha",
+    "data.max_tokens": "longest row",
+    "check.general.suite": "check",
+    "check.general.margin": "limit",
+    "train.seed": "seed",
+}
+_HIDDEN = ("recipe", "extends")
+START = ("lora", "qlora", "full")  # what most people want first
+RUNS = "A run's"  # the heading of what is filled from a run
+GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a form starts from: the text of a recipe, and the folder that its paths start from."""
+
+    title: str
+    about: str
+    text: str
+    folder: Path
+    group: str = "Yours"  # the heading that it stands below in the list
+    is_builtin: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to fix: the setting, what is wrong in few words, and the whole of it."""
+
+    key: str
+    short: str
+    whole: str
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A base and what was typed over it, as text by dotted key; `loaded` is the recipe when nothing is wrong."""
+
+    base: Base
+    edits: Mapping[str, str] = field(default_factory=dict)
+    settings: tuple[Field, ...] = ()
+    before: Mapping[str, Any] = field(default_factory=dict)  # the base's own resolved settings
+    loaded: Loaded | None = None
+    problems: tuple[Problem, ...] = ()
+    sweeps: frozenset[str] = frozenset()  # fields that hold several values: see sweep.py
+    files_are_here: bool = True  # else they lie on another machine, and are looked at when the run is queued
+
+
+def builtin_bases(folder: Path) -> list[Base]:
+    """List what comes with finetop to start from: first what most want, then by what the recipes are about."""
+    bases = [
+        Base(
+            recipe.name,
+            recipe.about,
+            f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n",
+            folder,
+            _group(recipe.name),
+            is_builtin=True,
+        )
+        for recipe in list_builtin()
+    ]
+    return sorted(bases, key=lambda base: (GROUPS.index(base.group), *_place(base.title)))
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (START.index(name) if name in START else len(START)), name
+
+
+def _group(name: str) -> str:
+    if name in START:
+        return "Start here"
+    if name in OBJECTIVES.names():
+        return "What is learned"
+    return "Demo" if name.startswith("demo-") else "Which weights"
+
+
+def file_base(path: Path) -> Base:
+    """Start from a recipe file. Raises RecipeError if it can't be read."""
+    from finetop.core.recipe.find import read_text
+
+    return Base(path.name, "", read_text(path, path.name), path.parent)
+
+
+def run_base(name: str, recipe: Mapping[str, Any], folder: Path) -> Base:
+    """Start from the settings of a run, every default written out."""
+    return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, RUNS)
+
+
+def open_form(base: Base, edits: Mapping[str, str] | None = None, *, files_are_here: bool = True) -> Form:
+    """Make the form of a base, with edits that were typed over another one."""
+    edits = dict(edits or {})
+    before: Mapping[str, Any] = {}
+    try:
+        before = resolve_text(base.text, (), base.folder).resolved
+        settings = fields(before["method"]["name"], before["objective"]["name"])
+        if before["name"] == "unnamed":
+            edits.setdefault("name", base.title.rsplit(".", 1)[0])
+    except FinetopError:
+        settings = fields()  # the base itself is faulty: its problems are shown
+    shown = tuple(entry for entry in settings if "[]" not in entry.key and entry.key not in _HIDDEN)
+    return checked(Form(base, edits, shown, before, files_are_here=files_are_here))
+
+
+def edited(form: Form, key: str, text: str | None) -> Form:
+    """Put a text into a field, unchecked; None takes it back to what the recipe says."""
+    edits = {name: typed for name, typed in form.edits.items() if name != key}
+    if text is not None and text != shown_value(form, key):
+        edits[key] = text
+    return replace(form, edits=edits)
+
+
+def checked(form: Form) -> Form:
+    """Resolve the form: the recipe, or every problem with its field."""
+    sets = [as_set(form, key, text) for key, text in form.edits.items() if is_known(form, key)]
+    errors = find_problems(form.base.text, sets, form.base.folder)
+    if errors:
+        return replace(form, loaded=None, problems=tuple(_problem(error) for error in errors))
+    try:
+        loaded = resolve_text(form.base.text, sets, form.base.folder)
+        check_files(loaded, None if form.files_are_here else _anything)
+    except RecipeError as error:
+        return replace(form, loaded=None, problems=(_problem(error),))
+    return replace(form, loaded=loaded, problems=())
+
+
+def _anything(path: Path, is_folder: bool) -> tuple[str, str]:
+    return "", ""
+
+
+def is_known(form: Form, key: str) -> bool:
+    """Tell whether the base's method and objective have this setting."""
+    return any(entry.key == key for entry in form.settings)
+
+
+def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
+    """List the fields to show, each with its label."""
+    if not form.before:
+        return ()  # the base can't be read: there is nothing to show of it
+    known = {entry.key: entry for entry in form.settings}
+    if all_settings:
+        return tuple((key, entry) for key, entry in known.items())
+    return tuple((label, known[key]) for key, label in IMPORTANT.items() if key in known)
+
+
+def value_of(form: Form, key: str) -> str:
+    """Return the text in a field: what was typed, else what the recipe says."""
+    return form.edits[key] if key in form.edits else shown_value(form, key)
+
+
+def shown_value(form: Form, key: str) -> str:
+    """Write what the base says of a setting, as a person types it."""
+    value: Any = form.before
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if key == "data.train" and isinstance(value, list):
+        return _sources(value, form.base.folder)
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value)
+
+
+def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
+    """Write one plain file as its path (from the folder, if it is there), and anything else as the list it is."""
+    given = [{key: entry for key, entry in source.items() if entry is not None} for source in sources]
+    given = [{k: v for k, v in source.items() if (k, v) not in PLAIN.items()} for source in given]
+    if len(given) == 1 and list(given[0]) == ["path"]:
+        return str(given[0]["path"]).removeprefix(f"{folder}/")
+    return json.dumps(given) if given else ""
+
+
+PLAIN = {"format": "auto", "role": "train"}
+
+
+def as_set(form: Form, key: str, text: str) -> str:
+    """Write a field's text as `--set` takes it: text is quoted where it would be read as something else."""
+    text = text.strip()
+    setting = next(entry for entry in form.settings if entry.key == key)
+    if key == "data.train" and not text.startswith(("[", "{")):
+        return f"{key}=[{{path: {json.dumps(text)}}}]" if text else f"{key}=[]"
+    if setting.type.startswith("text") and not (text == "null" and "null" in setting.type):
+        return f"{key}={json.dumps(text)}"
+    return f"{key}={text}"
+
+
+def problem_at(form: Form, key: str) -> Problem | None:
+    """Return what is wrong with a field, if anything is."""
+    return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
+
+
+def owner(form: Form, key: str) -> str:
+    """Name the field that a problem's key belongs to: data.train[0].path is that of data.train."""
+    keys = [entry.key for entry in form.settings]
+    return max(
+        (known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))),
+        key=len,
+        default=key,
+    )
+
+
+def _problem(error: RecipeError) -> Problem:
+    message = error.message.removeprefix(f"{error.place}: ").removeprefix("--set: ")
+    short = message.removeprefix(f"{error.key}: ")
+    if ", and must be " in short:
+        short = "must be " + _brief(short.partition(", and must be ")[2])
+    if error.key == "data.train" and "nothing to learn from" in message:
+        short, hint = "needs a .jsonl file", "Type the path of a .jsonl file with one row a line."
+        return Problem(error.key, short, f"{message} {hint}")
+    return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
+
+
+def _brief(words: str) -> str:
+    """Say what a number must be in few words; the pane has all of them."""
+    for start in ("a whole number, ", "a whole number from ", "a number, ", "a number from ", "a number "):
+        if words.startswith(start):
+            return words.removeprefix(start)
+    return words
+
+
+def source_of(form: Form) -> str:
+    """Write the recipe as text to keep with the run: the base's text, or all settings where some were typed over."""
+    known = [key for key in form.edits if is_known(form, key)]
+    if not known or form.loaded is None:
+        return form.base.text
+    changes = "".join(f"#   {as_set(form, key, form.edits[key])}\n" for key in known)
+    whole = json.dumps(form.loaded.resolved, indent=1)
+    return f"# {form.base.title}, with these settings typed over it:\n{changes}{whole}\n"
+
+
+def about(form: Form) -> str:
+    """Say in a line what the base is for."""
+    if form.base.about:
+        return form.base.about
+    own = form.before.get("about")
+    return str(own) if own else f"starts from {form.before['extends']}" if form.before.get("extends") else ""
+
+
+def train_path(form: Form) -> str | None:
+    """Return the path of the first training file, if the data is given by files."""
+    if form.loaded is None or not form.loaded.recipe.data.train:
+        return None
+    return form.loaded.recipe.data.train[0].path
+
+
+def steps_of(form: Form, rows: int) -> int | None:
+    """Count the steps of the run, roughly: packing and dropped rows are not known yet."""
+    if form.loaded is None or len(form.loaded.recipe.data.train) != 1:
+        return None
+    train, data = form.loaded.recipe.train, form.loaded.recipe.data
+    held_back = getattr(data.eval, "share", 0.0)
+    if train.epochs is None:
+        return train.max_steps
+    batch = train.batch_size * train.grad_accumulation
+    steps = max(1, round(rows * (1 - held_back) * train.epochs / batch))
+    return min(steps, train.max_steps or steps)
+
+
+def recipe_files(folder: Path) -> Sequence[Path]:
+    """List the recipes of a folder, by name, a hundred at most; none where it can't be read."""
+    try:
+        paths = sorted(
+            path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
+        )
+    except OSError:
+        return []
+    return paths[:100]

@@ -1,0 +1,170 @@
+"""What lint finds in the data of a form before a run is queued, found in a process beside the app; and its report."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+
+from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.runtime.child import answer_lines
+from finetop.core.text import clean_line, counted
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
+from finetop.tui.screens.pages import BACK, MOVES, TablePage
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Bottom
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from finetop.core.preflight.lint.report import Report
+    from finetop.core.runtime.home import Home
+    from finetop.tui.theme import StyleName
+
+PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
+MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """What is known so far; `share` is how far it is, `trouble` why there is no report."""
+
+    report: Report | None = None
+    share: float | None = None
+    trouble: str = ""
+
+
+NOT_LINTED = Linted()
+
+
+def key_of(recipe: Mapping[str, Any]) -> str:
+    """Name what a report depends on: the data as they lie there now, the model's tokenizer, and what is learned."""
+    target = recipe["check"].get("target") or {}
+    sources = recipe["data"]["train"]
+    states = []
+    for path in [*(source.get("path") for source in sources), target.get("path")]:
+        with suppress(OSError, TypeError):
+            state = Path(path).stat()
+            states.append((state.st_size, state.st_mtime_ns))
+    return repr((recipe["model"], recipe["data"], recipe["objective"], target, states))
+
+
+class DataLint:
+    """Lints the data of a form: once for what a report depends on."""
+
+    def __init__(self) -> None:
+        self.linted = NOT_LINTED
+        self._of = ""
+
+    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
+        """Lint, when nothing was changed for a moment; give a sign at each step. What was begun is begun again."""
+        key = key_of(recipe)
+        if key == self._of and self.linted.report is not None:
+            return
+        self._of, self.linted = key, NOT_LINTED
+        if len(homes) > 1 or homes[0].link is not None or not recipe["data"]["train"]:
+            return  # the data lie on another machine
+        yield
+        await asyncio.sleep(PAUSE_S)
+        asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
+        async with aclosing(
+            answer_lines("finetop.core.preflight.lint", str(homes[0].root), asked=asked)
+        ) as lines:
+            async for line in lines:
+                self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
+                yield
+
+
+def taken_in(linted: Linted, said: Told) -> Linted:
+    """Take in one line of the process that lints."""
+    if said.report is not None:
+        return Linted(said.report)
+    if said.trouble is not None:
+        return Linted(trouble=said.trouble.message)
+    if said.progress is not None and said.progress.phase == "reading rows" and said.progress.total:
+        return Linted(share=said.progress.done / said.progress.total)
+    return linted
+
+
+def errors_of(linted: Linted) -> int:
+    """Count the findings at which training stops, or learns what nobody wants."""
+    return (
+        0 if linted.report is None else sum(finding.severity == "error" for finding in linted.report.findings)
+    )
+
+
+def lint_words(linted: Linted) -> Line:
+    """Say in a few words what was found: 'data: 12 findings, 3 errors  L reads all'."""
+    if linted.share is not None:
+        return ((f"looking at the data, {100 * linted.share:.0f} %", "dim"), (" ", ""))
+    if linted.trouble:
+        return (("data: ", "dim"), (clean_line(linted.trouble, limit=50), "dim"), (" ", ""))
+    report = linted.report
+    if report is None:
+        return ()
+    if not report.findings:
+        return (("data: ", "dim"), ("✓", "green"), (" nothing found ", "dim"))
+    errors = errors_of(linted)
+    style: StyleName = "red" if errors else "amber mark" if report.matters else "dim"
+    words = counted(len(report.findings), "finding")
+    worst = f", {counted(errors, 'error')}" if errors else ""
+    return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))
+
+
+NEXT = Key("n,N", "n", "next finding", "next", "the next finding")
+
+
+STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
+
+
+class LintScreen(TablePage[None], inherit_bindings=False):
+    """The report of `finetop lint`, with n from one finding to the next."""
+
+    BINDINGS: ClassVar = bindings((BACK, NEXT, *MOVES))
+    TITLE = "Data"
+
+    def __init__(self, name: str, report: Report) -> None:
+        super().__init__()
+        self._of = name
+        self._report = report
+        self._lines: list[str] = []
+
+    def on_mount(self) -> None:
+        command = "finetop lint checks all rows, --fix writes a fixed file"
+        self.show_title(f"Data of {self._of}", command)
+        self.query_one(Bottom).offer([], (NEXT, BACK))
+
+    def on_resize(self) -> None:
+        self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
+        self.query_one(Table).show(len(self._lines))
+
+    def keys(self) -> tuple[Key, ...]:
+        return (NEXT, BACK, *MOVES)
+
+    def to_copy(self) -> str:
+        return "\n".join(self._lines)
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        text = self._lines[index]
+        style = STYLES.get(text[:1], "")
+        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        mark: Line = ((text[:1], style), (cut_end(text[1:], width - 2), "bold")) if style else ((text, ""),)
+        return (*cursor, *mark)
+
+    def action_next(self) -> None:
+        """Go to the next finding, or the first behind the last."""
+        table = self.query_one(Table)
+        heads = [number for number, text in enumerate(self._lines) if text[:1] in STYLES]
+        later = [number for number in heads if number > table.cursor]
+        if heads:
+            table.move((later or heads)[0] - table.cursor)
+        else:
+            host_of(self).say("nothing was found.")

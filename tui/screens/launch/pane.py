@@ -1,0 +1,181 @@
+"""Writes below the form what the run comes to: its first row as the model sees it, its data, memory and time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import gib_of
+from finetop.tui.line import Line, Span, rule
+from finetop.tui.screens.launch.form import steps_of
+from finetop.tui.screens.launch.lint import lint_words
+from finetop.tui.screens.launch.sweep import runs_of
+from finetop.tui.screens.launch.view import explained
+from finetop.tui.text import cut_end
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.preflight.plan.result import Plan, Steps
+    from finetop.core.recipe.schema import Recipe
+    from finetop.tui.screens.launch.view import View
+    from finetop.tui.theme import StyleName
+
+FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
+VERDICTS: dict[str, tuple[str, StyleName, str]] = {
+    "fits": ("✓", "green", "fits"),
+    "tight": ("!", "amber mark", "tight, without room for error"),
+    "no": ("✗", "red", "does NOT fit"),
+    "unknown": ("?", "amber mark", "memory unknown"),
+}
+
+
+def pane_lines(view: View, width: int, height: int) -> list[Line]:
+    """Explain what the cursor is on, show the first row, and say what the run comes to, in `height` rows."""
+    plan = plan_lines(view, width)
+    rows = max(1, height - FIXED - len(plan) + 1)
+    row, title = row_lines(view, width, rows)
+    data = data_words(view)
+    return [
+        *explained(view, width),
+        rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
+        *row,
+        rule((("plan", "dim"),), width, _said(view)),
+        *plan,
+    ]
+
+
+def _said(view: View) -> Line:
+    """Say what goes on beside the app, or what was found in the data."""
+    return (("planning …", "dim"), (" ", "")) if view.outlook.is_asked else lint_words(view.linted)
+
+
+def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:
+    """Draw the first row, learned parts in ⟦ ⟧, else as it stands in its file; give the lines and their title."""
+    if view.outlook.row:
+        return _broken(_marked(view.outlook.row), width - 2, rows), "first row, rendered"
+    plain = clean_line(view.preview.first)
+    return _broken([(plain, "")], width - 2, rows), "first row, as in its file"
+
+
+def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
+    spans: list[Span] = []
+    for text, is_learned in row:
+        clean = clean_line(text.replace("\n", " "))
+        spans.append((f"⟦{clean}⟧", "bold") if is_learned else (clean, ""))
+    return spans
+
+
+def _broken(spans: Sequence[Span], width: int, rows: int) -> list[Line]:
+    """Break spans into exactly `rows` rows; what is too long begins so that its first learned part is seen."""
+    cells = [(letter, style) for text, style in spans for letter in text]
+    room = width * rows
+    learned = next((at for at, (_, style) in enumerate(cells) if style), 0)
+    if len(cells) > room and learned > room // 3:
+        cells = [("…", "dim"), *cells[learned - room // 3 :]]
+    lines: list[Line] = []
+    while cells and len(lines) < rows:
+        line: list[Span] = [(" ", "")]
+        taken = used = 0
+        while taken < len(cells) and used + cell_len(cells[taken][0]) <= width:
+            letter, style = cells[taken]
+            used, taken = used + cell_len(letter), taken + 1
+            if line[-1][1] == style:
+                line[-1] = (line[-1][0] + letter, style)
+            else:
+                line.append((letter, style))
+        cells = cells[max(1, taken) :]
+        lines.append(tuple(line))
+    if cells and lines:
+        lines[-1] = (*lines[-1], ("…", "dim"))
+    return lines + [()] * (rows - len(lines))
+
+
+def data_words(view: View) -> str:
+    """Say what the data come to: '812 rows, 3 too long: dropped, longest 912 tokens'."""
+    plan = view.outlook.plan
+    if plan is None or plan.steps is None or view.form.loaded is None:
+        return ""
+    steps, data = plan.steps, view.form.loaded.recipe.data
+    words = [counted(steps.rows, "row")]
+    if steps.too_long:
+        words.append(
+            f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {_fate(steps, data.on_long)}"
+        )
+    words.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
+    return ", ".join(words)
+
+
+def _fate(steps: Steps, on_long: str) -> str:
+    """Say what becomes of rows that are too long: cut, dropped, or too many of them."""
+    if on_long == "truncate":
+        return "cut"
+    allowed = on_long.removeprefix("error-over-").removesuffix("%")
+    if allowed.isdecimal() and 100 * steps.too_long > int(allowed) * (steps.rows + steps.too_long):
+        return "REFUSED"
+    return "dropped"
+
+
+def plan_lines(view: View, width: int) -> list[Line]:
+    """Say whether it fits, and how long it takes; before that is known, its steps alone."""
+    loaded, outlook = view.form.loaded, view.outlook
+    if loaded is None:
+        return [((" shown once all settings are valid", "dim"),), ()]
+    check = _check_words(loaded.recipe)
+    if outlook.plan is None:
+        steps = steps_of(view.form, view.preview.rows) if view.preview.rows else None
+        batch = counted(loaded.recipe.train.batch_size * loaded.recipe.train.grad_accumulation, "row")
+        words = f" about {counted(steps, 'step')} of {batch}" if steps else f" steps of {batch}"
+        trouble = clean_line(outlook.trouble)
+        return [((words + check, ""),), ((f" {cut_end(trouble, width - 2)}", "dim"),) if trouble else ()]
+    return [_memory(outlook.plan, width), ((f" {_time(view, outlook.plan)}{check}", ""),)]
+
+
+def _check_words(recipe: Recipe) -> str:
+    general = recipe.check.general if recipe.check.at_end else None
+    return (
+        "" if general is None else f", then a check on {clean_line(general.suite)} (limit {general.margin:g})"
+    )
+
+
+def _memory(plan: Plan, width: int) -> Line:
+    mark, style, words = VERDICTS[plan.verdict]
+    size = f" {gib_of(plan.need)} GiB"
+    if plan.capacity is not None:
+        size = f" {gib_of(plan.need)} of {gib_of(plan.capacity)} GiB" + (
+            "" if plan.device == "gpu" else " free"
+        )
+    line: Line = ((f" {mark} ", style), (f"{words}:", style if plan.verdict == "no" else ""), (size, ""))
+    name = clean_line(plan.device_name)
+    if plan.fix is not None:
+        return (*line, (cut_end(f" on {name}; fits with {clean_line(plan.fix.text)}", width - 30), "bold"))
+    return (*line, (f" on {cut_end(name, 40)}", "dim"))
+
+
+def _time(view: View, plan: Plan) -> str:
+    """Say how many steps and how long; of a sweep, of all its runs."""
+    number = runs_of(view.form)
+    steps = _steps_words(plan.steps)
+    if plan.time is None:
+        return steps or "time unknown: nothing like it has run here"
+    about = "about" if plan.time.is_measured else "perhaps"
+    words = f"{about} {long_span(plan.time.seconds)}"
+    if number > 1:
+        whole = f"{counted(number, 'run')}: {about} {long_span(plan.time.seconds * number)} in all"
+        return f"{whole}, each {words.partition(' ')[2]}"
+    return ", ".join(filter(None, (steps, words)))
+
+
+def _steps_words(steps: Steps | None) -> str:
+    return "" if steps is None else counted(steps.steps, "step")
+
+
+def code_line(view: View) -> Line:
+    """Warn in a line of its own of a model that brings its own code; nothing where it does not."""
+    loaded = view.form.loaded
+    if loaded is None or not loaded.recipe.model.trust_remote_code:
+        return ()
+    return ((f" ✗ runs Python code that comes with {clean_line(loaded.recipe.model.id)}", "red"),)

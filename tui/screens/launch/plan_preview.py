@@ -1,0 +1,124 @@
+"""What is found out of a run before it is queued, in a process beside the app: its plan, and its first row.
+
+Of a run that is meant for another machine its supervisor finds that out: model, data and GPUs are there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.client.remote.recipe_files import sent
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer
+from finetop.core.runtime.child import answer_lines
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping
+    from pathlib import Path
+
+    from finetop.core.preflight.plan.preview_messages import Shown
+    from finetop.core.preflight.plan.result import Plan
+    from finetop.core.recipe.load import Loaded
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Host
+
+PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known so far; `trouble` says why there is no plan, `row` is empty where it can't be rendered."""
+
+    plan: Plan | None = None
+    row: tuple[tuple[str, bool], ...] = ()
+    trouble: str = ""
+    is_asked: bool = False  # more is to come
+
+
+UNKNOWN = Outlook()
+
+
+def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
+    """Take in one finding."""
+    if shown.row is not None:
+        return replace(outlook, row=tuple(shown.row), is_asked=False)
+    return replace(outlook, plan=shown.plan, trouble=shown.trouble)
+
+
+def row_key(recipe: Mapping[str, Any]) -> str:
+    """Name what the first row depends on: to render it takes seconds, so it is done when one of these changes."""
+    return repr((recipe["model"], recipe["data"]["train"], recipe["objective"]))
+
+
+class Ahead:
+    """Looks ahead for a form: once for each recipe, and a row only where another would come out."""
+
+    def __init__(self) -> None:
+        self.outlook = UNKNOWN
+        self._recipe: Mapping[str, Any] = {}  # that the outlook is of
+        self._row_of = ""
+
+    def is_of(self, recipe: Mapping[str, Any]) -> bool:
+        return recipe == self._recipe
+
+    async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
+        """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
+        recipe = loaded.resolved
+        self._recipe, key = recipe, row_key(recipe)
+        if key != self._row_of:
+            self.outlook = replace(self.outlook, row=())
+        home, *others = host.homes
+        if others:
+            names = ", ".join(one.label for one in host.homes)
+            self.outlook = Outlook(trouble=f"no plan yet: it may run on {names}; R asks on which")
+            return
+        if home.link is None and not home.root.is_dir():
+            self.outlook = UNKNOWN  # no supervisor was ever here
+            return
+        await asyncio.sleep(PAUSE_S)
+        self.outlook = replace(self.outlook, is_asked=True)
+        yield
+        is_new = key != self._row_of
+        looked = (
+            look_ahead(recipe, home.root, row=is_new)
+            if home.link is None
+            else look_there(host, home, sent(loaded, home), row=is_new)
+        )
+        async with aclosing(looked) as findings:
+            async for shown in findings:
+                self.outlook = taken_in(self.outlook, shown)
+                if shown.row is not None:
+                    self._row_of = key
+                yield
+        self.outlook = replace(self.outlook, is_asked=False)
+        yield
+
+
+async def look_there(
+    host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
+) -> AsyncGenerator[Shown]:
+    """Ask the supervisor of another machine for the plan, and with `row` for the first row."""
+    from finetop.core.preflight.plan.preview_messages import Shown
+
+    try:
+        answer: LookAheadAnswer = await host.ask_aside(home, LookAhead(dict(recipe), row))
+    except FinetopError as error:
+        yield Shown(trouble=f"no plan from {home.label}: {error}")
+        return
+    for found in answer.findings:
+        yield msgspec.convert(found, Shown)
+
+
+async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
+    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
+    from finetop.core.preflight.plan.preview_messages import Shown
+
+    asked = msgspec.json.encode({"recipe": recipe, "row": row})
+    async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
+        async for line in lines:
+            yield msgspec.json.decode(line, type=Shown)

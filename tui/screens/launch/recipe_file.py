@@ -1,0 +1,91 @@
+"""Writes the form as a recipe file: what differs from a built-in recipe, else every setting."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput
+from finetop.tui.screens.launch.form import PLAIN, RUNS, Form, as_set, is_known
+from finetop.tui.screens.launch.sweep import axes_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def recipe_path(form: Form, folder: Path) -> Path:
+    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while a setting is wrong."""
+    if form.loaded is None:
+        raise BadInput("not written: fix the settings first.")
+    return folder / f"{form.loaded.recipe.name}.yaml"
+
+
+def recipe_text(form: Form, folder: Path) -> str:
+    """Write the recipe as YAML; a sweep is a comment with the command that does it."""
+    import yaml
+
+    assert form.loaded is not None
+    resolved = form.loaded.resolved
+    if form.base.is_builtin:
+        made: dict[str, Any] = {"recipe": 1, "extends": form.before["name"], "name": resolved["name"]}
+        for key in form.edits:
+            if is_known(form, key) and key != "name":
+                _put(made, key, _value_at(resolved, key))
+    else:
+        made = dict(resolved)
+    made = _from_here(made, folder)
+    text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100)
+    sweeps = " ".join(f"--sweep '{axis.key}={','.join(axis.values)}'" for axis in axes_of(form))
+    return text if not sweeps else f"# finetop run {resolved['name']}.yaml {sweeps}\n{text}"
+
+
+def command_of(form: Form) -> str:
+    """Write the command that queues the form; of a run's settings there is none until they are a file."""
+    if form.loaded is None or form.base.group == RUNS:
+        return ""
+    known = [key for key in form.edits if is_known(form, key) and key not in form.sweeps]
+    words = ["finetop", "run", form.base.title]
+    words += [word for key in known for word in ("--set", as_set(form, key, form.edits[key]))]
+    words += [word for axis in axes_of(form) for word in ("--sweep", f"{axis.key}={','.join(axis.values)}")]
+    return shlex.join(words)
+
+
+def write(path: Path, text: str, *, overwrite: bool) -> None:
+    """Write the file. Raises BadInput where that can't be, FileExistsError for one that is there."""
+    try:
+        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise BadInput(
+            f"can't write {path}: {error.strerror}.", hint="Start finetop in another folder."
+        ) from error
+
+
+def _value_at(resolved: dict[str, Any], key: str) -> Any:
+    node: Any = resolved
+    for part in key.split("."):
+        node = node[part]
+    return node
+
+
+def _put(made: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        made = made.setdefault(section, {})
+    made[last] = value
+
+
+def _from_here(made: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Write paths of data from the folder that the file lies in, where they lie below it, and no empty settings."""
+    sources = made.get("data", {}).get("train")
+    if not isinstance(sources, list):
+        return made
+    shown = []
+    for source in sources:
+        kept = {key: value for key, value in source.items() if value not in (None, PLAIN.get(key))}
+        if isinstance(kept.get("path"), str):
+            kept["path"] = kept["path"].removeprefix(f"{folder}/")
+        shown.append(kept)
+    return {**made, "data": {**made["data"], "train": shown}}

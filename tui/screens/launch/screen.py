@@ -1,0 +1,392 @@
+"""The Launch screen: pick a recipe, set what matters, see what is wrong beside each field, queue it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual import work
+from textual.css.query import NoMatches
+from textual.screen import Screen
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.text import clean_line, counted
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings
+from finetop.tui.screens.launch.form import (
+    IMPORTANT,
+    Base,
+    Form,
+    builtin_bases,
+    edited,
+    file_base,
+    is_known,
+    open_form,
+    owner,
+    recipe_files,
+    run_base,
+    train_path,
+    value_of,
+)
+from finetop.tui.screens.launch.keys import KEYS, footer_keys
+from finetop.tui.screens.launch.lint import DataLint, LintScreen
+from finetop.tui.screens.launch.pane import code_line, pane_lines
+from finetop.tui.screens.launch.plan_preview import Ahead
+from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
+from finetop.tui.screens.launch.recipe_file import command_of
+from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
+from finetop.tui.screens.launch.sweep import checked_all, swept
+from finetop.tui.screens.launch.view import (
+    Part,
+    View,
+    beside,
+    field_lines,
+    next_words,
+    recipe_lines,
+    scrolled,
+)
+from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from textual import events
+    from textual.app import ComposeResult
+
+    from finetop.core.recipe.load import Loaded
+
+PAUSE_S = 0.3  # errors show when typing pauses for so long
+TALL = 34  # rows of the terminal
+
+
+class LaunchScreen(Screen[None], inherit_bindings=False):
+    """Recipes at the left, settings of the one under the cursor at the right, what they mean below."""
+
+    CSS_PATH = "screen.tcss"
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Launch"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bases: list[Base] = []
+        self.form: Form | None = None
+        self.base_at = 0
+        self.field_at = 0
+        self.part: Part = "recipes"
+        self.all_settings = False
+        self.entry: Entry | None = None  # the field that is being typed
+        self.preview: Preview = NOTHING
+        self._previewed: str | None = None
+        self.ahead = Ahead()
+        self.data_lint = DataLint()
+        self._typed = 0
+
+    def compose(self) -> ComposeResult:
+        yield Top("Launch")
+        yield Lines(id="form")
+        yield Lines(id="pane")
+        yield Bottom()
+
+    def to_run(self) -> str:
+        """Return the command that queues the form."""
+        return "" if self.form is None else command_of(self.form)
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of this screen, for the help."""
+        return KEYS
+
+    def on_mount(self) -> None:
+        folder = host_of(self).folder
+        for path in recipe_files(folder):
+            try:
+                self.bases.append(file_base(path))
+            except FinetopError as error:
+                self.bases.append(Base(path.name, str(error), "", folder))
+        self.base_at = len(self.bases)  # the first of those that come with finetop
+        self.bases += builtin_bases(folder)
+        self._open_base()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height >= TALL, "-tall")
+        self.call_after_refresh(self.redraw)
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def view(self) -> View | None:
+        """What is seen, as plain data."""
+        if self.form is None:
+            return None
+        return View(
+            self.form,
+            self.part,
+            self.field_at,
+            self.all_settings,
+            self.entry,
+            self.preview,
+            self.ahead.outlook,
+            self.data_lint.linted,
+        )
+
+    @property
+    def key(self) -> str:
+        """The setting under the cursor."""
+        field = self.view.field if self.view is not None else None
+        return field.key if field is not None else ""
+
+    def redraw(self) -> None:
+        """Write everything again."""
+        view = self.view
+        if view is None:
+            return
+        width, height = self.query_one("#form").size
+        left_width = 18 if width < 80 else 24
+        has_cursor = self.part == "recipes"
+        left = recipe_lines(self.bases, self.base_at, has_cursor=has_cursor, width=left_width)
+        right = field_lines(view, width - left_width - 2)
+        rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
+        self.query_one("#form", Lines).show(rows)
+        pane = self.query_one("#pane", Lines)
+        pane.show(pane_lines(view, width, pane.size.height))
+        bottom = self.query_one(Bottom)
+        bottom.is_typed_above = self.entry is not None
+        bottom.offer(
+            [*filter(None, [code_line(view)]), next_words(view)],
+            footer_keys(self.part, is_typing=self.entry is not None, has_target=self._has_target()),
+        )
+
+    # --- filling --------------------------------------------------------------------------------------
+
+    def _open_base(self) -> None:
+        """Show the recipe under the cursor; what was typed stays typed."""
+        before, base = self.form, self.bases[self.base_at]
+        self.form = open_form(base, before.edits if before else {}, files_are_here=self._files_are_here())
+        if before is not None and before.sweeps:
+            self.form = checked_all(replace(self.form, sweeps=before.sweeps))
+        self._keep_cursor_in()
+        self._after_check()
+
+    async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
+        host = host_of(self)
+        try:
+            detail = await host.ask(GetRun(run))
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        base = run_base(clean_line(run), detail.recipe, host.folder)
+        self.bases = [base, *(other for other in self.bases if other.group != base.group)]
+        edits = {key: str(value) for key, value in (settings or {}).items()}
+        self.form = open_form(base, edits, files_are_here=self._files_are_here())
+        self.base_at, self.field_at, self.part = 0, 0, "settings"
+        for key in list(edits)[:1]:
+            self.all_settings = self.all_settings or key not in IMPORTANT
+            self._put_cursor_on(key)
+        self._after_check()
+
+    def _files_are_here(self) -> bool:
+        return all(home.link is None for home in host_of(self).homes)
+
+    def _check(self) -> None:
+        if self.form is not None:
+            self.form = checked_all(self.form)
+            self._after_check()
+
+    def _after_check(self) -> None:
+        path = train_path(self.form) if self.form is not None else None
+        is_valid = self.form is not None and self.form.loaded is not None
+        if path != self._previewed and (is_valid or not self._has_data()):
+            self._previewed, self.preview = path, NOTHING
+            if path is not None:
+                self._look_at(path)
+        loaded = self.form.loaded if self.form is not None else None
+        if loaded is not None and not self.ahead.is_of(loaded.resolved):
+            self._look_ahead(loaded)
+        self.redraw()
+
+    def _has_data(self) -> bool:
+        """Tell whether the form names data, so that what was seen of it may stay while something else is fixed."""
+        return self.form is not None and bool(value_of(self.form, "data.train"))
+
+    @work(exclusive=True, group="outlook")
+    async def _look_ahead(self, loaded: Loaded) -> None:
+        """Plan, then lint the data; both end when the recipe changes."""
+        host = host_of(self)
+        for findings_of in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
+            async with aclosing(findings_of) as findings:
+                async for _ in findings:
+                    with suppress(NoMatches):  # the screen is being taken down
+                        self.redraw()
+
+    @work(exclusive=True)
+    async def _look_at(self, path: str) -> None:
+        preview = await asyncio.to_thread(look_at, path)
+        if path == self._previewed:
+            self.preview = preview
+            self.redraw()
+
+    # --- typing ---------------------------------------------------------------------------------------
+
+    def on_key(self, event: events.Key) -> None:
+        """While a field is typed, letters are text; keys that do not edit end it."""
+        if self.entry is None:
+            return
+        entry = typed(self.entry, event.key, event.character)
+        if entry is not None:
+            self._take(entry)
+        elif event.key in ("enter", "escape"):
+            self._end_typing()
+        elif event.key in ("up", "down", "tab"):
+            self._end_typing()
+            self.action_move(-1 if event.key == "up" else 1)
+        event.stop()
+        event.prevent_default()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if self.entry is not None:
+            event.stop()
+            self._take(inserted(self.entry, event.text))
+
+    def _take(self, entry: Entry) -> None:
+        assert self.form is not None
+        changed = self.entry is not None and self.entry.text != entry.text
+        self.entry = entry
+        if changed:
+            self.form = edited(self.form, self.key, entry.text)
+            self._typed += 1
+            at = self._typed
+            self.set_timer(PAUSE_S, lambda: self._check() if at == self._typed else None)
+        self.redraw()
+
+    def _end_typing(self) -> None:
+        self.entry = None
+        self._typed += 1
+        self._check()
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        if self.part == "recipes":
+            at = min(max(0, self.base_at + rows), len(self.bases) - 1)
+            if at != self.base_at:
+                self.base_at = at
+                self._open_base()
+        else:
+            self.field_at += rows
+            self._keep_cursor_in()
+            self.redraw()
+
+    def action_part(self) -> None:
+        has_settings = self.view is not None and bool(self.view.fields)
+        self.part = "settings" if self.part == "recipes" and has_settings else "recipes"
+        self.redraw()
+
+    def action_enter(self) -> None:
+        """Go to the settings, and there edit the one under the cursor."""
+        if self.part == "recipes" and self.view is not None and self.view.fields:
+            self.part = "settings"
+            self._go_to_first_problem()
+        elif self.form is not None and self.key:
+            self.entry = entry_of(value_of(self.form, self.key))
+        self.redraw()
+
+    def action_view(self) -> None:
+        key = self.key
+        self.all_settings = not self.all_settings
+        self._put_cursor_on(key)
+        self.redraw()
+
+    def action_undo(self) -> None:
+        if self.form is None or self.part != "settings":
+            return
+        if self.key in (*self.form.edits, *self.form.sweeps):
+            self.form = edited(swept(self.form, self.key, is_swept=False), self.key, None)
+            self._check()
+        else:
+            host_of(self).say("nothing to undo: it is as the recipe says.")
+
+    def action_sweep(self) -> None:
+        """Let the field under the cursor hold several values, and type them."""
+        if self.form is None or not self.key or self.key == "name":
+            host_of(self).say("w sweeps the setting under the cursor: put it on one, say the learning rate.")
+            return
+        self.form = swept(self.form, self.key, is_swept=True)
+        value = value_of(self.form, self.key)
+        self._take(entry_of(value if "," in value else f"{value}, "))
+
+    def action_write(self) -> None:
+        """Write the recipe as a file; one that is there is asked about by name."""
+        self._check()
+        if self.form is not None:
+            write_recipe(self.query_one(Bottom), host_of(self), self.form)
+
+    def action_lint(self) -> None:
+        """Read what was found in the data."""
+        linted, form = self.data_lint.linted, self.form
+        if linted.report is not None and form is not None:
+            self.app.push_screen(LintScreen(clean_line(value_of(form, "name")), linted.report))
+        else:
+            words = "the data are still being looked at: L again when it is done."
+            if form is None or not form.loaded or not form.loaded.recipe.data.train:
+                words = "there are no data to look at yet: set data."
+            host_of(self).say(clean_line(linted.trouble) or words)
+
+    def action_back(self) -> None:
+        host_of(self).show_runs()
+
+    def action_queue(self) -> None:
+        """Queue the run; refused while a setting is wrong, with the cursor on the first."""
+        if (form := self._valid_form()) is not None:
+            host = host_of(self)
+            ask_before(
+                self.query_one(Bottom), host, form, lambda home: self.run_worker(queue_form(host, form, home))
+            )
+
+    def action_approaches(self) -> None:
+        """Queue a comparison of approaches on what the form says, after asking with how many runs."""
+        form = self._valid_form()
+        if form is not None and form.sweeps:
+            host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
+        elif form is not None:
+            bottom, host, start = self.query_one(Bottom), host_of(self), self.run_worker
+            ask_before(
+                bottom, host, form, lambda home: start(ask_comparison(bottom, host, start, form, home))
+            )
+
+    def _valid_form(self) -> Form | None:
+        """Return the form if all settings are valid; else say which is not, and go there."""
+        self._check()
+        if self.form is None or self.form.loaded is not None:
+            return self.form
+        self._go_to_first_problem()
+        self.redraw()
+        first = self.form.problems[0]
+        wrong = counted(len(self.form.problems), "setting")
+        host_of(self).say(f"not queued: fix {wrong}. {first.key}: {first.short}.", "red")
+        return None
+
+    def _has_target(self) -> bool:
+        loaded = self.form.loaded if self.form is not None else None
+        return loaded is not None and loaded.recipe.check.target is not None
+
+    def _go_to_first_problem(self) -> None:
+        if self.form is None or not self.form.problems:
+            return
+        key = owner(self.form, self.form.problems[0].key)
+        if is_known(self.form, key):
+            self.part = "settings"
+            self.all_settings = self.all_settings or key not in IMPORTANT
+            self._put_cursor_on(key)
+
+    def _keep_cursor_in(self) -> None:
+        count_of_fields = len(self.view.fields) if self.view is not None else 0
+        self.field_at = min(max(0, self.field_at), max(0, count_of_fields - 1))
+
+    def _put_cursor_on(self, key: str) -> None:
+        keys = [field.key for _, field in self.view.fields] if self.view is not None else []
+        self.field_at = keys.index(key) if key in keys else 0

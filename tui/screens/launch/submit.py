@@ -1,0 +1,198 @@
+"""What is asked before a form is queued or written, and the queueing: a run, a sweep, approaches side by side."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.client.remote.recipe_files import judge, own_paths, sent
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.approaches import SubmitApproaches
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
+from finetop.core.text import clean_line, count, counted
+from finetop.tui.screens.launch.form import source_of, value_of
+from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
+from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from finetop.core.recipe.load import Loaded
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Host
+    from finetop.tui.line import Line
+    from finetop.tui.screens.launch.form import Form
+    from finetop.tui.screens.shared.check_action import Start
+    from finetop.tui.widgets.frame import Bottom
+
+
+async def queue_form(host: Host, form: Form, home: Home) -> None:
+    """Queue what a form without problems says, show it in the list, and say what came of it."""
+    try:
+        run, words = await _submit(host, form, home)
+    except FinetopError as error:
+        host.say(str(error), "red")
+    else:
+        host.show_runs(run)
+        host.say(words)
+
+
+async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, home: Home) -> None:
+    """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
+    try:
+        ask = await _comparison(host, form, home)
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return
+
+    async def queue() -> None:
+        try:
+            comparison, words = await _submit_comparison(host, ask)
+        except FinetopError as error:
+            host.say(str(error), "red")
+        else:
+            host.open_approaches(comparison)
+            host.say(words)
+
+    bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="queue nothing")
+
+
+async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
+    """Queue what a form without problems says. Returns the run to show, and what came of it in words.
+
+    Raises FinetopError; then nothing is queued.
+    """
+    assert form.loaded is not None
+    wanted = form.loaded.recipe.name
+    name = wanted if len(host.homes) == 1 else f"{home.label}:{wanted}"
+    if axes_of(form):
+        return await _submit_sweep(host, form, home, name)
+    await require_files(host, home, form.loaded)
+    one = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
+    return one.name, f"{one.name} is queued, place {count(one.place)}."
+
+
+async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[str, str]:
+    points = await asyncio.to_thread(points_of, form)
+    for point in points:
+        await require_files(host, home, point.loaded)
+    runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
+    made = await host.ask(SubmitSweep(name, runs, source_of(form)))
+    on = "" if home.link is None else f"--on {home.link.word} "
+    words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop {on}sweep {made.sweep}"
+    return made.runs[0].name, clean_line(words)
+
+
+async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
+    """See that the files that a run needs are on another machine. Raises FinetopError."""
+    if home.link is None:
+        return
+    facts = await host.ask_on(home, Paths(own_paths(loaded)))
+    judge(loaded, facts.found, home.label)
+
+
+async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
+    """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
+    from finetop.core.approaches._request import request
+
+    assert form.loaded is not None
+    await require_files(host, home, form.loaded)
+    # Files are hashed: runs of the same recipe on the same data are used again.
+    ask = await asyncio.to_thread(request, form.loaded, home, source=source_of(form))
+    return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
+
+
+def _question(ask: SubmitApproaches) -> Line:
+    """Ask whether they shall be queued, with how many runs that is and what is left out."""
+    names = dict.fromkeys(run.approach for run in ask.runs)
+    words: Line = (
+        (
+            f" Compare {counted(len(names), 'approach', 'approaches')}: queue {counted(len(ask.runs), 'run')}?",
+            "bold",
+        ),
+    )
+    if not ask.left_out:
+        return words
+    left_out = ", ".join(clean_line(name) for name in ask.left_out)
+    return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
+
+
+async def _submit_comparison(host: Host, ask: SubmitApproaches) -> tuple[str, str]:
+    """Queue the runs. Returns the comparison's name, and what came of it in words. Raises FinetopError."""
+    made: Any = await host.ask(ask)
+    new = sum(not run.was_there for run in made.runs)
+    again = len(made.runs) - new
+    words = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
+    if again:
+        words += f", {again} of before {'is' if again == 1 else 'are'} used again"
+    return made.comparison, f"{words}."
+
+
+def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
+    """Queue a form whose settings are valid; before, ask for what must be agreed to, and for the machine."""
+    assert form.loaded is not None
+    model = form.loaded.recipe.model
+    go_on = partial(_ask_how_many, bottom, host, form, submit)
+    if not model.trust_remote_code:
+        go_on()
+        return
+    words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
+    bottom.ask(words, [Answer("y", "I have read it", go_on)], leave="don't")
+
+
+def _ask_how_many(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
+    """Ask before many runs are queued, with how many; one run is queued at once."""
+    number = runs_of(form)
+    go_on = partial(_ask_where, bottom, host, submit)
+    if number == 1:
+        go_on()
+        return
+    name = clean_line(value_of(form, "name"))
+    words: Line = ((f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"), ("  All or none.", ""))
+    bottom.ask(words, [Answer("y", "queue them", go_on)], leave="queue nothing")
+
+
+def _ask_where(bottom: Bottom, host: Host, submit: Callable[[Home], object]) -> None:
+    """Queue on the machine there is; of several, on the one that is answered with."""
+    homes = host.homes
+    if len(homes) == 1:
+        submit(homes[0])
+        return
+    answers = [
+        Answer(str(number), clean_line(home.label), partial(submit, home))
+        for number, home in enumerate(homes[:9], start=1)
+    ]
+    words: Line = ((" On which machine?", "bold"), ("  Its data must lie there.", ""))
+    bottom.ask(words, answers, leave="don't queue it")
+
+
+def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
+    """Write the form's recipe as a file; one that is there is asked about by name."""
+    try:
+        path = recipe_path(form, host.folder)
+        text = recipe_text(form, host.folder)
+        write(path, text, overwrite=False)
+    except FileExistsError:
+        words: Line = ((f" {clean_line(path.name)} is there.", "bold"), ("  Write over it?", ""))
+        over = Answer("y", "write over it", partial(_write_over, host, path, text))
+        bottom.ask(words, [over], leave="leave it")
+    except FinetopError as error:
+        host.say(str(error), "red")
+    else:
+        host.say(f"{path.name} is written. Edit it, then: finetop run {path.name}")
+
+
+def _write_over(host: Host, path: Path, text: str) -> None:
+    try:
+        write(path, text, overwrite=True)
+    except FinetopError as error:
+        host.say(str(error), "red")
+    else:
+        host.say(f"{path.name} is written.")

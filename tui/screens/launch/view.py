@@ -1,0 +1,190 @@
+"""Draws the Launch screen from plain data: recipes, fields with what is wrong beside them, and what is next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.text import clean_line, counted
+from finetop.tui.line import Line, Span, line_width, rule
+from finetop.tui.screens.launch.form import about, is_known, owner, problem_at, shown_value, value_of, visible
+from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook
+from finetop.tui.screens.launch.sweep import runs_of
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.widgets.entry import drawn
+from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.fields import Field
+    from finetop.tui.screens.launch.form import Base, Form
+    from finetop.tui.screens.launch.preview import Preview
+    from finetop.tui.theme import StyleName
+    from finetop.tui.widgets.entry import Entry
+
+Part = Literal["recipes", "settings"]
+LABEL = 15  # cells of the words for the settings that matter most
+KEY_LABEL = 24  # cells of a dotted key
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What is seen of a form: where the cursor is, and what is being typed."""
+
+    form: Form
+    part: Part
+    field_at: int
+    all_settings: bool
+    entry: Entry | None
+    preview: Preview
+    outlook: Outlook = UNKNOWN
+    linted: Linted = NOT_LINTED
+
+    @property
+    def fields(self) -> tuple[tuple[str, Field], ...]:
+        """The fields in view, each with its label."""
+        return visible(self.form, all_settings=self.all_settings)
+
+    @property
+    def field(self) -> Field | None:
+        """The field under the cursor, while the cursor is among them."""
+        fields = self.fields
+        return fields[self.field_at][1] if self.part == "settings" and self.field_at < len(fields) else None
+
+
+def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int) -> tuple[list[Line], int]:
+    """List the recipes below the headings of their groups; give the lines and the one with the cursor."""
+    lines: list[Line] = []
+    cursor = 0
+    for index, base in enumerate(bases):
+        if index == 0 or base.group != bases[index - 1].group:
+            lines += [*([()] if lines else []), ((f" {base.group}", "dim"),)]
+        if index == at:
+            cursor = len(lines)
+        name = cut_middle(clean_line(base.title), width - 3)
+        lines.append(
+            (_cursor(index == at, is_active=has_cursor), (f" {name}", "bold" if index == at else ""))
+        )
+    return lines, cursor
+
+
+def _cursor(is_here: bool, *, is_active: bool) -> Span:
+    return ("▸", "reverse" if is_active else "bold") if is_here else (" ", "")
+
+
+def field_lines(view: View, width: int) -> tuple[list[Line], int]:
+    """List the settings of the form; give the lines and the one with the cursor."""
+    form, fields = view.form, view.fields
+    title = cut_middle(clean_line(form.base.title), width - 4)
+    lines: list[Line] = [((f"  {title}", "bold"),)]
+    if view.field is not None:  # else the pane has it, whole
+        words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
+        lines = [(*lines[0], (f"  {words}", "dim"))]
+    label_width = KEY_LABEL if view.all_settings else LABEL
+    cursor = 0
+    for label, field in fields:
+        if field is view.field:
+            cursor = len(lines)
+        lines.append(_field_line(view, label, field, width, label_width))
+    if fields and not view.all_settings:
+        lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "bold")))
+    return lines, cursor
+
+
+def _field_line(view: View, label: str, field: Field, width: int, label_width: int) -> Line:
+    is_here = field is view.field
+    value_width = max(12, min(30, width - label_width - 24))
+    aside = _aside(view, field, width - label_width - value_width - 5)
+    room = value_width if aside else width - label_width - 4
+    typed = view.entry if is_here else None
+    value = _value(view.form, field, room) if typed is None else drawn(typed, room)
+    return (
+        (" ", ""),
+        _cursor(is_here, is_active=True),
+        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else ""),
+        *value,
+        (" " * max(2, value_width + 2 - line_width(value)), ""),
+        *aside,
+    )
+
+
+def _value(form: Form, field: Field, width: int) -> Line:
+    style: StyleName = "bold" if field.key in form.edits else ""
+    if problem_at(form, field.key):
+        style = "red"
+    return ((cut_middle(clean_line(value_of(form, field.key)), width), style),)
+
+
+def _aside(view: View, field: Field, width: int) -> Line:
+    """Say beside a field what is wrong with it, or what is worth knowing."""
+    form = view.form
+    problem = problem_at(form, field.key)
+    if problem is not None:
+        return ((cut_end(clean_line(problem.short), width), "red"),)
+    if field.key == "data.train" and view.preview.rows:
+        about_rows = "about " if view.preview.is_estimate else ""
+        return (("✓", "green"), (f" {about_rows}{counted(view.preview.rows, 'row')}", ""))
+    if field.key in form.sweeps:
+        values = form.edits.get(field.key, "").count(",") + 1
+        return ((cut_end(f"sweep: {counted(values, 'value')}", width), "bold"),)
+    if field.key in form.edits and field.key != "name":
+        before = clean_line(shown_value(form, field.key))
+        return ((cut_end(f"recipe: {before or 'none'}", width), "dim"),)
+    return ()
+
+
+def explained(view: View, width: int) -> list[Line]:
+    """Say in three rows what the cursor is on: a setting, with what is wrong with it, or a recipe."""
+    form, field = view.form, view.field
+    if field is not None:
+        problem = problem_at(form, field.key)
+        allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
+        kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
+        words: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
+        return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
+    shown = {entry.key for _, entry in view.fields}
+    hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
+    said: list[Line] = [((f" {text}", ""),) for text in wrapped(clean_line(about(form)), width - 2, 2)]
+    trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
+    both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
+    return [rule((("what it is for", "dim"),), width), *both]
+
+
+def next_words(view: View) -> Line:
+    """Say what to do next: fix the first setting that is wrong, else queue."""
+    form = view.form
+    if not form.problems:
+        number = runs_of(form)
+        runs = f"{counted(number, 'run')} of " if number > 1 else ""
+        errors = errors_of(view.linted)
+        if errors:
+            return next_line(
+                "L", f"read what is wrong with the data: {counted(errors, 'error')}; R queues it as it is"
+            )
+        return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
+    first = owner(form, form.problems[0].key)
+    if not is_known(form, first):
+        return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file itself", "red"),)
+    label = next((label for label, field in view.fields if field.key == first), first)
+    is_there = view.field is not None and view.field.key == first
+    return next_line("enter" if is_there else "R", f"fix {counted(len(form.problems), 'setting')}: {label}")
+
+
+def scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
+    """Return the part of the lines in which the cursor is."""
+    if len(lines) <= height:
+        return lines
+    first = min(max(0, cursor - height // 2), len(lines) - height)
+    return lines[first : first + height]
+
+
+def beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int) -> list[Line]:
+    """Put two blocks of lines side by side, with a line between."""
+    rows: list[Line] = []
+    for y in range(height):
+        cell = left[y] if y < len(left) else ()
+        blank = " " * (left_width - line_width(cell))
+        rows.append((*cell, (blank, ""), ("│", "dim"), *(right[y] if y < len(right) else ())))
+    return rows

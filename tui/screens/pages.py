@@ -1,0 +1,167 @@
+"""Pages that open over any screen, rows below a title: the keys, the messages so far, every command by name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Generic
+
+from textual.screen import Screen, ScreenResultType
+
+from finetop.core.text import counted
+from finetop.core.wording.durations import clock
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.line import Line
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+
+BACK = Key("escape,question_mark", "esc", "back", "back", "back to the screen before")
+MOVES = moves()[:4]  # letters may be typed beside them
+
+
+class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
+    """A title and a table; esc leads back to the screen before."""
+
+    DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
+    BINDINGS: ClassVar = bindings((BACK, *MOVES))
+
+    def compose(self) -> ComposeResult:
+        yield Top()
+        yield Lines(id="about")
+        yield Table(self.draw_row, self.draw_heading, id="list")
+        yield Bottom()
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        """Draw a row of the table."""
+        raise NotImplementedError
+
+    def draw_heading(self, index: int) -> str:
+        """Name the part of the table that a row is in; empty where it has none."""
+        return ""
+
+    def show_title(self, title: str, aside: str = "") -> None:
+        """Write the first row."""
+        line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
+        self.query_one("#about", Lines).show((line,))
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of this screen, for the help."""
+        return (BACK, *MOVES)
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_move(self, rows: int) -> None:
+        self.query_one(Table).move(rows)
+
+    def action_page(self, direction: int) -> None:
+        self.query_one(Table).page(direction)
+
+
+class KeysPage(TablePage[None], inherit_bindings=False):
+    """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
+
+    BINDINGS: ClassVar = TablePage.BINDINGS
+    TITLE = "Keys"
+
+    def __init__(self, title: str, keys: Sequence[Key]) -> None:
+        super().__init__()
+        self._of = title
+        self._own = tuple(keys)
+        self._all: tuple[Key, ...] = self._own
+
+    def on_mount(self) -> None:
+        self._all = (*self._own, *host_of(self).keys_everywhere())
+        self.show_title(f"Keys of {self._of}", "small letters look, capitals act on a run")
+        self.query_one(Table).show(len(self._all))
+        self.query_one(Bottom).offer([], (BACK,))
+
+    def keys(self) -> tuple[Key, ...]:
+        return ()
+
+    def to_copy(self) -> str:
+        return self._all[self.query_one(Table).cursor].command
+
+    def draw_heading(self, index: int) -> str:
+        return f"on {self._of}" if index < len(self._own) else "everywhere"
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        key = self._all[index]
+        room = width - 13 - (len(key.command) + 3 if key.command and width >= 70 else 0)
+        about = cut_end(key.about, room)
+        line: Line = (
+            ("▸", "reverse") if has_cursor else (" ", ""),
+            (f"  {key.shown:<9}", "bold"),
+            (about, "bold" if has_cursor else ""),
+        )
+        if key.command and width >= 70:
+            blank = " " * max(2, width - 12 - len(about) - len(key.command) - 1)
+            line = (*line, (blank, ""), (key.command, "dim"))
+        return line
+
+
+class MessagesPage(TablePage[None], inherit_bindings=False):
+    """What was said above the footer, newest first: a slow link may have hidden one."""
+
+    BINDINGS: ClassVar = TablePage.BINDINGS
+    TITLE = "Messages"
+
+    def on_mount(self) -> None:
+        messages = host_of(self).messages
+        self.show_title(counted(len(messages), "message") if messages else "No messages so far.")
+        self.query_one(Table).show(len(messages))
+        self.query_one(Bottom).offer([], (BACK,))
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        said = host_of(self).messages[-1 - index]
+        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        return (*cursor, (f" {clock(said.at)}  ", "dim"), (said.text, said.style))
+
+
+class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
+    """Every command by name: filtered by what is typed; enter gives back the chosen one."""
+
+    BINDINGS: ClassVar = bindings(MOVES)
+    TITLE = "Commands"
+
+    def __init__(self, keys: Sequence[Key]) -> None:
+        super().__init__()
+        self._all = tuple(key for key in keys if not key.action.startswith(("move", "page")))
+        self._matching = self._all
+
+    def on_mount(self) -> None:
+        self.show_title("Commands", "type a part of the name")
+        self.query_one(Table).show(len(self._matching))
+        self.query_one(Bottom).ask_text(
+            ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
+        )
+
+    def keys(self) -> tuple[Key, ...]:
+        return ()
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        key = self._matching[index]
+        name = key.action.partition("(")[0].replace("_", " ")
+        return (
+            ("▸", "reverse") if has_cursor else (" ", ""),
+            (f"  {name:<12}", "bold"),
+            (f"{key.shown:<9}", "dim"),
+            (key.about, "bold" if has_cursor else ""),
+        )
+
+    def _filter(self, text: str) -> None:
+        words = text.lower().split()
+        self._matching = tuple(
+            key for key in self._all if all(word in f"{key.action} {key.about}".lower() for word in words)
+        )
+        self.query_one(Table).show(len(self._matching), 0)
+
+    def _done(self, text: str, is_chosen: bool) -> None:
+        cursor = self.query_one(Table).cursor
+        self.dismiss(self._matching[cursor] if is_chosen and cursor < len(self._matching) else None)

@@ -1,0 +1,177 @@
+"""Draws the machines above the queue: of each GPU whose memory, how busy and who is on it; else the job slots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import short_span
+from finetop.core.wording.gpus import bars, fault_words, stranger
+from finetop.tui.line import Line, line_width
+from finetop.tui.text import cut_end, cut_middle
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
+    from finetop.tui.screens.queue.state import OnMachine
+    from finetop.tui.theme import StyleName
+
+BAR = 20
+IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
+OLD_S = 20.0  # a look at the GPUs comes each two seconds
+HISTORY, HISTORY_FROM = 15, 100  # cells, and columns of the terminal
+HEAT_FROM = 120
+OURS, OTHERS, FREE = "━", "▒", "·"
+
+
+def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
+    """Draw all machines in `rows` rows; what does not fit is summed up in the last of them."""
+    lines: list[Line] = []
+    titled = [one for one in machines if one.gpus is not None and one.gpus.gpus]
+    if titled:
+        lines.append(head_line(width, titled[0].gpus))
+    for machine in machines:
+        if machine.label:
+            lines.append(_label(machine))
+        if machine.gpus is not None:
+            lines += _lines(machine.gpus, width)
+    if len(lines) > rows > 0:
+        hidden = len(lines) - rows + 1
+        lines = [*lines[: rows - 1], ((f"  … {hidden} more lines: finetop gpus", "dim"),)]
+    return lines
+
+
+def free_words(machines: Sequence[OnMachine]) -> str:
+    """Say how many GPUs nobody is on; nothing where there are none."""
+    gpus = [gpu for machine in machines if machine.gpus is not None for gpu in machine.gpus.gpus]
+    free = sum(1 for gpu in gpus if is_free(gpu))
+    return f"{free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free" if gpus else ""
+
+
+def is_free(gpu: GpuRow) -> bool:
+    """Say whether a GPU may be used and nobody is on it."""
+    return not (gpu.fault or gpu.left_out or gpu.jobs or gpu.others_gib > IDLE_GIB)
+
+
+def head_line(width: int, answer: GpusAnswer | None = None) -> Line:
+    """Write the titles of the GPUs' columns."""
+    title = f" GPU  {'memory GiB':<{BAR}}  {'':<9}    busy"
+    if width >= HEAT_FROM:
+        title += "     °C"
+    if width >= HISTORY_FROM:
+        minutes = 10.0 if answer is None else HISTORY * 2 * answer.column_s / 60
+        title += f"  {f'last {minutes:.0f} min':<{HISTORY}}"
+    return ((f"{title}  who", "dim"),)
+
+
+def _label(machine: OnMachine) -> Line:
+    name: Line = ((f" {cut_end(clean_line(machine.label), 30)}", "bold"),)
+    return (*name, ("  out of reach, as it was last seen", "amber")) if machine.is_away else name
+
+
+def _lines(answer: GpusAnswer, width: int) -> list[Line]:
+    lines: list[Line] = []
+    if answer.trouble:
+        lines.append(((" ✗ ", "red"), (clean_line(answer.trouble), "red"), (": finetop doctor", "")))
+    elif not answer.gpus:
+        lines.append(_slots(answer, width))
+    elif answer.age_s > OLD_S:
+        lines.append(((f" ! not looked at for {short_span(answer.age_s)}", "amber"),))
+    lines += [gpu_line(gpu, width) for gpu in answer.gpus]
+    if answer.gpus and answer.on_cpu:
+        names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in answer.on_cpu)
+        lines.append((("  CPU  ", "dim"), (names, "")))
+    return lines
+
+
+def _slots(answer: GpusAnswer, width: int) -> Line:
+    """Draw a machine without GPUs: how many of its jobs at a time are taken."""
+    live, most = len(answer.on_cpu), max(1, answer.cpu_jobs)
+    taken = min(BAR, round(BAR * live / most))
+    line: Line = (
+        (" CPU  ", "dim"),
+        (OURS * taken, "cyan"),
+        (FREE * (BAR - taken), "dim"),
+        (f"  {live} of {most} job{'' if most == 1 else 's'} at a time", ""),
+    )
+    cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
+    for words in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
+        if line_width(line) + len(words) <= width:
+            return (*line, (words, "dim"))
+    return line
+
+
+def gpu_line(gpu: GpuRow, width: int) -> Line:
+    """Write a GPU as one row."""
+    line: Line = ((f"{gpu.index:>3}   ", ""),)
+    if gpu.fault in ("lost", "unreadable"):
+        line = (*line, (f"{'-' * BAR}  {'':<9}     -  ", "dim"))
+        if width >= HEAT_FROM:
+            line = (*line, ("     -", "dim"))
+    else:
+        line = (*line, *memory_bar(gpu), (f"  {_size(gpu):>9}  {_busy(gpu):>6}", ""))
+        if width >= HEAT_FROM:
+            line = (*line, (f"{_heat(gpu):>7}", ""))
+    if width >= HISTORY_FROM:
+        line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
+    room = width - line_width(line) - 2
+    return (*line, ("  ", ""), *who(gpu, room))
+
+
+def memory_bar(gpu: GpuRow) -> Line:
+    """Draw a GPU's memory: what is ours, what is others', what is free."""
+    total = max(gpu.total_gib, 0.01)
+    ours = _cells(gpu.ours_gib, total)
+    others = min(BAR - ours, _cells(gpu.others_gib, total))
+    return ((OURS * ours, "cyan"), (OTHERS * others, "amber"), (FREE * (BAR - ours - others), "dim"))
+
+
+def _cells(gib: float, total: float) -> int:
+    """Return the cells of a part: at least one for what is more than a screen's memory."""
+    cells = round(BAR * min(1.0, max(0.0, gib / total)))
+    return cells or int(gib > IDLE_GIB)
+
+
+def _size(gpu: GpuRow) -> str:
+    return f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
+
+
+def _busy(gpu: GpuRow) -> str:
+    return "-" if gpu.busy is None else f"{gpu.busy} %"
+
+
+def _heat(gpu: GpuRow) -> str:
+    return "-" if gpu.celsius is None else str(gpu.celsius)
+
+
+def who(gpu: GpuRow, room: int) -> Line:
+    """Say who is on a GPU, or what is the matter with it, in `room` cells."""
+    if gpu.fault:
+        return (("✗ ", "red"), (cut_end(fault_words(gpu), room - 2), "red"))
+    parts: list[tuple[str, StyleName]] = []
+    for job in gpu.jobs:
+        verb = "" if job.verb == "train" else f" ({job.verb})"
+        parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
+    parts += [(stranger(other), "amber") for other in gpu.others[:2]]
+    if gpu.others_gib > IDLE_GIB and not gpu.others:
+        parts.append(("others", "amber"))
+    if gpu.left_out:
+        parts.append((clean_line(gpu.left_out), "dim"))
+    elif gpu.kept_for:
+        kept = f"kept for {cut_middle(clean_line(gpu.kept_for), 24)}"
+        parts.append((kept if parts else f"free, {kept}", ""))
+    return _joined(parts, room) if parts else (("free", "dim"),)
+
+
+def _joined(parts: Sequence[tuple[str, StyleName]], room: int) -> Line:
+    line: Line = ()
+    for number, (text, style) in enumerate(parts):
+        comma = ", " if number else ""
+        left = room - line_width(line)
+        if cell_len(comma + text) > left:
+            return (*line, (cut_end(comma + text, left), style)) if left > 0 else line
+        line = (*line, (comma, ""), (text, style))
+    return line

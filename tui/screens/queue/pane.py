@@ -1,0 +1,116 @@
+"""What the Queue screen says around its list: how the whole stands, the job under the cursor, what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.queue import LiveRow
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.queue import priority_word, why
+from finetop.tui.line import Line, rule, spread
+from finetop.tui.screens.queue.machine import free_words
+from finetop.tui.screens.queue.row import DAY_S, progress, what_words
+from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.queue import QueueRow
+    from finetop.tui.screens.queue.state import Entry, QueueList
+
+
+def state_line(queues: QueueList, width: int) -> Line:
+    """Say how the whole stands: how many wait and run, and whether anything starts."""
+    if not queues.is_known:
+        return ((" asking the supervisor …", "dim"),)
+    waiting, running = queues.counts()
+    line: Line = ((f" {count(waiting)} waiting", "bold" if waiting else "dim"),)
+    line = (*line, (f"   {count(running)} running", ""))
+    if stopped := queues.stopped():
+        line = (*line, ("   nothing starts: ", ""), (stopped, "bold"))
+    if queues.filter:
+        shown = f" {cut_middle(clean_line(queues.filter), 20)}: {len(queues.entries)} match"
+        return spread(line, (("/", "bold"), (shown, "bold"), (" ", "")), width)
+    free = free_words(queues.machines)
+    return spread(line, ((free, "dim"), (" ", "")), width) if free else line
+
+
+def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Line]:
+    """Write the pane in `height` rows: a rule with the facts, then why and when."""
+    row = entry.row
+    facts = [what_words(entry)]
+    if isinstance(row, QueueRow):
+        facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
+    name = cut_middle(clean_line(entry.name), 34)
+    lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
+    words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)
+    if entry.is_gone:
+        words = ["It is not in the queue any more: enter opens the run."]
+    for text in words:
+        left = height - len(lines)
+        lines += [((f" {part}", ""),) for part in wrapped(text, width - 2, max(0, left))]
+    return lines[:height]
+
+
+def _live_words(row: LiveRow, now: float) -> list[str]:
+    on = f"on {row.on}, " if row.on else ""
+    return [f"runs {on}since {clock(row.state.since)}: {progress(row.state, now)}"]
+
+
+def _waiting_words(row: QueueRow, now: float) -> list[str]:
+    wants = f"wants {row.wants}" if row.wants else "no limit"
+    because = why(row.state, now)
+    words = [because if because.startswith("wants") else f"{wants}; {because}"]
+    if row.starts_at is not None:
+        after = f", when {clean_line(row.after)} has ended" if row.after else ""
+        away = row.starts_at - now
+        when = clock(row.starts_at) if away < DAY_S else f"in {long_span(away)}"
+        words.append(f"starts about {when}{after}")
+    elif row.do:
+        words.append(f"to resume: {clean_line(row.do)}")
+    elif not row.state.held:
+        words.append("start time not known yet")
+    return words
+
+
+def empty_lines(queues: QueueList) -> list[Line]:
+    """Say why nothing is listed."""
+    if queues.filter:
+        return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
+    return [
+        (),
+        ((" Nothing runs, nothing waits: what is queued now starts at once.", "bold"),),
+        (),
+        ((" A run gets a place here when it is queued (4 Launch, or finetop run RECIPE),", ""),),
+        ((" its check when it ends.", ""),),
+    ]
+
+
+def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
+    """Say what to do next with the job under the cursor."""
+    if any(machine.queue is not None and "held" in machine.queue.stopped for machine in queues.machines):
+        return [next_line("W", "let the queue go on")]
+    if entry is None:
+        return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]
+    if entry.waits is None:
+        return [next_line("enter", "open the run")]
+    return [_next(entry.waits, queues.line_of(entry))]
+
+
+def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
+    if row.state.held:
+        return next_line("R", "release it" if row.state.paused_at is None else "let it go on")
+    if row.state.next_at is not None:
+        return next_line("R", "have its next try now")
+    place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)
+    behind = line[place + 1] if place + 1 < len(line) else None
+    if behind is not None and behind.state.because.startswith(f"waits behind {row.run}, which"):
+        return next_line(
+            "]", f"let {cut_middle(clean_line(behind.run), 30)} go first: it waits for nothing else"
+        )
+    if place > 0:
+        return next_line("[", f"start it before {cut_middle(clean_line(line[place - 1].run), 30)}")
+    return next_line("enter", "open the run")

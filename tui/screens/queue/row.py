@@ -1,0 +1,139 @@
+"""Draws a job as a row of the queue: which columns there are at which width, and what stands in each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import clock, short_span
+from finetop.core.wording.queue import priority_word, why
+from finetop.tui.line import line_width
+from finetop.tui.text import cut_end, cut_middle, of_steps
+from finetop.tui.theme import MARKS, Mark
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import Running
+    from finetop.tui.line import Line
+    from finetop.tui.screens.queue.state import Entry
+
+WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
+WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6
+DAY_S = 86400.0
+
+
+def name_width(width: int) -> int:
+    return 20 if width < 80 else 24 if width < 120 else 30
+
+
+def head_line(width: int) -> Line:
+    """Write the titles of the columns."""
+    title = f"      # {'run':<{name_width(width)}}"
+    if width >= WHAT_FROM:
+        title += f"  {'what':<{WHAT}}"
+    if width >= WANTS_FROM:
+        title += f"  {'wants':<{WANTS}}"
+    if width >= PRIORITY_FROM:
+        title += f"  {'priority':<{PRIORITY}}"
+    return ((f"{title}  {'starts':<{STARTS}}  because", "dim"),)
+
+
+def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Line:
+    """Write a job as a row of the list, `width` cells wide at most."""
+    row, mark = entry.row, mark_of(entry)
+    name = clean_line(row.run)
+    if row.what != "train" and width < WHAT_FROM:
+        name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
+    place = str(row.state.place) if isinstance(row, QueueRow) and not entry.is_gone else ""
+    line: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (" ", ""),
+        (mark.mark, mark.style),
+        (f" {place:>3} ", ""),
+        (_padded(cut_middle(name, name_width(width)), name_width(width)), "bold" if has_cursor else ""),
+    )
+    wants = row.on if isinstance(row, LiveRow) else row.wants
+    if width >= WHAT_FROM:
+        line = (*line, (f"  {_padded(what_words(entry), WHAT)}", ""))
+    if width >= WANTS_FROM:
+        line = (*line, (f"  {_padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
+    if width >= PRIORITY_FROM:
+        line = (*line, (f"  {_padded(_priority(entry), PRIORITY)}", ""))
+    if isinstance(row, QueueRow):
+        line = (*line, (f"  {starts_words(entry, now):<{STARTS}}", ""))
+    return (*line, ("  ", ""), (cut_end(because(entry, now), width - line_width(line) - 2), ""))
+
+
+def mark_of(entry: Entry) -> Mark:
+    """Return the mark of a job's state."""
+    if entry.runs is not None:
+        return MARKS["alarm"] if entry.runs.state.pulse else MARKS["running"]
+    if entry.waits is not None and entry.waits.state.paused_at is not None:
+        return MARKS["paused"]
+    return Mark(" ", " ", "") if entry.is_gone else MARKS["queued"]
+
+
+def what_words(entry: Entry) -> str:
+    """Say what kind of job it is: 'train', 'from 400', 'check 800'."""
+    row = entry.row
+    step = row.step if isinstance(row, QueueRow) else None
+    if step is None:
+        return row.what
+    return f"from {step}" if row.what == "train" else f"{row.what} {step}"
+
+
+def starts_words(entry: Entry, now: float) -> str:
+    """Say about when a job starts, in few cells: a time of this day, else in how many days."""
+    row = entry.waits
+    if row is None:
+        return ""
+    if row.state.held:
+        return "held"
+    if row.starts_at is None:
+        return "-"
+    if row.starts_at - now > DAY_S:
+        return short_span(row.starts_at - now)
+    return clock(row.starts_at)
+
+
+def because(entry: Entry, now: float) -> str:
+    """Say why a job waits; of one that runs, how far it is and when it ends."""
+    if entry.is_gone:
+        return "gone from the queue" if isinstance(entry.row, QueueRow) else "has ended"
+    if isinstance(entry.row, LiveRow):
+        return progress(entry.row.state, now)
+    if entry.row.state.held and entry.row.state.paused_at is None:
+        return "R releases it"
+    if entry.row.after:
+        return f"{cut_middle(clean_line(entry.row.after), 24)} ends first"
+    return why(entry.row.state, now)
+
+
+def progress(state: Running, now: float) -> str:
+    """Say how far a live job is: '820/1200, ends 14:38'."""
+    if state.asked:
+        return {"stop": "is being stopped", "kill": "is being killed", "pause": "is being paused"}[
+            state.asked
+        ]
+    words = [] if state.phase == "training" else [clean_line(state.phase)]
+    if state.done is not None and state.total:
+        steps = of_steps(int(state.done), int(state.total))
+        words.append(steps if state.unit in ("", "steps") else f"{steps} {clean_line(state.unit)}")
+    if state.left_s is not None:
+        ends = f"ends {clock(now + state.left_s)}"
+        words.append(ends if state.left_s < DAY_S else f"{short_span(state.left_s)} left")
+    return ", ".join(words) or "training"
+
+
+def _priority(entry: Entry) -> str:
+    if entry.waits is None:
+        return ""
+    usual = PRIORITIES["normal"] if entry.waits.what == "train" else 0
+    return "" if entry.waits.priority == usual else priority_word(entry.waits.priority)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - cell_len(text))

@@ -1,0 +1,284 @@
+"""The Queue screen: who is on the GPUs, what runs, what waits and why, and the order changed by keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
+from finetop.core.protocol.request import Ask
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line
+from finetop.tui.screens.queue.keys import KEYS, footer_keys
+from finetop.tui.screens.queue.machine import machine_lines
+from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
+from finetop.tui.screens.queue.row import entry_line, head_line
+from finetop.tui.screens.queue.state import (
+    Change,
+    Entry,
+    QueueList,
+    held,
+    later,
+    sooner,
+    to_end,
+    with_priority,
+)
+from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.tui.save import Sheet
+
+LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
+REMEMBERED = 50  # changes that can be taken back
+
+
+class QueueScreen(ListScreen, inherit_bindings=False):
+    """The GPUs, what runs, what waits; nothing moves from under the cursor: it stays on its job."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Queue"
+    LEAST_S: ClassVar = 2.0  # what trains changes the store all the time
+    queues: QueueList
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._at: Entry | None = None  # the job under the cursor
+        self._done: list[Change] = []
+
+    def compose(self) -> ComposeResult:
+        yield Top("Queue")
+        yield Lines(id="state")
+        yield Lines(id="machines")
+        yield Lines(id="head")
+        yield Table(self.draw_row, self.draw_heading, id="queue")
+        yield Lines(id="empty")
+        yield Lines(id="pane")
+        yield Bottom()
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def entry(self) -> Entry | None:
+        """The job under the cursor."""
+        cursor = self.query_one(Table).cursor
+        return self.queues.entries[cursor] if cursor < len(self.queues.entries) else None
+
+    async def to_save(self) -> Sheet:
+        """Return what runs and waits, for a file."""
+        from finetop.tui.save.tables import queue
+
+        return queue([(entry.name, entry.row) for entry in self.queues.entries])
+
+    def to_copy(self) -> str:
+        return "" if self.entry is None else self.entry.name
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        now = host_of(self).now()
+        return entry_line(self.queues.entries[index], has_cursor=has_cursor, width=width, now=now)
+
+    def draw_heading(self, index: int) -> str:
+        return self.queues.entries[index].heading()
+
+    def redraw(self) -> None:
+        """Write everything again from what is held, with the cursor on its job."""
+        queues, (width, height) = self.queues, self.size
+        self.set_class(queues.is_known and not queues.entries, "-empty")
+        self.query_one("#state", Lines).show((state_line(queues, width),))
+        self.query_one("#head", Lines).show((head_line(width),))
+        self.query_one("#empty", Lines).show(empty_lines(queues))
+        machines = self.query_one("#machines", Lines)
+        lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
+        if machines.styles.height is None or machines.styles.height.value != len(lines):
+            machines.styles.height = len(lines)
+        machines.show(lines)
+        place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
+        self.query_one(Table).show(len(queues.entries), place)
+        self._at = self.entry
+        self.show_pane()
+
+    def show_pane(self) -> None:
+        """Write the pane, the next step and the footer for the job under the cursor."""
+        entry, pane = self.entry, self.query_one("#pane", Lines)
+        now = host_of(self).now()
+        lines = (
+            []
+            if entry is None
+            else pane_lines(entry, width=self.size.width, height=pane.size.height, now=now)
+        )
+        pane.show(lines)
+        keys = footer_keys(entry, can_undo=bool(self._done))
+        self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        host = host_of(self)
+        self.queues = self.listed = QueueList(host.homes, host.ask_on)
+        is_far = any(home.link is not None for home in host.homes)
+        self.set_interval(FAR_LOOK_S if is_far else LOOK_S, self.refresh_soon)
+
+    def moved(self, index: int) -> None:
+        self._at = self.entry
+        self.show_pane()
+
+    async def _load_list(self, run: str) -> bool:
+        await self.queues.load(self._at)
+        return True
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        table, place = self.query_one(Table), self.query_one(Table).cursor
+        if self._at is not None and self._at.is_gone:  # it goes; the row below it comes in its place
+            self.queues.lay_out()
+            table.show(len(self.queues.entries), place if rows > 0 else place - 1)
+            self._at = self.entry
+            self.redraw()
+        else:
+            table.move(rows)
+
+    def action_open(self) -> None:
+        if self.entry is not None:
+            host_of(self).open_run(self.entry.name)
+
+    def action_shift_by(self, rows: int) -> None:
+        entry = self._waiting_entry()
+        if entry is not None:
+            move = sooner if rows < 0 else later
+            self._change(
+                move(entry, self.queues.line_of(entry)),
+                f"{entry.row.run} is {'first' if rows < 0 else 'last'} already.",
+            )
+
+    def action_to_end(self, first: bool) -> None:
+        entry = self._waiting_entry()
+        if entry is not None:
+            change = to_end(entry, self.queues.line_of(entry), first=first)
+            self._change(change, f"{entry.row.run} is {'first' if first else 'last'} already.")
+
+    def action_prioritise(self, levels: int) -> None:
+        entry = self._waiting_entry()
+        if entry is not None:
+            change = with_priority(entry, self.queues.line_of(entry), levels)
+            self._change(
+                change,
+                f"{entry.row.run} has the {'highest' if levels < 0 else 'lowest'} of the named priorities.",
+            )
+
+    def action_hold(self) -> None:
+        entry = self._waiting_entry()
+        if entry is not None:
+            self._change(held(entry, hold=True))
+
+    def action_release(self) -> None:
+        entry = self._waiting_entry()
+        if entry is None or entry.waits is None:
+            return
+        state = entry.waits.state
+        if state.next_at is not None and not state.held:
+            self._do(Retry(entry.name))
+        else:
+            self._change(held(entry, hold=False))
+
+    def action_pause(self) -> None:
+        entry = self.entry
+        if entry is None or entry.is_gone:
+            return
+        if entry.waits is not None:
+            self._change(held(entry, hold=not entry.waits.state.held))
+        else:
+            self._do(Pause(entry.name))
+
+    def action_stop(self) -> None:
+        entry = self.entry
+        if entry is None or entry.is_gone:
+            return
+        name = cut_middle(clean_line(entry.name), 32)
+        stop = Stop(entry.name)
+        if entry.waits is None:
+            words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
+            self.query_one(Bottom).ask(
+                words, [Answer("y", "stop", lambda: self._do(stop))], leave="leave it running"
+            )
+            return
+        kept = "What has run of it stays." if entry.waits.step else "Nothing of it has run yet."
+        words = ((f" Take {name} out of the queue?", "bold"), (f"  {kept}", ""))
+        take = Answer("y", "take it out", lambda: self._do(stop))
+        self.query_one(Bottom).ask(words, [take], leave="leave it there")
+
+    def action_whole(self) -> None:
+        """Hold or release the whole queue of the machine under the cursor."""
+        machine = self.queues.machine_of(self.entry)
+        on = f" of {clean_line(machine.label)}" if machine.label else ""
+        if machine.queue is not None and "held" in machine.queue.stopped:
+            self._do(Release(), on_machine=True)
+            return
+        words: Line = (
+            (f" Hold the whole queue{on}?", "bold"),
+            ("  What runs goes on.", ""),
+        )
+        hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
+        self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
+
+    def action_undo(self) -> None:
+        if not self._done:
+            host_of(self).say("nothing of this screen's to take back.")
+            return
+        change = self._done.pop()
+        self._do(*change.back, about=f"taken back: {change.about}.")
+
+    def action_back(self) -> None:
+        if self.queues.filter:
+            self.filter_by("")
+        else:
+            host_of(self).show_runs()
+
+    def filter_by(self, text: str) -> None:
+        self.queues.filter = text.strip()
+        self.queues.lay_out()
+        self.redraw()
+
+    def _waiting_entry(self) -> Entry | None:
+        """Return the job under the cursor if it waits; else say that it does not."""
+        entry = self.entry
+        if entry is not None and entry.waits is None:
+            host_of(self).say(f"{clean_line(entry.row.run)} is not waiting.")
+            return None
+        return entry
+
+    def _change(self, change: Change | None, otherwise: str = "") -> None:
+        if change is None:
+            host_of(self).say(otherwise)
+        else:
+            self._do(change.ask, change=change)
+
+    @work
+    async def _do(
+        self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
+    ) -> None:
+        """Ask the supervisor to change something, and say what came of it."""
+        host = host_of(self)
+        home = self.queues.machine_of(self.entry).home
+        try:
+            for ask in asks:
+                answer = await (host.ask_on(home, ask) if on_machine else host.ask(ask))
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        if change is not None:
+            self._done = [*self._done[1 - REMEMBERED :], change]
+        host.say(about or said(answer))
+        self.load_anew()

@@ -1,0 +1,244 @@
+"""The queues that a screen looks at, one machine's or several: the entries of its list, and where the cursor stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.machine import Gpus, GpusAnswer
+from finetop.core.protocol.messages.queue import (
+    Hold,
+    LiveRow,
+    Move,
+    Prioritise,
+    Queue,
+    QueueAnswer,
+    QueueRow,
+    Release,
+)
+from finetop.core.protocol.request import Ask
+from finetop.core.text import clean_line
+from finetop.core.wording.queue import why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.queue import QueueRow
+    from finetop.core.runtime.home import Home
+
+AskOn = Callable[["Home", Ask], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class OnMachine:
+    """One machine as it was last seen. `label` is empty where there is only one."""
+
+    home: Home
+    label: str
+    queue: QueueAnswer | None = None
+    gpus: GpusAnswer | None = None
+    is_away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the list: a job that runs, or one that waits; `is_gone`: neither any more, and kept under the cursor."""
+
+    label: str
+    row: LiveRow | QueueRow
+    is_gone: bool = False
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return (self.label, self.row.run_id, self.row.what)
+
+    @property
+    def name(self) -> str:
+        """The run's name as requests need it."""
+        return f"{self.label}:{self.row.run}" if self.label else self.row.run
+
+    @property
+    def waits(self) -> QueueRow | None:
+        return self.row if isinstance(self.row, QueueRow) and not self.is_gone else None
+
+    @property
+    def runs(self) -> LiveRow | None:
+        return self.row if isinstance(self.row, LiveRow) and not self.is_gone else None
+
+    def heading(self) -> str:
+        """Name the part of the list that it stands in."""
+        on = f" on {clean_line(self.label)}" if self.label else ""
+        if isinstance(self.row, LiveRow):
+            return f"running{on}"
+        return f"waiting{on}, first to start on top"
+
+
+class QueueList:
+    """What runs and waits on all machines, and what is known of their GPUs."""
+
+    def __init__(self, homes: Sequence[Home], ask_on: AskOn) -> None:
+        several = len(homes) > 1
+        self.machines = [OnMachine(home, home.label if several else "") for home in homes]
+        self._ask_on = ask_on
+        self.entries: list[Entry] = []
+        self.filter = ""
+
+    @property
+    def is_known(self) -> bool:
+        return any(machine.queue is not None for machine in self.machines)
+
+    async def load(self, at: Entry | None) -> None:
+        """Ask all machines; the entry under the cursor keeps a place even if it is gone.
+
+        Raises NoSupervisor if none answers, and what else the last one raised.
+        """
+        outcomes = await asyncio.gather(
+            *(self._load_one(machine) for machine in self.machines), return_exceptions=True
+        )
+        for machine, outcome in zip(self.machines, outcomes, strict=True):
+            machine.is_away = isinstance(outcome, NoSupervisor)
+        self.lay_out(at)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if errors and (len(errors) == len(outcomes) or not isinstance(errors[-1], NoSupervisor)):
+            raise errors[-1]
+
+    async def _load_one(self, machine: OnMachine) -> None:
+        machine.queue = await self._ask_on(machine.home, Queue())
+        machine.gpus = await self._ask_on(machine.home, Gpus())
+
+    def lay_out(self, at: Entry | None = None) -> None:
+        """Write the list anew; what was under the cursor and is gone stays where it was."""
+        before = self.place_of(at) if at is not None else None
+        entries: list[Entry] = []
+        for machine in self.machines:
+            if machine.queue is not None:
+                entries += [Entry(machine.label, row) for row in machine.queue.live]
+                entries += [Entry(machine.label, row) for row in machine.queue.rows]
+        text = self.filter.lower()
+        self.entries = [entry for entry in entries if text in _words(entry).lower()] if text else entries
+        if self.entries and at is not None and before is not None and self.place_of(at) is None:
+            self.entries.insert(min(before, len(self.entries)), replace(at, is_gone=True))
+
+    def place_of(self, entry: Entry) -> int | None:
+        """Find where in the list a job is now."""
+        return next((i for i, other in enumerate(self.entries) if other.key == entry.key), None)
+
+    def first_waiting(self) -> int:
+        """Return the place of the first that waits: the cursor begins there."""
+        return next((i for i, entry in enumerate(self.entries) if entry.waits is not None), 0)
+
+    def machine_of(self, entry: Entry | None) -> OnMachine:
+        """Return the machine of an entry; without one the first."""
+        label = "" if entry is None else entry.label
+        return next((machine for machine in self.machines if machine.label == label), self.machines[0])
+
+    def line_of(self, entry: Entry) -> list[QueueRow]:
+        """Return all that waits on an entry's machine, filtered or not, one row a run."""
+        queue = self.machine_of(entry).queue
+        rows: dict[int, QueueRow] = {}
+        for row in () if queue is None else queue.rows:
+            rows.setdefault(row.run_id, row)
+        return list(rows.values())
+
+    def counts(self) -> tuple[int, int]:
+        """Count what waits and what runs."""
+        known = [machine.queue for machine in self.machines if machine.queue is not None]
+        return sum(one.total for one in known), sum(len(one.live) for one in known)
+
+    def stopped(self) -> str:
+        """Say why nothing starts now."""
+        words = []
+        for machine in self.machines:
+            if machine.queue is not None and machine.queue.stopped:
+                words.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
+        return clean_line(", ".join(words))
+
+
+def _words(entry: Entry) -> str:
+    row = entry.row
+    if isinstance(row, LiveRow):
+        return f"{entry.name} {row.what} {row.on}"
+    return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"
+
+
+LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is asked for, and the requests that take it back."""
+
+    ask: Ask
+    back: tuple[Ask, ...]
+    about: str  # what it is, in words: "the order of a"
+
+
+def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
+    """Put what waits before the run above it; None for the first."""
+    place = _place(entry, line)
+    if place is None or place == 0:
+        return None
+    return _moved(entry, line, place, before=line[place - 1])
+
+
+def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
+    """Put what waits behind the run below it; None for the last."""
+    place = _place(entry, line)
+    if place is None or place + 1 >= len(line):
+        return None
+    return _moved(entry, line, place, before=line[place + 2] if place + 2 < len(line) else None)
+
+
+def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | None:
+    """Put what waits first or last; None where it is."""
+    place = _place(entry, line)
+    if place is None or place == (0 if first else len(line) - 1):
+        return None
+    return _moved(entry, line, place, before=line[0] if first else None)
+
+
+def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change | None:
+    """Return the next higher (-1) or lower (1) priority of high, normal and low; None beyond them."""
+    row, place = entry.waits, _place(entry, line)
+    if row is None or place is None:
+        return None
+    further = [level for level in LEVELS if (level - row.priority) * levels > 0]
+    if not further:
+        return None
+    priority = further[0] if levels > 0 else further[-1]
+    return Change(Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}")
+
+
+def held(entry: Entry, *, hold: bool) -> Change:
+    """Hold what waits, or release it."""
+    asks = (Hold(entry.name), Release(entry.name))
+    ask, back = asks if hold else asks[::-1]
+    return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
+
+
+def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
+    return next((i for i, row in enumerate(line) if row.run_id == entry.row.run_id), None)
+
+
+def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
+    ask = Move(entry.name, "last") if before is None else Move(entry.name, "before", _named(entry, before))
+    return Change(ask, _back(entry, line, place), f"the place of {entry.row.run}")
+
+
+def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
+    """Put it where it was: before the run behind it, which gives it that one's priority; else by its own."""
+    own = line[place]
+    behind = line[place + 1] if place + 1 < len(line) else None
+    if behind is not None and behind.priority == own.priority:
+        return (Move(entry.name, "before", _named(entry, behind)),)
+    if behind is None:
+        return (Prioritise(entry.name, own.priority), Move(entry.name, "last"))
+    return (Prioritise(entry.name, own.priority),)
+
+
+def _named(entry: Entry, row: QueueRow) -> str:
+    return f"{entry.label}:{row.run}" if entry.label else row.run

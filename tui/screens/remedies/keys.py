@@ -1,0 +1,65 @@
+"""The keys of the Remedies screen, and which of them the footer shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.remedies import RetrainingRow
+from finetop.tui.keys import Key, moves
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
+    from finetop.core.protocol.runs import RemedyRow
+
+OPEN = Key(
+    "enter", "enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json"
+)
+RUN = Key(
+    "R",
+    "R",
+    "try it",
+    "run",
+    "try this one, or the marked; train again otherwise",
+    "finetop remedy RUN [--only NAME]",
+)
+EXPORT = Key(
+    "E",
+    "E",
+    "export",
+    "export",
+    "write this one as a whole model, verified",
+    "finetop export RUN --remedy NAME --to DIR",
+)
+MARK = Key("space", "space", "mark", "mark", "mark, to try several")
+STOP = Key("S", "S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
+SORT = Key("o", "o", "sort", "sort", "most gain kept first, or in their order")
+METRIC = Key("v", "v", "metric", "view", "show what is reached by the target's next metric")
+COMPARE = Key(
+    "c", "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
+)
+BACK = Key("escape", "esc", "back", "back", "back one level")
+MOVES = moves("one")
+KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
+_TRAIN = Key("", "R", "train again so", "run", "")
+_SCROLL = Key("", "↑↓", "scroll", "", "")
+
+
+def footer_keys(
+    answer: RemediesAnswer | None,
+    at: RemedyRow | RetrainingRow | None,
+    *,
+    is_reading: bool = False,
+    is_longer: bool = False,
+) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
+    if answer is None:
+        return (BACK,)
+    if is_reading:
+        return (_SCROLL, BACK) if is_longer else (BACK,)
+    metric = (METRIC,) if len(answer.base) > 1 else ()
+    if answer.is_under_way:
+        return (OPEN, STOP, SORT, *metric, BACK)
+    if isinstance(at, RetrainingRow):
+        return (_TRAIN, COMPARE, BACK)
+    export = (EXPORT,) if at is not None and at.verdict in ("ok", "regressed", "no_verdict") else ()
+    return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

@@ -1,0 +1,204 @@
+"""What the Remedies screen says around its list: how the run stands, what is best, what is next, and one whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import remedies
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import change_of
+from finetop.tui.line import Line, spread
+from finetop.tui.screens.remedies.row import bar_style
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+    from finetop.core.protocol.runs import RemedyRow
+    from finetop.tui.line import Line
+    from finetop.tui.theme import StyleName
+
+
+def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
+    """Say which run, where it stands, what is looked for, and how far that is."""
+    name = cut_middle(clean_line(answer.run), 34 if width < 100 else 60)
+    left: Line = ((" Remedies for ", ""), (name, "bold"))
+    if width >= 100:
+        left = (*left, (f" at step {count(answer.step)}", ""))
+    tried = sum(1 for row in answer.rows if row.verdict)
+    can = sum(1 for row in answer.rows if not row.why_not)
+    most = "most of each gain kept, the" if remedies.has_several(answer) else "most gain kept, with the"
+    looked: Line = ((f" Looking for: {most} drop proven under {answer.margin:.1f}", ""),)
+    if isinstance(answer.job, Failed | Lost):
+        cause = cut_end(clean_line(answer.job.cause), width - 44)
+        looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
+    right: Line = ((f"{tried} of {can} tried ", "dim"),)
+    return [spread(left, (*_now(answer), (" ", "")), width), spread(looked, right, width)]
+
+
+def _now(answer: RemediesAnswer) -> Line:
+    row = answer.now
+    if row is None or row.drop is None:
+        return (("not tried yet", "dim"),)
+    reached = f"target {remedies.target(answer, row)}, " if answer.metric else ""
+    word = remedies.verdict(row)
+    style = MARKS[row.verdict].style if row.verdict in MARKS else ""
+    return ((f"now: {reached}retained {change_of(row.drop)} ", ""), (word, style))
+
+
+def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
+    """Say all that is known of one: what it does, how it did where, on how many items, what it lost."""
+    lines: list[Line] = [
+        (),
+        ((f" {clean_line(row.label)}", "bold"), (f"   {clean_line(row.name)}", "dim")),
+        *(((f"   {words}", ""),) for words in wrapped(row.about, width - 6)),
+        ((f"   made of the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
+    ]
+    if row.why_not:
+        return [*lines, (), ((f"   not here: {clean_line(row.why_not)}", "amber"),)]
+    if not row.verdict:
+        return [*lines, (), (("   not tried yet", "dim"),)]
+    if row.note:
+        lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
+    lines += [(), *_chosen_on(row), *_confirmed_on(row), ()]
+    for metric, reached in row.target.items():
+        before = answer.now.target.get(metric) if answer.now is not None else None
+        now = "" if before is None else f", now {before:.3f}"
+        kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
+        counts = ": the least, which counts" if metric == remedies.least(row) else ""
+        lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
+    lines.append(())
+    lines += [
+        (
+            (f"   {clean_line(task.task):<20}", ""),
+            (f"{change_of(task.drop):>6}", "red" if task.mark == "lost" else ""),
+        )
+        for task in row.worst
+        if task.mark != "unmeasurable"
+    ]
+    if row.weights:
+        lines += [(), ((f"   weights sha256 {row.weights[:16]}, scored in {long_span(row.seconds)}", "dim"),)]
+    return lines
+
+
+def _settings(row: RemedyRow) -> Line:
+    words = ", ".join(
+        f"{clean_line(str(key))} {clean_line(str(value))}" for key, value in row.settings.items()
+    )
+    return ((f"   {words}", "dim"),) if words else ()
+
+
+def _chosen_on(row: RemedyRow) -> list[Line]:
+    if row.verdict in ("failed", "unchanged"):
+        return [
+            (
+                (
+                    f"   {remedies.verdict(row)}: {clean_line(row.reason)}",
+                    "red" if row.verdict == "failed" else "",
+                ),
+            )
+        ]
+    mark = MARKS[row.verdict]
+    return [
+        (
+            (f"   {mark.mark} {remedies.verdict(row)}", mark.style),
+            (
+                f"  {remedies.retained(row)} on {count(row.items_used)} of {count(row.items_total)} items for choosing",
+                "",
+            ),
+        ),
+    ]
+
+
+def _confirmed_on(row: RemedyRow) -> list[Line]:
+    match row.confirmation:
+        case "":
+            return [(("     not confirmed on fresh items", "dim"),)]
+        case "no_items":
+            return [(("     not confirmed: no items left", "dim"),)]
+    mark = MARKS[row.confirmation]
+    drop = change_of(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
+    used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
+    word = "confirmed" if row.confirmation == "ok" else "not confirmed"
+    return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]
+
+
+def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
+    """Say which is best and how sure that is: the last thing that was found, in at most two rows."""
+    words = remedies.best(answer)
+    if not words:
+        return [_under_way(answer)]
+    first, *more = wrapped(words[-1], width - 4, 2)
+    style: StyleName = "green" if first[:1] in (remedies.BEST, remedies.CONFIRMED) else ""
+    return [((f" {first[:1]}", style), (first[1:], "")), *(((f"     {line}", ""),) for line in more)]
+
+
+def _under_way(answer: RemediesAnswer) -> Line:
+    """Say what the job does while nothing is found yet."""
+    job = answer.job
+    if isinstance(job, Queued):
+        return ((" ○ they wait in the queue", ""),)
+    if not isinstance(job, Running):
+        return ()
+    some = "" if job.done is None or not job.total else f", {count(int(job.done))} of {count(int(job.total))}"
+    return ((" ● ", "cyan"), (f"{clean_line(job.phase)}{some} {clean_line(job.unit)}".rstrip(), ""))
+
+
+def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
+    """Say what to do next, and what it costs."""
+    if answer.is_under_way:
+        return [next_line("esc", "back: it goes on, and what was scored is kept")]
+    letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
+    if answer.best:
+        return [next_line("E", f"on {letters[answer.best]}: export it as one whole model, then verified")]
+    left = [row for row in answer.rows if not row.why_not and not row.verdict]
+    if left:
+        some = counted(len(left), "remedy", "remedies")
+        return [next_line("R", f"try {some}, or one{remedies.price(answer)}")]
+    if not any(row.verdict for row in answer.rows):
+        return [next_line("R", "on one below: train again otherwise")]
+    return [next_line("R", "on one below: train again otherwise, as none of these is proven fine")]
+
+
+def empty_lines(words: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    return [(), ((f"   {words}", "dim"),)]
+
+
+def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Line]:
+    """Draw the picture in `height` rows, its rule included; without two points say what there will be."""
+    title = scatter_rule(answer.metric, width)
+    points = _spots(answer)
+    if height < 5 or not points:
+        return [title][: max(0, height)]
+    drawn = scatter(
+        points,
+        width=width,
+        height=height - 1,
+        limit=-answer.margin,
+        x_words=lambda x: f"{x:.0f}" if round(x) else "0",
+        lower_is_better=answer.metric in LOWER_IS_BETTER,
+    )
+    return [title, *drawn]
+
+
+def _spots(answer: RemediesAnswer) -> list[Spot]:
+    """Place what has both numbers."""
+    spots = [
+        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, bar_style(row))
+        for letter, row in remedies.lettered(answer.rows)
+        if row.drop is not None and (reached := row.target.get(answer.metric)) is not None
+    ]
+    now = answer.now
+    if now is not None and now.drop is not None and answer.metric in now.target:
+        spots.append(Spot("now", -now.drop, now.target[answer.metric]))
+    if answer.metric in answer.base:
+        spots.append(Spot("base", 0.0, answer.base[answer.metric]))
+    return spots

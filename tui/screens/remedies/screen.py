@@ -1,0 +1,359 @@
+"""The Remedies screen: what fixes a run that forgot, without retraining it; all tried alike, the best confirmed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
+from textual import work
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.request import Ask
+from finetop.core.text import clean_line, counted
+from finetop.core.wording import remedies
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line
+from finetop.tui.screens.remedies.keys import KEYS, footer_keys
+from finetop.tui.screens.remedies.pane import (
+    best_lines,
+    detail_lines,
+    empty_lines,
+    next_lines,
+    picture_lines,
+    title_lines,
+)
+from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
+from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.runs import RemedyRow
+    from finetop.tui.save import Sheet
+
+LOW = 22  # rows of the terminal: below there is no picture
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+class RemediesScreen(ListScreen, inherit_bindings=False):
+    """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Remedies"
+    LEAST_S: ClassVar = 0.5
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.run = run
+        self.answer: RemediesAnswer | None = None
+        self.metric = ""  # of the target, as the user wants to see it
+        self.marked: set[str] = set()
+        self.order: list[str] = []  # names of the rows as they stand
+        self.is_reading = False
+        self._first = 0  # row in view of what is read
+        self._is_longer = False  # than its room: what is read
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="title")
+        yield Lines(id="head")
+        yield Table(self.draw_row, self.draw_heading, id="remedies")
+        yield Lines(id="whole")
+        yield Lines(id="picture")
+        yield Lines(id="best")
+        yield Bottom()
+
+    def to_copy(self) -> str:
+        return self.run
+
+    def to_fill(self) -> dict[str, str]:
+        """Return what a command's words in capitals stand for here: E is offered of the best."""
+        best = self.answer.best if self.answer is not None else ""
+        return {"RUN": self.run, "NAME": best}
+
+    async def to_save(self) -> Sheet:
+        """Return all that was tried, with every metric, for a file."""
+        from finetop.tui.save.tables import remedies
+
+        return remedies(self.answer)
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def shown_metric(self) -> str:
+        """The metric of the target that is shown: of each remedy what it reaches, and in the picture."""
+        return self.metric or (self.answer.metric if self.answer is not None else "")
+
+    @property
+    def shown(self) -> RemediesAnswer | None:
+        """What is held, by the metric that is shown."""
+        answer = self.answer
+        return None if answer is None else msgspec.structs.replace(answer, metric=self.shown_metric)
+
+    @property
+    def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
+        """All rows with their letters, as they stand."""
+        if self.answer is None:
+            return []
+        place = {name: at for at, name in enumerate(self.order)}
+        named = sorted(
+            remedies.lettered(self.answer.rows), key=lambda entry: place.get(entry[1].name, len(place))
+        )
+        more = zip(LETTERS[len(named) :], self.answer.retrainings, strict=False)
+        return [*named, *more]
+
+    @property
+    def at(self) -> RemedyRow | RetrainingRow | None:
+        """The one under the cursor."""
+        cursor, rows = self.query_one(Table).cursor, self.rows
+        return rows[cursor][1] if cursor < len(rows) else None
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        letter, row = self.rows[index]
+        answer = self.shown
+        assert answer is not None
+        if isinstance(row, RetrainingRow):
+            return retraining_line(row, letter, has_cursor=has_cursor, width=width)
+        is_marked = row.name in self.marked
+        return remedy_line(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
+
+    def draw_heading(self, index: int) -> str:
+        return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        answer, width = self.shown, self.size.width
+        self.set_class(self.is_reading, "-reading")
+        title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
+        if answer is None:
+            title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
+            self.query_one("#best", Lines).show(empty_lines(self._trouble or "asking the supervisor …")[1:])
+            self.query_one(Bottom).offer([], footer_keys(None, None))
+            return
+        title.show(title_lines(answer, width))
+        self.query_one("#head", Lines).show((head_line(answer, width),))
+        self.query_one(Table).show(len(self.rows))
+        picture.show(picture_lines(answer, width=width, height=picture.size.height))
+        best = self.query_one("#best", Lines)
+        lines = best_lines(answer, width)
+        if best.styles.height is None or best.styles.height.value != len(lines):
+            best.styles.height = len(lines)
+        best.show(lines)
+        if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
+            whole = self.query_one("#whole", Lines)
+            lines = detail_lines(answer, self.at, width)
+            self._is_longer = len(lines) > whole.size.height
+            self._first = max(0, min(self._first, len(lines) - whole.size.height))
+            whole.show(lines[self._first :])
+        self.show_pane()
+
+    def show_pane(self) -> None:
+        """Write the next step and the keys for the one under the cursor."""
+        if self.answer is not None:
+            keys = footer_keys(self.answer, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
+            self.query_one(Bottom).offer(next_lines(self.answer, self.at), keys)
+
+    @property
+    def has_shown(self) -> bool:
+        return self.answer is not None
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height < LOW, "-low")
+
+    async def _load_list(self, run: str) -> bool:
+        self.answer = await host_of(self).ask(Remedies(self.run))
+        return True
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_move(self, rows: int) -> None:
+        if self.is_reading:
+            self._first += rows
+            self.redraw()
+        else:
+            super().action_move(rows)
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * 1_000_000)
+
+    def action_page(self, direction: int) -> None:
+        if self.is_reading:
+            self.action_move(direction * max(1, self.query_one("#whole").size.height - 2))
+        else:
+            super().action_page(direction)
+
+    def action_open(self) -> None:
+        """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
+        if isinstance(self.at, RetrainingRow):
+            self.action_run()
+        elif self.at is not None:
+            self.is_reading, self._first = True, 0
+            self.redraw()
+
+    def action_back(self) -> None:
+        if self.is_reading:
+            self.is_reading = False
+            self.redraw()
+        else:
+            super().action_back()
+
+    def action_sort(self) -> None:
+        """Most gain of those that are fine first; again, in their order."""
+        if self.answer is None:
+            return
+        name = self.at.name if self.at is not None else ""
+        worth = {"ok": 0, "no_verdict": 1, "regressed": 2}
+        ranked = sorted(self.answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0)))
+        self.order = [] if self.order else [row.name for row in ranked]
+        names = [row.name for _, row in self.rows]
+        self.query_one(Table).show(len(names), names.index(name) if name in names else 0)
+        self.redraw()
+
+    def action_view(self) -> None:
+        """Show what is reached by the target's next metric."""
+        if self.answer is not None and self.answer.base:
+            metrics = [
+                self.answer.metric,
+                *(metric for metric in self.answer.base if metric != self.answer.metric),
+            ]
+            self.metric = metrics[(metrics.index(self.shown_metric) + 1) % len(metrics)]
+            self.redraw()
+            self.query_one(Table).refresh_rows()
+
+    @work
+    async def action_compare(self) -> None:
+        """Compare the run with those that trained again from its settings, as R names them."""
+        host, answer = host_of(self), self.answer
+        if answer is None:
+            return
+        own = answer.run.rpartition(":")[2]
+        begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
+        try:
+            listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
+        if again:
+            host.open_compare([answer.run, *again])
+        else:
+            host.say("no run has trained again from here: R on one that needs training makes one.")
+
+    def action_mark(self) -> None:
+        row = self.at
+        if row is None:
+            return
+        if isinstance(row, RetrainingRow) or row.why_not:
+            why = row.why_not or "it trains again, alone: R fills Launch with it"
+            host_of(self).say(f"not to be marked: {why}.")
+            return
+        self.marked ^= {row.name}
+        self.query_one(Table).refresh_rows()
+        self.action_move(1)
+
+    def action_run(self) -> None:
+        """Try the marked ones, or the one under the cursor, or all; open Launch for one that trains."""
+        row, answer = self.at, self.answer
+        if row is None or answer is None:
+            return
+        if self.marked:
+            self._try(sorted(self.marked))
+        elif isinstance(row, RetrainingRow):
+            self._train_again(row)
+        else:
+            self._ask_which(answer, row)
+
+    def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
+        """Try one; where others were not tried either, ask whether all are meant."""
+        left = [one.name for one in answer.rows if not one.why_not and not one.verdict]
+        this = Answer("y", "this one", lambda: self._try([row.name]))
+        every = Answer("a", f"all {len(left)}", lambda: self._try(left))
+        if row.why_not and not left:
+            host_of(self).say(f"not here: {clean_line(row.why_not)}.")
+        elif not left or left == [row.name]:
+            self._try([row.name])
+        else:
+            words: Line = (
+                (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} that are left?", "bold"),
+            )
+            price: Line = ((f"  {remedies.price(answer).strip(': ').partition(',')[0]}", ""),)
+            if row.why_not:
+                words = ((f" Try the {len(left)} that can be had?", "bold"),)
+            answers = [every] if row.why_not else [this, every]
+            self.query_one(Bottom).ask((*words, *price), answers, leave="try none")
+
+    def _train_again(self, row: RetrainingRow) -> None:
+        if row.why_not:
+            host_of(self).say(f"not here: {clean_line(row.why_not)}.")
+            return
+        name = f"{self.run.rpartition(':')[2]}-{row.name}"
+        host_of(self).open_launch(from_run=self.run, settings={**row.settings, "name": name})
+
+    def action_export(self) -> None:
+        """Ask where to write the model of the one under the cursor."""
+        row, answer = self.at, self.answer
+        if row is None or answer is None or isinstance(row, RetrainingRow):
+            return
+        if row.verdict not in ("ok", "regressed", "no_verdict"):
+            host_of(self).say("try it first: what is written is what was scored.")
+            return
+        name = answer.run.rpartition(":")[2]
+        self.query_one(Bottom).ask_text(
+            f"write {row.label} to",
+            str(host_of(self).folder / f"{name}-{row.name}"),
+            changed=lambda text: None,
+            done=lambda text, is_kept: self._export(row.name, text) if is_kept else None,
+            keep="write it there",
+            leave="write nothing",
+        )
+
+    def _export(self, name: str, folder: str) -> None:
+        assert self.answer is not None
+        self._do(Export(self.run, folder.strip(), self.answer.step, remedy=name))
+
+    def action_stop(self) -> None:
+        if self.answer is None or not self.answer.is_under_way:
+            host_of(self).say("nothing is being tried.")
+            return
+        words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
+        end = Answer("y", "end it", lambda: self._do(Stop(self.run)))
+        self.query_one(Bottom).ask(words, [end], leave="let it go on")
+
+    def _try(self, names: list[str]) -> None:
+        self.marked = set()
+        self._do(Remedy(self.run, self.answer.step if self.answer else None, names))
+
+    @work
+    async def _do(self, ask: Ask) -> None:
+        """Ask the supervisor, and say what came of it."""
+        host = host_of(self)
+        try:
+            answer = await host.ask(ask)
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        if isinstance(answer, RemedyAnswer):
+            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
+        else:
+            host.say(said(answer))
+        self.refresh_soon(at_once=True)

@@ -1,0 +1,212 @@
+"""The check tab of the Run screen: the verdict in words, what stands beside it, every task, answers that changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.messages.limits import ordinal
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
+from finetop.tui.line import Line, line_width, rule
+from finetop.tui.screens.run.flips import flip_rows
+from finetop.tui.screens.run.head import phase_words
+from finetop.tui.screens.shared.run_status import mark_of_check
+from finetop.tui.text import cut_end, without_zero
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.check_result import CheckResult, TaskResult
+    from finetop.core.protocol.runs import CheckBrief, RunDetail, RunRow
+    from finetop.tui.theme import Mark
+
+_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+_FLIPS = 3  # rows that the changed answers get at least
+_LABEL = 10  # cells
+
+
+def no_check_lines(row: RunRow) -> list[Line]:
+    """Say why there is no result to show."""
+    if row.checking is not None:
+        return [(), under_way(row.checking)]
+    if isinstance(row.state, Queued):
+        return [(), (("   No check before it has run.", "dim"),)]
+    return [
+        (),
+        (("   Not checked yet.", "bold"),),
+        (("   A check asks the base model and this one the same questions, and compares", ""),),
+        (("   answer by answer. It says ok or REGRESSED only when that is proven.", ""),),
+    ]
+
+
+def under_way(checking: Running | Queued) -> Line:
+    """Say how far a check is."""
+    if isinstance(checking, Queued):
+        return (("   a check waits: ", "bold"), (f"{ordinal(checking.place)} in the queue", ""))
+    left = f", {long_span(round(checking.left_s, -1))} left" if checking.left_s is not None else ""
+    return (("   checking  ", "cyan"), (f"{phase_words(checking)}{left}", ""))
+
+
+def is_said_above(row: RunRow, check_id: int) -> bool:
+    """Say whether the head of the screen has this check's verdict already."""
+    is_over = not isinstance(row.state, Running | Queued | Failed | Lost) and row.checking is None
+    return is_over and row.check is not None and row.check.check_id == check_id
+
+
+def check_lines(
+    outcome: CheckResult,
+    detail: RunDetail,
+    *,
+    check_id: int,
+    at: float,
+    place: tuple[int, int],
+    cursor: int,
+    width: int,
+    height: int,
+) -> list[Line]:
+    """Write the tab in `height` rows: result `place` (its number, of how many), with the cursor on a task."""
+    row = detail.row
+    top = [_facts(outcome, at, place, width), *_by_step(detail, width)]
+    if row.checking is not None:
+        top.append(under_way(row.checking))
+    if not is_said_above(row, check_id):
+        top += _verdict_lines(outcome, row, width)
+    top += _beside(outcome, width, rows=1 if height < 26 else 2)
+    tasks = worst_first(outcome)
+    if not tasks:
+        return top[:height]
+    table_rows = min(len(tasks), max(2, height - len(top) - 2 - _FLIPS))
+    top = top[: max(2, height - table_rows - 2 - _FLIPS)]
+    first = min(max(0, cursor - table_rows + 1), len(tasks) - table_rows)
+    hidden = table_rows < len(tasks)
+    named = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
+    table = [_head(width, named)]
+    for index in range(first, first + table_rows):
+        table.append(_task_line(tasks[index], width, has_cursor=index == cursor))
+    task = tasks[min(cursor, len(tasks) - 1)]
+    rows = height - len(top) - len(table)
+    return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
+
+
+def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) -> Line:
+    """Say which check it is and how it was made, as much as fits; with others, its place among them."""
+    number, total = place
+    right: Line = (("v", "bold"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
+    facts = [f"suite {clean_line(outcome.suite) or '?'}"]
+    if outcome.step is not None:
+        facts.append(f"step {count(outcome.step)}")
+    facts.append(clock(at))
+    if outcome.seconds:
+        facts.append(f"took {long_span(outcome.seconds)}")
+    if outcome.decided_by:
+        facts.append(f"decided by {outcome.decided_by} at {100 * outcome.alpha:g} %")
+    while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
+        facts.pop()
+    return rule(((", ".join(facts), ""),), width, right)
+
+
+def _by_step(detail: RunDetail, width: int) -> list[Line]:
+    """Say in one line what was found at each checkpoint, where several were checked: the newest that fit."""
+    by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
+    if len(by_step) < 2:
+        return []
+    pieces: list[Line] = []
+    for step in sorted(by_step, reverse=True):
+        check = by_step[step]
+        mark = mark_of_check(check)
+        moved = "" if check.drop is None else f" {change(check.drop / 100)}"
+        piece: Line = ((f"  {count(step)} ", ""), (mark.mark, mark.style), (moved, ""))
+        if _LABEL + 2 + sum(map(line_width, pieces)) + line_width(piece) > width:
+            pieces.append((("  …", "dim"),))
+            break
+        pieces.append(piece)
+    start: Line = ((f"   {'by step':<{_LABEL - 3}}", "dim"),)
+    return [start + tuple(span for piece in reversed(pieces) for span in piece)]
+
+
+def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
+    """Say the verdict with its mark; one that a person has accepted, or named a fix for, is not red any more."""
+    sentence = clean_line(verdict_line(outcome))
+    name = word(outcome)
+    rest = sentence[len(name) :].strip()
+    is_settled = row.check is not None and row.check.is_settled and outcome.verdict == "regressed"
+    mark = MARKS["accepted"] if is_settled else MARKS[outcome.verdict]
+    if is_settled:
+        name = _settled_by(row.check) if row.check is not None else name
+    name = "ok" + name[2:] if outcome.verdict == "ok" else name
+    first, *more = wrapped(rest, width - len(name) - 6, 3)
+    indent = " " * (len(name) + 5)
+    start: Line = ((f" {mark.mark} ", mark.style), (name, mark.style), (f"  {first}", ""))
+    return [start, *(((indent + text, ""),) for text in more)]
+
+
+def _settled_by(check: CheckBrief) -> str:
+    if check.accepted:
+        return f"accepted by {clean_line(check.accepted)}"
+    return f"fixed by {clean_line(check.fixed_by)}"
+
+
+def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
+    lines: list[Line] = []
+    for sentence in beside_lines(outcome):
+        label, _, rest = clean_line(sentence).partition("  ")
+        label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
+        label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
+        words = metric_words(rest) if label == "target" else rest
+        lines += [
+            ((f"   {label if not at else '':<{_LABEL - 3}} ", "dim"), (text, ""))
+            for at, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
+        ]
+    return lines
+
+
+def _name_width(width: int) -> int:
+    return min(28, max(8, width - 65))
+
+
+def _head(width: int, named: str) -> Line:
+    name = f"    {named:<{_name_width(width)}}"
+    if width < 72:
+        return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
+    return (
+        (
+            f"{name}{'base':>6}{'now':>6}{'change':>8}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}",
+            "dim",
+        ),
+    )
+
+
+def _mark_of(task: TaskResult) -> Mark | None:
+    return _MARKS.get(task.mark)
+
+
+def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
+    mark = _mark_of(task)
+    name_width = _name_width(width) if width >= 72 else 16
+    name = cut_end(clean_line(task.task), name_width - 1)
+    line: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (f" {mark.mark} " if mark is not None else " - ", mark.style if mark is not None else ""),
+        (f"{name:<{name_width}}", "bold" if has_cursor else ""),
+    )
+    if task.drop is None:
+        reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
+        return (*line, (f" {reason or 'not measured'}", "dim"))
+    moved: Line = ((f"{change(task.drop):>8}", "red" if task.mark == "lost" else ""),)
+    flips = f"{task.lost:>5}{task.won:>5}"
+    if width < 72:
+        return (*line, *moved, (f" {flips}", ""))
+    scores = f"{_share(task.base):>6}{_share(task.tuned):>6}"
+    interval = (
+        f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval is not None else ""
+    )
+    items = f"{count(task.n)} of {count(task.total)}"
+    return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else without_zero(value, 3)

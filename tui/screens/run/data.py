@@ -1,0 +1,54 @@
+"""What a run read: which version of each source, how that differs from the one before, and what lies there now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.wording import data_versions
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.runs import RunDetail
+    from finetop.tui.line import Line
+
+
+def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:
+    """Return what is known of a run's sources: all, once it was asked for; before, what comes with the run."""
+    if [facts.row for facts in known] == detail.sources:
+        return list(known)
+    return [SourceFacts(row) for row in detail.sources]
+
+
+def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, label: int) -> list[Line]:
+    """Name the version of each source, for the recipe tab."""
+    lines: list[Line] = []
+    for facts in facts_of(detail, known):
+        lines += _labelled(data_versions.version_line(facts), width, label)
+        for text in data_versions.beside(facts):
+            lines += [((" " * label + row, "dim"),) for row in wrapped(text, width - label - 1)]
+    return lines
+
+
+def _labelled(text: str, width: int, label: int) -> list[Line]:
+    rows = wrapped(text, width - label - 1)
+    return [
+        ((f" {'version' if not at else '':<{label - 1}}", "dim"), (row, "")) for at, row in enumerate(rows)
+    ]
+
+
+def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_first: bool) -> list[Line]:
+    """Draw the sources as what a run comes from, for its tree."""
+    lines: list[Line] = []
+    for facts in facts_of(detail, known):
+        branch = "┌" if is_first and not lines else "├"
+        row, *more = wrapped(data_versions.version_line(facts), width - 8, 2)
+        lines.append(((f"   {branch} ", "dim"), (row, ""), ("" if more else "  data", "dim")))
+        lines += [(("   │   ", "dim"), (text, "")) for text in more]
+        now = [text for text in data_versions.beside(facts) if text.startswith(data_versions.FILE)]
+        lines += [
+            (("   │   ", "dim"), (text, "dim")) for change in now for text in wrapped(change, width - 8, 2)
+        ]
+    return lines

@@ -1,0 +1,108 @@
+"""The answers that a check found changed: the first few beside the table, or all of a task with their questions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.text import clean_line, counted
+from finetop.tui.line import Line, rule
+from finetop.tui.text import cut_end
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
+
+_KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
+_LABEL = 10  # cells
+
+
+def flips_of(outcome: CheckResult, task: str) -> list[Flip]:
+    """List the answers of a task that changed, lost ones first."""
+    return sorted(
+        (flip for flip in outcome.flips if flip.task == task), key=lambda flip: flip.tuned > flip.base
+    )
+
+
+def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> list[Line]:
+    """Write the first changed answers of a task under its rule, in `rows` rows."""
+    flips = flips_of(outcome, task.task)
+    if rows < 2:
+        return []
+    name = clean_line(task.task)
+    title: Line = ((name, "bold"), (f": {task.lost} lost, {task.won} won of {counted(task.n, 'item')}", ""))
+    right: Line = (("enter", "bold"), (" whole answers", "dim")) if flips else ()
+    lines = [rule(title, width, right)]
+    kinds = _kinds(outcome, task.task)
+    if kinds and rows > _KINDS_FROM:
+        lines.append(((f"   {'kinds':<{_LABEL - 3}} ", "dim"), (kinds, "")))
+    if not flips:
+        reason = clean_line(task.reason) or "no answer changed."
+        return [*lines, ((f"   {reason}", "dim"),)]
+    question, gold, said = _flip_widths(width)
+    lines.append(((f"   {'question':<{question}}{'gold':<{gold}}{'base said':<{said}}tuned said", "dim"),))
+    for flip in flips[: max(0, rows - len(lines))]:
+        lines.append(_flip_line(flip, question, gold, said))
+    return lines[:rows]
+
+
+def _kinds(outcome: CheckResult, task: str) -> str:
+    """Name the kinds of items that lost most."""
+    kinds = [kind for kind in outcome.categories if kind.task == task and kind.category and kind.lost]
+    kinds.sort(key=lambda kind: -kind.lost / max(1, kind.n))
+    return "   ".join(f"{clean_line(kind.category)} {kind.lost} of {kind.n}" for kind in kinds[:4])
+
+
+def _flip_widths(width: int) -> tuple[int, int, int]:
+    said = max(10, (width - 3) // 4)
+    gold = max(6, (width - 3) // 8)
+    return width - 3 - gold - 2 * said, gold, said
+
+
+def _flip_line(flip: Flip, question: int, gold: int, said: int) -> Line:
+    won = flip.tuned > flip.base
+    mark = MARKS["ok"] if won else MARKS["regressed"]
+    return (
+        (f" {mark.mark} ", mark.style),
+        (
+            _column(
+                flip.question or flip.item,
+                question,
+            ),
+            "",
+        ),
+        (_column(flip.gold, gold), ""),
+        (_column(flip.base_answer, said), ""),
+        (cut_end(clean_line(flip.tuned_answer).strip() or "(nothing)", said), "" if won else "bold"),
+    )
+
+
+def _column(text: str, width: int) -> str:
+    text = cut_end(clean_line(text).strip() or "-", width - 2)
+    return text + " " * (width - cell_len(text))
+
+
+def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -> list[Line]:
+    """Write all changed answers of a task whole, as many rows as they need."""
+    flips = flips_of(outcome, task.task)
+    lines: list[Line] = []
+    for at, flip in enumerate(flips):
+        won = flip.tuned > flip.base
+        number = f"{'won' if won else 'lost'} {at + 1} of {len(flips)}"
+        title: Line = ((number, "green" if won else "red"), (f"  {clean_line(flip.item)}", ""))
+        lines.append(rule(title, width, ((clean_line(flip.category), "dim"),) if flip.category else ()))
+        for text in wrapped(flip.question, width - 2, 12):
+            lines.append(((f" {text}", ""),))
+        for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
+            if label == "gold" and not said.strip():
+                continue  # a rule decides there, not one answer
+            for row, text in enumerate(wrapped(said.strip() or "(nothing)", width - _LABEL - 1, 8)):
+                start: Line = ((f" {label if not row else '':<{_LABEL - 1}}", "dim"),)
+                lines.append((*start, (text, "bold" if label == "tuned" and not won else "")))
+    missing = task.lost + task.won - len(flips)
+    if missing > 0:
+        command = f"finetop flips {clean_line(run)} --task {clean_line(task.task)}"
+        lines.append(((f" {counted(missing, 'more answer')} changed: ", ""), (command, "bold")))
+    return lines

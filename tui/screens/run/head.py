@@ -1,0 +1,168 @@
+"""The head of the Run screen: who it is and on what, how it stands in one row, and the tabs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.protocol.runs import Running
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.tui.line import Line, line_width, spread
+from finetop.tui.screens.shared.run_status import (
+    ended_at,
+    mark_of,
+    mark_of_check,
+    ran_for,
+    silence,
+    state_sentence,
+)
+from finetop.tui.text import cut_middle
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunDetail, RunRow
+
+Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
+TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
+OF_CHARTS: tuple[Tab, ...] = ("metrics", "system")
+SLOW_S = 10.0  # time left and what the machine does change at most so often
+_BAR = 30  # cells at most
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """What is shown of a run's pace and machine, and when it was looked at."""
+
+    at: float
+    left_s: float | None
+    busy: str
+
+
+def slowly(before: Slow | None, row: RunRow, now: float) -> Slow:
+    """Look again at time left and machine, if the last look is old enough."""
+    if before is not None and now - before.at < SLOW_S and isinstance(row.state, Running):
+        return before
+    left_s = row.left_s if row.left_s is not None or before is None else before.left_s
+    return Slow(now, left_s, _busy(row) if isinstance(row.state, Running) else "")
+
+
+def _busy(row: RunRow) -> str:
+    words = []
+    busy, memory = row.metrics.get("gpu_util"), row.metrics.get("memory_gib")
+    if busy is not None:
+        words.append(f"{busy:.0f} % busy")
+    if memory is not None:
+        words.append(f"{memory:.0f} GiB" if memory >= 10 else f"{memory:.1f} GiB")
+    return "   ".join(words)
+
+
+def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Line]:
+    """Write the two rows of the head."""
+    row = detail.row
+    mark = mark_of(row)
+    name: Line = (
+        (f" {mark.mark} ", mark.style),
+        (cut_middle(clean_line(row.name), 32), "bold"),
+        (f"   {how(detail)}", ""),
+    )
+    right = "   ".join(filter(None, [clean_line(detail.device), slow.busy]))
+    first = spread(name, ((right, "dim"), (" ", "")), width)
+    if line_width(first) == line_width(name) and slow.busy:
+        first = spread(name, ((slow.busy, "dim"), (" ", "")), width)
+    return [first, _state_line(row, slow, width, now)]
+
+
+def how(detail: RunDetail) -> str:
+    """Say in a few words what was done to which model: 'lora r16 on Qwen3-4B'."""
+    row = detail.row
+    method = detail.recipe.get("method")
+    rank = method.get("rank") if isinstance(method, dict) else None
+    words = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
+    if row.objective not in ("", "sft"):
+        words += f", {clean_line(row.objective)}"
+    model = cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 28)
+    return f"{words} on {model}"
+
+
+def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
+    state = row.state
+    if not isinstance(state, Running):
+        words: Line = (("   ", ""), *state_sentence(row, now)[1:])
+        ended, ran = ended_at(row), ran_for(row)
+        facts = [] if ran is None else [f"ran {long_span(ran)}"]
+        if ended is not None:
+            facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
+        return spread(words, ((", ".join(facts), "dim"), (" ", "")), width)
+    if not row.step and state.pulse:
+        return (("   ", ""), *silence(state))
+    if not row.step:
+        left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
+        return spread(
+            (("   ", ""), ("starting", "cyan"), (f"  {phase_words(state)}", "")), ((left, ""),), width
+        )
+    return _progress_line(row, state, slow, width, now)
+
+
+def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: float) -> Line:
+    left: Line = (("   ", ""), ("running", "cyan"), (f" {count(row.step)}", ""))
+    right: Line = (*_pace_words(row, state, slow, now), (" ", ""))
+    if not row.steps:
+        return spread(left, right, width)
+    done = min(1.0, row.step / row.steps)
+    left = (*left, (f" of {count(row.steps)}  ", ""))
+    percent = f"  {done:.0%} ".replace("%", " %")
+    room = min(_BAR, width - line_width(left) - line_width(right) - len(percent) - 1)
+    if room < 4:
+        return spread((*left, (percent.strip(), "")), right, width)
+    full = int(done * room)
+    bar: Line = (("━" * full, "cyan"), ("·" * (room - full), "dim"))
+    line: Line = (*left, *bar, (percent, ""))
+    return (*line, (" " * (width - line_width(line) - line_width(right)), ""), *right)
+
+
+def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
+    if state.pulse:
+        return silence(state)
+    if state.asked:
+        return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
+    if state.phase not in ("", "training"):
+        return ((clean_line(state.phase), ""),)
+    if slow.left_s is None:
+        return ()
+    left_s = slow.left_s if slow.left_s >= 60 else max(10.0, round(slow.left_s, -1))
+    return ((f"{long_span(left_s)} left", "bold"), (f", ends {clock(slow.at + slow.left_s)}", ""))
+
+
+def phase_words(state: Running) -> str:
+    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
+    phase = clean_line(state.phase) or "starting"
+    if state.done is None or not state.total:
+        return phase
+    unit = f" {clean_line(state.unit)}" if state.unit else ""
+    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
+
+
+def _amount(number: float) -> str:
+    return count(int(number)) if number == int(number) else f"{number:,.1f}"
+
+
+def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:
+    """Write the row of tabs; the check's tab carries its mark, `where` says what part of a long tab is seen."""
+    line = _tabs(tab, row, gap=" ")
+    if line_width(line) > width:
+        line = _tabs(tab, row, gap="")
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    if where and line_width(line) + line_width(right) >= width:
+        right = ((f"{where} ", ""),)
+    return spread(line, right, width)
+
+
+def _tabs(tab: Tab, row: RunRow | None, gap: str) -> Line:
+    line: Line = (("   ", ""),)
+    for one in TABS:
+        line = (*line, (f" {one} ", "reverse" if one == tab else ""))
+        if one == "check" and row is not None and row.check is not None:
+            mark = mark_of_check(row.check)
+            line = (*line, (mark.mark, mark.style))
+        line = (*line, (gap, ""))
+    return line

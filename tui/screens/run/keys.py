@@ -1,0 +1,200 @@
+"""The keys of the Run screen, what its footer offers on each tab, and what is next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import long_span
+from finetop.tui.keys import Key, moves
+from finetop.tui.screens.run.view_state import chosen_relative, chosen_step
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
+from finetop.tui.screens.shared.run_status import hint_of, next_step
+from finetop.tui.text import cut_middle
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunDetail
+    from finetop.tui.screens.run.head import Tab
+    from finetop.tui.screens.run.view_state import ViewState
+
+CURSOR = Key(
+    "left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right"
+)
+RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
+FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left; of two samples the left")
+FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
+ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
+ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
+ALL = Key("0", "0", "all", "all", "all steps, no cursor")
+AXIS = Key("x", "x", "axis", "axis", "x axis by step, tokens, time or epoch")
+LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
+SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
+NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
+TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
+CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
+LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
+SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
+HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
+HIT_BEFORE = Key("comma", ",", "", "hit(-1)", "the line before that was searched for")
+STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
+VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; more samples; all settings")
+OPEN = Key(
+    "enter",
+    "enter",
+    "open",
+    "open",
+    "what matters most: check, log, answers; a metric large or small",
+    "finetop flips RUN",
+)
+TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
+BACK = Key("escape", "esc", "back", "back", "back one level")
+MOVES = moves(last="last row; the log follows its end")
+KEYS = (
+    *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
+    *(LOG_SCALE, SMOOTH),
+    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK),
+    *(SEARCH, HITS, HIT_BEFORE, *MOVES),
+)
+
+_METRIC = Key("", "↑↓", "metric", "", "")
+_LARGE = Key("", "enter", "large", "", "")
+_SMALL = Key("", "enter", "small", "", "")
+_SCROLL = Key("", "↑↓", "scroll", "", "")
+_TASK = Key("", "↑↓", "task", "", "")
+_STEP = Key("", "↑↓", "step", "", "")
+_ANSWERS = Key("", "enter", "answers", "", "")
+_EARLIER = Key("", "v", "earlier check", "", "")
+_OTHER_JOB = Key("", "v", "other job's", "", "")
+_END_SEARCH = Key("", "esc", "end search", "", "")
+_MORE_SAMPLES = Key("", "v", "more steps", "", "")
+_PAIR = Key("", "←→", "right", "", "")
+_PAIR_LEFT = Key("", "⇧←→", "left", "", "")
+_SETTINGS = Key("", "v", "all or what differs", "", "")
+_OPEN_RUN = Key("", "enter", "open it", "", "")
+
+
+def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, ...]:
+    """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
+    if detail is None:
+        return (BACK,)
+    tab = view_state.tab
+    state = detail.row.state
+    stop: tuple[Key, ...] = ()
+    if isinstance(state, Running | Queued):
+        stop = (STOP, GO_ON if can_go_on(detail.row) else PAUSE)
+    elif isinstance(state, Failed | Lost | Stopped):
+        stop = (RETRY,)
+    check = (CHECK,) if detail.checkpoints else ()
+    scroll = (_SCROLL,) if view_state.is_longer else ()
+    if view_state.is_reading:
+        return (*scroll, BACK)
+    match tab:
+        case "metrics":
+            if not detail.row.metrics:
+                return (NEXT_TAB, *stop, LOG, NEW, BACK)
+            is_moved = view_state.shown.cursor is not None or view_state.shown.zoom is not None
+            large = () if view_state.metric_at is None else (_enlarge(detail, view_state),)
+            more = (LOG_SCALE, *stop[1:], *check, STEPS)
+            return (
+                CURSOR,
+                ZOOM,
+                *((ALL,) if is_moved else ()),
+                AXIS,
+                _METRIC,
+                *large,
+                SMOOTH,
+                *stop[:1],
+                BACK,
+                *more,
+            )
+        case "log":
+            jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
+            hits = () if view_state.log.search is None else (HITS, _END_SEARCH)
+            return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
+        case "samples":
+            pair = (_PAIR, _PAIR_LEFT) if view_state.samples == "beside" else ()
+            return (*scroll, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
+        case "recipe":
+            return (*scroll, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
+        case "check":
+            earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
+            triage = (TRIAGE,) if detail.checks else ()
+            return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
+        case "steps":
+            on = (_OPEN_RUN,) if chosen_relative(view_state, detail) is not None else check
+            return (_STEP, *on, NEXT_TAB, *stop, BACK)
+        case "system":
+            return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
+
+
+def _enlarge(detail: RunDetail, view_state: ViewState) -> Key:
+    """Say what enter does with the metric under the cursor."""
+    key = view_state.metric(detail.row)
+    if key in view_state.charted(detail.row):
+        return _SMALL if key in view_state.large else OPEN
+    return _LARGE
+
+
+def check_price(detail: RunDetail) -> str:
+    """Say how long a check took before; nothing if none has ended yet."""
+    took = [
+        job.state.ended - job.state.since
+        for job in detail.jobs
+        if job.verb == "check" and isinstance(job.state, Finished)
+    ]
+    return f" (about {long_span(took[-1])})" if took else ""
+
+
+def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
+    """Say what to do next with the run: one key and its words."""
+    row, tab = detail.row, view_state.tab
+    if view_state.is_reading:
+        return "esc", "back to the table of tasks"
+    if tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
+        return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
+    if tab == "steps" and (chosen := chosen_step(view_state, detail)) is not None:
+        return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
+    if isinstance(row.state, Failed | Lost):
+        knows = hint_of(row) or isinstance(row.state, Lost)
+        return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
+    if isinstance(row.state, Queued) and not can_go_on(row):
+        return "esc", "back to the runs: it starts by itself"
+    if isinstance(row.state, Queued):
+        return next_step(row)
+    if row.checking is not None:
+        return (
+            ("esc", "back to the runs: the check goes on") if tab == "check" else ("enter", "watch the check")
+        )
+    if isinstance(row.state, Running):
+        return _next_while_running(detail, tab)
+    if row.check is None:
+        return next_step(row)
+    if tab == "check":
+        answers = ("enter", "read the answers that changed, whole")
+        return answers if row.check.drop is not None else ("n", "a new run from this one")
+    return (
+        ("enter", "see what the check found, task by task")
+        if row.check.verdict != "regressed"
+        else next_step(row)
+    )
+
+
+def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
+    row = detail.row
+    if detail.checkpoints:
+        newest = max(checkpoint.step for checkpoint in detail.checkpoints)
+        if row.check is None or row.check.step != newest:
+            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
+        return (
+            ("enter", "see what the check found, task by task")
+            if tab != "check"
+            else ("tab", "go on to the steps")
+        )
+    end = ", and is checked at its end" if _checks_at_end(detail) else ""
+    return "esc", f"back to the runs: it goes on{end}"
+
+
+def _checks_at_end(detail: RunDetail) -> bool:
+    check = detail.recipe.get("check")
+    return isinstance(check, dict) and bool(check.get("at_end")) and check.get("general") is not None

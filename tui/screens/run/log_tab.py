@@ -1,0 +1,236 @@
+"""The log tab of the Run screen: the log's end as it grows, or any place in it; a text or a step that is searched for.
+
+The log itself stays on the disk of its machine: the supervisor looks through it a part at a time, from its end back,
+and the first part is shown while the next is looked through.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from finetop.core.protocol.messages.runs import FindInLog, FoundInLog, LogAnswer
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.units import size_word
+from finetop.tui.line import Line, line_width, rule
+from finetop.tui.screens.run.state import load_log, log_job
+from finetop.tui.text import cut_end
+from finetop.tui.widgets import log, log_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.protocol.runs import JobRow, RunDetail
+    from finetop.tui.app_interface import Host
+    from finetop.tui.screens.run.state import RunData
+    from finetop.tui.widgets.log_page import Page
+
+MOST = 20_000  # hits that are held
+_STEP: Final = re.compile(r"step (\d{1,9})", re.IGNORECASE)
+
+
+@dataclass(slots=True)
+class Search:
+    """A text that is searched for: where its lines begin, and from where on the log was looked through."""
+
+    text: str
+    hits: list[int] = field(default_factory=list)
+    begin: int | None = None  # None: nothing yet
+    size: int = 0
+    at: int | None = None  # the hit that is looked at
+
+    @property
+    def is_over(self) -> bool:
+        return self.begin == 0 or len(self.hits) >= MOST
+
+
+@dataclass(slots=True)
+class LogView:
+    """Which part of which log is in view."""
+
+    job: int | None = None  # that was chosen
+    first: int | None = None  # the line of its end that the view begins with; None: follow the end
+    at: int | None = None  # the place that the view begins at, where that is not the end
+    step: int | None = None  # that is to be gone to
+    mark: int | None = None  # the place of the line that was gone to
+    search: Search | None = None
+    page: Page | None = None
+
+
+def opened_at(log_view: LogView, step: int | None) -> None:
+    """Look at a step's first line, or at the log's end."""
+    log_view.first, log_view.at, log_view.page, log_view.step, log_view.mark = None, None, None, step, None
+
+
+def searched(log_view: LogView, text: str) -> None:
+    """Search for a text; `step 412` goes to that step, and no text ends the search."""
+    hit = _STEP.fullmatch(text.strip())
+    if hit is not None:
+        log_view.search = None
+        opened_at(log_view, int(hit[1]))
+    else:
+        log_view.search = Search(text) if text else None
+
+
+def turned(log_view: LogView, detail: RunDetail) -> None:
+    """Show the log of the run's next job."""
+    ids = [job.id for job in detail.jobs]
+    shown = log_job(detail, log_view.job)
+    log_view.job = ids[(ids.index(shown.id) + 1) % len(ids)] if shown is not None else ids[0]
+    log_view.search = None
+    opened_at(log_view, None)
+
+
+def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
+    """Scroll by so many rows; from where the end is no longer held, the log is read around the place."""
+    if abs(rows) >= 1_000_000:
+        opened_at(log_view, None)
+        if rows < 0:
+            log_view.at = 0
+    elif log_view.at is not None:
+        if log_view.page is not None:
+            log_view.at = log_page.scrolled(log_view.page, log_view.at, rows, height)
+            if log_view.at is None:
+                opened_at(log_view, None)
+    else:
+        log_view.first = log.scrolled(held.tail, log_view.first, rows, height)
+        if (
+            log_view.first is not None
+            and log_view.first <= held.tail.dropped
+            and rows < 0
+            and held.tail.begin
+        ):
+            log_view.first, log_view.at, log_view.page = None, held.tail.begin, None
+
+
+def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> bool:
+    """Tell if there is more of the log than is in view, in `height` rows."""
+    if log_view.at is not None or log_view.first is not None or held.tail.begin:
+        return True
+    lines = held.tail.shown[: height + 1]
+    return sum(len(log.drawn_rows(line, width)) for line in lines) > height
+
+
+def to_hit(log_view: LogView, direction: int) -> bool:
+    """Go to the next hit (1) or the one before (-1); returns whether there is one."""
+    search = log_view.search
+    if search is None or not search.hits:
+        return False
+    here = search.at if search.at is not None else log_view.at
+    if here is None:
+        hit: int | None = search.hits[-1]
+    else:
+        nearest = log_page.place_behind if direction > 0 else log_page.place_before
+        hit = nearest(search.hits, here)
+    if hit is None:
+        return False
+    search.at = log_view.at = log_view.mark = hit
+    log_view.first, log_view.page = None, None
+    return True
+
+
+def _to_first_hit(log_view: LogView, search: Search) -> bool:
+    """Go to the newest hit; from a place in the log to the next behind it, once all behind it was looked through."""
+    here = log_view.at
+    if here is None:
+        return to_hit(log_view, -1)
+    if search.begin is None or (search.begin > here and not search.is_over):
+        return False
+    log_view.at = here - 1
+    if not to_hit(log_view, 1) and not to_hit(log_view, -1):
+        log_view.at = here
+        return False
+    return True
+
+
+async def load(
+    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
+) -> None:
+    """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
+    job = log_job(detail, log_view.job)
+    if job is None:
+        return
+    await load_log(host, held, job)
+    run, step = detail.row.name, log_view.step
+    if step is not None:
+        answer = await host.ask(FindInLog(run, job.id, step=step))
+        if log_view.step == step:
+            opened_at(log_view, None)
+            log_view.at = log_view.mark = answer.at[0] if answer.at else None
+    await _load_page(host, log_view, run, job.id)
+    while (
+        (search := log_view.search) is not None
+        and not search.is_over
+        and log_job(detail, log_view.job) == job
+    ):
+        await _search_on(host, search, run, job.id)
+        if log_view.search is search and search.at is None and _to_first_hit(log_view, search):
+            await _load_page(host, log_view, run, job.id)
+        redraw()
+
+
+async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
+    at = log_view.at
+    if at is None or (log_view.page is not None and not log_page.is_near_edge(log_view.page, at, 100)):
+        return
+    before, behind = log_page.requests(run, job, at)
+    answers = await host.ask(before) if at else LogAnswer(job, "", 0, 0), await host.ask(behind)
+    if log_view.at == at:
+        log_view.page = log_page.page_of(*answers, at)
+
+
+async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
+    """Look through the part in front of what was looked through."""
+    end = -1 if search.begin is None else search.begin
+    answer: FoundInLog = await host.ask(FindInLog(run, job, search.text, end=end))
+    search.hits = [*answer.at, *search.hits]
+    search.size = max(search.size, answer.size)
+    search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
+
+
+def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
+    """Write the whole tab."""
+    job = log_job(detail, log_view.job)
+    if job is None:
+        return [(), (("   No log yet: nothing has run.", "dim"),)]
+    other: Line = (("v", "bold"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
+    room = max(10, width - 8 - line_width(other))
+    title = rule(((cut_end(_title(log_view, held, job), room), ""),), width, other)
+    searched_text = "" if log_view.search is None else log_view.search.text
+    if log_view.at is None:
+        return [title, *log.view(held.tail, width, height - 1, log_view.first, searched_text)]
+    if log_view.page is None:
+        return [title, (("   reading …", "dim"),)]
+    return [
+        title,
+        *log_page.view(log_view.page, log_view.at, width, height - 1, searched_text, log_view.mark),
+    ]
+
+
+def _title(log_view: LogView, held: RunData, job: JobRow) -> str:
+    search, words = log_view.search, f"log of job {job.id}, {clean_line(job.verb)}"
+    if search is not None:
+        return f"{words}, {_search_words(search)}"
+    if log_view.step is not None:
+        return f"{words}, step {count(log_view.step)} is looked for …"
+    if log_view.at is not None:
+        size = max(1, log_view.page.size if log_view.page is not None else held.tail.offset or 1)
+        return f"{words}, from {log_view.at / size:.0%} of {size_word(size)}".replace("%", " %")
+    return words + (", newest last" if log_view.first is None else ", held while you read")
+
+
+def _search_words(search: Search) -> str:
+    text = f"“{cut_end(clean_line(search.text), 24)}”"
+    if search.begin is None:
+        return f"{text} is looked for …"
+    hits = counted(len(search.hits), "line")
+    if not search.is_over:
+        done = size_word(search.size - search.begin)
+        return f"{text} is in {hits} of {done} so far, of {size_word(search.size)}"
+    if not search.hits:
+        return f"no line has {text}"
+    if search.at is None:
+        return f"{text} is in {hits}"
+    more = "+" if len(search.hits) >= MOST and search.begin else ""
+    return f"{text}, line {count(search.hits.index(search.at) + 1)} of {count(len(search.hits))}{more}"

@@ -1,0 +1,70 @@
+"""What happened to a run and when: its checkpoints, alarms and checks, as marks on its charts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line, count
+from finetop.core.wording.verdicts import change_of
+from finetop.tui.screens.run.x_axis import cell_of
+from finetop.tui.screens.shared.run_status import mark_of_check
+from finetop.tui.theme import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finetop.core.protocol.messages.runs import Curve
+    from finetop.core.protocol.runs import CheckBrief, RunDetail
+    from finetop.tui.theme import Mark
+    from finetop.tui.widgets.chart import Cell, View
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One of them: where, its mark, and what it is in words. The heaviest in a cell is seen."""
+
+    step: int
+    mark: Mark
+    words: str
+    weight: int
+
+
+def events_of(detail: RunDetail) -> list[Event]:
+    """List all that has a mark, the heaviest first: what forgot, alarms, other checks, checkpoints."""
+    events = [
+        Event(one.step, MARKS["checkpoint"], f"checkpoint {count(one.step)}", 0) for one in detail.checkpoints
+    ]
+    events += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
+    events += [
+        Event(check.step, mark_of_check(check), _check_words(check), 3 if check.verdict == "regressed" else 1)
+        for check in detail.checks
+        if check.step is not None
+    ]
+    return sorted(events, key=lambda event: (-event.weight, event.step))
+
+
+def _check_words(check: CheckBrief) -> str:
+    word = {"regressed": "REGRESSED", "ok": "ok"}.get(check.verdict, "no verdict")
+    moved = "" if check.drop is None else f" {change_of(check.drop)}"
+    return f"check {word}{moved}"
+
+
+def by_cell(
+    events: Sequence[Event], view: View, steps: Curve | None, cells: int
+) -> Mapping[int, list[Event]]:
+    """Sort what is in view into the cells of a picture."""
+    placed: dict[int, list[Event]] = {}
+    for event in events:
+        cell = cell_of(event.step, view, steps, cells)
+        if cell is not None:
+            placed.setdefault(cell, []).append(event)
+    return placed
+
+
+def marks_in(placed: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
+    """Return what is drawn in each cell: the mark of its heaviest event."""
+    return {
+        cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
+        for cell, events in placed.items()
+    }

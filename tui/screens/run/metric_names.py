@@ -1,0 +1,103 @@
+"""Which metrics of a run matter most, how each is named and written, and where its drift is heading."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import count
+from finetop.core.wording.units import metric_words
+from finetop.tui.text import value, without_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from finetop.core.protocol.messages.runs import Curve
+    from finetop.core.protocol.runs import RunRow
+
+# The order of importance: the first are charts, the next a number and a sparkline.
+TITLES = {
+    "loss": "loss",
+    "reward": "reward",
+    "drift": "drift",
+    "grad_norm": "grad norm",
+    "tokens_per_s": "tokens/s",
+    "learning_rate": "rate",
+    "kl": "KL to start",
+    "token_accuracy": "accuracy",
+    "memory_gib": "memory",
+    "entropy": "entropy",
+    "gpu_util": "GPU busy",
+    "gpu_watts": "power",
+    "gpu_celsius": "temperature",
+    "host_gib": "host memory",
+}
+SYSTEM = ("gpu_util", "memory_gib", "tokens_per_s", "gpu_watts", "gpu_celsius", "host_gib")  # of the machine
+_WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or told by the step
+
+
+def metric_keys(row: RunRow) -> list[str]:
+    """List the metrics that a run has, the most telling first."""
+    known = [key for key in TITLES if key in row.metrics or (key == "loss" and "eval_loss" in row.metrics)]
+    return known + sorted(key for key in row.metrics if key not in TITLES and key not in _WITH_OTHERS)
+
+
+def title_of(key: str) -> str:
+    """Name a metric in a word or two."""
+    return TITLES.get(key) or metric_words(key)
+
+
+def drift_limit(recipe: Mapping[str, Any]) -> float | None:
+    """Read the drift that a recipe calls too much, in nats/token."""
+    drift = recipe.get("drift")
+    limit = drift.get("limit") if isinstance(drift, dict) else None
+    return float(limit) if isinstance(limit, int | float) else None
+
+
+def shown(key: str, number: float | None) -> str:
+    """Write a metric's value."""
+    if number is None:
+        return "not finite"
+    if abs(number) < 5e-9:
+        return "0"
+    match key:
+        case "drift" | "kl" if abs(number) < 0.0005:
+            return ".00"
+        case "drift" | "kl":
+            return without_zero(number, 2 if abs(number) >= 0.01 else 3)
+        case "tokens_per_s":
+            return count(round(number)) if number >= 100 else f"{number:.1f}"
+        case "gpu_watts":
+            return f"{number:.0f} W"
+        case "gpu_celsius":
+            return f"{number:.0f} C"
+        case "memory_gib" | "host_gib":
+            return f"{number:.1f} GiB"
+        case "gpu_util":
+            return f"{number:.0f} %"
+        case "learning_rate":
+            return _short_power(f"{number:.1e}")
+    return _short_power(value(number))
+
+
+def _short_power(text: str) -> str:
+    head, power, tail = text.partition("e")
+    return f"{head}e{int(tail)}" if power else text
+
+
+def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: int) -> int | None:
+    """Tell at which step drift reaches its limit at the pace of its last half; None if not before the end.
+
+    Says nothing before half of the limit is used up, nor with fewer than three points.
+    """
+    if len(curve.mean) < 3 or not limit / 2 <= curve.mean[-1] < limit or columns < 1:
+        return None
+    half = len(curve.mean) // 2
+    steps = [
+        first + (last - first) * column / columns for column in (curve.column[half - 1], curve.column[-1])
+    ]
+    rise = (curve.mean[-1] - curve.mean[half - 1]) / max(1.0, steps[1] - steps[0])
+    if rise <= 0:
+        return None
+    reached = steps[1] + (limit - curve.mean[-1]) / rise
+    return round(reached) if reached < last else None

@@ -1,0 +1,141 @@
+"""The recipe tab of the Run screen: the first row with its learned part, what became of the data, every setting."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import FinetopError
+from finetop.core.recipe.dotted import flat_texts
+from finetop.core.text import clean_line, count, counted
+from finetop.tui.line import Line, rule
+from finetop.tui.screens.run.data import version_lines
+from finetop.tui.text import cut_middle
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.data_versions import SourceFacts
+    from finetop.core.protocol.runs import DataRow, RunDetail
+
+_LABEL = 10  # cells
+_OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothing of what is trained
+_FIRST_ROW = 8  # rows of each piece of the first row
+
+
+def recipe_lines(
+    detail: RunDetail, width: int, known: Sequence[SourceFacts] = (), *, is_whole: bool
+) -> list[Line]:
+    """Write the tab, as many rows as it needs: what differs from the built-in recipe below, or all settings."""
+    lines: list[Line] = []
+    if detail.first_row:
+        lines.append(
+            rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),))
+        )
+        for text, is_learned in detail.first_row:
+            lines += _piece(text, width, is_learned=is_learned)
+    if detail.data:
+        versions = version_lines(detail, known, width, _LABEL)
+        lines += [rule((("data", ""),), width), *data_lines(detail, width), *versions, *plan_line(detail)]
+    name, base = base_of(detail)
+    if base is None or is_whole:
+        turn: Line = (("v", "bold"), (f" what differs from {name}", "dim")) if base is not None else ()
+        lines.append(rule((("settings, all defaults filled in", ""),), width, turn))
+        return [*lines, *settings_lines(detail.recipe, width)]
+    turn = (("v", "bold"), (" all", "dim"))
+    lines.append(rule(((f"settings that differ from the recipe {name}", ""),), width, turn))
+    return [*lines, *_differing_lines(detail.recipe, base, name, width)]
+
+
+def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
+    """Return the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    name = detail.recipe.get("extends")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
+        return "", None
+    return name, _built_in(name)
+
+
+@lru_cache(maxsize=8)
+def _built_in(name: str) -> dict[str, Any] | None:
+    from finetop.core.recipe.load import load_recipe
+
+    try:
+        return load_recipe(name, (), Path("/nonexistent")).resolved
+    except FinetopError:
+        return None  # of another version of finetop
+
+
+def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
+    """Write the settings that are not the built-in recipe's, each with what that has."""
+    theirs = flat_texts(base)
+    own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
+    differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    if not differing:
+        return [((f" nothing: it is {name} as it comes", "dim"),)]
+    name_width = min(34, max(len(key) for key, _ in differing))
+    lines: list[Line] = []
+    for key, text in differing:
+        before = theirs.get(key)
+        was = f"   {name}: {before}" if before is not None else ""
+        rows = wrapped(text, width - name_width - 4, 3) or [""]
+        label: Line = ((f" {cut_middle(clean_line(key), name_width):<{name_width}}  ", "dim"),)
+        lines.append((*label, (rows[0], "bold"), (was if len(rows) == 1 else "", "dim")))
+        lines += [((" " * (name_width + 3), ""), (row, "bold")) for row in rows[1:]]
+    return lines
+
+
+def _piece(text: str, width: int, *, is_learned: bool) -> list[Line]:
+    label = "learned" if is_learned else "read"
+    rows = wrapped(text.strip("\n"), width - _LABEL - 1, _FIRST_ROW)
+    return [
+        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "bold" if is_learned else ""))
+        for at, row in enumerate(rows)
+    ]
+
+
+def data_lines(detail: RunDetail, width: int) -> list[Line]:
+    """Say of each source how many rows are used, and why others are not."""
+    return [_source_line(source, width) for source in detail.data]
+
+
+def _source_line(source: DataRow, width: int) -> Line:
+    name = cut_middle(clean_line(source.source).rstrip("/").rpartition("/")[2], max(12, width - 62))
+    words = f"  {counted(source.rows, 'row')}, {count(source.kept)} kept"
+    gone: Line = ()
+    if source.dropped:
+        gone = (*gone, (f", {count(source.dropped)} dropped", "bold"))
+    if source.truncated:
+        gone = (*gone, (f", {count(source.truncated)} cut short", "bold"))
+    longest = f"; longest {counted(source.longest_tokens, 'token')}" if source.longest_tokens else ""
+    return ((f" {'data':<{_LABEL - 1}}", "dim"), (name, ""), (words, ""), *gone, (longest, "dim"))
+
+
+def plan_line(detail: RunDetail) -> list[Line]:
+    """Say how long the run is and how much of the model learns."""
+    planned = detail.planned
+    if not planned.get("steps"):
+        return []
+    epochs = planned.get("epochs", 0)
+    words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
+    if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
+        words += f" over {counted(rows, 'row')}"
+    learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
+    if learns and whole:
+        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters learn"
+    return [((f" {'plan':<{_LABEL - 1}}", "dim"), (words, ""))]
+
+
+def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
+    """Write every setting as `section.name  value`, in the recipe's order."""
+    settings = flat_texts(recipe)
+    name_width = min(34, max((len(name) for name in settings), default=0))
+    lines: list[Line] = []
+    for name, text in settings.items():
+        label = clean_line(name)
+        rows = wrapped(text, width - name_width - 4, 3) or [""]
+        lines.append(((f" {cut_middle(label, name_width):<{name_width}}  ", "dim"), (rows[0], "")))
+        lines += [((" " * (name_width + 3), ""), (row, "")) for row in rows[1:]]
+    return lines

@@ -1,0 +1,81 @@
+"""Two answers to one prompt beside each other, what differs in bold: how a model changed while it learned."""
+
+from __future__ import annotations
+
+from difflib import SequenceMatcher
+from itertools import groupby, zip_longest
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean, count
+from finetop.tui.line import Line, Span, line_width, rule
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.runs import SampleRow
+
+FROM = 100  # cells: below, one stands above the other
+_PROMPT_ROWS = 3
+_LONGEST = 4000  # characters that are compared
+
+
+def steps_of(samples: Sequence[SampleRow]) -> list[int]:
+    """List the steps that have samples."""
+    return sorted({sample.step for sample in samples})
+
+
+def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int) -> list[Line]:
+    """Write per prompt the answers at two steps; the words that the other has not are bold."""
+    by_place = {(sample.index, sample.step): sample for sample in samples}
+    prompts = sorted({sample.index for sample in samples})
+    lines: list[Line] = []
+    for number, index in enumerate(prompts, 1):
+        pair_samples = [by_place.get((index, step)) for step in pair]
+        prompt = next(sample.prompt for sample in samples if sample.index == index)
+        lines.append(rule(((f"prompt {number} of {len(prompts)}", ""),), width))
+        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, _PROMPT_ROWS)]
+        texts = ["" if sample is None else clean(sample.text[:_LONGEST]) for sample in pair_samples]
+        flags = differing(*texts)
+        half = (width - 4) // 2 if width >= FROM else width - 2
+        columns = [
+            [((f"step {count(step)}", "dim"),), *_rows(text, own, half, is_there=sample is not None)]
+            for step, text, own, sample in zip(pair, texts, flags, pair_samples, strict=True)
+        ]
+        if width < FROM:
+            lines += [((" ", ""), *line) for column in columns for line in column]
+            continue
+        for left, right in zip_longest(*columns, fillvalue=()):
+            gap = " " * (half - line_width(left))
+            lines.append(((" ", ""), *left, (gap, ""), ("│ ", "dim"), *right))
+    return lines
+
+
+def differing(before: str, after: str) -> tuple[list[bool], list[bool]]:
+    """Say of each letter of two texts, blanks left out, whether its word is one that the other has not."""
+    words = before.split(), after.split()
+    flags = [[True] * len(own) for own in words]
+    for a, b, size in SequenceMatcher(None, *words, autojunk=False).get_matching_blocks():
+        flags[0][a : a + size] = flags[1][b : b + size] = [False] * size
+    own, other = (
+        [flag for word, flag in zip(side, marked, strict=True) for _ in word]
+        for side, marked in zip(words, flags, strict=True)
+    )
+    return own, other
+
+
+def _rows(text: str, flags: list[bool], width: int, *, is_there: bool) -> list[Line]:
+    """Break a text into rows with its marked letters in bold."""
+    if not text.strip():
+        return [(("(nothing)" if is_there else "(no sample)", "dim"),)]
+    at = 0
+    rows: list[Line] = []
+    for row in wrapped(text, width):
+        line: list[Span] = []
+        for letter in row:
+            is_bold = not letter.isspace() and flags[min(at, len(flags) - 1)]
+            at += not letter.isspace()
+            line.append((letter, "bold" if is_bold else ""))
+        parts = groupby(line, key=lambda span: span[1])
+        rows.append(tuple(("".join(text for text, _ in part), style) for style, part in parts))
+    return rows

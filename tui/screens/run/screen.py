@@ -1,0 +1,319 @@
+"""The Run screen: one run live. Curves and log, samples, settings, the check of what it forgot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.request import Ask
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
+from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
+from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
+from finetop.tui.screens.run.metrics import has_failed
+from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
+from finetop.tui.screens.run.state import RunData
+from finetop.tui.screens.run.tabs import board_of, body_lines
+from finetop.tui.screens.run.view_state import (
+    ViewState,
+    chosen_relative,
+    chosen_step,
+    enlarge,
+    load,
+    moved_in,
+    sheet_of,
+    tasks_of,
+    turn_axis,
+    turn_pair,
+    turned,
+)
+from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
+from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.run_actions import order, pause_or_go_on
+from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.loaded_screen import LoadedScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.runs import RunDetail
+    from finetop.tui.save import Sheet
+
+
+class RunScreen(LoadedScreen, inherit_bindings=False):
+    """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Run"
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self.run = run
+        self.held = RunData()
+        self.view_state = ViewState()
+        self._slow: Slow | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="head")
+        yield Lines(id="body")
+        yield Bottom()
+
+    async def to_save(self) -> Sheet:
+        """Return what the open tab shows, for a file."""
+        return sheet_of(self.view_state, self.held, self.detail)
+
+    def to_copy(self) -> str:
+        return self.run
+
+    def to_fill(self) -> dict[str, str]:
+        """Return what a command's words in capitals stand for here."""
+        on_steps = self.detail is not None and self.view_state.tab == "steps"
+        chosen = chosen_step(self.view_state, self.detail) if on_steps and self.detail is not None else None
+        return {"RUN": self.run, "STEP": "" if chosen is None else str(chosen.step)}
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def detail(self) -> RunDetail | None:
+        return self.held.detail
+
+    def _measure(self) -> None:
+        size = self.query_one("#body").size
+        self.view_state.size = (size.width, size.height)
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        host, detail = host_of(self), self.detail
+        head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
+        width = self.size.width
+        self._measure()
+        if detail is None:
+            words = self._trouble or "asking the supervisor …"
+            head.show((((f"   {clean_line(self.run)}", "bold"),), ((f"   {words}", "dim"),)))
+            body.show(())
+        else:
+            self._slow = slowly(self._slow, detail.row, host.now())
+            lines, where = body_lines(self.view_state, self.held, detail, only_ascii=host.look.ascii)
+            tabs = tabs_line(self.view_state.tab, detail.row, width, where)
+            head.show((*head_lines(detail, self._slow, width, host.now()), tabs))
+            body.show(lines)
+        step = () if detail is None else (next_line(*next_of(detail, self.view_state)),)
+        self.query_one(Bottom).offer(step, footer_keys(detail, self.view_state))
+
+    @property
+    def has_shown(self) -> bool:
+        return self.detail is not None
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self.view_state.large = host_of(self).large
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.redraw)
+        self._wake.set()
+
+    async def _load(self) -> None:
+        self._measure()
+        await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
+        self.redraw()
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def _open_tab(self, tab: Tab) -> None:
+        self.view_state.tab = tab
+        self.view_state.is_reading = False
+        self.redraw()
+        self._wake.set()
+
+    def action_tab(self, by: int) -> None:
+        self._open_tab(TABS[(TABS.index(self.view_state.tab) + by) % len(TABS)])
+
+    def action_log(self) -> None:
+        """Open the log: at the step under the charts' cursor, else at its end."""
+        step = None
+        if self.detail is not None and self.view_state.tab in OF_CHARTS:
+            step = board_of(self.view_state, self.held, self.detail).step
+        opened_at(self.view_state.log, step)
+        self._open_tab("log")
+
+    def action_search(self) -> None:
+        """Search in the log, from whichever tab."""
+        if self.view_state.tab != "log":
+            self.action_log()
+        before = self.view_state.log.search
+        self.query_one(Bottom).ask_text(
+            "search",
+            "" if before is None else before.text,
+            changed=lambda text: None,
+            done=self._search,
+            keep="find it in the whole log; or step 412: go there",
+            leave="leave it",
+        )
+
+    def _search(self, text: str, is_kept: bool) -> None:
+        if is_kept:
+            searched(self.view_state.log, text)
+            self._look_anew()
+
+    def action_hit(self, direction: int) -> None:
+        if self.view_state.tab == "log":
+            if not to_hit(self.view_state.log, direction):
+                host_of(self).say(
+                    "No more hits that way." if self.view_state.log.search else "/ searches the log."
+                )
+            self._look_anew()
+
+    def action_remedies(self) -> None:
+        host_of(self).open_remedies(self.run)
+
+    def action_steps(self) -> None:
+        self._open_tab("steps")
+
+    def action_open(self) -> None:
+        """Go one level deeper: to what matters most, then to whole answers; or make a metric a chart."""
+        detail, view_state = self.detail, self.view_state
+        if detail is None:
+            return
+        if view_state.tab == "check":
+            if tasks_of(view_state, self.held) and not view_state.is_reading:
+                view_state.is_reading = True
+                view_state.tops.pop("check", None)
+                self.redraw()
+        elif view_state.tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
+            host_of(self).open_run(relative.name)
+        elif view_state.tab == "metrics" and enlarge(view_state, detail.row):
+            host_of(self).large = view_state.large
+            self._look_anew()
+        else:
+            self._open_tab("log" if has_failed(detail.row) else "check")
+
+    def action_back(self) -> None:
+        if self.view_state.is_reading:
+            self.view_state.is_reading = False
+            self.redraw()
+        elif self.view_state.tab == "log" and self.view_state.log.search is not None:
+            self.view_state.log.search = None
+            self.redraw()
+        else:
+            self.dismiss()
+
+    def action_view(self) -> None:
+        """Turn the view of the tab."""
+        if self.detail is not None:
+            turned(self.view_state, self.held, self.detail)
+            self._look_anew()
+
+    def action_move(self, rows: int) -> None:
+        if self.detail is not None:
+            moved_in(self.view_state, self.held, self.detail, rows)
+            self.redraw()
+            if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
+                self._wake.set()
+
+    def action_page(self, direction: int) -> None:
+        self.action_move(direction * max(1, self.view_state.size[1] - 2))
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * 1_000_000)
+
+    def _look_anew(self) -> None:
+        """Show what a key has changed at once, and ask for what it needs."""
+        self.redraw()
+        self._wake.set()
+
+    def action_cursor(self, cells: int) -> None:
+        if self.detail is not None and self.view_state.tab == "samples":
+            turn_pair(self.view_state, self.detail, cells)
+            self.redraw()
+        elif self.detail is not None:
+            self._show(moved(self.view_state.shown, self.view_state.axis(self.held, self.detail), cells))
+
+    def action_zoom(self, direction: int) -> None:
+        if self.detail is not None:
+            self._show(zoomed(self.view_state.shown, self.view_state.axis(self.held, self.detail), direction))
+
+    def action_all(self) -> None:
+        self._show(replace(self.view_state.shown, cursor=None, zoom=None))
+
+    def action_axis(self) -> None:
+        if self.detail is not None and self.view_state.tab in OF_CHARTS:
+            turn_axis(self.view_state, self.detail)
+            self._look_anew()
+
+    def action_log_scale(self) -> None:
+        self._show(replace(self.view_state.shown, is_log=not self.view_state.shown.is_log))
+
+    def action_smooth(self) -> None:
+        self._show(smoother(self.view_state.shown))
+
+    def _show(self, shown: Shown) -> None:
+        """Look at the charts another way; they are on their tab alone."""
+        if self.view_state.tab not in OF_CHARTS:
+            return
+        if shown.zoom != self.view_state.shown.zoom:
+            self.view_state.scales.clear()
+            self._wake.set()
+        self.view_state.shown = shown
+        self.redraw()
+
+    def action_triage(self) -> None:
+        """Go to Triage, with the cursor on this run if it was checked."""
+        host_of(self).open_triage(self.detail.row.name if self.detail is not None else "")
+
+    def action_new(self) -> None:
+        if self.detail is not None:
+            host_of(self).open_launch(from_run=self.detail.row.name)
+
+    def action_check(self) -> None:
+        """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
+        if self.detail is None:
+            return
+        step = None
+        if (
+            self.view_state.tab == "steps"
+            and (chosen := chosen_step(self.view_state, self.detail)) is not None
+        ):
+            step = chosen.step
+        name = self.detail.row.name
+        self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
+
+    def action_stop(self) -> None:
+        self._ask(stop_question)
+
+    def action_kill(self) -> None:
+        self._ask(kill_question)
+
+    def action_pause(self) -> None:
+        if self.detail is None:
+            return
+        order = pause_or_go_on(self.detail.row)
+        if order is not None:
+            self._do(order)
+        else:
+            host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to pause.")
+
+    def action_retry(self) -> None:
+        if self.detail is not None:
+            self._do(Retry(self.detail.row.name))
+
+    def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
+        if self.detail is None:
+            return
+        if not can_end(self.detail.row):
+            host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
+            return
+        question = question_of(self.detail, self._do)
+        self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+
+    def _do(self, ask: Ask) -> None:
+        self.run_worker(order(host_of(self), ask))

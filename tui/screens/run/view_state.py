@@ -1,0 +1,245 @@
+"""What of a run is seen: which tab is open, and where in each; what keys change of it, and what the tab asks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.tui.screens.run import log_tab
+from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.head import OF_CHARTS
+from finetop.tui.screens.run.lineage import relatives
+from finetop.tui.screens.run.log_tab import LogView
+from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
+from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
+from finetop.tui.screens.run.sample_diff import steps_of
+from finetop.tui.screens.run.state import (
+    load_checks,
+    load_curves,
+    load_data,
+    load_log,
+    load_processes,
+    load_sparks,
+    log_job,
+)
+from finetop.tui.screens.run.steps import newest_first
+from finetop.tui.screens.run.x_axis import axis_of, next_x
+from finetop.tui.screens.run.zoom import Axis, Shown, stretch
+from finetop.tui.widgets.chart import columns_of, plot_width
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.protocol.check_result import TaskResult
+    from finetop.core.protocol.messages.runs import Across
+    from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
+    from finetop.tui.app_interface import Host
+    from finetop.tui.save import Sheet
+    from finetop.tui.screens.run.charts import Layout
+    from finetop.tui.screens.run.head import Tab
+    from finetop.tui.screens.run.state import Checked, RunData
+    from finetop.tui.widgets.axis import Scale
+
+
+Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
+_SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")
+
+
+@dataclass(slots=True)
+class ViewState:
+    """Where the user is on the screen of a run."""
+
+    size: tuple[int, int] = (80, 18)  # of the tab
+    tab: Tab = "metrics"
+    shown: Shown = field(default_factory=Shown)  # of the charts
+    large: tuple[str, ...] = ()  # metrics that the user made charts, the newest last
+    metric_at: int | None = None  # the cursor among the metrics: charts first
+    tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
+    log: LogView = field(default_factory=LogView)
+    samples: Samples = "beside"
+    pair: tuple[int, int] | None = (
+        None  # the steps whose samples stand beside each other; None: first and last
+    )
+    is_whole: bool = False  # all settings, not those alone that differ
+    task_at: int = 0
+    check_at: int = 0
+    step_at: int = 0
+    is_reading: bool = False  # whole answers of a task
+    is_longer: bool = False  # than its room: what the open tab has to show
+    scales: dict[tuple[object, ...], Scale] = field(default_factory=dict)
+    ends: dict[Across, float] = field(default_factory=dict)  # of the x axes, as they were shown
+
+    def layout(self, row: RunRow) -> Layout:
+        if self.tab == "system":
+            return system_layout(*self.size, sum(key in row.metrics for key in SYSTEM))
+        return layout_of(*self.size, is_over=has_failed(row))
+
+    def axis(self, held: RunData, detail: RunDetail) -> Axis:
+        """Return the x axis of the charts; its end moves only where it must."""
+        x = self.shown.x
+        cells = plot_width(self.layout(detail.row).chart_width)
+        axis = axis_of(detail, x, held.newest.get(x), cells, self.ends.get(x, 0.0))
+        self.ends[x] = axis.end
+        return axis
+
+    def charted(self, row: RunRow) -> list[str]:
+        """Choose the metrics that are drawn large: those that the user wants, and the most telling."""
+        if self.tab == "system":
+            return [key for key in SYSTEM if key in row.metrics]
+        keys, room = metric_keys(row), self.layout(row).charts
+        chosen = [key for key in self.large if key in keys][-room:]
+        others = [key for key in keys if key not in chosen]
+        return [*others[: room - len(chosen)], *chosen]
+
+    def small(self, row: RunRow) -> list[str]:
+        """List the metrics that are a number and a sparkline."""
+        charts = self.charted(row)
+        return [key for key in metric_keys(row) if key not in charts]
+
+    def metric(self, row: RunRow) -> str | None:
+        """Name the metric under the cursor."""
+        keys = [*self.charted(row), *self.small(row)]
+        return None if self.metric_at is None or not keys else keys[min(self.metric_at, len(keys) - 1)]
+
+
+def checked(view_state: ViewState, held: RunData) -> Checked | None:
+    """Return the check that is shown."""
+    return held.checks[min(view_state.check_at, len(held.checks) - 1)] if held.checks else None
+
+
+def tasks_of(view_state: ViewState, held: RunData) -> Sequence[TaskResult]:
+    """List the tasks of the check that is shown, as its table has them."""
+    one = checked(view_state, held)
+    return worst_first(one.outcome) if one is not None else ()
+
+
+def turn_axis(view_state: ViewState, detail: RunDetail) -> None:
+    """Draw the charts over the next thing that the run has: steps, tokens, time, epochs."""
+    view_state.shown = replace(view_state.shown, x=next_x(view_state.shown.x, detail), cursor=None, zoom=None)
+    view_state.scales.clear()
+
+
+def enlarge(view_state: ViewState, row: RunRow) -> bool:
+    """Make the metric under the cursor a chart, or a number again; returns whether it was one to turn."""
+    key = view_state.metric(row)
+    if key is None or (key in view_state.charted(row) and key not in view_state.large):
+        return False
+    others = tuple(one for one in view_state.large if one != key)
+    view_state.large = others if key in view_state.large else (*others, key)
+    view_state.metric_at = [*view_state.charted(row), *view_state.small(row)].index(key)
+    return True
+
+
+def move_metric(view_state: ViewState, row: RunRow, rows: int) -> None:
+    """Move the cursor among the metrics; it begins at the first that is no chart."""
+    charts, total = len(view_state.charted(row)), len(metric_keys(row))
+    at = charts - (rows > 0) if view_state.metric_at is None else view_state.metric_at
+    view_state.metric_at = min(max(0, at + rows), total - 1) if total else None
+
+
+def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
+    """Turn the view of the open tab: the check before, another job's log, more samples, all settings."""
+    if view_state.tab == "check" and held.checks:
+        view_state.check_at = (view_state.check_at + 1) % len(held.checks)
+        view_state.task_at, view_state.is_reading = 0, False
+    elif view_state.tab == "samples":
+        view_state.samples = _SAMPLES[(_SAMPLES.index(view_state.samples) + 1) % len(_SAMPLES)]
+    elif view_state.tab == "recipe":
+        view_state.is_whole = not view_state.is_whole
+    elif view_state.tab == "log" and detail.jobs:
+        log_tab.turned(view_state.log, detail)
+
+
+def moved_in(view_state: ViewState, held: RunData, detail: RunDetail, rows: int) -> None:
+    """Move by so many rows in the open tab: its cursor, or what is seen of it."""
+    if view_state.tab == "metrics":
+        move_metric(view_state, detail.row, rows)
+    elif view_state.tab == "log":
+        log_tab.moved(view_state.log, held, rows, view_state.size[1] - 1)
+    elif view_state.tab == "check" and not view_state.is_reading:
+        view_state.task_at = min(
+            max(0, view_state.task_at + rows), max(0, len(tasks_of(view_state, held)) - 1)
+        )
+    elif view_state.tab == "steps":
+        last = len(detail.checkpoints) + len(relatives(detail)) - 1
+        view_state.step_at = min(max(0, view_state.step_at + rows), max(0, last))
+    else:
+        view_state.tops[view_state.tab] = max(0, view_state.tops.get(view_state.tab, 0) + rows)
+
+
+def chosen_step(view_state: ViewState, detail: RunDetail) -> CheckpointRow | None:
+    """Return the checkpoint under the cursor of the steps."""
+    listed = newest_first(detail)
+    return listed[view_state.step_at] if view_state.step_at < len(listed) else None
+
+
+def chosen_relative(view_state: ViewState, detail: RunDetail) -> Relative | None:
+    """Return the parent or child under the cursor of the steps, which go on into the tree below them."""
+    at, related = view_state.step_at - len(detail.checkpoints), relatives(detail)
+    return related[at] if 0 <= at < len(related) else None
+
+
+def pair_of(view_state: ViewState, detail: RunDetail) -> tuple[int, int]:
+    """Return the two steps whose samples stand beside each other."""
+    steps = steps_of(detail.samples) or [0]
+    pair = view_state.pair or (steps[0], steps[-1])
+    return pair if set(pair) <= set(steps) else (steps[0], steps[-1])
+
+
+def turn_pair(view_state: ViewState, detail: RunDetail, cells: int) -> None:
+    """Take the next sampled step beside the other: on the right; by leaps (shift) on the left."""
+    steps, pair = steps_of(detail.samples), list(pair_of(view_state, detail))
+    if not steps:
+        return
+    side = 0 if abs(cells) > 1 else 1
+    at = steps.index(pair[side]) + (1 if cells > 0 else -1)
+    pair[side] = steps[min(max(0, at), len(steps) - 1)]
+    view_state.samples, view_state.pair = "beside", (pair[0], pair[1])
+
+
+async def load(
+    host: Host, held: RunData, run: str, view_state: ViewState, redraw: Callable[[], object]
+) -> None:
+    """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
+    is_new = held.detail is None
+    held.detail = detail = await host.ask(GetRun(run))
+    if not is_new:
+        redraw()
+    if view_state.tab in OF_CHARTS:
+        await _load_charts(host, held, detail, view_state)
+    if view_state.tab == "system":
+        await load_processes(host, held)
+    if view_state.tab == "metrics":
+        await load_log(host, held, log_job(detail))
+    if view_state.tab == "log":
+        await log_tab.load(host, held, detail, view_state.log, redraw)
+    if view_state.tab == "check":
+        await load_checks(host, held)
+    if view_state.tab in ("recipe", "steps"):
+        await load_data(host, held)
+
+
+async def _load_charts(host: Host, held: RunData, detail: RunDetail, view_state: ViewState) -> None:
+    row, layout = detail.row, view_state.layout(detail.row)
+    keys, columns = wanted_keys(view_state.charted(row)), columns_of(layout.chart_width)
+    for _ in range(2):  # where an axis ends may be known only when its curves came
+        x, (first, last) = view_state.shown.x, stretch(view_state.shown, view_state.axis(held, detail))
+        await load_curves(host, held, keys, x, first, last, columns)
+        if x == "step" or (first, last) == stretch(view_state.shown, view_state.axis(held, detail)):
+            break
+    if view_state.tab == "metrics":
+        await load_sparks(host, held, numbered(view_state.small(row), view_state.metric(row)), SPARK)
+
+
+def sheet_of(view_state: ViewState, held: RunData, detail: RunDetail | None) -> Sheet:
+    """Return charts and tables of the tab; none while nothing is known of the run."""
+    from finetop.tui.save import Sheet, tables
+
+    if detail is None:
+        return Sheet("run")
+    one = checked(view_state, held)
+    stretch = (held.x or "step", held.first, held.last, held.columns)
+    outcome = None if one is None else one.outcome
+    return tables.run(detail, view_state.tab, view_state.charted(detail.row), held.curves, stretch, outcome)

@@ -1,0 +1,115 @@
+"""The x axis of a run's charts: in steps, tokens, time or epochs, and which step is where on it."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from finetop.core.protocol.runs import Queued, Running
+from finetop.core.text import count
+from finetop.tui.screens.run.zoom import Axis
+from finetop.tui.widgets.axis import x_end, x_label
+from finetop.tui.widgets.chart import place_at
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.protocol.messages.runs import Across, Curve
+    from finetop.core.protocol.runs import RunDetail
+    from finetop.tui.widgets.chart import View
+
+AXES: Final[tuple[Across, ...]] = ("step", "tokens", "time", "epoch")
+NAMES: Final[Mapping[Across, str]] = {
+    "step": "by step",
+    "tokens": "by tokens",
+    "time": "by time, pauses left out",
+    "epoch": "by epoch",
+}
+_ROUND = (1, 1.5, 2, 3, 5, 7.5, 10)  # ends of a time axis, of a power of ten
+_FIRST_ENDS: Final[Mapping[Across, int]] = {"step": 50, "tokens": 10_000, "time": 60, "epoch": 1}
+
+
+def next_x(x: Across, detail: RunDetail) -> Across:
+    """Return the next axis that the run has numbers for."""
+    has = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
+    return has[(has.index(x) + 1) % len(has)] if x in has else "step"
+
+
+def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, before: float = 0.0) -> Axis:
+    """Return the axis of a run in `cells` cells. `newest` is where it stands, `before` the end that was shown so far.
+
+    The end is the planned one where the recipe tells it; in time, what is left is added and the end made round, so
+    that it seldom moves.
+    """
+    row, planned = detail.row, detail.planned
+    if x == "step":
+        return Axis(x_end(row.step, row.steps), row.step, cells)
+    if newest is None:
+        newest = row.metrics.get(x) or 0.0
+    grain: float = 0.001 if x == "epoch" else 1
+    if x == "time":
+        return Axis(_time_end(detail, newest, before), newest, cells, grain)
+    epochs = _epochs(detail)
+    end = epochs if x == "epoch" else round(planned.get("tokens_per_epoch", 0.0) * epochs)
+    return Axis(end if end >= newest > 0 else _unplanned(newest, end, x, before), newest, cells, grain)
+
+
+def _epochs(detail: RunDetail) -> float:
+    """Say how many epochs the planned steps are: the plan's own number does not know of a limit in steps."""
+    row, epoch = detail.row, detail.row.metrics.get("epoch")
+    if not epoch or not row.step or not row.steps:
+        return detail.planned.get("epochs", 0.0)
+    return max(epoch, round(epoch * row.steps / row.step, 2))
+
+
+def _unplanned(newest: float, planned: float, x: Across, before: float) -> float:
+    return before if before >= newest > 0 else x_end(int(-(-newest // 1)), int(planned), _FIRST_ENDS[x])
+
+
+def _time_end(detail: RunDetail, newest: float, before: float) -> float:
+    state = detail.row.state
+    if not isinstance(state, Running | Queued):
+        return max(newest, 1.0)
+    expected = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
+    if before >= newest and expected <= before <= 2.5 * expected:
+        return before
+    unit = 10.0 ** (len(str(int(max(expected, 60.0)))) - 1)
+    return next(unit * factor for factor in _ROUND if unit * factor >= max(expected, 60.0))
+
+
+def place_of(step: float, steps: Curve | None) -> float | None:
+    """Return the column of a step on an axis that is none of steps, with its fraction; None before and behind it."""
+    if steps is None or not steps.column:
+        return None
+    for column, low, high in zip(steps.column, steps.low, steps.high, strict=True):
+        if low <= step <= high:
+            return column + (step - low) / max(1.0, high - low) * 0.99
+    for before, after in pairwise(zip(steps.column, steps.low, steps.high, strict=True)):
+        if before[2] < step < after[1]:
+            return float(before[0])
+    return None
+
+
+def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | None:
+    """Return the cell of a picture that a step is in; None where it is out of view."""
+    if view.x != "step":
+        column = place_of(step, steps)
+        return None if column is None else min(int(column) // 2, cells - 1)
+    if not view.first <= step <= view.last:
+        return None
+    return min(int((step - view.first) / max(1, view.last - view.first) * cells), cells - 1)
+
+
+def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
+    """Return the step in the middle of a cell of the picture; on another axis the last one until there."""
+    if view.x == "step":
+        return round(place_at(view, cell, cells))
+    if steps is None or not steps.column:
+        return 0
+    until = [high for column, high in zip(steps.column, steps.high, strict=True) if column <= 2 * cell]
+    return int(until[-1] if until else steps.low[0])
+
+
+def place_words(view: View, cell: int, cells: int, step: int) -> str:
+    """Say where on the axis a cell is, of which the step is known: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
+    return f"step {count(step)}" if view.x == "step" else x_label(place_at(view, cell, cells), view.x)

@@ -1,0 +1,92 @@
+"""Which part of a run the charts show: the cursor, the zoom, smoothing and scale, and how keys change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.messages.runs import Across
+
+CLOSEST = 8  # grains of the closest zoom
+SMOOTHINGS = (0.0, 0.6, 0.9)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How the charts are looked at. `cursor` is a cell of the picture, `zoom` its first and last place (None: all)."""
+
+    cursor: int | None = None
+    zoom: tuple[float, float] | None = None
+    smoothing: float = 0.0
+    is_log: bool = False
+    x: Across = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The whole x axis: its end, where the run stands, how many cells it is drawn in, and what it counts in."""
+
+    end: float
+    newest: float
+    cells: int
+    grain: float = 1  # a step, a token, a second, a thousandth of an epoch
+
+
+def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
+    """Return the first and the last place in view."""
+    return shown.zoom or (0, axis.end)
+
+
+def moved(shown: Shown, axis: Axis, by: int) -> Shown:
+    """Move the cursor; it starts at the newest step. At the edge of a zoomed chart the picture moves."""
+    first, last = stretch(shown, axis)
+    at = shown.cursor
+    if at is None:
+        at = _within(int((axis.newest - first) / max(1, last - first) * axis.cells), axis.cells - 1)
+    target = at + by
+    cursor = _within(target, axis.cells - 1)
+    beyond = target - cursor
+    if not beyond or shown.zoom is None:
+        return replace(shown, cursor=cursor)
+    by_least = axis.grain if beyond > 0 else -axis.grain
+    far = _grains(beyond * (last - first) / max(1, axis.cells), axis) or by_least
+    far = min(max(far, -first), axis.end - last)
+    return replace(shown, cursor=cursor, zoom=_zoom(first + far, last + far, axis))
+
+
+def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
+    """Show half (1) or twice (-1) as much, around the cursor or the newest place; the cursor stays where it is."""
+    first, last = stretch(shown, axis)
+    centre = min(max(axis.newest, first), last)
+    if shown.cursor is not None:
+        centre = _grains(first + (shown.cursor + 0.5) * (last - first) / max(1, axis.cells), axis)
+    span = last - first
+    closest = min(CLOSEST * axis.grain, axis.end)
+    span = max(closest, _half(span, axis)) if direction > 0 else min(axis.end, span * 2)
+    first = min(max(0, centre - _half(span, axis)), max(0, axis.end - span))
+    cursor = shown.cursor
+    if cursor is not None:
+        cursor = _within(int((centre - first) / max(axis.grain, span) * axis.cells), axis.cells - 1)
+    return replace(shown, cursor=cursor, zoom=_zoom(first, first + span, axis))
+
+
+def smoother(shown: Shown) -> Shown:
+    """Smooth more; after the strongest not at all."""
+    return replace(shown, smoothing=SMOOTHINGS[(SMOOTHINGS.index(shown.smoothing) + 1) % len(SMOOTHINGS)])
+
+
+def _grains(place: float, axis: Axis) -> float:
+    return round(place / axis.grain) * axis.grain
+
+
+def _half(span: float, axis: Axis) -> float:
+    return span / 2 // axis.grain * axis.grain
+
+
+def _zoom(first: float, last: float, axis: Axis) -> tuple[float, float] | None:
+    return None if (first, last) == (0, axis.end) else (first, last)
+
+
+def _within(cell: int, last: int) -> int:
+    return min(max(0, cell), max(0, last))

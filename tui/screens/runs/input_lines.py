@@ -1,0 +1,298 @@
+"""The lines that are typed over the list: its filter, tags and notes, columns, and the number of runs that end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.run_columns import asked_for, read_columns
+from finetop.core.protocol.run_filter import KEYS, parse, written
+from finetop.core.protocol.tags import Noted, read_noted
+from finetop.core.runtime.files import open_regular, write_whole
+from finetop.core.runtime.home import find_home
+from finetop.core.text import clean_line
+from finetop.tui.screens.run.prompts import short_name
+from finetop.tui.screens.runs.pane import fault_words
+from finetop.tui.screens.runs.row import needed_width
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from textual.geometry import Size
+
+    from finetop.core.protocol.runs import RunRow
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Host
+    from finetop.tui.screens.runs.actions import Prompt
+    from finetop.tui.screens.runs.state import RunList
+
+
+class TypedLines(Protocol):
+    """The screen of the list, as its typed lines need it."""
+
+    runs: RunList
+
+    @property
+    def host(self) -> Host: ...
+
+    @property
+    def chosen(self) -> list[RunRow]: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    def query_one(self, kind: type[Bottom], /) -> Bottom: ...
+
+    def run_worker(self, work: Any, *, group: str, exclusive: bool) -> Any: ...
+
+    def load_anew(self, run: str = "") -> None: ...
+
+    def filter_by(self, text: str) -> None: ...
+
+    def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
+
+
+NOW_NOTED = 30  # cells of what is noted already
+COLUMNS = "columns"
+FILTER = "/"  # what stands before it
+
+
+def without_sort(text: str) -> str:
+    """Take the order out of a filter."""
+    return _without(text, "sort")
+
+
+def without_group(text: str) -> str:
+    """Take the group out of a filter."""
+    return _without(text, "group")
+
+
+def _without(text: str, part: str) -> str:
+    try:
+        line = parse(text)
+    except BadInput:
+        return text
+    if part == "sort":
+        return written(replace(line, sort=None)) if line.sort is not None else text
+    return written(replace(line, group="")) if line.group else text
+
+
+def without_begun(text: str, metrics: Iterable[str]) -> str:
+    """Leave out the last word while it may become a key: on the way to `loss<1.2` no run is called `los`."""
+    before, _, word = text.rpartition(" ")
+    begun = word.removeprefix("-")
+    if not begun or text.count('"') % 2:
+        return text
+    return before if any(key.startswith(begun) for key in (*KEYS, "sort", "group", *metrics)) else text
+
+
+def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None:
+    """Let the filter be typed, with its rows behind it; esc makes it `left`."""
+    metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
+    screen.query_one(Bottom).ask_text(
+        FILTER,
+        text,
+        changed=lambda typed: screen.filter_by(without_begun(typed, metrics)),
+        done=lambda typed, is_kept: screen.filter_by(typed if is_kept else left),
+        keep="keep",
+        leave=leave,
+    )
+    if text != screen.runs.filter:
+        screen.filter_by(text)
+
+
+def is_filtering(screen: TypedLines) -> bool:
+    """Say whether the filter is being typed."""
+    question = screen.query_one(Bottom).question
+    return isinstance(question, TextQuestion) and question.label == FILTER
+
+
+def put(screen: TypedLines, prompt: Prompt) -> None:
+    """Put a question: a key for each answer, or the number of runs, typed."""
+    bottom = screen.query_one(Bottom)
+    if not prompt.number:
+        answers = [
+            Answer(one.key, one.label, lambda asks=one.asks: screen.do(asks))  # type: ignore[misc]
+            for one in prompt.choices
+        ]
+        bottom.ask(prompt.words, answers, leave=prompt.leave)
+        return
+    choice = prompt.choices[0]
+
+    def done(text: str, is_kept: bool) -> None:
+        if is_kept:
+            screen.do(choice.asks)
+
+    bottom.ask_text(
+        "".join(text for text, _ in prompt.words),
+        "",
+        changed=lambda text: None,
+        done=done,
+        keep=choice.label,
+        leave=prompt.leave,
+        fault=lambda text: (
+            "" if text.strip() == str(prompt.number) else f"{prompt.number} runs: type that number"
+        ),
+    )
+
+
+# --- tags and notes -----------------------------------------------------------------------------------------
+
+
+def tag_line(screen: TypedLines) -> None:
+    """Let tags and a note be typed, for the runs that are marked or the one under the cursor."""
+    rows = screen.chosen
+    bottom = screen.query_one(Bottom)
+
+    def done(text: str, is_kept: bool) -> None:
+        if is_kept:
+            screen.do(noting(rows, read_noted(text)))
+
+    bottom.ask_text(
+        f"tag {short_name(rows[0]) if len(rows) == 1 else f'{len(rows)} runs'}:",
+        "",
+        changed=lambda text: None,
+        done=done,
+        keep="note it",
+        leave="leave it",
+        fault=_noted_fault,
+    )
+    bottom.say_aside(((_how_to_note(rows), "dim"),))
+
+
+def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
+    """Say what is asked of the supervisor to note that of runs."""
+    asks: list[Ask] = []
+    for row in rows:
+        if noted.add or noted.drop:
+            asks.append(Tag(row.name, list(noted.add), list(noted.drop)))
+        if noted.note is not None:
+            asks.append(Note(row.name, noted.note))
+    return asks
+
+
+def _how_to_note(rows: Sequence[RunRow]) -> str:
+    how = '+keep -draft "a note"'
+    if len(rows) > 1 or not (rows[0].tags or rows[0].note):
+        return how
+    note = f'"{rows[0].note}"' if rows[0].note else ""
+    return f"{how}   now: {cut_end(clean_line(' '.join([*rows[0].tags, note])), NOW_NOTED)}"
+
+
+def _noted_fault(text: str) -> str:
+    try:
+        read_noted(text)
+    except BadInput as fault:
+        return clean_line(str(fault))
+    return ""
+
+
+# --- columns ------------------------------------------------------------------------------------------------
+
+
+def columns_line(screen: TypedLines) -> None:
+    """Let the columns beside the usual ones be typed; kept on this machine."""
+    bottom = screen.query_one(Bottom)
+
+    def changed(text: str) -> None:
+        screen.run_worker(_look(screen, text), group=COLUMNS, exclusive=True)
+
+    def done(text: str, is_kept: bool) -> None:
+        if is_kept:
+            screen.run_worker(_choose(screen, text), group=COLUMNS, exclusive=True)
+
+    bottom.ask_text(
+        "columns:",
+        ", ".join(screen.runs.columns),
+        changed=changed,
+        done=done,
+        keep="keep",
+        leave="leave them",
+        fault=_columns_fault,
+    )
+    bottom.say_aside((("tags, note, age, eval_loss, train.seed …", "dim"),))
+
+
+def _columns_fault(text: str) -> str:
+    try:
+        read_columns(text)
+    except BadInput as fault:
+        return clean_line(str(fault))
+    return ""
+
+
+async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
+    """Say which metric or setting no run has; nothing where all are known, or nobody can be asked."""
+    for key in asked_for(columns):
+        try:
+            await screen.host.ask(Runs(f"sort:{key}", limit=1))
+        except BadInput as fault:
+            return fault_words(fault)
+        except FinetopError:
+            return ""
+    return ""
+
+
+async def _look(screen: TypedLines, text: str) -> None:
+    bottom = screen.query_one(Bottom)
+    if not _columns_fault(text):
+        words = await _unknown(screen, read_columns(text))
+        if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
+            bottom.say_aside(((words, "red"),))
+
+
+async def _choose(screen: TypedLines, text: str) -> None:
+    columns = read_columns(text)
+    if words := await _unknown(screen, columns):
+        screen.host.say(words, "red")
+        return
+    screen.runs.columns = columns
+    has_hosts = len(screen.host.homes) > 1
+    needed = needed_width(columns, has_hosts=has_hosts)
+    if needed > screen.size.width:
+        screen.host.say(f"all of them need a terminal of {needed} columns; this one has {screen.size.width}.")
+    try:
+        keep_columns(screen.host.homes[0], columns)
+    except (OSError, FinetopError) as error:
+        screen.host.say(f"the columns are not kept for the next time: {error}", "red")
+    screen.load_anew()
+
+
+FILE = "app.json"
+
+
+LARGEST = 64 << 10  # bytes of a file that is ours
+
+
+class Kept(msgspec.Struct, frozen=True):
+    format: int = 1
+    columns: list[str] = []  # of the list of runs, beside those that are always there
+
+
+def file_of(home: Home) -> Path:
+    """Find the file on this machine, where the terminal is. Raises EnvironmentTrouble."""
+    return (home if home.link is None else find_home()).root / FILE
+
+
+def columns(home: Home) -> tuple[str, ...]:
+    """Read the chosen columns; none where the file is not there, or is none of ours."""
+    try:
+        with open_regular(file_of(home)) as opened:
+            kept = msgspec.json.decode(opened.read(LARGEST), type=Kept)
+        return read_columns(" ".join(kept.columns))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, FinetopError):
+        return ()
+
+
+def keep_columns(home: Home, chosen: tuple[str, ...]) -> None:
+    """Write the chosen columns. Raises OSError, EnvironmentTrouble."""
+    write_whole(file_of(home), msgspec.json.encode(Kept(columns=list(chosen))) + b"\n")

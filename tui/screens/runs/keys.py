@@ -1,0 +1,79 @@
+"""The keys of the Runs screen, and which of them the footer shows for which run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running, Stopped
+from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.tui.keys import Key, moves
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+OPEN = Key("enter", "enter", "open", "open", "open the run under the cursor", "finetop show RUN")
+CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN")
+SWEEP = Key("w", "w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
+APPROACHES = Key(
+    "a",
+    "a",
+    "approaches",
+    "approaches",
+    "its comparison of approaches, else the newest",
+    "finetop approaches NAME",
+)
+FILTER = Key("slash", "/", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
+SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
+MARK = Key("space", "space", "mark", "mark", "mark for c, t, S, K, T and X")
+COMPARE = Key("c", "c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
+TAG = Key("t", "t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
+TRASH = Key("X", "X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
+UNDO = Key("u", "u", "undo", "undo", "undo the last tag, note or trash")
+BACK = Key("escape", "esc", "", "back", "drop the marks, then the filter")
+COMMANDS = (  # of the palette alone
+    Key("", ":", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY"),
+    Key("", ":", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING"),
+    Key("", ":", "", "columns", "choose more columns, kept", "finetop ls --columns A,B"),
+)
+MOVES = moves("run")
+KEYS = (
+    OPEN,
+    MARK,
+    COMPARE,
+    NEW,
+    CHECK,
+    REMEDIES,
+    FILTER,
+    TAG,
+    STOP,
+    PAUSE,
+    RETRY,
+    SORT,
+    KILL,
+    TRASH,
+    SWEEP,
+    APPROACHES,
+    UNDO,
+    BACK,
+    *MOVES,
+)
+
+
+def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on, or of what is marked, most used first."""
+    if row is None:
+        return (FILTER,) if is_filtered else (NEW,)
+    if marked:
+        return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
+    if comparison_of(row) and not isinstance(row.state, Running | Queued):
+        return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
+    if sweep_of(row) and not isinstance(row.state, Running | Queued):
+        return (OPEN, SWEEP, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
+    if isinstance(row.state, Running):
+        return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, TAG, SORT)
+    if isinstance(row.state, Queued):
+        return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
+    if isinstance(row.state, Failed | Lost | Stopped):
+        return (OPEN, RETRY, NEW, CHECK, MARK, FILTER, TAG, SORT, TRASH)
+    return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)

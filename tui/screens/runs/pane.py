@@ -1,0 +1,245 @@
+"""What the Runs screen says between and below its rows: headings, the run under the cursor, what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.run_filter import FilterFault, Sort
+from finetop.core.protocol.runs import Running
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import pulse, run_groups
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import change_of
+from finetop.tui.line import Line, line_width, rule, spread
+from finetop.tui.screens.shared.run_status import (
+    ended_at,
+    heading_of,
+    hint_of,
+    next_step,
+    ran_for,
+    state_sentence,
+)
+from finetop.tui.text import cut_middle, value, without_zero
+from finetop.tui.widgets.frame import next_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.errors import BadInput
+    from finetop.core.protocol.messages.runs import RunsAnswer
+    from finetop.core.protocol.runs import CheckBrief, RunRow
+    from finetop.tui.screens.runs.state import RunList
+    from finetop.tui.theme import StyleName
+
+PANE_WORDS = 68  # cells beside a label at 80 columns
+REASONS = 3  # lines of why a run does not go on
+WORST = 3  # tasks named; four long names don't fit in 80 columns
+
+
+def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
+    """Write the pane in `height` rows: a rule with the facts, the verdict, and what it rests on."""
+    name = cut_middle(clean_line(row.name), 30)
+    lines = [rule(((name, "bold"),), width, ((_facts(row, now), "dim"), (" ", "")))]
+    lines.append(state_sentence(row, now))
+    lines += _details(row, spark)
+    return lines[: max(2, height)]
+
+
+def _facts(row: RunRow, now: float) -> str:
+    facts = [clean_line(row.method), cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 24)]
+    if row.objective not in ("", "sft"):
+        facts.insert(1, clean_line(row.objective))
+    ended, ran = ended_at(row), ran_for(row)
+    if ran is not None:
+        facts.append(long_span(ran))
+    if ended is not None:
+        facts.append(
+            f"ended {clock(ended)}" if now - ended < 86400 else f"ended {long_span(now - ended)} ago"
+        )
+    return ", ".join(facts)
+
+
+def _details(row: RunRow, spark: str) -> list[Line]:
+    """List what else there is to say, the most telling first."""
+    lines: list[Line] = []
+    hint = hint_of(row)
+    if hint:
+        lines.append(_labelled("fix", hint))
+    if isinstance(row.state, Running):
+        lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
+    if row.check is not None and row.check.worst:
+        lines.append(_worst(row.check))
+    if row.note or row.tags:
+        lines.append(_labelled("note", clean_line(" ".join([*row.tags, row.note]))))
+    target = _target(row.check) if row.check is not None else ""
+    loss = _loss(row, spark)
+    if target or loss:
+        both = f"{target}     loss {loss}"
+        words = both if target and loss and len(both) <= PANE_WORDS else target or loss
+        lines.append(_labelled("target" if target else "loss", words))
+    if row.alarm and row.check is not None:
+        lines.append(_labelled("alarm", clean_line(row.alarm)))
+    numbers = _numbers(row)
+    if numbers:
+        lines.append(_labelled("now" if ended_at(row) is None else "last", numbers))
+    return lines
+
+
+def _labelled(label: str, words: str) -> Line:
+    return ((f"   {label:<7}", "dim"), (words, ""))
+
+
+def _worst(check: CheckBrief) -> Line:
+    """Name the tasks with the largest drops; only what is proven lost is red."""
+    line: Line = (("   worst  ", "dim"),)
+    for task in check.worst[:WORST]:
+        style: StyleName = "red" if task.mark == "lost" else ""
+        line = (*line, (f"{clean_line(task.task)} ", ""), (change_of(task.drop), style), ("  ", ""))
+    others = len(check.worst) - WORST
+    return (*line, (f"{others} more", "dim")) if others > 0 else line
+
+
+def _target(check: CheckBrief) -> str:
+    """Write what it learned: each metric from the base model to this one."""
+    pairs = []
+    for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
+        label = metric_words(metric)
+        pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
+    return "  ".join(pairs[:2])
+
+
+def _loss(row: RunRow, spark: str) -> str:
+    loss = row.metrics.get("loss")
+    if loss is None:
+        return ""
+    return f"{spark} {value(loss)}" if spark else value(loss)
+
+
+def _numbers(row: RunRow) -> str:
+    words = []
+    for key, label in (("eval_loss", "eval loss"), ("grad_norm", "grad norm"), ("learning_rate", "rate")):
+        if row.metrics.get(key) is not None:
+            words.append(f"{label} {value(row.metrics[key])}")
+    drift = row.metrics.get("drift")
+    if drift is not None:
+        words.append(f"drift {without_zero(drift)} nats/token")
+    return "   ".join(words)
+
+
+def heading_words(runs: RunList, row: RunRow) -> str:
+    """Name what a run stands under in the list; nothing where its order has no parts."""
+    line = runs.line
+    if line.group:
+        group = runs.groups.get(row.group)
+        return "" if group is None else clean_line(run_groups.words(line.group, group))
+    return heading_of(row) if line.sort == Sort() else ""
+
+
+def fault_words(fault: BadInput) -> str:
+    """Say what is wrong with a filter that is being typed: the term stands beside it."""
+    if isinstance(fault, FilterFault):
+        return clean_line(fault.what)
+    return clean_line(str(fault).partition(": ")[2] or str(fault))
+
+
+def empty_lines(runs: RunList, home: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    if runs.line.terms and runs.answer is not None:
+        return _hidden(runs.listed[0], runs.answer)
+    return [
+        (),
+        ((f" No runs yet in {home}.", "bold"),),
+        (),
+        ((" A run tunes a model on your rows, then proves whether", ""),),
+        ((" it forgot what it could do before.", ""),),
+        (),
+        ((" On the command line:  ", "dim"), ("finetop demo   finetop run RECIPE", "")),
+    ]
+
+
+def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
+    """Say that a filter hides all runs, and which of its terms hides the most."""
+    hidden = f" 0 of {counted(answer.total, 'run')} match   {clean_line(text)}"
+    term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
+    if matching and len(answer.without) > 1:
+        return [(), ((hidden, ""),), ((f" {count(matching)} match without   {clean_line(term)}", "dim"),)]
+    return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+
+
+def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
+    """Say what to do next: with the run under the cursor, or where there is none."""
+    if row is not None:
+        return [next_line(*next_step(row))]
+    if not runs.is_empty:
+        return []
+    if runs.listed[0]:
+        return [next_line("esc", "drop the filter")]
+    demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
+    return [demo, next_line("n", "start my own", before="or")]
+
+
+_WORDS: Mapping[str, str] = {
+    "needs_you": "needs you first",
+    "newest": "newest first",
+    "-newest": "oldest first",
+    "name": "by name",
+    "-name": "by name, last first",
+    "age": "youngest first",
+    "-age": "longest ago first",
+}
+
+
+SHOWN = 24  # cells of a filter
+
+
+LEFT = 30  # cells that are kept for what is marked and who needs somebody
+
+
+def sort_words(sort: Sort) -> str:
+    """Say an order in words."""
+    lowest = "highest" if sort.descending else "lowest"
+    return _WORDS.get(sort.word, f"{lowest} {clean_line(sort.key)} first")
+
+
+def state_line(runs: RunList, width: int) -> Line:
+    """Say how the whole stands, and how it is listed: what has no room is left out as a whole."""
+    answer = runs.answer
+    if answer is None:
+        return ((" asking the supervisor …", "dim"),)
+    right = _order_words(runs, width - LEFT) if answer.total else ()
+    marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
+    needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
+    left: Line = (*marked, (needs, "bold" if answer.need_you else "dim"))
+    stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
+    for words in (
+        f"{answer.running} running",
+        f"{answer.queued} queued{stopped}",
+        f"{count(answer.total)} in all",
+    ):
+        more: Line = (*left, (f"   {words}", ""))
+        if line_width(more) + 2 + line_width(right) <= width:
+            left = more
+    return spread(left, right, width)
+
+
+def _order_words(runs: RunList, width: int) -> Line:
+    """Say filter, group and order in at most so many cells; the order goes first, then the group."""
+    pieces: list[Line] = []
+    if runs.line.terms:
+        terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
+        pieces.append((("/", "bold"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
+    if runs.pages.newcomers:
+        pieces.append((("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold")))
+    elif runs.pages.reordered:
+        pieces.append((("o", "bold"), (" sorts again: the order changed", "dim")))
+    if runs.line.group:
+        pieces.append(((f"by {clean_line(runs.line.group)}", "bold"),))
+    if not (runs.pages.newcomers or runs.pages.reordered):
+        pieces.append((("o", "bold"), (f" sort: {sort_words(runs.line.sort or Sort())}", "dim")))
+    words: Line = ()
+    for piece in pieces:
+        more: Line = (*words, ("  ", ""), *piece) if words else piece
+        if not words or line_width(more) <= width:
+            words = more
+    return (*words, (" ", ""))

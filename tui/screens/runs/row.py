@@ -1,0 +1,218 @@
+"""Draws a run as one row of a list: which columns there are at which width, and what stands in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
+
+from rich.cells import cell_len
+
+from finetop.core.client.remote.merge_runs import bare
+from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
+from finetop.core.protocol.run_filter import is_metric
+from finetop.core.text import clean_line
+from finetop.core.wording.durations import short_span
+from finetop.tui.line import Line, line_width
+from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
+from finetop.tui.text import cut_end, cut_middle, of_steps, value, without_zero
+from finetop.tui.theme import MARKS
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+Sparks = dict[int, str]  # run's number -> its loss as blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: from which terminal width on it is shown, and how wide it is."""
+
+    title: str
+    width: int
+    side: Literal["left", "right"]
+    from_width: int
+    cell: Callable[[RunRow, float, Sparks], str]
+    gap: int = 2
+    beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
+    key: str = ""  # of one that was chosen
+
+
+def _how(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.method if row.objective in ("sft", "imported") else row.objective
+
+
+def _step(row: RunRow, now: float, sparks: Sparks) -> str:
+    return of_steps(row.step, row.steps)
+
+
+def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
+    if "loss" not in row.metrics and row.metrics.get("reward") is not None:
+        return f"r {without_zero(row.metrics['reward'] or 0.0)}"
+    return value(row.metrics.get("loss")) if "loss" in row.metrics else ""
+
+
+def _left(row: RunRow, now: float, sparks: Sparks) -> str:
+    """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
+    if row.left_s is not None and ended_at(row) is None:
+        return short_span(row.left_s)
+    return _age(row, now, sparks)
+
+
+def _age(row: RunRow, now: float, sparks: Sparks) -> str:
+    ended = ended_at(row)
+    return "" if ended is None else short_span(now - ended)
+
+
+def _host(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.host
+
+
+def _model(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.model.rstrip("/").rpartition("/")[2]
+
+
+def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
+    speed = row.metrics.get("tokens_per_s")
+    return "" if speed is None else f"{speed:,.0f}"
+
+
+def _spark(row: RunRow, now: float, sparks: Sparks) -> str:
+    return sparks.get(row.id, "")
+
+
+def _tags(row: RunRow, now: float, sparks: Sparks) -> str:
+    return " ".join([*row.tags, row.note])
+
+
+COLUMNS = (
+    Column("how", 5, "left", 80, _how, gap=1, beside_hosts=90),
+    Column("step", 9, "right", 80, _step, beside_hosts=80),
+    Column("loss", 5, "right", 80, _loss, beside_hosts=97),
+    Column("left", 4, "right", 80, _left, beside_hosts=80),
+    Column("model", 14, "left", 100, _model),
+    Column("tok/s", 6, "right", 120, _speed),
+    Column("loss", 10, "left", 120, _spark),
+    Column("tags, note", 18, "left", 140, _tags),
+)
+EXTRA = 100  # columns from this width on make room for those that are chosen
+NUMBER_WIDTH, TITLE = 6, 16
+WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
+HOST = Column("host", 9, "left", 60, _host)  # where runs of several machines are listed
+ANSWER = "did it forget?"
+ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
+
+
+def name_width(width: int) -> int:
+    """Return how wide the name's column is on a terminal of that width."""
+    return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
+
+
+def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()) -> Line:
+    """Write the titles of the columns."""
+    columns = _columns(width, has_hosts, tuple(chosen))
+    titles = "".join(" " * column.gap + _aside(column.title, column) for column in columns)
+    return ((f"    {'run':<{name_width(width)}}{titles}  {ANSWER}", "dim"),)
+
+
+def run_line(
+    row: RunRow,
+    *,
+    has_cursor: bool,
+    width: int,
+    now: float,
+    sparks: Sparks,
+    chosen: Sequence[str] = (),
+    is_marked: bool = False,
+) -> Line:
+    """Write a run as a row of the list, `width` cells wide at most."""
+    mark = mark_of(row)
+    name = cut_middle(clean_line(bare(row)), name_width(width))
+    cells: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
+        (mark.mark, mark.style),
+        (" ", ""),
+        (name, "bold" if has_cursor or is_marked else ""),
+        (" " * (name_width(width) - cell_len(name)), ""),
+    )
+    for column in _columns(width, bool(row.host), tuple(chosen)):
+        text = clean_line(column.cell(row, now, sparks))
+        cells = (*cells, (" " * column.gap + _aside(text, column), ""))
+    return (*cells, ("  ", ""), *_fitted(forgot(row, now), width - line_width(cells) - 2))
+
+
+def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
+    """Return from which width of the terminal on all chosen columns are shown."""
+    return next(
+        (
+            width
+            for width in range(60, 500)
+            if {column.key for column in _columns(width, has_hosts, tuple(chosen))} >= set(chosen)
+        ),
+        500,
+    )
+
+
+@lru_cache(maxsize=64)
+def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
+    """Choose the columns for a terminal; the host takes the place of method and loss on a narrow one.
+
+    Chosen ones go before those that come with a wide terminal; one that does not fit goes as a whole.
+    """
+    columns = _usual(width, has_hosts)
+    if not chosen:
+        return columns
+    always = [column for column in columns if column.from_width < EXTRA]
+    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - sum(one.width + one.gap for one in always)
+    for column in (*map(_chosen, chosen), *(one for one in columns if one.from_width >= EXTRA)):
+        if column.width + column.gap <= room and column.title not in {one.title for one in always if one.key}:
+            always.append(column)
+            room -= column.width + column.gap
+    return always
+
+
+def _usual(width: int, has_hosts: bool) -> list[Column]:
+    if not has_hosts:
+        return [column for column in COLUMNS if width >= column.from_width]
+    taken = HOST.width + HOST.gap
+    return [
+        HOST,
+        *(column for column in COLUMNS if width >= (column.beside_hosts or column.from_width + taken)),
+    ]
+
+
+def _chosen(key: str) -> Column:
+    """Make a column of a metric, a setting, tags …; its title is the last part of its name."""
+    title = cut_middle(key.rpartition(".")[2], TITLE)
+    width = max(cell_len(title), WORD_WIDTHS.get(key, 10) if is_word(key) else NUMBER_WIDTH)
+
+    def cell(row: RunRow, now: float, sparks: Sparks) -> str:
+        content = chosen_cell(row, key, now)
+        if content is None or isinstance(content, str):
+            return cut_end(content or "", width)
+        if key == "age":
+            return short_span(content)
+        return value(content) if is_metric(key) else word_of(content)
+
+    return Column(title, width, "left" if is_word(key) else "right", 0, cell, key=key)
+
+
+def _aside(text: str, column: Column) -> str:
+    """Put a cell's text at its side; text is cut, a number that does not fit goes as a whole."""
+    if cell_len(text) > column.width:
+        text = cut_end(text, column.width) if column.side == "left" else "-"
+    blank = " " * (column.width - cell_len(text))
+    return text + blank if column.side == "left" else blank + text
+
+
+def _fitted(words: Line, width: int) -> Line:
+    """Cut the answer at its end; its first word and number come first, so they stay."""
+    fitted: Line = ()
+    for text, style in words:
+        room = width - line_width(fitted)
+        if room <= 0:
+            break
+        fitted = (*fitted, (cut_end(text, room), style))
+    return fitted

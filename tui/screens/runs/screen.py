@@ -1,0 +1,328 @@
+"""The Runs screen: what needs me, what is the verdict, what do I do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+
+from finetop.core.client import compare_runs
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.text import count
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line
+from finetop.tui.screens.run.prompts import short_name
+from finetop.tui.screens.runs import actions, input_lines
+from finetop.tui.screens.runs.actions import queue_demo
+from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
+from finetop.tui.screens.runs.pane import (
+    empty_lines,
+    fault_words,
+    heading_words,
+    next_lines,
+    pane_lines,
+    state_line,
+)
+from finetop.tui.screens.runs.row import head_line, run_line
+from finetop.tui.screens.runs.state import SORTS, RunList
+from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.run_actions import pause_or_go_on
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table, waiting_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.runs import RunRow
+    from finetop.tui.app_interface import Host
+    from finetop.tui.save import Sheet
+
+SPARKS_FROM = 120  # columns of the terminal
+
+
+class RunsScreen(ListScreen, inherit_bindings=False):
+    """All runs, those that need somebody first, and what is known of the one under the cursor."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = (*KEYS, *COMMANDS)
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Runs"
+    LEAST_S: ClassVar = 0.5  # however many machines tell of changes
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
+        self.undo: actions.Undo | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="state")
+        yield Lines(id="head")
+        yield Table(self.draw_row, self.draw_heading, id="runs")
+        yield Lines(id="empty")
+        yield Lines(id="pane")
+        yield Bottom()
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> Host:
+        return host_of(self)
+
+    @property
+    def row(self) -> RunRow | None:
+        """The run under the cursor."""
+        return self.runs.pages.rows.get(self.query_one(Table).cursor)
+
+    @property
+    def chosen(self) -> list[RunRow]:
+        """The runs that a key is for: those that are marked, else the one under the cursor."""
+        return list(self.runs.marked.values()) or ([] if self.row is None else [self.row])
+
+    async def to_save(self) -> Sheet:
+        """Return all runs that match, for a file."""
+        from finetop.tui.save.tables import runs
+
+        return runs(await self.runs.all())
+
+    def to_copy(self) -> str:
+        return "" if self.row is None else self.row.name
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        row = self.runs.pages.rows.get(index)
+        if row is None:
+            return waiting_line(has_cursor=has_cursor)
+        return run_line(
+            row,
+            has_cursor=has_cursor,
+            width=width,
+            now=self.host.now(),
+            sparks=self.runs.sparks,
+            chosen=self.runs.columns,
+            is_marked=row.id in self.runs.marked,
+        )
+
+    def draw_heading(self, index: int) -> str:
+        row = self.runs.pages.rows.get(index)
+        return "" if row is None else heading_words(self.runs, row)
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        self.set_class(self.runs.is_empty, "-empty")
+        head = head_line(self.size.width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
+        self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
+        self.query_one("#head", Lines).show((head,))
+        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
+        self.query_one(Table).show(self.runs.pages.matching)
+        self.show_pane()
+
+    def _refuse(self, fault: BadInput) -> None:
+        """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
+        if input_lines.is_filtering(self):
+            self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
+        else:
+            self.runs.filter, self.runs.sort = self.runs.listed
+            self.host.say(str(fault), "red")
+
+    def show_pane(self) -> None:
+        """Write the pane, the next step and the footer for the run under the cursor."""
+        row = self.row
+        pane = self.query_one("#pane", Lines)
+        if row is None:
+            pane.show(())
+        else:
+            now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
+            pane.show(pane_lines(row, width=self.size.width, height=pane.size.height, now=now, spark=spark))
+        keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
+        self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def on_mount(self) -> None:
+        self.runs.columns = input_lines.columns(self.host.homes[0])
+
+    def moved(self, index: int) -> None:
+        self.rest()
+
+    async def _load_list(self, run: str) -> bool:
+        try:
+            place = await self.runs.load(run, self.row)
+        except BadInput as fault:
+            self._refuse(fault)
+            return True
+        if place is None:
+            return False
+        self.query_one(Table).show(self.runs.pages.matching, place)
+        answer = self.runs.answer
+        if answer is not None and input_lines.is_filtering(self):
+            words = f"{count(answer.matching)} of {count(answer.total)} match"
+            self.query_one(Bottom).say_aside(((words, "dim"),))
+        return True
+
+    async def _refresh_list(self) -> None:
+        if await self.runs.refresh(*self.query_one(Table).rows_in_view()):
+            self.load_anew()
+
+    async def _load_in_view(self) -> None:
+        table = self.query_one(Table)
+        while not self._wants_anew and await self.runs.load_missing(*table.rows_in_view()):
+            self.redraw()
+        if self.app.screen is not self:
+            return
+        is_far = any(home.link is not None for home in self.host.homes)
+        with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
+        for row in (self.row, *map(self.runs.pages.rows.get, with_column)):
+            if row is None or self._wants_anew:
+                continue
+            if await self.runs.load_spark(row, self.host.now(), is_far=is_far):
+                table.refresh_rows()
+                self.show_pane()
+
+    # --- keys that look -------------------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        if self.row is not None:
+            self.host.open_run(self.row.name)
+        elif self.runs.is_empty and not self.runs.filter:
+            self._queue_demo()
+
+    @work
+    async def _queue_demo(self) -> None:
+        await queue_demo(self.host)
+        self.load_anew()
+
+    def action_new(self) -> None:
+        self.host.open_launch(from_run=self.row.name if self.row is not None else "")
+
+    def action_mark(self) -> None:
+        """Mark the run under the cursor, or take its mark away, and go on to the next."""
+        if self.row is not None:
+            self.runs.toggle(self.row)
+            self.query_one(Table).move(1)
+            self.redraw()
+
+    def action_compare(self) -> None:
+        if len(self.runs.marked) > 1:
+            self.host.open_compare([row.name for row in self.runs.marked.values()])
+            if len(self.runs.marked) > compare_runs.MOST:
+                self.host.say(f"the first {compare_runs.MOST} of {len(self.runs.marked)} are compared.")
+        else:
+            self.host.say("mark two runs or more with space, then c compares them.")
+
+    def action_sweep(self) -> None:
+        self.host.open_sweep("" if self.row is None else sweep_of(self.row))
+
+    def action_approaches(self) -> None:
+        self.host.open_approaches("" if self.row is None else comparison_of(self.row))
+
+    def action_sort(self) -> None:
+        """Take in a changed order, else sort another way."""
+        if not (self.runs.pages.newcomers or self.runs.pages.reordered):
+            self.runs.filter = input_lines.without_sort(self.runs.filter)
+            self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
+        self.load_anew()
+
+    def action_back(self) -> None:
+        if self.runs.marked:
+            self.runs.marked.clear()
+            self.redraw()
+        elif self.runs.filter:
+            self.filter_by("")
+
+    def action_filter(self) -> None:
+        input_lines.filter_line(self, self.runs.filter, leave="drop the filter", left="")
+
+    def action_sort_by(self) -> None:
+        text = input_lines.without_sort(self.runs.filter)
+        input_lines.filter_line(
+            self, f"{text} sort:".strip(), leave="leave it as it was", left=self.runs.filter
+        )
+
+    def action_group_by(self) -> None:
+        text = input_lines.without_group(self.runs.filter)
+        input_lines.filter_line(
+            self, f"{text} group:".strip(), leave="leave it as it was", left=self.runs.filter
+        )
+
+    def action_columns(self) -> None:
+        input_lines.columns_line(self)
+
+    # --- keys that act --------------------------------------------------------------------------------
+
+    def action_check(self) -> None:
+        if self.row is not None:
+            self.run_worker(check(self.query_one(Bottom), self.host, self.run_worker, self.row.name))
+
+    def action_remedies(self) -> None:
+        if self.row is not None:
+            self.host.open_remedies(self.row.name)
+
+    def action_stop(self) -> None:
+        self._put(actions.stop(self.chosen))
+
+    def action_kill(self) -> None:
+        self._put(actions.kill(self.chosen))
+
+    def action_pause(self) -> None:
+        order = None if self.row is None else pause_or_go_on(self.row)
+        if order is not None:
+            self.do([order])
+        elif self.row is not None:
+            self.host.say(f"{short_name(self.row)} has ended: nothing to pause.")
+
+    def action_retry(self) -> None:
+        self.do([Retry(row.name) for row in self.chosen])
+
+    def action_tag(self) -> None:
+        if self.chosen:
+            input_lines.tag_line(self)
+
+    def action_undo(self) -> None:
+        """Undo the last change of tags, a note, or the trash."""
+        if self.undo is None:
+            self.host.say("nothing to undo: tags, notes and the trash can be.")
+            return
+        undo, self.undo = self.undo, None
+        self.do(undo.asks, said=f"undone: {undo.words}.")
+
+    @work
+    async def action_trash(self) -> None:
+        """Ask what would go, then whether it shall."""
+        if not self.chosen:
+            return
+        try:
+            ask = Remove([row.name for row in self.chosen], only_show=True)
+            going: RemoveAnswer = await self.host.ask(ask)
+        except FinetopError as error:
+            self.host.say(str(error), "red")
+        else:
+            self._put(actions.trash(going.runs))
+
+    def _put(self, prompt: actions.Prompt | str) -> None:
+        """Put a question, or say why there is none."""
+        if isinstance(prompt, str):
+            self.host.say(prompt)
+        else:
+            input_lines.put(self, prompt)
+
+    @work
+    async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
+        """Ask the supervisor to act on runs, and say what came of it."""
+        if not asks:
+            return
+        host = self.host
+        outcome = await actions.do(host, asks)
+        self.undo = actions.undo_of(outcome) or self.undo if not said else self.undo
+        host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
+        if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
+            self.runs.marked.clear()
+            self.load_anew()

@@ -1,0 +1,111 @@
+"""The list of runs that a screen looks at: asks for the rows in view, page by page, and keeps them up to date."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
+from finetop.core.protocol.run_columns import settings_of
+from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
+from finetop.core.protocol.runs import Running
+from finetop.core.wording.sparkline import sparkline
+from finetop.tui.widgets.paged_list import CHUNK, PagedList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.runs import RunDetail, RunRow
+    from finetop.tui.widgets.paged_list import Ask
+
+SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
+SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
+SPARK_COLUMNS = 10
+MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
+
+
+class RunList(PagedList["RunRow"]):
+    """Which runs, in which order, and what is known of them. Every method may raise NoSupervisor."""
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__(ask)
+        self.answer: RunsAnswer | None = None  # the newest
+        self.filter = ""  # as it is typed
+        self.sort = SORTS[0]
+        self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
+        self.line = Filter(sort=Sort())  # the same, read
+        self.groups: dict[str, Group] = {}  # by their words
+        self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
+        self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
+        self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
+        self._sparks_at: dict[int, float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing to show."""
+        return self.answer is not None and not self.pages.matching
+
+    async def load(self, run: str, at: RunRow | None) -> int | None:
+        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
+
+        None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
+        filter can't be read; the rows stay as they are then.
+        """
+        asked = (self.filter, self.sort)
+        line = parse(self.filter)
+        answer = await self._runs(asked, 0, CHUNK)
+        if asked != (self.filter, self.sort):
+            return None
+        self.listed, self.groups = asked, {}
+        self.line = replace(line, sort=line.sort or read_sort(asked[1]))
+        self._take(answer)
+        return self._begin(answer.rows, answer.matching, run, at)
+
+    async def _page(self, offset: int, limit: int) -> tuple[Sequence[RunRow], int]:
+        answer = await self._runs(self.listed, offset, limit)
+        self._take(answer)
+        return answer.rows, answer.matching
+
+    async def _newer(self, row: RunRow) -> RunRow:
+        detail: RunDetail = await self._ask(GetRun(str(row.id)))
+        return detail.row
+
+    async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
+        """Load the loss of a run for a sparkline, if there is none or it is old; returns whether it came."""
+        if not row.step:
+            return False
+        if row.id in self._sparks_at:
+            age = now - self._sparks_at[row.id]
+            if age < (FAR_SPARKS_S if is_far else SPARKS_S) or not isinstance(row.state, Running):
+                return False
+        self._sparks_at[row.id] = now
+        answer: CurvesAnswer = await self._ask(Curves(row.name, ["loss"], SPARK_COLUMNS, row.step))
+        means = [mean for curve in answer.curves[:1] for mean in curve.mean]
+        self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
+        return True
+
+    async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> RunsAnswer:
+        answer: RunsAnswer = await self._ask(
+            Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
+        )
+        return answer
+
+    async def all(self) -> list[RunRow]:
+        """Ask for all runs of the list, the first MOST of them."""
+        rows: list[RunRow] = []
+        while len(rows) < MOST:
+            answer = await self._runs(self.listed, len(rows), ALL_CHUNK)
+            rows += answer.rows
+            if not answer.rows or len(rows) >= answer.matching:
+                break
+        return rows[:MOST]
+
+    def toggle(self, row: RunRow) -> None:
+        """Mark a run, or take its mark away."""
+        if self.marked.pop(row.id, None) is None:
+            self.marked[row.id] = row
+
+    def _take(self, answer: RunsAnswer) -> None:
+        self.answer = answer
+        self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
+        self.groups |= {group.word: group for group in answer.groups}

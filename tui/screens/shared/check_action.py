@@ -1,0 +1,118 @@
+"""The keys f and s of a run, wherever it is listed: check it, go on with more items, find the checkpoint that lost it.
+
+What was decided already is not done again: more is offered, with what it takes named first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.tui.screens.shared.run_actions import order
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.widgets.frame import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
+    from finetop.tui.app_interface import Host
+    from finetop.tui.line import Line
+    from finetop.tui.widgets.frame import Bottom
+
+    Start = Callable[[Coroutine[Any, Any, None]], object]  # has something done beside the screen
+
+
+async def check(
+    bottom: Bottom, host: Host, start: Start, run: str, step: int | None = None, task: str = ""
+) -> None:
+    """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all."""
+    try:
+        checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
+    except FinetopError:  # it was not checked; else the next request is refused for the same reason
+        checked = None
+    if checked is None or (checked.newest if step is None else step) != checked.row.step:
+        await order(host, Check(run, step))
+        return
+    tasks = [one for one in checked.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
+    if not _is_free(bottom):
+        return
+    if not tasks:
+        host.say(f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are checked.")
+        return
+
+    def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
+        label = f"{words}{price(more, checked.item_s)}"
+        return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
+
+    own = [one for one in tasks if one.task == task]
+    name = cut_end(clean_line(task), 24)
+    answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
+    answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))
+    words: Line = (
+        (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
+        ("  Same verdict, tighter interval.", ""),
+    )
+    bottom.ask(words, answers, leave="leave it")
+
+
+def _is_free(bottom: Bottom) -> bool:
+    """Whether its screen is still the one that is seen, and asks nothing else meanwhile."""
+    return bottom.screen.is_current and bottom.question is None
+
+
+def left(tasks: list[TaskFacts]) -> int:
+    """Count the items that were not asked."""
+    return sum(task.total - task.n for task in tasks)
+
+
+def price(tasks: list[TaskFacts], item_s: float | None) -> str:
+    """Say about how long what is left of some tasks takes, where that is known."""
+    return "" if item_s is None else f", about {long_span(max(1.0, item_s * left(tasks)))}"
+
+
+async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
+    """Offer to find the checkpoint that lost it by bisection."""
+    try:
+        bisection: EarlierAnswer = await host.ask(Earlier(run))
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return
+    if not _is_free(bottom):
+        return
+    if not bisection.most:
+        host.say(f"{clean_line(run)}: {bisection.text}")
+        return
+
+    def answer(key: str, label: str, *, on: bool) -> Answer:
+        return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))
+
+    about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
+    words: Line = (
+        (f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?", "bold"),
+        (f"  {counted(bisection.most, 'check')} at most{about}", ""),
+    )
+    single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
+    bottom.ask(words, [answer("y", "find it", on=True), *single], leave="leave it")
+
+
+def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer) -> None:
+    """Check the finished runs that have no check; several are asked about."""
+    names = triage.unchecked
+    if len(names) == 1:
+        start(order(host, Check(names[0])))
+        return
+    more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
+    listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
+    words: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
+
+    async def all_of_them() -> None:
+        for name in names:
+            await order(host, Check(name))
+
+    bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")

@@ -1,0 +1,323 @@
+"""What is said of a run: its mark, the answer to "did it forget?", what to do next. Words, mark and colour agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.messages.limits import ordinal
+from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.text import clean_line, count
+from finetop.core.wording import pulse
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.queue import is_for_later, why
+from finetop.core.wording.verdicts import WORDS, change_of, finding
+from finetop.tui.screens.shared.run_actions import can_go_on
+from finetop.tui.text import without_zero
+from finetop.tui.theme import MARKS, Mark
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import CheckBrief, RunRow
+    from finetop.tui.line import Line, Span
+
+NOT_CHECKED = Mark("-", "-", "")
+HEADINGS = ("needs you", "running", "queued", "done")
+
+
+def heading_of(row: RunRow) -> str:
+    """Name the part of the list "needs you first" that a run belongs to."""
+    if row.needs_you:
+        return HEADINGS[0]
+    if isinstance(row.state, Running):
+        return HEADINGS[1]
+    return HEADINGS[2] if isinstance(row.state, Queued) else HEADINGS[3]
+
+
+def mark_of(row: RunRow) -> Mark:
+    """Return the mark of a run: trouble first, then its verdict, then its state."""
+    state = row.state
+    if isinstance(state, Failed):
+        return MARKS["failed"]
+    if isinstance(state, Lost):
+        return MARKS["lost"]
+    if isinstance(state, Running):
+        if row.check is not None and row.check.verdict == "regressed":
+            return mark_of_check(row.check)
+        return MARKS["alarm"] if row.alarm or state.pulse else MARKS["running"]
+    if isinstance(state, Queued):
+        return MARKS["queued" if state.paused_at is None else "paused"]
+    if row.said:
+        return MARKS["alarm"]
+    if row.checking is not None:
+        return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
+    if row.check is not None:
+        return mark_of_check(row.check)
+    return MARKS["stopped"] if isinstance(state, Stopped) else NOT_CHECKED
+
+
+def mark_of_check(check: CheckBrief) -> Mark:
+    """Return the mark of a verdict."""
+    if check.verdict == "regressed" and check.is_settled:
+        return MARKS["accepted"]
+    return MARKS[check.verdict]
+
+
+def forgot(row: RunRow, now: float) -> Line:
+    """Answer "did it forget?" in a few words, by the state of the run."""
+    state = row.state
+    match state:
+        case Failed():
+            return _capitals("FAILED", state.cause)
+        case Lost():
+            return _capitals("LOST", state.cause)
+        case Queued():
+            place = "" if state.held or is_for_later(state, now) else ordinal(state.place)
+            return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
+        case Running():
+            return _running(row, state)
+    if row.said:
+        return _not_resumed(row)
+    if row.checking is not None:
+        return _checking(row.checking, short=True)
+    if row.check is not None:
+        return verdict_words(row.check)
+    if isinstance(state, Stopped):
+        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}.get(
+            state.how, "paused"
+        )
+        return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
+    return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
+
+
+def _capitals(word: str, words: str) -> Line:
+    return ((word, "red"), (f" {clean_line(words)}", "red"))
+
+
+def _not_resumed(row: RunRow) -> Line:
+    """Say that a run stands as it did, as going on with it was refused, or failed."""
+    return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.said.partition(': ')[2])}", "amber"))
+
+
+def alarm_words(text: str) -> Line:
+    """Say an alarm with its first word in capitals: a person must look."""
+    word, _, rest = clean_line(text).partition(" ")
+    return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
+
+
+def silence(state: Running) -> Line:
+    """Say that a run does not go on: SILENT for 4 min, HUNG no step for 12 min, usual 3 s."""
+    return ((pulse.word(state), "amber mark"), (f" {pulse.words(state)}", "amber"))
+
+
+def _running(row: RunRow, state: Running) -> Line:
+    if row.check is not None and row.check.verdict == "regressed" and not row.check.is_settled:
+        return (*verdict_words(row.check), (_at_step(row.check), "red"))
+    if state.pulse:
+        return silence(state)
+    if row.alarm:
+        return alarm_words(row.alarm)
+    if state.asked:
+        return ((f"{state.asked} asked", "dim"),)
+    if row.check is not None:
+        return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
+    drift = row.metrics.get("drift")
+    if drift is not None:
+        return ((f"drift {without_zero(drift)}", ""),)
+    return ((_progress(state), "dim"),)
+
+
+def _at_step(check: CheckBrief) -> str:
+    return f" at step {check.step}" if check.step is not None else ""
+
+
+def _progress(state: Running) -> str:
+    phase = clean_line(state.phase) or "starting"
+    if phase == "training":
+        return "no check yet"
+    if state.done is not None and state.total:
+        return f"{phase} {state.done / state.total * 100:.0f} %"
+    return phase
+
+
+def _phase_sentence(state: Running) -> str:
+    phase = clean_line(state.phase) or "starting"
+    if state.done is None or not state.total:
+        return phase
+    unit = f" {clean_line(state.unit)}" if state.unit else ""
+    left = f", {long_span(state.left_s)} left" if state.left_s is not None else ""
+    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}{left}"
+
+
+def _amount(number: float) -> str:
+    return count(int(number)) if number == int(number) else f"{number:,.1f}"
+
+
+def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
+    if isinstance(checking, Queued):
+        return ((f"check {'held' if checking.held else f'waits, {ordinal(checking.place)}'}", ""),)
+    if checking.pulse:
+        return (("check ", ""), *silence(checking))
+    left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
+    if checking.done is not None and checking.total:
+        return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
+    return ((f"checking{left}", "cyan"),)
+
+
+def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
+    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9, a real drop`, `NO VERDICT at chance`."""
+    change = f" {change_of(check.drop)}" if check.drop is not None else ""
+    if check.verdict == "no_verdict":
+        reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
+        return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
+    if check.verdict == "ok":
+        return (("ok", "green"), (f"{change}{', a real drop' if check.real_drop and not short else ''}", ""))
+    if check.accepted:
+        return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
+    if check.fixed_by:
+        return ((f"{change.strip()}, fixed", ""), (f" by {clean_line(check.fixed_by)}", "dim"))
+    return ((WORDS["regressed"], "red"), (change, "red"))
+
+
+def verdict_sentence(check: CheckBrief) -> Line:
+    """Say a verdict in a sentence, with how it is known."""
+    mark = mark_of_check(check)
+    start: Line = ((f" {mark.mark} ", mark.style),)
+    drop, margin = (check.drop or 0.0) / 100, check.margin / 100
+    what = finding(drop, margin, check.items_used, check.items_total)
+    match check.verdict:
+        case "regressed":
+            settled = "accepted" if check.accepted else "fixed"
+            word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
+            return (*start, word, (f"  {what}", ""))
+        case "ok":
+            real = ", a real drop" if check.real_drop else ""
+            return (*start, ("ok", "green"), (f"{real}  {what}", ""))
+        case _:
+            return (*start, (WORDS["no_verdict"], "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
+
+
+def state_sentence(row: RunRow, now: float) -> Line:
+    """Say in a sentence how a run stands: the first row of its pane."""
+    mark = mark_of(row)
+    start: Line = ((f" {mark.mark} ", mark.style),)
+    state = row.state
+    match state:
+        case Failed() | Lost():
+            word = "FAILED" if isinstance(state, Failed) else "LOST"
+            return (*start, (word, "red"), (f"  {clean_line(state.cause)}", "red"))
+        case Queued():
+            return (*start, *_queued_sentence(row, state, now))
+        case Running():
+            return (*start, *_running_sentence(row, state))
+    if row.said:
+        return (*start, *_not_resumed(row))
+    if row.checking is not None:
+        return (*start, *_checking(row.checking))
+    if row.check is not None:
+        return verdict_sentence(row.check)
+    if isinstance(state, Stopped):
+        kept = {
+            "stop": "its checkpoint is kept",
+            "kill": "nothing was saved at the end",
+            "cancel": "it never ran",
+            "pause": "its checkpoint is kept",
+        }
+        planned = f" of {count(row.steps)}" if row.steps else ""
+        at = f"at step {count(row.step)}{planned}; " if row.step else ""
+        return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
+    if row.method == NO_WEIGHT:
+        return (
+            *start,
+            ("same weights", "bold"),
+            ("  no weight moved: it is the base, asked in its own way", ""),
+        )
+    return (*start, ("not checked yet", "bold"))
+
+
+def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
+    if state.paused_at is not None:
+        step = f"at step {count(state.paused_at)}" + (f" of {count(row.steps)}" if row.steps else "")
+        return (("paused", "bold"), (f"  {step}: it goes on from there when it is released", ""))
+    if state.held:
+        return (("held", "bold"), ("  it waits in the queue until it is released", ""))
+    because = why(state, now)
+    words = f"  {ordinal(state.place)} in the queue{f': {because}' if because else ''}"
+    return (("queued", "bold"), (words, ""))
+
+
+def _running_sentence(row: RunRow, state: Running) -> Line:
+    if state.pulse:
+        return silence(state)
+    if row.alarm:
+        return alarm_words(row.alarm)
+    if state.asked:
+        return ((state.asked, "bold"), ("  was asked for and is under way", ""))
+    left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
+    if row.step:
+        planned = f" of {count(row.steps)}" if row.steps else ""
+        words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
+        if row.check is not None:
+            return (
+                *words,
+                ("; ", ""),
+                *verdict_words(row.check, short=True),
+                (f" at step {row.check.step}", ""),
+            )
+        return words
+    return (("running", "cyan"), (f"  {_phase_sentence(state)}", ""))
+
+
+def next_step(row: RunRow) -> tuple[str, str]:
+    """Say what to do next with a run: one key and its words."""
+    state = row.state
+    if isinstance(state, Lost):
+        return "T", "try it again: it goes on from its newest checkpoint, if it has one"
+    if isinstance(state, Failed):
+        return (
+            ("n", "a new run from this one, with that fixed")
+            if _hint(row)
+            else ("enter", "read the end of its log")
+        )
+    if isinstance(state, Queued):
+        return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
+    if isinstance(state, Running):
+        if state.pulse in ("hung", "stopped"):
+            return "enter", "see where it stands: the end of its log"
+        return ("enter", "look at it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
+    if row.checking is not None:
+        return "enter", "watch the check"
+    if row.method == NO_WEIGHT:
+        return "esc", "back to the runs: there is nothing to check, as no weight moved"
+    if row.check is None:
+        if isinstance(state, Stopped) and not row.step:
+            return "n", "a new run from this one"
+        return "f", "check it for forgetting: the base model against this one, on the same items"
+    match row.check.verdict:
+        case "regressed" if row.check.accepted:
+            return "enter", "see which answers were lost"
+        case "regressed":
+            return "r", "remedies: fix it without retraining"
+        case "no_verdict":
+            return "enter", "see why there is no verdict"
+        case _:
+            return "n", "a new run from this one"
+
+
+def _hint(row: RunRow) -> str:
+    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
+
+
+def hint_of(row: RunRow) -> str:
+    """Return what a failed run's own error says to do about it."""
+    return _hint(row)
+
+
+def ended_at(row: RunRow) -> float | None:
+    """Return when a run ended; None while it has not."""
+    return row.state.ended if isinstance(row.state, Finished | Stopped | Failed | Lost) else None
+
+
+def ran_for(row: RunRow) -> float | None:
+    """Return how many seconds an ended run ran."""
+    ended = ended_at(row)
+    since = getattr(row.state, "since", None)
+    return None if ended is None or since is None else max(0.0, ended - since)

@@ -1,0 +1,254 @@
+"""Draws what a varied number does: target and what is retained over its values, with their spread. Pure functions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.client import seed_groups
+from finetop.core.protocol import tags
+from finetop.core.text import clean_line
+from finetop.core.wording.units import metric_words
+from finetop.tui.line import joined, line_width, rule
+from finetop.tui.screens.sweep.row import short_key
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.client.seed_groups import Setting
+    from finetop.core.protocol.runs import RunRow
+    from finetop.tui.line import Line
+    from finetop.tui.screens.sweep.state import SweepData
+    from finetop.tui.theme import StyleName
+
+GUTTER = 9  # cells for the labels of the y axis
+TWO_FROM = 72  # cells: two pictures beside each other
+LOG_FROM = 15.0  # a setting whose largest value is so many times its least is drawn by its logarithm
+LEAST_HEIGHT = 5
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MOST_BARS = 2  # series that all have bars; of more, only the chosen one's: they would hide each other
+ONE = "o"  # where there is one series
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A mean with its spread at a value of the varied number."""
+
+    x: float
+    word: str  # as it was typed: 1e-5
+    mean: float
+    low: float
+    high: float
+    letter: str
+    is_chosen: bool = False
+    beside: int = 0  # cells to the side, so that series at one value don't cover each other
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """Which of the varied settings is drawn to the right, and what tells the series apart."""
+
+    at: int  # its place among the keys
+    series: tuple[tuple[str, ...], ...]  # the values of all others, each with a letter
+
+    def x(self, setting: Setting) -> float:
+        return float(setting.values[self.at])
+
+    def letter(self, setting: Setting) -> str:
+        if len(self.series) == 1:
+            return ONE
+        return LETTERS[self.series.index(self.others(setting)) % len(LETTERS)]
+
+    def others(self, setting: Setting) -> tuple[str, ...]:
+        return setting.values[: self.at] + setting.values[self.at + 1 :]
+
+
+def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
+    """Choose the number with the most values; None where no setting that varies is a number."""
+    best: tuple[int, int] | None = None
+    for at in range(len(keys)):
+        numbers = {number(setting.values[at]) for setting in settings}
+        if None not in numbers and len(numbers) > 1 and (best is None or len(numbers) > best[0]):
+            best = (len(numbers), at)
+    if best is None:
+        return None
+    at = best[1]
+    others = dict.fromkeys(one.values[:at] + one.values[at + 1 :] for one in settings)
+    return Axis(at, tuple(others))
+
+
+def number(text: str) -> float | None:
+    """Read a value as a number; None for what is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def letters(held: SweepData) -> list[str]:
+    """Return each setting its letter in the picture; none where one series needs none."""
+    axis = axis_of(held.settings, held.keys)
+    if axis is None:
+        return [LETTERS[at % len(LETTERS)] for at in range(len(held.settings))]
+    return [axis.letter(setting) if len(axis.series) > 1 else "" for setting in held.settings]
+
+
+def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
+    """Draw in `height` rows, the rule included: by the varied number, else target against retained."""
+    if height < LEAST_HEIGHT:
+        return []
+    axis = axis_of(held.settings, held.keys)
+    if axis is None:
+        return _scattered(held, chosen, width, height)
+    key = short_key(held.keys[axis.at])
+    metric = metric_words(held.metric)
+    first = _points(held, axis, chosen, seed_groups.target if metric else seed_groups.loss, is_target=True)
+    name = metric or "loss"
+    second = _points(held, axis, chosen, seed_groups.retained)
+    if not first and not second:
+        return [rule(((f"by {key}", ""),), width), ((" No run of it has finished.", "dim"),)]
+    count = 2 if first and second and width >= TWO_FROM else 1
+    each = (width - 2 * (count - 1)) // count
+    how = "95 % intervals over" if held.curves is not None else "the spread over"
+    better: Line = ((f"{name}: lower is better ", "dim"),) if held.is_lower_better or not metric else ()
+    lines = [rule(((f"by {key}, with {how} seeds", ""),), width, better)]
+    margins = [run.check.margin for setting in held.settings for run in setting.runs if run.check is not None]
+    panels = []
+    if first:
+        panels.append(panel(first, name, None, each, height - 1))
+    if second and len(panels) < count:
+        panels.append(panel(second, "retained, points", -margins[0] if margins else None, each, height - 1))
+    for row in zip(*panels, strict=True):
+        line: Line = row[0]
+        for more in row[1:]:
+            line = (*line, (" " * max(0, each - line_width(line)) + "  ", ""), *more)
+        lines.append(line)
+    return lines
+
+
+def _points(
+    held: SweepData,
+    axis: Axis,
+    chosen: Setting | None,
+    value: Callable[[RunRow], float | None],
+    *,
+    is_target: bool = False,
+) -> list[Point]:
+    points = []
+    for setting in held.settings:
+        spread = seed_groups.spread(setting.runs, value)
+        if spread is None:
+            continue
+        apart = spread.deviation or 0.0
+        bar = _interval(held, setting, is_target=is_target) or (spread.mean - apart, spread.mean + apart)
+        if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
+            bar = (spread.mean, spread.mean)
+        series = axis.series.index(axis.others(setting))
+        points.append(
+            Point(
+                axis.x(setting),
+                clean_line(setting.values[axis.at]),
+                spread.mean,
+                *bar,
+                axis.letter(setting),
+                setting is chosen,
+                series - len(axis.series) // 2,
+            )
+        )
+    return points
+
+
+def _interval(held: SweepData, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
+    """Return the interval of a curve's cell; None in other sweeps, and of one seed."""
+    cells = () if held.curves is None else held.curves.cells
+    values = dict(zip(held.keys, setting.values, strict=False))
+    for cell in cells:
+        if (cell.by, str(cell.rows)) == (values.get(tags.BY), values.get(tags.ROWS)):
+            estimate = cell.target if is_target else cell.retained
+            if estimate is not None and estimate.low is not None and estimate.high is not None:
+                return estimate.low, estimate.high
+    return None
+
+
+def panel(points: Sequence[Point], title: str, limit: float | None, width: int, height: int) -> list[Line]:
+    """Draw one picture in `height` rows: its title, the points, the values below them."""
+    columns, rows = max(1, width - GUTTER), height - 2
+    across = _across([point.x for point in points], columns)
+    lows, highs = [point.low for point in points], [point.high for point in points]
+    if limit is not None:
+        lows.append(limit)
+        highs.append(limit)
+    low, high = min(lows), max(highs)
+    if high == low:
+        low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
+
+    def y(value: float) -> int:
+        return min(rows - 1, max(0, round((high - value) / (high - low) * (rows - 1))))
+
+    cells: list[list[tuple[str, StyleName]]] = [[(" ", "")] * columns for _ in range(rows)]
+    if limit is not None:
+        cells[y(limit)] = [("·", "amber")] * columns
+    for point in points:
+        x = min(columns - 1, max(0, across(point.x) + point.beside))
+        for row in range(y(point.high), y(point.low) + 1):
+            cells[row][x] = ("│", "bold" if point.is_chosen else "dim")
+    for point in points:
+        x = min(columns - 1, max(0, across(point.x) + point.beside))
+        cells[y(point.mean)][x] = (point.letter, "reverse" if point.is_chosen else "bold")
+    digits = 1 if title.startswith("retained") else 2
+    labels = {y(value): f"{value:.{digits}f}" for value in (low, high)}
+    if limit is not None:
+        labels[y(limit)] = f"limit {limit:.0f}"
+    lines: list[Line] = [((f"{'':>{GUTTER}}{cut_end(title, columns)}", "dim"),)]
+    for row, drawn in enumerate(cells):
+        lines.append(((f"{labels.get(row, ''):>{GUTTER - 1}} ", "dim"), *joined(drawn)))
+    return [*lines, ((" " * GUTTER + _values(points, across, columns), "dim"),)]
+
+
+def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
+    """Return the column of a value; by its logarithm where values lie far apart."""
+    low, high = min(xs), max(xs)
+    is_log = low > 0 and high / low >= LOG_FROM
+    edge = min(6, columns // 8)
+
+    def place(value: float) -> float:
+        return math.log(value) if is_log else value
+
+    reach = (place(high) - place(low)) or 1.0
+    return lambda value: edge + round((place(value) - place(low)) / reach * (columns - 1 - 2 * edge))
+
+
+def _values(points: Sequence[Point], across: Callable[[float], int], columns: int) -> str:
+    """Write below the picture the values that have room."""
+    line = ""
+    for x, word in sorted({point.x: point.word for point in points}.items()):
+        start = max(0, min(columns - len(word), across(x) - len(word) // 2))
+        if start >= len(line) + (2 if line else 0):
+            line = f"{line:<{start}}{word}"
+    return line
+
+
+def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
+    """Draw the settings by their letters: what they reach against what they retain."""
+    spots, limit = [], None
+    for letter, setting in zip(letters(held), held.settings, strict=True):
+        reached = seed_groups.spread(setting.runs, seed_groups.target)
+        kept = seed_groups.spread(setting.runs, seed_groups.retained)
+        limit = next((-run.check.margin for run in setting.runs if run.check is not None), limit)
+        if reached is not None and kept is not None:
+            spots.append(Spot(letter, kept.mean, reached.mean, "reverse" if setting is chosen else "bold"))
+    if len(spots) < 2:
+        return []
+    drawn = scatter(
+        spots,
+        width=width,
+        height=height - 1,
+        limit=limit,
+        x_words=lambda x: f"{x:.1f}",
+        lower_is_better=held.is_lower_better,
+    )
+    return [scatter_rule(held.metric, width), *drawn]

@@ -1,0 +1,131 @@
+"""What the Sweep screen holds: the answer to its question, put together by settings, in the order they stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
+from finetop.core.protocol import tags
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.client.seed_groups import Spread
+    from finetop.core.client.selection_curve import Estimate
+    from finetop.core.protocol.messages.runs import SweepsAnswer
+    from finetop.core.protocol.runs import RunRow
+
+
+@dataclass
+class SweepData:
+    """One sweep, as it was last told."""
+
+    name: str
+    answer: SweepsAnswer | None = None
+    settings: list[Setting] = field(default_factory=list)
+    curves: selection_curve.Curves | None = None  # of rows that were selected
+    by_target: bool = False
+    chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # which run of each setting
+
+    def take(self, answer: SweepsAnswer) -> None:
+        """Take in an answer. The order stays: rows that were seen before stand where they stood."""
+        self.answer = answer
+        self.curves = selection_curve.read(answer)
+        settings = _settings(answer, self.curves)
+        place = {setting.values: at for at, setting in enumerate(self.settings)}
+        self.settings = sorted(settings, key=lambda one: place.get(one.values, len(place)))
+
+    def sort(self) -> None:
+        """Put the best target first, settings without one last; again: as they were queued."""
+        if self.answer is None:
+            return
+        self.by_target = not self.by_target
+        settings = _settings(self.answer, self.curves)
+        self.settings = ranked(self, settings) if self.by_target else settings
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return () if self.answer is None else self.answer.keys
+
+    @property
+    def metric(self) -> str:
+        """Name what the target is measured by; nothing without one."""
+        return seed_groups.metric(run for setting in self.settings for run in setting.runs)
+
+    @property
+    def is_lower_better(self) -> bool:
+        if self.curves is not None:
+            return self.curves.is_lower_better
+        return self.metric in LOWER_IS_BETTER
+
+    def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
+        """Return what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        if self.curves is None:
+            return None
+        by, rows = (setting.values[self.keys.index(key)] for key in (tags.BY, tags.ROWS))
+        return next((cell for cell in self.curves.cells if (cell.by, str(cell.rows)) == (by, rows)), None)
+
+    def mean_of(self, setting: Setting) -> float | None:
+        """Return the mean over seeds of what the settings are ranked by."""
+        estimate: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
+        if self.curves is not None:
+            cell = self.cell_of(setting)
+            estimate = None if cell is None else cell.target
+        return None if estimate is None else estimate.mean
+
+    def run_of(self, setting: Setting) -> RunRow:
+        """Return the run of a setting that is chosen."""
+        return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
+
+    def choose(self, setting: Setting, by: int) -> None:
+        """Choose another run of a setting."""
+        self.chosen[setting.values] = (self.chosen.get(setting.values, 0) + by) % len(setting.runs)
+
+
+def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> list[Setting]:
+    """Put runs together; one whose rows several selectors chose alike is of each of them."""
+    if curves is None:
+        return seed_groups.settings(answer.runs, answer.keys)
+    settings: list[Setting] = []
+    for cell in curves.cells:
+        own = [
+            run.row
+            for run in answer.runs
+            if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
+        ]
+        values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
+        settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+    return settings
+
+
+def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
+    """Order settings by the mean of their target, the best first; those without one come last."""
+
+    def worth(setting: Setting) -> float:
+        mean = held.mean_of(setting)
+        if mean is None:
+            return float("inf")
+        return mean if held.is_lower_better else -mean
+
+    return sorted(settings, key=worth)
+
+
+def best(held: SweepData) -> Setting | None:
+    """Return the setting with the best target of those whose runs have not regressed; None without two to choose from.
+
+    Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
+    """
+    if held.curves is not None:
+        return None
+    fine = [
+        setting
+        for setting in held.settings
+        if held.mean_of(setting) is not None
+        and not any(run.check is not None and run.check.verdict == "regressed" for run in setting.runs)
+    ]
+    if len(held.settings) < 2 or not fine:
+        return None
+    return ranked(held, fine)[0]

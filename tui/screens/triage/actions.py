@@ -1,0 +1,108 @@
+"""Sets the state of a regression (accepted, assigned, fixed, a note): has the words typed, sends it, undoes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.commands.shared.triage_state import own_name
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing
+from finetop.core.text import clean_line
+from finetop.tui.text import cut_middle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.protocol.messages.triage import Standing, TriageRow
+    from finetop.tui.app_interface import Host
+    from finetop.tui.widgets.frame import Bottom
+
+    Say = Callable[[TriageRow, str, Standing], object]
+
+
+def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+    """Have the reason typed for which a regression is accepted."""
+
+    def standing(text: str) -> Standing:
+        return Standing("accepted", own_name(), reason=text)
+
+    _type(bottom, row, task, "reason for accepting?", standing, say, keep="accept it")
+
+
+def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+    """Have the run named that fixes it."""
+
+    def standing(text: str) -> Standing:
+        return Standing("fixed", own_name(), fixed_by=text)
+
+    _type(bottom, row, task, "which run fixes it?", standing, say, keep="it is fixed")
+
+
+def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
+    """Have a note typed; how it is seen stays."""
+    before = row.standings.get(task, Standing(by=own_name()))
+
+    def standing(text: str) -> Standing:
+        return msgspec.structs.replace(before, note=text)
+
+    _type(bottom, row, task, "note", standing, say, keep="keep it", text=before.note)
+
+
+def look(row: TriageRow, task: str, say: Say) -> None:
+    """Assign it to the user; where it is already, to nobody."""
+    seen = row.standings.get(task)
+    is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
+    say(row, task, Standing("new" if is_own else "looking", own_name()))
+
+
+def _type(
+    bottom: Bottom,
+    row: TriageRow,
+    task: str,
+    label: str,
+    standing_of: Callable[[str], Standing],
+    say: Say,
+    *,
+    keep: str,
+    text: str = "",
+) -> None:
+    """Let a reason, a run or a note be typed, and say it of what was under the cursor then."""
+    what = f"{clean_line(task)} of " if task else ""
+    name = f"{what}{cut_middle(clean_line(row.name), 24)}"
+    bottom.say_aside(())
+
+    def done(typed: str, is_kept: bool) -> None:
+        if is_kept and typed.strip():
+            say(row, task, standing_of(typed.strip()))
+
+    bottom.ask_text(
+        f"{name}: {label}", text, changed=lambda _: None, done=done, keep=keep, leave="leave it as it is"
+    )
+
+
+async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
+    """Tell it, and keep what undoes it; returns whether it was taken."""
+    try:
+        answer: SetStandingAnswer = await host.ask(ask)
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return False
+    undoing.append(SetStanding(ask.run, ask.task, answer.before))
+    host.say(f"{answer.message}   u takes it back")
+    return True
+
+
+async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
+    """Undo what was said last; returns whether something was."""
+    if not undoing:
+        host.say("nothing was said here that could be taken back.")
+        return False
+    try:
+        answer: SetStandingAnswer = await host.ask(undoing.pop())
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return False
+    host.say(f"taken back: {answer.message}")
+    return True

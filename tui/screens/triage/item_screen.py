@@ -1,0 +1,257 @@
+"""One item of triage whole; up and down lead to the others of its list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from rich.cells import cell_len
+from textual import work
+from textual.css.query import NoMatches
+from textual.screen import Screen
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import ItemKind, LookAtItem
+from finetop.core.text import clean_line, count
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line, rule
+from finetop.tui.screens.triage.keys import ITEM_KEYS
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.frame import Bottom, Top, next_line
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemAnswer, TriageRow
+    from finetop.tui.screens.triage.state import Items
+
+
+class ItemScreen(Screen[None], inherit_bindings=False):
+    """An item's question, choices and answers; when in training it was lost, and in which other runs."""
+
+    CSS_PATH = "item_screen.tcss"
+    BINDINGS: ClassVar = bindings(ITEM_KEYS)
+    TITLE = "Item"
+
+    def __init__(self, row: TriageRow, items: Items, at: int) -> None:
+        super().__init__()
+        self.row, self.items, self.at = row, items, at
+        self.known: dict[int, ItemAnswer] = {}
+        self.top = 0  # the first row in view, where it is longer than the screen
+
+    def compose(self) -> ComposeResult:
+        yield Top("Triage")
+        yield Lines(id="title")
+        yield Lines(id="item")
+        yield Bottom()
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of this screen, for the help."""
+        return ITEM_KEYS
+
+    def to_copy(self) -> str:
+        """Return the question and both answers."""
+        item = self.items.items.get(self.at)
+        if item is None:
+            return ""
+        return f"{item.question}\nbase: {item.base_answer}\ntuned: {item.tuned_answer}"
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        item, width = self.items.items.get(self.at), self.size.width
+        if item is None:
+            return
+        place = (self.at, self.items.matching)
+        self.query_one("#title", Lines).show((title_line(item, self.row, place, width),))
+        body = self.query_one("#item", Lines)
+        known = self.known.get(self.at)
+        lines = item_lines(known or ItemAnswer(item, [], [], [], [], NO_KIND), width)
+        self.top = min(self.top, max(0, len(lines) - body.size.height))
+        body.show(lines[self.top :])
+        more = len(lines) - self.top > body.size.height
+        step = ("↓", "the next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
+        step = ("pgdn", "there is more below") if more else step
+        self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
+
+    def on_mount(self) -> None:
+        self._show(self.at)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.redraw)
+
+    def _show(self, at: int) -> None:
+        self.at, self.top = at, 0
+        self.redraw()
+        self._load(at)
+
+    @work(exclusive=True)
+    async def _load(self, at: int) -> None:
+        """Ask for all of an item; the list is asked for more where it ends."""
+        try:
+            if at not in self.items.items:
+                await self.items.more(at, at + 1)
+                self.redraw()
+            item = self.items.items.get(at)
+            if item is not None and at not in self.known:
+                self.known[at] = await host_of(self).ask(LookAtItem(self.row.name, item.task, item.item))
+                self.redraw()
+        except FinetopError as error:
+            host_of(self).say(str(error), "red")
+        except NoMatches:
+            return  # an answer came while the screen is taken down
+
+    def action_move(self, by: int) -> None:
+        at = min(max(0, self.at + by), max(0, self.items.matching - 1))
+        if at != self.at:
+            self._show(at)
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * self.items.matching)
+
+    def action_scroll(self, direction: int) -> None:
+        self.top = max(0, self.top + direction * max(1, self.query_one("#item").size.height - 2))
+        self.redraw()
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+
+NO_KIND = ItemKind("", 0, 0, 0)
+
+
+_LABEL = 11
+
+
+_KEPT = 500  # characters of an answer that a check keeps
+
+
+_QUESTION_ROWS = 14
+
+
+def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
+    """Say which item it is: task, kind, its place among the others."""
+    at, of = place
+    way = "won" if item.won else "lost"
+    path = " > ".join(
+        filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20)))
+    )
+    name = cut_middle(clean_line(row.shown_name), 24)
+    return (
+        (f" {path}", "bold"),
+        (f" > item {count(at + 1)} of {count(of)}, {way}", ""),
+        ("   in ", ""),
+        (name, "bold"),
+    )
+
+
+def item_lines(known: ItemAnswer, width: int) -> list[Line]:
+    """Write all of an item, as many rows as it needs."""
+    item = known.item
+    lines = [rule((("question", ""),), width, ((clean_line(item.item), "dim"), (" ", "")))]
+    question = item.question or "its text was not kept: a check keeps that of the 300 surest changes"
+    lines += [
+        ((f" {text}", "" if item.question else "dim"),)
+        for text in wrapped(question, width - 2, _QUESTION_ROWS)
+    ]
+    lines += [(), *_choices(known, width), *_answers(item, width), (), *_beside(known, width)]
+    whole = item.tuned_answer
+    if cell_len(clean_line(whole)) > _answer_width(width):
+        cut = f", its first {_KEPT} characters" if len(whole) >= _KEPT else ", whole"
+        lines += [(), rule((("tuned model's answer", ""), (cut, "dim")), width)]
+        lines += [((f" {text}", ""),) for text in wrapped(whole, width - 2, 40)]
+    return lines
+
+
+def _choices(known: ItemAnswer, width: int) -> list[Line]:
+    """List the choices, with who took which."""
+    if not known.choices:
+        return []
+    item = known.item
+    lines: list[Line] = []
+    for at, choice in enumerate(known.choices):
+        takers = [
+            who
+            for who, said in (("gold", item.gold), ("base", item.base_answer), ("tuned", item.tuned_answer))
+            if said.strip() and said.strip() == choice.strip()
+        ]
+        label = "choices" if not at else ""
+        text = cut_end(clean_line(choice).strip(), max(12, width - _LABEL - 24))
+        taken = f"   {', '.join(takers)}" if takers else ""
+        lines.append(
+            ((f" {label:<{_LABEL - 1}}", "dim"), (text, "bold" if "gold" in takers else ""), (taken, "dim"))
+        )
+    return [*lines, ()]
+
+
+def _answer_width(width: int) -> int:
+    return max(16, width - _LABEL - 24)
+
+
+def _answers(item: Flip, width: int) -> list[Line]:
+    """Draw gold and both answers, with log-probability and margin."""
+    room = _answer_width(width)
+    lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{'log p':>8}{'margin':>9}", "dim"),)]
+    rows = (
+        ("gold", item.gold, None, None, None),
+        ("base", item.base_answer, item.base_log_prob, item.base_margin, not item.won),
+        ("tuned", item.tuned_answer, item.tuned_log_prob, item.tuned_margin, item.won),
+    )
+    for label, said, log_prob, margin, is_better in rows:
+        if label == "gold" and not said.strip():
+            continue  # a rule decides there, not one answer
+        text = cut_end(clean_line(said).strip() or "(nothing)", room - 2)
+        mark = None if is_better is None else MARKS["finished" if is_better else "accepted"]
+        numbers = f"{_signed(log_prob, '.1f'):>8}{_signed(margin, '+.1f'):>9}"
+        lines.append(
+            (
+                (f" {label:<{_LABEL - 1}}", "dim"),
+                (text + " " * (room - cell_len(text)), "bold" if label == "tuned" else ""),
+                (numbers, ""),
+                (f"   {mark.mark}" if mark is not None else "", ""),
+            )
+        )
+    return lines
+
+
+def _signed(value: float | None, how: str) -> str:
+    return "" if value is None else format(value, how)
+
+
+def _beside(known: ItemAnswer, width: int) -> list[Line]:
+    """Say when it was lost, in which other runs, and how many like it."""
+    lines = []
+    if len(known.steps) > 2:
+        marks = {True: MARKS["accepted"].mark, False: MARKS["finished"].mark}
+        words = "   ".join(
+            f"{'base' if step is None else count(step)} {marks[is_lost]}" for step, is_lost in known.steps
+        )
+        lines += _labelled("steps", words, width)
+    elsewhere = sum(lost for _, lost, _ in known.methods)
+    asked = sum(asked for _, _, asked in known.methods)
+    if elsewhere:
+        more = elsewhere - len(known.also)
+        names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also) + (
+            f", +{more}" if more else ""
+        )
+        how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
+        lines += _labelled("also lost", f"{names}  ({how})", width)
+    elif asked:
+        lines += _labelled(
+            "also lost", f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)", width
+        )
+    kind = known.of_kind
+    if kind.kind and kind.n > 1:
+        name = clean_line(kind.kind).replace("_", " ")
+        lines += _labelled("like it", f"{kind.lost} of {kind.n} items of this kind ({name}) are lost", width)
+    return lines
+
+
+def _labelled(label: str, words: str, width: int) -> list[Line]:
+    return [
+        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (text, ""))
+        for at, text in enumerate(wrapped(words, width - _LABEL - 1, 4))
+    ]

@@ -1,0 +1,207 @@
+"""The items of one cell of triage: their kinds, then those that were lost and won, and the one under the cursor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from finetop.core.protocol.check_result import Flip
+from finetop.core.text import clean_line, count, counted
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line, rule, spread
+from finetop.tui.screens.triage.item_screen import ItemScreen
+from finetop.tui.screens.triage.keys import ITEMS_KEYS
+from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
+from finetop.tui.screens.triage.state import Items
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.frame import Bottom, Top, next_line
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table, waiting_line
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.messages.triage import ItemKind, TriageRow
+
+
+class ItemsScreen(ListScreen, inherit_bindings=False):
+    """What one cell consists of. Enter on a kind shows its items, on an item all of it."""
+
+    CSS_PATH = "items_screen.tcss"
+    KEYS = ITEMS_KEYS
+    BINDINGS: ClassVar = bindings(ITEMS_KEYS)
+    TITLE = "Items"
+
+    def __init__(self, row: TriageRow, task: str) -> None:
+        super().__init__()
+        self.row = row
+        self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task)
+
+    def compose(self) -> ComposeResult:
+        yield Top("Triage")
+        yield Lines(id="title")
+        yield Lines(id="head")
+        yield Table(self.draw_row, self.draw_heading, id="items")
+        yield Lines(id="pane")
+        yield Bottom()
+
+    def to_fill(self) -> dict[str, str]:
+        """Return what a command's words in capitals stand for here."""
+        return {"RUN": self.row.name, "TASK": self.items.task}
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    def kind_at(self, index: int) -> ItemKind | None:
+        """Return the kind in a row of the list; None where an item is."""
+        kinds = self.items.shown_kinds
+        return kinds[index] if index < len(kinds) else None
+
+    def item_at(self, index: int) -> Flip | None:
+        """Return the item in a row of the list, if it is held."""
+        return self.items.items.get(index - len(self.items.shown_kinds))
+
+    def draw_heading(self, index: int) -> str:
+        if self.kind_at(index) is not None:
+            return "tasks" if not self.items.task else "kinds of items"
+        item = self.item_at(index)
+        return "" if item is None else "won" if item.won else "lost, the surest on top"
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        kind = self.kind_at(index)
+        if kind is not None:
+            return kind_line(kind, width, has_cursor=has_cursor)
+        item = self.item_at(index)
+        if item is None:
+            return waiting_line(has_cursor=has_cursor)
+        return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        items, width = self.items, self.size.width
+        self.query_one("#title", Lines).show((title_line(items, self.row, width),))
+        rows = len(items.shown_kinds) + items.matching
+        head = item_head(item_widths(width), first="item") if rows else ((f"   {empty_words(items)}", "dim"),)
+        self.query_one("#head", Lines).show((head,))
+        self.query_one(Table).show(rows)
+        self.show_pane()
+
+    def show_pane(self) -> None:
+        """Write the item under the cursor in a few rows, and what is next."""
+        width, at = self.size.width, self.query_one(Table).cursor
+        item, kind = self.item_at(at), self.kind_at(at)
+        lines: list[Line] = []
+        if kind is not None:
+            lines = [rule(((clean_line(kind.kind), "bold"),), width)]
+            lines.append(
+                ((f"   {count(kind.n)} were asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),)
+            )
+        elif item is not None:
+            lines = [
+                rule(
+                    ((clean_line(item.item), "bold"),), width, ((clean_line(item.category), "dim"), (" ", ""))
+                )
+            ]
+            lines += [
+                ((f" {text}", ""),)
+                for text in wrapped(item.question or "its text was not kept", width - 2, 3)
+            ]
+            said = clean_line(item.tuned_answer).strip() or "(nothing)"
+            lines.append(((" tuned said  ", "dim"), (said, "")))
+        self.query_one("#pane", Lines).show(lines)
+        step = (
+            "enter",
+            "its items alone" if kind is not None else "all of it: answers, choices, when, where else",
+        )
+        if kind is None and item is None:
+            step = ("esc", "drop the filter" if self.items.filter else "back to the table")
+        self.query_one(Bottom).offer((next_line(*step),), (*ITEMS_KEYS[:3],))
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Leave the list as it is: what a check lost does not change while one item of it is read."""
+        self._wake.set()
+
+    async def _load_list(self, run: str) -> bool:
+        is_shown = await self.items.load()
+        self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
+        self.query_one(Bottom).say_aside(((f"{count(self.items.matching)} match", "dim"),))
+        return is_shown
+
+    async def _refresh_list(self) -> None:
+        if self.items.answer is None:
+            self.load_anew()
+
+    async def _load_in_view(self) -> None:
+        first, end = self.query_one(Table).rows_in_view()
+        above = len(self.items.shown_kinds)
+        while await self.items.more(first - above, end - above):
+            self.redraw()
+
+    # --- keys -----------------------------------------------------------------------------------------
+
+    def action_open(self) -> None:
+        at = self.query_one(Table).cursor
+        kind = self.kind_at(at)
+        if kind is not None and not self.items.task:
+            self.app.push_screen(ItemsScreen(self.row, kind.kind))
+        elif kind is not None:
+            self.filter_by(f"kind:{kind.kind.replace(' ', '+')}")
+        elif self.item_at(at) is not None:
+            self.app.push_screen(ItemScreen(self.row, self.items, at - len(self.items.shown_kinds)))
+
+    def action_back(self) -> None:
+        if self.items.filter:
+            self.filter_by("")
+        else:
+            self.dismiss()
+
+    def filter_by(self, text: str) -> None:
+        if text.strip() != self.items.filter:  # else the cursor stays where it is
+            super().filter_by(text)
+
+
+def title_line(items: Items, row: TriageRow, width: int) -> Line:
+    """Say whose items these are, and how many."""
+    name = cut_middle(clean_line(row.shown_name), 26)
+    what = cut_end(clean_line(items.task), 20) or "all tasks"
+    left: Line = ((f" {what}", "bold"), (" in ", ""), (name, "bold"))
+    if items.answer is not None:
+        left = (*left, (f"   {count(items.answer.lost)} lost, {count(items.answer.won)} won", ""))
+    if not items.filter:
+        return spread(left, (("/", "bold"), (" filter ", "dim")), width)
+    words = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
+    return spread(left, (("/", "bold"), (words, "bold")), width)
+
+
+def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
+    """Draw one kind of items: how many were lost and won of how many."""
+    name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
+    bar = round(12 * kind.lost / max(1, kind.n))
+    return (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        ("  ", ""),
+        (f"{name:<26}", "bold" if has_cursor else ""),
+        (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
+        *((("━" * bar, ""), ("·" * (12 - bar), "dim")) if width >= NARROW else ()),
+        (f"   {kind.won} won" if kind.won else "", "dim"),
+    )
+
+
+def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+    """Draw one item with the mark of which way it flipped."""
+    gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
+    mark = MARKS["finished"] if item.won else MARKS["accepted"]
+    return (gutter, (f"{mark.mark} ", ""), *rest)
+
+
+def empty_words(items: Items) -> str:
+    """Say why there is no item."""
+    if items.answer is None:
+        return "asking the supervisor …"
+    if items.filter:
+        return f"0 of {counted(items.answer.lost + items.answer.won, 'item')} match"
+    return "no answer changed."

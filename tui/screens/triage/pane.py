@@ -1,0 +1,257 @@
+"""What the Triage screen says of the cell under the cursor: verdict, interval, when, what kind, which items."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.triage import since_words, standing_words
+from finetop.core.wording.verdicts import change
+from finetop.tui.line import Line, line_width, rule
+from finetop.tui.text import cut_end, cut_middle, without_zero
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
+    from finetop.tui.line import Span
+
+_LABEL = 10
+NARROW = 72  # columns below which a list of items has less in it
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+
+
+def pane_lines(
+    row: TriageRow, task: str, cell: CellAnswer | None, *, width: int, height: int, now: float
+) -> list[Line]:
+    """Write the pane in `height` rows."""
+    name = cut_middle(clean_line(row.shown_name), 30)
+    what = cut_end(clean_line(task), 28) if task else "all tasks"
+    title: Line = ((what, "bold"), (" in ", ""), (name, "bold"))
+    since = since_words(cell.curve) if cell is not None else ""
+    lines = [rule(title, width, ((since, ""), (" ", "")) if since else ())]
+    if cell is None:
+        return [*lines, (("   asking the supervisor …", "dim"),)][:height]
+    verdict = verdict_lines(cell.facts, row, width)
+    lines += verdict
+    lines += _seen(row, task, width, now)
+    lines += [
+        *_when(cell, width),
+        *_what(cell, task, width, are_flips_said=_has_flips(verdict)),
+        *_floor(cell),
+    ]
+    left = height - len(lines)
+    if left >= 3 and cell.first:
+        lines += _items(cell, width, left)
+    return lines[:height]
+
+
+def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
+    """Say what is known of a cell, and how sure it is."""
+    mark = _MARKS.get(facts.mark)
+    if mark is None or facts.drop is None:
+        reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
+        start: Span = (" ? NO VERDICT", "amber mark") if not facts.task else (" - not measured", "")
+        return [(start, (f"  {text}", "")) if not at else ((f"   {text}", ""),)
+                for at, text in enumerate(wrapped(reason, width - 17, 2))]  # fmt: skip
+    seen = row.standings.get(facts.task) or (row.standing if facts.mark == "lost" else None)
+    is_settled = seen is not None and seen.state in ("accepted", "fixed")
+    word = _word(facts, seen.state if is_settled and seen is not None else "")
+    style = "" if is_settled else mark.style
+    interval = ""
+    if facts.low is not None and facts.high is not None:
+        interval = f" ({change(facts.high / 100)} to {change(facts.low / 100)})"
+    scores = f"{_score(facts.base)} -> {_score(facts.tuned)}"
+    line: Line = (
+        (f" {mark.mark} ", style),
+        (word, style if word != "ok" else "green"),
+        (f"   {scores}   change {change(facts.drop / 100)}{interval}", ""),
+    )
+    flips = f"{flips_words(facts)}, {count(facts.total - facts.n)} not asked" if facts.total > facts.n else ""
+    for words in (flips, flips_words(facts)):
+        if words and line_width(line) + len(words) + 4 <= width:
+            return [(*line, (f"   {words}", ""))]
+    return [line]
+
+
+def flips_words(facts: TaskFacts) -> str:
+    """Say how many items flipped, both ways."""
+    return f"{count(facts.lost)} lost, {count(facts.won)} won of {count(facts.n)}"
+
+
+def _word(facts: TaskFacts, settled: str) -> str:
+    if settled:
+        return settled
+    if facts.mark == "lost":
+        return "REGRESSED"
+    if facts.mark == "kept":
+        return "ok" if facts.low is None or facts.low <= 0 else "ok, a real drop"
+    return "size open" if facts.low is not None and facts.low > 0 else "open"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _labelled(label: str, words: str) -> Line:
+    return ((f"   {label:<{_LABEL - 3}}", "dim"), (words, ""))
+
+
+def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
+    """Say what people said of the regression: of this cell, else of the whole run."""
+    seen = row.standings.get(task)
+    if seen is None:
+        return []
+    words = "" if seen.state == "new" else standing_words(seen)
+    if seen.at and words:
+        age = now - seen.at
+        words += (
+            ", just now" if age < 60 else f", {'since ' if seen.state == 'looking' else ''}{long_span(age)}"
+        )
+        words += " ago" if age >= 60 and seen.state != "looking" else ""
+    if seen.drop is not None and seen.state == "accepted":
+        words += f" at {change(seen.drop / 100)}"
+    said = ": ".join(filter(None, (words, clean_line(seen.reason))))
+    lines = [_labelled("seen", text) for text in wrapped(said, width - _LABEL - 1, 2)] if said else []
+    return [
+        *lines,
+        *(_labelled("note", text) for text in wrapped(seen.note, width - _LABEL - 1, 2) if seen.note),
+    ]
+
+
+def _when(cell: CellAnswer, width: int) -> list[Line]:
+    """Draw the score at the base and at each checkpoint that was checked; the newest that fit."""
+    points = cell.curve
+    hidden = len(cell.not_looked_at)
+    if len(points) < 3:
+        words = f"{counted(hidden, 'earlier checkpoint')} not checked" if hidden else ""
+        return [_labelled("when", words)] if words else []
+    pieces = [_point(point, points) for point in points]
+    room = width - _LABEL - 1
+    start, rest = pieces[0], pieces[1:]
+    shown: list[str] = []
+    for piece in reversed(rest):
+        if cell_len("   ".join([start, "…", piece, *shown])) > room:
+            shown.insert(0, "…")
+            break
+        shown.insert(0, piece)
+    words = "   ".join([start, *shown])
+    more = f"   {hidden} not checked"
+    return [_labelled("when", words + (more if hidden and cell_len(words + more) <= room else ""))]
+
+
+def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
+    scores = [one.score for one in points if one.score is not None]
+    low, high = min(scores, default=0.0), max(scores, default=1.0)
+    height = 7 if point.score is None or high <= low else round((point.score - low) / (high - low) * 7)
+    name = "base" if point.step is None else count(point.step)
+    return f"{name} {_BLOCKS[height]} {'-' if point.score is None else without_zero(point.score)}"
+
+
+def _has_flips(verdict: list[Line]) -> bool:
+    return any(" lost, " in text for line in verdict for text, _ in line)
+
+
+def _what(cell: CellAnswer, task: str, width: int, *, are_flips_said: bool) -> list[Line]:
+    """Name the kinds of items that lost most; of the whole, its tasks."""
+    words = [] if are_flips_said or cell.facts.drop is None else [flips_words(cell.facts)]
+    for kind in cell.kinds:
+        if not kind.lost:
+            continue
+        piece = f"{clean_line(kind.kind).replace('_', ' ')} {kind.lost} of {kind.n}"
+        if cell_len("   ".join([*words, piece])) > width - _LABEL - 1:
+            break
+        words.append(piece)
+    return [_labelled("what" if task else "tasks", "   ".join(words))] if words else []
+
+
+def _floor(cell: CellAnswer) -> list[Line]:
+    if not cell.floor_items:
+        return []
+    share = 100 * cell.floor_flips / cell.floor_items
+    flips = f"{counted(cell.floor_flips, 'flip')} of {count(cell.floor_items)} ({share:.1f} points)"
+    return [_labelled("floor", f"base against itself, other batches: {flips}")]
+
+
+def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
+    """List the surest losses, in `rows` rows with their head."""
+    widths = item_widths(width)
+    facts = cell.facts
+    shown = cell.first[: rows - 1]
+    others = facts.lost - len(shown)
+    rest = facts.won + max(0, others)
+    if rest:
+        shown = cell.first[: max(1, rows - 2)]
+        others = facts.lost - len(shown)
+    lines = [
+        item_head(widths, first="lost item"),
+        *(item_line(item, widths, with_task=not facts.task) for item in shown),
+    ]
+    if rest and len(lines) < rows:
+        words = ", ".join(
+            filter(
+                None, (f"{others} more lost" if others > 0 else "", f"{facts.won} won" if facts.won else "")
+            )
+        )
+        if words:
+            lines.append(((f"   {words}: ", "dim"), ("enter", "bold")))
+    return lines
+
+
+def item_widths(width: int) -> tuple[int, int, int]:
+    """Share the width out over question, gold and the two answers; a narrow one has no gold, nor log-probabilities."""
+    if width < NARROW:
+        said = max(9, (width - 14) // 4)
+        return width - 14 - 2 * said, 0, said
+    room = width - 3 - 2 * 7 - 6 - 5
+    said = max(9, room // 4)
+    gold = max(8, room // 6)
+    return room - gold - 2 * said, gold, said
+
+
+def item_head(widths: tuple[int, int, int], *, first: str) -> Line:
+    """Name the columns of items."""
+    question, gold, said = widths
+    log_prob = 7 if gold else 0
+    answers = f"{'base said':<{said + log_prob}}{'tuned said':<{said + log_prob}}"
+    return (
+        (f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers}{'from':>6}{'also':>5}", "dim"),
+    )
+
+
+def item_line(
+    item: Flip, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
+) -> Line:
+    """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
+    question, gold, said = widths
+    asked = item.question or item.item
+    if with_task:
+        asked = f"{item.task}: {asked}"
+    return (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        ("  ", ""),
+        (_column(asked, question), "bold" if has_cursor else ""),
+        (_column(item.gold or "-", gold) if gold else "", ""),
+        (_column(item.base_answer or "(nothing)", said), ""),
+        (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),
+        (_column(item.tuned_answer or "(nothing)", said), ""),
+        (f"{_log_prob(item.tuned_log_prob):>5}  " if gold else "", "dim"),
+        (f"{'-' if item.since is None else count(item.since):>6}", ""),
+        (f"{item.also or '-':>5}", ""),
+    )
+
+
+def _log_prob(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _column(text: str, width: int) -> str:
+    text = cut_end(clean_line(text).strip(), width - 1)
+    return text + " " * (width - cell_len(text))

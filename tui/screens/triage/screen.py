@@ -1,0 +1,341 @@
+"""The Triage screen: which run lost what, how sure that is, whose it is, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+
+from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.text import count
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line
+from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
+from finetop.tui.screens.triage import actions, table as triage_table
+from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
+from finetop.tui.screens.triage.pane import pane_lines
+from finetop.tui.screens.triage.state import TriageList, compared
+from finetop.tui.screens.triage.table import (
+    NAME,
+    TASKS,
+    WHOLE,
+    Columns,
+    columns_of,
+    empty_lines,
+    head_line,
+    row_line,
+    state_line,
+    turned_line,
+)
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table, waiting_line
+
+if TYPE_CHECKING:
+    from textual.app import ComposeResult
+
+    from finetop.core.protocol.messages.triage import TriageRow, TriageRunAnswer
+    from finetop.tui.save import Sheet
+
+NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
+LEAST_ROWS, LEAST_PANE = 4, 8
+
+
+class TriageScreen(ListScreen, inherit_bindings=False):
+    """Runs by tasks, the worst first, with a cell under the cursor; or one run turned, a task a row."""
+
+    CSS_PATH = "screen.tcss"
+    KEYS = KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Triage"
+    LEAST_S: ClassVar = 2.0  # the table changes when a check ends
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = self.listed = TriageList(lambda ask: host_of(self).ask(ask))
+        self.column = WHOLE
+        self.row_at = 0  # of the run under the cursor, whichever way the table is turned
+        self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
+        self._turn: bool | None = None  # as the user wants it; None: as the width says
+        self._said: list[SetStanding] = []  # what undoes it, the newest last
+        self._columns = Columns(22, 7, 0, 0, 0, 10)
+
+    def compose(self) -> ComposeResult:
+        yield Top("Triage")
+        yield Lines(id="state")
+        yield Lines(id="head")
+        yield Table(self.draw_row, id="cells")
+        yield Lines(id="empty")
+        yield Lines(id="pane")
+        yield Bottom()
+
+    # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def row(self) -> TriageRow | None:
+        """The run under the cursor."""
+        return self.held.pages.rows.get(self.row_at)
+
+    @property
+    def is_turned(self) -> bool:
+        """Whether one run is shown, a task a row."""
+        if self._turn is not None:
+            return self._turn
+        return self.size.width < NARROW or len(self.held.tasks) > MANY
+
+    @property
+    def run_turned(self) -> TriageRunAnswer | None:
+        """All about the run under the cursor, once it came."""
+        return self.held.runs.get(self.row.check_id) if self.row is not None else None
+
+    @property
+    def cell_task(self) -> str:
+        """The task under the cursor; "" for the whole, and on a name."""
+        if self.is_turned:
+            whole, at = self.run_turned, self.query_one(Table).cursor
+            return whole.tasks[at].task if whole is not None and at < len(whole.tasks) else ""
+        at = self.column - TASKS
+        return self.held.tasks[at] if 0 <= at < len(self.held.tasks) else ""
+
+    async def to_save(self) -> Sheet:
+        """Return the matrix as far as it was looked at, for a file."""
+        from finetop.tui.save.tables import triage
+
+        rows = self.held.pages.rows
+        return triage([rows[index] for index in sorted(rows)], self.held.tasks)
+
+    def to_copy(self) -> str:
+        return "" if self.row is None else self.row.name
+
+    def to_fill(self) -> dict[str, str]:
+        """Return what a command's words in capitals stand for here."""
+        return {"RUN": self.to_copy(), "TASK": self.cell_task}
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        if self.is_turned:
+            whole = self.run_turned
+            if whole is None or index >= len(whole.tasks):
+                return waiting_line(has_cursor=has_cursor)
+            span = triage_table.span_of(whole.tasks, whole.row.margin)
+            shown = self.row or whole.row
+            return triage_table.task_line(whole.tasks[index], shown, width, span, has_cursor=has_cursor)
+        row = self.held.pages.rows.get(index)
+        if row is None:
+            return waiting_line(has_cursor=has_cursor)
+        cursor = self.column if has_cursor else None
+        return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        held, width = self.held, self.size.width
+        self.set_class(held.is_empty, "-empty")
+        self._columns = columns_of(width, held.tasks, self.column)
+        state = self.query_one("#state", Lines)
+        table = self.query_one(Table)
+        if self.is_turned and self.row is not None:
+            whole = self.run_turned
+            tasks = whole.tasks if whole is not None else []
+            span = triage_table.span_of(tasks, self.row.margin)
+            state.show((turned_line(held, self.row, self.row_at, width),))
+            self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
+            rows = len(tasks) or 1
+        else:
+            state.show((state_line(held, width, host_of(self).now()),))
+            self.query_one("#head", Lines).show((head_line(self._columns, held.tasks),))
+            rows = held.pages.matching
+        self.query_one("#empty", Lines).show(empty_lines(held))
+        self._share_height(rows)
+        table.show(rows, None if self.is_turned else self.row_at)
+        self.show_pane()
+
+    def _share_height(self, rows: int) -> None:
+        """Return the table what it needs up to a half, and the pane the rest."""
+        room = self.size.height - 6  # beside what is above, what is next, and the footer
+        height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
+        pane = self.query_one("#pane", Lines)
+        if pane.styles.height is None or pane.styles.height.value != height:
+            pane.styles.height = height
+
+    def show_pane(self) -> None:
+        """Write the pane, the next step and the footer for the cell under the cursor."""
+        row, task, held = self.row, self.cell_task, self.held
+        pane, bottom = self.query_one("#pane", Lines), self.query_one(Bottom)
+        if row is None:
+            pane.show(())
+            bottom.offer(steps_of(held, None, None, on_name=False), footer_keys(None))
+            return
+        cell = held.cell_of(row, task)
+        height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
+        if (
+            cell is not None or not pane.lines
+        ):  # else what was said of another cell stays until this one's has come
+            now = host_of(self).now()
+            pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
+        on_name = self.column == NAME and not self.is_turned
+        keys = footer_keys(
+            row,
+            is_turned=self.is_turned,
+            on_name=on_name,
+            can_undo=bool(self._said),
+            is_old=held.pages.is_old,
+        )
+        bottom.offer(steps_of(held, row, cell, on_name=on_name), keys)
+
+    # --- what happens ---------------------------------------------------------------------------------
+
+    @property
+    def place(self) -> tuple[int, str]:
+        return self.row_at, self.cell_task
+
+    def moved(self, index: int) -> None:
+        if not self.is_turned:
+            self.row_at = index
+        self.rest()
+
+    def _in_view(self) -> tuple[int, int]:
+        return (self.row_at, self.row_at + 1) if self.is_turned else self.query_one(Table).rows_in_view()
+
+    async def _load_list(self, run: str) -> bool:
+        place = await self.held.load(run, self.row)
+        if place is None:
+            return False
+        self.row_at = place
+        answer = self.held.answer
+        if answer is not None:
+            words = f"{count(answer.matching)} of {count(answer.total)} match"
+            self.query_one(Bottom).say_aside(((words, "dim"),))
+        return True
+
+    async def _refresh_list(self) -> None:
+        if await self.held.refresh(*self._in_view()):
+            self.load_anew()
+
+    async def _load_in_view(self) -> None:
+        """Ask for the rows in view, the run that is turned, and the cell under the cursor."""
+        while not self._wants_anew and await self.held.load_missing(*self._in_view()):
+            self.redraw()
+        if self.app.screen is not self:
+            return
+        if self.row is not None and self.is_turned and await self.held.load_run(self.row):
+            self.redraw()
+        if self.row is not None and await self.held.load_cell(self.row, self.cell_task):
+            self.show_pane()
+
+    # --- keys: moving -----------------------------------------------------------------------------------
+
+    def action_column(self, by: int) -> None:
+        """Move the cursor to another cell; turned, to another run."""
+        if self.is_turned:
+            self.row_at = min(max(0, self.row_at + by), max(0, self.held.pages.matching - 1))
+            self.redraw()
+            self._wake.set()
+            return
+        self.column = min(max(NAME, self.column + by), TASKS + len(self.held.tasks) - 1)
+        columns = columns_of(self.size.width, self.held.tasks, self.column)
+        if columns != self._columns:
+            self.redraw()
+        else:
+            self.query_one(Table).refresh_rows()
+        self.rest()
+
+    def action_view(self) -> None:
+        """Turn the table, with the cursor on the same run and task."""
+        task = self.cell_task
+        self._turn = not self.is_turned
+        if not self._turn:
+            self.column = TASKS + self.held.tasks.index(task) if task in self.held.tasks else WHOLE
+        self.redraw()
+        whole = self.run_turned
+        if self._turn and whole is not None:
+            places = [one.task for one in whole.tasks]
+            self.query_one(Table).go(places.index(task) if task in places else 0)
+        self._wake.set()
+
+    def action_sort(self) -> None:
+        if not self.held.pages.is_old:
+            host_of(self).say("it is sorted, the worst first, and nothing is new.")
+        self.load_anew()
+
+    def action_back(self) -> None:
+        if self.held.filter:
+            self.filter_by("")
+        elif self._turn is not None:
+            self._turn = None
+            self.redraw()
+
+    def action_open(self) -> None:
+        """Open what is under the cursor: a run by its name, else the items of a cell."""
+        if self.row is None:
+            return
+        if self.column == NAME and not self.is_turned:
+            host_of(self).open_run(self.row.name)
+            return
+        from finetop.tui.screens.triage.items_screen import ItemsScreen
+
+        self.app.push_screen(ItemsScreen(self.row, self.cell_task))
+
+    # --- keys: acting -----------------------------------------------------------------------------------
+
+    def action_accept(self) -> None:
+        if self.row is not None:
+            actions.accept(self.query_one(Bottom), self.row, self.cell_task, self._say)
+
+    def action_fixed(self) -> None:
+        if self.row is not None:
+            actions.fixed(self.query_one(Bottom), self.row, self.cell_task, self._say)
+
+    def action_note(self) -> None:
+        if self.row is not None:
+            actions.note(self.query_one(Bottom), self.row, self.cell_task, self._say)
+
+    def action_own(self) -> None:
+        if self.row is not None:
+            actions.look(self.row, self.cell_task, self._say)
+
+    @work
+    async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
+        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self._said):
+            self.refresh_soon(at_once=True)
+
+    @work
+    async def action_undo(self) -> None:
+        if await actions.taken_back(host_of(self), self._said):
+            self.refresh_soon(at_once=True)
+
+    def action_check(self) -> None:
+        """Go on with more items; where nothing is to be looked at, check what has no check."""
+        answer, bottom = self.held.answer, self.query_one(Bottom)
+        if answer is not None and unchecked_step(self.held) is not None:
+            ask_unchecked(bottom, host_of(self), self.run_worker, answer)
+        elif self.row is not None:
+            self.run_worker(check(bottom, host_of(self), self.run_worker, self.row.name, task=self.cell_task))
+
+    def action_mark(self) -> None:
+        """Mark the run for a comparison, or take the mark off; then the next one."""
+        if self.row is not None and not self.is_turned:
+            if self.marked.pop(self.row.id, None) is None:
+                self.marked[self.row.id] = self.row.name
+            self.query_one(Table).refresh_rows()
+            self.query_one(Table).move(1)
+
+    def action_compare(self) -> None:
+        """Compare the marked runs; without any, this one with its fix, or with one of its base that is ok."""
+        row = self.row
+        if row is None:
+            return
+        names = compared(row, list(self.marked.values()), self.held.pages)
+        if len(names) > 1:
+            host_of(self).open_compare(names)
+        else:
+            host_of(self).say("mark another run with space: no run of this base that was checked is ok.")
+
+    def action_remedies(self) -> None:
+        if self.row is not None:
+            host_of(self).open_remedies(self.row.name)
+
+    def action_steps(self) -> None:
+        """Offer to find the checkpoint that lost it."""
+        if self.row is not None:
+            self.run_worker(earlier(self.query_one(Bottom), host_of(self), self.run_worker, self.row.name))

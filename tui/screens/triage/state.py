@@ -1,0 +1,215 @@
+"""What the Triage screen holds: rows of the table page by page, one run turned, the cell under the cursor."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    LookAtCell,
+    LostItems,
+    LostItemsAnswer,
+    Standing,
+    Triage,
+    TriageRun,
+    TriageRunAnswer,
+)
+from finetop.core.protocol.request import Ask as AskRequest
+from finetop.tui.widgets.paged_list import CHUNK, PagedList
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
+
+    from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemKind, TriageAnswer, TriageCell, TriageRow
+    from finetop.tui.widgets.paged_list import Ask, Pages
+
+PANE_ITEMS = 20  # lost items that the tallest pane shows
+
+
+class TriageList(PagedList["TriageRow"]):
+    """The table of triage as far as it was seen. Every method may raise NoSupervisor."""
+
+    def __init__(self, ask: Ask) -> None:
+        super().__init__(ask)
+        self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
+        self.answer: TriageAnswer | None = None  # the newest
+        self.filter = ""
+        self.cells: dict[tuple[int, str], CellAnswer] = {}  # (check, task) -> what is known of it
+        self.runs: dict[int, TriageRunAnswer] = {}  # by check
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing to show."""
+        return self.answer is not None and not self.pages.matching
+
+    async def load(self, run: str, at: TriageRow | None) -> int | None:
+        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
+
+        None when another filter was typed on the way: then it is to be loaded again.
+        """
+        before = self.filter
+        answer = await self._asked(0, CHUNK)
+        if before != self.filter:
+            return None
+        self.tasks = list(answer.tasks)
+        self.cells.clear()
+        self.runs.clear()
+        return self._begin(answer.rows, answer.matching, run, at)
+
+    async def refresh(self, first: int, end: int) -> bool:
+        """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
+        before = self.answer
+        is_new = await super().refresh(first, end)
+        after = self.answer
+        if (
+            before is None
+            or after is None
+            or (before.newest, before.newest_at) != (after.newest, after.newest_at)
+        ):
+            self.cells.clear()
+            self.runs.clear()
+        return is_new
+
+    async def load_cell(self, row: TriageRow, task: str) -> bool:
+        """Load all about a cell, if it is not known; returns whether it came."""
+        if (row.check_id, task) in self.cells:
+            return False
+        self.cells[row.check_id, task] = await self._ask(LookAtCell(row.name, task, PANE_ITEMS))
+        return True
+
+    async def load_run(self, row: TriageRow) -> bool:
+        """Load a run turned, if it is not known; returns whether it came."""
+        if row.check_id in self.runs:
+            return False
+        self.runs[row.check_id] = await self._ask(TriageRun(row.name))
+        return True
+
+    def cell_of(self, row: TriageRow, task: str) -> CellAnswer | None:
+        return self.cells.get((row.check_id, task))
+
+    async def _asked(self, offset: int, limit: int) -> TriageAnswer:
+        answer: TriageAnswer = await self._ask(Triage(self.filter, offset, limit))
+        self.answer = answer
+        return answer
+
+    async def _page(self, offset: int, limit: int) -> tuple[Sequence[TriageRow], int]:
+        answer = await self._asked(offset, limit)
+        return self._in_columns(answer.rows, answer.tasks), answer.matching
+
+    async def _newer(self, row: TriageRow) -> TriageRow:
+        turned: TriageRunAnswer = await self._ask(TriageRun(row.name))
+        (newer,) = self._in_columns([turned.row], turned.columns)
+        return newer
+
+    def _in_columns(self, rows: Sequence[TriageRow], tasks: Sequence[str]) -> Sequence[TriageRow]:
+        """Put the cells of newer rows into the columns that there are; new tasks come behind them."""
+        self.tasks += [task for task in tasks if task not in self.tasks]
+        placed = []
+        for row in rows:
+            cells: dict[str, TriageCell | None] = dict(zip(tasks, row.cells, strict=True))
+            placed.append(msgspec.structs.replace(row, cells=[cells.get(task) for task in self.tasks]))
+        return placed
+
+
+def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
+    """Name the runs to compare: the marked; where that is one, this run too, or its fix, or one that is ok."""
+    names = list(marked) or [row.name]
+    if len(names) == 1 and row.name not in names:
+        names.append(row.name)
+    if len(names) == 1 and (other := _other_of(row, pages)):
+        names.append(other)
+    return names
+
+
+def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
+    """Name the run that fixes one, else the first of its base that is ok, as far as rows are held."""
+    fixed_by = row.standings.get("", Standing()).fixed_by
+    others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
+    return fixed_by or next(
+        (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
+    )
+
+
+_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
+
+
+def asked_for(run: str, task: str, text: str) -> LostItems:
+    """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
+    ask = LostItems(run, task, limit=CHUNK)
+    words = []
+    for word in text.split():
+        match = _WORD.match(word)
+        if word in ("lost", "won"):
+            ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
+        elif match is not None and match[1] == "kind:":
+            ask = msgspec.structs.replace(ask, kind=match[2].replace("+", " "))
+        elif match is not None and _number(match[2]) is not None:
+            number = _number(match[2]) or 0.0
+            more = {"margin": number} if match[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
+            ask = msgspec.structs.replace(ask, **more)
+        else:
+            words.append(word)
+    return msgspec.structs.replace(ask, text=" ".join(words))
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+@dataclass
+class Items:
+    """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
+
+    ask: Callable[[AskRequest], Awaitable[Any]]
+    run: str
+    task: str
+    filter: str = ""
+    kinds: list[ItemKind] = field(default_factory=list)
+    items: dict[int, Flip] = field(default_factory=dict)
+    answer: LostItemsAnswer | None = None  # the newest
+
+    @property
+    def request(self) -> LostItems:
+        return asked_for(self.run, self.task, self.filter)
+
+    @property
+    def matching(self) -> int:
+        return self.answer.matching if self.answer is not None else 0
+
+    @property
+    def shown_kinds(self) -> list[ItemKind]:
+        """The kinds that head the list: all that changed, until one is chosen."""
+        return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
+
+    async def load(self) -> bool:
+        """Start over; returns whether it is still what is asked for."""
+        before = self.request
+        answer = await self.ask(before)
+        if before != self.request:
+            return False
+        self.answer, self.kinds = answer, answer.kinds
+        self.items = dict(enumerate(answer.items))
+        return True
+
+    async def more(self, first: int, end: int) -> bool:
+        """Load one chunk of the items [first, end) if any is not held; returns whether something came."""
+        missing = next(
+            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
+        )
+        if missing is None:
+            return False
+        request, offset = self.request, missing - missing % CHUNK
+        answer = await self.ask(msgspec.structs.replace(request, offset=offset))
+        if request == self.request:
+            self.items |= {offset + at: item for at, item in enumerate(answer.items)}
+        return bool(answer.items)

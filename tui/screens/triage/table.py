@@ -1,0 +1,310 @@
+"""Draws the table of triage: runs by tasks, a cell a change and a mark; or one run, a task a row; and the row above."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+from finetop.core.protocol.messages.triage import TriageCell
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import change
+from finetop.tui.line import Line, spread
+from finetop.tui.text import cut_end, cut_middle, without_zero
+from finetop.tui.theme import MARKS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageRow
+    from finetop.tui.line import Line, Span
+    from finetop.tui.screens.triage.state import TriageList
+    from finetop.tui.theme import StyleName
+
+NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
+_CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name
+_MORE = 5
+_CELL_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+_VERDICTS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns fit: tasks from `first` on, each `cell` cells wide."""
+
+    name: int
+    cell: int
+    first: int
+    shown: int
+    hidden: int
+    state: int
+
+
+def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
+    """Fit the columns into a width, so that the cursor's is in view."""
+    name, state = (18, 10) if width < 80 else (22, 10) if width < 120 else (28, 18)
+    room = width - 4 - name - 1 - state
+    cell = _CELL
+    if tasks and (len(tasks) + 1) * _CELL <= room:
+        longest = max(cell_len(clean_line(task)) for task in tasks) + 2
+        cell = min(max(_CELL, longest), _WIDEST, room // (len(tasks) + 1))
+        return Columns(name, cell, 0, len(tasks), 0, state)
+    shown = max(1, (room - _MORE) // cell - 1)
+    at = max(0, cursor - TASKS)
+    first = min(max(0, at - shown + 1), max(0, len(tasks) - shown))
+    return Columns(name, cell, first, min(shown, len(tasks)), max(0, len(tasks) - shown), state)
+
+
+def head_line(columns: Columns, tasks: Sequence[str]) -> Line:
+    """Name the columns."""
+    line: Line = (
+        (f"    {'run, worst first':<{columns.name}}", "dim"),
+        (f"{'all':>{columns.cell - 1}} ", "dim"),
+    )
+    for task in tasks[columns.first : columns.first + columns.shown]:
+        name = cut_end(clean_line(task), columns.cell - 2)
+        line = (*line, (" " * (columns.cell - 1 - cell_len(name)) + name + " ", "dim"))
+    more = f"{f'+{columns.hidden}':>{_MORE - 1}} " if columns.hidden else ""
+    return (*line, (f"{more} state", "dim"))
+
+
+def row_line(
+    row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None, is_marked: bool = False
+) -> Line:
+    """Draw one run; `cursor` is the column of the cursor, None on other rows."""
+    is_settled = row.standing is not None and row.standing.state in ("accepted", "fixed")
+    name = cut_middle(clean_line(row.shown_name), columns.name - 1)
+    padded = name + " " * (columns.name - cell_len(name))
+    mark = _CELL_MARKS[_VERDICTS[row.verdict]]
+    line: Line = (
+        (" ", "") if cursor is None else ("▸", "reverse"),
+        ("•" if is_marked else " ", "bold"),
+        (f"{mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
+        (name, "reverse") if cursor == NAME else (name, "" if cursor is None else "bold"),
+        (padded[len(name) :], ""),
+    )
+    whole = TriageCell(row.drop, _VERDICTS[row.verdict])
+    line = (*line, *_cell(whole, columns.cell, is_cursor=cursor == WHOLE, is_settled=is_settled))
+    for at in range(columns.first, columns.first + columns.shown):
+        cell = row.cells[at] if at < len(row.cells) else None
+        settled = is_settled or _is_settled(row.standings.get(tasks[at]))
+        line = (*line, *_cell(cell, columns.cell, is_cursor=cursor == TASKS + at, is_settled=settled))
+    if columns.hidden:
+        out_of_view = [*row.cells[: columns.first], *row.cells[columns.first + columns.shown :]]
+        line = (*line, *_more(worst_cell(out_of_view), is_settled=is_settled))
+    return (*line, (" ", ""), _state(row))
+
+
+def _is_settled(standing: Standing | None) -> bool:
+    return standing is not None and standing.state in ("accepted", "fixed")
+
+
+def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
+    """Draw a change and its mark; only what is proven lost, and nobody has taken, is red."""
+    mark = _CELL_MARKS.get(cell.mark) if cell is not None else None
+    text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
+    words = f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
+    style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
+    return (
+        (" " * max(0, width - 1 - len(words)), ""),
+        (words, "reverse" if is_cursor else style),
+        (" ", ""),
+    )
+
+
+def _more(cell: TriageCell | None, *, is_settled: bool) -> tuple[Span, ...]:
+    """Draw the worst mark of the tasks that are out of view."""
+    mark = _CELL_MARKS.get(cell.mark) if cell is not None else None
+    style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
+    return ((f"{mark.mark if mark is not None else '-':>{_MORE - 1}}", style), (" ", ""))
+
+
+def _state(row: TriageRow) -> Span:
+    seen = row.standing
+    if seen is not None and seen.state == "new":
+        return (standing_words(seen), "red")
+    if seen is not None and seen.state == "accepted":
+        return ("accepted", "dim")  # by whom and why is in the pane
+    return (state_words(row), "" if seen is not None and seen.state == "looking" else "dim")
+
+
+_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+
+
+_FULL = 72  # columns from which on scores and flips are shown
+
+
+_LEAST_BAR = 9
+
+
+def name_width(width: int) -> int:
+    return 16 if width < 100 else 24
+
+
+def bar_width(width: int) -> int:
+    """Say how many cells an interval's bar has."""
+    beside = 4 + name_width(width) + 8 + (12 if width >= _FULL else 0) + 12 + 10
+    return max(_LEAST_BAR, min(60, width - beside - 3))
+
+
+def run_head_line(width: int, low: float, high: float) -> Line:
+    """Name the columns, with the ends of the scale over the bars."""
+    scores = f"{'base':>6}{'now':>6}" if width >= _FULL else ""
+    bar = bar_width(width)
+    ends = f"{change(high / 100)}"
+    scale = f"{ends}{change(low / 100):>{bar - len(ends)}}" if bar >= len(ends) + 6 else f"{'':<{bar}}"
+    return (
+        (
+            f"    {'task':<{name_width(width)}}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state",
+            "dim",
+        ),
+    )
+
+
+def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
+    """Return the scale that all bars share, in points of drop: from the largest gain to the largest loss, 0 inside."""
+    lows = [task.low for task in tasks if task.low is not None]
+    highs = [task.high for task in tasks if task.high is not None]
+    return min([0.0, *lows]), max([2 * margin, *highs])
+
+
+def task_line(
+    task: TaskFacts, row: TriageRow, width: int, span: tuple[float, float], *, has_cursor: bool
+) -> Line:
+    """Draw one task, or the whole."""
+    mark = _MARKS.get(task.mark)
+    seen = row.standings.get(task.task) if task.task else row.standing
+    is_settled = any(
+        one is not None and one.state in ("accepted", "fixed") for one in (seen, row.standings.get(""))
+    )
+    style: StyleName = "red" if task.mark == "lost" and not is_settled else ""
+    name = cut_end(clean_line(task.task) or "all", name_width(width) - 1)
+    line: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (f" {mark.mark if mark is not None else '-'} ", style),
+        (name + " " * (name_width(width) - cell_len(name)), "bold" if has_cursor else ""),
+    )
+    if task.drop is None:
+        reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
+        return (*line, (f" {reason or 'not measured'}", "dim"))
+    scores = f"{_share(task.base):>6}{_share(task.tuned):>6}" if width >= _FULL else ""
+    moved = f"{change(task.drop / 100):>8}"
+    state = standing_words(seen) if seen is not None else ""
+    return (
+        *line,
+        (scores, ""),
+        (moved, style),
+        ("  ", ""),
+        *_bar(task, row.margin, bar_width(width), span),
+        (f"{task.lost:>6}{task.won:>5}  ", ""),
+        (state, "red" if state == "NEW" else "dim"),
+    )
+
+
+def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) -> Line:
+    """Draw the interval of the change: losses to the left, │ at no change, ┊ at the limit, ● where it stands."""
+    low, high = span
+
+    def at(drop: float) -> int:
+        return round((high - drop) / (high - low) * (cells - 1))
+
+    bar = [" "] * cells
+    if task.low is not None and task.high is not None:
+        for cell in range(at(task.high), at(task.low) + 1):
+            bar[cell] = "━"
+    bar[at(0.0)] = "│"
+    if at(margin) != at(0.0):
+        bar[at(margin)] = "┊"
+    if task.drop is not None:
+        bar[min(cells - 1, max(0, at(task.drop)))] = "●"
+    return (("".join(bar), ""),)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else without_zero(value, 3)
+
+
+def state_line(held: TriageList, width: int, now: float) -> Line:
+    """Say how many regressions are new, looked at and settled; at the right what was checked, or the filter."""
+    answer = held.answer
+    if answer is None:
+        return ((" asking the supervisor …", "dim"),)
+    if not answer.total and not held.filter:
+        return ()  # said below
+    words = counts_line(answer)
+    if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
+        words = f"{words.rstrip('.')}; {newest_words(answer, now)}"
+    left: Line = ((f" {words}", "bold" if answer.new else ""),)
+    return spread(left, (*_right(held), (" ", "")), width)
+
+
+def _right(held: TriageList) -> Line:
+    pages = held.pages
+    if held.filter:
+        return (
+            ("/", "bold"),
+            (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
+        )
+    if pages.newcomers:
+        return (("o", "bold"), (f" takes in {counted(pages.newcomers, 'new check')}", "bold"))
+    if pages.reordered:
+        return (("o", "bold"), (" sorts again: the order changed", "dim"))
+    return ((facts_words(list(held.pages.rows.values())), "dim"),)
+
+
+def facts_words(rows: list[TriageRow]) -> str:
+    """Say what the checks share: suite, limit and base, as far as they do."""
+    words = []
+    suites, limits = {row.suite for row in rows}, {row.margin for row in rows}
+    bases = {clean_line(row.model).rstrip("/").rpartition("/")[2] for row in rows}
+    if len(suites) == 1:
+        words.append(clean_line(*suites) or "?")
+    if len(limits) == 1:
+        words.append(f"limit {limits.pop():.1f}")
+    if len(bases) == 1:
+        words.append(f"base {cut_middle(bases.pop(), 24)}")
+    return ", ".join(words)
+
+
+def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
+    """Say which run is shown turned, and how it is seen."""
+    seen = row.standing
+    state = standing_words(seen) if seen is not None else ""
+    left: Line = (
+        (f" {cut_middle(clean_line(row.shown_name), 34)}", "bold"),
+        (f"   {state}" if state else "", "red" if state == "NEW" else ""),
+    )
+    place = f"{count(at + 1)} of {count(held.pages.matching)}"
+    return spread(left, ((f"{facts_words([row])}   {place} ", "dim"),), width)
+
+
+def empty_lines(held: TriageList) -> list[Line]:
+    """Say why there is nothing to see, and which finished runs nobody has checked."""
+    answer = held.answer
+    if answer is None:
+        return []
+    if held.filter and answer.total:
+        hidden = f" 0 of {counted(answer.total, 'checked run')} match   {clean_line(held.filter)}"
+        return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+    how = " f checks one." if answer.unchecked_total else ""
+    return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
+
+
+def unchecked_lines(held: TriageList) -> list[Line]:
+    """Name the finished runs that have no check."""
+    answer = held.answer
+    if answer is None or not answer.unchecked_total:
+        return []
+    more = answer.unchecked_total - len(answer.unchecked)
+    names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
+    rest = f" and {count(more)} more" if more > 0 else ""
+    has = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
+    return [((f"   {count(answer.unchecked_total)} {has} no check:  ", ""), (f"{names}{rest}", "bold"))]
+
+
+def newest_words(answer: TriageAnswer, now: float) -> str:
+    """Say when something was checked last."""
+    return f"the last {long_span(now - answer.newest_at)} ago ({cut_middle(clean_line(answer.newest), 24)})"

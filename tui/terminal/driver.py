@@ -1,0 +1,354 @@
+"""The terminal driver: sends what changed on the screen, skipping pictures the terminal has no time for."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import termios
+import time
+import tty
+from codecs import getincrementaldecoder
+from queue import Empty, SimpleQueue
+from select import select
+from threading import Thread
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from rich.traceback import Traceback
+from textual import events
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
+
+from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
+from finetop.tui.terminal.link_state import way_of
+from finetop.tui.terminal.screen_diff import Pen, difference
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from textual.app import App
+    from textual.message import Message
+
+_FRAME = re.compile(r"\x1b\[\d+;\d+H")
+# Around every frame, lest half of it is seen. A difference is too small for that.
+_SYNCHRONIZED: Final = ("\x1b[?2026h", "\x1b[?2026l")
+# Controls after which cells, cursor and style are what they were: modes but the alternate screen, queries,
+# keyboard protocols, titles, clipboard and the like, and the bell. Any other makes us forget the screen.
+_HARMLESS = re.compile(
+    r"(?:\x1b\[\?(?!(?:3|6|47|1047|1048|1049)[hl])\d+(?:[hl]|\$p)|\x1b\[[<>=]\d*u|\x1b\[[56]n|\x1b\[\d* q"
+    r"|\x1b\][^\x1b\x07]*(?:\x07|\x1b\\)|\x07)*"
+)
+_LEAVE_SCREEN: Final = "\x1b[?1049l"
+
+# The terminal is asked for its cursor's place once so many bytes went out; its answer proves their arrival.
+# Only this tells of what ssh and the network hold back: they take megabytes before a write blocks.
+_PROBE: Final = "\x1b[6n"
+_PROBE_EVERY = 2048
+# So much may follow an unanswered question: a small picture never waits, and a slow link is never far behind.
+_AHEAD = 4096
+# An answer that takes longer is taken for lost (a terminal that never answered is not waited for).
+_LOST_AFTER_S = 30.0
+# Held pictures are looked at again after so long.
+_HELD_S = 1.0
+# On the way out the answer must not be left for the shell to read.
+_LAST_ANSWER_S = 1.0
+
+# A lone Esc, and the app's end, are noticed so late.
+_LOOK_S = 0.1
+
+_Mark = Literal["picture", "answer", "stop"]
+
+
+class TerminalWriter(Thread):
+    """Writes controls in their order, and the newest picture once the terminal has taken all before.
+
+    Its queue never blocks who puts into it, and may be used by signal handlers. What the terminal shows, its
+    cursor and its style are known to this thread alone.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        encoding: str,
+        newest: Callable[[], Cells | None],
+        on_bug: Callable[[Traceback], None],
+        is_stuck: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Write to fd what newest returns; after an exception, which on_bug is told of, controls alone.
+
+        While is_stuck says that nothing arrives, no picture is sent: sshd asks whether the other side is there only
+        when nothing goes out (OpenSSH 10, ClientAliveInterval 2: not once in 60 s while an app drew every 0.6).
+        """
+        super().__init__(daemon=True, name="terminal-output")
+        self._fd = fd
+        self._encoding = encoding
+        self._newest = newest
+        self._on_bug = on_bug
+        self._is_stuck = is_stuck
+        self._queue: SimpleQueue[tuple[_Mark, None] | tuple[Literal["control"], str]] = SimpleQueue()
+        self._picture_queued = False
+        self._forgotten = True
+        self._shown: Cells | None = None
+        self._pen = Pen()
+        self._held = False
+        self._answers = False
+        self._asked_at: float | None = None
+        self._bytes_since_question = 0
+        self.pictures = True
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the terminal owes an answer that would otherwise reach the next reader of its input."""
+        asked_at = self._asked_at
+        return asked_at is not None and (self._answers or time.monotonic() < asked_at + _LAST_ANSWER_S)
+
+    def control(self, sequence: str) -> None:
+        """Send a sequence unchanged, after all before it."""
+        self._queue.put(("control", sequence))
+
+    def picture(self) -> None:
+        """Send the newest picture when the terminal can take it; asking twice before that sends one."""
+        if not self._picture_queued:
+            self._picture_queued = True
+            self._queue.put(("picture", None))
+
+    def forget(self) -> None:
+        """Take nothing on the terminal for granted at the next picture."""
+        self._forgotten = True
+
+    def answered(self) -> None:
+        """Note that the terminal has shown what went before the last question."""
+        self._queue.put(("answer", None))
+
+    def stop(self) -> None:
+        """Write what is queued, no picture more, and end."""
+        self.pictures = False
+        self._queue.put(("stop", None))
+
+    def run(self) -> None:
+        """Write until stopped or until the terminal is gone."""
+        going_on = True
+        while going_on:
+            try:
+                text, going_on = self._next_output()
+                self._write(text)
+            except OSError:
+                # The terminal hung up (the app is told by SIGHUP and by its input): nobody reads on.
+                return
+            except Exception:
+                self.pictures = False
+                self._on_bug(Traceback())
+
+    def _next_output(self) -> tuple[str, bool]:
+        """Wait for the queue; return what to write for all entries there, and whether to go on."""
+        pieces = []
+        going_on = True
+        try:
+            entry = self._queue.get(timeout=_HELD_S if self._held else None)
+        except Empty:
+            return self._difference(), True
+        while True:
+            mark, sequence = entry
+            if sequence is not None:
+                pieces.append(self._controlled(sequence))
+            elif mark == "picture":
+                self._picture_queued = False
+                pieces.append(self._difference())
+            elif mark == "answer":
+                self._answers, self._asked_at = True, None
+                if self._held:
+                    pieces.append(self._difference())
+            elif mark == "stop":
+                going_on = False
+            try:
+                entry = self._queue.get_nowait()
+            except Empty:
+                return "".join(pieces), going_on
+
+    def _controlled(self, sequence: str) -> str:
+        reset = "\x1b[m" if _LEAVE_SCREEN in sequence and self._pen.style != "" else ""
+        if not _HARMLESS.fullmatch(sequence):
+            self._shown, self._pen = None, Pen()
+        return reset + sequence
+
+    def _difference(self) -> str:
+        if self._asked_at is not None and time.monotonic() > self._asked_at + _LOST_AFTER_S:
+            self._asked_at = None
+        is_behind = self._asked_at is not None and self._bytes_since_question > _AHEAD
+        self._held = (self._answers and is_behind) or self._is_stuck()
+        newest = self._newest()
+        if self._held or newest is None or not self.pictures:
+            return ""
+        if self._forgotten:
+            self._forgotten, self._shown = False, None
+        text, self._pen = difference(self._shown, newest, self._pen)
+        self._shown = newest
+        self._bytes_since_question += len(text.encode(self._encoding, "replace"))
+        if self._asked_at is None and self._bytes_since_question > _PROBE_EVERY:
+            self._asked_at, self._bytes_since_question = time.monotonic(), 0
+            text += _PROBE
+        return text
+
+    def _write(self, text: str) -> None:
+        data = memoryview(text.encode(self._encoding, "replace"))
+        while data:
+            try:
+                data = data[os.write(self._fd, data) :]
+            except BlockingIOError:
+                select([], [self._fd], [])
+
+
+class DifferenceDriver(LinuxDriver):
+    """A Linux driver that keeps the terminal's cells and sends the differences (`App(driver_class=…)`)."""
+
+    def __init__(
+        self, app: App[Any], *, debug: bool = False, mouse: bool = True, size: tuple[int, int] | None = None
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size)
+        assert self._file is not None, "a terminal app needs a standard error to draw on"
+        self._output = self._file
+        # Textual takes NO_COLOR out of the environment and turns colours into greys: drop them altogether.
+        self._colour = not app.no_color
+        self._wanted: Cells | None = None
+        self._terminal: TerminalWriter | None = None
+
+    def write(self, data: str) -> None:
+        """Take a frame into the wanted picture, or pass a control sequence on."""
+        if data in _SYNCHRONIZED:
+            return
+        if _FRAME.match(data):
+            self._wanted = apply_frame(self._blank_or_wanted(), data, self._colour)
+            if self._terminal is not None:
+                self._terminal.picture()
+        elif data and self._terminal is not None:
+            self._terminal.control(data)
+
+    def forget(self) -> None:
+        """Send the whole picture again: something else has written on the terminal."""
+        if self._terminal is not None:
+            self._terminal.forget()
+            self._terminal.picture()
+
+    def start_application_mode(self) -> None:
+        """Start the writer, enter the alternate screen and send the picture there was before a suspension."""
+        if self._terminal is None:
+            output, way = self._output, way_of(os.environ)
+            self._terminal = TerminalWriter(
+                output.fileno(),
+                output.encoding or "utf-8",
+                lambda: self._wanted,
+                self._report_bug,
+                *([] if way is None else [way.look]),
+            )
+            self._terminal.start()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.attrs_before = for_a_shell(self.attrs_before)
+        self._forget_on_resize()
+        if self._wanted is not None:
+            self._wanted = self._blank_or_wanted()
+            self.forget()
+
+    def stop_application_mode(self) -> None:
+        """Send no picture more, and leave the terminal as it was."""
+        if self._terminal is not None:
+            self._terminal.pictures = False
+            give_up_at = time.monotonic() + _LAST_ANSWER_S
+            while self._terminal.awaits_answer and time.monotonic() < give_up_at:
+                time.sleep(0.01)
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """End the writer once all is written; a terminal that takes nothing for ten seconds is left."""
+        super().close()
+        if self._terminal is not None:
+            self._terminal.stop()
+            self._terminal.join(timeout=10)
+            self._terminal = None
+
+    def run_input_thread(self) -> None:
+        """Pass on what is typed until the app ends, and what was typed by then; bytes that are no text are ?."""
+        keyboard = Keyboard(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        is_last = False
+        while not is_last:
+            is_last = self.exit_event.is_set()
+            if select([self.fileno], [], [], _LOOK_S)[0]:
+                data = os.read(self.fileno, 4096)
+                if not data:  # closed: select would say so at once, again and again
+                    self.exit_event.wait(_LOOK_S)
+                elif typed := decode(data):
+                    for message in keyboard.feed(typed):
+                        self.process_message(message)
+            for message in keyboard.tick():
+                self.process_message(message)
+
+    def process_message(self, message: Message) -> None:
+        """Keep the answers to the writer's questions from the app."""
+        if isinstance(message, events.CursorPosition):
+            if self._terminal is not None:
+                self._terminal.answered()
+            return
+        super().process_message(message)
+
+    def _blank_or_wanted(self) -> Cells:
+        """Return the wanted picture in the terminal's present size."""
+        try:
+            width, height = os.get_terminal_size(self._output.fileno())
+        except OSError:
+            width, height = self._get_terminal_size()
+        width, height = width or 80, height or 24
+        if self._wanted is None:
+            return blank_cells(width, height)
+        return self._wanted if self._wanted.size == (width, height) else resized(self._wanted, width, height)
+
+    def _report_bug(self, traceback: Traceback) -> None:
+        self._app.call_later(self._app.panic, traceback)
+
+    def _forget_on_resize(self) -> None:
+        handler = signal.getsignal(signal.SIGWINCH)
+
+        def on_resize(signal_number: int, frame: Any) -> None:
+            # Terminals move rows about when their width changes; the app sends a picture of the new size.
+            if self._terminal is not None:
+                self._terminal.forget()
+            if callable(handler):
+                handler(signal_number, frame)
+
+        signal.signal(signal.SIGWINCH, on_resize)
+
+
+def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
+    """Return the settings to leave a terminal with: its own, unless an app killed there has left it unusable."""
+    if settings is not None and not settings[tty.LFLAG] & termios.ICANON:
+        settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
+        settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
+    return settings
+
+
+_ESC = "\x1b"
+
+
+# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+_MORE_TO_COME = frozenset("[O]P_^X")
+
+
+_WORDS = frozenset("bf")
+
+
+class Keyboard(XTermParser):
+    """Textual's parser, but for alt: a terminal sends Esc and a letter for it.
+
+    So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
+    No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
+    """
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
+        first, behind = sequence[:1], sequence[1:]
+        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
+        if first == _ESC and is_key:
+            yield Key("escape", _ESC)
+            sequence = behind
+        elif alt:
+            yield Key("escape", _ESC)
+        yield from super()._sequence_to_key_events(sequence)

@@ -1,0 +1,76 @@
+"""Whether the way to the terminal is stuck: what the kernel tells of the ssh connection that the app runs in."""
+
+from __future__ import annotations
+
+import ipaddress
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
+TIMES = (
+    3  # the same bytes sent again without an answer: some 2 s; by chance one time in a million at 1 % loss
+)
+LOOK_S = 1.0
+
+
+@dataclass
+class Way:
+    """The two ends of a TCP connection, as the kernel's tables write them, and what was seen of it."""
+
+    here: str
+    there: frozenset[str]
+    is_stuck: bool = False
+    looked_at: float = -LOOK_S
+
+    def look(self) -> bool:
+        """Say whether it is stuck; looked at once a second at most."""
+        now = time.monotonic()
+        if now >= self.looked_at + LOOK_S:
+            self.looked_at = now
+            self.is_stuck = any(sent_again(self, _read(table)) >= TIMES for table in TABLES)
+        return self.is_stuck
+
+
+def way_of(environment: Mapping[str, str]) -> Way | None:
+    """Find the connection of the session that the app runs in; None where something stands between, or none is told."""
+    connection = environment.get("SSH_CONNECTION", "").split()
+    if (
+        len(connection) != 4 or environment.get("TMUX") or environment.get("STY")
+    ):  # those outlive the connection
+        return None
+    try:
+        address = ipaddress.ip_address(connection[0].partition("%")[0])
+        there, here = (f":{int(port):04X}" for port in (connection[1], connection[3]))
+    except ValueError:
+        return None
+    forms = [address.packed]
+    if address.version == 4:  # of a server that listens to both
+        forms.append(bytes(10) + b"\xff\xff" + address.packed)
+    return Way(here, frozenset(_written(form) + there for form in forms))
+
+
+def _written(address: bytes) -> str:
+    """Write an address as the kernel does: words of this machine's order."""
+    return "".join(f"{word:08X}" for word in struct.unpack(f"={len(address) // 4}I", address))
+
+
+def sent_again(way: Way, table: str) -> int:
+    """Return how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) > 6 and fields[1].endswith(way.here) and fields[2] in way.there:
+            return int(fields[6], 16)
+    return 0
+
+
+def _read(table: str) -> str:
+    try:
+        return Path(table).read_text()
+    except OSError:
+        return ""

@@ -1,0 +1,91 @@
+"""A screen that asks for what it shows; what changes while it asks is asked for once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on, work
+from textual.css.query import NoMatches
+from textual.screen import Screen
+
+from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.messages import StoreChanged
+from finetop.tui.widgets.lines import Lines
+
+if TYPE_CHECKING:
+    from finetop.tui.keys import Key
+
+
+class LoadedScreen(Screen[None], inherit_bindings=False):
+    """Asks for what it shows when it opens, when it is come back to, and whenever the store has changed."""
+
+    KEYS: ClassVar[tuple[Key, ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._trouble = ""  # what went wrong with the last question
+        self._wake = asyncio.Event()
+
+    @property
+    def has_shown(self) -> bool:
+        """Whether something was loaded and stands there."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Write everything again from what is held."""
+        raise NotImplementedError
+
+    async def _load(self) -> None:
+        """Ask for what is shown, and draw what came. Raises FinetopError."""
+        raise NotImplementedError
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of this screen, for the help."""
+        return self.KEYS
+
+    def on_mount(self) -> None:
+        self.redraw()
+        self._wake.set()
+        self._load_for_ever()
+
+    def on_screen_resume(self) -> None:
+        self.resume()
+
+    def resume(self) -> None:
+        """Bring up to date what is come back to."""
+        self._wake.set()
+
+    @on(StoreChanged)
+    def _store_changed(self) -> None:
+        self.refresh_soon()
+
+    def refresh_soon(self) -> None:
+        """Ask again, as the store has changed."""
+        self._wake.set()
+
+    @on(Lines.Resized)
+    def _resized(self) -> None:
+        if self.has_shown:
+            self.redraw()
+
+    @work
+    async def _load_for_ever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._load()
+                self._trouble = ""
+            except NoSupervisor:
+                continue  # the app says so on its own row, and a StoreChanged comes when it is back
+            except FinetopError as error:
+                self._trouble = clean_line(str(error))
+                if self.has_shown:
+                    host_of(self).say(self._trouble, "red")
+                elif self.is_attached and self.children:
+                    self.redraw()
+            except NoMatches:
+                return  # an answer came while the screen is taken down
