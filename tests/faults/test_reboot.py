@@ -14,7 +14,7 @@ from waiting import wait_until
 from finetop.core.protocol.messages.queue import Hold, Move, Queue, Retry, Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import Lost, Queued, word
-from finetop.core.runtime.processes import alive
+from finetop.core.runtime.processes import alive, start_time
 
 STEPS = 100_000
 
@@ -26,8 +26,8 @@ def reboot(rig):
     process.wait()
     for record in rig.home.runs.glob("*/jobs/*/keeper.json"):
         facts = json.loads(record.read_text())
-        for pid in (facts["pid"], facts["job_pid"]):
-            if facts["boot"] != "before" and alive(pid):
+        if facts["boot"] != "before" and start_time(facts["pid"]) == facts["start"]:
+            for pid in filter(alive, (facts["pid"], facts["job_pid"])):
                 os.kill(pid, signal.SIGKILL)
         record.write_text(json.dumps({**facts, "boot": "before"}))
     rig.home.socket.unlink(missing_ok=True)

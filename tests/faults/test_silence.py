@@ -39,14 +39,14 @@ def watched(rig, then: str = "tell", after_s: int = AFTER_S) -> None:
 
 
 def waiting(rig, at: int = 5, **plan: Any) -> str:
-    """Queue a run that waits before a step, and give its name when it does."""
+    """Queue a run that waits before a step, and return its name when it does."""
     name = rig.submit(waits_at=at, **plan)
     rig.wait_step(name, at - 1)
     return name
 
 
 def until(rig, name: str, is_so: Callable[[Any], bool]) -> Any:
-    """Wait until the state of a run is so, and give its row."""
+    """Wait until the state of a run is so, and return its row."""
 
     def row_then() -> Any:
         row = rig.ask(GetRun(name)).row

@@ -4,7 +4,7 @@
 
 $FAKE_SSH/hosts.json says of each destination which home is there, and $FAKE_SSH/mode.DESTINATION how it behaves now:
 "ok" (or nothing), "refused", "denied", "resolve", "silent", "noisy" (login scripts print), "blocked" (no forward).
-Each call leaves a line in $FAKE_SSH/calls: its pid and its words.
+Each call leaves a line in $FAKE_SSH/calls: its pid, when it started, and its words.
 """
 
 import json
@@ -30,7 +30,8 @@ def main() -> int:
     folder = Path(os.environ["FAKE_SSH"])
     words = sys.argv[1:]
     with (folder / "calls").open("a") as calls:
-        calls.write(json.dumps({"pid": os.getpid(), "words": words}) + "\n")
+        start = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+        calls.write(json.dumps({"pid": os.getpid(), "start": start, "words": words}) + "\n")
     destination, command = words[words.index("--") + 1 :]
     file = folder / f"mode.{destination}"
     mode = file.read_text() if file.exists() else "ok"

@@ -11,6 +11,7 @@ from typing import Any
 
 from rig import Rig
 
+from finetop.core.runtime import processes
 from finetop.core.runtime.home import Home
 
 TESTS = Path(__file__).parent
@@ -60,18 +61,18 @@ class Hosts:
         (self.folder / f"mode.{destination}").write_text(mode)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every start of ssh so far: its pid and its words."""
+        """Every start of ssh so far: its pid, when it started by the kernel's clock, and its words."""
         file = self.folder / "calls"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     def living(self) -> list[int]:
         """The ssh processes that are still there."""
-        return [call["pid"] for call in self.calls() if is_living(call["pid"])]
+        return [call["pid"] for call in self.calls() if is_living(call)]
 
     def drop(self, destination: str) -> None:
         """Cut the link: ssh dies as after a broken connection."""
         for call in self.calls():
-            if destination in call["words"] and is_living(call["pid"]):
+            if destination in call["words"] and is_living(call):
                 os.kill(call["pid"], 9)
 
     def close(self) -> None:
@@ -86,12 +87,9 @@ class Hosts:
         (self.folder / "hosts.json").write_text(json.dumps(homes))
 
 
-def is_living(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+def is_living(call: dict[str, Any]) -> bool:
+    """Whether an ssh still runs: on a busy machine a stranger has its pid within minutes."""
+    return processes.alive(call["pid"]) and processes.start_time(call["pid"]) == call["start"]
 
 
 def _end_supervisor(home: Home) -> None:

@@ -86,7 +86,7 @@ class Rig:
         return str(self.ask(Submit(recipe, loaded.text, name)).name)
 
     def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:
-        """Wait until a run is in one of these states, and give its row."""
+        """Wait until a run is in one of these states, and return its row."""
 
         def row_then() -> Any:
             row = self.ask(GetRun(name)).row
@@ -95,14 +95,14 @@ class Rig:
         return wait_until(row_then, lambda: self.about(name), limit_s)
 
     def wait_step(self, name: str, step: int = 1) -> int:
-        """Wait until a run has come so far, and give its step."""
+        """Wait until a run has come so far, and return its step."""
         return wait_until(
             lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
             lambda: f"step {step}; {self.about(name)}",
         )
 
     def wait_job(self, name: str, verb: str) -> Any:
-        """Wait until the newest job of a verb has ended, and give it."""
+        """Wait until the newest job of a verb has ended, and return it."""
 
         def newest_then() -> Any:
             jobs = [job for job in self.ask(GetRun(name)).jobs if job.verb == verb]
@@ -111,7 +111,7 @@ class Rig:
         return wait_until(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
 
     def about(self, name: str) -> str:
-        """Say how a run stands, and what its supervisor wrote."""
+        """Describe how a run stands, with its supervisor's log."""
         detail = self.ask(GetRun(name))
         return f"{name} is {detail.row.state}, its jobs {detail.jobs}; {self.home.log.read_text()}"
 

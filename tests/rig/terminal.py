@@ -93,7 +93,7 @@ class Terminal:
             looks = looks + 1 if self.bytes == seen and all(map(sleeps, (self.pid, *others))) else 0
 
     def wait_text(self, wanted: str) -> str:
-        wait_until(lambda: self.pump(0.1) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
+        wait_until(lambda: self.pump(0.02) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
         return self.text()
 
     def keys(self, text: str) -> None:
@@ -126,7 +126,7 @@ class Terminal:
 
 
 def sleeps(pid: int) -> bool:
-    """Say whether all threads of a process wait for something, and it is not only starved by others."""
+    """Whether all threads of a process wait for something, and it is not only starved by others."""
     try:
         stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:

@@ -17,7 +17,7 @@ Seen = TypeVar("Seen")
 def wait_until(
     is_so: Callable[[], Seen], what: str | Callable[[], str] = "", limit_s: float = LIMIT_S
 ) -> Seen:
-    """Look until something is so, and give what was seen. Fails at the limit, and says what never came."""
+    """Wait until something is so, and return what was seen. Fails at the limit, and says what never came."""
     deadline = time.monotonic() + limit_s
     while not (seen := is_so()):
         assert time.monotonic() < deadline, in_vain(what)
@@ -26,7 +26,7 @@ def wait_until(
 
 
 async def until(is_so: Callable[[], Seen], what: str | Callable[[], str] = "") -> Seen:
-    """The same, while others in this thread go on."""
+    """Wait as wait_until does, while others in this thread go on."""
     deadline = time.monotonic() + LIMIT_S
     while not (seen := is_so()):
         assert time.monotonic() < deadline, in_vain(what)
@@ -35,4 +35,5 @@ async def until(is_so: Callable[[], Seen], what: str | Callable[[], str] = "") -
 
 
 def in_vain(what: str | Callable[[], str]) -> str:
+    """Name what a wait was for."""
     return f"it never came: {what if isinstance(what, str) else what()}"

@@ -11,7 +11,7 @@ TURNS = 3  # in which nothing was ready: what a thread or a socket has for the l
 
 
 async def at_rest(within_s: float = 0.0, *, hops: int = HOPS, but_threads: bool = False) -> None:
-    """Wait until all has come to rest, with what timers bring within so many seconds, and some that follow.
+    """Wait until nothing is left to do, timers within so many seconds and up to `hops` soon after one another included.
 
     asyncio has no public way to ask a loop what it waits for. Time alone says nothing: of a process that is starved
     by others nothing happens for long, and all of it is still to come.
@@ -32,11 +32,11 @@ async def at_rest(within_s: float = 0.0, *, hops: int = HOPS, but_threads: bool 
 
 
 def _next_timer(loop: Any) -> float:
-    """Say when the loop's next timer is due."""
+    """When the loop's next timer is due, by its clock; infinity without one."""
     return min((timer.when() for timer in loop._scheduled if not timer.cancelled()), default=float("inf"))
 
 
 def _threads_rest(loop: Any) -> bool:
-    """Say whether no thread of the loop (asyncio.to_thread) has anything to do."""
+    """Whether no thread of the loop (asyncio.to_thread) has anything to do."""
     pool = loop._default_executor
     return pool is None or (pool._work_queue.empty() and pool._idle_semaphore._value >= len(pool._threads))

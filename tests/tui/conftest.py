@@ -40,3 +40,5 @@ def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.plan_preview.PAUSE_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 3600.0)
+    for screen in ("runs", "triage", "remedies", "queue"):
+        monkeypatch.setattr(f"finetop.tui.screens.{screen}.screen.{screen.capitalize()}Screen.LEAST_S", 0.02)

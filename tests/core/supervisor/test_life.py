@@ -132,9 +132,9 @@ def test_names_are_found_by_number_and_near_misses_are_suggested(rig):
     assert NotFound.exit_code == BadInput.exit_code
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""])
-def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig, name):
-    with pytest.raises(BadInput):
-        rig.submit(name, steps=1)
+def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig):
+    for name in ("../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""):
+        with pytest.raises(BadInput):
+            rig.submit(name, steps=1)
     assert list(rig.home.runs.iterdir()) == []
     assert rig.ask(Runs()).total == 0

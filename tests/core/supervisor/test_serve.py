@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from rig import Rig
 from waiting import LIMIT_S, until
 
 from finetop.core.client.connection import Client, connect
@@ -15,8 +16,19 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages.runs import Runs, Sql
 from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.runtime.home import Home
 from finetop.core.supervisor.requests.session import changes
 from finetop.core.supervisor.serve import listen
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    """One supervisor for all that only asks it: starting one costs more than any of that."""
+    made = Rig(Home(tmp_path_factory.mktemp("served") / "home"))
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop_all()
 
 
 def test_the_socket_is_for_the_owner_alone(rig):

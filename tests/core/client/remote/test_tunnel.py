@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from hosts import is_living
 from waiting import wait_until
 
 from finetop.core.client.connection import Client
@@ -226,4 +225,3 @@ def test_ssh_is_given_no_secret_and_no_option_from_outside(hosts, lab, link):
         words = call["words"]
         assert "hf_canary" not in " ".join(words)
         assert words[words.index("--") + 1 :] == ["ana@lab", "finetop supervisor start --json --hold"]
-        assert not is_living(1 << 22)

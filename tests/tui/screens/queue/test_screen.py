@@ -10,6 +10,7 @@ import pytest
 from machine_fakes import Linked, app_on
 from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
 from tui_fakes import NOW, make_app, row_with, settled, text_of
+from waiting import LIMIT_S
 
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
 from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Release, Stop
@@ -175,7 +176,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
         fake.live = [make_live(1, "support-dpo", "GPU 0, 3", phase="loading model", done=None)]
         fake.waiting = fake.waiting[1:]
         fake.change()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LIMIT_S):
             while "820/1200" in text_of(app):
                 await settled(pilot, 0.1)
         assert "3 waiting   1 running" in text_of(app)
@@ -192,7 +193,7 @@ async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_
         assert "GPU  memory" not in text_of(app)
         fake.live, fake.waiting, fake.gpus = [], [], make_gpus(cores=2)
         fake.change()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(LIMIT_S):
             while "Nothing runs, nothing waits" not in text_of(app):
                 await pilot.press("k")
                 await settled(pilot, 0.1)
@@ -230,7 +231,7 @@ async def test_several_machines_have_their_gpus_and_queue_under_their_names() ->
         lab.down()
         await settled(pilot, 0.3)
         box.change()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(LIMIT_S):
             while "out of reach, as it was last seen" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "support-dpo" in text_of(app)
