@@ -49,7 +49,7 @@ def standing_words(seen: Standing) -> str:
         case "new":
             return "NEW"
         case "looking":
-            return f"assigned to {by}" if by else "assigned"
+            return f"with {by}" if by else "assigned"  # a column of twelve cells has room for it
         case "accepted":
             return f"accepted ({by})" if by else "accepted"
         case "fixed":

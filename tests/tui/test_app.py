@@ -39,7 +39,7 @@ def test_the_app_loads_nothing_heavy() -> None:
 def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
     code = (
         "import sys, finetop.tui.app\n"
-        "late = ('yaml', 'finetop.core.recipe', 'textual.widgets._data_table', 'textual.widgets._markdown',"
+        "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table', 'textual.widgets._markdown',"
         " 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
         "print([name for name in late if name in sys.modules])"
     )
