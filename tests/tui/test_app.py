@@ -39,8 +39,8 @@ def test_the_app_loads_nothing_heavy() -> None:
 def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
     code = (
         "import sys, finetop.tui.app\n"
-        "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table', 'textual.widgets._markdown',"
-        " 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
+        "late = ('yaml', 'finetop.core.recipe.load', 'finetop.core.recipe.schema', 'textual.widgets._data_table',"
+        " 'textual.widgets._markdown', 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -61,7 +61,7 @@ def is_card(text: str) -> bool:
     )
     if not is_known or digits in _SAMPLE_CARDS or len(set(digits)) < 4:
         return False
-    return luhn.is_valid(digits)
+    return bool(luhn.is_valid(digits))
 
 
 def _is_address(found: re.Match[str]) -> bool:
