@@ -11,7 +11,7 @@ from finetop.core.check.harness_logs.join import JOINED, Asked
 from finetop.core.commands.shared import ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import MARGIN, read
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
@@ -31,7 +31,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--filter", default="", metavar="NAME", help="of tasks with several (else the first)")
     parser.add_argument(
-        "--margin", type=float, default=3.0, metavar="POINTS", help="a drop of this or more is REGRESSED (3)"
+        "--margin",
+        type=float,
+        default=MARGIN,
+        metavar="POINTS",
+        help=f"a drop of this or more is REGRESSED ({MARGIN:g})",
     )
     parser.add_argument("--alpha", type=float, default=0.05, help="how often a verdict may be wrong (0.05)")
     parser.add_argument("--seed", type=int, default=1, help="of the draw and the order of items (1)")

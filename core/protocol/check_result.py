@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FORMAT = 1
+MARGIN = 3.0  # points: the drop that counts as forgetting, where nobody says another
 LOWER_IS_BETTER = ("nats_per_token",)
 
 Verdict = Literal["ok", "regressed", "no_verdict"]

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.plugins import ALARMS, PROTECTIONS, PluginKind
+from finetop.core.protocol.check_result import MARGIN
 
 VERSION = 1
 
@@ -262,7 +263,7 @@ class General(Section, frozen=True, kw_only=True):
     suite: Annotated[Text, an_id("Name of the suite of tasks, or its file (starts with ./ or /).")] = "quick"
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in points of 100.")
-    ] = 3.0
+    ] = MARGIN
     alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Order in which items are drawn.")] = 1
 

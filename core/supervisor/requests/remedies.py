@@ -9,7 +9,7 @@ import msgspec
 from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import read as outcome
+from finetop.core.protocol.check_result import MARGIN, read as outcome
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.messages.remedies import (
     Remedies,
@@ -53,7 +53,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         step=step,
         metric=_metric(recipe, base),
         base=base,
-        margin=float(general.get("margin", 3.0)),
+        margin=float(general.get("margin", MARGIN)),
         now=now,
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
