@@ -151,10 +151,11 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
         home=home,
         prepared=prepared,
         events=EventLog(place / "e.jsonl"),
-        told=set(),
+        reported=set(),
         phase_at=0.0,
         step=3,
-        of="",
+        model_label="",
+        reports_scores=True,
     )
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
     scoring = scoring_passes.open_scoring(context, prepared, ScoredModel("tuned", None, lambda: model, PLAN))

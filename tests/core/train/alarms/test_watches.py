@@ -156,7 +156,7 @@ def test_a_slow_down_is_told_when_it_lasts_and_over_when_it_ends():
     assert 300 < told[0][0] < 340  # 11 steps until the median has moved, then 120 s
     assert 504 <= told[1][0] < 520
     assert told[0][2].startswith("slow: 3.00 s a step since step 2")
-    assert told[0][2].endswith(", 1 s before")
+    assert told[0][2].endswith(", 1.00 s before")
 
 
 def test_a_slow_down_of_a_minute_and_single_slow_steps_are_not_told():
@@ -192,7 +192,7 @@ def test_a_disk_that_fills_is_told_before_it_is_full_and_over_when_there_is_room
 
 def test_what_the_next_checkpoint_takes_must_be_free():
     told = feed("disk", [room(40, need=30), room(29, need=30)])
-    assert told == [(2, False, "disk almost full: 29.0 GiB free, what is saved next takes 30.0")]
+    assert told == [(2, False, "disk almost full: 29 GiB free, what is saved next takes 30")]
 
 
 def test_a_large_disk_needs_no_twentieth_of_it():
