@@ -10,7 +10,7 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import jobs
 from finetop.core.supervisor import ingest, tick
 from finetop.core.supervisor.jobs import exit_reason, launch_local
-from finetop.core.supervisor.requests import submit
+from finetop.core.supervisor.requests import runs as run_requests
 
 NOBODY = 65_534
 
@@ -68,7 +68,7 @@ async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet,
                 launch_local.claim(folder, 1)
             await ingest.take_in(quiet.supervisor, [job], {job.id: 1})
             exit_reason.last_lines(folder / "log.txt", None)
-            assert submit.read_piece(folder / "log.txt", 1, 0, 100).text == ""
+            assert run_requests.read_piece(folder / "log.txt", 1, 0, 100).text == ""
             assert launch_local.exit_of(folder, 1) is None
             assert target.read_text() == "precious", name
     survived("26", "links and pipes in a job's folder", repeats=len(LINKED) + 3)

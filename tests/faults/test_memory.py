@@ -52,7 +52,7 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
     for _ in range(repeats):
         state = cold_rig.wait_state(cold_rig.submit(steps=3, end="eat"), "failed").state
         wrong += (state.kind, state.signal) != ("out_of_memory", 9)
-        wrong += not state.cause.startswith("out of memory on this machine: it held 0.2 GiB of 0.2")
+        wrong += not state.cause.startswith("out of memory on this machine: it held 0.25 of 0.25 GiB")
         wrong += "lower train.batch_size" not in state.hint
         # right after it, in the same group: somebody's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)

@@ -148,7 +148,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         "min",
         "12,345",
         "tok",
-        "12.34",
+        "12",
         "s",
         "78.9",
         "GiB",

@@ -10,6 +10,7 @@ import pytest
 from finetop.core.commands import select as commands
 from finetop.core.preflight.select import _request
 from finetop.core.preflight.select._request import Ask, Wanted
+from finetop.core.runtime import child
 from finetop.core.runtime.home import Home
 
 LINES = [
@@ -102,7 +103,7 @@ def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, mo
 
 def test_the_process_ends_when_nobody_listens(here, monkeypatch):
     """It can't have written all by then: a pipe holds 64 KiB, and each file is told with its path, twice 600 bytes."""
-    monkeypatch.setattr(_request, "ENDS_S", 0.1)
+    monkeypatch.setattr(child, "ENDS_S", 0.1)
     rows = [json.dumps({"prompt": str(number), "completion": "b"}) for number in range(100)]
     (here / "many.jsonl").write_text("\n".join(rows))
     home = Home(here.joinpath(*["long" * 50] * 3))
