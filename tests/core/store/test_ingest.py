@@ -183,3 +183,14 @@ def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_
         found += [row.step for row in rows]
         assert len(rows) == limit or len(found) == len(told), "a page that is not full is the last"
     assert found == told
+
+
+def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection, tmp_path):
+    """Neither may leave a result half read: the database then opens no appender for the other."""
+    read = events.SourceRead(source="a.jsonl", path="/a.jsonl", use="train", rows=1, content="0" * 64)
+    alarm = events.Alarm("spike", 3, "the loss has jumped")
+    for name in ("one", "two"):
+        _, job = add(connection, name)
+        ingest.take_in_all(connection, {job: write(tmp_path / name, read, alarm)})
+    assert connection.execute("SELECT count(*) FROM alarms").fetchall() == [(2,)]
+    assert connection.execute("SELECT number FROM data_versions").fetchall() == [(1,)]
