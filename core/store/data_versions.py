@@ -61,10 +61,12 @@ def _version(
     connection: duckdb.DuckDBPyConnection, path: str, part: str, limit: int | None, content: str
 ) -> tuple[int, float] | None:
     """Find the number of a content, and when it was seen first."""
-    versions = connection.execute(
-        f"SELECT number, first_seen FROM data_versions {_WHERE} AND content = ?",
-        [path, part, limit, content],
-    ).fetchall()  # to the end: while a row is left to fetch, no appender can be opened (an alarm in the same chunk)
+    versions = (
+        connection.execute(
+            f"SELECT number, first_seen FROM data_versions {_WHERE} AND content = ?",
+            [path, part, limit, content],
+        ).fetchall()
+    )  # to the end: while a row is left to fetch, no appender can be opened (an alarm in the same chunk)
     return versions[0] if versions else None
 
 

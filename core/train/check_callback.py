@@ -243,7 +243,7 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
         return
     share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
     cost = f"{checks.spent_s:.0f} s with the base, {share:.0f} % of the time"
-    print(f"checks on the checks: {len(checks.outcomes)}, {cost}", flush=True)
+    print(f"checks on the way: {len(checks.outcomes)}, {cost}", flush=True)
     if not checks.keeps_best or not checks.outcomes:
         return
     best = best_step(checks)

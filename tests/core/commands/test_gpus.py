@@ -44,9 +44,9 @@ BUSY = answer(
 SHOWN = """\
 GPU  name            GiB  ours  others  free  busy  °C  last 10 min
   0  H100 80GB HBM3   80  51.2     0.0  28.4  92 %  64  ▁▁▁▁▁▁▂▂▃▄▅▆▆▇█
-     support-r16 (train) has 60.0 GiB, 51.2 used
+     support-r16 (train) has 60 GiB, 51.2 used
   1  H100 80GB HBM3   80   0.0    38.1  41.5   3 %  33  ▁
-     ana: python 48213, 38.0 GiB
+     ana: python 48213, 38 GiB
      somebody: process 7
      kept for support-dpo
   2  H100 80GB HBM3    -     -       -     -     -   -

@@ -25,6 +25,7 @@ from finetop.core.protocol.messages.triage import (
     Triage,
 )
 from finetop.core.protocol.runs import Finished
+from finetop.core.store import triage_states
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.requests import bisect, triage
 from finetop.core.wording.triage import since_words
@@ -147,7 +148,7 @@ def test_what_was_said_survives_a_rebuild(quiet: Still) -> None:
 
     def seen() -> tuple[Any, ...]:
         (row,) = triage.page(quiet.supervisor, Triage()).rows
-        return row.standings, triage.to_triage(quiet.supervisor)
+        return row.standings, triage_states.to_triage(quiet.supervisor.connection)
 
     before = seen()
     assert before[0][""].note == "ask Ben"
