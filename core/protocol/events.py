@@ -80,7 +80,7 @@ class DataRead(msgspec.Struct, tag="data", frozen=True):
 
 
 class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
-    """What a data source held when the job read it; the run's folder keeps a hash of each row (core/versions)."""
+    """What a data source held when the job read it; the run's folder keeps a hash of each row (data/versions)."""
 
     source: Words  # its name, as DataRead has it
     path: Words  # of the file, or the data set's id
@@ -141,7 +141,7 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     """Something that a person may want to know; with `over`, that what was told under this kind has ended."""
 
-    kind: Words  # a file of core/alarms, or "regressed", "check", "suite"
+    kind: Words  # a file of core/train/alarms, or "regressed", "check", "suite"
     step: Step
     text: Words
     over: bool = False

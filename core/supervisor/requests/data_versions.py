@@ -1,6 +1,6 @@
 """Answers what is asked of the versions of data: which were seen, how a run's differ from before, and from another's.
 
-Rows are compared in a process of its own (core/versions): a file of a million takes seconds.
+Rows are compared in a process of its own (data/versions): a file of a million takes seconds.
 """
 
 from __future__ import annotations
