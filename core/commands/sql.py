@@ -9,18 +9,23 @@ import sys
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table, warn
-from finetop.core.protocol.messages.runs import Sql
+from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
 
 ABOUT = "one SELECT on the store, read-only"
 ANYWHERE = True
+MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
     parser.add_argument(
-        "--limit", type=shared_args.count, default=1000, metavar="N", help="at most this many rows"
+        "--limit",
+        type=shared_args.count,
+        default=1000,
+        metavar="N",
+        help=f"at most this many rows, and {SQL_ROWS:,}",
     )
     parser.add_argument(
         "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
@@ -48,5 +53,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
             right=numbers,
         )
     if found.cut:
-        warn(f"cut at {args.limit} rows; --limit asks for more.")
+        more = "--limit asks for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
+        warn(f"cut at {len(found.rows):,} rows; {more}.")
     return 0

@@ -1,54 +1,228 @@
-"""`finetop sql`: one parsed SELECT in a read-only transaction, with a time limit and a row cap."""
+"""`finetop sql`: one parsed SELECT, answered by a process of its own on a copy of the database.
+
+A scalar function heeds neither DuckDB's interrupt nor its memory limit: `SELECT range(300000000)` takes 15 GB and a
+minute whatever was set. So the query never runs where the store is open: the copy is a snapshot (the file and its
+write-ahead log, 1 GB/s), and the kernel bounds the memory and the time of the process that reads it.
+"""
 
 from __future__ import annotations
 
-import threading
+import asyncio
+import math
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 
-from finetop.core.errors import BadInput, StoreTrouble
-from finetop.core.protocol.messages.runs import SqlAnswer
+from finetop.core.errors import BadInput, EnvironmentTrouble, StoreTrouble
+from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, SqlAnswer
+from finetop.core.runtime import child
 from finetop.core.store.database import damage
 
+MOST_S = 50.0
+MEMORY_BYTES = 1 << 30  # that a query may take beside what the process has when it begins
+AT_A_TIME = 2
+START_S = 1.5  # to start the process and open the copy (0.2 s), on a machine that is busy
+PREFIX = ".sql-"  # of a copy's folder, in the home
+FETCHED = 256  # rows at a time
+COPIES = 3  # tries, where a checkpoint comes between
 
-def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout_s: float) -> SqlAnswer:
-    """Run one SELECT on a cursor of its own, and close it. External access is off for the whole database (see open.py).
 
-    Raises BadInput for anything but one SELECT, for an error in it, and when the time is over.
+class Asked(msgspec.Struct, frozen=True):
+    """What the process is asked."""
+
+    database: str
+    query: str
+    limit: int
+    timeout_s: float
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """What it answers: a SqlAnswer as JSON, which the supervisor hands on as it is, or why there is none."""
+
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+    fault: str = ""
+    hint: str = ""
+    damage: str = ""  # of the database
+
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+async def select(
+    database: Path, query: str, *, limit: int, timeout_s: float, places: asyncio.Semaphore
+) -> msgspec.Raw:
+    """Answer one SELECT on the database as it is now: a SqlAnswer as JSON, in `timeout_s` + 2 seconds at the latest.
+
+    `places` are those for the queries of one supervisor. Raises BadInput for anything but one SELECT, an error in it,
+    and one that takes too long or too much memory; EnvironmentTrouble where others are being answered all the time;
+    StoreTrouble where the database can't be copied.
     """
+    timeout_s = max(0.1, min(timeout_s, MOST_S))
+    end = time.monotonic() + timeout_s + START_S
     try:
-        statements = duckdb.extract_statements(query)
-    except duckdb.Error as error:
-        raise BadInput(f"this SQL can't be read: {_first(error)}") from error
-    if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-        raise BadInput(
-            "only one SELECT is allowed here.", hint='Try: finetop sql "SELECT name, step FROM runs"'
-        )
-    timer = threading.Timer(timeout_s, cursor.interrupt)
-    timer.start()
+        async with asyncio.timeout(timeout_s):
+            await places.acquire()
+    except TimeoutError:
+        raise EnvironmentTrouble(
+            f"{AT_A_TIME} other queries are being answered.", hint="Try again, or with a longer --timeout."
+        ) from None
     try:
-        cursor.execute("BEGIN TRANSACTION READ ONLY")
-        cursor.execute(query)
-        columns = [column[0] for column in cursor.description or []]
-        rows = cursor.fetchmany(limit + 1)
-    except duckdb.InterruptException as error:
-        raise BadInput(
-            f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less."
-        ) from error
-    except duckdb.Error as error:
-        if words := damage(error):
-            raise StoreTrouble(words) from error
-        raise BadInput(f"this SQL failed: {_first(error)}") from error
+        async with asyncio.timeout(end - time.monotonic()):
+            return await _answered(database, query, max(1, min(limit, SQL_ROWS)), timeout_s)
+    except TimeoutError:
+        raise _too_slow(timeout_s) from None
     finally:
-        timer.cancel()
-        cursor.close()
-    return SqlAnswer(columns, [[_plain(value) for value in row] for row in rows[:limit]], len(rows) > limit)
+        places.release()
 
 
-def _first(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0]
+async def _answered(database: Path, query: str, limit: int, timeout_s: float) -> msgspec.Raw:
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=database.parent))
+    try:
+        copy = await asyncio.to_thread(_copy, database, folder)
+        asked = msgspec.json.encode(Asked(str(copy), query, limit, timeout_s))
+        said = await child.answer(__name__, asked=asked)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if said.code == -signal.SIGALRM or said.code == -signal.SIGXCPU:
+        raise _too_slow(timeout_s)
+    try:
+        answered = msgspec.json.decode(said.output, type=Answered)
+    except msgspec.DecodeError:  # killed by the kernel, or by a fault in a library
+        raise _too_large() from None
+    if answered.damage:
+        raise StoreTrouble(answered.damage)
+    if answered.fault:
+        raise BadInput(answered.fault, hint=answered.hint)
+    return answered.answer
+
+
+def _copy(database: Path, folder: Path) -> Path:
+    """Copy the database and its write-ahead log, and return the copy's path. Raises StoreTrouble.
+
+    Transactions only append to the log, of which DuckDB ignores a torn end; a checkpoint changes the file itself.
+    """
+    copy = folder / database.name
+    log = database.with_name(database.name + ".wal")
+    try:
+        for _ in range(COPIES):
+            before = database.stat()
+            shutil.copyfile(database, copy)
+            try:
+                shutil.copyfile(log, folder / log.name)
+            except FileNotFoundError:  # a checkpoint has just taken it in, or there was nothing to log
+                (folder / log.name).unlink(missing_ok=True)
+            after = database.stat()
+            if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
+                break
+    except OSError as error:
+        raise StoreTrouble(
+            f"the database can't be copied for a query: {error.strerror}.", hint="Free some room on the disk."
+        ) from error
+    return copy
+
+
+def remove_left(database: Path) -> None:
+    """Remove the copies that a supervisor left which was killed."""
+    for folder in database.parent.glob(f"{PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _too_slow(timeout_s: float) -> BadInput:
+    return BadInput(f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less.")
+
+
+def _too_large() -> BadInput:
+    return BadInput(f"the query needs more than {MEMORY_BYTES >> 30} GiB of memory.", hint="Ask for less.")
+
+
+def main() -> None:
+    """Answer the query on standard input, in the limits that it names: the process of a query."""
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is out, this one goes first
+    answered = _run(asked)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    sys.stdout.buffer.write(_encoder.encode(answered))
+
+
+def _run(asked: Asked) -> Answered:
+    try:
+        connection = duckdb.connect(
+            asked.database,
+            read_only=True,
+            config={
+                "memory_limit": f"{MEMORY_BYTES >> 20}MiB",
+                "threads": 1,
+                "temp_directory": "",  # nothing is written: what needs more than memory is refused
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+        _bound(asked.timeout_s)
+        statements = duckdb.extract_statements(asked.query)
+        if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
+            return Answered(
+                fault="only one SELECT is allowed here.",
+                hint='Try: finetop sql "SELECT name, step FROM runs"',
+            )
+        connection.execute(asked.query)
+        return Answered(msgspec.Raw(_encoder.encode(_rows(connection, asked.limit))))
+    except (duckdb.OutOfMemoryException, MemoryError):
+        error = _too_large()
+        return Answered(fault=error.message, hint=error.hint)
+    except duckdb.Error as error:
+        return Answered(fault=f"this SQL failed: {str(error).splitlines()[0]}", damage=damage(error))
+
+
+def _bound(timeout_s: float) -> None:
+    """Let the kernel end this process when the time is over, and give it no more than its share of memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    seconds = math.ceil(timeout_s) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, limit: int) -> SqlAnswer:
+    """Fetch rows up to the limit, and up to SQL_BYTES of them."""
+    columns = [column[0] for column in connection.description or []]
+    rows: list[list[Any]] = []
+    size = 0
+    while fetched := connection.fetchmany(min(FETCHED, limit + 1 - len(rows))):
+        for row in fetched:
+            plain = [_plain(value) for value in row]
+            size += len(_encoder.encode(plain))
+            if size > SQL_BYTES or len(rows) == limit:
+                return SqlAnswer(columns, rows, cut=True)
+            rows.append(plain)
+    return SqlAnswer(columns, rows, cut=False)
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
+    """Return what JSON has for a value: all it has none for is a text, as are whole numbers over 64 bits."""
+    match value:
+        case None | bool() | float() | str():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**63 else str(value)
+        case list():
+            return [_plain(item) for item in value]
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+    return str(value)
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    main()

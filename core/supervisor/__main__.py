@@ -16,7 +16,7 @@ from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.runtime import files
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import run_records
+from finetop.core.store import run_records, sql_query
 from finetop.core.store.database import open_store, reason
 from finetop.core.supervisor import warm_process
 from finetop.core.supervisor.gpus import pool
@@ -59,6 +59,7 @@ def main() -> int:
 def open_home(home: Home) -> duckdb.DuckDBPyConnection:
     """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
     files.require_local(home.root)
+    sql_query.remove_left(home.database)
     run_records.require_database(home.database, home.runs)
     connection = open_store(home.database)
     try:

@@ -16,6 +16,7 @@ from finetop.core.recipe.home_settings import Settings
 from finetop.core.runtime.gpus import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
+from finetop.core.store.sql_query import AT_A_TIME
 from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
@@ -107,6 +108,7 @@ class Supervisor:
     home: Home
     connection: duckdb.DuckDBPyConnection
     started: float = field(default_factory=time.time)
+    queries: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_A_TIME))
     # a new supervisor's numbers differ from the old one's, so a waiting client notices
     revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
     changed_at: int = 0  # the revision at which all runs may have changed; a later one of a run is below

@@ -181,10 +181,14 @@ class EventsSince(Question[EventsAnswer], tag="events", frozen=True):
     limit: Whole = 1000
 
 
+SQL_ROWS = 100_000  # at most in an answer
+SQL_BYTES = 8 << 20  # of them as JSON
+
+
 class SqlAnswer(msgspec.Struct, frozen=True):
     columns: list[str]
     rows: list[list[Any]]
-    cut: bool  # there were more rows than the limit
+    cut: bool  # there were more rows than the limit, or than SQL_BYTES
 
 
 class Sql(Question[SqlAnswer], tag="sql", frozen=True):

@@ -26,7 +26,6 @@ from finetop.core.protocol.messages.runs import (
     Runs,
     RunsAnswer,
     Sql,
-    SqlAnswer,
 )
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.runtime import log_file
@@ -97,13 +96,14 @@ async def curves(supervisor: Supervisor, ask: Curves) -> CurvesAnswer:
     )
 
 
-async def select(supervisor: Supervisor, ask: Sql) -> SqlAnswer:
-    return await asyncio.to_thread(
-        sql_query.select,
-        supervisor.connection.cursor(),
+async def select(supervisor: Supervisor, ask: Sql) -> msgspec.Raw:
+    """Answer a query: a SqlAnswer, as JSON already."""
+    return await sql_query.select(
+        supervisor.home.database,
         ask.query,
-        limit=max(1, min(ask.limit, 100_000)),
-        timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
+        limit=ask.limit,
+        timeout_s=ask.timeout_s,
+        places=supervisor.queries,
     )
 
 
