@@ -21,7 +21,7 @@ from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import Heard
 from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home, making, prepare
 from finetop.core.runtime.processes import require_own
 
 if TYPE_CHECKING:
@@ -230,7 +230,10 @@ def start_supervisor(home: Home) -> None:
     """
     require_readable()
     prepare(home)
-    handle = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with making("the supervisor's log", home.log):
+        handle = os.open(
+            home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+        )
     with os.fdopen(handle, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],

@@ -1,5 +1,6 @@
 """The home folder: where runs, scores, models, the database and the supervisor's socket live.
 
+HOME/finetop-home                 says that the folder is a home: no other folder is taken for one
 HOME/finetop.duckdb               the store, opened by the supervisor alone
 HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
 HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
@@ -15,6 +16,7 @@ HOME/app.json                     columns of the app's list (see tui/screens/run
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -28,6 +30,9 @@ from finetop.core.errors import EnvironmentTrouble
 from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
+MARK = "finetop-home"
+MARKS = {MARK, "finetop.duckdb"}  # the second of a home whose mark was not copied with it
+BY_HAND = {"settings.yaml", "hosts.yaml", "suites", "lost+found"}  # what may be there before the first start
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 
 
@@ -130,30 +135,54 @@ class Home:
 def find_home(given: str | None = None) -> Home:
     """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop. Raises EnvironmentTrouble."""
     chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
+    source = "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
+    if chosen == "~" or chosen.startswith("~/"):
+        users = os.environ.get("HOME")
+        if users is not None and not users.startswith("/"):
+            shown = clean_line(users, limit=80) or "empty"
+            raise EnvironmentTrouble(
+                f"{source} is {clean_line(chosen, limit=80)}, and HOME is {shown}: no absolute path.",
+                hint="Set HOME, or give --home or FINETOP_HOME a path that begins with /.",
+            )
     try:
         return Home(Path(chosen).expanduser().absolute())
     except RuntimeError as error:  # ~nobody, or no HOME
-        source = (
-            "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
-        )
         raise EnvironmentTrouble(
             f"{source} is {clean_line(chosen, limit=80)}, and there is no such user's folder.", hint=ANOTHER
         ) from error
 
 
 def prepare(home: Home) -> None:
-    """Make the home and its folders, for the owner only (0700).
+    """Make the home and its folders, for the owner only (0700); a folder that is there keeps its mode.
 
-    Raises EnvironmentTrouble if it can't be made, or belongs to somebody else.
+    Raises EnvironmentTrouble if it can't be made, belongs to somebody else, or is a folder of something else.
     """
     with making("the home folder", home.root):
-        for folder in (home.root, home.runs, home.scores, home.models):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            private(folder)
+        home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        require_own(home.root)
+        require_home(home.root)
+        mark = os.open(home.root / MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        os.close(mark)
+        for folder in (home.runs, home.scores, home.models):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            require_own(folder)
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            private(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
+            require_own(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
+
+
+def require_home(folder: Path) -> None:
+    """Refuse a folder that holds other things: a project, a user's whole folder, /. Raises EnvironmentTrouble."""
+    names = set(os.listdir(folder))  # noqa: PTH208
+    others = sorted(names - BY_HAND)
+    if others and not names & MARKS:
+        shown = ", ".join(clean_line(name, limit=30) for name in others[:3])
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise EnvironmentTrouble(
+            f"{clean_line(str(folder), limit=100)} is no home of finetop's: it holds {shown}{more}.",
+            hint="Give --home or FINETOP_HOME a folder that is empty, or not there yet.",
+        )
 
 
 @contextmanager
@@ -163,19 +192,23 @@ def making(what: str, folder: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # a ValueError is a NUL
         is_file = isinstance(error, FileExistsError | NotADirectoryError)
-        why = "a file is in its place" if is_file else getattr(error, "strerror", None) or str(error)
+        is_link = getattr(error, "errno", None) == errno.ELOOP
+        why = getattr(error, "strerror", None) or str(error)
+        why = "a file is in its place" if is_file else "a link is in its place" if is_link else why
         shown = clean_line(str(folder), limit=100)
         raise EnvironmentTrouble(f"can't make {what} {shown}: {why}.", hint=ANOTHER) from error
 
 
-def private(folder: Path, *, may_be_link: bool = True) -> None:
-    """Refuse a folder of somebody else's, or a link that somebody else has made; close ours to others."""
-    hint = ANOTHER
+def require_own(folder: Path, *, may_be_link: bool = True) -> None:
+    """Refuse a folder of somebody else's, one that others can write, and a link that somebody else has made."""
     link = folder.lstat()
     if stat.S_ISLNK(link.st_mode) and (not may_be_link or link.st_uid not in (os.getuid(), 0)):
-        raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=hint)
+        raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=ANOTHER)
     facts = folder.stat()
     if facts.st_uid != os.getuid():
-        raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=hint)
-    if stat.S_IMODE(facts.st_mode) & 0o077:
-        folder.chmod(0o700)
+        raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=ANOTHER)
+    if facts.st_mode & 0o022:
+        raise EnvironmentTrouble(
+            f"{folder} can be written by others.",
+            hint=f"Close it (chmod go-w {folder}), or pick another home.",
+        )

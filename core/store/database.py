@@ -21,8 +21,10 @@ REBUILD = "The run folders still hold everything: `finetop rebuild` makes it aga
 def open_store(path: Path) -> duckdb.DuckDBPyConnection:
     """Open or make the database and bring it to the newest migration.
 
-    Raises StoreTrouble when another process holds it, it is damaged, or a newer finetop made it.
+    Raises StoreTrouble when it is a link, another process holds it, it is damaged, or a newer finetop made it.
     """
+    if path.is_symlink():
+        raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or take another home.")
     made_now = not path.exists()
     try:
         connection = duckdb.connect(
