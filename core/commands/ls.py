@@ -25,6 +25,7 @@ from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
+from finetop.core.text import clean_line
 from finetop.core.wording.durations import ago, short_span
 from finetop.core.wording.run_groups import of_rows, words
 
@@ -91,8 +92,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
         if page.matching > len(page.rows):
             print(f"… {page.matching - len(page.rows)} more: --limit {page.matching}")
-        if page.stopped:
-            print(f"Nothing starts: {page.stopped}.")
+    if page.stopped:
+        print(f"Nothing starts: {clean_line(page.stopped)}.")
     return 0
 
 

@@ -10,10 +10,10 @@ from finetop.core.client.remote.recipe_files import require_files, sent
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
-from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.submit import (
     Stage,
     Submit,
@@ -25,6 +25,7 @@ from finetop.core.recipe import sweeps
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime.home import Home
+from finetop.core.text import clean_line
 
 ABOUT = "queue a run of a recipe, or the runs of a chain"
 ANYWHERE = True
@@ -91,6 +92,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     resolved = require_files(loaded, home)
     with Client(home) as client:
         queued = client.ask(Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority))
+        say_what_stops(client)
     if not args.wait:
         if args.json:
             print_json(
@@ -102,6 +104,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
     return follow_run(args, home, queued.name)
+
+
+def say_what_stops(client: Client) -> None:
+    """Say on standard error why nothing starts now, where nothing does."""
+    if stopped := client.ask(Runs(limit=1)).stopped:
+        warn(f"nothing starts: {clean_line(stopped)}.")
 
 
 def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
@@ -118,6 +126,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
     runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
     with Client(home) as client:
         queued = client.ask(SubmitSweep(name, runs, base.text, args.hold, priority))
+        say_what_stops(client)
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
@@ -151,6 +160,7 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     stages = [Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
     with Client(home) as client:
         queued = client.ask(SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority))
+        say_what_stops(client)
     if not args.json:
         for one in queued.runs:
             print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")

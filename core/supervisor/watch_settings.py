@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def read(supervisor: Supervisor) -> None:
-    """Read the settings again if the file has changed. With a fault in it, the last good ones stand, and it is said."""
+    """Read the settings again if the file has changed. With a fault in it nothing starts until it is right.
+
+    What runs goes on by the last good ones, and all that lists runs says what is wrong.
+    """
     seen = _seen(supervisor)
     if seen == supervisor.settings_seen:
         return

@@ -64,7 +64,12 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
 
 
 def stopped(supervisor: Supervisor, now: float) -> str:
-    """Say why nothing at all starts now; nothing if it does."""
+    """Say why nothing at all starts now; nothing if it does.
+
+    Settings that can't be read may hold quiet hours or GPUs that are somebody else's: nothing starts on a guess.
+    """
+    if supervisor.settings_fault:
+        return supervisor.settings_fault.rstrip(".")
     if supervisor.is_held:
         return QUEUE_HELD
     if supervisor.quiet_until is not None:

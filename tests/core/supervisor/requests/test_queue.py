@@ -184,7 +184,7 @@ def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, m
     time.tzset()
 
 
-def test_a_settings_file_with_a_fault_is_told_of_and_what_held_before_holds(queued):
+def test_a_settings_file_with_a_fault_is_told_of_nothing_starts_and_what_held_before_holds(queued):
     file = queued.home.root / "settings.yaml"
     file.write_text("settings: 1\nretry: {times: 7}\n")
     watch_settings.read(queued.supervisor)
@@ -193,6 +193,9 @@ def test_a_settings_file_with_a_fault_is_told_of_and_what_held_before_holds(queu
     watch_settings.read(queued.supervisor)
     assert queued.supervisor.settings.retry.times == 7
     assert "settings.yaml:2: retry.times is 'many'" in queued.supervisor.settings_fault
+    assert ready(queued) == []
+    assert "settings.yaml:2: retry.times is 'many'" in because(queued, "a")
     file.unlink()
     watch_settings.read(queued.supervisor)
     assert (queued.supervisor.settings.retry.times, queued.supervisor.settings_fault) == (2, "")
+    assert ready(queued) == ["a", "b", "c"]
