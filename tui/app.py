@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener,
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
+from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.text import cut_end
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
 
 MINUTE_S = 60.0
 
@@ -51,7 +52,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     ALLOW_SELECT = False
     TITLE = "finetop"
     BINDINGS: ClassVar = [*bindings(EVERYWHERE), ("ctrl+c", "how_to_leave")]
-    MODES: ClassVar = {place.mode: place.open for place in PLACES}
+    MODES: ClassVar = {place.mode: partial(new_screen, place.mode) for place in PLACES}
     DEFAULT_MODE = PLACES[0].mode
 
     def __init__(
@@ -156,29 +157,19 @@ class FinetopApp(App[str], inherit_bindings=False):
         return EVERYWHERE
 
     def open_run(self, run: str) -> None:
-        from finetop.tui.screens.run.screen import RunScreen
-
-        self.push_screen(RunScreen(run))
+        self.push_screen(new_screen("run", run))
 
     def open_remedies(self, run: str) -> None:
-        from finetop.tui.screens.remedies.screen import RemediesScreen
-
-        self.push_screen(RemediesScreen(run))
+        self.push_screen(new_screen("remedies", run))
 
     def open_sweep(self, sweep: str) -> None:
-        from finetop.tui.screens.sweep.screen import SweepScreen
-
-        self.push_screen(SweepScreen(sweep))
+        self.push_screen(new_screen("sweep", sweep))
 
     def open_approaches(self, comparison: str) -> None:
-        from finetop.tui.screens.approaches.screen import ApproachesScreen
-
-        self.push_screen(ApproachesScreen(comparison))
+        self.push_screen(new_screen("approaches", comparison))
 
     def open_compare(self, runs: Sequence[str]) -> None:
-        from finetop.tui.screens.compare.screen import CompareScreen
-
-        self.push_screen(CompareScreen(runs))
+        self.push_screen(new_screen("compare", runs))
 
     @work
     async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.request import Answer, Request
     from finetop.core.runtime.home import Home
     from finetop.tui.keys import Key
-    from finetop.tui.line import Line
     from finetop.tui.messages import Said
+    from finetop.tui.text import Line
     from finetop.tui.theme import Look, StyleName
 
 

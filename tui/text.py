@@ -1,12 +1,22 @@
-"""How numbers, times and names are written: short, and without ever cutting a number."""
+"""Text in cells: how numbers and names are cut and wrapped, and lines of coloured spans as every widget draws them."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, TypeAlias
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from finetop.core.text import clean
+from finetop.tui.theme import StyleName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
+Span: TypeAlias = tuple[str, StyleName]
+Line: TypeAlias = tuple[Span, ...]
 
 
 def cut_end(text: str, width: int) -> str:
@@ -68,3 +78,70 @@ def without_zero(number: float, digits: int = 2) -> str:
     """Write a number below one without its zero: .08."""
     text = f"{number:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def line_width(line: Line) -> int:
+    """Count the cells of a line."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def joined(spans: Iterable[Span]) -> Line:
+    """Join spans that stand beside each other in one style."""
+    line: list[Span] = []
+    for text, style in spans:
+        if line and line[-1][1] == style:
+            line[-1] = (line[-1][0] + text, style)
+        else:
+            line.append((text, style))
+    return tuple(line)
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """Put one line at the left edge and another at the right; the right one goes where both don't fit."""
+    gap = width - line_width(left) - line_width(right)
+    return (*left, (" " * gap, ""), *right) if gap >= 2 else left
+
+
+def rule(title: Line, width: int, right: Line = ()) -> Line:
+    """Draw a rule across the width, with a title in it and words at its right end."""
+    fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
+    if fill < 1:
+        return rule(title, width) if right else (("── ", "dim"), *title)
+    end: Line = ((" ", ""), *right) if right else ()
+    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)
+
+
+def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
+    """Clean a text and break it into rows of at most `width` cells; with `rows`, the last of them ends with …."""
+    width = max(1, width)
+    lines: list[str] = []
+    for paragraph in clean(text).replace("\t", "    ").split("\n"):
+        lines += _broken(paragraph, width)
+        if rows is not None and len(lines) > rows:
+            break
+    if rows is not None and len(lines) > rows:
+        lines = [*lines[: rows - 1], _going_on(lines[rows - 1], width)] if rows > 0 else []
+    return lines
+
+
+def _going_on(row: str, width: int) -> str:
+    """End a row with …, apart from a number, and without a part of one."""
+    ending = " …" if row[-1:].isdigit() else "…"
+    return row + ending if cell_len(row + ending) <= width else cut_end(f"{row}  ", width)
+
+
+def _broken(paragraph: str, width: int) -> list[str]:
+    lines: list[str] = []
+    line, line_cells = "", 0
+    for word in paragraph.split(" "):
+        cells = cell_len(word)
+        if line and line_cells + 1 + cells <= width:
+            line, line_cells = f"{line} {word}", line_cells + 1 + cells
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = chop_cells(word, width) or [""]
+        lines += whole
+        line_cells = cell_len(line)
+    lines.append(line)
+    return lines

@@ -28,6 +28,16 @@ if TYPE_CHECKING:
     from finetop.tui.connection.machines import Machine
     from finetop.tui.theme import StyleName
 
+# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
+# our own each costs two questions and answers, whatever is in them.
+PACE_S, FAR_PACE_S = 0.4, 2.0
+AGAIN_S = 0.6  # between two attempts to connect
+NEVER = -1
+AT_ONCE = 20  # notices that are read; the list has the rest
+BELL_S = 10.0  # between two bells
+NOTIFICATION = 200  # cells
+BELL = "\x07"
+
 
 class ListeningApp(Protocol):
     """The app, as far as it is told what is heard."""
@@ -119,17 +129,6 @@ class MachineListener:
             app.ring(BELL * settings.bell + notification(settings.notify, sentence(news)))
 
 
-# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
-# our own each costs two questions and answers, whatever is in them.
-PACE_S, FAR_PACE_S = 0.4, 2.0
-
-
-AGAIN_S = 0.6  # between two attempts to connect
-
-
-NEVER = -1
-
-
 class Listener(Protocol):
     """Who hears of the connection."""
 
@@ -181,18 +180,6 @@ async def _start(start: Callable[[], None], listener: Listener) -> None:
         await asyncio.to_thread(start)
     except FinetopError as error:
         listener.refused(error)
-
-
-AT_ONCE = 20  # notices that are read; the list has the rest
-
-
-BELL_S = 10.0  # between two bells
-
-
-NOTIFICATION = 200  # cells
-
-
-BELL = "\x07"
 
 
 @dataclass(slots=True)

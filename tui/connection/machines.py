@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

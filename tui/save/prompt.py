@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from finetop.core.client.report import Block, Chart
     from finetop.tui.app_interface import Host
 
+_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
 
 async def ask_of(screen: Screen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
@@ -90,15 +94,6 @@ def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
         host.say(f"not saved: {error.strerror or error}.", "red")
     else:
         host.say(f"saved: {target}")
-
-
-_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
-
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def endings(shown: Sheet) -> tuple[str, ...]:

@@ -10,8 +10,7 @@ from finetop.core.text import counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
-from finetop.tui.line import Line
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-BACK = Key("escape,question_mark", "esc", "back", "back", "back to the screen before")
+BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
 MOVES = moves()[:4]  # letters may be typed beside them
 
 

@@ -58,6 +58,10 @@ _LAST_ANSWER_S = 1.0
 _LOOK_S = 0.1
 
 _Mark = Literal["picture", "answer", "stop"]
+_ESC = "\x1b"
+# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+_MORE_TO_COME = frozenset("[O]P_^X")
+_WORDS = frozenset("bf")
 
 
 class TerminalWriter(Thread):
@@ -324,16 +328,6 @@ def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
         settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
         settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
     return settings
-
-
-_ESC = "\x1b"
-
-
-# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
-_MORE_TO_COME = frozenset("[O]P_^X")
-
-
-_WORDS = frozenset("bf")
 
 
 class Keyboard(XTermParser):

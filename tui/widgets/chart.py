@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from finetop.core.text import clean_line
-from finetop.tui.line import Line, joined
+from finetop.tui.text import Line, joined
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
 
 if TYPE_CHECKING:

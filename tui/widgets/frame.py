@@ -10,8 +10,7 @@ from rich.cells import cell_len
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, footer
-from finetop.tui.line import Line, line_width, spread
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, line_width, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
 from finetop.tui.widgets.lines import Lines
 

@@ -18,8 +18,7 @@ from textual.widget import Widget
 
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.line import Line
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.theme import style, to_look
 
 if TYPE_CHECKING:

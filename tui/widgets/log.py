@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Final
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
-from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.text import wrapped
 
 if TYPE_CHECKING:
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 LINES = 3000  # that are kept

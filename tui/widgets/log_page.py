@@ -11,7 +11,7 @@ from finetop.core.runtime import log_file
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
 if TYPE_CHECKING:
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
 
 HALF: Final = 1 << 15  # bytes that are held on each side of the place
 

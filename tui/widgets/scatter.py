@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import joined, rule
+from finetop.tui.text import joined, rule
 
 if TYPE_CHECKING:
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 GUTTER = 7  # cells for the labels of the y axis

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.tui.app_interface import host_of
-from finetop.tui.line import Line
+from finetop.tui.text import Line
 from finetop.tui.widgets.lines import to_strip
 
 if TYPE_CHECKING:

@@ -6,13 +6,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, spread
 from finetop.tui.screens.approaches.row import letter_of
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol.messages.approaches import (
@@ -21,7 +19,7 @@ if TYPE_CHECKING:
         ComparisonBrief,
         RunBrief,
     )
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.theme import Mark, StyleName
 
 ROWS_OF_A_TEXT = 12
@@ -33,6 +31,7 @@ _MARKS = {
     "failed": MARKS["failed"],
     "lost": MARKS["lost"],
 }
+LEAST = 4  # rows
 
 
 def brief_of(answer: ApproachesAnswer) -> ComparisonBrief | None:
@@ -144,9 +143,6 @@ def empty_lines(trouble: str) -> list[Line]:
         ((" check.target. On the command line:", ""),),
         (("   finetop approaches RECIPE", ""),),
     ]
-
-
-LEAST = 4  # rows
 
 
 def picture_lines(

@@ -10,8 +10,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, line_width
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line, rule
-from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
+from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
     empty_lines,
@@ -20,6 +18,7 @@ from finetop.tui.screens.approaches.pane import (
     title_lines,
 )
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
+from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import TALL, ListScreen
@@ -31,6 +30,34 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.approaches import ApproachRow
     from finetop.tui.save import Sheet
+
+Part = Literal["advice", "picture", "runs"]  # what is below the table
+PARTS: tuple[Part, ...] = ("advice", "picture", "runs")
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+APPROACH = Key("j,down", "approach", "move(1)", "next approach", sign="↑↓")
+VIEW = Key("v", "prices", "view", "how well they do, or what they cost")
+PART = Key("tab", "advice, picture, runs", "part(1)", "below the table: the advice, a picture, the runs")
+PART_BEFORE = Key("shift+tab", "", "part(-1)", "the part before")
+RUN = Key("right", "run", "choose(1)", "the next run of the approach: another seed", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
+PAGE = Key("pagedown", "more", "page(1)", "read on in the advice")
+COMPARE = Key("c", "compare", "compare", "compare a run of each approach", "finetop compare RUN RUN")
+OTHER = Key(
+    "right_square_bracket", "other", "other(1)", "the next comparison", "finetop approaches", sign="[ ]"
+)
+OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "the comparison before")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    Key("k,up", "", "move(-1)", "approach before"),
+    Key("pageup", "", "page(-1)", "back in the advice"),
+    Key("g,home", "", "move(-1000)", "first approach"),
+    Key("G,end", "", "move(1000)", "last approach"),
+)
+KEYS = (
+    *(OPEN, APPROACH, VIEW, PART, PART_BEFORE, RUN, RUN_BEFORE, PAGE, COMPARE, OTHER, OTHER_BEFORE, BACK),
+    *MOVES,
+)
+_SCORES = Key("", "scores", sign="v")
 
 
 class ApproachesScreen(ListScreen, inherit_bindings=False):
@@ -259,3 +286,19 @@ def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
         return ""
     failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
     return row.runs[chosen.get(row.name, failed) % len(row.runs)].name
+
+
+def footer_keys(*, rows: int, runs: int, others: int, of_costs: bool, has_more: bool) -> tuple[Key, ...]:
+    """Offer what there is something to do with."""
+    keys = (
+        (OPEN, runs > 0),
+        (_SCORES if of_costs else VIEW, rows > 0),
+        (PART, rows > 0),
+        (PAGE, has_more),
+        (RUN, runs > 1),
+        (APPROACH, rows > 1),
+        (COMPARE, rows > 1),
+        (OTHER, others > 1),
+        (BACK, True),
+    )
+    return tuple(key for key, is_of_use in keys if is_of_use)

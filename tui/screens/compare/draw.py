@@ -11,13 +11,10 @@ from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, line_width, rule, spread
-from finetop.tui.screens.compare.keys import TABS, Tab
-from finetop.tui.screens.compare.state import LETTERS, against
+from finetop.tui.screens.compare.state import LETTERS, TABS, Tab, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import cut_end, cut_middle, value
+from finetop.tui.text import Line, cut_end, cut_middle, line_width, rule, spread, value, wrapped
 from finetop.tui.widgets.scatter import Spot, scatter
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +27,8 @@ if TYPE_CHECKING:
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
 CELL = 20  # of a run's value in a table, at most
 _ANSWER_ROWS = 4
+_NAME = 30  # cells of a run's name
+_EXAMPLE_ROWS = 3
 
 
 def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, where: str) -> list[Line]:
@@ -225,12 +224,6 @@ def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: 
         *verdict_words(run.row.check, short=True),
     )
     return (*words, ("   on the front", "bold")) if is_best else words
-
-
-_NAME = 30  # cells of a run's name
-
-
-_EXAMPLE_ROWS = 3
 
 
 def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:

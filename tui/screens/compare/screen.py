@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from finetop.core.client import compare_runs
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line, line_width
+from finetop.tui.keys import PAGES, Key, bindings
 from finetop.tui.screens.compare.draw import (
     data_lines,
     head_lines,
@@ -18,11 +17,19 @@ from finetop.tui.screens.compare.draw import (
     table_lines,
     targets_of,
 )
-from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
-from finetop.tui.screens.compare.state import LETTERS, ComparedRuns, load_curves, load_data, load_runs
+from finetop.tui.screens.compare.state import (
+    LETTERS,
+    TABS,
+    ComparedRuns,
+    Tab,
+    load_curves,
+    load_data,
+    load_runs,
+)
+from finetop.tui.screens.run.keys import FAR_RIGHT, LOG_SCALE, RIGHT, SMOOTH, TAB_BEFORE, ZOOM, ZOOM_OUT
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.text import without_zero
+from finetop.tui.text import Line, line_width, without_zero
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -39,6 +46,28 @@ if TYPE_CHECKING:
 
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
+ROOM = 0.04  # of the x axis behind the longest run, for the letters
+NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
+RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
+RUN_BEFORE = Key("k,up", "", "choose(-1)", "the run before")
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+CURSOR = Key("left,h", "cursor", "cursor(-1)", "cursor on the chart to the left", sign="←→")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left")
+ALL = Key("0", "", "all", "all steps, no cursor")
+METRIC = Key("v", "metric", "metric(1)", "the next metric")
+METRIC_BEFORE = Key("V", "", "metric(-1)", "the metric before")
+DROP = Key("X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    *PAGES,
+    Key("g,home", "", "ends(-1)", "the first row"),
+    Key("G,end", "", "ends(1)", "the last row"),
+)
+KEYS = (
+    *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
+    *(ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH, DROP, BACK, *MOVES),
+)
+_SCROLL = Key("", "scroll", sign="pgdn")
 
 
 class CompareScreen(LoadedScreen, inherit_bindings=False):
@@ -242,9 +271,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.dismiss()
 
 
-ROOM = 0.04  # of the x axis behind the longest run, for the letters
-
-
 def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
     """List the metrics that any of the runs has, the most telling first."""
     return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
@@ -304,3 +330,14 @@ def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
         if line_width(line) + 3 + line_width(part) <= width:
             line = (*line, ("   ", ""), *part)
     return line
+
+
+def footer_keys(tab: Tab) -> tuple[Key, ...]:
+    """Choose the keys for the footer."""
+    match tab:
+        case "numbers":
+            return (RUN, OPEN, METRIC, CURSOR, ZOOM, NEXT_TAB, LOG_SCALE, SMOOTH, BACK)
+        case "data" | "samples":
+            return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
+        case "scatter":
+            return (RUN, OPEN, METRIC, NEXT_TAB, BACK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
 from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
 
 LETTERS = "ABCDEFGHI"
+Tab = Literal["numbers", "data", "samples", "scatter"]
+TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 
 
 @dataclass

@@ -38,6 +38,7 @@ _HIDDEN = ("recipe", "extends")
 START = ("lora", "qlora", "full")  # what most people want first
 RUNS = "A run's"  # the heading of what is filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
+PLAIN = {"format": "auto", "role": "train"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,9 +198,6 @@ def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
     if len(given) == 1 and list(given[0]) == ["path"]:
         return str(given[0]["path"]).removeprefix(f"{folder}/")
     return json.dumps(given) if given else ""
-
-
-PLAIN = {"format": "auto", "role": "train"}
 
 
 def as_set(form: Form, key: str, text: str) -> str:

@@ -16,9 +16,8 @@ from finetop.core.runtime.child import answer_lines
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
 
 PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
 MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
+NEXT = Key("n,N", "next finding", "next", "the next finding")
+STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +118,6 @@ def lint_words(linted: Linted) -> Line:
     words = counted(len(report.findings), "finding")
     worst = f", {counted(errors, 'error')}" if errors else ""
     return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))
-
-
-NEXT = Key("n,N", "n", "next finding", "next", "the next finding")
-
-
-STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
 
 
 class LintScreen(TablePage[None], inherit_bindings=False):

@@ -9,12 +9,11 @@ from rich.cells import cell_len
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import gib_of
-from finetop.tui.line import Line, Span, rule
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.screens.launch.view import explained
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, Span, cut_end, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -34,8 +34,7 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
-from finetop.tui.screens.launch.plan_preview import Ahead
-from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
+from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at
 from finetop.tui.screens.launch.recipe_file import command_of
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept

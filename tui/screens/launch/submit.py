@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from finetop.core.recipe.load import Loaded
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
     from finetop.tui.screens.launch.form import Form
     from finetop.tui.screens.shared.check_action import Start
+    from finetop.tui.text import Line
     from finetop.tui.widgets.frame import Bottom
 
 

@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, Span, line_width, rule
 from finetop.tui.screens.launch.form import about, is_known, owner, problem_at, shown_value, value_of, visible
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
 from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, rule, wrapped
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.recipe.fields import Field
     from finetop.tui.screens.launch.form import Base, Form
-    from finetop.tui.screens.launch.preview import Preview
+    from finetop.tui.screens.launch.plan_preview import Preview
     from finetop.tui.theme import StyleName
     from finetop.tui.widgets.entry import Entry
 

@@ -9,8 +9,7 @@ from rich.cells import cell_len
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.core.wording.gpus import bars, fault_words, stranger
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

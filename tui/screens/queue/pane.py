@@ -8,12 +8,10 @@ from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle, rule, spread, wrapped
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

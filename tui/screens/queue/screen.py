@@ -11,9 +11,7 @@ from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, St
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.queue.keys import KEYS, footer_keys
+from finetop.tui.keys import Key, bindings, moves
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
 from finetop.tui.screens.queue.row import entry_line, head_line
@@ -28,7 +26,7 @@ from finetop.tui.screens.queue.state import (
     with_priority,
 )
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
@@ -38,9 +36,38 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.tui.save import Sheet
+    from finetop.tui.screens.queue.state import Entry
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
 REMEMBERED = 50  # changes that can be taken back
+SOONER = Key(
+    "left_square_bracket", "sooner", "shift_by(-1)", "start it sooner", "finetop queue before RUN OTHER"
+)
+LATER = Key(
+    "right_square_bracket", "later", "shift_by(1)", "start it later", "finetop queue before RUN OTHER"
+)
+FIRST = Key("left_curly_bracket", "", "to_end(True)", "start it first", "finetop queue first RUN")
+LAST = Key("right_curly_bracket", "", "to_end(False)", "start it last", "finetop queue last RUN")
+HIGHER = Key(
+    "plus,equals_sign", "priority", "prioritise(-1)", "a higher priority", "finetop queue priority RUN high"
+)
+LOWER = Key("minus", "", "prioritise(1)", "a lower priority", "finetop queue priority RUN low")
+HOLD = Key("H", "hold", "hold", "hold it: it waits for a release", "finetop queue hold RUN")
+RELEASE = Key("R", "release", "release", "release it, or have its next try now", "finetop queue release RUN")
+STOP = Key("S", "take out", "stop", "take it out, or stop what runs (asks)", "finetop stop RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)", "finetop queue hold")
+UNDO = Key("u", "undo", "undo", "take back the last change of order, priority or hold")
+OPEN = Key("enter", "open", "open", "open the run", "finetop show RUN")
+FILTER = Key("slash", "filter", "filter", "only rows with this in name, kind, wants, reason")
+BACK = Key("escape", "back", "back", "drop the filter, else back to Runs")
+MOVES = moves()
+KEYS = (
+    *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),
+    *MOVES,
+)
+_ORDER = Key("", "sooner, later", sign="[ ]")
+_STOP = Key("", "stop", sign="S")
 
 
 class QueueScreen(ListScreen, inherit_bindings=False):
@@ -282,3 +309,15 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             self._done = [*self._done[1 - REMEMBERED :], change]
         host.say(about or said(answer))
         self.load_anew()
+
+
+def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on, most used first."""
+    undo = (UNDO,) if can_undo else ()
+    if entry is None or entry.is_gone:
+        return (*undo, WHOLE, BACK) if entry is None else (OPEN, *undo, WHOLE, BACK)
+    if entry.runs is not None:
+        return (OPEN, PAUSE, _STOP, *undo, WHOLE, BACK)
+    assert entry.waits is not None
+    is_held = entry.waits.state.held or entry.waits.state.next_at is not None
+    return (_ORDER, *undo, RELEASE if is_held else HOLD, STOP, OPEN, HIGHER, WHOLE, BACK)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 AskOn = Callable[["Home", Ask], Awaitable[Any]]
+LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 
 
 @dataclass(slots=True)
@@ -162,9 +163,6 @@ def _words(entry: Entry) -> str:
     if isinstance(row, LiveRow):
         return f"{entry.name} {row.what} {row.on}"
     return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"
-
-
-LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,16 @@ from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, spread
 from finetop.tui.screens.remedies.row import bar_style
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 

@@ -14,7 +14,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.line import Line, Span
+    from finetop.tui.text import Line, Span
     from finetop.tui.theme import StyleName
 
 NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns

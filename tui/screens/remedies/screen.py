@@ -23,7 +23,6 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
@@ -35,7 +34,7 @@ from finetop.tui.screens.remedies.pane import (
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

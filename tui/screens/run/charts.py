@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.tui.line import Line, line_width
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
-from finetop.tui.text import cut_end, without_zero
+from finetop.tui.text import Line, cut_end, line_width, without_zero
 from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
 
 if TYPE_CHECKING:

@@ -11,13 +11,11 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
-from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.head import phase_words
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import cut_end, without_zero
+from finetop.tui.text import Line, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol.check_result import CheckResult, TaskResult

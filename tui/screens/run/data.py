@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.data_versions import SourceFacts
 from finetop.core.wording import data_versions
-from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.text import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:

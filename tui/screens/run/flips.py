@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, rule
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, rule, wrapped
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult

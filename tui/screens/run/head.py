@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
-from finetop.tui.line import Line, line_width, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     mark_of,
@@ -17,7 +16,7 @@ from finetop.tui.screens.shared.run_status import (
     silence,
     state_sentence,
 )
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle, line_width, spread
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail, RunRow

@@ -19,36 +19,35 @@ if TYPE_CHECKING:
     from finetop.tui.screens.run.view_state import ViewState
 
 CURSOR = Key(
-    "left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right"
+    "left,h", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right", sign="←→"
 )
-RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
-FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left; of two samples the left")
-FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
-ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
-ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
-ALL = Key("0", "0", "all", "all", "all steps, no cursor")
-AXIS = Key("x", "x", "axis", "axis", "x axis by step, tokens, time or epoch")
-LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
-SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
-NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
-TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
-CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
-LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
-SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
-HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
-HIT_BEFORE = Key("comma", ",", "", "hit(-1)", "the line before that was searched for")
-STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; more samples; all settings")
+RIGHT = Key("right", "", "cursor(1)", "cursor to the right")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left; of two samples the left")
+FAR_RIGHT = Key("shift+right", "", "cursor(10)", "ten columns to the right")
+ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "half the steps, around the cursor")
+ZOOM_OUT = Key("minus", "", "zoom(-1)", "twice the steps")
+ALL = Key("0", "all", "all", "all steps, no cursor")
+AXIS = Key("x", "axis", "axis", "x axis by step, tokens, time or epoch")
+LOG_SCALE = Key("y", "log scale", "log_scale", "y axis logarithmic or not")
+SMOOTH = Key("m", "smooth", "smooth", "smooth the curves: not, .6, .9")
+NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab")
+TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "tab before")
+CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
+LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
+SEARCH = Key("slash", "search", "search", "search in the whole log, or go to `step N`")
+HITS = Key("full_stop", "hit", "hit(1)", "the next line that was searched for")
+HIT_BEFORE = Key("comma", "", "hit(-1)", "the line before that was searched for")
+STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
+VIEW = Key("v", "turn", "view", "earlier check; other job's log; more samples; all settings")
 OPEN = Key(
-    "enter",
     "enter",
     "open",
     "open",
     "what matters most: check, log, answers; a metric large or small",
     "finetop flips RUN",
 )
-TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
-BACK = Key("escape", "esc", "back", "back", "back one level")
+TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
+BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; the log follows its end")
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
@@ -57,21 +56,21 @@ KEYS = (
     *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 
-_METRIC = Key("", "↑↓", "metric", "", "")
-_LARGE = Key("", "enter", "large", "", "")
-_SMALL = Key("", "enter", "small", "", "")
-_SCROLL = Key("", "↑↓", "scroll", "", "")
-_TASK = Key("", "↑↓", "task", "", "")
-_STEP = Key("", "↑↓", "step", "", "")
-_ANSWERS = Key("", "enter", "answers", "", "")
-_EARLIER = Key("", "v", "earlier check", "", "")
-_OTHER_JOB = Key("", "v", "other job's", "", "")
-_END_SEARCH = Key("", "esc", "end search", "", "")
-_MORE_SAMPLES = Key("", "v", "more steps", "", "")
-_PAIR = Key("", "←→", "right", "", "")
-_PAIR_LEFT = Key("", "⇧←→", "left", "", "")
-_SETTINGS = Key("", "v", "all or what differs", "", "")
-_OPEN_RUN = Key("", "enter", "open it", "", "")
+_METRIC = Key("", "metric", sign="↑↓")
+_LARGE = Key("", "large", sign="enter")
+_SMALL = Key("", "small", sign="enter")
+_SCROLL = Key("", "scroll", sign="↑↓")
+_TASK = Key("", "task", sign="↑↓")
+_STEP = Key("", "step", sign="↑↓")
+_ANSWERS = Key("", "answers", sign="enter")
+_EARLIER = Key("", "earlier check", sign="v")
+_OTHER_JOB = Key("", "other job's", sign="v")
+_END_SEARCH = Key("", "end search", sign="esc")
+_MORE_SAMPLES = Key("", "more steps", sign="v")
+_PAIR = Key("", "right", sign="←→")
+_PAIR_LEFT = Key("", "left", sign="⇧←→")
+_SETTINGS = Key("", "all or what differs", sign="v")
+_OPEN_RUN = Key("", "open it", sign="enter")
 
 
 def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, ...]:

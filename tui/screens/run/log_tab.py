@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Final
 from finetop.core.protocol.messages.runs import FindInLog, FoundInLog, LogAnswer
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.state import load_log, log_job
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
 
 if TYPE_CHECKING:

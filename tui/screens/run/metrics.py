@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import count
-from finetop.tui.line import Line, line_width, rule
-from finetop.tui.screens.run.alarms import alarm_row, open_alarm
 from finetop.tui.screens.run.charts import NUMBERS, Board, Layout, beside, chart_rows, layout_of
 from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
+from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import cut_end, without_zero
+from finetop.tui.text import Line, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
-from finetop.tui.text import cut_middle
-from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.text import Line, cut_middle, rule, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,8 +7,7 @@ from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean, count
-from finetop.tui.line import Line, Span, line_width, rule
-from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.text import Line, Span, line_width, rule, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,6 @@ from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines,
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
 from finetop.tui.screens.run.metrics import has_failed
-from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import board_of, body_lines
 from finetop.tui.screens.run.view_state import (
@@ -32,7 +31,15 @@ from finetop.tui.screens.run.view_state import (
 )
 from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import order, pause_or_go_on
+from finetop.tui.screens.shared.run_actions import (
+    Order,
+    can_end,
+    kill_question,
+    order,
+    pause_or_go_on,
+    short_name,
+    stop_question,
+)
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen

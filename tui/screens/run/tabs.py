@@ -7,25 +7,21 @@ from typing import TYPE_CHECKING
 from finetop.core.protocol.runs import word
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
-from finetop.tui.line import Line, rule
-from finetop.tui.screens.run.alarms import alarm_lines
 from finetop.tui.screens.run.charts import Board, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
-from finetop.tui.screens.run.lineage import lineage_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
 from finetop.tui.screens.run.marks import Event, by_cell, events_of
 from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
-from finetop.tui.screens.run.steps import step_lines
+from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, rule, wrapped
 from finetop.tui.widgets.chart import View, fitted, plot_width
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +32,10 @@ if TYPE_CHECKING:
     from finetop.tui.screens.run.state import RunData
     from finetop.tui.screens.run.view_state import ViewState
     from finetop.tui.widgets.axis import Scale
+
+_PROMPT_ROWS, _ANSWER_ROWS = 3, 4
+_LABEL = 10  # cells
+_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
 
 
 def body_lines(
@@ -156,9 +156,6 @@ def _part(view_state: ViewState, lines: list[Line], keep: int | None = None) -> 
     return lines[top : top + height], where
 
 
-_PROMPT_ROWS, _ANSWER_ROWS = 3, 4
-
-
 def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -> list[Line]:
     """Write the whole tab: per prompt three answers, or all with their whole text."""
     if not samples:
@@ -187,12 +184,6 @@ def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
     if not text:
         return [((f"{label:<13}", "dim"), ("(nothing)", "dim"))]
     return [((f"{label if not at else '':<13}", "dim"), (row, "")) for at, row in enumerate(text)]
-
-
-_LABEL = 10  # cells
-
-
-_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
 
 
 def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], width: int) -> list[Line]:

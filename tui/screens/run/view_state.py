@@ -10,7 +10,6 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
 from finetop.tui.screens.run.head import OF_CHARTS
-from finetop.tui.screens.run.lineage import relatives
 from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
 from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
@@ -24,7 +23,7 @@ from finetop.tui.screens.run.state import (
     load_sparks,
     log_job,
 )
-from finetop.tui.screens.run.steps import newest_first
+from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
 from finetop.tui.screens.run.zoom import Axis, Shown, stretch
 from finetop.tui.widgets.chart import columns_of, plot_width

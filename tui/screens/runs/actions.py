@@ -15,8 +15,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.screens.run.prompts import left_of, short_name
-from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.screens.shared.run_actions import left_of, said, short_name
 from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import RunRow
     from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from finetop.core.protocol.tags import Noted, read_noted
 from finetop.core.runtime.files import open_regular, write_whole
 from finetop.core.runtime.home import find_home
 from finetop.core.text import clean_line
-from finetop.tui.screens.run.prompts import short_name
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
+from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion
 
@@ -34,6 +34,12 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
     from finetop.tui.screens.runs.actions import Prompt
     from finetop.tui.screens.runs.state import RunList
+
+NOW_NOTED = 30  # cells of what is noted already
+COLUMNS = "columns"
+FILTER = "/"  # what stands before it
+FILE = "app.json"
+LARGEST = 64 << 10  # bytes of a file that is ours
 
 
 class TypedLines(Protocol):
@@ -59,11 +65,6 @@ class TypedLines(Protocol):
     def filter_by(self, text: str) -> None: ...
 
     def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
-
-
-NOW_NOTED = 30  # cells of what is noted already
-COLUMNS = "columns"
-FILTER = "/"  # what stands before it
 
 
 def without_sort(text: str) -> str:
@@ -265,12 +266,6 @@ async def _choose(screen: TypedLines, text: str) -> None:
     except (OSError, FinetopError) as error:
         screen.host.say(f"the columns are not kept for the next time: {error}", "red")
     screen.load_anew()
-
-
-FILE = "app.json"
-
-
-LARGEST = 64 << 10  # bytes of a file that is ours
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
@@ -20,7 +19,7 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import cut_middle, value, without_zero
+from finetop.tui.text import Line, cut_middle, line_width, rule, spread, value, without_zero
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
@@ -35,6 +34,17 @@ if TYPE_CHECKING:
 PANE_WORDS = 68  # cells beside a label at 80 columns
 REASONS = 3  # lines of why a run does not go on
 WORST = 3  # tasks named; four long names don't fit in 80 columns
+_WORDS: Mapping[str, str] = {
+    "needs_you": "needs you first",
+    "newest": "newest first",
+    "-newest": "oldest first",
+    "name": "by name",
+    "-name": "by name, last first",
+    "age": "youngest first",
+    "-age": "longest ago first",
+}
+SHOWN = 24  # cells of a filter
+LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
@@ -177,23 +187,6 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
         return [next_line("esc", "drop the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]
-
-
-_WORDS: Mapping[str, str] = {
-    "needs_you": "needs you first",
-    "newest": "newest first",
-    "-newest": "oldest first",
-    "name": "by name",
-    "-name": "by name, last first",
-    "age": "youngest first",
-    "-age": "longest ago first",
-}
-
-
-SHOWN = 24  # cells of a filter
-
-
-LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
 def sort_words(sort: Sort) -> str:

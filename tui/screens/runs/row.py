@@ -14,15 +14,19 @@ from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word
 from finetop.core.protocol.run_filter import is_metric
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
-from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
-from finetop.tui.text import cut_end, cut_middle, of_steps, value, without_zero
+from finetop.tui.text import Line, cut_end, cut_middle, line_width, of_steps, value, without_zero
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
+EXTRA = 100  # columns from this width on make room for those that are chosen
+NUMBER_WIDTH, TITLE = 6, 16
+WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
+ANSWER = "did it forget?"
+ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +100,7 @@ COLUMNS = (
     Column("loss", 10, "left", 120, _spark),
     Column("tags, note", 18, "left", 140, _tags),
 )
-EXTRA = 100  # columns from this width on make room for those that are chosen
-NUMBER_WIDTH, TITLE = 6, 16
-WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
 HOST = Column("host", 9, "left", 60, _host)  # where runs of several machines are listed
-ANSWER = "did it forget?"
-ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
 
 
 def name_width(width: int) -> int:

@@ -15,8 +15,6 @@ from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.run.prompts import short_name
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
@@ -31,7 +29,8 @@ from finetop.tui.screens.runs.pane import (
 from finetop.tui.screens.runs.row import head_line, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import pause_or_go_on
+from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
     from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.widgets.frame import Bottom
 
     Start = Callable[[Coroutine[Any, Any, None]], object]  # has something done beside the screen

@@ -1,4 +1,4 @@
-"""The keys for a run, wherever it is listed, what they ask of the supervisor, and how its answer is said."""
+"""The keys for a run, wherever it is listed, what is asked before one ends, and how the answer to an order is said."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.messages.queue import Pause, Release, RetryAnswer
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running
-from finetop.core.text import count
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import Key
+from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import Answer, Question
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
+    from collections.abc import Callable
+
+    from finetop.core.protocol.runs import RunDetail, RunRow
     from finetop.tui.app_interface import Host
+    from finetop.tui.text import Line
 
 
-REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
-STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
-KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
-NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-GO_ON = Key("", "P", "go on", "", "")  # in the footer, as what PAUSE does then
+REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
+STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
+KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+RETRY = Key("T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
+NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
+GO_ON = Key("", "go on", sign="P")  # in the footer, as what PAUSE does then
+Order = Stop | Kill
 
 
 async def order(host: Host, ask: Ask) -> None:
@@ -70,3 +76,61 @@ def said(answer: Any) -> str:
             return f"{names} in the trash. u brings back what went last."
         case _:
             return str(answer.message)
+
+
+def short_name(row: RunRow) -> str:
+    """Name a run in a question: clean, and short enough for one row."""
+    return cut_middle(clean_line(row.name), 32)
+
+
+def can_end(row: RunRow) -> bool:
+    """Say whether there is something to end: the run, or its check."""
+    return isinstance(row.state, Running | Queued) or row.checking is not None
+
+
+def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+    """Ask before a run is stopped, leaves the queue, or its check ends."""
+    row = detail.row
+    name = short_name(row)
+    stop, kill = Stop(row.name), Kill(row.name)
+    if isinstance(row.state, Queued):
+        words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
+        return Question(words, (Answer("y", "take it out", lambda: _done(do, stop)),), "leave it there")
+    if not isinstance(row.state, Running):
+        words = (
+            (f" End the check of {name}?", "bold"),
+            ("  It will have no verdict; the run itself is done.", ""),
+        )
+        return Question(words, (Answer("y", "end the check", lambda: _done(do, stop)),), "let it go on")
+    saves = f"It saves step {row.step:,} first." if row.step else "It has no step to save yet."
+    words = ((f" Stop {name}?", "bold"), (f"  {saves}", ""))
+    answers = (
+        Answer("y", "stop", lambda: _done(do, stop)),
+        Answer("K", "kill now, saves nothing", lambda: _done(do, kill)),
+    )
+    return Question(words, answers, "leave it running")
+
+
+def left_of(row: RunRow) -> str:
+    """Say what is left of a waiting run that is taken out of the queue."""
+    return f"It stays as it is, at step {row.step:,}." if row.step else "Nothing of it has run yet."
+
+
+def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+    """Ask before a run is killed, with the steps that are lost."""
+    row = detail.row
+    if not isinstance(row.state, Running):
+        return stop_question(detail, do)
+    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
+    lost = counted(max(0, row.step - saved), "step")
+    kept = f"step {saved:,} is saved" if saved else "nothing is saved"
+    words: Line = ((f" Kill {short_name(row)}?", "bold"), (f"  {lost} lost: {kept}.", ""))
+    answers = (
+        Answer("y", "kill", lambda: _done(do, Kill(row.name))),
+        Answer("S", "stop, saves first", lambda: _done(do, Stop(row.name))),
+    )
+    return Question(words, answers, "leave it running")
+
+
+def _done(do: Callable[[Order], object], ask: Order) -> None:
+    do(ask)

@@ -17,7 +17,7 @@ from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import CheckBrief, RunRow
-    from finetop.tui.line import Line, Span
+    from finetop.tui.text import Line, Span
 
 NOT_CHECKED = Mark("-", "-", "")
 HEADINGS = ("needs you", "running", "queued", "done")

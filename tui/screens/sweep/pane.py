@@ -8,13 +8,11 @@ from finetop.core.client import seed_groups, selection_curve
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
 from finetop.tui.screens.sweep.state import best
-from finetop.tui.text import cut_middle, of_steps, value
+from finetop.tui.text import Line, cut_middle, of_steps, rule, spread, value, wrapped
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting

@@ -10,9 +10,8 @@ from finetop.core.client import seed_groups
 from finetop.core.protocol import tags
 from finetop.core.text import clean_line
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import joined, line_width, rule
 from finetop.tui.screens.sweep.row import short_key
-from finetop.tui.text import cut_end
+from finetop.tui.text import cut_end, joined, line_width, rule
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 if TYPE_CHECKING:
@@ -20,8 +19,8 @@ if TYPE_CHECKING:
 
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
-    from finetop.tui.line import Line
     from finetop.tui.screens.sweep.state import SweepData
+    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 GUTTER = 9  # cells for the labels of the y axis

@@ -8,9 +8,8 @@ from finetop.core.client import seed_groups, selection_curve
 from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
-from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, line_width
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -18,12 +17,19 @@ if TYPE_CHECKING:
 
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
-    from finetop.tui.line import Line
+    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
 START = 4  # cursor and letter
 ANSWER = 14  # cells that the answer has at least
+ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
+WIDE = 100  # cells: from there verdicts are counted
+AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
+    "worse": ("LOSES", "red"),
+    "better": ("better", "green"),
+    "open": ("open", "dim"),
+}
 
 
 class Columns(NamedTuple):
@@ -138,19 +144,6 @@ def _cut(line: Line, room: int) -> Line:
             break
         kept = (*kept, (cut_end(text, left), style))
     return kept
-
-
-ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
-
-
-WIDE = 100  # cells: from there verdicts are counted
-
-
-AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
-    "worse": ("LOSES", "red"),
-    "better": ("better", "green"),
-    "open": ("open", "dim"),
-}
 
 
 class CurveColumns(NamedTuple):

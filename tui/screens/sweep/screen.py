@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.sweep.keys import KEYS, footer_keys
+from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import (
@@ -23,6 +21,7 @@ from finetop.tui.screens.sweep.row import (
     setting_line,
 )
 from finetop.tui.screens.sweep.state import SweepData
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
@@ -35,6 +34,31 @@ if TYPE_CHECKING:
     from finetop.tui.save import Sheet
 
 LOW = 22  # rows of the terminal: below there is no picture
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+SETTING = Key("j,down", "setting", "move(1)", "next setting", sign="↑↓")
+RUN = Key("right", "seed", "choose(1)", "the next run of the setting: another seed", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
+PART = Key("tab", "what follows", "part", "the runs of the setting, or what follows from the curve")
+COMPARE = Key("c", "compare", "compare", "compare the runs of this setting", "finetop compare RUN RUN")
+SORT = Key("o", "sort", "sort", "best target first, or as they were queued")
+SWEEP = Key(
+    "right_square_bracket",
+    "other",
+    "sweep(1)",
+    "the next sweep, the newest first",
+    "finetop sweep",
+    sign="[ ]",
+)
+SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "the sweep before")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    Key("k,up", "", "move(-1)", "setting before"),
+    Key("pagedown", "", "page(1)", "a page down"),
+    Key("pageup", "", "page(-1)", "a page up"),
+    Key("g,home", "", "move(-1000000)", "first setting"),
+    Key("G,end", "", "move(1000000)", "last setting"),
+)
+KEYS = (OPEN, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_BEFORE, BACK, *MOVES)
 
 
 class SweepScreen(ListScreen, inherit_bindings=False):
@@ -212,3 +236,18 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.held = SweepData(names[(at + by) % len(names)])
         self.query_one(Table).show(0, 0)
         self.load_anew()
+
+
+def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False) -> tuple[Key, ...]:
+    """Offer what there is something to do with."""
+    keys = (
+        (OPEN, runs > 0),
+        (SETTING, settings > 1),
+        (PART, is_curve),
+        (RUN, runs > 1),
+        (COMPARE, runs > 1),
+        (SORT, settings > 1),
+        (SWEEP, sweeps > 1),
+        (BACK, True),
+    )
+    return tuple(key for key, is_of_use in keys if is_of_use)

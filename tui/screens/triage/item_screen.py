@@ -14,13 +14,11 @@ from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtIt
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line, rule
 from finetop.tui.screens.triage.keys import ITEM_KEYS
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, rule, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
@@ -28,6 +26,11 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import Flip
     from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.screens.triage.state import Items
+
+NO_KIND = ItemKind("", 0, 0, 0)
+_LABEL = 11
+_KEPT = 500  # characters of an answer that a check keeps
+_QUESTION_ROWS = 14
 
 
 class ItemScreen(Screen[None], inherit_bindings=False):
@@ -118,18 +121,6 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
     def action_back(self) -> None:
         self.dismiss()
-
-
-NO_KIND = ItemKind("", 0, 0, 0)
-
-
-_LABEL = 11
-
-
-_KEPT = 500  # characters of an answer that a check keeps
-
-
-_QUESTION_ROWS = 14
 
 
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:

@@ -8,18 +8,16 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cut_end, cut_middle, rule, spread, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

@@ -12,27 +12,21 @@ from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
     from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
-    from finetop.tui.line import Line
     from finetop.tui.screens.triage.state import TriageList
+    from finetop.tui.text import Line
 
 OPEN = Key(
-    "enter",
-    "enter",
-    "items",
-    "open",
-    "the items that were lost; on a name its run",
-    "finetop flips RUN [--task TASK]",
+    "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN [--task TASK]"
 )
-LEFT = Key("left,h", "←→", "", "column(-1)", "cell to the left; turned: the run before")
-RIGHT = Key("right", "→", "", "column(1)", "cell to the right; turned: the next run")
-ACCEPT = Key("A", "A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
-FIXED = Key("F", "F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
-NOTE = Key("t", "t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
-UNDO = Key("u", "u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
-VIEW = Key("v", "v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
+LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
+RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
+ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
+OWN = Key("O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
+FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
+NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
+UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
+VIEW = Key("v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
 STEPS = Key(
-    "s",
     "s",
     "earlier steps",
     "steps",
@@ -40,36 +34,50 @@ STEPS = Key(
     "finetop check RUN --curve",
 )
 CHECK = Key(
-    "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
+    "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
 )
-MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
+MARK = Key("space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
-    "c",
-    "c",
-    "compare",
-    "compare",
-    "compare the marked; else with a run that is ok",
-    "finetop compare RUN RUN",
+    "c", "compare", "compare", "compare the marked; else with a run that is ok", "finetop compare RUN RUN"
 )
 FILTER = Key(
     "slash",
-    "/",
     "filter",
     "filter",
     "only runs with these words in name, model, state",
     "finetop triage --filter WORDS",
 )
-SORT = Key("o", "o", "sort", "sort", "worst first again, with what is new", "finetop triage")
-BACK = Key("escape", "esc", "", "back", "drop the filter; turn back")
+SORT = Key("o", "sort", "sort", "worst first again, with what is new", "finetop triage")
+BACK = Key("escape", "", "back", "drop the filter; turn back")
 MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
     *(LEFT, RIGHT, *MOVES),
 )
-_CELL = Key("", "←→↑↓", "cell", "", "")
-_RUN = Key("", "enter", "open run", "", "")
-_TASK = Key("", "↑↓", "task", "", "")
-_OTHER = Key("", "←→", "run", "", "")
+_CELL = Key("", "cell", sign="←→↑↓")
+_RUN = Key("", "open run", sign="enter")
+_TASK = Key("", "task", sign="↑↓")
+_OTHER = Key("", "run", sign="←→")
+ITEM = Key("enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]")
+ITEMS_FILTER = Key(
+    "slash",
+    "filter",
+    "filter",
+    "lost, won, kind:carry, margin>1, runs>2, or words",
+    "finetop flips RUN --kind KIND",
+)
+ITEMS_BACK = Key("escape", "back", "back", "drop the filter, then back to the table")
+ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
+ITEM_BACK = Key("escape", "back", "back", "back to the items")
+ITEM_KEYS = (
+    Key("j,down", "other items", "move(1)", "the next item", sign="↑↓"),
+    Key("k,up", "", "move(-1)", "the item before"),
+    Key("pagedown", "", "scroll(1)", "down, where it is longer than the screen"),
+    Key("pageup", "", "scroll(-1)", "up again"),
+    Key("g,home", "", "ends(-1)", "the first item"),
+    Key("G,end", "", "ends(1)", "the last item"),
+    ITEM_BACK,
+)
 
 
 def footer_keys(
@@ -154,28 +162,3 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     if hidden:
         return "s", f"find the checkpoint that lost it (bisects {count(hidden)})"
     return "A", "accept it, with a reason"
-
-
-ITEM = Key(
-    "enter", "enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]"
-)
-ITEMS_FILTER = Key(
-    "slash",
-    "/",
-    "filter",
-    "filter",
-    "lost, won, kind:carry, margin>1, runs>2, or words",
-    "finetop flips RUN --kind KIND",
-)
-ITEMS_BACK = Key("escape", "esc", "back", "back", "drop the filter, then back to the table")
-ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
-ITEM_BACK = Key("escape", "esc", "back", "back", "back to the items")
-ITEM_KEYS = (
-    Key("j,down", "↑↓", "other items", "move(1)", "the next item"),
-    Key("k,up", "↑ k", "", "move(-1)", "the item before"),
-    Key("pagedown", "pgdn", "", "scroll(1)", "down, where it is longer than the screen"),
-    Key("pageup", "pgup", "", "scroll(-1)", "up again"),
-    Key("g,home", "g", "", "ends(-1)", "the first item"),
-    Key("G,end", "G", "", "ends(1)", "the last item"),
-    ITEM_BACK,
-)

@@ -10,17 +10,15 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change
-from finetop.tui.line import Line, line_width, rule
-from finetop.tui.text import cut_end, cut_middle, without_zero
+from finetop.tui.text import Line, cut_end, cut_middle, line_width, rule, without_zero, wrapped
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.check_result import Flip
     from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
-    from finetop.tui.line import Span
+    from finetop.tui.text import Span
 
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it

@@ -10,7 +10,6 @@ from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
 from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
 from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
@@ -28,6 +27,7 @@ from finetop.tui.screens.triage.table import (
     state_line,
     turned_line,
 )
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
+_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
 class TriageList(PagedList["TriageRow"]):
@@ -134,9 +135,6 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     return fixed_by or next(
         (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
     )
-
-
-_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
 def asked_for(run: str, task: str, text: str) -> LostItems:

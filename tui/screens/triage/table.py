@@ -12,16 +12,15 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
-from finetop.tui.line import Line, spread
-from finetop.tui.text import cut_end, cut_middle, without_zero
+from finetop.tui.text import Line, cut_end, cut_middle, spread, without_zero
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageRow
-    from finetop.tui.line import Line, Span
     from finetop.tui.screens.triage.state import TriageList
+    from finetop.tui.text import Line, Span
     from finetop.tui.theme import StyleName
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
@@ -29,6 +28,9 @@ _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's w
 _MORE = 5
 _CELL_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 _VERDICTS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
+_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+_FULL = 72  # columns from which on scores and flips are shown
+_LEAST_BAR = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +131,6 @@ def _state(row: TriageRow) -> Span:
     if seen is not None and seen.state == "accepted":
         return ("accepted", "dim")  # by whom and why is in the pane
     return (state_words(row), "" if seen is not None and seen.state == "looking" else "dim")
-
-
-_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
-
-
-_FULL = 72  # columns from which on scores and flips are shown
-
-
-_LEAST_BAR = 9
 
 
 def name_width(width: int) -> int:
