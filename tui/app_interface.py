@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from finetop.core.errors import FinetopError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from textual.dom import DOMNode
@@ -80,3 +83,12 @@ class Host(Protocol):
 def host_of(node: DOMNode) -> Host:
     """Return the app around a widget or screen."""
     return cast("Host", node.app)
+
+
+@contextmanager
+def refusals_said(host: Host) -> Iterator[None]:
+    """Say in red what is refused of all that is asked within; what comes after it there is left out."""
+    try:
+        yield
+    except FinetopError as error:
+        host.say(str(error), "red")

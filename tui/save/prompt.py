@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.client.report import Table
 from finetop.core.client.report.formats.markdown import block_text
 from finetop.core.client.report.svg import standalone
-from finetop.core.errors import FinetopError
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
@@ -35,14 +34,11 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 async def ask_of(screen: Screen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
     host, give = host_of(screen), getattr(screen, "to_save", None)
-    try:
+    with refusals_said(host):
         shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return
-    bottom = screen.query_one(Bottom)
-    if screen.is_current and bottom.question is None:
-        ask(bottom, host, shown, picture)
+        bottom = screen.query_one(Bottom)
+        if screen.is_current and bottom.question is None:
+            ask(bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:

@@ -1,4 +1,4 @@
-"""What is known of a run before it is queued: its file at a glance; its plan and first row, from a process beside the app.
+"""What is known of a run before it is queued: its file at a glance; its plan and first row, from a process of its own.
 
 Of a run that is meant for another machine its supervisor finds that out: model, data and GPUs are there.
 """

@@ -14,7 +14,7 @@ from textual.screen import Screen
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.text import clean_line, counted
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
@@ -173,20 +173,17 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
         """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
         host = host_of(self)
-        try:
+        with refusals_said(host):
             detail = await host.ask(GetRun(run))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        base = run_base(clean_line(run), detail.recipe, host.folder)
-        self.bases = [base, *(other for other in self.bases if other.group != base.group)]
-        edits = {key: str(value) for key, value in (settings or {}).items()}
-        self.form = open_form(base, edits, files_are_here=self._files_are_here())
-        self.base_at, self.field_at, self.part = 0, 0, "settings"
-        for key in list(edits)[:1]:
-            self.all_settings = self.all_settings or key not in IMPORTANT
-            self._put_cursor_on(key)
-        self._after_check()
+            base = run_base(clean_line(run), detail.recipe, host.folder)
+            self.bases = [base, *(other for other in self.bases if other.group != base.group)]
+            edits = {key: str(value) for key, value in (settings or {}).items()}
+            self.form = open_form(base, edits, files_are_here=self._files_are_here())
+            self.base_at, self.field_at, self.part = 0, 0, "settings"
+            for key in list(edits)[:1]:
+                self.all_settings = self.all_settings or key not in IMPORTANT
+                self._put_cursor_on(key)
+            self._after_check()
 
     def _files_are_here(self) -> bool:
         return all(home.link is None for home in host_of(self).homes)

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import Key, bindings, moves
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
@@ -299,16 +298,13 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         """Ask the supervisor to change something, and say what came of it."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
-        try:
+        with refusals_said(host):
             for ask in asks:
                 answer = await (host.ask_on(home, ask) if on_machine else host.ask(ask))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        if change is not None:
-            self._done = [*self._done[1 - REMEMBERED :], change]
-        host.say(about or said(answer))
-        self.load_anew()
+            if change is not None:
+                self._done = [*self._done[1 - REMEMBERED :], change]
+            host.say(about or said(answer))
+            self.load_anew()
 
 
 def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:

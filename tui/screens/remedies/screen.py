@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 from textual import work
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.remedies import (
-    Remedies,
-    RemediesAnswer,
-    Remedy,
-    RemedyAnswer,
-    RetrainingRow,
-)
+from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
-from finetop.core.text import clean_line, counted
+from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
@@ -33,7 +26,7 @@ from finetop.tui.screens.remedies.pane import (
     title_lines,
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
-from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
@@ -247,16 +240,13 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             return
         own = answer.run.rpartition(":")[2]
         begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
-        try:
+        with refusals_said(host):
             listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
-        if again:
-            host.open_compare([answer.run, *again])
-        else:
-            host.say("no run has trained again from here: R on one that needs training makes one.")
+            again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
+            if again:
+                host.open_compare([answer.run, *again])
+            else:
+                host.say("no run has trained again from here: R on one that needs training makes one.")
 
     def action_mark(self) -> None:
         row = self.at
@@ -345,14 +335,5 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
     @work
     async def _do(self, ask: Ask) -> None:
         """Ask the supervisor, and say what came of it."""
-        host = host_of(self)
-        try:
-            answer = await host.ask(ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        if isinstance(answer, RemedyAnswer):
-            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
-        else:
-            host.say(said(answer))
-        self.refresh_soon(at_once=True)
+        if await order(host_of(self), ask):
+            self.refresh_soon(at_once=True)

@@ -32,9 +32,9 @@ from finetop.tui.screens.run.view_state import (
 from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.run_actions import (
-    Order,
     can_end,
     kill_question,
+    lost_steps,
     order,
     pause_or_go_on,
     short_name,
@@ -295,10 +295,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
 
     def action_stop(self) -> None:
-        self._ask(stop_question)
+        self._ask(lambda detail: stop_question(detail.row, self._do))
 
     def action_kill(self) -> None:
-        self._ask(kill_question)
+        self._ask(lambda detail: kill_question(detail.row, self._do, lost_steps(detail)))
 
     def action_pause(self) -> None:
         if self.detail is None:
@@ -313,13 +313,13 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is not None:
             self._do(Retry(self.detail.row.name))
 
-    def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
+    def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
         if self.detail is None:
             return
         if not can_end(self.detail.row):
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
-        question = question_of(self.detail, self._do)
+        question = question_of(self.detail)
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
     def _do(self, ask: Ask) -> None:

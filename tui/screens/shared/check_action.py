@@ -12,6 +12,7 @@ from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
+from finetop.tui.app_interface import refusals_said
 from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.widgets.frame import Answer
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from finetop.tui.text import Line
     from finetop.tui.widgets.frame import Bottom
 
-    Start = Callable[[Coroutine[Any, Any, None]], object]  # has something done beside the screen
+    Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
 
 
 async def check(
@@ -78,16 +79,15 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
-    try:
+    with refusals_said(host):
         bisection: EarlierAnswer = await host.ask(Earlier(run))
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return
-    if not _is_free(bottom):
-        return
-    if not bisection.most:
-        host.say(f"{clean_line(run)}: {bisection.text}")
-        return
+        if _is_free(bottom) and bisection.most:
+            _ask_to_bisect(bottom, host, start, run, bisection)
+        elif _is_free(bottom):
+            host.say(f"{clean_line(run)}: {bisection.text}")
+
+
+def _ask_to_bisect(bottom: Bottom, host: Host, start: Start, run: str, bisection: EarlierAnswer) -> None:
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
         return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.cells import cell_len
@@ -9,10 +10,9 @@ from textual import work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.text import Line, cut_end, cut_middle, rule, wrapped
@@ -94,18 +94,15 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     @work(exclusive=True)
     async def _load(self, at: int) -> None:
         """Ask for all of an item; the list is asked for more where it ends."""
-        try:
+        host = host_of(self)
+        with refusals_said(host), suppress(NoMatches):  # an answer came while the screen is taken down
             if at not in self.items.items:
                 await self.items.more(at, at + 1)
                 self.redraw()
             item = self.items.items.get(at)
             if item is not None and at not in self.known:
-                self.known[at] = await host_of(self).ask(LookAtItem(self.row.name, item.task, item.item))
+                self.known[at] = await host.ask(LookAtItem(self.row.name, item.task, item.item))
                 self.redraw()
-        except FinetopError as error:
-            host_of(self).say(str(error), "red")
-        except NoMatches:
-            return  # an answer came while the screen is taken down
 
     def action_move(self, by: int) -> None:
         at = min(max(0, self.at + by), max(0, self.items.matching - 1))
