@@ -272,7 +272,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         from finetop.tui.screens.pages import KeysPage
 
         if not isinstance(self.screen, KeysPage):
-            self.push_screen(KeysPage(self.screen.title or "", self._screen_keys()))
+            self.push_screen(KeysPage(self.screen.title or "", getattr(self.screen, "KEYS", ())))
 
     def action_palette(self) -> None:
         from finetop.tui.screens.pages import CommandsPage
@@ -285,16 +285,12 @@ class FinetopApp(App[str], inherit_bindings=False):
             if key is not None:
                 await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES) else behind)
 
-        self.push_screen(CommandsPage([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
+        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES]), chosen)
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
 
         self.push_screen(MessagesPage())
-
-    def _screen_keys(self) -> tuple[Key, ...]:
-        keys = getattr(self.screen, "keys", None)
-        return tuple(keys()) if callable(keys) else ()
 
     def action_redraw(self) -> None:
         forget = getattr(self._driver, "forget", None)

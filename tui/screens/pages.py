@@ -28,7 +28,8 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     """A title and a table; esc leads back to the screen before."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
-    BINDINGS: ClassVar = bindings((BACK, *MOVES))
+    KEYS: ClassVar[tuple[Key, ...]] = (BACK, *MOVES)
+    BINDINGS: ClassVar = bindings(KEYS)
 
     def compose(self) -> ComposeResult:
         yield Top()
@@ -49,10 +50,6 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return (BACK, *MOVES)
-
     def action_back(self) -> None:
         self.dismiss()
 
@@ -66,6 +63,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 class KeysPage(TablePage[None], inherit_bindings=False):
     """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
 
+    KEYS = ()
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
 
@@ -80,9 +78,6 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         self.show_title(f"Keys of {self._of}", "small letters look, capitals act on a run")
         self.query_one(Table).show(len(self._all))
         self.query_one(Bottom).offer([], (BACK,))
-
-    def keys(self) -> tuple[Key, ...]:
-        return ()
 
     def to_copy(self) -> str:
         return self._all[self.query_one(Table).cursor].command
@@ -126,6 +121,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
     """Every command by name: filtered by what is typed; enter gives back the chosen one."""
 
+    KEYS = ()
     BINDINGS: ClassVar = bindings(MOVES)
     TITLE = "Commands"
 
@@ -140,9 +136,6 @@ class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
         self.query_one(Bottom).ask_text(
             ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
         )
-
-    def keys(self) -> tuple[Key, ...]:
-        return ()
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         key = self._matching[index]

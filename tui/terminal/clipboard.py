@@ -85,8 +85,8 @@ def next_command(screen: Screen[Any]) -> str:
         sign = screen.query_one(Bottom).next_key
     except NoMatches:
         return ""
-    keys = getattr(screen, "keys", None)
-    command = next((key.command for key in keys() if key.shown == sign and key.command), "") if keys else ""
+    keys = getattr(screen, "KEYS", ())
+    command = next((key.command for key in keys if key.shown == sign and key.command), "")
     fill, name = getattr(screen, "to_fill", None), getattr(screen, "to_copy", None)
     return filled(command, fill() if fill is not None else {"RUN": "" if name is None else name()})
 

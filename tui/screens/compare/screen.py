@@ -178,10 +178,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-        self._wake.set()
-
     async def _load(self) -> None:
         host, held = host_of(self), self.held
         await load_runs(host, held, self.names)
@@ -199,8 +195,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def action_tab(self, by: int) -> None:
         self.tab = TABS[(TABS.index(self.tab) + by) % len(TABS)]
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_choose(self, by: int) -> None:
         self.chosen = (self.chosen + by) % max(1, len(self.names))
@@ -222,8 +217,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         if self.held.curves:
             self.held.curves.pop(self.chosen)
         self.chosen = min(self.chosen, len(self.names) - 1)
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_metric(self, by: int) -> None:
         if self.tab == "scatter":

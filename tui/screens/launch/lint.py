@@ -123,7 +123,8 @@ def lint_words(linted: Linted) -> Line:
 class LintScreen(TablePage[None], inherit_bindings=False):
     """The report of `finetop lint`, with n from one finding to the next."""
 
-    BINDINGS: ClassVar = bindings((BACK, NEXT, *MOVES))
+    KEYS = (NEXT, BACK, *MOVES)
+    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Data"
 
     def __init__(self, name: str, report: Report) -> None:
@@ -140,9 +141,6 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def on_resize(self) -> None:
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
         self.query_one(Table).show(len(self._lines))
-
-    def keys(self) -> tuple[Key, ...]:
-        return (NEXT, BACK, *MOVES)
 
     def to_copy(self) -> str:
         return "\n".join(self._lines)

@@ -15,7 +15,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
     Base,
@@ -67,6 +67,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     """Recipes at the left, settings of the one under the cursor at the right, what they mean below."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Launch"
 
@@ -94,10 +95,6 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def to_run(self) -> str:
         """Return the command that queues the form."""
         return "" if self.form is None else command_of(self.form)
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
 
     def on_mount(self) -> None:
         folder = host_of(self).folder

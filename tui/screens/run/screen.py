@@ -125,10 +125,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def on_mount(self) -> None:
         self.view_state.large = host_of(self).large
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-        self._wake.set()
-
     async def _load(self) -> None:
         self._measure()
         await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
@@ -139,8 +135,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _open_tab(self, tab: Tab) -> None:
         self.view_state.tab = tab
         self.view_state.is_reading = False
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_tab(self, by: int) -> None:
         self._open_tab(TABS[(TABS.index(self.view_state.tab) + by) % len(TABS)])
@@ -170,7 +165,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _search(self, text: str, is_kept: bool) -> None:
         if is_kept:
             searched(self.view_state.log, text)
-            self._look_anew()
+            self.look_anew()
 
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
@@ -178,7 +173,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 host_of(self).say(
                     "No more hits that way." if self.view_state.log.search else "/ searches the log."
                 )
-            self._look_anew()
+            self.look_anew()
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
@@ -200,7 +195,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_run(relative.name)
         elif view_state.tab == "metrics" and enlarge(view_state, detail.row):
             host_of(self).large = view_state.large
-            self._look_anew()
+            self.look_anew()
         else:
             self._open_tab("log" if has_failed(detail.row) else "check")
 
@@ -218,7 +213,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Turn the view of the tab."""
         if self.detail is not None:
             turned(self.view_state, self.held, self.detail)
-            self._look_anew()
+            self.look_anew()
 
     def action_move(self, rows: int) -> None:
         if self.detail is not None:
@@ -232,11 +227,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
-
-    def _look_anew(self) -> None:
-        """Show what a key has changed at once, and ask for what it needs."""
-        self.redraw()
-        self._wake.set()
 
     def action_cursor(self, cells: int) -> None:
         if self.detail is not None and self.view_state.tab == "samples":
@@ -255,7 +245,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_axis(self) -> None:
         if self.detail is not None and self.view_state.tab in OF_CHARTS:
             turn_axis(self.view_state, self.detail)
-            self._look_anew()
+            self.look_anew()
 
     def action_log_scale(self) -> None:
         self._show(replace(self.view_state.shown, is_log=not self.view_state.shown.is_log))

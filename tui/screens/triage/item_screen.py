@@ -13,7 +13,7 @@ from textual.screen import Screen
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.text import Line, cut_end, cut_middle, rule, wrapped
 from finetop.tui.theme import MARKS
@@ -37,7 +37,8 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     """An item's question, choices and answers; when in training it was lost, and in which other runs."""
 
     CSS_PATH = "item_screen.tcss"
-    BINDINGS: ClassVar = bindings(ITEM_KEYS)
+    KEYS = ITEM_KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Item"
 
     def __init__(self, row: TriageRow, items: Items, at: int) -> None:
@@ -51,10 +52,6 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         yield Lines(id="title")
         yield Lines(id="item")
         yield Bottom()
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return ITEM_KEYS
 
     def to_copy(self) -> str:
         """Return the question and both answers."""

@@ -229,8 +229,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         """Move the cursor to another cell; turned, to another run."""
         if self.is_turned:
             self.row_at = min(max(0, self.row_at + by), max(0, self.held.pages.matching - 1))
-            self.redraw()
-            self._wake.set()
+            self.look_anew()
             return
         self.column = min(max(NAME, self.column + by), TASKS + len(self.held.tasks) - 1)
         columns = columns_of(self.size.width, self.held.tasks, self.column)
