@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from finetop.core.text import clean
+from finetop.core.text import clean, clean_line
 from finetop.tui.theme import StyleName
 
 if TYPE_CHECKING:
@@ -48,6 +48,16 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
+def padded(text: str, width: int) -> str:
+    """Fill text up with blanks to `width` cells."""
+    return text + " " * (width - cell_len(text))
+
+
+def leaf(path: str) -> str:
+    """Return the last part of a path or of a model's name, clean: Qwen3-4B."""
+    return clean_line(path).rstrip("/").rpartition("/")[2]
+
+
 def of_steps(done: int, planned: int) -> str:
     """Write progress in at most 9 cells: '820/1200', '12k/120k', '41' where no end is known."""
     if not planned:
@@ -74,8 +84,10 @@ def value(number: float | None, width: int = 5) -> str:
     return f"{number:.{min(3, digits)}f}"
 
 
-def without_zero(number: float, digits: int = 2) -> str:
-    """Write a number below one without its zero: .08."""
+def without_zero(number: float | None, digits: int = 2) -> str:
+    """Write a number below one without its zero: .08; '-' for none."""
+    if number is None:
+        return "-"
     text = f"{number:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
 
@@ -83,6 +95,21 @@ def without_zero(number: float, digits: int = 2) -> str:
 def line_width(line: Line) -> int:
     """Count the cells of a line."""
     return sum(cell_len(text) for text, _ in line)
+
+
+def cursor_mark(has_cursor: bool) -> Span:
+    """Return the first cell of a row: the cursor, or a blank."""
+    return ("▸", "reverse") if has_cursor else (" ", "")
+
+
+def cut_line(line: Line, width: int) -> Line:
+    """Cut a line to `width` cells, at a span's end or within one."""
+    kept: Line = ()
+    for text, style in line:
+        if (left := width - line_width(kept)) <= 0:
+            break
+        kept = (*kept, (cut_end(text, left), style))
+    return kept
 
 
 def joined(spans: Iterable[Span]) -> Line:
@@ -145,3 +172,13 @@ def _broken(paragraph: str, width: int) -> list[str]:
         line_cells = cell_len(line)
     lines.append(line)
     return lines
+
+
+def labelled(
+    label: str, text: str, width: int, *, cells: int, rows: int | None = None, style: StyleName = ""
+) -> list[Line]:
+    """Break a text into rows beside its label, which has `cells` cells and stands in the first of them alone."""
+    return [
+        ((f" {label if not at else '':<{cells - 1}}", "dim"), (row, style))
+        for at, row in enumerate(wrapped(text, width - cells - 1, rows))
+    ]

@@ -10,7 +10,7 @@ from finetop.core.text import counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
@@ -90,7 +90,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         room = width - 13 - (len(key.command) + 3 if key.command and width >= 70 else 0)
         about = cut_end(key.about, room)
         line: Line = (
-            ("▸", "reverse") if has_cursor else (" ", ""),
+            cursor_mark(has_cursor),
             (f"  {key.shown:<9}", "bold"),
             (about, "bold" if has_cursor else ""),
         )
@@ -114,7 +114,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
-        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        cursor: Line = (cursor_mark(has_cursor),)
         return (*cursor, (f" {clock(said.at)}  ", "dim"), (said.text, said.style))
 
 
@@ -141,7 +141,7 @@ class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
         key = self._matching[index]
         name = key.action.partition("(")[0].replace("_", " ")
         return (
-            ("▸", "reverse") if has_cursor else (" ", ""),
+            cursor_mark(has_cursor),
             (f"  {name:<12}", "bold"),
             (f"{key.shown:<9}", "dim"),
             (key.about, "bold" if has_cursor else ""),

@@ -12,7 +12,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, footer
 from finetop.tui.text import Line, cut_end, line_width, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -199,8 +199,7 @@ class Bottom(Lines, can_focus=True):
         middle = self._middle()
         blank: list[Line] = [()] * (len(self.next) - len(middle))  # what is above does not move for a message
         lines = [*self._trouble(), *blank, *middle, self._footer()]
-        if self.styles.height is None or self.styles.height.value != len(lines):
-            self.styles.height = len(lines)
+        set_height(self, len(lines))
         self.show(lines)
 
     def _trouble(self) -> list[Line]:

@@ -50,6 +50,12 @@ class Lines(Widget):
         return to_strip(line, self.size.width, host_of(self).look)
 
 
+def set_height(widget: Widget, rows: int) -> None:
+    """Make a widget so many rows high; one that is so already is not laid out again."""
+    if widget.styles.height is None or widget.styles.height.value != rows:
+        widget.styles.height = rows
+
+
 def to_strip(line: Line, width: int, look: Look) -> Strip:
     """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks."""
     segments: list[Segment] = []

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.tui.app_interface import host_of
-from finetop.tui.text import Line
+from finetop.tui.text import Line, cursor_mark
 from finetop.tui.widgets.lines import to_strip
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for 
 
 def waiting_line(*, has_cursor: bool) -> Line:
     """Draw a row that was asked for and did not come yet."""
-    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
+    return (cursor_mark(has_cursor), ("   …", "dim"))
 
 
 class Table(Widget):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.approaches.row import letter_of
-from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, spread, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
@@ -58,7 +58,7 @@ def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     if len(names) > 1 and answer.name in names:
         right = ((f"comparison {names.index(answer.name) + 1} of {len(names)} ", "dim"),)
     better = "lower" if answer.lower_is_better else "higher"
-    model = cut_middle(clean_line(answer.model).rstrip("/").rpartition("/")[2], 30)
+    model = cut_middle(leaf(answer.model), 30)
     target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
@@ -90,7 +90,7 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
         is_chosen = at == chosen % len(row.runs)
         cells = 34 if width < 100 else 48
         start: Line = (
-            ("▸", "reverse") if is_chosen and len(row.runs) > 1 else (" ", ""),
+            cursor_mark(is_chosen and len(row.runs) > 1),
             (mark.mark, mark.style),
             (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
         )

@@ -10,7 +10,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
-from finetop.tui.text import Line, cut_end, line_width
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def approach_line(
     name = cut_end(clean_line(row.name), NAME - 1)
     style: StyleName = "bold" if has_cursor else ""
     line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (f" {letter:<2}", ""),
         (f"{name:<{NAME}}", style),
     )

@@ -20,7 +20,7 @@ from finetop.tui.screens.approaches.pane import (
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import TALL, ListScreen
 from finetop.tui.widgets.scatter import scatter_rule, scatter_title
 from finetop.tui.widgets.table import Table
@@ -144,8 +144,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
         rows = max(1, min(len(answer.rows), self.size.height - 14))
-        if table.styles.height is None or table.styles.height.value != rows:
-            table.styles.height = rows
+        set_height(table, rows)
         table.show(len(answer.rows))
         self.show_pane()
 

@@ -70,32 +70,15 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
         lines.append((("   nothing: only chance, or the machine, tells them apart", "dim"),))
-    for difference in differing:
-        lines.append(
-            (
-                (f" {cut_end(difference.key, label):<{label}}", ""),
-                *(
-                    (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen))
-                    for at in shown
-                ),
-            )
-        )
-    return [*lines, *_data_rows(runs, shown, chosen, label, cell, width)]
 
+    def difference_line(key: str, values: Sequence[str]) -> Line:
+        cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
+        return ((f" {key:<{label}}", ""), *cells)
 
-def _data_rows(
-    runs: Sequence[RunDetail], shown: Sequence[int], chosen: int, label: int, cell: int, width: int
-) -> list[Line]:
-    """Write which versions of its sources each run read, where these differ."""
-    differing = compare_runs.data_differences(runs)
-    if not differing:
-        return []
-    lines: list[Line] = [rule((("what differs in their data", ""),), width)]
-    for difference in differing:
-        cells = [
-            (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown
-        ]
-        lines.append(((f" {cut_middle(difference.key, label):<{label}}", ""), *cells))
+    lines += [difference_line(cut_end(setting.key, label), setting.values) for setting in differing]
+    if sources := compare_runs.data_differences(runs):
+        lines.append(rule((("what differs in their data", ""),), width))
+        lines += [difference_line(cut_middle(source.key, label), source.values) for source in sources]
     return lines
 
 

@@ -17,7 +17,7 @@ from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
@@ -148,7 +148,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         text = self._lines[index]
         style = STYLES.get(text[:1], "")
-        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        cursor: Line = (cursor_mark(has_cursor),)
         mark: Line = ((text[:1], style), (cut_end(text[1:], width - 2), "bold")) if style else ((text, ""),)
         return (*cursor, *mark)
 

@@ -27,7 +27,7 @@ from finetop.tui.screens.queue.state import (
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
@@ -127,8 +127,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.query_one("#empty", Lines).show(empty_lines(queues))
         machines = self.query_one("#machines", Lines)
         lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
-        if machines.styles.height is None or machines.styles.height.value != len(lines):
-            machines.styles.height = len(lines)
+        set_height(machines, len(lines))
         machines.show(lines)
         place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
         self.query_one(Table).show(len(queues.entries), place)

@@ -8,7 +8,7 @@ from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
-from finetop.tui.text import cut_end
+from finetop.tui.text import cursor_mark, cut_end
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def remedy_line(
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw one that trains again: what it costs, or why not."""
-    cursor: Span = ("▸", "reverse") if has_cursor else (" ", "")
+    cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, as this run"
     words = f"not here: {clean_line(row.why_not)}" if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))

@@ -29,7 +29,7 @@ from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_
 from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
@@ -146,8 +146,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         picture.show(picture_lines(answer, width=width, height=picture.size.height))
         best = self.query_one("#best", Lines)
         lines = best_lines(answer, width)
-        if best.styles.height is None or best.styles.height.value != len(lines):
-            best.styles.height = len(lines)
+        set_height(best, len(lines))
         best.show(lines)
         if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)

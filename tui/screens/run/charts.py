@@ -9,7 +9,7 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
-from finetop.tui.text import Line, cut_end, line_width, without_zero
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, without_zero
 from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == board.charts[0]:
         parts.append(((NAMES[view.x], "dim"),))
-    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    gutter: Line = (cursor_mark(key == board.metric),)
     line: Line = (*gutter, (title_of(key), "bold"))
     values = (view.cursor is not None) + len(series)  # the parts that the title is there for
     if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:

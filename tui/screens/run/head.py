@@ -12,11 +12,12 @@ from finetop.tui.screens.shared.run_status import (
     ended_at,
     mark_of,
     mark_of_check,
+    phase_words,
     ran_for,
     silence,
     state_sentence,
 )
-from finetop.tui.text import Line, cut_middle, line_width, spread
+from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail, RunRow
@@ -79,7 +80,7 @@ def how(detail: RunDetail) -> str:
     words = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
     if row.objective not in ("", "sft"):
         words += f", {clean_line(row.objective)}"
-    model = cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 28)
+    model = cut_middle(leaf(row.model), 28)
     return f"{words} on {model}"
 
 
@@ -130,19 +131,6 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
         return ()
     left_s = slow.left_s if slow.left_s >= 60 else max(10.0, round(slow.left_s, -1))
     return ((f"{long_span(left_s)} left", "bold"), (f", ends {clock(slow.at + slow.left_s)}", ""))
-
-
-def phase_words(state: Running) -> str:
-    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
-    phase = clean_line(state.phase) or "starting"
-    if state.done is None or not state.total:
-        return phase
-    unit = f" {clean_line(state.unit)}" if state.unit else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
-
-
-def _amount(number: float) -> str:
-    return count(int(number)) if number == int(number) else f"{number:,.1f}"
 
 
 def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:

@@ -11,7 +11,7 @@ from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, me
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cut_end, line_width, rule, without_zero, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
 
@@ -102,7 +102,7 @@ def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
 
 def _number(board: Board, key: str, width: int) -> Line:
     text = shown(key, board.detail.row.metrics[key])
-    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    gutter: Line = (cursor_mark(key == board.metric),)
     line: Line = (*gutter, (f"{cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = board.sparks.get(key, "")
     return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line

@@ -9,7 +9,7 @@ from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
 from finetop.tui.screens.run.data import branches
 from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
-from finetop.tui.text import Line, cut_end, cut_middle, rule
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +37,7 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
         facts = f" {clean_line(checkpoint.kind):<8} {size_word(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
         has_cursor = at == cursor
-        gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        gutter: Line = (cursor_mark(has_cursor),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
         is_best = detail.best is not None and detail.best.step == checkpoint.step
         kept: Line = ((", kept as the best", "bold"),) if is_best else ()
@@ -106,7 +106,7 @@ def lineage_lines(
 
 
 def _row(branch: str, one: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
-    gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+    gutter: Line = (cursor_mark(has_cursor),)
     indent = "" if is_parent else "─ "
     step = "its last step" if one.step is None else f"step {count(one.step)}"
     name = cut_middle(clean_line(one.name), _NAME)

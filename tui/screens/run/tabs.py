@@ -20,7 +20,7 @@ from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
-from finetop.tui.text import Line, cut_end, rule, wrapped
+from finetop.tui.text import Line, cut_end, labelled, rule, wrapped
 from finetop.tui.widgets.chart import View, fitted, plot_width
 
 if TYPE_CHECKING:
@@ -179,11 +179,10 @@ def _three(samples: list[SampleRow]) -> list[SampleRow]:
 
 
 def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
-    label = f" step {count(sample.step)}"
-    text = wrapped(sample.text, width - 14, rows) if sample.text.strip() else []
-    if not text:
-        return [((f"{label:<13}", "dim"), ("(nothing)", "dim"))]
-    return [((f"{label if not at else '':<13}", "dim"), (row, "")) for at, row in enumerate(text)]
+    label = f"step {count(sample.step)}"
+    if not sample.text.strip():
+        return labelled(label, "(nothing)", width, cells=13, style="dim")
+    return labelled(label, sample.text, width, cells=13, rows=rows)
 
 
 def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], width: int) -> list[Line]:
@@ -198,7 +197,7 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     lines += processes_lines(processes, width)
     lines.append(rule((("machine", ""),), width))
     for label, text in _facts(board.detail).items():
-        lines += _fact(label, text, width)
+        lines += labelled(label, text, width, cells=_LABEL, rows=4) if text else []
     return lines
 
 
@@ -249,8 +248,3 @@ def _facts(detail: RunDetail) -> dict[str, str]:
     if unread:
         facts["unread"] = " ".join(unread)
     return facts
-
-
-def _fact(label: str, text: str, width: int) -> list[Line]:
-    rows = wrapped(text, width - _LABEL - 1, 4) if text else []
-    return [((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "")) for at, row in enumerate(rows)]

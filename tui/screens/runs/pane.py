@@ -19,7 +19,7 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import Line, cut_middle, line_width, rule, spread, value, without_zero
+from finetop.tui.text import Line, cut_middle, leaf, line_width, rule, spread, value, without_zero
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
 
 
 def _facts(row: RunRow, now: float) -> str:
-    facts = [clean_line(row.method), cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 24)]
+    facts = [clean_line(row.method), cut_middle(leaf(row.model), 24)]
     if row.objective not in ("", "sft"):
         facts.insert(1, clean_line(row.objective))
     ended, ran = ended_at(row), ran_for(row)

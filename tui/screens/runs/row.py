@@ -15,7 +15,17 @@ from finetop.core.protocol.run_filter import is_metric
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
-from finetop.tui.text import Line, cut_end, cut_middle, line_width, of_steps, value, without_zero
+from finetop.tui.text import (
+    Line,
+    cursor_mark,
+    cut_end,
+    cut_line,
+    cut_middle,
+    line_width,
+    of_steps,
+    value,
+    without_zero,
+)
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -129,7 +139,7 @@ def run_line(
     mark = mark_of(row)
     name = cut_middle(clean_line(bare(row)), name_width(width))
     cells: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
         (mark.mark, mark.style),
         (" ", ""),
@@ -139,7 +149,7 @@ def run_line(
     for column in _columns(width, bool(row.host), tuple(chosen)):
         text = clean_line(column.cell(row, now, sparks))
         cells = (*cells, (" " * column.gap + _aside(text, column), ""))
-    return (*cells, ("  ", ""), *_fitted(forgot(row, now), width - line_width(cells) - 2))
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now), width - line_width(cells) - 2))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
@@ -204,14 +214,3 @@ def _aside(text: str, column: Column) -> str:
         text = cut_end(text, column.width) if column.side == "left" else "-"
     blank = " " * (column.width - cell_len(text))
     return text + blank if column.side == "left" else blank + text
-
-
-def _fitted(words: Line, width: int) -> Line:
-    """Cut the answer at its end; its first word and number come first, so they stay."""
-    fitted: Line = ()
-    for text, style in words:
-        room = width - line_width(fitted)
-        if room <= 0:
-            break
-        fitted = (*fitted, (cut_end(text, room), style))
-    return fitted

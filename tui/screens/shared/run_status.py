@@ -138,13 +138,13 @@ def _progress(state: Running) -> str:
     return phase
 
 
-def _phase_sentence(state: Running) -> str:
+def phase_words(state: Running) -> str:
+    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
     phase = clean_line(state.phase) or "starting"
     if state.done is None or not state.total:
         return phase
     unit = f" {clean_line(state.unit)}" if state.unit else ""
-    left = f", {long_span(state.left_s)} left" if state.left_s is not None else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}{left}"
+    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
 
 
 def _amount(number: float) -> str:
@@ -263,7 +263,9 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
                 (f" at step {row.check.step}", ""),
             )
         return words
-    return (("running", "cyan"), (f"  {_phase_sentence(state)}", ""))
+    is_counted = state.done is not None and bool(state.total)
+    left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
+    return (("running", "cyan"), (f"  {phase_words(state)}{left}", ""))
 
 
 def next_step(row: RunRow) -> tuple[str, str]:
@@ -274,7 +276,7 @@ def next_step(row: RunRow) -> tuple[str, str]:
     if isinstance(state, Failed):
         return (
             ("n", "a new run from this one, with that fixed")
-            if _hint(row)
+            if hint_of(row)
             else ("enter", "read the end of its log")
         )
     if isinstance(state, Queued):
@@ -302,13 +304,9 @@ def next_step(row: RunRow) -> tuple[str, str]:
             return "n", "a new run from this one"
 
 
-def _hint(row: RunRow) -> str:
-    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
-
-
 def hint_of(row: RunRow) -> str:
     """Return what a failed run's own error says to do about it."""
-    return _hint(row)
+    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
 
 
 def ended_at(row: RunRow) -> float | None:

@@ -11,7 +11,7 @@ from finetop.core.wording.units import metric_words
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
 from finetop.tui.screens.sweep.state import best
-from finetop.tui.text import Line, cut_middle, of_steps, rule, spread, value, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_middle, of_steps, rule, spread, value, wrapped
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     is_one_of_more = is_chosen and len(setting.runs) > 1
     return (
-        ("▸", "reverse") if is_one_of_more else (" ", ""),
+        cursor_mark(is_one_of_more),
         (mark.mark, mark.style),
         (f" {name:<{cells}}", "bold" if is_chosen else ""),
         (f"{numbers}  ", ""),

@@ -15,7 +15,7 @@ from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
-from finetop.tui.text import Line, cut_end, cut_middle, rule, wrapped
+from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, rule, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -194,7 +194,7 @@ def _answers(item: Flip, width: int) -> list[Line]:
         lines.append(
             (
                 (f" {label:<{_LABEL - 1}}", "dim"),
-                (text + " " * (room - cell_len(text)), "bold" if label == "tuned" else ""),
+                (padded(text, room), "bold" if label == "tuned" else ""),
                 (numbers, ""),
                 (f"   {mark.mark}" if mark is not None else "", ""),
             )
@@ -214,29 +214,24 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         words = "   ".join(
             f"{'base' if step is None else count(step)} {marks[is_lost]}" for step, is_lost in known.steps
         )
-        lines += _labelled("steps", words, width)
+        lines += labelled("steps", words, width, cells=_LABEL, rows=4)
     elsewhere = sum(lost for _, lost, _ in known.methods)
     asked = sum(asked for _, _, asked in known.methods)
+    also = ""
     if elsewhere:
         more = elsewhere - len(known.also)
         names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also) + (
             f", +{more}" if more else ""
         )
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
-        lines += _labelled("also lost", f"{names}  ({how})", width)
+        also = f"{names}  ({how})"
     elif asked:
-        lines += _labelled(
-            "also lost", f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)", width
-        )
+        also = f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)"
+    if also:
+        lines += labelled("also lost", also, width, cells=_LABEL, rows=4)
     kind = known.of_kind
     if kind.kind and kind.n > 1:
         name = clean_line(kind.kind).replace("_", " ")
-        lines += _labelled("like it", f"{kind.lost} of {kind.n} items of this kind ({name}) are lost", width)
+        words = f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
+        lines += labelled("like it", words, width, cells=_LABEL, rows=4)
     return lines
-
-
-def _labelled(label: str, words: str, width: int) -> list[Line]:
-    return [
-        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (text, ""))
-        for at, text in enumerate(wrapped(words, width - _LABEL - 1, 4))
-    ]

@@ -12,7 +12,7 @@ from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import Line, cut_end, cut_middle, rule, spread, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule, spread, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -180,7 +180,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
     bar = round(12 * kind.lost / max(1, kind.n))
     return (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         ("  ", ""),
         (f"{name:<26}", "bold" if has_cursor else ""),
         (f"{kind.lost:>5} lost of {kind.n:<6}", ""),

@@ -10,8 +10,18 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change
-from finetop.tui.text import Line, cut_end, cut_middle, line_width, rule, without_zero, wrapped
-from finetop.tui.theme import MARKS
+from finetop.tui.text import (
+    Line,
+    cursor_mark,
+    cut_end,
+    cut_middle,
+    line_width,
+    padded,
+    rule,
+    without_zero,
+    wrapped,
+)
+from finetop.tui.theme import TASK_MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +33,6 @@ if TYPE_CHECKING:
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 
 
 def pane_lines(
@@ -53,7 +62,7 @@ def pane_lines(
 
 def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     """Say what is known of a cell, and how sure it is."""
-    mark = _MARKS.get(facts.mark)
+    mark = TASK_MARKS.get(facts.mark)
     if mark is None or facts.drop is None:
         reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
         start: Span = (" ? NO VERDICT", "amber mark") if not facts.task else (" - not measured", "")
@@ -150,7 +159,7 @@ def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     height = 7 if point.score is None or high <= low else round((point.score - low) / (high - low) * 7)
     name = "base" if point.step is None else count(point.step)
-    return f"{name} {_BLOCKS[height]} {'-' if point.score is None else without_zero(point.score)}"
+    return f"{name} {_BLOCKS[height]} {without_zero(point.score)}"
 
 
 def _has_flips(verdict: list[Line]) -> bool:
@@ -233,7 +242,7 @@ def item_line(
     if with_task:
         asked = f"{item.task}: {asked}"
     return (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         ("  ", ""),
         (_column(asked, question), "bold" if has_cursor else ""),
         (_column(item.gold or "-", gold) if gold else "", ""),
@@ -252,4 +261,4 @@ def _log_prob(value: float | None) -> str:
 
 def _column(text: str, width: int) -> str:
     text = cut_end(clean_line(text).strip(), width - 1)
-    return text + " " * (width - cell_len(text))
+    return padded(text, width)

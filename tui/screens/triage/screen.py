@@ -29,7 +29,7 @@ from finetop.tui.screens.triage.table import (
 )
 from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
 
@@ -155,8 +155,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         room = self.size.height - 6  # beside what is above, what is next, and the footer
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
-        if pane.styles.height is None or pane.styles.height.value != height:
-            pane.styles.height = height
+        set_height(pane, height)
 
     def show_pane(self) -> None:
         """Write the pane, the next step and the footer for the cell under the cursor."""
