@@ -24,7 +24,7 @@ from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
-    from finetop.tui.text import Line
 
 MINUTE_S = 60.0
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
 from finetop.tui.text import Line, line_width
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # What the user reads for Textual's names; any other key is read as it is named.
 _SIGNS = {

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from finetop.core.text import clean, clean_line
 from finetop.tui.theme import StyleName
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 Span: TypeAlias = tuple[str, StyleName]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
-from finetop.core.protocol.notices import needs_a_person
+from finetop.core.protocol.notices import Notice, needs_a_person
 from finetop.core.protocol.request import Answer, Request
-from finetop.core.runtime.home import find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line, counted
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.text import cut_end
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from finetop.core.protocol.notices import Notice
     from finetop.core.recipe.home_settings import Settings
-    from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
     from finetop.tui.connection.machines import Machine
     from finetop.tui.theme import StyleName

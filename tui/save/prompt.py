@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.client.report import Table
+from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.formats.markdown import block_text
 from finetop.core.client.report.svg import standalone
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from finetop.core.client.report import Block, Chart
-    from finetop.tui.app_interface import Host
 
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

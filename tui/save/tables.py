@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from finetop.core.client import compare_runs, seed_groups
-from finetop.core.client.report import Chart, Table
+from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.sections.checkpoints import checkpoints
 from finetop.core.client.report.sections.curves import line_of
 from finetop.core.client.report.sections.samples import samples
@@ -21,7 +21,6 @@ from finetop.tui.save import Sheet
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from finetop.core.client.report import Block
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.messages.approaches import ApproachesAnswer

@@ -5,12 +5,9 @@ from __future__ import annotations
 import ipaddress
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
 TIMES = (

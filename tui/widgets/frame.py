@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from textual import events
 
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
@@ -13,11 +14,6 @@ from finetop.tui.keys import Key, footer
 from finetop.tui.text import Line, cut_end, line_width, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
 from finetop.tui.widgets.lines import Lines, set_height
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from textual import events
 
 SMALLEST = (60, 20)
 _MOVES = ("up", "down", "pageup", "pagedown")

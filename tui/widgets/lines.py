@@ -7,7 +7,6 @@ control sequence reaches the terminal whatever a caller forgot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -19,10 +18,7 @@ from textual.widget import Widget
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.text import Line, cut_end
-from finetop.tui.theme import style, to_look
-
-if TYPE_CHECKING:
-    from finetop.tui.theme import Look
+from finetop.tui.theme import Look, style, to_look
 
 
 class Lines(Widget):

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
-from finetop.tui.text import wrapped
-
-if TYPE_CHECKING:
-    from finetop.tui.text import Line
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, wrapped
+from finetop.tui.theme import StyleName
 
 LINES = 3000  # that are kept
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened

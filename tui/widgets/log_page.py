@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
+from finetop.tui.text import Line
 from finetop.tui.widgets.log import drawn_rows, shown_line
-
-if TYPE_CHECKING:
-    from finetop.tui.text import Line
 
 HALF: Final = 1 << 15  # bytes that are held on each side of the place
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from textual import events
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
@@ -13,9 +13,6 @@ from textual.widget import Widget
 from finetop.tui.app_interface import host_of
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.widgets.lines import to_strip
-
-if TYPE_CHECKING:
-    from textual import events
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
 HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none

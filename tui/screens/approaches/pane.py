@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, spread, wrapped
-from finetop.tui.theme import MARKS
+from finetop.tui.theme import MARKS, Mark, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
 
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
         ComparisonBrief,
         RunBrief,
     )
-    from finetop.tui.text import Line
-    from finetop.tui.theme import Mark, StyleName
 
 ROWS_OF_A_TEXT = 12
 _MARKS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from finetop.core.client import compare_runs
-from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.approaches.pane import (
@@ -28,7 +28,6 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol.messages.approaches import ApproachRow
     from finetop.tui.save import Sheet
 
 Part = Literal["advice", "picture", "runs"]  # what is below the table

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.client import compare_runs
+from finetop.core.client.compare_runs import Trade
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.screens.compare.state import LETTERS, TABS, Tab, against
+from finetop.tui.screens.compare.state import LETTERS, TABS, ComparedRuns, Tab, against
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import Line, cut_end, cut_middle, line_width, rule, spread, value, wrapped
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.compare_runs import Trade
-    from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.compare.state import ComparedRuns
-    from finetop.tui.theme import StyleName
 
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
 CELL = 20  # of a run's value in a table, at most

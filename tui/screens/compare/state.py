@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
-from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.runs import RunDetail
     from finetop.tui.app_interface import Host
 
 LETTERS = "ABCDEFGHI"

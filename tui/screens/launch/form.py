@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
@@ -13,10 +14,6 @@ from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
 from finetop.core.recipe.type_words import number_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
 IMPORTANT = {

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.tui.keys import Key
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.preflight.lint.report import Asked, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
 from finetop.core.text import clean_line, counted
@@ -24,7 +24,6 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
 
-    from finetop.core.preflight.lint.report import Report
     from finetop.core.runtime.home import Home
     from finetop.tui.theme import StyleName
 

@@ -12,7 +12,7 @@ from finetop.core.wording.units import gib_of
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.screens.launch.view import explained
+from finetop.tui.screens.launch.view import View, explained
 from finetop.tui.text import Line, Span, cut_end, rule
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.result import Plan, Steps
     from finetop.core.recipe.schema import Recipe
-    from finetop.tui.screens.launch.view import View
     from finetop.tui.theme import StyleName
 
 FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least

@@ -21,7 +21,6 @@ from finetop.core.runtime.child import answer_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
-    from pathlib import Path
 
     from finetop.core.preflight.plan.preview_messages import Shown
     from finetop.core.preflight.plan.result import Plan

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.tui.screens.launch.form import PLAIN, RUNS, Form, as_set, is_known
 from finetop.tui.screens.launch.sweep import axes_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def recipe_path(form: Form, folder: Path) -> Path:

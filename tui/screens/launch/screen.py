@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
+from textual import events, work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
@@ -54,7 +54,6 @@ from finetop.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from textual import events
     from textual.app import ComposeResult
 
     from finetop.core.recipe.load import Loaded

@@ -14,12 +14,12 @@ from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.app_interface import refusals_said
-from finetop.tui.screens.launch.form import source_of, value_of
+from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
-from finetop.tui.text import cut_end
-from finetop.tui.widgets.frame import Answer
+from finetop.tui.text import Line, cut_end
+from finetop.tui.widgets.frame import Answer, Bottom
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,7 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.load import Loaded
     from finetop.core.runtime.home import Home
-    from finetop.tui.app_interface import Host
-    from finetop.tui.screens.launch.form import Form
     from finetop.tui.screens.shared.check_action import Start
-    from finetop.tui.text import Line
-    from finetop.tui.widgets.frame import Bottom
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.recipe.load import check_files, resolve_text
+from finetop.core.recipe.load import Loaded, check_files, resolve_text
 from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_sense, values_of
 from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edited, is_known
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.recipe.load import Loaded
 
 
 def swept(form: Form, key: str, *, is_swept: bool) -> Form:

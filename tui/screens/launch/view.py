@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from finetop.core.recipe.fields import Field
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.launch.form import about, is_known, owner, problem_at, shown_value, value_of, visible
+from finetop.tui.screens.launch.form import (
+    Base,
+    Form,
+    about,
+    is_known,
+    owner,
+    problem_at,
+    shown_value,
+    value_of,
+    visible,
+)
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
-from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, rule, wrapped
-from finetop.tui.widgets.entry import drawn
+from finetop.tui.theme import StyleName
+from finetop.tui.widgets.entry import Entry, drawn
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.fields import Field
-    from finetop.tui.screens.launch.form import Base, Form
-    from finetop.tui.screens.launch.plan_preview import Preview
-    from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.entry import Entry
 
 Part = Literal["recipes", "settings"]
 LABEL = 15  # cells of the words for the settings that matter most

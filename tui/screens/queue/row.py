@@ -9,13 +9,12 @@ from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
-from finetop.tui.text import cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
 from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import Running
     from finetop.tui.screens.queue.state import Entry
-    from finetop.tui.text import Line
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
 WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6

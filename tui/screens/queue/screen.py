@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.tui.save import Sheet
-    from finetop.tui.screens.queue.state import Entry
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
 REMEMBERED = 50  # changes that can be taken back

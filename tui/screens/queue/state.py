@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,6 @@ from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from finetop.core.runtime.home import Home
 
 AskOn = Callable[["Home", Ask], Awaitable[Any]]

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.messages.remedies import RetrainingRow
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.protocol.runs import RemedyRow
 from finetop.tui.keys import Key, moves
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer
-    from finetop.core.protocol.runs import RemedyRow
 
 OPEN = Key("enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json")
 RUN = Key(

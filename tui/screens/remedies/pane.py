@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Lost, Queued, RemedyRow, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
@@ -13,15 +13,12 @@ from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
-from finetop.tui.theme import MARKS
+from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 if TYPE_CHECKING:
     from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
-    from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.text import Line
-    from finetop.tui.theme import StyleName
 
 
 def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import CheckBrief, Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
@@ -15,10 +13,6 @@ from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, TaskResult
-    from finetop.core.protocol.runs import CheckBrief, RunDetail, RunRow
 
 _FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells

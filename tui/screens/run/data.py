@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.wording import data_versions
-from finetop.tui.text import labelled, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.text import Line
+from finetop.tui.text import Line, labelled, wrapped
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:

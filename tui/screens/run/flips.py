@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line, counted
 from finetop.tui.text import Line, cut_end, labelled, padded, rule, wrapped
-from finetop.tui.theme import MARKS
+from finetop.tui.theme import MARKS, StyleName
 
 if TYPE_CHECKING:
     from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
-    from finetop.tui.theme import StyleName
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells

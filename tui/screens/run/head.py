@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.shared.run_status import (
@@ -18,9 +18,6 @@ from finetop.tui.screens.shared.run_status import (
     state_sentence,
 )
 from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail, RunRow
 
 Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
 TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")

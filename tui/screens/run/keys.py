@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
-from finetop.tui.screens.run.view_state import chosen_relative, chosen_step
+from finetop.tui.screens.run.head import Tab
+from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 from finetop.tui.screens.shared.run_status import hint_of, next_step
 from finetop.tui.text import cut_middle
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.view_state import ViewState
 
 CURSOR = Key(
     "left,h", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right", sign="←→"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from finetop.core.protocol.messages.runs import FindInLog, FoundInLog, LogAnswer
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.screens.run.state import load_log, log_job
+from finetop.tui.screens.run.state import RunData, load_log, log_job
 from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import JobRow, RunDetail
     from finetop.tui.app_interface import Host
-    from finetop.tui.screens.run.state import RunData
     from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.text import count
 from finetop.core.wording.units import metric_words
@@ -10,7 +10,6 @@ from finetop.tui.text import value, without_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
 
     from finetop.core.protocol.messages.runs import Curve
     from finetop.core.protocol.runs import RunRow

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import count
 from finetop.tui.screens.run.charts import NUMBERS, Board, Layout, beside, chart_rows, layout_of
 from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
@@ -14,11 +14,6 @@ from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail, RunRow
 
 SPARK = 16  # cells
 

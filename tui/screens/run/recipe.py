@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import DataRow, RunDetail
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.screens.run.data import version_lines
 from finetop.tui.text import Line, cut_middle, labelled, leaf, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.data_versions import SourceFacts
-    from finetop.core.protocol.runs import DataRow, RunDetail
-    from finetop.tui.theme import StyleName
+from finetop.tui.theme import StyleName
 
 _LABEL = 10  # cells
 _OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothing of what is trained

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import AlarmRow, CheckpointRow, Relative, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
 from finetop.tui.screens.run.data import branches
 from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.data_versions import SourceFacts
-    from finetop.core.protocol.runs import AlarmRow, CheckpointRow, Relative, RunDetail
 
 SHOWN = 6  # of the newest; `finetop show` lists more
 _NAME = 40  # cells

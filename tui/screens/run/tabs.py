@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from finetop.core.protocol.runs import word
+from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.protocol.runs import RunDetail, SampleRow, word
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
-from finetop.tui.screens.run.charts import Board, chart_rows, series_of
+from finetop.tui.screens.run.charts import Board, Layout, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
@@ -16,22 +17,14 @@ from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
+from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
-from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
+from finetop.tui.screens.run.view_state import ViewState, checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
 from finetop.tui.text import Line, cut_end, labelled, rule, wrapped
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import View, fitted, plot_width
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import ProcessRow
-    from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.run.charts import Layout
-    from finetop.tui.screens.run.state import RunData
-    from finetop.tui.screens.run.view_state import ViewState
-    from finetop.tui.widgets.axis import Scale
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4
 _LABEL = 10  # cells

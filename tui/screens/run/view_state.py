@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core.protocol.check_result import worst_first
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.check_result import TaskResult, worst_first
+from finetop.core.protocol.messages.runs import Across, GetRun
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
-from finetop.tui.screens.run.head import OF_CHARTS
+from finetop.tui.screens.run.charts import Layout, layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
 from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
 from finetop.tui.screens.run.sample_diff import steps_of
 from finetop.tui.screens.run.state import (
+    Checked,
+    RunData,
     load_checks,
     load_curves,
     load_data,
@@ -31,14 +33,9 @@ from finetop.tui.widgets.chart import columns_of, plot_width
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from finetop.core.protocol.check_result import TaskResult
-    from finetop.core.protocol.messages.runs import Across
     from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
     from finetop.tui.app_interface import Host
     from finetop.tui.save import Sheet
-    from finetop.tui.screens.run.charts import Layout
-    from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.state import Checked, RunData
     from finetop.tui.widgets.axis import Scale
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
@@ -13,18 +13,13 @@ from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, Running
+from finetop.core.protocol.runs import Queued, Running, RunRow
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.app_interface import refusals_said
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.shared.run_actions import kill_question, said, short_name, stop_question
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.text import Line
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
 from finetop.core.protocol.tags import Noted, read_noted
 from finetop.core.runtime.files import open_regular, write_whole
-from finetop.core.runtime.home import find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from textual.geometry import Size
 
     from finetop.core.protocol.runs import RunRow
-    from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
     from finetop.tui.screens.runs.actions import CountQuestion
     from finetop.tui.screens.runs.state import RunList

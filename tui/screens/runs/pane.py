@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import CheckBrief, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from finetop.core.errors import BadInput
     from finetop.core.protocol.messages.runs import RunsAnswer
-    from finetop.core.protocol.runs import CheckBrief, RunRow
     from finetop.tui.screens.runs.state import RunList
     from finetop.tui.theme import StyleName
 

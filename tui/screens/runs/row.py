@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.cells import cell_len
 
 from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
@@ -27,9 +28,6 @@ from finetop.tui.text import (
     without_zero,
 )
 from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
 EXTRA = 100  # columns from this width on make room for those that are chosen

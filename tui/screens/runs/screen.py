@@ -13,7 +13,7 @@ from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
     from finetop.tui.save import Sheet
 
 SPARKS_FROM = 120  # columns of the terminal

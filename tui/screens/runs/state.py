@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
-from finetop.tui.widgets.paged_list import CHUNK, PagedList
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail, RunRow
-    from finetop.tui.widgets.paged_list import Ask
+from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long

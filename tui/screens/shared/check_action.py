@@ -5,26 +5,28 @@ What was decided already is not done again: more is offered, with what it takes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
+from finetop.core.protocol.messages.triage import (
+    Earlier,
+    EarlierAnswer,
+    LookEarlier,
+    TaskFacts,
+    TriageAnswer,
+    TriageRun,
+    TriageRunAnswer,
+)
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
-from finetop.tui.app_interface import refusals_said
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.shared.run_actions import order
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.widgets.frame import Answer
+from finetop.tui.text import Line, cut_end, cut_middle
+from finetop.tui.widgets.frame import Answer, Bottom
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from typing import Any
-
-    from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
-    from finetop.tui.app_interface import Host
-    from finetop.tui.text import Line
-    from finetop.tui.widgets.frame import Bottom
 
     Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
 

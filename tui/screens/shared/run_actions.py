@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
@@ -11,20 +12,12 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, Running
+from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.app_interface import refusals_said
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.protocol.runs import RunDetail, RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.text import Line
-
 
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
 STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")

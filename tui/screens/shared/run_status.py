@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.protocol.runs import (
+    NO_WEIGHT,
+    CheckBrief,
+    Failed,
+    Finished,
+    Lost,
+    Queued,
+    Running,
+    RunRow,
+    Stopped,
+)
 from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import WORDS, change_of, finding
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import without_zero
+from finetop.tui.text import Line, Span, without_zero
 from finetop.tui.theme import MARKS, Mark
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import CheckBrief, RunRow
-    from finetop.tui.text import Line, Span
 
 NOT_CHECKED = Mark("-", "-", "")
 HEADINGS = ("needs you", "running", "queued", "done")

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import metric_words
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
-from finetop.tui.screens.sweep.state import best
+from finetop.tui.screens.sweep.state import SweepData, best
 from finetop.tui.text import Line, cursor_mark, cut_middle, of_steps, rule, spread, value, wrapped
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from finetop.core.client.seed_groups import Setting
-    from finetop.tui.screens.sweep.state import SweepData
 
 ROWS_OF_A_SENTENCE = 4
 

@@ -11,7 +11,7 @@ from finetop.core.protocol import tags
 from finetop.core.text import clean_line
 from finetop.core.wording.units import metric_words
 from finetop.tui.screens.sweep.row import short_key
-from finetop.tui.text import cut_end, joined, line_width, rule
+from finetop.tui.text import Line, cut_end, joined, line_width, rule
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
     from finetop.tui.screens.sweep.state import SweepData
-    from finetop.tui.text import Line
     from finetop.tui.theme import StyleName
 
 GUTTER = 9  # cells for the labels of the y axis

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
 from finetop.core.preflight.select import CONTROL
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_line, cut_middle, line_width
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.seed_groups import Setting
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.text import Line
-    from finetop.tui.theme import StyleName
+from finetop.tui.theme import MARKS, StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
 START = 4  # cursor and letter

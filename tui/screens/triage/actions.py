@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.commands.shared.triage_state import own_name
-from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import refusals_said
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finetop.core.protocol.messages.triage import TriageRow
-    from finetop.tui.app_interface import Host
     from finetop.tui.widgets.frame import Bottom
 
     Say = Callable[[TriageRow, str, Standing], object]

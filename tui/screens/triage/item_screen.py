@@ -10,7 +10,7 @@ from textual import work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
+from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.screens.triage.state import Items
 
 NO_KIND = ItemKind("", 0, 0, 0)

@@ -12,6 +12,7 @@ from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change
 from finetop.tui.text import (
     Line,
+    Span,
     cursor_mark,
     cut_end,
     cut_middle,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.check_result import Flip
     from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
-    from finetop.tui.text import Span
 
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it

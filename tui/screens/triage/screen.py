@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow, TriageRunAnswer
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -36,7 +36,6 @@ from finetop.tui.widgets.table import Table, waiting_line
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol.messages.triage import TriageRow, TriageRunAnswer
     from finetop.tui.save import Sheet
 
 NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import (
     CellAnswer,
+    ItemKind,
     LookAtCell,
     LostItems,
     LostItemsAnswer,
     Standing,
     Triage,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
     TriageRun,
     TriageRunAnswer,
 )
 from finetop.core.protocol.request import Ask as AskRequest
-from finetop.tui.widgets.paged_list import CHUNK, PagedList
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import Any
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import ItemKind, TriageAnswer, TriageCell, TriageRow
-    from finetop.tui.widgets.paged_list import Ask, Pages
+from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
