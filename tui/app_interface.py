@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from textual.dom import DOMNode
-
-    from finetop.core.protocol.request import Answer, Request
-    from finetop.core.runtime.home import Home
-    from finetop.tui.keys import Key
-    from finetop.tui.messages import Said
-    from finetop.tui.text import Line
-    from finetop.tui.theme import Look, StyleName
+from finetop.core.protocol.request import Answer, Request
+from finetop.core.runtime.home import Home
+from finetop.tui.keys import Key
+from finetop.tui.messages import Said
+from finetop.tui.text import Line
+from finetop.tui.theme import Look, StyleName
 
 
 class Asker(Protocol):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from textual.screen import Screen
 
+from finetop.tui.connection.machines import Machine
 from finetop.tui.keys import Key
-
-if TYPE_CHECKING:
-    from finetop.tui.connection.machines import Machine
 
 
 @dataclass(frozen=True, slots=True)

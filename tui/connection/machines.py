@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock
 from finetop.tui.text import Line, cut_end, line_width
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.runtime.home import Home
 
 REASON = 60  # cells of why a machine is out of reach
 _BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from textual.screen import Screen
 
 from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.formats.markdown import block_text
@@ -17,12 +20,6 @@ from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.screen import Screen
-
 
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic
+from collections.abc import Sequence
+from typing import ClassVar, Generic
 
+from textual.app import ComposeResult
 from textual.screen import Screen, ScreenResultType
 
 from finetop.core.text import counted
@@ -14,11 +16,6 @@ from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
 
 BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
 MOVES = moves()[:4]  # letters may be typed beside them

@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from textual.css.query import NoMatches
+from textual.screen import Screen
 
 from finetop.core.text import clean, clean_line
+from finetop.tui.messages import Said
 from finetop.tui.widgets.frame import Bottom
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from textual.screen import Screen
-
-    from finetop.tui.messages import Said
 
 LIMIT = 48 << 10  # bytes of text; terminals drop sequences from some 75 to 100 kB on
 _PART: Final = re.compile(r"( ?)\[([^\]]*)\]")

@@ -9,26 +9,23 @@ import termios
 import time
 import tty
 from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from select import select
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from rich.traceback import Traceback
 from textual import events
 from textual._xterm_parser import XTermParser
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
+from textual.message import Message
 
 from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.terminal.link_state import way_of
 from finetop.tui.terminal.screen_diff import Pen, difference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from textual.app import App
-    from textual.message import Message
 
 _FRAME = re.compile(r"\x1b\[\d+;\d+H")
 # Around every frame, lest half of it is seen. A difference is too small for that.

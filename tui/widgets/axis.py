@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Across
+from finetop.core.protocol.messages.runs import Across
 
 LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge

@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Across, Curve
-    from finetop.tui.theme import StyleName
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))

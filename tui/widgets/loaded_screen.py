@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.css.query import NoMatches
@@ -12,11 +12,9 @@ from textual.screen import Screen
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key
 from finetop.tui.messages import StoreChanged
 from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from finetop.tui.keys import Key
 
 
 class LoadedScreen(Screen[None], inherit_bindings=False):

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, spread, wrapped
 from finetop.tui.theme import MARKS, Mark, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.approaches import (
-        ApproachesAnswer,
-        ApproachRow,
-        ComparisonBrief,
-        RunBrief,
-    )
 
 ROWS_OF_A_TEXT = 12
 _MARKS = {

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width
 from finetop.tui.theme import MARKS, StyleName
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
 
 NAME = 15  # cells
 START = 4  # cursor and letter

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
     empty_lines,
@@ -24,11 +27,6 @@ from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import TALL, ListScreen
 from finetop.tui.widgets.scatter import scatter_rule, scatter_title
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.tui.save import Sheet
 
 Part = Literal["advice", "picture", "runs"]  # what is below the table
 PARTS: tuple[Part, ...] = ("advice", "picture", "runs")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import PAGES, Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.draw import (
     data_lines,
     head_lines,
@@ -35,14 +40,6 @@ from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, pl
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.save import Sheet
 
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
 from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.tui.app_interface import Host
+from finetop.tui.app_interface import Host
 
 LETTERS = "ABCDEFGHI"
 Tab = Literal["numbers", "data", "samples", "scatter"]

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
-
-    from finetop.core.runtime.home import Home
-    from finetop.tui.theme import StyleName
 
 PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
 MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all

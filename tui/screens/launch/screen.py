@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from textual import events, work
+from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
@@ -50,13 +53,6 @@ from finetop.tui.screens.launch.view import (
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from textual.app import ComposeResult
-
-    from finetop.core.recipe.load import Loaded
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
 TALL = 34  # rows of the terminal

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,21 +15,16 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
+from finetop.core.recipe.load import Loaded
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
+from finetop.tui.screens.shared.check_action import Start
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from finetop.core.recipe.load import Loaded
-    from finetop.core.runtime.home import Home
-    from finetop.tui.screens.shared.check_action import Start
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.core.wording.gpus import bars, fault_words, stranger
+from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.text import Line, cut_end, cut_middle, line_width
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
-    from finetop.tui.screens.queue.state import OnMachine
-    from finetop.tui.theme import StyleName
+from finetop.tui.theme import StyleName
 
 BAR = 20
 IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
@@ -10,13 +10,9 @@ from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
+from finetop.tui.screens.queue.state import Entry, QueueList
 from finetop.tui.text import Line, cut_middle, rule, spread, wrapped
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.tui.screens.queue.state import Entry, QueueList
 
 
 def state_line(queues: QueueList, width: int) -> Line:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
+from finetop.tui.screens.queue.state import Entry
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
 from finetop.tui.theme import MARKS, Mark
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import Running
-    from finetop.tui.screens.queue.state import Entry
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
 WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6

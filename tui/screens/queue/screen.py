@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
+from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
 from finetop.tui.screens.queue.row import entry_line, head_line
@@ -30,11 +32,6 @@ from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.tui.save import Sheet
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
 REMEMBERED = 50  # changes that can be taken back

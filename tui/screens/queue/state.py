@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.limits import PRIORITIES
@@ -21,11 +21,9 @@ from finetop.core.protocol.messages.queue import (
     Release,
 )
 from finetop.core.protocol.request import Ask
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
 
 AskOn = Callable[["Home", Ask], Awaitable[Any]]
 LEVELS = sorted(PRIORITIES.values())  # the smaller starts first

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import Failed, Lost, Queued, RemedyRow, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
@@ -16,9 +15,6 @@ from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 
 
 def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:

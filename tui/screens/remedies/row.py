@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 
 NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
 RETRAINING = 26  # cells of what trains again

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import msgspec
 from textual import work
+from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
@@ -32,12 +35,6 @@ from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.save import Sheet
 
 LOW = 22  # rows of the terminal: below there is no picture
 LETTERS = "abcdefghijklmnopqrstuvwxyz"

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Curve
+from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
 from finetop.tui.text import Line, cursor_mark, cut_end, line_width, without_zero
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.widgets.axis import Scale
-    from finetop.tui.widgets.log import Tail
+from finetop.tui.widgets.log import Tail
 
 LOG = 10  # rows that four charts leave for the log
 NUMBERS = 2  # rows of numbers below them

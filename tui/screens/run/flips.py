@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 from finetop.core.text import clean_line, counted
 from finetop.tui.text import Line, cut_end, labelled, padded, rule, wrapped
 from finetop.tui.theme import MARKS, StyleName
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.runs import Curve
+from finetop.core.protocol.runs import CheckBrief, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.run.x_axis import cell_of
 from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.theme import MARKS, Mark
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.runs import CheckBrief, RunDetail
-    from finetop.tui.widgets.chart import Cell, View
+from finetop.tui.widgets.chart import Cell, View
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.runs import SampleRow
 from finetop.core.text import clean, count
 from finetop.tui.text import Line, Span, line_width, rule, wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import SampleRow
 
 FROM = 100  # cells: below, one stands above the other
 _PROMPT_ROWS = 3

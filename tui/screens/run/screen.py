@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
@@ -43,14 +48,6 @@ from finetop.tui.screens.shared.run_actions import (
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.save import Sheet
 
 
 class RunScreen(LoadedScreen, inherit_bindings=False):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.protocol.check_result import TaskResult, worst_first
 from finetop.core.protocol.messages.runs import Across, GetRun
+from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
+from finetop.tui.app_interface import Host
+from finetop.tui.save import Sheet
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import Layout, layout_of, system_layout, wanted_keys
 from finetop.tui.screens.run.head import OF_CHARTS, Tab
@@ -28,16 +32,8 @@ from finetop.tui.screens.run.state import (
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
 from finetop.tui.screens.run.zoom import Axis, Shown, stretch
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.save import Sheet
-    from finetop.tui.widgets.axis import Scale
-
 
 Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
 _SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")

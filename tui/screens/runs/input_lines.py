@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import msgspec
+from textual.geometry import Size
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.notes import Note, Tag
@@ -14,26 +17,19 @@ from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
+from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import Noted, read_noted
 from finetop.core.runtime.files import open_regular, write_whole
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line
+from finetop.tui.app_interface import Host
+from finetop.tui.screens.runs.actions import CountQuestion
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
+from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, TextQuestion
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
-
-    from textual.geometry import Size
-
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.screens.runs.actions import CountQuestion
-    from finetop.tui.screens.runs.state import RunList
 
 NOW_NOTED = 30  # cells of what is noted already
 COLUMNS = "columns"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
 from finetop.core.protocol.runs import CheckBrief, Running, RunRow
 from finetop.core.text import clean_line, count, counted
@@ -11,6 +13,7 @@ from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
+from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
@@ -20,15 +23,8 @@ from finetop.tui.screens.shared.run_status import (
     state_sentence,
 )
 from finetop.tui.text import Line, cut_middle, leaf, line_width, rule, spread, value, without_zero
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.errors import BadInput
-    from finetop.core.protocol.messages.runs import RunsAnswer
-    from finetop.tui.screens.runs.state import RunList
-    from finetop.tui.theme import StyleName
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
 REASONS = 3  # lines of why a run does not go on

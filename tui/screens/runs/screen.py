@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from textual import work
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
 from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
@@ -35,14 +39,6 @@ from finetop.tui.widgets.frame import Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.save import Sheet
 
 SPARKS_FROM = 120  # columns of the terminal
 

@@ -5,7 +5,8 @@ What was decided already is not done again: more is offered, with what it takes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.checks import Check
@@ -25,10 +26,7 @@ from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import Line, cut_end, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
-    Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
+Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
 
 
 async def check(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import (
@@ -26,12 +30,6 @@ from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.client.seed_groups import Setting
-    from finetop.tui.save import Sheet
 
 LOW = 22  # rows of the terminal: below there is no picture
 OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.seed_groups import Setting, Spread
+from finetop.core.client.selection_curve import Estimate
 from finetop.core.protocol import tags
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.selection_curve import Estimate
-    from finetop.core.protocol.messages.runs import SweepsAnswer
-    from finetop.core.protocol.runs import RunRow
+from finetop.core.protocol.messages.runs import SweepsAnswer
+from finetop.core.protocol.runs import RunRow
 
 
 @dataclass

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,13 +12,9 @@ from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import Bottom
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.tui.widgets.frame import Bottom
-
-    Say = Callable[[TriageRow, str, Standing], object]
+Say = Callable[[TriageRow, str, Standing], object]
 
 
 def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import work
+from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
+from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, rule, wrapped
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.tui.screens.triage.state import Items
 
 NO_KIND = ItemKind("", 0, 0, 0)
 _LABEL = 11

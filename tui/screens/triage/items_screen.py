@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -18,11 +21,6 @@ from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 
 
 class ItemsScreen(ListScreen, inherit_bindings=False):

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.shared.run_actions import REMEDIES
+from finetop.tui.screens.triage.state import TriageList
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
-    from finetop.tui.screens.triage.state import TriageList
 
 OPEN = Key(
     "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN [--task TASK]"

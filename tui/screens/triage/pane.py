@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
@@ -23,12 +25,6 @@ from finetop.tui.text import (
     wrapped,
 )
 from finetop.tui.theme import TASK_MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
 
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it

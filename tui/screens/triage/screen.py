@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
+from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow, TriageRunAnswer
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
 from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
@@ -32,11 +34,6 @@ from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.tui.save import Sheet
 
 NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
 LEAST_ROWS, LEAST_PANE = 4, 8

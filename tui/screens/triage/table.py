@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
@@ -12,13 +12,9 @@ from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
+from finetop.tui.screens.triage.state import TriageList
 from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, leaf, padded, spread, without_zero
 from finetop.tui.theme import TASK_MARKS, StyleName
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.tui.screens.triage.state import TriageList
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
 _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name
