@@ -179,3 +179,10 @@ def labelled(
         ((f" {label if not at else '':<{cells - 1}}", "dim"), (row, style))
         for at, row in enumerate(wrapped(text, width - cells - 1, rows))
     ]
+
+
+def paragraph(
+    text: str, width: int, rows: int | None = None, *, indent: int = 1, style: StyleName = ""
+) -> list[Line]:
+    """Break a text into rows behind `indent` blanks, one cell free at the right."""
+    return [((" " * indent + row, style),) for row in wrapped(text, width - indent - 1, rows)]

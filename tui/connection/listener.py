@@ -127,21 +127,9 @@ class MachineListener:
             app.ring(BELL * settings.bell + notification(settings.notify, sentence(news)))
 
 
-class Listener(Protocol):
-    """Who hears of the connection."""
-
-    def connected(self, hello: HelloAnswer) -> None: ...
-
-    def changed(self, answer: ChangesAnswer) -> None: ...
-
-    def lost(self) -> None: ...
-
-    def refused(self, error: FinetopError) -> None: ...
-
-
 async def follow(
     asker: Asker,
-    listener: Listener,
+    listener: MachineListener,
     start: Callable[[], None],
     pace_s: float = PACE_S,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -159,7 +147,10 @@ async def follow(
         except NoSupervisor:
             if not was_started:
                 was_started = True
-                await _start(start, listener)
+                try:
+                    await asyncio.to_thread(start)
+                except FinetopError as error:
+                    listener.refused(error)
                 continue
             is_connected = False
             listener.lost()
@@ -171,13 +162,6 @@ async def follow(
                 revision, trouble = answer.revision, answer.trouble
                 listener.changed(answer)
         await pause(pace_s if is_connected else min(pace_s, AGAIN_S))
-
-
-async def _start(start: Callable[[], None], listener: Listener) -> None:
-    try:
-        await asyncio.to_thread(start)
-    except FinetopError as error:
-        listener.refused(error)
 
 
 @dataclass(slots=True)

@@ -106,16 +106,13 @@ def written(shown: Sheet, ending: str, screen: str) -> bytes:
 def _text(shown: Sheet, ending: str, screen: str) -> str:
     match ending:
         case ".csv":
-            return "\r\n".join(_csv(table) for table in _all_tables(shown))
+            tables = (_points(shown.charts), *shown.tables) if shown.charts else shown.tables
+            return "\r\n".join(_csv(table) for table in tables)
         case ".md":
             blocks: tuple[Block, ...] = (*shown.charts, *shown.tables)
             return "\n\n".join(block_text(block) for block in blocks) + "\n"
         case _:
             return standalone(shown.charts) if shown.charts else _FONT.sub("", screen)
-
-
-def _all_tables(shown: Sheet) -> Sequence[Table]:
-    return (_points(shown.charts), *shown.tables) if shown.charts else shown.tables
 
 
 def _points(charts: Sequence[Chart]) -> Table:

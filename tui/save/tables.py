@@ -207,17 +207,8 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
     head = (
         *("remedy", "name", "settings", "forgot?", *metrics),
         *(f"gain kept by {metric}" for metric in metrics),
-        *(
-            "least gain kept",
-            "change",
-            "lowest",
-            "highest",
-            "items",
-            "of",
-            "confirmed",
-            "change on fresh items",
-        ),
-        *("fresh items", "alpha", "why not"),
+        *("least gain kept", "change", "lowest", "highest", "items", "of", "confirmed"),
+        *("change on fresh items", "fresh items", "alpha", "why not"),
     )
     now = [] if answer.now is None else [answer.now]
     return Sheet(

@@ -7,20 +7,12 @@ from itertools import groupby
 from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
 from finetop.core.text import clean_line, counted
 from finetop.tui.screens.approaches.row import letter_of
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, spread, wrapped
-from finetop.tui.theme import MARKS, Mark, StyleName
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, paragraph, spread
+from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
 
 ROWS_OF_A_TEXT = 12
-_MARKS = {
-    "finished": MARKS["finished"],
-    "running": MARKS["running"],
-    "queued": MARKS["queued"],
-    "stopped": MARKS["stopped"],
-    "failed": MARKS["failed"],
-    "lost": MARKS["lost"],
-}
 LEAST = 4  # rows
 
 
@@ -64,9 +56,7 @@ def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     for topic, texts in groupby(answer.advice, key=lambda one: one.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
         for piece in texts:
-            lines += [
-                ((f"   {text}", ""),) for text in wrapped(clean_line(piece.text), width - 4, ROWS_OF_A_TEXT)
-            ]
+            lines += paragraph(clean_line(piece.text), width, ROWS_OF_A_TEXT, indent=3)
     return lines
 
 
@@ -76,7 +66,7 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
     if not row.runs:
         return [*lines, ((cut_end(f" {row.state}: {clean_line(row.said)}", width - 1), ""),)]
     for at, run in enumerate(row.runs):
-        mark = _mark(run)
+        mark = MARKS["finished" if run.is_measured else run.state]
         is_chosen = at == chosen % len(row.runs)
         cells = 34 if width < 100 else 48
         start: Line = (
@@ -87,10 +77,6 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
         seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
         lines.append((*start, (cut_end(f"{seed}  {_standing(run)}", width - cells - 4), "")))
     return lines
-
-
-def _mark(run: RunBrief) -> Mark:
-    return MARKS["finished"] if run.is_measured else _MARKS.get(run.state, MARKS["queued"])
 
 
 def _standing(run: RunBrief) -> str:

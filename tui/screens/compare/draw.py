@@ -15,7 +15,7 @@ from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.compare.state import LETTERS, TABS, ComparedRuns, Tab, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cut_end, cut_middle, line_width, rule, spread, value, wrapped
+from finetop.tui.text import Line, cut_end, cut_middle, line_width, paragraph, rule, spread, value, wrapped
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
 
@@ -60,7 +60,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
         lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
     if compare_runs.other_tests(runs):
-        lines += [((f"   {text}", "bold"),) for text in wrapped(TESTS_DIFFER, width - 4)]
+        lines += paragraph(TESTS_DIFFER, width, indent=3, style="bold")
     lines.append(rule((("what differs in their recipes", ""),), width))
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
@@ -118,7 +118,7 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
     lines: list[Line] = []
     for number, prompt in enumerate(prompts):
         lines.append(rule(((f"prompt {number + 1} of {len(prompts)}", ""),), width))
-        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, 2)]
+        lines += paragraph(prompt, width, 2, style="bold")
         for at, samples in enumerate(last):
             sample = samples.get(prompt)
             style = _weight(at, chosen)
@@ -151,10 +151,11 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
     """Draw target against retained, the front named; what can't be placed is said."""
     trades = compare_runs.trades(runs, metric)
     if compare_runs.other_tests(runs):
-        return [(), *(((f"   {text}", "dim"),) for text in wrapped(TESTS_DIFFER, width - 4))]
+        return [(), *paragraph(TESTS_DIFFER, width, indent=3, style="dim")]
     if len(trades) < 2:
         words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
-        return [(), ((f"   {words}", "dim"),), (("   Here ", "dim"), (_have(len(trades)), "dim"))]
+        have = "one run has one." if trades else "no run has one."
+        return [(), ((f"   {words}", "dim"),), ((f"   Here {have}", "dim"),)]
     front = compare_runs.front(trades)
     spots = [_spot(one, chosen, is_best=one.run in front) for one in trades]
     base = next(
@@ -179,10 +180,6 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
     for trade in sorted(trades, key=lambda one: one.run not in front):
         lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
     return lines
-
-
-def _have(number: int) -> str:
-    return "no run has one." if not number else "one run has one."
 
 
 def _spot(one: Trade, chosen: int, *, is_best: bool) -> Spot:
@@ -238,9 +235,6 @@ def _rows(
     indent = f"   {mark}" if mark.strip() else f" {mark}"
     blank = " " * len(indent)
     return [
-        (
-            (blank if at else indent, "dim"),
-            (row, "bold" if style == "bold" else "dim" if style == "dim" else ""),
-        )
+        ((blank if at else indent, "dim"), (row, style))
         for at, row in enumerate(wrapped(text, width - len(indent) - 1, rows))
     ]

@@ -156,7 +156,7 @@ def _memory(plan: Plan, width: int) -> Line:
 def _time(view: View, plan: Plan) -> str:
     """Say how many steps and how long; of a sweep, of all its runs."""
     number = runs_of(view.form)
-    steps = _steps_words(plan.steps)
+    steps = "" if plan.steps is None else counted(plan.steps.steps, "step")
     if plan.time is None:
         return steps or "time unknown: nothing like it has run here"
     about = "about" if plan.time.is_measured else "perhaps"
@@ -165,10 +165,6 @@ def _time(view: View, plan: Plan) -> str:
         whole = f"{counted(number, 'run')}: {about} {long_span(plan.time.seconds * number)} in all"
         return f"{whole}, each {words.partition(' ')[2]}"
     return ", ".join(filter(None, (steps, words)))
-
-
-def _steps_words(steps: Steps | None) -> str:
-    return "" if steps is None else counted(steps.steps, "step")
 
 
 def code_line(view: View) -> Line:

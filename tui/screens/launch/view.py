@@ -22,7 +22,7 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
 from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, rule, wrapped
+from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, paragraph, rule
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.entry import Entry, drawn
 from finetop.tui.widgets.frame import next_line
@@ -149,7 +149,7 @@ def explained(view: View, width: int) -> list[Line]:
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
     shown = {entry.key for _, entry in view.fields}
     hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
-    said: list[Line] = [((f" {text}", ""),) for text in wrapped(clean_line(about(form)), width - 2, 2)]
+    said = paragraph(clean_line(about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
     both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
     return [rule((("what it is for", "dim"),), width), *both]

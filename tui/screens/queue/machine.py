@@ -107,9 +107,11 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         if width >= HEAT_FROM:
             line = (*line, ("     -", "dim"))
     else:
-        line = (*line, *memory_bar(gpu), (f"  {_size(gpu):>9}  {_busy(gpu):>6}", ""))
+        size = f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
+        busy = "-" if gpu.busy is None else f"{gpu.busy} %"
+        line = (*line, *memory_bar(gpu), (f"  {size:>9}  {busy:>6}", ""))
         if width >= HEAT_FROM:
-            line = (*line, (f"{_heat(gpu):>7}", ""))
+            line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
     if width >= HISTORY_FROM:
         line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
     room = width - line_width(line) - 2
@@ -128,18 +130,6 @@ def _cells(gib: float, total: float) -> int:
     """Return the cells of a part: at least one for what is more than a screen's memory."""
     cells = round(BAR * min(1.0, max(0.0, gib / total)))
     return cells or int(gib > IDLE_GIB)
-
-
-def _size(gpu: GpuRow) -> str:
-    return f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
-
-
-def _busy(gpu: GpuRow) -> str:
-    return "-" if gpu.busy is None else f"{gpu.busy} %"
-
-
-def _heat(gpu: GpuRow) -> str:
-    return "-" if gpu.celsius is None else str(gpu.celsius)
 
 
 def who(gpu: GpuRow, room: int) -> Line:

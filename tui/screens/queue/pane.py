@@ -11,7 +11,7 @@ from finetop.core.wording.queue import priority_word, why
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
 from finetop.tui.screens.queue.state import Entry, QueueList
-from finetop.tui.text import Line, cut_middle, rule, spread, wrapped
+from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
 from finetop.tui.widgets.frame import next_line
 
 
@@ -43,8 +43,7 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
     if entry.is_gone:
         words = ["It is not in the queue any more: enter opens the run."]
     for text in words:
-        left = height - len(lines)
-        lines += [((f" {part}", ""),) for part in wrapped(text, width - 2, max(0, left))]
+        lines += paragraph(text, width, max(0, height - len(lines)))
     return lines[:height]
 
 

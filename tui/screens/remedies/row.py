@@ -52,7 +52,8 @@ def remedy_line(
     if remedies.is_trying(answer, row):
         return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
     if not row.verdict:
-        words = "waits" if remedies.waits(answer, row) else f"not tried{_price(answer)}"
+        price = "" if answer.price_s is None else f", about {long_span(answer.price_s)}"
+        words = "waits" if remedies.waits(answer, row) else f"not tried{price}"
         return (*start, (f"  {cut_end(words, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
@@ -126,7 +127,3 @@ def _doing(answer: RemediesAnswer) -> str:
     if job.done is not None and job.total:
         what += f", {count(int(job.done))} of at most {count(int(job.total))}"
     return what if job.left_s is None else f"{what}, {long_span(job.left_s)} left at most"
-
-
-def _price(answer: RemediesAnswer) -> str:
-    return "" if answer.price_s is None else f", about {long_span(answer.price_s)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 from finetop.core.text import clean_line, counted
-from finetop.tui.text import Line, cut_end, labelled, padded, rule, wrapped
+from finetop.tui.text import Line, cut_end, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS, StyleName
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
@@ -79,8 +79,7 @@ def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -
         number = f"{'won' if won else 'lost'} {at + 1} of {len(flips)}"
         title: Line = ((number, "green" if won else "red"), (f"  {clean_line(flip.item)}", ""))
         lines.append(rule(title, width, ((clean_line(flip.category), "dim"),) if flip.category else ()))
-        for text in wrapped(flip.question, width - 2, 12):
-            lines.append(((f" {text}", ""),))
+        lines += paragraph(flip.question, width, 12)
         for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
             if label == "gold" and not said.strip():
                 continue  # a rule decides there, not one answer

@@ -88,19 +88,8 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
             is_moved = view_state.shown.cursor is not None or view_state.shown.zoom is not None
             large = () if view_state.metric_at is None else (_enlarge(detail, view_state),)
-            more = (LOG_SCALE, *stop[1:], *check, STEPS)
-            return (
-                CURSOR,
-                ZOOM,
-                *((ALL,) if is_moved else ()),
-                AXIS,
-                _METRIC,
-                *large,
-                SMOOTH,
-                *stop[:1],
-                BACK,
-                *more,
-            )
+            first = (CURSOR, ZOOM, *((ALL,) if is_moved else ()), AXIS, _METRIC, *large, SMOOTH)
+            return (*first, *stop[:1], BACK, LOG_SCALE, *stop[1:], *check, STEPS)
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = () if view_state.log.search is None else (HITS, _END_SEARCH)

@@ -8,7 +8,7 @@ from itertools import groupby, zip_longest
 
 from finetop.core.protocol.runs import SampleRow
 from finetop.core.text import clean, count
-from finetop.tui.text import Line, Span, line_width, rule, wrapped
+from finetop.tui.text import Line, Span, line_width, paragraph, rule, wrapped
 
 FROM = 100  # cells: below, one stands above the other
 _PROMPT_ROWS = 3
@@ -29,7 +29,7 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
         pair_samples = [by_place.get((index, step)) for step in pair]
         prompt = next(sample.prompt for sample in samples if sample.index == index)
         lines.append(rule(((f"prompt {number} of {len(prompts)}", ""),), width))
-        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, _PROMPT_ROWS)]
+        lines += paragraph(prompt, width, _PROMPT_ROWS, style="bold")
         texts = ["" if sample is None else clean(sample.text[:_LONGEST]) for sample in pair_samples]
         flags = differing(*texts)
         half = (width - 4) // 2 if width >= FROM else width - 2

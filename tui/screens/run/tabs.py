@@ -22,7 +22,7 @@ from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
 from finetop.tui.screens.run.view_state import ViewState, checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
-from finetop.tui.text import Line, cut_end, labelled, rule, wrapped
+from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import View, fitted, plot_width
 
@@ -158,8 +158,7 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
     for at, index in enumerate(prompts):
         own = sorted((sample for sample in samples if sample.index == index), key=lambda sample: sample.step)
         lines.append(rule(((f"prompt {at + 1} of {len(prompts)}", ""),), width))
-        for text in wrapped(own[0].prompt, width - 2, None if all_steps else _PROMPT_ROWS):
-            lines.append(((f" {text}", "bold"),))
+        lines += paragraph(own[0].prompt, width, None if all_steps else _PROMPT_ROWS, style="bold")
         for sample in own if all_steps else _three(own):
             lines += _answer(sample, width, None if all_steps else _ANSWER_ROWS)
     return lines
@@ -184,24 +183,16 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     charts = list(board.charts)
     for at in range(0, len(charts), layout.chart_columns):
         lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
-    missing = [title_of(key) for key in _expected(board.detail) if key not in board.detail.row.metrics]
-    if missing:
-        lines += _missing(missing, board.detail, width)
+    on_cpu = board.detail.device.startswith("cpu")  # where a run's memory is the host's
+    expected = [key for key in SYSTEM if key != "host_gib" or not on_cpu]
+    if missing := [title_of(key) for key in expected if key not in board.detail.row.metrics]:
+        words = f"not available: {', '.join(missing)}{_why(board.detail)}"
+        lines += paragraph(words, width, 2, style="dim")
     lines += processes_lines(processes, width)
     lines.append(rule((("machine", ""),), width))
     for label, text in _facts(board.detail).items():
         lines += labelled(label, text, width, cells=_LABEL, rows=4) if text else []
     return lines
-
-
-def _missing(titles: Sequence[str], detail: RunDetail, width: int) -> list[Line]:
-    words = wrapped(f"not available: {', '.join(titles)}{_why(detail)}", width - 2, 2)
-    return [((f" {text}", "dim"),) for text in words]
-
-
-def _expected(detail: RunDetail) -> Sequence[str]:
-    """Name what is measured of a run where it can be; on the CPU its memory is the host's."""
-    return [key for key in SYSTEM if key != "host_gib" or not detail.device.startswith("cpu")]
 
 
 def _why(detail: RunDetail) -> str:

@@ -32,25 +32,8 @@ COMMANDS = (  # of the palette alone
 )
 MOVES = moves("run")
 KEYS = (
-    OPEN,
-    MARK,
-    COMPARE,
-    NEW,
-    CHECK,
-    REMEDIES,
-    FILTER,
-    TAG,
-    STOP,
-    PAUSE,
-    RETRY,
-    SORT,
-    KILL,
-    TRASH,
-    SWEEP,
-    APPROACHES,
-    UNDO,
-    BACK,
-    *MOVES,
+    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, SWEEP),
+    *(APPROACHES, UNDO, BACK, *MOVES),
 )
 
 

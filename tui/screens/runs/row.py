@@ -22,6 +22,7 @@ from finetop.tui.text import (
     cut_end,
     cut_line,
     cut_middle,
+    leaf,
     line_width,
     of_steps,
     value,
@@ -51,14 +52,6 @@ class Column:
     key: str = ""  # of one that was chosen
 
 
-def _how(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.method if row.objective in ("sft", "imported") else row.objective
-
-
-def _step(row: RunRow, now: float, sparks: Sparks) -> str:
-    return of_steps(row.step, row.steps)
-
-
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
     if "loss" not in row.metrics and row.metrics.get("reward") is not None:
         return f"r {without_zero(row.metrics['reward'] or 0.0)}"
@@ -67,22 +60,9 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
     """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
-    if row.left_s is not None and ended_at(row) is None:
-        return short_span(row.left_s)
-    return _age(row, now, sparks)
-
-
-def _age(row: RunRow, now: float, sparks: Sparks) -> str:
-    ended = ended_at(row)
-    return "" if ended is None else short_span(now - ended)
-
-
-def _host(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.host
-
-
-def _model(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.model.rstrip("/").rpartition("/")[2]
+    if (ended := ended_at(row)) is not None:
+        return short_span(now - ended)
+    return "" if row.left_s is None else short_span(row.left_s)
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -90,25 +70,25 @@ def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
     return "" if speed is None else f"{speed:,.0f}"
 
 
-def _spark(row: RunRow, now: float, sparks: Sparks) -> str:
-    return sparks.get(row.id, "")
-
-
-def _tags(row: RunRow, now: float, sparks: Sparks) -> str:
-    return " ".join([*row.tags, row.note])
-
-
 COLUMNS = (
-    Column("how", 5, "left", 80, _how, gap=1, beside_hosts=90),
-    Column("step", 9, "right", 80, _step, beside_hosts=80),
+    Column(
+        "how",
+        5,
+        "left",
+        80,
+        lambda row, *_: row.method if row.objective in ("sft", "imported") else row.objective,
+        gap=1,
+        beside_hosts=90,
+    ),
+    Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
     Column("loss", 5, "right", 80, _loss, beside_hosts=97),
     Column("left", 4, "right", 80, _left, beside_hosts=80),
-    Column("model", 14, "left", 100, _model),
+    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model)),
     Column("tok/s", 6, "right", 120, _speed),
-    Column("loss", 10, "left", 120, _spark),
-    Column("tags, note", 18, "left", 140, _tags),
+    Column("loss", 10, "left", 120, lambda row, now, sparks: sparks.get(row.id, "")),
+    Column("tags, note", 18, "left", 140, lambda row, *_: " ".join([*row.tags, row.note])),
 )
-HOST = Column("host", 9, "left", 60, _host)  # where runs of several machines are listed
+HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
 def name_width(width: int) -> int:

@@ -18,7 +18,7 @@ from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, rule, wrapped
+from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -134,16 +134,13 @@ def item_lines(known: ItemAnswer, width: int) -> list[Line]:
     item = known.item
     lines = [rule((("question", ""),), width, ((clean_line(item.item), "dim"), (" ", "")))]
     question = item.question or "its text was not kept: a check keeps that of the 300 surest changes"
-    lines += [
-        ((f" {text}", "" if item.question else "dim"),)
-        for text in wrapped(question, width - 2, _QUESTION_ROWS)
-    ]
+    lines += paragraph(question, width, _QUESTION_ROWS, style="" if item.question else "dim")
     lines += [(), *_choices(known, width), *_answers(item, width), (), *_beside(known, width)]
     whole = item.tuned_answer
     if cell_len(clean_line(whole)) > _answer_width(width):
         cut = f", its first {_KEPT} characters" if len(whole) >= _KEPT else ", whole"
         lines += [(), rule((("tuned model's answer", ""), (cut, "dim")), width)]
-        lines += [((f" {text}", ""),) for text in wrapped(whole, width - 2, 40)]
+        lines += paragraph(whole, width, 40)
     return lines
 
 

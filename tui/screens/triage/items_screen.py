@@ -15,7 +15,7 @@ from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule, spread, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -95,15 +95,9 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
                 ((f"   {count(kind.n)} were asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),)
             )
         elif item is not None:
-            lines = [
-                rule(
-                    ((clean_line(item.item), "bold"),), width, ((clean_line(item.category), "dim"), (" ", ""))
-                )
-            ]
-            lines += [
-                ((f" {text}", ""),)
-                for text in wrapped(item.question or "its text was not kept", width - 2, 3)
-            ]
+            kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
+            lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
+            lines += paragraph(item.question or "its text was not kept", width, 3)
             said = clean_line(item.tuned_answer).strip() or "(nothing)"
             lines.append(((" tuned said  ", "dim"), (said, "")))
         self.query_one("#pane", Lines).show(lines)

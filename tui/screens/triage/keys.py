@@ -89,26 +89,11 @@ def footer_keys(
     undo = (UNDO,) if can_undo else ()
     sort = (SORT,) if is_old else ()
     seen = row.standing
-    judged = () if seen is None else (ACCEPT, OWN) if seen.state in ("new", "looking") else ()
+    is_open = seen is not None and seen.state in ("new", "looking")
+    judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
     cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
-    opened = (_RUN,) if on_name else (OPEN,)
-    fix = (FIXED,) if judged else ()
-    remedies = (REMEDIES,) if judged else ()
-    return (
-        *cursor,
-        *opened,
-        *sort,
-        *undo,
-        *judged,
-        *remedies,
-        VIEW,
-        STEPS,
-        FILTER,
-        COMPARE,
-        *fix,
-        NOTE,
-        CHECK,
-    )
+    first = (*cursor, _RUN if on_name else OPEN, *sort, *undo, *judged)
+    return (*first, VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
 def steps_of(
