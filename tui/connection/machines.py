@@ -103,8 +103,5 @@ def _trouble(machine: Machine, *, several: bool) -> str:
 
 def restart_words(machines: Sequence[Machine]) -> str:
     """Say what R does while something is lost."""
-    return (
-        "try now"
-        if any(machine.is_lost and machine.is_unlinked for machine in machines)
-        else "start it again"
-    )
+    is_broken = any(machine.is_lost and machine.is_unlinked for machine in machines)
+    return "try now" if is_broken else "start it again"

@@ -56,7 +56,6 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
     bottom.ask_text(
         "save as",
         f"{clean_line(shown.name)}{endings(shown)[0]}",
-        changed=lambda text: None,
         done=done,
         keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",

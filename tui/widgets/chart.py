@@ -85,8 +85,8 @@ def _spikes(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
     for ends in (curve.high, curve.low):
         reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
         usual = median(reach)
-        found = zip(curve.column, curve.mean, ends, reach, strict=True)
-        spikes += [(column, mean, end) for column, mean, end, far in found if far > SPIKE * usual]
+        bins = zip(curve.column, curve.mean, ends, reach, strict=True)
+        spikes += [(column, mean, end) for column, mean, end, far in bins if far > SPIKE * usual]
     return spikes
 
 
@@ -259,10 +259,10 @@ def _cell(bits: int, *, only_ascii: bool) -> str:
 
 
 def _limit_row(limit: float | None, scale: Scale, rows: int) -> int | None:
-    if limit is None or not math.isfinite(limit) or not scale.low <= limit <= scale.high:
+    if limit is None or not scale.low <= limit <= scale.high:  # nor is NaN between them
         return None
-    share = share_of(scale, limit)
-    return None if share is None else round((1 - share) * (4 * rows - 1)) // 4
+    row = _dot_row(limit, scale, rows)
+    return None if row is None else row // 4
 
 
 def place_at(view: View, cell: int, columns: int) -> float:

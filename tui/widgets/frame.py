@@ -120,10 +120,10 @@ class Bottom(Lines, can_focus=True):
         label: str,
         text: str,
         *,
-        changed: Callable[[str], None],
         done: Callable[[str, bool], None],
         keep: str,
         leave: str,
+        changed: Callable[[str], None] = lambda text: None,
         fault: Callable[[str], str] = lambda text: "",
     ) -> None:
         """Let a text be typed above the footer."""

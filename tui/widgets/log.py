@@ -102,7 +102,8 @@ def shown_line(line: str) -> str:
 def last_rows(tail: Tail, height: int) -> list[Line]:
     """Return the last lines, one a row."""
     shown = tail.shown
-    return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
+    last = shown[max(0, len(shown) - height) :] if height > 0 else ()
+    return [((f" {line}", _style(line)),) for line in last]
 
 
 def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
@@ -144,15 +145,11 @@ def _marked(row: str, style: StyleName, wanted: str) -> Line:
     spans: list[tuple[str, StyleName]] = []
     folded, at = row.casefold(), 0
     if wanted and len(folded) == len(row):
-        while (found := folded.find(wanted, at)) >= 0:
-            end = found + len(wanted)
-            spans += [(row[at:found], style), (row[found:end], "reverse")]
+        while (begin := folded.find(wanted, at)) >= 0:
+            end = begin + len(wanted)
+            spans += [(row[at:begin], style), (row[begin:end], "reverse")]
             at = end
     return tuple(span for span in (*spans, (row[at:], style)) if span[0])
-
-
-def _styled(line: str) -> Line:
-    return ((f" {line}", _style(line)),)
 
 
 def _style(line: str) -> StyleName:

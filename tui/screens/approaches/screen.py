@@ -125,7 +125,6 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         )
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         answer, width = self.answer, self.size.width
         self.set_class(answer is None, "-empty")
         title = self.query_one("#title", Lines)

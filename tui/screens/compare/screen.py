@@ -116,7 +116,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         return Axis(end_of(self.held.runs), newest, plot_width(self.body_size[0]))
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         runs = self.held.runs
         if not runs:
@@ -128,12 +127,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         lines, where = self._body_lines()
         head.show(head_lines(runs, self.chosen, self.tab, self.size.width, where))
         body.show(lines)
-        self.query_one(Bottom).offer((self._next(),), footer_keys(self.tab))
-
-    def _next(self) -> Line:
-        return next_line(
-            "enter", f"open {LETTERS[self.chosen]}. {compare_runs.front_sentence(self.held.runs, LETTERS)}"
-        )
+        words = f"open {LETTERS[self.chosen]}. {compare_runs.front_sentence(runs, LETTERS)}"
+        self.query_one(Bottom).offer((next_line("enter", words),), footer_keys(self.tab))
 
     def _body_lines(self) -> tuple[list[Line], str]:
         width, height = self.body_size
@@ -280,7 +275,7 @@ def series_of(held: ComparedRuns, chosen: int) -> list[Series]:
         for number, curve in enumerate(held.curves)
         if curve is not None and curve.column
     ]
-    return [one for _, one in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
+    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
 
 
 def chart_lines(

@@ -144,14 +144,10 @@ def checked(form: Form) -> Form:
         return replace(form, loaded=None, problems=tuple(_problem(error) for error in errors))
     try:
         loaded = resolve_text(form.base.text, sets, form.base.folder)
-        check_files(loaded, None if form.files_are_here else _anything)
+        check_files(loaded, None if form.files_are_here else lambda path, is_folder: ("", ""))
     except RecipeError as error:
         return replace(form, loaded=None, problems=(_problem(error),))
     return replace(form, loaded=loaded, problems=())
-
-
-def _anything(path: Path, is_folder: bool) -> tuple[str, str]:
-    return "", ""
 
 
 def is_known(form: Form, key: str) -> bool:

@@ -37,18 +37,15 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
     rows = max(1, height - FIXED - len(plan) + 1)
     row, title = row_lines(view, width, rows)
     data = data_words(view)
+    planning: Line = (("planning …", "dim"), (" ", ""))
+    aside = planning if view.outlook.is_asked else lint_words(view.linted)
     return [
         *explained(view, width),
         rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
         *row,
-        rule((("plan", "dim"),), width, _said(view)),
+        rule((("plan", "dim"),), width, aside),
         *plan,
     ]
-
-
-def _said(view: View) -> Line:
-    """Say what goes on beside the app, or what was found in the data."""
-    return (("planning …", "dim"), (" ", "")) if view.outlook.is_asked else lint_words(view.linted)
 
 
 def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:

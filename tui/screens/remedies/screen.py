@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import msgspec
@@ -128,7 +129,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         answer, width = self.shown, self.size.width
         self.set_class(self.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
@@ -270,7 +270,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
-        left = [one.name for one in answer.rows if not one.why_not and not one.verdict]
+        left = [remedy.name for remedy in answer.rows if not remedy.why_not and not remedy.verdict]
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
@@ -303,18 +303,14 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say("try it first: what is written is what was scored.")
             return
         name = answer.run.rpartition(":")[2]
+        export = partial(Export, self.run, step=answer.step, remedy=row.name)
         self.query_one(Bottom).ask_text(
             f"write {row.label} to",
             str(host_of(self).folder / f"{name}-{row.name}"),
-            changed=lambda text: None,
-            done=lambda text, is_kept: self._export(row.name, text) if is_kept else None,
+            done=lambda text, is_kept: self._do(export(text.strip())) if is_kept else None,
             keep="write it there",
             leave="write nothing",
         )
-
-    def _export(self, name: str, folder: str) -> None:
-        assert self.answer is not None
-        self._do(Export(self.run, folder.strip(), self.answer.step, remedy=name))
 
     def action_stop(self) -> None:
         if self.answer is None or not self.answer.is_under_way:

@@ -155,11 +155,9 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     if tab == "check":
         answers = ("enter", "read the answers that changed, whole")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
-    return (
-        ("enter", "see what the check found, task by task")
-        if row.check.verdict != "regressed"
-        else next_step(row)
-    )
+    if row.check.verdict == "regressed":
+        return next_step(row)
+    return "enter", "see what the check found, task by task"
 
 
 def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
@@ -168,11 +166,9 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
             return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
-        return (
-            ("enter", "see what the check found, task by task")
-            if tab != "check"
-            else ("tab", "go on to the steps")
-        )
+        if tab == "check":
+            return "tab", "go on to the steps"
+        return "enter", "see what the check found, task by task"
     end = ", and is checked at its end" if _checks_at_end(detail) else ""
     return "esc", f"back to the runs: it goes on{end}"
 

@@ -95,7 +95,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.view_state.size = (size.width, size.height)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         host, detail = host_of(self), self.detail
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         width = self.size.width
@@ -153,7 +152,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.query_one(Bottom).ask_text(
             "search",
             "" if before is None else before.text,
-            changed=lambda text: None,
             done=self._search,
             keep="find it in the whole log; or step 412: go there",
             leave="leave it",

@@ -51,9 +51,7 @@ class ViewState:
     tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
     log: LogView = field(default_factory=LogView)
     samples: Samples = "beside"
-    pair: tuple[int, int] | None = (
-        None  # the steps whose samples stand beside each other; None: first and last
-    )
+    pair: tuple[int, int] | None = None  # steps whose samples stand side by side; None: first and last
     is_whole: bool = False  # all settings, not those alone that differ
     task_at: int = 0
     check_at: int = 0
@@ -103,8 +101,8 @@ def checked(view_state: ViewState, held: RunData) -> Checked | None:
 
 def tasks_of(view_state: ViewState, held: RunData) -> Sequence[TaskResult]:
     """List the tasks of the check that is shown, as its table has them."""
-    one = checked(view_state, held)
-    return worst_first(one.outcome) if one is not None else ()
+    check = checked(view_state, held)
+    return worst_first(check.outcome) if check is not None else ()
 
 
 def turn_axis(view_state: ViewState, detail: RunDetail) -> None:
@@ -118,7 +116,7 @@ def enlarge(view_state: ViewState, row: RunRow) -> bool:
     key = view_state.metric(row)
     if key is None or (key in view_state.charted(row) and key not in view_state.large):
         return False
-    others = tuple(one for one in view_state.large if one != key)
+    others = tuple(metric for metric in view_state.large if metric != key)
     view_state.large = others if key in view_state.large else (*others, key)
     view_state.metric_at = [*view_state.charted(row), *view_state.small(row)].index(key)
     return True
@@ -151,9 +149,8 @@ def moved_in(view_state: ViewState, held: RunData, detail: RunDetail, rows: int)
     elif view_state.tab == "log":
         log_tab.moved(view_state.log, held, rows, view_state.size[1] - 1)
     elif view_state.tab == "check" and not view_state.is_reading:
-        view_state.task_at = min(
-            max(0, view_state.task_at + rows), max(0, len(tasks_of(view_state, held)) - 1)
-        )
+        last = len(tasks_of(view_state, held)) - 1
+        view_state.task_at = min(max(0, view_state.task_at + rows), max(0, last))
     elif view_state.tab == "steps":
         last = len(detail.checkpoints) + len(relatives(detail)) - 1
         view_state.step_at = min(max(0, view_state.step_at + rows), max(0, last))
@@ -231,7 +228,7 @@ def sheet_of(view_state: ViewState, held: RunData, detail: RunDetail | None) -> 
 
     if detail is None:
         return Sheet("run")
-    one = checked(view_state, held)
+    check = checked(view_state, held)
     stretch = (held.x or "step", held.first, held.last, held.columns)
-    outcome = None if one is None else one.outcome
+    outcome = None if check is None else check.outcome
     return tables.run(detail, view_state.tab, view_state.charted(detail.row), held.curves, stretch, outcome)

@@ -109,7 +109,6 @@ def ask_count(screen: TypedLines, question: CountQuestion) -> None:
     screen.query_one(Bottom).ask_text(
         question.words,
         "",
-        changed=lambda text: None,
         done=lambda text, is_kept: screen.do(question.asks) if is_kept else None,
         keep=question.keep,
         leave=question.leave,
@@ -129,7 +128,6 @@ def tag_line(screen: TypedLines) -> None:
     bottom.ask_text(
         f"tag {short_name(rows[0]) if len(rows) == 1 else f'{len(rows)} runs'}:",
         "",
-        changed=lambda text: None,
         done=lambda text, is_kept: screen.do(noting(rows, read_noted(text))) if is_kept else None,
         keep="note it",
         leave="leave it",

@@ -110,7 +110,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return "" if row is None else heading_words(self.runs, row)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         self.set_class(self.runs.is_empty, "-empty")
         head = head_line(self.size.width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
         self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))

@@ -229,11 +229,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
         return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
     if row.method == NO_WEIGHT:
-        return (
-            *start,
-            ("same weights", "bold"),
-            ("  no weight moved: it is the base, asked in its own way", ""),
-        )
+        words = "  no weight moved: it is the base, asked in its own way"
+        return (*start, ("same weights", "bold"), (words, ""))
     return (*start, ("not checked yet", "bold"))
 
 
@@ -259,14 +256,9 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""
         words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
-        if row.check is not None:
-            return (
-                *words,
-                ("; ", ""),
-                *verdict_words(row.check, short=True),
-                (f" at step {row.check.step}", ""),
-            )
-        return words
+        if row.check is None:
+            return words
+        return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
     return (("running", "cyan"), (f"  {phase_words(state)}{left}", ""))
@@ -278,11 +270,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
     if isinstance(state, Lost):
         return "T", "try it again: it goes on from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
-        return (
-            ("n", "a new run from this one, with that fixed")
-            if hint_of(row)
-            else ("enter", "read the end of its log")
-        )
+        fixed, read = ("n", "a new run from this one, with that fixed"), ("enter", "read the end of its log")
+        return fixed if hint_of(row) else read
     if isinstance(state, Queued):
         return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
     if isinstance(state, Running):

@@ -22,9 +22,8 @@ def title_line(held: SweepData, width: int) -> Line:
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    runs = {
-        run.id: run for setting in held.settings for run in setting.runs
-    }  # one may be of several selectors
+    # By number: a run may be of several selectors.
+    runs = {run.id: run for setting in held.settings for run in setting.runs}
     finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
     names = [sweep.name for sweep in held.answer.sweeps]

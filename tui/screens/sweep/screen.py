@@ -119,7 +119,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         )
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         held, width = self.held, self.size.width
         title, head = self.query_one("#title", Lines), self.query_one("#head", Lines)
         self.set_class(not held.settings, "-empty")

@@ -67,9 +67,7 @@ def _type(
         if is_kept and typed.strip():
             say(row, task, standing_of(typed.strip()))
 
-    bottom.ask_text(
-        f"{name}: {label}", text, changed=lambda _: None, done=done, keep=keep, leave="leave it as it is"
-    )
+    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="leave it as it is")
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:

@@ -75,7 +75,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         items, width = self.items, self.size.width
         self.query_one("#title", Lines).show((title_line(items, self.row, width),))
         rows = len(items.shown_kinds) + items.matching

@@ -103,7 +103,7 @@ def steps_of(
     unchecked = unchecked_step(held)
     if row is None:
         return [next_line(*unchecked)] if unchecked else []
-    step = ("enter", "open the run") if on_name else next_of(row, cell)
+    step = ("enter", "open the run") if on_name else next_of(row)
     other = unchecked or (None if on_name else also_next(row, cell))
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
@@ -118,7 +118,7 @@ def unchecked_step(held: TriageList) -> tuple[str, str] | None:
     return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
 
 
-def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
+def next_of(row: TriageRow) -> tuple[str, str]:
     """Say what to do next about a run: one key and its words."""
     seen = row.standing
     if seen is None:

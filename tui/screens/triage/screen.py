@@ -124,7 +124,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         held, width = self.held, self.size.width
         self.set_class(held.is_empty, "-empty")
         self._columns = columns_of(width, held.tasks, self.column)
@@ -163,9 +162,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
-        if (
-            cell is not None or not pane.lines
-        ):  # else what was said of another cell stays until this one's has come
+        if cell is not None or not pane.lines:
+            # else what was said of another cell stays until this one's has come
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
         on_name = self.column == NAME and not self.is_turned
