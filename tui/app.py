@@ -86,8 +86,8 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
-        self._askers = {one.label: connect(one) for one in self.homes}
-        self._watchers = [connect(one) for one in self.homes]
+        self._askers = {home.label: connect(home) for home in self.homes}
+        self._watchers = [connect(home) for home in self.homes]
         self._fleet: Fleet | None = None
         if others:
             from finetop.core.client.remote import fleet

@@ -28,9 +28,9 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 async def ask_of(screen: Screen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
-    host, give = host_of(screen), getattr(screen, "to_save", None)
+    host, to_save = host_of(screen), getattr(screen, "to_save", None)
     with refusals_said(host):
-        shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
+        shown = Sheet((screen.title or "screen").lower()) if to_save is None else await to_save()
         bottom = screen.query_one(Bottom)
         if screen.is_current and bottom.question is None:
             ask(bottom, host, shown, picture)

@@ -120,7 +120,7 @@ def compare(
                 ("what differs", *names),
                 tuple((difference.key, *difference.values) for difference in differences),
             ),
-            Table(("data", *names), tuple((one.key, *one.values) for one in data_differences)),
+            Table(("data", *names), tuple((source.key, *source.values) for source in data_differences)),
         ),
         (Chart(metric, named, last, first=first),) if named else (),
     )
@@ -149,9 +149,10 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
 
 def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
+    all_runs = [run for setting in settings for run in setting.runs]
     numbers = (
         ("loss", seed_groups.loss),
-        (seed_groups.metric(run for one in settings for run in one.runs) or "target", seed_groups.target),
+        (seed_groups.metric(all_runs) or "target", seed_groups.target),
         ("retained", seed_groups.retained),
     )
     rows = []

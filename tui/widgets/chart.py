@@ -197,20 +197,20 @@ def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
     return None if share is None else round((1 - share) * (4 * rows - 1))
 
 
-def _line(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _line(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
     """Return the dots that a curve goes through, one a column."""
     bands: list[Band] = []
-    for column, value in zip(one.curve.column, _values(one, view.smoothing), strict=True):
+    for column, value in zip(series.curve.column, _values(series, view.smoothing), strict=True):
         row = _dot_row(value, scale, rows)
         if row is not None and 0 <= column < 2 * columns:
             bands.append((column, row, row))
     return bands
 
 
-def _strokes(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _strokes(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
     """Draw each spike as a stroke from the line to its end."""
     bands: list[Band] = []
-    for column, mean, end in _spikes(one, view.smoothing):
+    for column, mean, end in _spikes(series, view.smoothing):
         start, stop = _dot_row(mean, scale, rows), _dot_row(end, scale, rows)
         if start is not None and stop is not None and 0 <= column < 2 * columns:
             bands.append((column, min(start, stop), max(start, stop)))

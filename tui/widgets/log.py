@@ -106,21 +106,21 @@ def last_rows(tail: Tail, height: int) -> list[Line]:
     return [((f" {line}", _style(line)),) for line in last]
 
 
-def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
+def view(tail: Tail, width: int, height: int, first: int | None, sought: str = "") -> list[Line]:
     """Return the rows in view: from line number `first` on, or the end; long lines go on in the next row.
 
-    `wanted` is a text that is marked where it stands.
+    `sought` is a text that is marked where it stands.
     """
     shown = tail.shown
     rows: list[Line] = []
     if first is None:
         for line in reversed(shown):
-            rows = [*drawn_rows(line, width, wanted), *rows]
+            rows = [*drawn_rows(line, width, sought), *rows]
             if len(rows) >= height:
                 break
         return rows[max(0, len(rows) - height) :] if height > 0 else []
     for line in shown[max(0, first - tail.dropped) :]:
-        rows += drawn_rows(line, width, wanted)
+        rows += drawn_rows(line, width, sought)
         if len(rows) >= height:
             break
     return rows[:height]
@@ -133,20 +133,20 @@ def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
     return None if at >= last_first else max(tail.dropped, at)
 
 
-def drawn_rows(line: str, width: int, wanted: str = "") -> list[Line]:
+def drawn_rows(line: str, width: int, sought: str = "") -> list[Line]:
     """Break a line into rows, with its style; a text that was searched for is marked in each."""
     style = _style(line)
     first, *more = wrapped(line, max(10, width - 4))
     rows = [f" {first}", *(f"   {row}" for row in more)]
-    return [_marked(row, style, wanted.casefold()) for row in rows]
+    return [_marked(row, style, sought.casefold()) for row in rows]
 
 
-def _marked(row: str, style: StyleName, wanted: str) -> Line:
+def _marked(row: str, style: StyleName, sought: str) -> Line:
     spans: list[tuple[str, StyleName]] = []
     folded, at = row.casefold(), 0
-    if wanted and len(folded) == len(row):
-        while (begin := folded.find(wanted, at)) >= 0:
-            end = begin + len(wanted)
+    if sought and len(folded) == len(row):
+        while (begin := folded.find(sought, at)) >= 0:
+            end = begin + len(sought)
             spans += [(row[at:begin], style), (row[begin:end], "reverse")]
             at = end
     return tuple(span for span in (*spans, (row[at:], style)) if span[0])

@@ -53,7 +53,7 @@ def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     if not answer.advice:
         return [((" The advice follows from the numbers: two approaches must be measured.", "dim"),)]
     lines: list[Line] = []
-    for topic, texts in groupby(answer.advice, key=lambda one: one.topic):
+    for topic, texts in groupby(answer.advice, key=lambda line: line.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
         for piece in texts:
             lines += paragraph(clean_line(piece.text), width, ROWS_OF_A_TEXT, indent=3)
@@ -91,17 +91,17 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
     """Say what to do next: open a run; which is best, or how many are to come."""
     brief = brief_of(answer)
     to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
-    best = next((one for one in answer.rows if one.is_best), None)
-    level = [one for one in answer.rows if one.gap is not None and one.gap.is_open]
+    best = next((approach for approach in answer.rows if approach.is_best), None)
+    level = [approach for approach in answer.rows if approach.gap is not None and approach.gap.is_open]
     said = ""
     if best is not None:
-        others = [clean_line(one.name) for one in level]
+        others = [clean_line(approach.name) for approach in level]
         same = f" or {others[0]}" if len(others) == 1 else f" or {len(others)} others" if others else ""
         said = f"Best: {clean_line(best.name)}{same}"
     if row is None or not run:
         return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
     name = cut_middle(clean_line(run), 26)
-    if any(one.name == run and has_failed(one) for one in row.runs):
+    if any(own.name == run and has_failed(own) for own in row.runs):
         return next_line("enter", f"open {name}: why it failed; T there tries it again")
     return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
 

@@ -211,7 +211,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             return False
         row = self.at  # the cursor stays on it where the order has changed
         self.answer = answer
-        names = [one.name for one in answer.rows]
+        names = [approach.name for approach in answer.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
         return True

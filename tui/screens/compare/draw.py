@@ -39,8 +39,8 @@ def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, whe
             (f" {name}  ", "bold" if is_chosen else ""),
         )
     tabs: Line = (("   ", ""),)
-    for one in TABS:
-        tabs = (*tabs, (f" {one} ", "reverse" if one == tab else ""), (" ", ""))
+    for name in TABS:
+        tabs = (*tabs, (f" {name} ", "reverse" if name == tab else ""), (" ", ""))
     right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
     return [names, spread(tabs, right, width)]
 
@@ -101,9 +101,8 @@ def _outcome(
             words = verdict_words(check, short=True)
         if at in row.best:
             words = (*words, (" *", "bold"))
-        text = sum(len(one) for one, _ in words)
-        if text > cell - 1:
-            words, text = ((cut_end(row.cells[at], cell - 2), words[0][1]),), min(text, cell - 2)
+        if sum(len(text) for text, _ in words) > cell - 1:
+            words = ((cut_end(row.cells[at], cell - 2), words[0][1]),)
         line = (*line, (" ", ""), *words, (" " * max(0, cell - 1 - line_width(words)), ""))
     return line
 
@@ -111,10 +110,10 @@ def _outcome(
 def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Line]:
     """Write what each run's model last answered to the same prompts; prompts of one run alone come last."""
     last = [_last_samples(run.samples) for run in runs]
-    prompts = list(dict.fromkeys(prompt for one in last for prompt in one))
+    prompts = list(dict.fromkeys(prompt for samples in last for prompt in samples))
     if not prompts:
         return [(), (("   No samples: answers are written at each evaluation.", "dim"),)]
-    prompts.sort(key=lambda prompt: -sum(prompt in one for one in last))
+    prompts.sort(key=lambda prompt: -sum(prompt in samples for samples in last))
     lines: list[Line] = []
     for number, prompt in enumerate(prompts):
         lines.append(rule(((f"prompt {number + 1} of {len(prompts)}", ""),), width))
@@ -157,7 +156,7 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         have = "one run has one." if trades else "no run has one."
         return [(), ((f"   {words}", "dim"),), ((f"   Here {have}", "dim"),)]
     front = compare_runs.front(trades)
-    spots = [_spot(one, chosen, is_best=one.run in front) for one in trades]
+    spots = [_spot(trade, chosen, is_best=trade.run in front) for trade in trades]
     base = next(
         (run.row.check.target[metric][0] for run in runs if run.row.check and metric in run.row.check.target),
         None,
@@ -177,25 +176,25 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         lower_is_better=metric in LOWER_IS_BETTER,
     )
     lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
-    for trade in sorted(trades, key=lambda one: one.run not in front):
+    for trade in sorted(trades, key=lambda trade: trade.run not in front):
         lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
     return lines
 
 
-def _spot(one: Trade, chosen: int, *, is_best: bool) -> Spot:
-    text = f"{LETTERS[one.run]}{'*' if is_best else ''}"
-    style: StyleName = "reverse" if one.run == chosen else "bold"
-    return Spot(text, one.kept, one.target, style)
+def _spot(trade: Trade, chosen: int, *, is_best: bool) -> Spot:
+    text = f"{LETTERS[trade.run]}{'*' if is_best else ''}"
+    style: StyleName = "reverse" if trade.run == chosen else "bold"
+    return Spot(text, trade.kept, trade.target, style)
 
 
-def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: bool) -> Line:
-    run = runs[one.run]
+def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best: bool) -> Line:
+    run = runs[trade.run]
     assert run.row.check is not None
     name = cut_middle(clean_line(run.row.name), 28)
     words: Line = (
-        (f" {LETTERS[one.run]} ", _weight(one.run, chosen)),
-        (f"{name:<28} ", _weight(one.run, chosen)),
-        (f"target {value(one.target):>6}   ", ""),
+        (f" {LETTERS[trade.run]} ", _weight(trade.run, chosen)),
+        (f"{name:<28} ", _weight(trade.run, chosen)),
+        (f"target {value(trade.target):>6}   ", ""),
         *verdict_words(run.row.check, short=True),
     )
     return (*words, ("   on the front", "bold")) if is_best else words

@@ -62,7 +62,7 @@ class DataLint:
         self._of = ""
 
     async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
-        """Lint, when nothing was changed for a moment; give a sign at each step. What was begun is begun again."""
+        """Lint, when nothing was changed for a moment, and yield at each step. What was begun is begun again."""
         key = key_of(recipe)
         if key == self._of and self.linted.report is not None:
             return

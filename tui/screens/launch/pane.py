@@ -49,7 +49,7 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
 
 
 def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:
-    """Draw the first row, learned parts in ⟦ ⟧, else as it stands in its file; give the lines and their title."""
+    """Return the first row, learned parts in ⟦ ⟧, else as it stands in its file, and a title for it."""
     if view.outlook.row:
         return _broken(_marked(view.outlook.row), width - 2, rows), "first row, rendered"
     plain = clean_line(view.preview.first)

@@ -70,14 +70,14 @@ class Ahead:
         return recipe == self._recipe
 
     async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
-        """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
+        """Find out what a recipe comes to, when nothing was typed for a moment, and yield at each finding."""
         recipe = loaded.resolved
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
             self.outlook = replace(self.outlook, row=())
         home, *others = host.homes
         if others:
-            names = ", ".join(one.label for one in host.homes)
+            names = ", ".join(machine.label for machine in host.homes)
             self.outlook = Outlook(trouble=f"no plan yet: it may run on {names}; R asks on which")
             return
         if home.link is None and not home.root.is_dir():
@@ -113,8 +113,8 @@ async def look_there(
     except FinetopError as error:
         yield Shown(trouble=f"no plan from {home.label}: {error}")
         return
-    for found in answer.findings:
-        yield msgspec.convert(found, Shown)
+    for finding in answer.findings:
+        yield msgspec.convert(finding, Shown)
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:

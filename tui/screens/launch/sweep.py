@@ -46,9 +46,9 @@ def checked_all(form: Form) -> Form:
         for value in axis.values[1:]:
             other = checked(replace(first, edits={**first.edits, axis.key: value}))
             problems += [
-                Problem(one.key, f"{value}: {one.short}", one.whole)
-                for one in other.problems
-                if one not in first_checked.problems
+                Problem(problem.key, f"{value}: {problem.short}", problem.whole)
+                for problem in other.problems
+                if problem not in first_checked.problems
             ]
     loaded = None if problems else first_checked.loaded
     return replace(form, loaded=loaded, problems=tuple(problems), before=first_checked.before)

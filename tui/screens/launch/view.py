@@ -58,7 +58,7 @@ class View:
 
 
 def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int) -> tuple[list[Line], int]:
-    """List the recipes below the headings of their groups; give the lines and the one with the cursor."""
+    """Return the recipes below the headings of their groups, and which line has the cursor."""
     lines: list[Line] = []
     cursor = 0
     for index, base in enumerate(bases):
@@ -78,7 +78,7 @@ def _cursor(is_here: bool, *, is_active: bool) -> Span:
 
 
 def field_lines(view: View, width: int) -> tuple[list[Line], int]:
-    """List the settings of the form; give the lines and the one with the cursor."""
+    """Return the settings of the form, a line each, and which line has the cursor."""
     form, fields = view.form, view.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
     lines: list[Line] = [((f"  {title}", "bold"),)]

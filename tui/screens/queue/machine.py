@@ -25,7 +25,7 @@ OURS, OTHERS, FREE = "━", "▒", "·"
 def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
     """Draw all machines in `rows` rows; what does not fit is summed up in the last of them."""
     lines: list[Line] = []
-    titled = [one for one in machines if one.gpus is not None and one.gpus.gpus]
+    titled = [machine for machine in machines if machine.gpus is not None and machine.gpus.gpus]
     if titled:
         lines.append(head_line(width, titled[0].gpus))
     for machine in machines:

@@ -143,7 +143,7 @@ class QueueList:
     def counts(self) -> tuple[int, int]:
         """Count what waits and what runs."""
         known = [machine.queue for machine in self.machines if machine.queue is not None]
-        return sum(one.total for one in known), sum(len(one.live) for one in known)
+        return sum(queue.total for queue in known), sum(len(queue.live) for queue in known)
 
     def stopped(self) -> str:
         """Say why nothing starts now."""

@@ -131,19 +131,19 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     if view.cursor is not None:
         words = place_words(view, view.cursor, plot_width(width), board.step or 0)
         parts.append(((words, "bold"),))
-    for one in series:
-        name = {"loss": "train ", "eval_loss": "eval "}.get(one.curve.key, "")
+    for plot in series:
+        name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "")
         if view.cursor is not None:
-            number = value_at(one, view.cursor, view.smoothing)
+            number = value_at(plot, view.cursor, view.smoothing)
             text = "-" if number is None else shown(key, number)
         else:
-            text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if one.is_points else ()
+            text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
+        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
         parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
         parts.append((("nats/token", "dim"),))
-    bad = sum(one.curve.bad for one in series)
+    bad = sum(plot.curve.bad for plot in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
     if view.smoothing:

@@ -143,9 +143,9 @@ def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line
 
 def _tabs(tab: Tab, row: RunRow | None, gap: str) -> Line:
     line: Line = (("   ", ""),)
-    for one in TABS:
-        line = (*line, (f" {one} ", "reverse" if one == tab else ""))
-        if one == "check" and row is not None and row.check is not None:
+    for name in TABS:
+        line = (*line, (f" {name} ", "reverse" if name == tab else ""))
+        if name == "check" and row is not None and row.check is not None:
             mark = mark_of_check(row.check)
             line = (*line, (mark.mark, mark.style))
         line = (*line, (gap, ""))

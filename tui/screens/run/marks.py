@@ -28,7 +28,8 @@ class Event:
 def events_of(detail: RunDetail) -> list[Event]:
     """List all that has a mark, the heaviest first: what forgot, alarms, other checks, checkpoints."""
     events = [
-        Event(one.step, MARKS["checkpoint"], f"checkpoint {count(one.step)}", 0) for one in detail.checkpoints
+        Event(checkpoint.step, MARKS["checkpoint"], f"checkpoint {count(checkpoint.step)}", 0)
+        for checkpoint in detail.checkpoints
     ]
     events += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
     events += [

@@ -101,14 +101,14 @@ def lineage_lines(
     return lines, row
 
 
-def _row(branch: str, one: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
+def _row(branch: str, relative: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
     gutter: Line = (cursor_mark(has_cursor),)
     indent = "" if is_parent else "─ "
-    step = "its last step" if one.step is None else f"step {count(one.step)}"
-    name = cut_middle(clean_line(one.name), _NAME)
+    step = "its last step" if relative.step is None else f"step {count(relative.step)}"
+    name = cut_middle(clean_line(relative.name), _NAME)
     return (
         *gutter,
         (f"  {branch} {indent}", "dim"),
         (name, "bold" if has_cursor else ""),
-        (f"  {step}, as {clean_line(one.setting)}", "dim"),
+        (f"  {step}, as {clean_line(relative.setting)}", "dim"),
     )

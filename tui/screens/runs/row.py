@@ -152,9 +152,11 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
     if not chosen:
         return columns
     always = [column for column in columns if column.from_width < EXTRA]
-    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - sum(one.width + one.gap for one in always)
-    for column in (*map(_chosen, chosen), *(one for one in columns if one.from_width >= EXTRA)):
-        if column.width + column.gap <= room and column.title not in {one.title for one in always if one.key}:
+    taken = sum(column.width + column.gap for column in always)
+    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - taken
+    for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
+        titles = {shown.title for shown in always if shown.key}
+        if column.width + column.gap <= room and column.title not in titles:
             always.append(column)
             room -= column.width + column.gap
     return always

@@ -45,13 +45,13 @@ class RunList(PagedList["RunRow"]):
         None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
         filter can't be read; the rows stay as they are then.
         """
-        asked = (self.filter, self.sort)
+        request = (self.filter, self.sort)
         line = parse(self.filter)
-        answer = await self._runs(asked, 0, CHUNK)
-        if asked != (self.filter, self.sort):
+        answer = await self._runs(request, 0, CHUNK)
+        if request != (self.filter, self.sort):
             return None
-        self.listed, self.groups = asked, {}
-        self.line = replace(line, sort=line.sort or read_sort(asked[1]))
+        self.listed, self.groups = request, {}
+        self.line = replace(line, sort=line.sort or read_sort(request[1]))
         self._take(answer)
         return self._begin(answer.rows, answer.matching, run, at)
 

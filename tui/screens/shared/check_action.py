@@ -40,7 +40,7 @@ async def check(
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
         await order(host, Check(run, step))
         return
-    tasks = [one for one in checked.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
+    tasks = [facts for facts in checked.tasks[1:] if facts.total > facts.n and facts.mark != "unmeasurable"]
     if not _is_free(bottom):
         return
     if not tasks:
@@ -51,7 +51,7 @@ async def check(
         label = f"{words}{price(more, checked.item_s)}"
         return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
 
-    own = [one for one in tasks if one.task == task]
+    own = [facts for facts in tasks if facts.task == task]
     name = cut_end(clean_line(task), 24)
     answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
     answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))

@@ -70,7 +70,7 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
     if best is None:
         return None
     at = best[1]
-    others = dict.fromkeys(one.values[:at] + one.values[at + 1 :] for one in settings)
+    others = dict.fromkeys(setting.values[:at] + setting.values[at + 1 :] for setting in settings)
     return Axis(at, tuple(others))
 
 

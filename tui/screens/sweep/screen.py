@@ -216,7 +216,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         setting = self.at
         self.held.sort()
         if setting is not None:
-            values = [one.values for one in self.held.settings]
+            values = [other.values for other in self.held.settings]
             self.query_one(Table).show(len(values), values.index(setting.values))
         self.redraw()
 

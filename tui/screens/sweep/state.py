@@ -31,7 +31,7 @@ class SweepData:
         self.curves = selection_curve.read(answer)
         settings = _settings(answer, self.curves)
         place = {setting.values: at for at, setting in enumerate(self.settings)}
-        self.settings = sorted(settings, key=lambda one: place.get(one.values, len(place)))
+        self.settings = sorted(settings, key=lambda setting: place.get(setting.values, len(place)))
 
     def sort(self) -> None:
         """Put the best target first, settings without one last; again: as they were queued."""

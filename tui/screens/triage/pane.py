@@ -151,7 +151,7 @@ def _when(cell: CellAnswer, width: int) -> list[Line]:
 
 
 def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
-    scores = [one.score for one in points if one.score is not None]
+    scores = [other.score for other in points if other.score is not None]
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     height = 7 if point.score is None or high <= low else round((point.score - low) / (high - low) * 7)
     name = "base" if point.step is None else count(point.step)
@@ -234,13 +234,13 @@ def item_line(
 ) -> Line:
     """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
     question, gold, said = widths
-    asked = item.question or item.item
+    text = item.question or item.item
     if with_task:
-        asked = f"{item.task}: {asked}"
+        text = f"{item.task}: {text}"
     return (
         cursor_mark(has_cursor),
         ("  ", ""),
-        (_column(asked, question), "bold" if has_cursor else ""),
+        (_column(text, question), "bold" if has_cursor else ""),
         (_column(item.gold or "-", gold) if gold else "", ""),
         (_column(item.base_answer or "(nothing)", said), ""),
         (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),

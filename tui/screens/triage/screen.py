@@ -241,7 +241,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.redraw()
         whole = self.run_turned
         if self._turn and whole is not None:
-            places = [one.task for one in whole.tasks]
+            places = [facts.task for facts in whole.tasks]
             self.query_one(Table).go(places.index(task) if task in places else 0)
         self._wake.set()
 
