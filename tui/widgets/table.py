@@ -45,13 +45,7 @@ class Table(Widget):
     class Opened(Message):
         """The row under the cursor was clicked."""
 
-    def __init__(
-        self,
-        draw: DrawRow,
-        heading_of: HeadingOf | None = None,
-        *,
-        id: str | None = None,
-    ) -> None:
+    def __init__(self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._draw = draw
         self._heading_of = heading_of or (lambda index: "")

@@ -116,13 +116,8 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         assert self.answer is not None
-        return approach_line(
-            self.answer.rows[index],
-            self._columns,
-            letter_of(self.answer, index),
-            has_cursor=has_cursor,
-            width=width,
-        )
+        row, letter = self.answer.rows[index], letter_of(self.answer, index)
+        return approach_line(row, self._columns, letter, has_cursor=has_cursor, width=width)
 
     def redraw(self) -> None:
         answer, width = self.answer, self.size.width

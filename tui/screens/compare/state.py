@@ -67,10 +67,6 @@ async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
     """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
     first, other = (held.runs[at] for at in against(held.runs, chosen))
     names = first.row.name, other.row.name
-    if (
-        names in held.data
-        or not (first.sources and other.sources)
-        or same_data([first.sources, other.sources])
-    ):
-        return
-    held.data[names] = await host.ask(DataDiffer(*names))
+    sources = [first.sources, other.sources]
+    if names not in held.data and all(sources) and not same_data(sources):
+        held.data[names] = await host.ask(DataDiffer(*names))

@@ -88,24 +88,11 @@ def _settings(row: RemedyRow) -> Line:
 
 def _chosen_on(row: RemedyRow) -> list[Line]:
     if row.verdict in ("failed", "unchanged"):
-        return [
-            (
-                (
-                    f"   {remedies.verdict(row)}: {clean_line(row.reason)}",
-                    "red" if row.verdict == "failed" else "",
-                ),
-            )
-        ]
-    mark = MARKS[row.verdict]
-    return [
-        (
-            (f"   {mark.mark} {remedies.verdict(row)}", mark.style),
-            (
-                f"  {remedies.retained(row)} on {count(row.items_used)} of {count(row.items_total)} items for choosing",
-                "",
-            ),
-        ),
-    ]
+        style: StyleName = "red" if row.verdict == "failed" else ""
+        return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
+    mark, words = MARKS[row.verdict], remedies.verdict(row)
+    used = f"{count(row.items_used)} of {count(row.items_total)} items for choosing"
+    return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row)} on {used}", ""))]
 
 
 def _confirmed_on(row: RemedyRow) -> list[Line]:

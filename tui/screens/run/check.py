@@ -161,12 +161,8 @@ def _head(width: int, named: str) -> Line:
     name = f"    {named:<{_name_width(width)}}"
     if width < 72:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
-    return (
-        (
-            f"{name}{'base':>6}{'now':>6}{'change':>8}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}",
-            "dim",
-        ),
-    )
+    scores = f"{'base':>6}{'now':>6}{'change':>8}"
+    return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
 
 
 def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
@@ -186,8 +182,6 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
     scores = f"{without_zero(task.base, 3):>6}{without_zero(task.tuned, 3):>6}"
-    interval = (
-        f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval is not None else ""
-    )
+    interval = "" if task.interval is None else " to ".join(map(change, reversed(task.interval)))
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))

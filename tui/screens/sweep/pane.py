@@ -74,13 +74,8 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
     """Write what follows from the curve of selected rows, in words."""
     better = "lower" if curves.is_lower_better else "higher"
     metric = metric_words(curves.metric)
-    lines = [
-        rule(
-            (("what follows, from these numbers alone", ""),),
-            width,
-            ((f"{metric}, {better} is better ", "dim"),),
-        )
-    ]
+    aside: Line = ((f"{metric}, {better} is better ", "dim"),)
+    lines = [rule((("what follows, from these numbers alone", ""),), width, aside)]
     for sentence in selection_curve.sentences(curves):
         lines += [
             ((f"{'   ' if row else ' '}{text}", ""),)

@@ -109,14 +109,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         if cell is not None:
             columns = self._curve_columns
             return cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
-        return setting_line(
-            setting,
-            self._columns,
-            letter,
-            has_cursor=has_cursor,
-            width=width,
-            now=now,
-        )
+        return setting_line(setting, self._columns, letter, has_cursor=has_cursor, width=width, now=now)
 
     def redraw(self) -> None:
         held, width = self.held, self.size.width

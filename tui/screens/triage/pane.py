@@ -122,10 +122,12 @@ def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
     if seen.drop is not None and seen.state == "accepted":
         words += f" at {change(seen.drop / 100)}"
     said = ": ".join(filter(None, (words, clean_line(seen.reason))))
-    lines = [_labelled("seen", text) for text in wrapped(said, width - _LABEL - 1, 2)] if said else []
+    labelled = (("seen", said), ("note", seen.note))
     return [
-        *lines,
-        *(_labelled("note", text) for text in wrapped(seen.note, width - _LABEL - 1, 2) if seen.note),
+        _labelled(label, row)
+        for label, text in labelled
+        if text
+        for row in wrapped(text, width - _LABEL - 1, 2)
     ]
 
 
@@ -198,13 +200,8 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
         *(item_line(item, widths, with_task=not facts.task) for item in shown),
     ]
     if rest and len(lines) < rows:
-        words = ", ".join(
-            filter(
-                None, (f"{others} more lost" if others > 0 else "", f"{facts.won} won" if facts.won else "")
-            )
-        )
-        if words:
-            lines.append(((f"   {words}: ", "dim"), ("enter", "bold")))
+        more = [f"{others} more lost"] * (others > 0) + [f"{facts.won} won"] * bool(facts.won)
+        lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "bold"))] if more else []
     return lines
 
 

@@ -63,17 +63,17 @@ class TriageList(PagedList["TriageRow"]):
 
     async def refresh(self, first: int, end: int) -> bool:
         """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
-        before = self.answer
+        before = self._newest
         is_new = await super().refresh(first, end)
-        after = self.answer
-        if (
-            before is None
-            or after is None
-            or (before.newest, before.newest_at) != (after.newest, after.newest_at)
-        ):
+        if before is None or before != self._newest:
             self.cells.clear()
             self.runs.clear()
         return is_new
+
+    @property
+    def _newest(self) -> tuple[str, float] | None:
+        """The newest check that is known of."""
+        return None if self.answer is None else (self.answer.newest, self.answer.newest_at)
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
         """Load all about a cell, if it is not known; returns whether it came."""

@@ -140,12 +140,8 @@ def run_head_line(width: int, low: float, high: float) -> Line:
     bar = bar_width(width)
     ends = f"{change(high / 100)}"
     scale = f"{ends}{change(low / 100):>{bar - len(ends)}}" if bar >= len(ends) + 6 else f"{'':<{bar}}"
-    return (
-        (
-            f"    {'task':<{name_width(width)}}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state",
-            "dim",
-        ),
-    )
+    name = f"    {'task':<{name_width(width)}}"
+    return ((f"{name}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state", "dim"),)
 
 
 def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
