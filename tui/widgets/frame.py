@@ -75,7 +75,7 @@ class TextQuestion:
     label: str
     entry: Entry
     changed: Callable[[str], None]
-    done: Callable[[str, bool], None]
+    done: Callable[[str, bool], object]
     keep: str
     leave: str
     fault: Callable[[str], str] = lambda text: ""
@@ -120,7 +120,7 @@ class Bottom(Lines, can_focus=True):
         label: str,
         text: str,
         *,
-        done: Callable[[str, bool], None],
+        done: Callable[[str, bool], object],
         keep: str,
         leave: str,
         changed: Callable[[str], None] = lambda text: None,

@@ -89,11 +89,7 @@ def approach_line(
     """Draw one approach; of one that is not measured, how it stands."""
     name = cut_end(clean_line(row.name), NAME - 1)
     style: StyleName = "bold" if has_cursor else ""
-    line: Line = (
-        cursor_mark(has_cursor),
-        (f" {letter:<2}", ""),
-        (f"{name:<{NAME}}", style),
-    )
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{name:<{NAME}}", style))
     if row.target is None:
         return (*line, *state_words(row, width - START - NAME - 1))
     for column in columns:

@@ -75,7 +75,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self._columns: list[Column] = []
         self._first = 0  # row in view of the advice
         self._has_more = False
-        self._was_told = False
+        self._was_answered = False
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -125,7 +125,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         title = self.query_one("#title", Lines)
         if answer is None:
             title.show((((" Approaches", "bold"),),))
-            words = self._trouble or ("" if self._was_told else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
             self.query_one(Bottom).offer((), keys)
@@ -197,7 +197,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         host, name = host_of(self), self.comparison
         if not name:
             every: ApproachesAnswer = await host.ask(Approaches())
-            self._was_told = True
+            self._was_answered = True
             if not every.comparisons:
                 return True
             name = self.comparison = every.comparisons[0].name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -228,17 +229,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if entry is None or entry.is_gone:
             return
         name = cut_middle(clean_line(entry.name), 32)
-        stop = Stop(entry.name)
+        ask, stop = self.query_one(Bottom).ask, partial(self._do, Stop(entry.name))
         if entry.waits is None:
             words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
-            self.query_one(Bottom).ask(
-                words, [Answer("y", "stop", lambda: self._do(stop))], leave="leave it running"
-            )
+            ask(words, [Answer("y", "stop", stop)], leave="leave it running")
             return
         kept = "What has run of it stays." if entry.waits.step else "Nothing of it has run yet."
         words = ((f" Take {name} out of the queue?", "bold"), (f"  {kept}", ""))
-        take = Answer("y", "take it out", lambda: self._do(stop))
-        self.query_one(Bottom).ask(words, [take], leave="leave it there")
+        ask(words, [Answer("y", "take it out", stop)], leave="leave it there")
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -247,10 +245,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if machine.queue is not None and "held" in machine.queue.stopped:
             self._do(Release(), on_machine=True)
             return
-        words: Line = (
-            (f" Hold the whole queue{on}?", "bold"),
-            ("  What runs goes on.", ""),
-        )
+        words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  What runs goes on.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
         self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
 

@@ -74,7 +74,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self._columns = Columns((), False, False)
         self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
         self._letters: list[str] = []
-        self._was_told = False
+        self._was_answered = False
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -117,7 +117,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.set_class(not held.settings, "-empty")
         if not held.settings:
             title.show(((((" Sweep", "bold"),)),))
-            words = self._trouble or ("" if self._was_told else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
             self.query_one("#pane", Lines).show(empty_lines(words))
             self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
@@ -162,7 +162,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         held, host = self.held, host_of(self)
         if not held.name:
             every: SweepsAnswer = await host.ask(Sweeps())
-            self._was_told = True
+            self._was_answered = True
             if not every.sweeps:
                 return True
             held.name = every.sweeps[0].name

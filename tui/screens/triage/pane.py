@@ -115,20 +115,14 @@ def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
     words = "" if seen.state == "new" else standing_words(seen)
     if seen.at and words:
         age = now - seen.at
-        words += (
-            ", just now" if age < 60 else f", {'since ' if seen.state == 'looking' else ''}{long_span(age)}"
-        )
-        words += " ago" if age >= 60 and seen.state != "looking" else ""
+        since = f"since {long_span(age)}" if seen.state == "looking" else f"{long_span(age)} ago"
+        words += f", {since if age >= 60 else 'just now'}"
     if seen.drop is not None and seen.state == "accepted":
         words += f" at {change(seen.drop / 100)}"
     said = ": ".join(filter(None, (words, clean_line(seen.reason))))
-    labelled = (("seen", said), ("note", seen.note))
-    return [
-        _labelled(label, row)
-        for label, text in labelled
-        if text
-        for row in wrapped(text, width - _LABEL - 1, 2)
-    ]
+    texts = {"seen": said, "note": seen.note}
+    room = width - _LABEL - 1
+    return [_labelled(key, row) for key, text in texts.items() if text for row in wrapped(text, room, 2)]
 
 
 def _when(cell: CellAnswer, width: int) -> list[Line]:
