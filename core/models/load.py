@@ -38,6 +38,15 @@ def check_folder(path: Path, model_id: str) -> None:
         )
 
 
+def read_config(base: ResolvedModel) -> Any:
+    """Read a model's configuration. Raises OSError, or the library's own error, where it can't be read."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
+    )
+
+
 def read_template(path: str | None) -> str | None:
     if path is None:
         return None

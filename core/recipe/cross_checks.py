@@ -56,7 +56,7 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
         why = str(getattr(method, "NOT_QUANTIZED", ""))
         hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
         yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
-    for key, why in method.REFUSES.items():
+    for key, why in getattr(method, "REFUSES", {}).items():
         if _value(recipe, key):
             yield key, f"{key} does not go with {name}: {why}.", f"Leave {key} out."
 

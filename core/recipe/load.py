@@ -41,9 +41,8 @@ __all__ = [
 ]
 
 MAX_EXTENDS = 8
-FileCheck = Callable[
-    [Path, bool], tuple[str, str]
-]  # a path, whether it is a folder -> what is wrong with it, and a hint
+# a path, whether it is a folder -> what is wrong with it, and a hint
+FileCheck = Callable[[Path, bool], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import TargetScore
     from finetop.core.protocol.runs import RemedyRow
 
-CHOOSING_MOST = (
-    1000  # items; of an unchanged model 449 of 1,000 are needed on average, of one that loses 1 point 655
-)
+# Items; of an unchanged model 449 of 1,000 are needed on average, of one that loses 1 point 655.
+CHOOSING_MOST = 1000
 LEAST_FRESH = 64  # one look; on fewer items "under the limit" says next to nothing of the model
 NO_ITEMS = "no items left"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
+    from transformers import PreTrainedTokenizerBase, TrainerState
 
     from finetop.core.data.formats import Prompt
     from finetop.core.models.resolved import ResolvedModel
@@ -78,30 +78,22 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.gpu: dict[str, float] = {}  # how it was at the last look
         self.evaluated = 0  # batches of this evaluation
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
         self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
         self.alarms.begin(state.max_steps)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step_began = time.monotonic()
         if self.handed_back is not None:
             self.waited_s = self.step_began - self.handed_back
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)  # the trainer reads the loss next, and would wait there
         self.step_s = max(1e-9, time.monotonic() - self.step_began)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items()}
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
@@ -133,9 +125,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.evaluated, self.shown = 0, now
         self.handed_back = time.monotonic()
 
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say how far an evaluation is: one that takes long is no silence."""
         self.evaluated += 1
         now = time.monotonic()
@@ -176,9 +166,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         """Say how long the run has been trained: by its earlier jobs, and since this one began."""
         return self.spent_before_s + (time.monotonic() if now is None else now) - self.began
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._phase(state, time.monotonic())  # with all that was spent
 
 
@@ -193,9 +181,7 @@ def gpu_facts(device: str) -> dict[str, float]:
     for name, ask in asked.items():
         try:
             found[name] = float(ask(device))
-        except (
-            Exception
-        ):  # the driver library's own error derives from nothing closer; no sensor ends a training
+        except Exception:  # the library's own error derives from nothing closer; no sensor ends a training
             continue
     return found
 
@@ -218,9 +204,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.keep_state: Callable[[Path], None] | None = None  # what training needs to go on, in checkpoints
         self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         model, recipe, total = kwargs["model"], self.job.recipe, state.max_steps
         self.checkpoint_bytes = checkpoint.likely_bytes(model, with_state=self.keep_state is not None)
         self.events.write(
@@ -246,9 +230,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step, total, train = state.global_step, state.max_steps, self.job.recipe.train
         self._look_at_disk(step)
         if self.stop.reason:
@@ -276,9 +258,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         elif step % steps_between(train.save_every, total) == 0 and not is_last:
             self._save(model, step)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.before_evaluation is not None:  # so that training is the same however often it is measured
             random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:

@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
 
-LARGEST_BUFFER = (
-    1 << 20
-)  # bytes; those that a forward pass may change (turning angles for long rows) are small
+# Bytes; those that a forward pass may change (turning angles for long rows) are small.
+LARGEST_BUFFER = 1 << 20
 
 
 class DoesNotFit(FinetopError):

@@ -47,8 +47,7 @@ class Setup:
 
 def rehearse(recipe: Recipe, base: ResolvedModel) -> None:
     """Look at the base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput."""
-    method = recipe.method
-    methods.rehearse(method.name, method.options, base.path, trust_remote_code=recipe.model.trust_remote_code)
+    methods.rehearse(recipe.method.name, recipe.method.options, base)
 
 
 def prepare(

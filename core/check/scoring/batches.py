@@ -51,9 +51,8 @@ if TYPE_CHECKING:
 Inputs = tuple["TokenSequence | Prompt", ...]
 
 LOOK_ITEMS = 64
-SAMPLE_ITEMS = (
-    100  # of each task, on which the base is measured at first; the least that 3 standard errors mean much of
-)
+# Of each task, on which the base is measured at first; the least that 3 standard errors mean much of.
+SAMPLE_ITEMS = 100
 LOOKS_PER_GENERATION = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
 
 

@@ -126,9 +126,8 @@ class PrefixMemory:
     def __init__(self, prefixes: Prefixes, limit_bytes: int) -> None:
         self.prefixes = prefixes
         self.limit_bytes = limit_bytes
-        self._kept: dict[
-            tuple[int, int], tuple[Any, int]
-        ] = {}  # (number, step) -> cache, bytes; used last is last
+        # (number, step) -> cache, bytes; used last is last
+        self._kept: dict[tuple[int, int], tuple[Any, int]] = {}
 
     @property
     def held_bytes(self) -> int:

@@ -30,10 +30,8 @@ WHOLE = 1
 HEAD_ROWS = 256  # tokens whose log-probabilities are computed at once: a copy of their logits is 50 MB
 PROBE_TRUNK = 24  # tokens, the first half of them once kept as a beginning
 PROBE_BRANCHES = 12
-PROBE_TOLERANCE = {
-    "torch.float32": 1e-3,
-    "torch.float64": 1e-3,
-}  # nats a token; 16-bit formats differ by layout alone
+PROBE_TOLERANCE = {"torch.float32": 1e-3, "torch.float64": 1e-3}  # nats a token
+# 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 0.25
 
 

@@ -43,9 +43,8 @@ class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     task: Name | None = None  # a task, group or tag of the harness
     yaml: PathText | None = None  # a task's YAML file; read: its absolute path
     shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see plain_tasks)
-    examples: PathText | None = (
-        None  # a .jsonl file with the examples of num_fewshot, the same for every item
-    )
+    # a .jsonl file with the examples of num_fewshot, the same for every item
+    examples: PathText | None = None
     cluster: Name | None = None  # a column: items with the same value there belong together
     chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
     cap: Annotated[int, Meta(ge=1)] | None = None  # at most so many items are drawn; None for all

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import require_divisor, require_modules, wrap
 from finetop.core.train.methods._options import (
     BoftOptions,
     DoraOptions,
@@ -55,8 +57,6 @@ class TableMethod:
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
         """See that the options fit the model's modules and widths. Raises BadInput."""
-        from finetop.core.train.methods._adapter import require_modules
-
         require_modules(model, options)
         if self.check is not None:
             self.check(model, options)
@@ -65,13 +65,11 @@ class TableMethod:
         """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
         import peft
 
-        from finetop.core.train.methods._adapter import wrap
-
         self.require(model, options)
         settings = {theirs: _plain(getattr(options, ours)) for ours, theirs in self.spelled.items()}
-        found = {} if self.more is None else self.more(model, options, start)
+        more = {} if self.more is None else self.more(model, options, start)
         config = getattr(peft, self.config)
-        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **found))
+        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **more))
 
 
 def _plain(value: Any) -> Any:
@@ -100,15 +98,11 @@ def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]
 
 def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
     """See that the blocks divide the layers' widths; PEFT takes another size without asking, or fails."""
-    from finetop.core.train.methods._adapter import require_divisor
-
     require_divisor(model, options.block_size, options.target_modules)
 
 
 def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
     """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
-    from finetop.core.errors import BadInput
-
     _blocks(model, options)
     if options.factors > 1 and not _turns_butterflies():
         raise BadInput(
