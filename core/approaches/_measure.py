@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -218,14 +218,13 @@ def kept(
     prompts = {row.item: row.prompt_hash for row in rows}
 
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
-        facts = {**loaded.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
-        key = cache.score_key(facts, target.task_facts(metric, rows, settings))
-        found = cache.read(home.scores, key, prompts)
-        if len(found) < len(prompts):
-            scores = target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan)
-            cache.append(home.scores, key, scores, prompts)
-            found = {score.item: score for score in scores}
-        return found
+        key = cache.score_key({**loaded.facts, **asdict(plan)}, target.task_facts(metric, rows, settings))
+        return cache.read_or_score(
+            home.scores,
+            key,
+            prompts,
+            lambda: target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan),
+        )
 
     return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
 

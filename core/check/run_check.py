@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs, to_builtins
@@ -153,10 +153,7 @@ def score_until_decided(
         notes=(*context.notes, *_more_words(more)),
         flips=flips_of(context.prepared, before.scores, seen),
         categories=categories_of(context.prepared, before.scores, seen),
-        models={
-            name: {**(facts or {}), "layout": base.plan.layout, "row_tokens": base.plan.row_tokens}
-            for name, facts in context.facts.items()
-        },
+        models={name: {**(facts or {}), **asdict(base.plan)} for name, facts in context.facts.items()},
         general=to_builtins(context.general),
     )
 
@@ -348,7 +345,7 @@ def flips_of(
 
 
 def _margin(score: ItemScore) -> float:
-    """Give how far the gold answer is ahead of the best other, in nats."""
+    """Return how far the gold answer is ahead of the best other, in nats."""
     if score.gold_log_prob is None or score.best_other_log_prob is None:
         return 0.0
     return score.gold_log_prob - score.best_other_log_prob

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+ADAPTER_CONFIG = "adapter_config.json"
+
 
 def check_folder(path: Path, model_id: str) -> None:
     """Refuse a folder that holds no usable model. Raises BadInput."""
@@ -25,7 +27,7 @@ def check_folder(path: Path, model_id: str) -> None:
             hint="Give a hub id such as org/name, or a model's folder.",
         )
     if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
+        if is_adapter(path):
             hint = "Give the base model as model.id; an adapter is made by training."
             raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
         raise BadInput(
@@ -155,9 +157,23 @@ def load_model(
     return (model if placed else model.to(device)), tokenizer
 
 
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter, not a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Read what an adapter says of itself; nothing of a whole model, or of a broken file, which loading it tells."""
+    try:
+        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(config)
+
+
 def is_reward_model(folder: Path) -> bool:
     """Say if a saved model, or adapter, gives a number for a text and writes none."""
-    for name in ("adapter_config.json", "config.json"):
+    for name in (ADAPTER_CONFIG, "config.json"):
         try:
             said = json.loads((folder / name).read_text(encoding="utf-8"))
             kinds = said.get("architectures") or ()

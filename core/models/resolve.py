@@ -93,7 +93,7 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
         raise BadInput(
             f"model.id: {text} is a reward model, which writes no text.", hint="Begin from another run."
         )
-    if not merge.is_adapter(folder):
+    if not load.is_adapter(folder):
         return folder, said
     return _merged(folder, run_folder, home, events), f"{said}, merged"
 

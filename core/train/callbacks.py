@@ -154,7 +154,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.gpu = gpu_facts(self.device)
 
     def _phase(self, state: TrainerState, now: float) -> float:
-        """Say how far training is; gives back the seconds left, at the pace so far with all that is around."""
+        """Say how far training is; returns the seconds left, at the pace so far with all that is around."""
         made = max(1, state.global_step - self.first_step)
         left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)

@@ -43,7 +43,7 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
     """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
 
     Then the longest rows of an evaluation. Where the model writes its own answers, each is as long as it may be, and is
-    paid. `trainer` is one of transformers or PPO's, before its `train`. Gives back whether it was done: a recipe may
+    paid. `trainer` is one of transformers or PPO's, before its `train`. Returns whether it was done: a recipe may
     not want it. The weights that move are held on the CPU meanwhile. Raises DoesNotFit.
     """
     if not is_wanted(recipe, device):

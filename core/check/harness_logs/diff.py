@@ -166,7 +166,7 @@ def _too_few(whole: Joined, bar: float) -> str:
 
 
 def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
-    """Give the plan's items with both samples and scores."""
+    """Return the plan's items with both samples and scores."""
     by_key = {
         (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
     }

@@ -183,7 +183,7 @@ def _refused(name: str, ranges: Sequence[Mapping[str, tuple[float, float]]], low
 
 
 def _ranges(log: TaskLog, samples: Mapping[DocKey, Sample]) -> dict[str, tuple[float, float]]:
-    """Give lowest and highest finite score of each metric that has one."""
+    """Return lowest and highest finite score of each metric that has one."""
     ranges = {}
     for place, name in enumerate(log.metrics):
         scores = [score for sample in samples.values() if isfinite(score := sample.score(place))]
@@ -235,7 +235,7 @@ def _join(
 
 
 def _chance(log: TaskLog, samples: Sequence[Sample]) -> float:
-    """Give what guessing scores: 1 over the choices, or the commonest answer's share where choices are fixed.
+    """Return what guessing scores: 1 over the choices, or the commonest answer's share where choices are fixed.
 
     0 where answers are written.
     """

@@ -13,7 +13,7 @@ ANSWER_KEPT = 500
 
 
 def question_of(row: Mapping[str, Any]) -> str:
-    """Give the prompt's last 500 characters (few-shot examples come first), or the document's longest text."""
+    """Return the prompt's last 500 characters (few-shot examples come first), or the document's longest text."""
     prompts = [prompt for prompt, _ in _arguments(row)]
     prompt = next((text for text in map(_text, prompts) if text.strip()), "")
     if not prompt:
@@ -25,7 +25,7 @@ def question_of(row: Mapping[str, Any]) -> str:
 
 
 def gold_of(row: Mapping[str, Any]) -> str:
-    """Give the right answer: the choice that the target numbers, or the target itself."""
+    """Return the right answer: the choice that the target numbers, or the target itself."""
     target = row.get("target")
     choices = choices_of(row)
     place = int(target) if isinstance(target, str) and target.strip().isdecimal() else target
@@ -35,7 +35,7 @@ def gold_of(row: Mapping[str, Any]) -> str:
 
 
 def answer_of(row: Mapping[str, Any], metric: str) -> str:
-    """Give the model's answer: what it wrote, after the filter, or the choice that scored best by the metric."""
+    """Return the model's answer: what it wrote, after the filter, or the choice that scored best by the metric."""
     responses = row.get("filtered_resps")
     responses = responses if isinstance(responses, list) else []
     choices = choices_of(row)
@@ -67,7 +67,7 @@ def choices_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def _arguments(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Give (prompt, continuation or settings) of each request, however the version wrote them."""
+    """Return (prompt, continuation or settings) of each request, however the version wrote them."""
     found = row.get("arguments")
     if isinstance(found, dict):
         return [
@@ -100,7 +100,7 @@ def _length(choice: str, metric: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """Give a value as text; of a list its first entry (a chat prompt is a list of one text)."""
+    """Return a value as text; of a list its first entry (a chat prompt is a list of one text)."""
     if isinstance(value, list) and value:
         return _text(value[0])
     return value if isinstance(value, str) else "" if value is None else str(value)

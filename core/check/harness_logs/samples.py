@@ -56,7 +56,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
     def score(self, place: int) -> float:
-        """Give the score of the metric at this place; nan where there is none."""
+        """Return the score of the metric at this place; nan where there is none."""
         return self.scores[place] if place < len(self.scores) else nan
 
 
@@ -161,7 +161,7 @@ def read_row(log: TaskLog, sample: Sample) -> dict[str, Any]:
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Give each line that is not blank with its number, from 1, and its place in the file."""
+    """Yield each line that is not blank with its number, from 1, and its place in the file."""
     number = offset = 0
     while line := handle.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -311,7 +311,7 @@ class _Reading:
             return ""
 
     def _shared_text(self, raw: msgspec.Raw | None) -> str:
-        """Give a text, one object for all that are equal: targets and filters are few."""
+        """Return a text, one object for all that are equal: targets and filters are few."""
         if raw is None:
             return ""
         data = bytes(raw)
@@ -335,7 +335,7 @@ def _decode(line: bytes) -> dict[str, msgspec.Raw] | None:
 
 
 def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
-    """Give the texts that were scored behind a prompt; none where answers were written or is but one text."""
+    """Return the texts that were scored behind a prompt; none where answers were written or is but one text."""
     if "arguments" not in row:
         return ()
     unconditional = "acc_mutual_info" in row

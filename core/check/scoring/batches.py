@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
@@ -155,11 +155,10 @@ def _looks_together(task: BenchmarkTask, parts: Sequence[Sequence[Item]], stage:
 
 
 def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, ScoreKey]:
-    """Give the cache key of each task for a model; none for one that nothing is kept of."""
+    """Return the cache key of each task for a model; none for one that nothing is kept of."""
     if scored_model.facts is None:
         return {}
-    plan = scored_model.plan
-    run = {**scored_model.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
+    run = {**scored_model.facts, **asdict(scored_model.plan)}
     keys = {}
     for name, task in prepared.tasks.items():
         items = [list(batch.items) for batch in prepared.batches if batch.task == name]
@@ -208,7 +207,7 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:
-    """Give what the model remembers of a task's shared beginnings; None where it has none."""
+    """Return what the model remembers of a task's shared beginnings; None where it has none."""
     if not prepared.prefixes[task].tokens:
         return None
     if task not in scored_model.memories:

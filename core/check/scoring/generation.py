@@ -87,7 +87,7 @@ def _room(prompt: Prompt) -> int:
 
 
 def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan) -> tuple[Any, int]:
-    """Give the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
+    """Return the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
     if memory is None or number < 0:
         return None, 0
     past = memory.past(model, number, plan.row_tokens)

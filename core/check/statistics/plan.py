@@ -28,7 +28,7 @@ def choose_items(
 
 
 def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
-    """Give each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
+    """Return each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
 
     Sums of right and wrong answers so stay integers, and equal weights of any size are 1. Raises BadInput
     where a weight is not a number above 0.
@@ -65,7 +65,7 @@ def sampled(
 
 
 def _growing(parts: Iterable[Sequence[Item]], out: frozenset[Key]) -> Iterator[tuple[Item, ...]]:
-    """Give a sample as it grows, part by part."""
+    """Yield a sample as it grows, part by part."""
     so_far: tuple[Item, ...] = ()
     for part in parts:
         so_far = (*so_far, *(item for item in part if item.key not in out))

@@ -198,7 +198,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
 
 
 def _text_of(part: Any, values: Mapping[str, Any], choices: Sequence[str], gold: int | None) -> str:
-    """Give the question alone; where there is none (pairs of sentences), the right answer."""
+    """Return the question alone; where there is none (pairs of sentences), the right answer."""
     text = values.get("question") or values.get("prompt")
     if not isinstance(text, str):
         text = part.doc_to_text(values)

@@ -111,7 +111,7 @@ def is_path(name: str) -> bool:
 
 
 def find_suite(name: str, home: Home) -> Suite:
-    """Give the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    """Return the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
     if is_path(name):
         return load_suite(Path(name).expanduser())
     known = {suite.name: suite for suite in suites(home)}
@@ -220,7 +220,7 @@ def task_fingerprint(task: SuiteTask) -> str:
 
 
 def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
-    """Give a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
+    """Return a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
     if not isinstance(node.value, dict):
         raise RecipeError(f"{what} is {quoted(to_plain(node))}, and must be a mapping.", place=node.place)
     known = [field.name for field in msgspec.structs.fields(kind)]

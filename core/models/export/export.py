@@ -121,7 +121,7 @@ def load_trained(
     number_format = load.torch_dtype(work, request.device)
     if request.remedy is not None:
         return load_remedied(request, request.remedy, base, work, events)
-    if base.quantize == "int8" and merging.is_adapter(request.checkpoint):
+    if base.quantize == "int8" and load.is_adapter(request.checkpoint):
         tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
         return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
     return merging.load_tuned(base, request.checkpoint, number_format, request.device)

@@ -274,7 +274,7 @@ class PolicyTrainer:
         return {**sums, "grad_norm": norm, "learning_rate": rate, "num_tokens": float(self.tokens)}
 
     def _climb(self) -> float:
-        """Clip the gradients, of the value apart, and let both optimizers step; gives back the policy's norm."""
+        """Clip the gradients, of the value apart, and let both optimizers step; returns the policy's norm."""
         limit = self.args.max_grad_norm or math.inf
         moving = [weight for weight in self.model.parameters() if weight.requires_grad]
         norm = float(clip_grad_norm_(moving, limit))
