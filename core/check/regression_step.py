@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-Seen = Literal[
-    "ok", "regressed", "no_verdict", "missing"
-]  # missing: the checkpoint is gone, or can't be checked
-
+# missing: the checkpoint is gone, or can't be checked
+Seen = Literal["ok", "regressed", "no_verdict", "missing"]
 SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
+TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,9 +179,6 @@ def _steps(steps: Sequence[int]) -> str:
     if len(steps) == 1:
         return f"step {steps[0]}"
     return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"
-
-
-TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
 
 
 def table_rows(

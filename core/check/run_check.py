@@ -38,7 +38,7 @@ from finetop.core.check.scoring_passes import (
 from finetop.core.check.statistics import conclude, plan as planning, sequential
 from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.models import resolve
-from finetop.core.protocol.check_result import Category, Contamination, Drift, Flip, NoiseFloor
+from finetop.core.protocol.check_result import Contamination, Drift, Flip, NoiseFloor
 from finetop.core.protocol.events import Phase
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
     from finetop.core.check.context import CheckContext
     from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.scoring.batches import PreparedSuite
     from finetop.core.check.statistics.item_order import Item, Key
     from finetop.core.check.statistics.verdict import CheckPlan
     from finetop.core.protocol.check_result import CheckResult
@@ -60,6 +59,9 @@ Answer = TypeVar("Answer")
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
 NOISE_ITEMS = 128
 NOISE_ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
+FLIPS_KEPT = 300
+QUESTION_KEPT = 1000  # characters
+CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,15 @@ def score_until_decided(
         ),
         notes=(*context.notes, *_more_words(more)),
         flips=flips_of(context.prepared, before.scores, seen),
-        categories=categories_of(context.prepared, before.scores, seen),
+        categories=count_categories(
+            (
+                task,
+                context.prepared.requests[task, item].category,
+                before.scores[task, item].score,
+                score.score,
+            )
+            for (task, item), score in seen.items()
+        ),
         models={name: {**(facts or {}), **asdict(base.plan)} for name, facts in context.facts.items()},
         general=to_builtins(context.general),
     )
@@ -309,15 +319,6 @@ def _not_loaded() -> Any:
     raise AssertionError("a model is used outside of with_model")
 
 
-FLIPS_KEPT = 300
-
-
-QUESTION_KEPT = 1000  # characters
-
-
-CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
-
-
 def flips_of(
     prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
 ) -> tuple[Flip, ...]:
@@ -349,13 +350,3 @@ def _margin(score: ItemScore) -> float:
     if score.gold_log_prob is None or score.best_other_log_prob is None:
         return 0.0
     return score.gold_log_prob - score.best_other_log_prob
-
-
-def categories_of(
-    prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
-) -> tuple[Category, ...]:
-    """Count lost and won items by task and category, most losses first."""
-    return count_categories(
-        (key[0], prepared.requests[key].category, base[key].score, score.score)
-        for key, score in tuned.items()
-    )

@@ -84,7 +84,7 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     An adapter is merged into its base the first time, and kept in the home's models/merged.
     Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
     """
-    from finetop.core.models import load, merge
+    from finetop.core.models import load
 
     folder = checkpoint_of(text, home)
     run_folder = folder.parent.parent

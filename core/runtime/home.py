@@ -29,8 +29,6 @@ from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
-
-
 HERE = "here"  # the label of this machine, where several are looked at
 
 

@@ -8,8 +8,8 @@ from transformers import GenerationConfig
 
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
+from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Sample
-from finetop.core.train.ppo.rollouts import ends_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +51,7 @@ def write(
         do_sample=False,
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=ends_of(model, tokenizer),
+        eos_token_id=end_tokens(model, tokenizer),
     )
     was_training = model.training
     model.eval()

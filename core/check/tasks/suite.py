@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 BUILT_IN = Path(__file__).parents[1] / "suites"
-
-
 Shape = Literal["choice", "pair", "cloze", "written"]
 Name = Annotated[str, Meta(min_length=1, max_length=80)]
 PathText = Annotated[str, Meta(min_length=1)]

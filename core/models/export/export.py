@@ -225,11 +225,7 @@ def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
 
 
 WINDOW = 256  # tokens
-
-
 WINDOWS = 4
-
-
 # How far a token's log-probability may move, in nats: the mean over tokens, and any one. Seen of SmolLM2-135M with
 # LoRA r16 on two windows: 2e-6 and 2e-5 in float32, 8e-4 and 6e-3 in float16, 0.04 and 0.4 in bfloat16.
 BOUNDS = {"float32": (1e-4, 1e-3), "float16": (5e-3, 5e-2), "bfloat16": (0.1, 1.5)}

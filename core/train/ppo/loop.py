@@ -15,6 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
+from finetop.core.models.forward import end_tokens
 from finetop.core.train.ppo import advantages, chance, longest, losses, rollouts
 from finetop.core.train.ppo.generation import Writer
 from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
@@ -67,7 +68,7 @@ class PolicyTrainer:
             reader,
             self.value,
             Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base),
-            rollouts.ends_of(model, tokenizer),
+            end_tokens(model, tokenizer),
             together=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
             in_bfloat16=arguments.bf16,
         )

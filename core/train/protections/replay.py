@@ -257,9 +257,10 @@ def _sample(
     import torch
     from transformers import GenerationConfig
 
-    from finetop.core.train.ppo.rollouts import cut, ends_of
+    from finetop.core.models.forward import end_tokens
+    from finetop.core.train.ppo.rollouts import cut
 
-    ends = ends_of(base.model, base.tokenizer)
+    ends = end_tokens(base.model, base.tokenizer)
     pad = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else ends[0]
     longest = max(map(len, prompts))
     ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=base.model.device)
