@@ -13,6 +13,8 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -145,16 +147,24 @@ def load_model(
         ) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _unusable(resolved, "model", error) from error
-    missing = sorted(found["missing_keys"])
+    return put_on(model, device, sorted(found["missing_keys"]), resolved, is_placed=bool(placed)), tokenizer
+
+
+def put_on(
+    model: PreTrainedModel, device: str, missing: Sequence[str], resolved: ResolvedModel, *, is_placed: bool
+) -> PreTrainedModel:
+    """Put a model that was just read onto its device, where it is not yet. Raises BadInput for `missing` weights.
+
+    transformers fills those with random numbers and goes on: every score would be of a broken model.
+    """
     if missing:
-        # transformers fills them with random numbers and goes on: every score would be of a broken model.
         raise BadInput(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
     fewer_bits.pass_gradients(model)
     fewer_bits.leave_file(model)
-    return (model if placed else model.to(device)), tokenizer
+    return model if is_placed else model.to(device)
 
 
 def is_adapter(folder: Path) -> bool:

@@ -20,6 +20,10 @@ ModulesToSave = Annotated[
     tuple[str, ...],
     Meta(description="Modules trained whole and saved beside the adapter, such as [lm_head]."),
 ]
+Rslora = Annotated[bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")]
+BlockDropout = Annotated[
+    float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
+]
 VirtualTokens = Annotated[
     int, Meta(ge=1, le=4096, description="Learned tokens in front of every text. 8 to 100 is usual.")
 ]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods import lora
 from finetop.core.train.methods._adapter import require_divisor, require_modules, wrap
 from finetop.core.train.methods._options import (
     BoftOptions,
-    DoraOptions,
     HraOptions,
     Ia3Options,
     LayernormOptions,
@@ -145,7 +145,7 @@ def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> d
 ROWS: dict[str, TableMethod] = {
     "dora": TableMethod(
         ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
-        Options=DoraOptions,
+        Options=lora.Options,
         config="LoraConfig",
         spelled={**LORA, "rslora": "use_rslora"},
         fixed={"use_dora": True},  # arXiv:2402.09353

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Meta
 
 from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
-from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, Rslora, TargetModules
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
@@ -29,9 +28,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     alpha: Alpha = 32.0
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
-    rslora: Annotated[
-        bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")
-    ] = False
+    rslora: Rslora = False
     modules_to_save: ModulesToSave = ()
 
 
