@@ -193,8 +193,8 @@ def bytes_of(folder: Path) -> float:
 def likely_bytes(model: Any, *, with_state: bool) -> float:
     """Say about how many bytes the first checkpoint will have: the weights, and two numbers each that AdamW keeps."""
     weights = list(model.parameters())
-    moving = float(sum(one.numel() * one.element_size() for one in weights if one.requires_grad))
-    whole = float(sum(one.numel() * one.element_size() for one in weights))
+    moving = float(sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad))
+    whole = float(sum(weight.numel() * weight.element_size() for weight in weights))
     saved = moving if hasattr(model, "peft_config") else whole
     return saved + 2 * moving if with_state else saved
 

@@ -85,7 +85,7 @@ def _train(trainer: Any, device: str) -> None:
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
             count = trainer._get_num_items_in_batch([inputs], arguments.device)
             trainer.training_step(trainer.model, inputs, count)
-    moving = [one for one in trainer.model.parameters() if one.requires_grad]
+    moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
     trainer.optimizer.step()
     trainer.model.zero_grad(set_to_none=True)

@@ -48,7 +48,7 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 def are_finite(model: Any) -> bool:
     """Say if all weights that move are numbers."""
-    return all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad)
+    return all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad)
 
 
 def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:

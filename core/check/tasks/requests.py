@@ -52,7 +52,7 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
         fingerprint = task_fingerprint(task)
     else:
         parts = harness.load(task, place)
-        documents = [one for part in parts for one in _documents(task, part, len(parts) > 1, place)]
+        documents = [document for part in parts for document in _documents(task, part, len(parts) > 1, place)]
         settings = [[part.task_name, part.VERSION, part.dump_config()] for part in parts]
         text = json.dumps([task_fingerprint(task), settings], sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()

@@ -172,7 +172,7 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
 
 def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
     """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
-    broken = next((one for one in agreements if not one.holds), None)
+    broken = next((agreement for agreement in agreements if not agreement.holds), None)
     if broken is None:
         return
     kept = request.to.with_name(f"{request.to.name}.unproven")

@@ -122,7 +122,7 @@ def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
     own, others = found.own, found.checkpoints
     if own is None or not others:
         return ChosenCheckpoints((own,) if own is not None else others, None)
-    twin = next((one for one in reversed(others) if is_same(one, own, home)), None)
+    twin = next((other for other in reversed(others) if is_same(other, own, home)), None)
     if twin is not None:
         return ChosenCheckpoints(others, None if twin == others[-1] else twin.step)
     if own.step == others[-1].step:

@@ -241,7 +241,7 @@ class PolicyTrainer:
     ) -> tuple[list[Batch], list[torch.Tensor]]:
         """Judge answers in batches of `size`, those of like length together among `among` of them."""
         made, nats = [], []
-        for group in rollouts.by_length([one.prompt_ids for one in prompts], answers, size, among):
+        for group in rollouts.by_length([prompt.prompt_ids for prompt in prompts], answers, size, among):
             batch, moved = self.writer.judge(
                 [prompts[row] for row in group],
                 [answers[row] for row in group],

@@ -260,7 +260,7 @@ class Restorer(TrainerCallback):  # type: ignore[misc]
 
 def _keepers(trainer: Any) -> list[Any]:
     """List the callbacks that hold what can't be made anew: they have `keep(model)` and `put_back(model, tree)`."""
-    return [one for one in trainer.callback_handler.callbacks if hasattr(one, "put_back")]
+    return [callback for callback in trainer.callback_handler.callbacks if hasattr(callback, "put_back")]
 
 
 def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
