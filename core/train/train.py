@@ -99,7 +99,7 @@ def train(
         resume.require_same(base, point)
     checkpoint.clear_leftovers(run_folder)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    trainer_setup.rehearse(recipe, base)
+    methods.rehearse(recipe.method.name, recipe.method.options, base)
     protection_callback.require(recipe, base)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
@@ -210,12 +210,12 @@ def limit_gpu_memory(recipe: Recipe, device: str) -> None:
     """Keep to budget.memory_gib on a GPU: what would not fit fails here and not at a neighbour's."""
     import torch
 
-    wanted = recipe.budget.memory_gib
-    if wanted is None or not device.startswith("cuda"):
+    limit = recipe.budget.memory_gib
+    if limit is None or not device.startswith("cuda"):
         return
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
-    if wanted < total:
-        torch.cuda.set_per_process_memory_fraction(wanted / total, device)
+    if limit < total:
+        torch.cuda.set_per_process_memory_fraction(limit / total, device)
 
 
 def require_device(recipe: Recipe, device: str) -> None:

@@ -45,11 +45,6 @@ class Setup:
     optimizer: Any = None  # None: the one that arguments name
 
 
-def rehearse(recipe: Recipe, base: ResolvedModel) -> None:
-    """Look at the base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput."""
-    methods.rehearse(recipe.method.name, recipe.method.options, base)
-
-
 def prepare(
     recipe: Recipe,
     base: ResolvedModel,

@@ -68,21 +68,13 @@ def choices_of(row: Mapping[str, Any]) -> list[str]:
 
 def _arguments(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
     """Return (prompt, continuation or settings) of each request, however the version wrote them."""
-    found = row.get("arguments")
-    if isinstance(found, dict):
-        return [
-            (request.get("arg_0"), request.get("arg_1"))
-            for request in found.values()
-            if isinstance(request, dict)
-        ]
-    requests = found if isinstance(found, list) else []
-    return [
-        (request[0], request[1] if len(request) > 1 else None) for request in requests if _is_request(request)
-    ]
-
-
-def _is_request(request: Any) -> bool:
-    return isinstance(request, list) and len(request) > 0
+    requests = row.get("arguments")
+    if isinstance(requests, dict):
+        named = [request for request in requests.values() if isinstance(request, dict)]
+        return [(request.get("arg_0"), request.get("arg_1")) for request in named]
+    listed = requests if isinstance(requests, list) else []
+    pairs = [(*request, None)[:2] for request in listed if isinstance(request, list) and request]
+    return [(prompt, rest) for prompt, rest in pairs]
 
 
 def _log_probability(response: Any) -> float:

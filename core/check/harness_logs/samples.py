@@ -224,8 +224,7 @@ class _Reading:
 
     def finish(self) -> None:
         """Sort out passes over the documents that rows without a filter's name came in: filters, or repeats."""
-        if not self.same_choices or self.first_choices is None:
-            self.same_choices = False
+        self.same_choices = self.same_choices and self.first_choices is not None
         first = self.filters.get("")
         for place in sorted(place for place in self.answers if place):
             samples = self.filters[_pass_name(place)]
@@ -341,13 +340,13 @@ def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
     unconditional = "acc_mutual_info" in row
     try:
         decoder = _ARGUMENTS if unconditional else _CONTINUATIONS
-        found = decoder.decode(row["arguments"])
+        arguments = decoder.decode(row["arguments"])
     except msgspec.MsgspecError:
         return ()
-    if isinstance(found, dict):
-        pairs = [(getattr(argument, "arg_0", None), argument.arg_1) for argument in found.values()]
+    if isinstance(arguments, dict):
+        pairs = [(getattr(argument, "arg_0", None), argument.arg_1) for argument in arguments.values()]
     else:
-        pairs = [(item[0], item[1]) for item in found if isinstance(item, list) and len(item) > 1]
+        pairs = [(item[0], item[1]) for item in arguments if isinstance(item, list) and len(item) > 1]
     # For mutual information every choice is scored a second time, behind nothing.
     texts = tuple(
         text for prompt, text in pairs if isinstance(text, str) and not (unconditional and prompt == "")

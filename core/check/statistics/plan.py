@@ -108,7 +108,7 @@ def make_plan(
     """Fix a check before looking: cap, drop the tasks that could not show a drop, permute the rest, hash.
 
     `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks; with
-    a `sample` (permutation.sample_stages), of at least those that `sampled` names. The sample's order says
+    a `sample` (item_order.sample_stages), of at least those that `sampled` names. The sample's order says
     nothing of the permutation, so the test is exact whichever tasks it lets in. Asking after each part whether
     the base is measurable lets a guesser in more often than asking once: of 500 items with four choices in 0.19 % of
     tasks in place of 0.08, with two in 0.32 in place of 0.14 (simulated). Such a task has nothing to lose and

@@ -1,6 +1,6 @@
 """Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
 
-A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites or anywhere, named by its
+A suite is one YAML file: the package's own in core/check/suites, a user's in HOME/suites or anywhere, named by its
 path. A task has its rows from one of three places: `data`, a .jsonl file; `task`, a task or group of the
 lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
 or lm_eval: the command line lists suites.
@@ -40,7 +40,7 @@ class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     data: PathText | None = None  # a .jsonl file; read: its absolute path
     task: Name | None = None  # a task, group or tag of the harness
     yaml: PathText | None = None  # a task's YAML file; read: its absolute path
-    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see plain_tasks)
+    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see jsonl.py)
     # a .jsonl file with the examples of num_fewshot, the same for every item
     examples: PathText | None = None
     cluster: Name | None = None  # a column: items with the same value there belong together
