@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -25,33 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from transformers import PreTrainedTokenizerBase, TrainerState
+    from transformers import TrainerState
 
     from finetop.core.data.formats import Prompt
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.alarm_callback import Alarms
+    from finetop.core.train.trainer_setup import Setup
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
 DISK_S = 10.0  # between two looks at the room on the disk
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the callbacks need to know of the run."""
-
-    recipe: Recipe
-    run_folder: Path
-    base: ResolvedModel
-    tokenizer: PreTrainedTokenizerBase
-    prompts: list[Prompt]
-    general_text: str | None
-    device: str
-    rows: int
-    eval_rows: int
-    tokens_per_epoch: int
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
@@ -190,12 +172,20 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
     def __init__(
-        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: check_callback.TrainingChecks | None
+        self,
+        setup: Setup,
+        prompts: list[Prompt],
+        general_text: str | None,
+        meter: Meter,
+        stop: Stop,
+        way: check_callback.TrainingChecks | None,
     ) -> None:
-        self.job = job
+        self.setup = setup
+        self.prompts = prompts  # of the samples
+        self.general_text = general_text  # of the drift probe
         self.way = way
         self.meter = meter
-        self.events = events
+        self.events = setup.events
         self.stop = stop
         self.probe: drift_probe.Probe | None = None
         self.drift = self.samples = Ration(1)
@@ -205,15 +195,15 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        model, recipe, total = kwargs["model"], self.job.recipe, state.max_steps
+        model, recipe, total = kwargs["model"], self.setup.recipe, state.max_steps
         self.checkpoint_bytes = checkpoint.likely_bytes(model, with_state=self.keep_state is not None)
         self.events.write(
             Planned(
                 steps=total,
                 epochs=float(state.num_train_epochs) if recipe.train.epochs is None else recipe.train.epochs,
-                rows=self.job.rows,
-                eval_rows=self.job.eval_rows,
-                tokens_per_epoch=self.job.tokens_per_epoch,
+                rows=len(self.setup.train),
+                eval_rows=len(self.setup.eval),
+                tokens_per_epoch=sum(example.tokens for example in self.setup.train),
                 trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
                 parameters=sum(p.numel() for p in model.parameters()),
             )
@@ -221,23 +211,23 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
         if not state.global_step:  # a resumed run has told it
             self._write_samples(model, 0)
-        if recipe.drift.every is not None and self.job.general_text is not None:
+        if recipe.drift.every is not None and self.general_text is not None:
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
-            self.probe = drift_probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
+            self.probe = drift_probe.start(model, self.setup.tokenizer, self.general_text, self.setup.device)
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        step, total, train = state.global_step, state.max_steps, self.job.recipe.train
+        step, total, train = state.global_step, state.max_steps, self.setup.recipe.train
         self._look_at_disk(step)
         if self.stop.reason:
             control.should_training_stop = True
         is_last = step >= total
         every = steps_between(train.eval_every, total)
-        control.should_evaluate = self.job.eval_rows > 0 and (is_last or step % every == 0)
+        control.should_evaluate = bool(self.setup.eval) and (is_last or step % every == 0)
         keeps_best = self.way is not None and self.way.keeps_best
         self.before_evaluation = random_state.now() if control.should_evaluate or keeps_best else None
         if self.stop.reason and not is_last:
@@ -251,7 +241,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if self.way is not None and check_callback.is_due(self.way, step, total):
             if self._save(model, step):
                 self._check(self.way, step)
-            control.should_evaluate |= self.way.keeps_best and self.job.eval_rows > 0
+            control.should_evaluate |= self.way.keeps_best and bool(self.setup.eval)
             if self.stop.reason:
                 control.should_training_stop = True
                 control.should_evaluate &= is_last
@@ -268,8 +258,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _check(self, way: check_callback.TrainingChecks, step: int) -> None:
         """Check the checkpoint that was just written, while its model is in memory."""
         self._now_does("checking")
-        folder = checkpoint.folder_of(self.job.run_folder, step)
-        outcome = check_callback.look(way, step, str(folder.relative_to(self.job.run_folder)))
+        folder = checkpoint.folder_of(self.setup.run_folder, step)
+        outcome = check_callback.look(way, step, str(folder.relative_to(self.setup.run_folder)))
         if outcome is not None:
             check_callback.react(way, step, outcome)
 
@@ -292,7 +282,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if now - self.looked_at_disk < DISK_S:
             return
         self.looked_at_disk = now
-        facts = os.statvfs(self.job.run_folder)
+        facts = os.statvfs(self.setup.run_folder)
         values = {
             "free_bytes": float(facts.f_bavail * facts.f_frsize),
             "disk_bytes": float(facts.f_blocks * facts.f_frsize),
@@ -301,12 +291,12 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.meter.alarms.look(step, values)
 
     def _write_samples(self, model: Any, step: int) -> None:
-        if not self.job.prompts:
+        if not self.prompts:
             return
         self._now_does("writing samples")
         before = time.monotonic()
-        max_new_tokens = self.job.recipe.samples.max_new_tokens
-        samples.write(model, self.job.tokenizer, self.job.prompts, max_new_tokens, step, self.events)
+        max_new_tokens = self.setup.recipe.samples.max_new_tokens
+        samples.write(model, self.setup.tokenizer, self.prompts, max_new_tokens, step, self.events)
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
@@ -321,9 +311,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         try:
             folder = checkpoint.write(
                 model,
-                self.job.tokenizer,
-                self.job.base,
-                self.job.run_folder,
+                self.setup.tokenizer,
+                self.setup.base,
+                self.setup.run_folder,
                 step,
                 self.events,
                 self.keep_state,
@@ -335,6 +325,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             return False
         self.meter.alarms.look(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
-        keep = self.job.recipe.train.keep_checkpoints
-        checkpoint.prune(self.job.run_folder, keep, check_callback.spared(self.way))
+        keep = self.setup.recipe.train.keep_checkpoints
+        checkpoint.prune(self.setup.run_folder, keep, check_callback.spared(self.way))
         return True

@@ -115,23 +115,9 @@ def train(
     check_callback.go_on(way, point)
     writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
-    job = callbacks.Job(
-        recipe=recipe,
-        run_folder=run_folder,
-        base=base,
-        tokenizer=tokenizer,
-        prompts=prompts[: recipe.samples.count] if writes else [],
-        general_text=general_text.general_text(recipe, home) if writes else None,
-        device=device,
-        rows=len(examples.train),
-        eval_rows=len(examples.eval),
-        tokens_per_epoch=sum(example.tokens for example in examples.train),
-    )
+    prompts = prompts[: recipe.samples.count] if writes else []
+    text = general_text.general_text(recipe, home) if writes else None
     events.write(Phase("preparing the trainer"))
-    spent_s = 0.0 if point is None else point.earlier.spent_s
-    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
-    pacer = callbacks.Pacer(job, meter, events, stop, way)
-    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -145,8 +131,12 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        hooks=[meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch],
     )
+    spent_s = 0.0 if point is None else point.earlier.spent_s
+    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
+    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way)
+    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
+    setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
