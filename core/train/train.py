@@ -109,15 +109,6 @@ def train(
     examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
     model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
-    way = check_callback.begin(
-        recipe, base, model, home, events, stop, dtype=dtype, device=device, run_folder=run_folder
-    )
-    check_callback.go_on(way, point)
-    writes = getattr(objective, "WRITES", True)
-    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
-    prompts = prompts[: recipe.samples.count] if writes else []
-    text = general_text.general_text(recipe, home) if writes else None
-    events.write(Phase("preparing the trainer"))
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -132,6 +123,13 @@ def train(
         eval=examples.eval,
         arguments=common,
     )
+    way = check_callback.begin(setup, stop)
+    check_callback.go_on(way, point)
+    writes = getattr(objective, "WRITES", True)
+    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
+    prompts = prompts[: recipe.samples.count] if writes else []
+    text = general_text.general_text(recipe, home) if writes else None
+    events.write(Phase("preparing the trainer"))
     spent_s = 0.0 if point is None else point.earlier.spent_s
     meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way)
