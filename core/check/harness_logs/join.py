@@ -116,13 +116,12 @@ def join_task(
         here, there = (", ".join(log.filters) or "none" for log in (base, tuned))
         return TaskJoin(task=task, left_out=f"no filter in common ({here}; {there})"), None
     samples = (base.filters[names[0]], tuned.filters[names[1]])
-    wanted = asked.metrics.get(task, asked.metrics.get("", ""))
-    metric, why = _metric((base, tuned), samples, wanted)
+    metric, why = _metric((base, tuned), samples, asked.metrics.get(task, asked.metrics.get("", "")))
     if why:
         return TaskJoin(task=task, metric=metric, filter=names[0], left_out=why), None
     places = (base.metrics.index(metric), tuned.metrics.index(metric))
     join, pairs = _join((base, tuned), metric, names[0], samples, places)
-    found = Compared(
+    compared = Compared(
         plan=TaskPlan(task, metric, _chance(base, [pair.base for pair in pairs.values()])),
         base=base,
         tuned=tuned,
@@ -130,7 +129,7 @@ def join_task(
         tuned_place=places[1],
         pairs=pairs,
     )
-    return join, found
+    return join, compared
 
 
 def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
+    from finetop.core.train.trainer_setup import Setup
 
 MEASURED = 1536  # tokens: the probe looks at 512 to 1,536, the check's drift at 1,024
 ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words
@@ -62,6 +63,12 @@ def windows(
         raise BadInput(said, hint=f"Set {key}.text to a .txt file with more.")
     picked = sorted({at * there // min(most, there) for at in range(min(most, there))})
     return [ids[at * tokens : (at + 1) * tokens] for at in picked]
+
+
+def windows_of(key: str, options: Any, setup: Setup) -> list[list[int]]:
+    """Cut the text that a protection's options ask for: see `windows`."""
+    most, recipe = options.windows, setup.recipe
+    return windows(key, options.text, options.tokens, most, recipe, setup.tokenizer, setup.home)
 
 
 @contextmanager

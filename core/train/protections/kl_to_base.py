@@ -107,15 +107,7 @@ def _pool(options: Options, setup: Setup) -> list[list[int]]:
     from finetop.core.train.protections import _text
 
     if options.on == "general":
-        return _text.windows(
-            "protect.kl_to_base",
-            options.text,
-            options.tokens,
-            options.windows,
-            setup.recipe,
-            setup.tokenizer,
-            setup.home,
-        )
+        return _text.windows_of("protect.kl_to_base", options, setup)
     texts = [[token for tokens, _ in example.runs() for token in tokens] for example in setup.train]
     texts = [text[: options.tokens] for text in texts if len(text) > 1]
     if not texts:
