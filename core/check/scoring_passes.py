@@ -17,9 +17,7 @@ from finetop.core.check.scoring.batches import (
     Batch,
     PreparedSuite,
     ScoredModel,
-    keep,
     keys_of,
-    known,
     score_batch,
 )
 from finetop.core.protocol.events import Phase, Scores
@@ -71,12 +69,17 @@ def open_scoring(
 ) -> Scoring:
     """Open a model's scoring, with what it has `scored` already and what the cache knows."""
     keys = keys_of(prepared, scored_model)
+    kept = {
+        (task, item): score
+        for task, key in keys.items()
+        for item, score in cache.read(context.home.scores, key, prepared.prompts[task]).items()
+    }
     return Scoring(
         prepared=prepared,
         scored_model=scored_model,
         keys=keys,
         batch_of={(batch.task, item): batch for batch in prepared.batches for item in batch.items},
-        scores={**known(prepared, keys, context.home.scores), **(scored or {})},
+        scores={**kept, **(scored or {})},
     )
 
 
@@ -136,7 +139,9 @@ def score_missing(
         report()
         batch = scoring.batch_of[item.key]
         scores = score_batch(scoring.prepared, scoring.scored_model, batch)
-        keep(scoring.prepared, scoring.keys, context.home.scores, batch, scores)
+        if scoring.keys:
+            prompts = scoring.prepared.prompts[batch.task]
+            cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
         scoring.scores.update({(batch.task, score.item): score for score in scores})
         pace.fresh += len(batch.items)
 

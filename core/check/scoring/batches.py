@@ -36,7 +36,6 @@ from finetop.core.check.tasks.requests import chance_of, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
@@ -166,27 +165,6 @@ def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, Sco
         facts = {"name": name, "settings": task.fingerprint, "batches": digest}
         keys[name] = cache.score_key(run, facts)
     return keys
-
-
-def known(prepared: PreparedSuite, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, ItemScore]:
-    """Read all of a model's scores that the cache has."""
-    found: dict[Key, ItemScore] = {}
-    for name, key in keys.items():
-        kept = cache.read(folder, key, prepared.prompts[name])
-        found.update({(name, item): score for item, score in kept.items()})
-    return found
-
-
-def keep(
-    prepared: PreparedSuite,
-    keys: Mapping[str, ScoreKey],
-    folder: Path,
-    batch: Batch,
-    scores: Sequence[ItemScore],
-) -> None:
-    """Add a batch's scores to the cache; those of a model without a key are not kept."""
-    if keys:
-        cache.append(folder, keys[batch.task], scores, prepared.prompts[batch.task])
 
 
 def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch) -> list[ItemScore]:

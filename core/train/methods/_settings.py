@@ -30,3 +30,12 @@ VirtualTokens = Annotated[
 BlockSize = Annotated[
     int, Meta(ge=2, le=4096, description="Inputs that turn together; it must divide every layer's width.")
 ]
+
+# PEFT's names of the settings that every kind of LoRA has.
+LORA = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save",
+}

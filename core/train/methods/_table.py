@@ -29,6 +29,7 @@ from finetop.core.train.methods._options import (
     ShiraOptions,
     VeraOptions,
 )
+from finetop.core.train.methods._settings import LORA
 from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
 
 if TYPE_CHECKING:
@@ -79,13 +80,6 @@ def _plain(value: Any) -> Any:
     return None if value == "auto" else value
 
 
-LORA = {
-    "rank": "r",
-    "alpha": "lora_alpha",
-    "dropout": "lora_dropout",
-    "target_modules": "target_modules",
-    "modules_to_save": "modules_to_save",
-}
 WHERE = {"target_modules": "target_modules", "modules_to_save": "modules_to_save"}
 TOKENS_FIRST = {
     "objective.packing": "its learned tokens stand in front of a sequence, so rows in one sequence would mix"
@@ -147,7 +141,7 @@ ROWS: dict[str, TableMethod] = {
         ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
         Options=lora.Options,
         config="LoraConfig",
-        spelled={**LORA, "rslora": "use_rslora"},
+        spelled=lora.spelled,
         fixed={"use_dora": True},  # arXiv:2402.09353
         QUANTIZED=("none", "nf4"),
         NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",

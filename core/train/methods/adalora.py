@@ -21,6 +21,8 @@ QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
 
+spelled = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
+
 NAME = "default"  # of the adapter, in PEFT
 UNKNOWN_STEPS = 10**9  # until training begins and says how many there are
 

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
-from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, Rslora, TargetModules
+from finetop.core.train.methods._settings import (
+    LORA,
+    Alpha,
+    Dropout,
+    ModulesToSave,
+    Rank,
+    Rslora,
+    TargetModules,
+)
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
@@ -19,6 +27,7 @@ QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
 require = require_modules
+spelled = {**LORA, "rslora": "use_rslora"}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
