@@ -283,3 +283,12 @@ def checks_under_way(
         "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
     ).fetchall()
     return {**waiting, **{run_id: _state.decode(state) for run_id, state in found}}
+
+
+def next_checkpoints(connection: duckdb.DuckDBPyConnection) -> float:
+    """Say how many bytes the next checkpoints of all runs that train now will take, as their last ones did."""
+    found = connection.execute(
+        "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"
+        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)"
+    ).fetchall()
+    return float(found[0][0])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core import errors
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
@@ -15,7 +16,6 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import resume_point
-from finetop.core.supervisor.queue import retry as retrying
 from finetop.core.supervisor.requests import bisect
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from finetop.core.recipe.home_settings import Settings
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
 Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
 LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
+REBOOTS = 3  # of the machine without a new checkpoint in between: then the run may be what brings it down
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     if job.verb == "import" and state.kind == "environment":
         return None  # who adopts a model waits for it: a base that is nowhere is told at once
     has_moved = step > job.args.get("resume", {}).get("step", 0)
-    found = retrying.next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
+    found = next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
     if found is None:
         return None
     retry: dict[str, Any] = {"number": found.number, "of": found.of, "said": state.cause}
@@ -210,3 +212,60 @@ def queue(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
         args={**args, "step": step, "checkpoint": path},
         priority=jobs.CHECK_PRIORITY,
     )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which setting a failure of one kind is tried again, and how long to wait, as a multiple of retry.wait_s."""
+
+    setting: Literal["retry", "reboot", "crash"]
+    wait: float = 1.0
+
+
+# What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
+RULES: dict[errors.Kind, Rule] = {
+    "restarted": Rule("reboot", wait=0.0),
+    "killed": Rule("crash"),
+    "crashed": Rule("crash"),
+    "vanished": Rule("crash"),
+    "hung": Rule("retry"),
+    "out_of_memory": Rule("retry", wait=5.0),  # what others run takes long, as a rule
+    "gpu_taken": Rule("retry", wait=5.0),
+    "disk_full": Rule("retry"),  # and waits for room
+    "environment": Rule("retry"),
+    "gpu_lost": Rule("retry"),
+    "gpu_error": Rule("retry"),
+    "communication": Rule("retry"),
+}
+
+
+@dataclass(frozen=True)
+class Try:
+    """One more try: the how manieth it is, of how many at most, and after which wait."""
+
+    number: int
+    of: int
+    wait_s: float
+
+
+def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: bool) -> Try | None:
+    """Decide on another try after the `number`-th failed; None: it is left to a person.
+
+    A job that came to a new checkpoint (`has_moved`) has all its tries again.
+    """
+    rule, retry = RULES.get(kind), settings.retry
+    if rule is None or kind in retry.not_after or not _is_allowed(rule, settings):
+        return None
+    following = Try(
+        2 if has_moved else number + 1, 1 + (REBOOTS if rule.setting == "reboot" else retry.times), 0.0
+    )
+    if following.number > following.of:
+        return None
+    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following.number - 2))
+    return Try(following.number, following.of, wait_s)
+
+
+def _is_allowed(rule: Rule, settings: Settings) -> bool:
+    if rule.setting == "reboot":
+        return settings.resume.after_reboot
+    return settings.resume.after_crash if rule.setting == "crash" else True

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 from work import calls_of
 
-from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.extras import EXTRAS
+from finetop.core.preflight.plan.estimate import EXTRAS, Known, estimate
 from finetop.core.preflight.plan.lengths import Lengths
 from finetop.core.preflight.plan.schedule import count_steps
 from finetop.core.preflight.plan.speed import PastRun

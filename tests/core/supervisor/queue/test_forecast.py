@@ -13,7 +13,7 @@ from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Card, Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
-from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, Start, length_key, play
+from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, play
 from finetop.core.supervisor.requests import queue
 
 CPU = Rules(cpu_jobs=1)
