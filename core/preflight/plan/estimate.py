@@ -281,7 +281,7 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """How a step of an objective differs from one of supervised fine-tuning: more models, longer batches, whole logits."""
+    """How a step of an objective differs from one of supervised fine-tuning: more models, longer batches, logits."""
 
     texts_per_row: int = 1  # both answers of a pair go through the model
     reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
