@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.protocol import runs as data
 from finetop.core.store import notices
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,16 +90,13 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.Alar
 
 
 def count_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    found = connection.execute("SELECT count(*) FROM alarms WHERE run_id = ?", [run_id]).fetchone()
-    return 0 if found is None else int(found[0])
+    return int(one_value(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id]))
 
 
 def any_open(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
     """Say whether a run has an alarm that is not over."""
-    found = connection.execute(
-        "SELECT 1 FROM alarms WHERE run_id = ? AND over_step IS NULL LIMIT 1", [run_id]
-    ).fetchone()
-    return found is not None
+    is_open = "SELECT count(*) FROM alarms WHERE run_id = ? AND over_step IS NULL"
+    return bool(one_value(connection, is_open, [run_id]))
 
 
 def newest_open(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> dict[int, str]:

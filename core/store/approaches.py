@@ -9,6 +9,7 @@ import msgspec
 
 from finetop.core.protocol import events
 from finetop.core.store import run_records
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -65,11 +66,8 @@ def measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[
 
 def count_measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> int:
     """Count the runs that are measured."""
-    found = connection.execute(
-        "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+    counted = "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))"
+    return int(one_value(connection, counted, [run_ids]))
 
 
 def comparisons(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
@@ -122,12 +120,13 @@ def drop_member(connection: duckdb.DuckDBPyConnection, comparison: str, run_id: 
 
 def with_digest(connection: duckdb.DuckDBPyConnection, digest: str) -> int | None:
     """Find the newest run of this recipe on this data that ended well, or may still; None without one."""
-    found = connection.execute(
+    run_id: int | None = one_value(
+        connection,
         "SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE a.digest = ? AND a.digest <> ''"
         " AND r.state->>'type' IN ('queued', 'running', 'finished')",
         [digest],
-    ).fetchone()
-    return None if found is None or found[0] is None else int(found[0])
+    )
+    return run_id
 
 
 def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:

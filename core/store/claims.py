@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.store.database import one_value
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -72,9 +74,8 @@ def claim_of(
     watch: bool = False,
 ) -> Claim:
     """Decide what a check that is queued now claims. A check that ended without a verdict has claimed nothing."""
-    found = connection.execute("SELECT recipe FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    is_spent = (msgspec.json.decode(found[0]).get("check") or {}).get("every") is not None
+    recipe = msgspec.json.decode(one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id]))
+    is_spent = (recipe.get("check") or {}).get("every") is not None
     if is_spent and not watch:
         watch = _trains(
             connection, run_id
@@ -83,11 +84,8 @@ def claim_of(
 
 
 def _trains(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
-    found = connection.execute(
-        "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')",
-        [run_id],
-    ).fetchone()
-    return found is not None and found[0] > 0
+    live = "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
+    return bool(one_value(connection, live, [run_id]))
 
 
 def _made(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Made]:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.data_diff import Origin, SourceRow
 from finetop.core.protocol.messages.data_versions import DataVersion
-from finetop.core.protocol.runs import SourceRow
 from finetop.core.store import run_records
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,9 +108,9 @@ def _source(
     source, path, part, use, rows, content, limit, share, size, written, placed, *more = row
     revision, fingerprint, sha256, origin, time = more
     number, first_seen = _version(connection, path, part, limit, content) or (0, time)
-    newest = connection.execute(
-        f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}", [path, part, limit]
-    ).fetchone()
+    newest = one_value(
+        connection, f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}", [path, part, limit]
+    )
     of, of_number = _origin(connection, origin)
     return SourceRow(
         source=source,
@@ -126,7 +126,7 @@ def _source(
         revision=revision,
         fingerprint=fingerprint,
         number=number,
-        newest=0 if newest is None else int(newest[0]),
+        newest=int(newest),
         first_seen=first_seen,
         after_queue=queued is not None and max(written or 0.0, placed or 0.0) > queued,
         learned=learned.get(source, ""),
@@ -141,12 +141,13 @@ def _origin(connection: duckdb.DuckDBPyConnection, text: str | None) -> tuple[Or
     if text is None:
         return None, 0
     origin = _json.decode(text)
-    found = connection.execute(
-        "SELECT max(v.number) FROM data_sources s JOIN data_versions v ON"
+    number = one_value(
+        connection,
+        "SELECT coalesce(max(v.number), 0) FROM data_sources s JOIN data_versions v ON"
         f" {_SAME} AND v.content = s.content WHERE s.path = ? AND s.sha256 = ?",
         [origin.path, origin.sha256],
-    ).fetchone()
-    return origin, 0 if found is None or found[0] is None else int(found[0])
+    )
+    return origin, int(number)
 
 
 def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, str, str] | None:
@@ -190,11 +191,10 @@ def listing(
 ) -> tuple[list[DataVersion], int]:
     """List versions, those read last first, each with the newest runs that read it; and how many there are."""
     found = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
-    total = connection.execute(
-        "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
-    ).fetchone()
-    assert total is not None
-    return [_listed(connection, row) for row in found], int(total[0])
+    total = one_value(
+        connection, "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
+    )
+    return [_listed(connection, row) for row in found], int(total)
 
 
 def _listed(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...]) -> DataVersion:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -122,3 +123,15 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     abort_at("store-before-commit")
     connection.execute("COMMIT")
     abort_at("store-committed")
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> tuple[Any, ...]:
+    """Read the row of a query that has just one."""
+    row: tuple[Any, ...] | None = connection.execute(sql, values).fetchone()
+    assert row is not None
+    return row
+
+
+def one_value(connection: duckdb.DuckDBPyConnection, sql: str, values: object = None) -> Any:
+    """Read the value of a query that has just one."""
+    return one_row(connection, sql, values)[0]

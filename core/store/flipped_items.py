@@ -10,7 +10,8 @@ import msgspec
 from finetop.core.errors import NotFound
 from finetop.core.protocol.check_result import Flip, worst_first
 from finetop.core.protocol.messages.triage import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
-from finetop.core.store import triage
+from finetop.core.store import runs, triage
+from finetop.core.store.database import one_value
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     import duckdb
 
     from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.messages.triage import LookAtCell, LookAtItem
 
 Key = tuple[str, str]  # task, item
+PAGE_LIMIT = 1000  # items
+MOST_FIRST = 100  # items that come with a cell
 OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
 NAMED = 12  # other runs that are named
 
@@ -60,8 +64,10 @@ _ELSEWHERE = (
 _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
 
 
-def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, items: int) -> CellAnswer:
+def cell(connection: duckdb.DuckDBPyConnection, ask: LookAtCell) -> CellAnswer:
     """Read all about one task of a run's check, or about the whole. Raises NotFound."""
+    run_id, name = runs.find_run(connection, ask.run)
+    task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     facts = triage.facts_of(outcome, task)
@@ -94,8 +100,9 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
 
 
-def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: LostItems) -> LostItemsAnswer:
+def listed(connection: duckdb.DuckDBPyConnection, ask: LostItems) -> LostItemsAnswer:
     """List the items that flipped, as far as they are asked for. Raises NotFound."""
+    run_id, name = runs.find_run(connection, ask.run)
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, ask.task)
@@ -104,13 +111,12 @@ def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: L
     if ask.runs > 1:
         elsewhere = _elsewhere(connection, run_id, ask.task, wanted)
         wanted = [one for one in wanted if 1 + elsewhere[one.task, one.item] >= ask.runs and not one.won]
-    known = connection.execute("SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?", [run_id])
-    check_id = known.fetchone()
-    assert check_id is not None
-    won = sum(one.won for one in changed)
+    known = "SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?"
+    won, start = sum(one.won for one in changed), max(0, ask.offset)
+    page = wanted[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
     return LostItemsAnswer(
-        check_id=int(check_id[0]),
-        items=_followed(connection, run_id, ask.task, wanted[ask.offset : ask.offset + ask.limit]),
+        check_id=int(one_value(connection, known, [run_id])),
+        items=_followed(connection, run_id, ask.task, page),
         matching=len(wanted),
         lost=len(changed) - won,
         won=won,
@@ -118,8 +124,9 @@ def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: L
     )
 
 
-def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, item: str) -> ItemAnswer:
+def one(connection: duckdb.DuckDBPyConnection, ask: LookAtItem) -> ItemAnswer:
     """Read one item whole. Raises NotFound for one that did not change."""
+    (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, task)

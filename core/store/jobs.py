@@ -12,6 +12,7 @@ import msgspec
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
+from finetop.core.store.database import one_row, one_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,9 +62,7 @@ def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
 
 def count_queued(connection: duckdb.DuckDBPyConnection) -> int:
     """Count what waits."""
-    found = connection.execute("SELECT count(*) FROM jobs WHERE word = 'queued'").fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
 
 
 def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
@@ -133,17 +132,13 @@ def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.S
 
 
 def state_of(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.State:
-    found = connection.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    state: data.State = _state.decode(found[0])
+    state: data.State = _state.decode(one_value(connection, "SELECT state FROM jobs WHERE id = ?", [job_id]))
     return state
 
 
 def bytes_read(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
     """Say how much of a job's events was taken in."""
-    found = connection.execute("SELECT bytes_read FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT bytes_read FROM jobs WHERE id = ?", [job_id]))
 
 
 def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
@@ -153,17 +148,13 @@ def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequ
         [_json.encode(gpus).decode(), job_id],
     )
     run_records.mark_job(connection, job_id)
-    found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))
 
 
 def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[events.Ended | None, float]:
     """Give what a job itself said of its end, and when it last said anything."""
-    found = connection.execute("SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    said = msgspec.json.decode(found[0], type=events.Ended) if found[0] else None
-    return said, found[1] or 0.0
+    said, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
+    return msgspec.json.decode(said, type=events.Ended) if said else None, at or 0.0
 
 
 def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str) -> None:
@@ -174,14 +165,13 @@ def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str
 
 def before(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.Before | None:
     """Tell how the run stood before a job that goes on with it was queued."""
-    found = connection.execute("SELECT undo FROM jobs WHERE id = ?", [job_id]).fetchone()
-    return msgspec.json.decode(found[0], type=data.Before) if found is not None and found[0] else None
+    undo = one_value(connection, "SELECT undo FROM jobs WHERE id = ?", [job_id])
+    return msgspec.json.decode(undo, type=data.Before) if undo else None
 
 
 def has_trained(connection: duckdb.DuckDBPyConnection, job_id: int) -> bool:
     """Say whether a job came as far as its first step: before, it has changed nothing of its run."""
-    found = connection.execute("SELECT planned FROM jobs WHERE id = ?", [job_id]).fetchone()
-    return found is not None and bool(found[0] != "{}")
+    return bool(one_value(connection, "SELECT planned FROM jobs WHERE id = ?", [job_id]) != "{}")
 
 
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
@@ -287,8 +277,9 @@ def checks_under_way(
 
 def next_checkpoints(connection: duckdb.DuckDBPyConnection) -> float:
     """Say how many bytes the next checkpoints of all runs that train now will take, as their last ones did."""
-    found = connection.execute(
+    size = one_value(
+        connection,
         "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"
-        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)"
-    ).fetchall()
-    return float(found[0][0])
+        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)",
+    )
+    return float(size)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.store import run_records
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,9 +18,8 @@ _json = msgspec.json.Encoder()
 
 def tags_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[str]:
     """Read a run's tags, in the order in which they were put on."""
-    found = connection.execute("SELECT tags FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    return msgspec.json.decode(found[0], type=list[str])
+    tags = one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id])
+    return msgspec.json.decode(tags, type=list[str])
 
 
 def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[str]) -> None:
@@ -38,9 +38,7 @@ def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int,
 
 def note_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str:
     """Read a run's note; empty where it has none."""
-    found = connection.execute("SELECT note FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    return str(found[0])
+    return str(one_value(connection, "SELECT note FROM runs WHERE id = ?", [run_id]))
 
 
 def set_note(connection: duckdb.DuckDBPyConnection, run_id: int, note: str) -> None:

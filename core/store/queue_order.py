@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from finetop.core.store import jobs, run_records
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,10 +47,10 @@ def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: J
 
 def first_place(connection: duckdb.DuckDBPyConnection, priority: int) -> float:
     """Give a place before all that wait with a priority."""
-    found = connection.execute(
-        "SELECT min(coalesce(place, id)) - 1 FROM jobs WHERE word = 'queued' AND priority = ?", [priority]
-    ).fetchone()
-    return 0.0 if found is None or found[0] is None else float(found[0])
+    before = (
+        "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
+    )
+    return float(one_value(connection, before, [priority]))
 
 
 def _put(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int, place: float) -> None:

@@ -12,6 +12,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import Group, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
 from finetop.core.store import filter_sql, jobs, recipe_settings, runs
+from finetop.core.store.database import one_row
 
 if TYPE_CHECKING:
     import duckdb
@@ -76,12 +77,12 @@ def page(
 
 def counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int]:
     """Count all runs, those that need a person, those that run and those that wait."""
-    total, need, queued = _one(
+    total, need, queued = one_row(
         connection, "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (rank = 2) FROM runs"
     )
     # they are at the top of the list: the states of 100,000 that are done need not be read
     at_the_top = "(SELECT state FROM runs WHERE rank <= 1)"
-    (running,) = _one(
+    (running,) = one_row(
         connection, f'SELECT count(*) FROM {at_the_top} WHERE starts_with(state, \'{{"type":"running"\')'
     )
     return total, need, running, queued
@@ -177,9 +178,3 @@ class _List:
     def _rows(self, sql: str, statement: filter_sql.Statement) -> list[Any]:
         found: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()
         return found
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    found: tuple[Any, ...] | None = connection.execute(sql).fetchone()
-    assert found is not None
-    return found

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import write_whole
-from finetop.core.store.database import REBUILD, transaction
+from finetop.core.store.database import REBUILD, one_value, transaction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,13 +76,11 @@ def mark_home(connection: duckdb.DuckDBPyConnection) -> None:
 
 def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
     """Give the next number of a table (runs, jobs, checks): above every one that was ever given away."""
-    found = connection.execute(
+    highest = (
         f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
-        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?)) + 1",
-        [what],
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"
+    )
+    return 1 + int(one_value(connection, highest, [what]))
 
 
 @dataclass(frozen=True)

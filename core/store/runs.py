@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -22,6 +23,7 @@ from finetop.core.store import (
     run_records,
     triage_states,
 )
+from finetop.core.store.database import one_row, one_value
 from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
@@ -86,33 +88,34 @@ def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
             "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]
         ).fetchall()
     }
-    if wanted not in taken:
-        return wanted
-    number = 2
-    while f"{wanted}-{number}" in taken:
-        number += 1
-    return f"{wanted}-{number}"
+    return first_free(wanted, taken.__contains__)
+
+
+def first_free(wanted: str, is_taken: Callable[[str], bool]) -> str:
+    """Return the wanted name, or with -2, -3 … behind it while that is taken."""
+    names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not is_taken(name))
 
 
 def free_chain(connection: duckdb.DuckDBPyConnection, wanted: str, stages: Sequence[str]) -> str:
     """Return the wanted name of a chain, or with -2, -3 … behind it when a stage's run of it is there."""
-    number, name = 1, wanted
-    while any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+
+    def has_run(name: str) -> bool:
+        return any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages)
+
+    return first_free(wanted, has_run)
 
 
 def newest_of_stage(connection: duckdb.DuckDBPyConnection, chain: str, stage: str) -> int:
     """Find the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
-    found = connection.execute(
-        "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)",
-        [re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"],
-    ).fetchone()
-    if found is None or found[0] is None:
+    named = re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"
+    run_id: int | None = one_value(
+        connection, "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)", [named]
+    )
+    if run_id is None:
         hint = f"Begin before it: --from {stage}, or name another chain: --name NAME."
         raise NotFound(f"stage {stage} of {chain} was never run.", hint=hint)
-    return int(found[0])
+    return run_id
 
 
 def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]:
@@ -148,7 +151,7 @@ def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.S
 
 def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
-    state_text, brief_text, said = _one(
+    state_text, brief_text, said = one_row(
         connection, "SELECT state, brief, said FROM runs WHERE id = ?", [run_id]
     )
     state = _state.decode(state_text)
@@ -196,7 +199,7 @@ def put_back(connection: duckdb.DuckDBPyConnection, run_id: int, before: data.Be
 
 def stands(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> data.Before:
     """Tell how a run stands, for a job that is to go on with it: in which state, and at which step."""
-    return data.Before(state, int(_one(connection, "SELECT step FROM runs WHERE id = ?", [run_id])[0]))
+    return data.Before(state, int(one_value(connection, "SELECT step FROM runs WHERE id = ?", [run_id])))
 
 
 def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
@@ -300,7 +303,7 @@ def _row(
 def recipe(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any]:
     """Read a run's resolved recipe."""
     found: dict[str, Any] = msgspec.json.decode(
-        _one(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])[0]
+        one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])
     )
     return found
 
@@ -317,7 +320,7 @@ def detail(
     connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
 ) -> data.RunDetail:
     """Read one run whole, but for its curves, log and item scores."""
-    folder, recipe_text, source, first_row, best = _one(
+    folder, recipe_text, source, first_row, best = one_row(
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )
     own_jobs = jobs.of_run(connection, run_id)
@@ -369,9 +372,3 @@ def detail(
         children=below,
         sources=data_versions.of_run(connection, run_id),
     )
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
-    found: tuple[Any, ...] | None = connection.execute(sql, values or []).fetchone()
-    assert found is not None
-    return found

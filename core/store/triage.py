@@ -22,13 +22,15 @@ from finetop.core.protocol.messages.triage import (
 )
 from finetop.core.protocol.runs import CheckBrief
 from finetop.core.store import checks, runs, triage_states
+from finetop.core.store.database import one_row, one_value
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     import duckdb
 
-    from finetop.core.protocol.messages.triage import StandingState
+    from finetop.core.protocol.messages.triage import StandingState, Triage, TriageRun
 
+PAGE_LIMIT = 500
 LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named
 ORDER = "triage = 0, triage, points_lost DESC NULLS LAST, id DESC"
@@ -56,25 +58,19 @@ _SAID: dict[StandingState, str] = {
 }
 
 
-def page(
-    connection: duckdb.DuckDBPyConnection, *, text: str, offset: int, limit: int, revision: int
-) -> TriageAnswer:
+def page(connection: duckdb.DuckDBPyConnection, ask: Triage, revision: int) -> TriageAnswer:
     """Read one page: the runs that were checked, each by the check that it is known by."""
     where, values = "brief IS NOT NULL", list[Any]()
-    for word in text.lower().split():
+    for word in ask.filter.lower().split():
         where, values = f"{where} AND {_WORDS}", [*values, word]
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY {ORDER} LIMIT ? OFFSET ?",
-        [*values, limit, offset],
+        [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
     ).fetchall()
-    counts = connection.execute(_COUNTS).fetchone()
-    assert counts is not None
-    total, *seen, unchecked_total = (int(number) for number in counts)
+    total, *seen, unchecked_total = (int(number) for number in one_row(connection, _COUNTS))
     matching = total
     if values:
-        found_matching = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
-        assert found_matching is not None
-        matching = int(found_matching[0])
+        matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {where}", values))
     rows, tasks = _rows(connection, found)
     newest, newest_at = _newest_check(connection)
     return TriageAnswer(
@@ -161,16 +157,17 @@ def outcome_of(
     connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None
 ) -> CheckResult:
     """Read the whole result of one check."""
-    found = connection.execute(
+    result = one_value(
+        connection,
         "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
         [run_id, job_id, step],
-    ).fetchone()
-    assert found is not None
-    return read(msgspec.json.decode(found[0]))
+    )
+    return read(msgspec.json.decode(result))
 
 
-def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> TriageRunAnswer:
+def turned(connection: duckdb.DuckDBPyConnection, ask: TriageRun) -> TriageRunAnswer:
     """Read one run with a task a row. Raises NotFound without a check."""
+    run_id, name = runs.find_run(connection, ask.run)
     job_id, step = known_check(connection, run_id, name)
     outcome = outcome_of(connection, run_id, job_id, step)
     found = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
@@ -272,12 +269,13 @@ def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[in
     return [step for (step,) in found]
 
 
-def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetStanding) -> SetStandingAnswer:
+def say(connection: duckdb.DuckDBPyConnection, ask: SetStanding) -> SetStandingAnswer:
     """Keep how a regression is seen, inside of the caller's transaction.
 
     Raises NotFound without a check or such a task or run, BadInput for words that can't be kept, Refused where
     nothing was lost, or where the run that is to mend it has regressed itself.
     """
+    run_id, name = runs.find_run(connection, ask.run)
     outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
     facts, wanted = facts_of(outcome, ask.task), ask.standing
     what = f"{ask.task} of {name}" if ask.task else name

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.store import run_records
+from finetop.core.store.database import one_value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,5 +61,4 @@ def put(connection: duckdb.DuckDBPyConnection, run_id: int, task: str, standing:
 
 def to_triage(connection: duckdb.DuckDBPyConnection) -> int:
     """Count the runs whose regression nobody has looked at."""
-    found = connection.execute("SELECT count(*) FROM runs WHERE triage = 1").fetchone()
-    return int(found[0]) if found is not None else 0
+    return int(one_value(connection, "SELECT count(*) FROM runs WHERE triage = 1"))

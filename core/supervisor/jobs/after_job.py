@@ -14,7 +14,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
-from finetop.core.store.database import transaction
+from finetop.core.store.database import one_value, transaction
 from finetop.core.supervisor.jobs import resume_point
 from finetop.core.supervisor.requests import bisect
 
@@ -110,11 +110,8 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
 
 
 def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    found = connection.execute(
-        "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?", [run_id]
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+    largest = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
+    return int(one_value(connection, largest, [run_id]))
 
 
 def _queue_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State, again: Again) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import duckdb
 
     from finetop.core.protocol.runs import Share
+    from finetop.core.runtime.gpus import Gpu
     from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.placement import Card
     from finetop.core.supervisor.state import Supervisor
 
 REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
@@ -173,7 +173,7 @@ class Start:
 
 
 def play(
-    going: Sequence[Going], coming: Sequence[Coming], cards: Sequence[Card], rules: Rules, *, unfit: int = 0
+    going: Sequence[Going], coming: Sequence[Coming], cards: Sequence[Gpu], rules: Rules, *, unfit: int = 0
 ) -> dict[int, Start]:
     """Tell of each job when it would start. One that waits for an end that nobody knows is left out."""
     live, left, now, after = list(going), list(coming[:MOST]), 0.0, ""

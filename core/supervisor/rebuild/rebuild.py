@@ -21,7 +21,7 @@ from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
-from finetop.core.store.database import open_store, transaction
+from finetop.core.store.database import one_value, open_store, transaction
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
 
 if TYPE_CHECKING:
@@ -89,8 +89,7 @@ def rebuild(home: Home) -> Rebuilt:
                     made.left_out.append(f"{folder.name}: {error}")
                 else:
                     made.runs += 1
-            found = connection.execute("SELECT coalesce(sum(last_n), 0) FROM jobs").fetchone()
-            made.events = int(found[0]) if found else 0
+            made.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
             connection.execute(
                 "UPDATE recorded SET number = ?", [run_records.told_number(home.root)]
             )  # nothing is missing now

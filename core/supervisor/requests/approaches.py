@@ -58,11 +58,7 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
 def _free(connection: duckdb.DuckDBPyConnection, ask: SubmitApproaches) -> str:
     """Name the comparison: the wanted name, with a number behind it where that one is about something else."""
     subjects = {known.name: known.subject for known in store.comparisons(connection)}
-    number, name = 1, ask.name
-    while subjects.get(name, ask.subject) != ask.subject:
-        number += 1
-        name = f"{ask.name}-{number}"
-    return name
+    return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
 
 
 def _left_out(connection: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import msgspec
 
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.protocol.data_diff import Asked, File, Found, Pair
+from finetop.core.protocol.data_diff import Asked, Found, Pair
 from finetop.core.protocol.messages.data_versions import (
     DataDiffer,
     DataDifferAnswer,
@@ -29,7 +29,7 @@ from finetop.core.store import data_versions, runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from finetop.core.protocol.runs import SourceRow
+    from finetop.core.protocol.data_diff import SourceRow
     from finetop.core.supervisor.state import Supervisor
 
     _Paired = tuple[SourceRow | None, SourceRow | None]
@@ -59,7 +59,7 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
         for row, known in zip(rows, before, strict=True)
         if known is not None
     ]
-    files = [_file(row) for row in rows if row.written is not None]
+    files = [row for row in rows if row.written is not None]
     found = await _find(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
     differences, now = iter(found.pairs), iter(found.files)
     facts = []
@@ -115,10 +115,6 @@ def _kept(supervisor: Supervisor, content: str) -> list[str]:
     folders = data_versions.folders_with(supervisor.connection, content)
     files = (file_of(supervisor.home.root / folder, content) for folder in folders)
     return [str(file) for file in files if file is not None]
-
-
-def _file(row: SourceRow) -> File:
-    return File(row.path, row.content, row.rows, row.limit, row.size, row.written, row.sha256)
 
 
 async def _find(asked: Asked) -> Found:

@@ -44,14 +44,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     EnvironmentTrouble when the folder can't be made.
     """
     run_id, name = _add_run(
-        supervisor,
-        ask.name,
-        ask.recipe,
-        ask.source,
-        verb="train",
-        args={},
-        priority=ask.priority,
-        held=ask.held,
+        supervisor, ask.name, ask.recipe, ask.source, priority=ask.priority, held=ask.held
     )
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
@@ -82,8 +75,6 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
                 name,
                 recipe,
                 ask.source,
-                verb="train",
-                args={},
                 priority=ask.priority,
                 held=ask.held and (begins or stage is ask.stages[start]),
             )
@@ -182,8 +173,8 @@ def _add_run(
     recipe: dict[str, Any],
     source: str,
     *,
-    verb: str,
-    args: dict[str, Any],
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
     priority: int,
     held: bool = False,
 ) -> tuple[int, str]:
@@ -247,8 +238,8 @@ def make_run(
     recipe: dict[str, Any],
     source: str,
     *,
-    verb: str,
-    args: dict[str, Any],
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
     priority: int,
     held: bool = False,
 ) -> int:
@@ -276,7 +267,7 @@ def make_run(
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
     runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
     store_parents.add(connection, run_id, parents)
-    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority, held=held)
+    jobs.add_job(connection, run_id=run_id, verb=verb, args=args or {}, priority=priority, held=held)
     return run_id
 
 
