@@ -180,7 +180,7 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Give target and retained score of the runs that have both, by one metric: the named, else the first's."""
+    """Return target and retained score of the runs that have both, by one metric: the named, else the first's."""
     if other_tests(runs):
         return []
     if not metric:

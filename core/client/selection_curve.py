@@ -159,11 +159,6 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     return Estimate(mean, mean - half, mean + half, count)
 
 
-def losers(found: Curves) -> list[Cell]:
-    """Name who does worse than random rows, beyond what seeds explain."""
-    return [cell for cell in found.cells if cell.against == "worse"]
-
-
 def sentences(found: Curves) -> list[str]:
     """Say in words who loses to random, who wins, and whether more rows would help: from these numbers alone."""
     return [*_about_selectors(found), about_rows(found)]

@@ -46,9 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE|NAME",
         help="a recipe to compare on, or a comparison to show; without it, all comparisons",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe"
-    )
+    shared_args.settings(parser, "change one setting of the recipe")
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
     )

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def target_of(given: str, name: str, home: Home) -> Path:
-    """Give the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
+    """Return the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
         raise BadInput(
             f"--to {given or 'is missing'}: the folder is made on {home.label}.",

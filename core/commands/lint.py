@@ -52,9 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a benchmark's .jsonl: no training row may contain its questions; may come again",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
-    )
+    shared_args.settings(parser, "change a setting of the recipe")
     parser.add_argument(
         "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
     )

@@ -59,13 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="of all chance (1)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the selector: see --list",
-    )
+    shared_args.settings(parser, "a setting of the selector: see --list")
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,

@@ -19,9 +19,7 @@ ANYWHERE = True
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
-    parser.add_argument(
-        "--limit", type=shared_args.count, default=1000, metavar="N", help="at most this many rows"
-    )
+    shared_args.limit(parser, 1000)
     parser.add_argument(
         "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
     )

@@ -98,13 +98,13 @@ class LogLines:
         return f"{state}\n"
 
     def end(self) -> str:
-        """Give the line that has not ended, when no more comes."""
+        """Return the line that has not ended, when no more comes."""
         state, shown = clean(self._open.rstrip("\r")), self._shown
         self._open = self._shown = ""
         return f"{state}\n" if state not in ("", shown) else ""
 
 
 def _newest(line: str) -> str:
-    """Give the newest state of a line that writes over itself, with the return that ends it."""
+    """Return the newest state of a line that writes over itself, with the return that ends it."""
     body = line.rstrip("\r")
     return body.rpartition("\r")[2] + line[len(body) :][:1]

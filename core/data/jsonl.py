@@ -64,7 +64,7 @@ def read_conversations(path: Path, format_name: str = "auto", limit: int | None 
 
 
 def stream_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give each row with its line number, from 1; blank lines are passed over.
+    """Yield each row with its line number, from 1; blank lines are passed over.
 
     Holds one line at a time, of at most 8 MiB. Raises BadInput.
     """

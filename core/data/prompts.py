@@ -42,7 +42,7 @@ class Asker:
         return [] if self.index is None else [f"documents: {line}" for line in self.index.passed_over]
 
     def asked(self, record: Record) -> Record:
-        """Give a row with its prompt as the model is asked it; a plain text asks nothing."""
+        """Return a row with its prompt as the model is asked it; a plain text asks nothing."""
         if isinstance(record, Text):
             return record
         began = time.perf_counter()
@@ -138,7 +138,7 @@ def _question(conversation: Conversation) -> str:
 
 
 def _as_turns(shot: Conversation) -> tuple[Message, ...]:
-    """Give an example as turns; its own system turn is left out, as a conversation has one at most."""
+    """Return an example as turns; its own system turn is left out, as a conversation has one at most."""
     return tuple(turn for turn in shot.messages if turn.role != "system")
 
 

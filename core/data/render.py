@@ -177,7 +177,7 @@ def _labels(
 def answer_ids(
     prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Give the tokens of a prompt, and of each answer as it goes on from there, its end included.
+    """Return the tokens of a prompt, and of each answer as it goes on from there, its end included.
 
     What tokens all begin with is the prompt: where a token crosses into one answer, it belongs to all of them.
     Raises BadInput at `place`.
@@ -199,6 +199,6 @@ def answer_ids(
 
 
 def prompt_ids(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str) -> list[int]:
-    """Give the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
+    """Return the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
     text = render_prompt(prompt, tokenizer, place)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

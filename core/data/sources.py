@@ -71,7 +71,7 @@ def _placed(source: Source, home: Home, seen: Seen | None) -> Iterator[tuple[str
 
 
 def rows_of(source: Source, home: Home, seen: Seen | None = None) -> Iterator[dict[str, Any]]:
-    """Give the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
+    """Yield the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
     found = _dataset(source, home)
     if seen is not None:
         seen.look_at(found)

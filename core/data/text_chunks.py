@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def examples(
     rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_tokens: int, *, end_of_text: bool
 ) -> list[list[AnyExample]]:
-    """Give the pieces of each text, in order.
+    """Return the pieces of each text, in order.
 
     Pieces do not overlap, and each begins anew: a token is predicted from its own piece alone. A piece of one
     token would predict nothing, and is left out.

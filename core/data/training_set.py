@@ -51,7 +51,7 @@ class ReadData:
     eval: list[NamedRows]
 
     def prompts(self, count: int) -> list[Prompt]:
-        """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
+        """Return the first prompts of the evaluation rows, or of the training rows where there are none."""
         named = self.eval or self.train
         records = [row.record for source in named for row in source.rows[:count]]
         return [as_prompt(record) for record in records[:count] if not isinstance(record, Text)]
@@ -225,7 +225,7 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
 
 
 def _as_bytes(example: AnyExample) -> bytes:
-    """Give what an example holds, for the fingerprint of the data."""
+    """Return what an example holds, for the fingerprint of the data."""
     if isinstance(example, Example):
         return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
     written = b""

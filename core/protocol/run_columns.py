@@ -46,7 +46,7 @@ def is_word(key: str) -> bool:
 
 
 def cell(row: RunRow, key: str, now: float) -> float | str | None:
-    """Give what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
+    """Return what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
     if key == "age":
         return now - since(row)
     if is_setting(key):

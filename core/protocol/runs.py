@@ -87,7 +87,6 @@ NO_WEIGHT = "none"  # method and objective of a run that moves no weight
 MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
-Ending = Finished | Stopped | Failed | Lost
 
 
 def well(state: Running) -> Running:

@@ -28,10 +28,6 @@ class Noted:
     drop: tuple[str, ...] = ()
     note: str | None = None
 
-    @property
-    def is_nothing(self) -> bool:
-        return not self.add and not self.drop and self.note is None
-
 
 def read_noted(text: str) -> Noted:
     """Read a line: `+a` or `a` puts a tag on, `-b` takes one off, a text in quotes is the note. Raises BadInput."""

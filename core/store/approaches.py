@@ -138,7 +138,7 @@ def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, An
 
 
 def power(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[int, float]:
-    """Give the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
+    """Return the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
     found = connection.execute(
         "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
         " GROUP BY run_id",

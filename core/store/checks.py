@@ -65,7 +65,7 @@ def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> 
 
 
 def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
-    """Give the check that a run is known by, as the JSON of its brief.
+    """Return the check that a run is known by, as the JSON of its brief.
 
     The best checkpoint's where there is a best one, else the newest that claims something, else the newest.
     """
@@ -97,7 +97,7 @@ def seen_brief(
     step: int | None,
     result: str,
 ) -> CheckBrief:
-    """Give what a list shows of a result, and how people see it."""
+    """Return what a list shows of a result, and how people see it."""
     seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
     return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)

@@ -151,7 +151,7 @@ def _origin(connection: duckdb.DuckDBPyConnection, text: str | None) -> tuple[Or
 
 
 def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, str, str] | None:
-    """Give the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
+    """Return the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
     found = connection.execute(
         f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1",
         [row.path, row.part, row.limit, row.number],
@@ -163,7 +163,7 @@ def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, 
 
 
 def number_of(connection: duckdb.DuckDBPyConnection, row: SourceRow, content: str) -> int:
-    """Give the number that another content of the same source has; 0 where no run has read it."""
+    """Return the number that another content of the same source has; 0 where no run has read it."""
     return (_version(connection, row.path, row.part, row.limit, content) or (0, 0.0))[0]
 
 

@@ -208,7 +208,7 @@ def _followed(
 
 
 def _since(steps: Mapping[int, bool]) -> int | None:
-    """Give the first step from which on an item is lost at every one that was checked."""
+    """Return the first step from which on an item is lost at every one that was checked."""
     since: int | None = None
     for step, is_lost in steps.items():
         since = (step if since is None else since) if is_lost else None

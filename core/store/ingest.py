@@ -230,7 +230,7 @@ def _show_in_runs(connection: duckdb.DuckDBPyConnection, told: list[tuple[Batch,
 
 
 def _state_of(batch: Batch) -> str | None:
-    """Give the state of a job that runs with its newest phase, as JSON; None where nothing is new."""
+    """Return the state of a job that runs with its newest phase, as JSON; None where nothing is new."""
     if batch.phase is None:
         return None
     state = msgspec.json.decode(batch.place.state, type=data.State)

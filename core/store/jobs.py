@@ -38,7 +38,6 @@ class Job:
     state: data.State
     asked: str
     attempt: int
-    ended_word: str | None
     priority: int = 0  # the smaller starts first
     place: float = 0.0  # among those of its priority
     held: bool = False  # until a person releases it
@@ -49,7 +48,7 @@ class Job:
 
 _SELECT = (
     "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.ended_word, j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
+    " j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
     " j.gpus, j.gpu_fault"
     " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
 )
@@ -152,7 +151,7 @@ def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequ
 
 
 def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[events.Ended | None, float]:
-    """Give what a job itself said of its end, and when it last said anything."""
+    """Return what a job itself said of its end, and when it last said anything."""
     said, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
     return msgspec.json.decode(said, type=events.Ended) if said else None, at or 0.0
 
@@ -261,7 +260,7 @@ def places(
 
 
 def place_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    """Give the place of the first job that waits of a run."""
+    """Return the place of the first job that waits of a run."""
     return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
 
 

@@ -67,7 +67,7 @@ def add_ending(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.S
 
 
 def newest(connection: duckdb.DuckDBPyConnection) -> int:
-    """Give the highest number of a notice; 0 before the first."""
+    """Return the highest number of a notice; 0 before the first."""
     ((number,),) = connection.execute("SELECT coalesce(max(id), 0) FROM notices").fetchall()
     return int(number)
 
@@ -151,7 +151,7 @@ def made_since(connection: duckdb.DuckDBPyConnection, moment: float) -> list[flo
 
 
 def due(connection: duckdb.DuckDBPyConnection, way: str) -> Message | None:
-    """Give the message that is to be tried next by a way, whenever that is: the one that is due first."""
+    """Return the message that is to be tried next by a way, whenever that is: the one that is due first."""
     found = connection.execute(
         "SELECT id, way, run_id, kind, body, made, due, tries FROM messages WHERE outcome IS NULL AND way = ?"
         " ORDER BY due, id LIMIT 1",

@@ -66,7 +66,7 @@ def pin(connection: duckdb.DuckDBPyConnection, run_id: int, setting: str, step: 
 def relatives(
     connection: duckdb.DuckDBPyConnection, run_id: int
 ) -> tuple[list[data.Relative], list[data.Relative]]:
-    """Give a run's parents and children with their names."""
+    """Return a run's parents and children with their names."""
     return _named(connection, "run_id", "parent_id", run_id), _named(
         connection, "parent_id", "run_id", run_id
     )

@@ -46,7 +46,7 @@ def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: J
 
 
 def first_place(connection: duckdb.DuckDBPyConnection, priority: int) -> float:
-    """Give a place before all that wait with a priority."""
+    """Return a place before all that wait with a priority."""
     before = (
         "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
     )

@@ -61,7 +61,7 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dic
 
 
 def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, name: str) -> dict[str, Any]:
-    """Give what an export must know of a remedy that was tried: what makes it, and what was scored.
+    """Return what an export must know of a remedy that was tried: what makes it, and what was scored.
 
     Raises NotFound for one that was not tried, Refused for one that failed.
     """
@@ -89,27 +89,11 @@ def candidates(
 
 
 def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
-    return RemedyRow(
-        name=told.name,
-        remedy=told.remedy,
-        label=told.label,
-        step=told.made_of,
-        settings=dict(told.settings),
-        verdict=told.verdict,
-        reason=told.reason,
-        target=dict(told.target),
-        kept=dict(told.kept),
-        gain=told.gain,
-        drop=_points(told.drop),
-        interval=_interval(told.interval),
-        items_used=told.items_used,
-        items_total=told.items_total,
-        worst=[TaskBrief(task, 100 * drop, mark) for task, drop, mark in told.tasks],
-        note=told.note,
-        weights=told.weights,
-        seconds=told.seconds,
-        at=at,
-    )
+    facts = msgspec.structs.asdict(told)
+    facts["step"] = facts.pop("made_of")
+    facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
+    facts |= {"at": at, "drop": _points(told.drop), "interval": _interval(told.interval)}
+    return RemedyRow(**facts)
 
 
 def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:

@@ -165,7 +165,7 @@ class _List:
         ]
 
     def groups(self, found: Sequence[_Listed]) -> list[Group]:
-        """Give the groups of a page, in its order."""
+        """Return the groups of a page, in its order."""
         if not self._line.group:
             return []
         key, _ = filter_sql.measure(filter_sql.Statement(), self._sort)

@@ -75,7 +75,7 @@ def mark_home(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
-    """Give the next number of a table (runs, jobs, checks): above every one that was ever given away."""
+    """Return the next number of a table (runs, jobs, checks): above every one that was ever given away."""
     highest = (
         f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
         " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"

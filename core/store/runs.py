@@ -176,7 +176,7 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
 
 
 def _seen_as(connection: duckdb.DuckDBPyConnection, run_id: int, check: data.CheckBrief | None) -> int:
-    """Give the place in triage of a run's regression; NONE where it has none."""
+    """Return the place in triage of a run's regression; NONE where it has none."""
     if check is None or check.verdict != "regressed":
         return triage_states.NONE
     standing = triage_states.of_run(connection, run_id).get("")

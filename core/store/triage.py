@@ -197,7 +197,7 @@ def _item_s(outcome: CheckResult) -> float | None:
 
 
 def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
-    """Give the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
+    """Return the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
     if not task:
         return TaskFacts(
             "",

@@ -85,7 +85,7 @@ def most() -> int:
 
 
 async def lines(callers: Callers, caller: Caller) -> AsyncIterator[bytes]:
-    """Give a caller's lines as they come. Raises TooMuch at one that is over the limit."""
+    """Yield a caller's lines as they come. Raises TooMuch at one that is over the limit."""
     waiting = bytearray()
     while piece := await caller.reader.read(PIECE_BYTES):
         callers.hear(caller)

@@ -28,7 +28,7 @@ MOST_FAILURES = 3  # in a row, of processes that died while they waited
 
 
 def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
-    """Give the environment that a job's process is started in, on these GPUs."""
+    """Return the environment that a job's process is started in, on these GPUs."""
     own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     return {**os.environ, **own, **pool.environment(supervisor, gpus)}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.protocol.data_diff import named
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.text import clean_line, counted
 
@@ -41,11 +40,6 @@ def version_words(row: SourceRow) -> str:
 
 def _of_test(row: SourceRow) -> str:
     return "test " if row.use == "test" else ""
-
-
-def content_words(row: SourceRow | DataVersion) -> str:
-    """Name the content by its hash: 'faq.jsonl#3f2a9c'."""
-    return clean_line(named(row.path.rstrip("/").rpartition("/")[2], row.content))
 
 
 def changes(difference: Difference) -> str:

@@ -27,7 +27,7 @@ def words(setting: str, group: Group) -> str:
 
 
 def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Give the place of the first row of each group, and the group."""
+    """Yield the place of the first row of each group, and the group."""
     known = {group.word: group for group in groups}
     for index, row in enumerate(rows):
         if (index == 0 or rows[index - 1].group != row.group) and row.group in known:

@@ -57,7 +57,7 @@ def standing_words(seen: Standing) -> str:
 
 
 def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:
-    """Give the worst of some cells: what is proven lost first, then the largest drop."""
+    """Return the worst of some cells: what is proven lost first, then the largest drop."""
     there = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
     order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in there.items()]])
     return there[order[0]] if order else None

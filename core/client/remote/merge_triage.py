@@ -26,7 +26,7 @@ def place(row: TriageRow) -> tuple[int, float]:
 
 
 def placed_row(row: TriageRow, labels: Sequence[str], label: str) -> TriageRow:
-    """Give a run of one machine as one among several."""
+    """Return a run of one machine as one among several."""
     standings = {task: _named(standing, label) for task, standing in row.standings.items()}
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(

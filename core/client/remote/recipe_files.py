@@ -33,7 +33,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 
 def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
-    """Give the resolved recipe as it is sent to a home; nothing is looked at."""
+    """Return the resolved recipe as it is sent to a home; nothing is looked at."""
     if home.link is None:
         return loaded.resolved
     portable: dict[str, Any] = by_name(loaded.resolved)

@@ -208,7 +208,7 @@ class Tunnel:
         return error
 
     def _words_of(self, process: subprocess.Popen[bytes]) -> str:
-        """Give what ssh said; its last words may still be on their way."""
+        """Return what ssh said; its last words may still be on their way."""
         deadline = time.monotonic() + 1.0
         while process.stderr is not None and not process.stderr.closed and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -301,7 +301,7 @@ def _runtime_folder() -> Path:
 
 
 def _remembered(memory: Path | None, place: Place) -> str:
-    """Give where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
+    """Return where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
     return _all_remembered(memory).get(_key(place), "") if memory is not None else ""
 
 

@@ -49,7 +49,7 @@ def escape(text: str) -> str:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Give round numbers between two others, some `about` of them."""
+    """Return round numbers between two others, some `about` of them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low]
     raw = (high - low) / about
@@ -96,7 +96,7 @@ def chart(drawn: Chart) -> str:
 
 
 def _extent(drawn: Chart) -> tuple[float, float]:
-    """Give the lowest and highest value of a chart, with some room around them."""
+    """Return the lowest and highest value of a chart, with some room around them."""
     values = [
         value for line in drawn.lines for values in (line.mean, line.low, line.high) for value in values
     ]

@@ -164,7 +164,7 @@ def _is_title(line: str) -> bool:
 
 
 def _fitting(lines: list[str], begun: int, most: int, section: tuple[str, ...]) -> Iterator[_Piece]:
-    """Give a paragraph whole where it fits, else its lines, their sentences, or so many words at a time."""
+    """Yield a paragraph whole where it fits, else its lines, their sentences, or so many words at a time."""
     if (words := count("\n".join(lines))) <= most:
         yield _Piece(begun, "\n".join(lines), words, section)
         return

@@ -74,7 +74,7 @@ def find(named: Sequence[str]) -> Listing:
 
 
 def read(file: File, passed_over: list[str]) -> Iterator[Document]:
-    """Give the documents in a file; what is in the way of one of them is put in `passed_over`."""
+    """Yield the documents in a file; what is in the way of one of them is put in `passed_over`."""
     told: list[str] = []
     try:
         for text in file_types.texts(file.path.read_bytes(), file.path.suffix.lower(), told):

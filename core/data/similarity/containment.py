@@ -197,7 +197,7 @@ class _Index:
         self._filter = _Filter(self._hashes) if len(self._hashes) else None
 
     def candidates(self, words: Keys, owner: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-        """Give item, text and about where in the text the item begins."""
+        """Yield item, text and about where in the text the item begins."""
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, self._size)

@@ -133,7 +133,7 @@ def _matters(codes: Codes) -> set[int]:
 
 
 def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
-    """Give the words of a text that tell what it is about: few texts have them."""
+    """Return the words of a text that tell what it is about: few texts have them."""
     said = _matters(codes)
     return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
 

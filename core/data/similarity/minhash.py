@@ -58,7 +58,7 @@ class Shingles:
         self.bounds = bounds
 
     def counts(self) -> NDArray[np.int64]:
-        """Give how many each text has."""
+        """Return how many each text has."""
         return np.diff(self.bounds)
 
 
@@ -122,7 +122,7 @@ def rare(group: Shingles, table: NDArray[np.uint32], texts: int) -> Shingles:
 
 @lru_cache(maxsize=1)
 def permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Give the multipliers and addends of datasketch's scheme affine32."""
+    """Return the multipliers and addends of datasketch's scheme affine32."""
     from datasketch import MinHash
 
     multipliers, addends = MinHash(num_perm=PERMUTATIONS, scheme="affine32").permutations

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from msgspec.structs import replace
 
 from finetop.core.data import formats
@@ -187,15 +188,7 @@ def _finder(name: str, lens: Lens) -> Any:
     return module.Finder(lens) if hasattr(module, "Finder") else Tally(name, module)
 
 
-def _json(recipe: Any) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(recipe)
-
-
 def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
-    import msgspec
-
     given: list[tuple[Source, SourceRole]] = [
         (msgspec.convert(one.settings, Source), one.role) for one in asked.sources
     ]
@@ -232,14 +225,12 @@ def _setup(
     )
     if recipe is not None:
         kinds = getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",))
-        lens = Lens(
+        lens = replace(
+            lens,
             kinds=tuple(kinds),
             objective=recipe.objective.name,
             max_tokens=asked.max_tokens or recipe.data.max_tokens,
             on_long=recipe.data.on_long,
-            has_tokenizer=tokenizer is not None,
-            options=asked.options,
-            sample=asked.sample,
         )
     template = None if model is None else read_template(model.chat_template)
     sources = tuple((read.name, read.role) for read in reads)

@@ -1,4 +1,4 @@
-"""What the findings that compare rows have in common: what they hold, how they tell it, how they mend it."""
+"""What the findings that compare rows have in common: what they hold, how they tell it, how they fix it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Like:
 def findings_of(
     module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
 ) -> list[Finding]:
-    """Give the finding of these rows, if there are any."""
+    """Return the finding of these rows, if there are any."""
     if not likes:
         return []
     counts = Counter(like.kind for like in likes)
@@ -127,13 +127,13 @@ class Comparing:
         self._seen.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+        """Return the finding, if there is any."""
         self._likes = self.find(whole)
         of = whole.rows_in(*self.ROLES) if self.ROLES else whole.rows
         return findings_of(sys.modules[type(self).__module__], self._likes, self._seen, whole, of)
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Remove the rows, where the module says that this mends it."""
+        """Remove the rows, where the module says that this fixes it."""
         if not sys.modules[type(self).__module__].FIX:
             return
         for like in self._likes:

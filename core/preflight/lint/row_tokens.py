@@ -65,7 +65,7 @@ class Meter:
         self.asker = asker
 
     def measure(self, rows: Sequence[Row]) -> list[Row]:
-        """Give the rows with their counts; rows that can't be read have none."""
+        """Return the rows with their counts; rows that can't be read have none."""
         measured = list(rows)
         by_objective: dict[str, list[int]] = {}
         for number, row in enumerate(rows):
@@ -105,7 +105,7 @@ class Meter:
         return [self._sum(examples) for examples in module.examples(asked, options, self.tokenizer, most)]
 
     def _asked(self, record: Record) -> Record:
-        """Give a row with its prompt as the model is asked it."""
+        """Return a row with its prompt as the model is asked it."""
         return record if self.asker is None else self.asker.asked(record)
 
     def _conversations(self, rows: list[TrainRow], loss: str) -> list[Counts]:

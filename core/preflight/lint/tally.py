@@ -55,7 +55,7 @@ def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
 
 
 def sights(row: Row, find: Callable[[str], Iterable[Hit]]) -> dict[str, Sight]:
-    """Give of each kind that is found in any text of a row the last one."""
+    """Return of each kind that is found in any text of a row the last one."""
     return {
         hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
         for turn in row.turns
@@ -99,7 +99,7 @@ class Tally:
                 self.acts.append(self._kind_numbers.index(kind) * 4 + _ACTIONS.index(rest[0]))
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+        """Return the finding, if there is any."""
         if not self.count:
             return []
         module = self.module
@@ -128,7 +128,7 @@ class Tally:
         return sorted(chosen)
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Give what --fix does."""
+        """Yield what --fix does."""
         for at, act in zip(self.acted, self.acts, strict=True):
             kind, action = self._kind_numbers[act // 4], _ACTIONS[act % 4]
             if action:

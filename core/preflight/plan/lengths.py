@@ -195,7 +195,7 @@ def _tokens(turns: list[str], count: Callable[[str], int]) -> int:
 
 
 def counter(folder: Path | None) -> tuple[Callable[[str], int], str]:
-    """Give a way to count a text's tokens: by the tokenizer for the first texts, then at their rate; and its name."""
+    """Return a way to count a text's tokens: by the tokenizer for the first texts, then at their rate; and its name."""
     file = None if folder is None else folder / "tokenizer.json"
     if file is None or not file.is_file():
         return lambda text: math.ceil(len(text) / CHARACTERS_PER_TOKEN), "from characters"

@@ -306,8 +306,3 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
 }
 # Types of PEFT that have no method of their own here.
 _MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}
-
-
-def is_counted(method: str) -> bool:
-    """Tell whether a method has a formula of its own here."""
-    return method in _COUNTS or method == "peft"

@@ -51,7 +51,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
 
 
 def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
-    """Give those that are light edits of one before them, which may be one itself."""
+    """Yield those that are light edits of one before them, which may be one itself."""
     import numpy as np
 
     from finetop.core.data.similarity import edits, minhash

@@ -160,7 +160,7 @@ def missing(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float
 
 
 def size_of(share: Share, card: Gpu) -> float:
-    """Give the memory that a share stands for; a whole GPU's is all of it."""
+    """Return the memory that a share stands for; a whole GPU's is all of it."""
     return card.total_gib if share.gib is None else share.gib
 
 

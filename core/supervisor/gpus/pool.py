@@ -258,7 +258,7 @@ def trouble(supervisor: Supervisor) -> str:
 
 
 def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
-    """Give what a job's environment must say of GPUs: those that it has and no other, by UUID."""
+    """Return what a job's environment must say of GPUs: those that it has and no other, by UUID."""
     if not supervisor.pool.is_in_charge:
         return {}  # what is there is left as it is
     return {VISIBLE: ",".join(share.uuid for share in shares)}

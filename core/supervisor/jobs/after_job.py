@@ -100,7 +100,7 @@ def _number(job: Job) -> int:
 
 
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
-    """Give what the next job is told: where training goes on from; else the same once more. None if it can't."""
+    """Return what the next job is told: where training goes on from; else the same once more. None if it can't."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own

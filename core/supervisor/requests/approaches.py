@@ -62,7 +62,7 @@ def _free(connection: duckdb.DuckDBPyConnection, ask: SubmitApproaches) -> str:
 
 
 def _left_out(connection: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, str]:
-    """Give what a comparison has left out so far."""
+    """Return what a comparison has left out so far."""
     return next((dict(one.left_out) for one in store.comparisons(connection) if one.name == comparison), {})
 
 

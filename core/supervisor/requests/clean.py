@@ -199,7 +199,7 @@ def _selected(connection: duckdb.DuckDBPyConnection, home: Home, days: float | N
 
 
 def _named(connection: duckdb.DuckDBPyConnection, home: Home) -> set[str]:
-    """Give the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
+    """Return the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
     found = connection.execute(
         f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
         f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"

@@ -148,7 +148,7 @@ def look_at(path: str) -> PathFacts:
 
 
 async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
-    """Give the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
+    """Return the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
 
     Raises EnvironmentTrouble where that takes too long.
     """

@@ -87,7 +87,7 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
 
 
 def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
-    """Give a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
+    """Return a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
     recipe = stage.recipe
     for key, reference in references(recipe).items():
         if reference.kind == "stage" and reference.name not in numbers:

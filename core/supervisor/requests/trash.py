@@ -107,7 +107,7 @@ def described(folder: Path, run_id: int, name: str) -> Removed:
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
-    """Give the bytes that each file below a folder takes; links count as themselves, and are not followed."""
+    """Yield the bytes that each file below a folder takes; links count as themselves, and are not followed."""
     for place, _, files in os.walk(folder):
         for file in files:
             with contextlib.suppress(OSError):

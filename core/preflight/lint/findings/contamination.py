@@ -120,7 +120,7 @@ def _of_file(file: Path, name: str) -> Iterator[Item]:
 
 
 def questions(row: Mapping[str, Any]) -> Iterator[str]:
-    """Give the question of a benchmark's row, or the questions of one of several turns."""
+    """Yield the question of a benchmark's row, or the questions of one of several turns."""
     for key in QUESTIONS:
         for spelled in (key, key.upper()):
             if isinstance(row.get(spelled), str) and row[spelled].strip():

@@ -96,7 +96,7 @@ def look(row: Row, lens: Lens) -> list[str] | None:
 
 
 def _last_part(text: str, asked: str) -> str:
-    """Give the last word of an answer, if it may be half of one: the row has it nowhere else."""
+    """Return the last word of an answer, if it may be half of one: the row has it nowhere else."""
     part = last_part(text)
     if not part or text.count(" ") < _LIKELY - 1 or _LINK.search(text, max(0, len(text) - URL)):
         return ""
@@ -263,7 +263,7 @@ class Finder:
 
 
 def last_part(text: str) -> str:
-    """Give the letters that a text ends with, if they may be half of a word; "" if not."""
+    """Return the letters that a text ends with, if they may be half of a word; "" if not."""
     found = _LAST.search(text, max(0, len(text) - LONGEST - 1))
     if found is None or not LEAST <= len(found[1]) <= LONGEST or found[1][1:] != found[1][1:].lower():
         return ""

@@ -29,7 +29,7 @@ MAJORITY = 0.8  # share of one label from which always saying it is nearly right
 
 
 def look(row: Row, lens: Lens) -> str | None:
-    """Give a short answer to a question, of rows to train on."""
+    """Return a short answer to a question, of rows to train on."""
     if row.record is None or row.is_text or row.role not in ("train", "replay"):
         return None
     return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None

@@ -38,7 +38,7 @@ _TRANSLATE = (
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:
-    """Give the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
+    """Return the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
     if row.record is None:
         return None
     answer = language_of(row.answer)

@@ -50,7 +50,7 @@ class Outlier:
 
 
 def look(row: Row, lens: Lens) -> int | None:
-    """Give the number of learned tokens of a row that can be scored."""
+    """Return the number of learned tokens of a row that can be scored."""
     if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
         return None
     return row.learned or None
@@ -166,7 +166,7 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
 
 
 def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row]]]:
-    """Give rows in order, together as long as they are of one source."""
+    """Yield rows in order, together as long as they are of one source."""
     rows: list[Row] = []
     for row in whole.again(ats):
         if rows and rows[-1].source != row.source:

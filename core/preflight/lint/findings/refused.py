@@ -321,7 +321,7 @@ class Finder:
             self.sure.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding."""
+        """Return the finding."""
         is_rare = self.perhaps <= RARE * whole.rows
         return (self.all if is_rare else self.sure).finish(whole)
 

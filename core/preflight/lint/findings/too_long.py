@@ -22,7 +22,7 @@ SEVERITY = "warning"
 
 
 def look(row: Row, lens: Lens) -> list[int] | None:
-    """Give tokens of the row, learned ones, and those that are left, of a row that is too long."""
+    """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
     if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
         return None
     return [row.source, row.tokens, row.learned, row.kept]

@@ -19,7 +19,7 @@ WHY = (
     " turns that no real conversation has."
 )
 FIX = "remove the rows that training refuses, leave the others to you"
-DO = "mend the turns, or remove the rows"
+DO = "fix the turns, or remove the rows"
 SEVERITY = "error"
 
 
