@@ -17,7 +17,7 @@ from finetop.core.store.database import one_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def claim_for(
 
 
 def claim_of(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     step: int | None,
     settings: Mapping[str, Any] | None = None,
@@ -83,12 +83,12 @@ def claim_of(
     return claim_for(_made(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 
-def _trains(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
+def _trains(connection: Connection, run_id: int) -> bool:
     live = "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
     return bool(one_value(connection, live, [run_id]))
 
 
-def _made(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Made]:
+def _made(connection: Connection, run_id: int) -> list[Made]:
     told = connection.execute(
         "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
         " WHERE c.run_id = ? ORDER BY c.id",

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from finetop.core.store import run_records
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 
-def remove_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def remove_run(connection: Connection, run_id: int) -> None:
     """Remove all rows of a run, inside of the caller's transaction."""
     for what in ("runs", "jobs", "checks"):
         highest = run_records.next_number(connection, what) - 1

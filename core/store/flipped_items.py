@@ -17,7 +17,7 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.messages.triage import LookAtCell, LookAtItem
@@ -64,7 +64,7 @@ _ELSEWHERE = (
 _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
 
 
-def cell(connection: duckdb.DuckDBPyConnection, ask: LookAtCell) -> CellAnswer:
+def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
     """Read all about one task of a run's check, or about the whole. Raises NotFound."""
     run_id, name = runs.find_run(connection, ask.run)
     task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
@@ -100,7 +100,7 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
 
 
-def listed(connection: duckdb.DuckDBPyConnection, ask: LostItems) -> LostItemsAnswer:
+def listed(connection: Connection, ask: LostItems) -> LostItemsAnswer:
     """List the items that flipped, as far as they are asked for. Raises NotFound."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = triage.known_check(connection, run_id, name)
@@ -124,7 +124,7 @@ def listed(connection: duckdb.DuckDBPyConnection, ask: LostItems) -> LostItemsAn
     )
 
 
-def one(connection: duckdb.DuckDBPyConnection, ask: LookAtItem) -> ItemAnswer:
+def one(connection: Connection, ask: LookAtItem) -> ItemAnswer:
     """Read one item whole. Raises NotFound for one that did not change."""
     (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
     job_id, step = triage.known_check(connection, run_id, name)
@@ -177,7 +177,7 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
 
 
 def _changed(
-    connection: duckdb.DuckDBPyConnection, outcome: CheckResult, job_id: int, step: int | None, task: str
+    connection: Connection, outcome: CheckResult, job_id: int, step: int | None, task: str
 ) -> list[Flip]:
     """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
     known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
@@ -189,9 +189,7 @@ def _changed(
     return found
 
 
-def _followed(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Sequence[Flip]
-) -> list[Flip]:
+def _followed(connection: Connection, run_id: int, task: str, items: Sequence[Flip]) -> list[Flip]:
     """Say of items since which step they are lost, and in how many other runs."""
     if not items:
         return []
@@ -216,7 +214,7 @@ def _since(steps: Mapping[int, bool]) -> int | None:
 
 
 def _at_steps(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
+    connection: Connection, run_id: int, task: str, items: Iterable[Flip]
 ) -> dict[Key, dict[int, bool]]:
     """Say of items at which checked steps they were asked, and whether they were lost there; steps ascending."""
     found: dict[Key, dict[int, bool]] = {}
@@ -227,9 +225,7 @@ def _at_steps(
     return found
 
 
-def _elsewhere(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
-) -> Counter[Key]:
+def _elsewhere(connection: Connection, run_id: int, task: str, items: Iterable[Flip]) -> Counter[Key]:
     """Count in how many other runs of the same base each item is lost too."""
     names = [item.item for item in items]
     found = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()

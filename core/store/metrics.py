@@ -10,7 +10,7 @@ from finetop.core.protocol.runs import Queued
 from finetop.core.store import jobs
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 
 WIDEST_CHART = 2000  # columns
@@ -32,7 +32,7 @@ _PASSED = (
 
 
 def curves(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     keys: list[str],
     *,
@@ -57,7 +57,7 @@ def curves(
 
 
 def curves_across(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     keys: list[str],
     *,
@@ -86,7 +86,7 @@ def curves_across(
     return CurvesAnswer(found, steps, chart.newest)
 
 
-def _read(connection: duckdb.DuckDBPyConnection, place: str, rows: str, values: list[object]) -> list[Curve]:
+def _read(connection: Connection, place: str, rows: str, values: list[object]) -> list[Curve]:
     """Read curves: `place` gives a row's column, `rows` says which rows of which table."""
     binned = connection.execute(
         f"SELECT key, {place} AS bin, min(value), max(value), avg(value),"
@@ -106,7 +106,7 @@ def _read(connection: duckdb.DuckDBPyConnection, place: str, rows: str, values: 
     return list(made.values())
 
 
-def steps(connection: duckdb.DuckDBPyConnection, run_id: int, *, after: int, limit: int) -> list[StepRow]:
+def steps(connection: Connection, run_id: int, *, after: int, limit: int) -> list[StepRow]:
     """Read the metric rows of the steps after one, oldest first, at most `limit` steps.
 
     By stretches of steps: sorting all 7 million rows of a week took 10 s of CPU, then had no memory left.
@@ -129,7 +129,7 @@ def steps(connection: duckdb.DuckDBPyConnection, run_id: int, *, after: int, lim
     return found
 
 
-def _stretch(connection: duckdb.DuckDBPyConnection, run_id: int, after: int, until: int) -> list[StepRow]:
+def _stretch(connection: Connection, run_id: int, after: int, until: int) -> list[StepRow]:
     found = connection.execute(
         "SELECT step, max(time), list(key ORDER BY key), list(value ORDER BY key) FROM metrics"
         " WHERE run_id = ? AND step > ? AND step <= ? GROUP BY step ORDER BY step",
@@ -150,7 +150,7 @@ class _Bins:
 
 
 def _bins(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     across: Across,
     *,
@@ -188,7 +188,7 @@ def _bins(
     )
 
 
-def _begun(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[float]:
+def _begun(connection: Connection, run_id: int) -> list[float]:
     """List when the jobs that train a run began."""
     states = [job.state for job in jobs.of_run(connection, run_id) if job.verb == "train"]
     since = [state.since for state in states if not isinstance(state, Queued)]

@@ -14,7 +14,7 @@ from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 NOW = "now"  # the candidate that is the checkpoint itself
 
@@ -23,7 +23,7 @@ _row = msgspec.json.Decoder(RemedyRow)
 
 
 def take(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     job_id: int,
     at: float,
@@ -52,7 +52,7 @@ def take(
     )
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dict[str, RemedyRow]:
+def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
     """Read what was tried of a run's checkpoint, by name."""
     found = connection.execute(
         "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
@@ -60,7 +60,7 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dic
     return {name: _row.decode(text) for name, text in found}
 
 
-def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, name: str) -> dict[str, Any]:
+def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
     """Return what an export must know of a remedy that was tried: what makes it, and what was scored.
 
     Raises NotFound for one that was not tried, Refused for one that failed.
@@ -79,7 +79,7 @@ def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, na
 
 
 def candidates(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], step: int
+    connection: Connection, run_id: int, recipe: dict[str, Any], step: int
 ) -> list[messages_remedies.Candidate]:
     kept = connection.execute(
         "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]

@@ -15,7 +15,7 @@ from finetop.core.store import filter_sql, jobs, recipe_settings, runs
 from finetop.core.store.database import one_row
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 LARGEST = 1e100  # number that is compared
 _OF_GROUP = (
@@ -27,7 +27,7 @@ LEFT_OUT = 10  # terms of a filter that hides all: so many are left out in turn
 
 
 def page(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     filter: str,
     sort: str,
@@ -75,7 +75,7 @@ def page(
     )
 
 
-def counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int]:
+def counts(connection: Connection) -> tuple[int, int, int, int]:
     """Count all runs, those that need a person, those that run and those that wait."""
     total, need, queued = one_row(
         connection, "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (rank = 2) FROM runs"
@@ -115,7 +115,7 @@ class _List:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Connection,
         line: Filter,
         waiting: Mapping[int, data.Queued],
         now: float,

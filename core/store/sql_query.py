@@ -6,13 +6,14 @@ import threading
 from typing import Any
 
 import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, StoreTrouble
 from finetop.core.protocol.messages.runs import SqlAnswer
 from finetop.core.store.database import damage
 
 
-def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout_s: float) -> SqlAnswer:
+def select(cursor: Connection, query: str, *, limit: int, timeout_s: float) -> SqlAnswer:
     """Run one SELECT on a cursor of its own, and close it. External access is off for the whole database (see open.py).
 
     Raises BadInput for anything but one SELECT, for an error in it, and when the time is over.

@@ -26,7 +26,7 @@ from finetop.core.store.database import one_row, one_value
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.protocol.messages.triage import StandingState, Triage, TriageRun
 
@@ -58,7 +58,7 @@ _SAID: dict[StandingState, str] = {
 }
 
 
-def page(connection: duckdb.DuckDBPyConnection, ask: Triage, revision: int) -> TriageAnswer:
+def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
     """Read one page: the runs that were checked, each by the check that it is known by."""
     where, values = "brief IS NOT NULL", list[Any]()
     for word in ask.filter.lower().split():
@@ -87,14 +87,14 @@ def page(connection: duckdb.DuckDBPyConnection, ask: Triage, revision: int) -> T
     )
 
 
-def _unchecked(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _unchecked(connection: Connection) -> list[str]:
     found = connection.execute(
         f"SELECT name FROM runs WHERE {_IS_UNCHECKED} ORDER BY id DESC LIMIT {NAMED}"
     ).fetchall()
     return [name for (name,) in found]
 
 
-def _newest_check(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
+def _newest_check(connection: Connection) -> tuple[str, float]:
     """Name the run that was checked last, and when."""
     found = connection.execute(
         "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
@@ -102,9 +102,7 @@ def _newest_check(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
     return (found[0], found[1]) if found is not None else ("", 0.0)
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]]
-) -> tuple[list[TriageRow], list[str]]:
+def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
     """Lay runs out over the tasks of all of them, the worst task first."""
     briefs = [_brief.decode(line[-1]) for line in found]
     tasks = tasks_worst_first(
@@ -141,7 +139,7 @@ def _drop(drop: float, mark: str) -> float | None:
     return None if mark == "unmeasurable" else round(drop, 2)
 
 
-def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> tuple[int, int | None]:
+def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, int | None]:
     """Find (job, step) of the check that a run is known by. Raises NotFound where it has none."""
     found = connection.execute(
         "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
@@ -153,9 +151,7 @@ def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -
     return int(found[0]), found[1]
 
 
-def outcome_of(
-    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None
-) -> CheckResult:
+def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | None) -> CheckResult:
     """Read the whole result of one check."""
     result = one_value(
         connection,
@@ -165,7 +161,7 @@ def outcome_of(
     return read(msgspec.json.decode(result))
 
 
-def turned(connection: duckdb.DuckDBPyConnection, ask: TriageRun) -> TriageRunAnswer:
+def turned(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
     """Read one run with a task a row. Raises NotFound without a check."""
     run_id, name = runs.find_run(connection, ask.run)
     job_id, step = known_check(connection, run_id, name)
@@ -184,7 +180,7 @@ def turned(connection: duckdb.DuckDBPyConnection, ask: TriageRun) -> TriageRunAn
     )
 
 
-def _newest(connection: duckdb.DuckDBPyConnection, run_id: int) -> int | None:
+def _newest(connection: Connection, run_id: int) -> int | None:
     try:
         return checks.newest_checkpoint(connection, run_id, None)[0]
     except NotFound:
@@ -241,7 +237,7 @@ def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float |
     return (None, None) if shares is None else (_points(shares[0]), _points(shares[1]))
 
 
-def curve_of(connection: duckdb.DuckDBPyConnection, run_id: int, task: str) -> list[CurvePoint]:
+def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]:
     """Say what each checked checkpoint scored, the base first: the newest check of each step counts."""
     points: dict[int, CurvePoint] = {}
     base: float | None = None
@@ -259,7 +255,7 @@ def curve_of(connection: duckdb.DuckDBPyConnection, run_id: int, task: str) -> l
     return [CurvePoint(None, base, "kept"), *(points[step] for step in sorted(points))] if points else []
 
 
-def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[int]:
+def not_looked_at(connection: Connection, run_id: int) -> list[int]:
     """List the steps of checkpoints that were never checked."""
     found = connection.execute(
         "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND step NOT IN"
@@ -269,7 +265,7 @@ def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[in
     return [step for (step,) in found]
 
 
-def say(connection: duckdb.DuckDBPyConnection, ask: SetStanding) -> SetStandingAnswer:
+def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     """Keep how a regression is seen, inside of the caller's transaction.
 
     Raises NotFound without a check or such a task or run, BadInput for words that can't be kept, Refused where
@@ -323,7 +319,7 @@ def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
     )
 
 
-def _fix(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, fix: str) -> str:
+def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
     """Name the run that mends another. Raises NotFound, Refused."""
     fix_id, fix_name = runs.find_run(connection, fix)
     if fix_id == run_id:

@@ -11,7 +11,7 @@ from finetop.core.store.database import one_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.protocol.messages.triage import StandingState
 
@@ -19,7 +19,7 @@ NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}
 
 
-def of_runs(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
+def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
     """Read how the regressions of these runs are seen: run -> task ("" the whole) -> standing."""
     rows = connection.execute(
         "SELECT run_id, task, state, who, time, reason, note, fixed_by, points_lost FROM triage"
@@ -32,12 +32,12 @@ def of_runs(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> di
     return found
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Standing]:
+def of_run(connection: Connection, run_id: int) -> dict[str, Standing]:
     """Read how the regressions of a run are seen, by task."""
     return of_runs(connection, [run_id]).get(run_id, {})
 
 
-def put(connection: duckdb.DuckDBPyConnection, run_id: int, task: str, standing: Standing) -> None:
+def put(connection: Connection, run_id: int, task: str, standing: Standing) -> None:
     """Keep how a regression is seen, in place of what was kept; one that is plainly new needs no row."""
     connection.execute("DELETE FROM triage WHERE run_id = ? AND task = ?", [run_id, task])
     if standing.state != "new" or standing.note:
@@ -59,6 +59,6 @@ def put(connection: duckdb.DuckDBPyConnection, run_id: int, task: str, standing:
     run_records.mark_run(connection, run_id)
 
 
-def to_triage(connection: duckdb.DuckDBPyConnection) -> int:
+def to_triage(connection: Connection) -> int:
     """Count the runs whose regression nobody has looked at."""
     return int(one_value(connection, "SELECT count(*) FROM runs WHERE triage = 1"))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.recipe.home_settings import Settings
 from finetop.core.runtime.gpus import GpuReading
@@ -105,7 +105,7 @@ class Room:
 @dataclass
 class Supervisor:
     home: Home
-    connection: duckdb.DuckDBPyConnection
+    connection: Connection
     started: float = field(default_factory=time.time)
     # a new supervisor's numbers differ from the old one's, so a waiting client notices
     revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)

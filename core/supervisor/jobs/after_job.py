@@ -21,7 +21,7 @@ from finetop.core.supervisor.requests import bisect
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.recipe.home_settings import Settings
     from finetop.core.store.jobs import Job
@@ -109,12 +109,12 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
     return resume_point.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
 
 
-def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
+def _largest_checkpoint(connection: Connection, run_id: int) -> int:
     largest = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
     return int(one_value(connection, largest, [run_id]))
 
 
-def _queue_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State, again: Again) -> None:
+def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
     """Queue the job that goes on: ahead of what waits with its priority; a held one where it stood."""
     undo = jobs.before(connection, job.id)
     if job.verb in data.MAKES_A_RUN:
@@ -144,7 +144,7 @@ def _last_try(job: Job, state: data.State) -> data.State:
     return msgspec.structs.replace(state, hint=f"{state.hint} It was tried {_number(job)} times.".strip())
 
 
-def _end_run(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
+def _end_run(connection: Connection, job: Job, state: data.State) -> None:
     """Give a run the state of the job that makes it.
 
     One that was to go on with a run and never came to its first step leaves the run as it was, with the reason.
@@ -165,7 +165,7 @@ def _end_run(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State)
         _queue_asked(connection, job)
 
 
-def _is_as_before(connection: duckdb.DuckDBPyConnection, job: Job, before: data.Before) -> bool:
+def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:
     """Tell if a job has changed nothing of its run: it never trained, and no later steps were given up for it."""
     is_there = runs.stands(connection, job.run_id, before.state).step == before.step
     return is_there and not jobs.has_trained(connection, job.id)
@@ -177,7 +177,7 @@ def _why_not(state: data.Failed | data.Lost) -> str:
     return f"going on {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
 
 
-def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+def _queue_asked(connection: Connection, job: Job) -> None:
     """When a run is made, queue what is asked of it: in the same transaction, so that it can't get lost.
 
     That is the check of its recipe; and what it does on its target, where it is one of several approaches.
@@ -196,7 +196,7 @@ def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
     queue(connection, job.run_id)
 
 
-def queue(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def queue(connection: Connection, run_id: int) -> None:
     """Queue what measures a run's checkpoint behind its check; nothing for a run that is of no comparison."""
     args = approaches.job_args(connection, run_id)
     if args is None:

@@ -18,7 +18,7 @@ from finetop.core.supervisor.gpus.usage import card_of
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.protocol.runs import Share
     from finetop.core.runtime.gpus import Gpu
@@ -95,7 +95,7 @@ def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
 class Lengths:
     """How long jobs took here: training by all that its length depends on, checks by their model."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, recipes: Mapping[int, dict[str, Any]]) -> None:
+    def __init__(self, connection: Connection, recipes: Mapping[int, dict[str, Any]]) -> None:
         self._recipes = recipes
         self._train: dict[str, float] = {}  # the newest of each kind
         self._checks: dict[str, list[float]] = {}

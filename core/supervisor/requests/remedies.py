@@ -24,7 +24,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import checks as checking
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -112,7 +112,7 @@ def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow
     return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
 
 
-def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.JobRow | None:
+def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Find the newest job that tries remedies of a checkpoint."""
     found = [
         job
@@ -161,9 +161,7 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
 
 
-def _retrainings(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
-) -> list[RetrainingRow]:
+def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[RetrainingRow]:
     state = runs.row(connection, run_id).state
     took = state.ended - state.since if isinstance(state, data.Finished) else None
     return [msgspec.structs.replace(retraining, price_s=took) for retraining in remedies.retrainings(recipe)]

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -78,9 +78,7 @@ def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
             raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
 
 
-def require_childless(
-    connection: duckdb.DuckDBPyConnection, run_id: int, name: str, going: dict[int, str]
-) -> None:
+def require_childless(connection: Connection, run_id: int, name: str, going: dict[int, str]) -> None:
     """Refuse a run that another, which stays, begins from. Raises Refused."""
     _, below = parents.relatives(connection, run_id)
     needing = sorted({child.name for child in below if child.id not in going})
@@ -92,7 +90,7 @@ def require_childless(
         )
 
 
-def folder_of(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int) -> Path:
+def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
     """Find a run's folder in the home. Raises Refused for one that is a link: what it points to is not ours."""
     folder = home.root / runs.detail(connection, run_id).folder
     if folder.is_symlink():
@@ -124,7 +122,7 @@ def _write_records(supervisor: Supervisor) -> None:
         raise EnvironmentTrouble(f"can't write the runs' records: {error.strerror}.") from error
 
 
-def _throw_away(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int, folder: Path) -> None:
+def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
     try:
         if folder.is_dir():
             write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
@@ -245,7 +243,7 @@ def delete_discarded(home: Home) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def finish_moves(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+def finish_moves(connection: Connection, home: Home) -> None:
     """End what a crash has interrupted.
 
     A folder with the mark goes to the trash, unless its run is in the store and was not on its way back. The folder

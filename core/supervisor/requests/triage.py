@@ -20,7 +20,7 @@ from finetop.core.store.database import transaction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -38,7 +38,7 @@ def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
     return answer
 
 
-def _of_store(read: Callable[[duckdb.DuckDBPyConnection, Any], Any]) -> Callable[[Supervisor, Any], Any]:
+def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, Any], Any]:
     return lambda supervisor, ask: read(supervisor.connection, ask)
 
 
