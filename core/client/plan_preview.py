@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.speed import PastRun
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 LONGEST = 4000  # characters of the first row that are shown
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from finetop.core.client import seed_groups
 from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from finetop.core.protocol.messages.runs import SweepsAnswer
-    from finetop.core.protocol.runs import RunRow
 
 EVALUATION = "evaluation loss"
 

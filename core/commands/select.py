@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,9 +28,6 @@ from finetop.core.recipe.load import check_files, check_name, load_recipe
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.text import plain as shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
 DEFAULT_MODEL = Model().id

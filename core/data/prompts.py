@@ -10,12 +10,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.data.formats import Conversation, Message, Text
+from finetop.core.data.formats import Conversation, Message, Record, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.data.formats import Record
     from finetop.core.data.retrieval import Index
     from finetop.core.recipe.schema import Ask, Source
     from finetop.core.runtime.home import Home

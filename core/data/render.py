@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.examples import IGNORED, Example
-from finetop.core.data.formats import Message
+from finetop.core.data.formats import Call, Conversation, Message
 from finetop.core.errors import BadData, BadInput
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.formats import Call, Conversation
 
 TOOLS_IN_WORDS = (
     "You may call functions. For each call, answer with an object of its name and arguments within "

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.data import source_record, sources
-from finetop.core.data.examples import Example, pieces
-from finetop.core.data.formats import Text, as_prompt
+from finetop.core.data.examples import AnyExample, Example, pieces
+from finetop.core.data.formats import Kind, Prompt, Text, as_prompt
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import DataRead, FirstRow, Phase
-from finetop.core.recipe.schema import EvalShare
+from finetop.core.recipe.schema import Data, EvalShare, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.formats import Kind, Prompt
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.recipe.schema import Data, Source
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 

@@ -7,16 +7,14 @@ facts, so that an impossible one can't be written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.errors import Kind
 from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FOR_A_SLOT = "waits for the one job slot"
 STARTING = "starting"  # the phase of a job that has not said anything yet

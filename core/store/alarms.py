@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import events, runs as data
 from finetop.core.store import notices
 from finetop.core.store.database import one_value
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection as Connection
 
-    from finetop.core.protocol import events
 
 LISTED = 100
 STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import sync
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 KEPT = 3
 

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol.check_result import Flip, worst_first
-from finetop.core.protocol.messages.triage import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
+from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    ItemAnswer,
+    ItemKind,
+    LookAtCell,
+    LookAtItem,
+    LostItems,
+    LostItemsAnswer,
+)
 from finetop.core.store import runs, triage
 from finetop.core.store.database import one_value
 from finetop.core.text import clean_line
@@ -19,8 +27,6 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection as Connection
 
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.messages.triage import LookAtCell, LookAtItem
 
 Key = tuple[str, str]  # task, item
 PAGE_LIMIT = 1000  # items

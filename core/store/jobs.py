@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
@@ -13,9 +14,6 @@ from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
 from finetop.core.store.database import one_row, one_value
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = PRIORITIES["normal"]

@@ -14,10 +14,13 @@ from finetop.core.protocol.messages.triage import (
     SetStanding,
     SetStandingAnswer,
     Standing,
+    StandingState,
     TaskFacts,
+    Triage,
     TriageAnswer,
     TriageCell,
     TriageRow,
+    TriageRun,
     TriageRunAnswer,
 )
 from finetop.core.protocol.runs import CheckBrief
@@ -28,7 +31,6 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
 
-    from finetop.core.protocol.messages.triage import StandingState, Triage, TriageRun
 
 PAGE_LIMIT = 500
 LONGEST = 2000  # characters of a reason or a note

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from finetop.core.protocol.messages.triage import Standing
+from finetop.core.protocol.messages.triage import Standing, StandingState
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection as Connection
 
-    from finetop.core.protocol.messages.triage import StandingState
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult, worst_first
 from finetop.core.text import clean_line
 from finetop.core.wording.verdicts import MARKS, beside_lines, change, verdict_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 
 FLIPS_SHOWN = 20
 TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import LOWER_IS_BETTER, Verdict, worst_first
+from finetop.core.protocol.check_result import (
+    LOWER_IS_BETTER,
+    CheckResult,
+    DecidedBy,
+    TargetScore,
+    TaskResult,
+    Verdict,
+    worst_first,
+)
 from finetop.core.text import clean, clean_line, counted
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, DecidedBy, TargetScore, TaskResult
     from finetop.core.protocol.runs import CheckBrief
 
 

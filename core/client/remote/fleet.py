@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -67,9 +68,6 @@ from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 CHUNK = 100  # rows of one request to one machine
 List = tuple[str, str]  # filter, sort

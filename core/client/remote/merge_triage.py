@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from finetop.core.client.remote.merge_runs import numbered
 from finetop.core.protocol.check_result import tasks_worst_first
-from finetop.core.protocol.messages.triage import TriageAnswer, TriageRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.triage import Standing, TriageCell
+from finetop.core.protocol.messages.triage import Standing, TriageAnswer, TriageCell, TriageRow
 
 _PLACES = ("new", "looking", "accepted", "fixed")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.check_result import CheckResult, Flip, read
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
@@ -16,7 +16,6 @@ from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, Get
 from finetop.core.recipe.load import load_recipe
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.runs import RunDetail
 
 COLUMNS = 240  # bins of a chart: more are finer than the picture

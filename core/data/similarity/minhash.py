@@ -10,20 +10,16 @@ texts made from one template are not all alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetop.core.data.similarity.edits import add_counts
 from finetop.core.data.similarity.spill_file import Store, Table
-from finetop.core.data.similarity.word_codes import LITTLE, bare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.word_codes import LITTLE, Codes, bare
 
 BANDS: Final = 32
 WIDTH: Final = (

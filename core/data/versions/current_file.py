@@ -11,13 +11,12 @@ from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.versions.row_hashes import ROW_BYTES, Contents
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.data_diff import Example, Now
+from finetop.core.protocol.data_diff import Example, Now, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from finetop.core.data.versions.diff import Compared, Hashes
-    from finetop.core.protocol.data_diff import SourceRow
 
 READ_BYTES = 256 << 20  # of a file that is read again for a glance: 3 s
 LOOK_S = 10.0  # for the rows of all examples together

@@ -19,25 +19,29 @@ from finetop.core.models.load import read_template
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
-from finetop.core.preflight.lint.report import Asked, Finding, Lengths, Report, SourceFacts, Trouble
+from finetop.core.preflight.lint.report import (
+    Asked,
+    Finding,
+    Lengths,
+    Report,
+    SourceFacts,
+    SourceRole,
+    Trouble,
+)
 from finetop.core.preflight.lint.row import Lens, format_of, kinds_for
 from finetop.core.preflight.lint.second_pass import Whole
-from finetop.core.preflight.lint.tally import Tally
-from finetop.core.preflight.lint.worker import Looker, Setup
+from finetop.core.preflight.lint.tally import Fix, Tally
+from finetop.core.preflight.lint.worker import Looker, Seen, Setup
 from finetop.core.preflight.lint.worker_pool import hands
 from finetop.core.preflight.plan import inputs
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.recipe.schema import Model, Source
+from finetop.core.recipe.schema import Model, Recipe, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from finetop.core.data.formats import Kind
     from finetop.core.preflight.lint.lines import Block, Read
-    from finetop.core.preflight.lint.report import SourceRole
-    from finetop.core.preflight.lint.tally import Fix
-    from finetop.core.preflight.lint.worker import Seen
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
 SEVERITIES = ("error", "warning", "note")

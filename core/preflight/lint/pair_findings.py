@@ -8,16 +8,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core.preflight.lint.pair_index import gathered
-from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding
+from finetop.core.preflight.lint.pair_index import Gathered, gathered
+from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding, SourceRole
 from finetop.core.preflight.lint.tally import SHOWN, Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    from finetop.core.preflight.lint.pair_index import Gathered
-    from finetop.core.preflight.lint.report import SourceRole
     from finetop.core.preflight.lint.row import Lens
     from finetop.core.preflight.lint.second_pass import Whole
 

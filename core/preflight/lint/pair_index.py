@@ -19,13 +19,14 @@ from finetop.core.data.similarity.edits import (
     NONE,
     TABLE,
     Change,
+    Counts,
     asks_the_same,
     compare,
     count_words,
     is_rare,
 )
 from finetop.core.data.similarity.spill_file import Store
-from finetop.core.data.similarity.word_codes import bare
+from finetop.core.data.similarity.word_codes import Codes, bare
 from finetop.core.preflight.lint.row_hashes import COLUMNS, HEAD, LONGEST, TEXT
 from finetop.core.preflight.lint.template_families import Families
 
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from finetop.core.data.similarity.edits import Counts
     from finetop.core.data.similarity.minhash import Pairs
-    from finetop.core.data.similarity.word_codes import Codes
     from finetop.core.preflight.lint.report import SourceRole
     from finetop.core.preflight.lint.row import Lens
     from finetop.core.preflight.lint.second_pass import Whole

@@ -8,14 +8,9 @@ import json
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from finetop.core.preflight.lint.patterns import Shape, has_hint, hits_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.preflight.lint.patterns import Hit
+from finetop.core.preflight.lint.patterns import Hit, Shape, has_hint, hits_of
 
 
 def _entropy(text: str) -> float:

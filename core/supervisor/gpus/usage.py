@@ -6,16 +6,11 @@ host does: then what jobs of ours may use is theirs, and what is used beyond it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Process
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from finetop.core.runtime.gpus import Gpu
+from finetop.core.runtime.gpus import Gpu, Process
 
 Held = tuple[int, Share]  # a job's number and what it holds
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.protocol import events
 from finetop.core.runtime.files import open_regular
 from finetop.core.store.event_batch import LINE_BYTES
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass

@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, stack_dumps
 from finetop.core.runtime.files import open_regular
 from finetop.core.wording import pulse
@@ -15,7 +15,6 @@ from finetop.core.wording.units import gib
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.protocol import events
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.jobs.launcher import Exit
 

@@ -24,7 +24,7 @@ from finetop.core.store import jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs.exit_reason import HUNG
-from finetop.core.supervisor.state import ProcessUse, Vital
+from finetop.core.supervisor.state import ProcessUse, Supervisor, Vital
 from finetop.core.wording import pulse
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.jobs.launcher import Usage
-    from finetop.core.supervisor.state import Supervisor
 
 LOOK_S = 2.0  # between two looks
 MOST_S = 10.0  # that count as silence between two looks: else it was the supervisor that did not look

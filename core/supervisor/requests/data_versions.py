@@ -12,7 +12,7 @@ import msgspec
 
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.protocol.data_diff import Asked, Found, Pair
+from finetop.core.protocol.data_diff import Asked, Found, Pair, SourceRow
 from finetop.core.protocol.messages.data_versions import (
     DataDiffer,
     DataDifferAnswer,
@@ -29,7 +29,6 @@ from finetop.core.store import data_versions, runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from finetop.core.protocol.data_diff import SourceRow
     from finetop.core.supervisor.state import Supervisor
 
     _Paired = tuple[SourceRow | None, SourceRow | None]

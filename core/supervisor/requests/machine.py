@@ -27,7 +27,7 @@ from finetop.core.protocol.messages.machine import (
     PathsAnswer,
 )
 from finetop.core.runtime import child
-from finetop.core.runtime.gpus import HAS_NO_ANSWER
+from finetop.core.runtime.gpus import HAS_NO_ANSWER, Gpu, Process
 from finetop.core.store import jobs
 from finetop.core.supervisor.gpus import monitor, pool
 from finetop.core.supervisor.io_thread import aside
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from finetop.core.protocol.runs import Share
-    from finetop.core.runtime.gpus import Gpu, Process
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.gpus.usage import Use
     from finetop.core.supervisor.state import Sample, Supervisor

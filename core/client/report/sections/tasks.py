@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Bar, Bars, Block, Table, Tone
 from finetop.core.client.report.sections.verdict import TONES
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.wording.verdicts import MARKS, change
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol.check_result import CheckResult, TaskResult
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from finetop.core.preflight.lint.tally import Tally
+from finetop.core.preflight.lint.tally import Fix, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.report import Finding
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "answers that end before they are finished"
 WHY = "The model learns to stop anywhere: its answers break off too. Often the limit of whoever wrote them was too low."

@@ -6,14 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import example
+from finetop.core.preflight.lint.tally import Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "labels"
 WHY = ""  # it depends on what is found

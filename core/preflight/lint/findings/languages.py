@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.language import language_of, name_of
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import example, excerpt
+from finetop.core.preflight.lint.tally import Fix, example, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "languages"
 WHY = ""  # of both findings

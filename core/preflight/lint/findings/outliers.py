@@ -16,14 +16,13 @@ import msgspec
 from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadInput
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import example, excerpt
+from finetop.core.preflight.lint.tally import Fix, example, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 OPTION = "loss"
 ABOUT = "answers that stand out by the base model's loss"

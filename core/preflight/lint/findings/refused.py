@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from finetop.core.data.similarity.word_codes import LITTLE_WORDS
-from finetop.core.preflight.lint.tally import Sight, Tally, excerpt
+from finetop.core.preflight.lint.tally import Fix, Sight, Tally, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.report import Finding
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "answers that refuse, or speak as an AI"
 WHY = (

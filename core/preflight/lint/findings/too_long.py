@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import example
+from finetop.core.preflight.lint.tally import Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "rows that are longer than data.max_tokens"
 WHY = ""  # it depends on data.on_long
