@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,14 +24,10 @@ from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
 from finetop.core.preflight.plan.preview_messages import Asked, Shown
+from finetop.core.preflight.plan.speed import PastRun
 from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.preflight.plan.speed import PastRun
-    from finetop.core.recipe.schema import Recipe
 
 LONGEST = 4000  # characters of the first row that are shown
 

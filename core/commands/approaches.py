@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from finetop.core import approaches
 from finetop.core.approaches._request import request
@@ -23,13 +22,11 @@ from finetop.core.protocol.messages.approaches import (
     ApproachRow,
 )
 from finetop.core.recipe.load import check_name, load_recipe
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as wording_approaches, approaches as words
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 ANYWHERE = True

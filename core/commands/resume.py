@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -16,9 +16,7 @@ from finetop.core.commands.shared.output import answer_words, plain, print_json,
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.load import resolve_text
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
 ANYWHERE = True

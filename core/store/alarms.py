@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.store import notices
 from finetop.core.store.database import one_value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
 
 LISTED = 100
 STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over

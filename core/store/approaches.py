@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from duckdb import DuckDBPyConnection as Connection
 
 _json = msgspec.json.Encoder()
 _measured = msgspec.json.Decoder(events.ApproachMeasured)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol.data_diff import Origin, SourceRow
 from finetop.core.protocol.messages.data_versions import DataVersion
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
 
 _json = msgspec.json.Decoder(Origin)
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 
 def remove_run(connection: Connection, run_id: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound
 from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
@@ -21,12 +22,6 @@ from finetop.core.protocol.messages.triage import (
 from finetop.core.store import runs, triage
 from finetop.core.store.database import one_value
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
 
 Key = tuple[str, str]  # task, item
 PAGE_LIMIT = 1000  # items

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
 from finetop.core.protocol.runs import Queued
 from finetop.core.store import jobs
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
 
 WIDEST_CHART = 2000  # columns
 WIDEST = 64  # times as many steps are looked through at once as are wanted

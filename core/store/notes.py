@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 _json = msgspec.json.Encoder()
 

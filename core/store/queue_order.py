@@ -7,18 +7,14 @@ A place is a number between its neighbours', so that a move changes one job. Whe
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import jobs, run_records
 from finetop.core.store.database import one_value
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.store.jobs import Job
+from finetop.core.store.jobs import Job
 
 
 def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> None:

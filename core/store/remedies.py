@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import remedies
 from finetop.core.errors import NotFound, Refused, did_you_mean
@@ -12,9 +13,6 @@ from finetop.core.protocol import events
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 NOW = "now"  # the candidate that is the checkpoint itself
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import Group, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
 from finetop.core.store import filter_sql, jobs, recipe_settings, runs
 from finetop.core.store.database import one_row
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 LARGEST = 1e100  # number that is compared
 _OF_GROUP = (

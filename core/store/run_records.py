@@ -9,19 +9,16 @@ written, as the database does: a database that has missed some of it (its WAL wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import write_whole
 from finetop.core.store.database import REBUILD, one_value, transaction
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from duckdb import DuckDBPyConnection as Connection
 
 FORMAT = 2  # of run.json
 STORE = "store.json"

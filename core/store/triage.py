@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
@@ -27,10 +28,6 @@ from finetop.core.protocol.runs import CheckBrief
 from finetop.core.store import checks, runs, triage_states
 from finetop.core.store.database import one_row, one_value
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
 
 PAGE_LIMIT = 500
 LONGEST = 2000  # characters of a reason or a note

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
@@ -15,8 +16,10 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor import notify, warm_process, watch_settings
 from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
@@ -24,14 +27,7 @@ from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
 from finetop.core.supervisor.queue import ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.placement import Placement
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
 KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 import psutil
 
 from finetop.core.supervisor.gpus import pool
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.gpus.placement import Placement
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.gpus.placement import Placement
+from finetop.core.supervisor.state import Supervisor
 
 SWITCH = "FINETOP_SPARE"
 MEMORY_BYTES = 600 << 20  # what it holds: 530 MB of imports, and a little

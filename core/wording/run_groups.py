@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Group
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
 
 LONGEST = 80  # bytes of a group's word
 

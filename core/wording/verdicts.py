@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.check_result import (
     LOWER_IS_BETTER,
     CheckResult,
@@ -13,11 +11,8 @@ from finetop.core.protocol.check_result import (
     Verdict,
     worst_first,
 )
+from finetop.core.protocol.runs import CheckBrief
 from finetop.core.text import clean, clean_line, counted
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import CheckBrief
-
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol.filter_match import place
+from finetop.core.protocol.messages.runs import Group, RunsAnswer
+from finetop.core.protocol.run_filter import Sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups as groups
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Group, RunsAnswer
-    from finetop.core.protocol.run_filter import Sort
 
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
@@ -13,10 +13,8 @@ from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnsw
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.recipe.load import load_recipe
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail
 
 COLUMNS = 240  # bins of a chart: more are finer than the picture
 

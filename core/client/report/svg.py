@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
+from finetop.core.client.report import Bars, Chart, Line
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from finetop.core.client.report import Bars, Chart, Line
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # around the picture

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from finetop.core.data import formats
+from finetop.core.data.formats import Kind
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
@@ -19,6 +21,7 @@ from finetop.core.models.load import read_template
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
+from finetop.core.preflight.lint.lines import Block, Read
 from finetop.core.preflight.lint.report import (
     Asked,
     Finding,
@@ -36,13 +39,7 @@ from finetop.core.preflight.lint.worker_pool import hands
 from finetop.core.preflight.plan import inputs
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.schema import Model, Recipe, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from finetop.core.data.formats import Kind
-    from finetop.core.preflight.lint.lines import Block, Read
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # documents that are named, of those that can't be used

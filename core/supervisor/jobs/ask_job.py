@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, runs
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.store.jobs import Job
-
+from finetop.core.store.jobs import Job
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
 

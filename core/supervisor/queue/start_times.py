@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import LiveRow
+from finetop.core.protocol.runs import Share
+from finetop.core.runtime.gpus import Gpu
 from finetop.core.store import checks
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want, decide
 from finetop.core.supervisor.gpus.usage import card_of
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.protocol.runs import Share
-    from finetop.core.runtime.gpus import Gpu
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
 MOST = (

@@ -11,9 +11,10 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
@@ -23,9 +24,6 @@ from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import one_value, open_store, transaction
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 LOCK_WAIT_S = 15.0  # a supervisor that was told to end takes a moment
 _json = msgspec.json.Encoder()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import approaches
 from finetop.core.approaches import _advice, _table
@@ -24,11 +25,7 @@ from finetop.core.recipe.load import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.jobs import after_job
 from finetop.core.supervisor.requests import submit as orders
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAnswer:

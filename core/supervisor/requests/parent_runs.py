@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
@@ -12,9 +14,6 @@ from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
 from finetop.core.train import methods
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
 
 REWARD = "objective.reward.model"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import BadInput, Refused
 from finetop.core.protocol import runs as data
@@ -11,16 +11,13 @@ from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
 from finetop.core.supervisor.queue import ready, start_times
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
 from finetop.core.wording.queue import priority_word
 from finetop.core.wording.units import whole_gib
-
-if TYPE_CHECKING:
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
-
 
 LIMIT = 1000
 

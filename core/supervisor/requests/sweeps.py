@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -18,9 +18,7 @@ from finetop.core.recipe.type_words import number_words
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import submit as orders
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
