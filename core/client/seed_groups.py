@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.runs import SweptRun
 from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.wording.verdicts import SHORT_WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from finetop.core.protocol.messages.runs import SweptRun
 
 SEED = "train.seed"
 

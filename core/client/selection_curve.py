@@ -7,21 +7,18 @@ seeds, 95 % each alone; differences are paired by the seed, which draws the rows
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.client import seed_groups
 from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.runs import SweepsAnswer
 from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, ROWS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import SweepsAnswer
 
 EVALUATION = "evaluation loss"
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
 
 LONGEST_NOTE = 2000  # characters
 MOST = 20  # tags of a run

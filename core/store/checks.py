@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound
+from finetop.core.protocol import events
 from finetop.core.protocol.check_result import Flip, brief
 from finetop.core.protocol.messages.checks import FlipsAnswer
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.protocol import events
 
 _json = msgspec.json.Encoder()
 

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from finetop.core.protocol.data_diff import Difference, Kept, Origin, SourceRow
+from finetop.core.protocol.messages.data_versions import (
+    DataDifferAnswer,
+    DataVersion,
+    SourceFacts,
+    SourcePair,
+)
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from finetop.core.protocol.data_diff import Difference, Kept, Origin, SourceRow
-    from finetop.core.protocol.messages.data_versions import (
-        DataDifferAnswer,
-        DataVersion,
-        SourceFacts,
-        SourcePair,
-    )
 
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so

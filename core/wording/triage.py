@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.protocol.messages.triage import CurvePoint, Standing, TriageAnswer, TriageCell, TriageRow
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.triage import (
-        CurvePoint,
-        Standing,
-        TriageAnswer,
-        TriageCell,
-        TriageRow,
-    )
 
 
 def counts_line(found: TriageAnswer) -> str:

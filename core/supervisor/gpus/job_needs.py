@@ -12,19 +12,17 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.references import references
+from finetop.core.runtime.home import Home
 from finetop.core.store import runs
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection as Connection
-
-    from finetop.core.runtime.home import Home
-    from finetop.core.store.jobs import Job
 
 GIB = 2**30
 PATIENCE_S = 10.0  # for a plan; then the job gets a GPU alone
