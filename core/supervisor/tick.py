@@ -17,13 +17,14 @@ from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor import notify, warm_process, watch_settings
+from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
 from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
+from finetop.core.supervisor.notify import deliver
 from finetop.core.supervisor.queue import ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
@@ -69,7 +70,7 @@ async def beat(supervisor: Supervisor) -> None:
         for job, gpus in pool.choose(supervisor, ready):
             await start(supervisor, job, gpus)
     look_at_disk(supervisor)
-    notify.tend(supervisor, now)
+    deliver.tend(supervisor, now)
     await record(supervisor)
     warm_process.tend(supervisor, is_busy=bool(supervisor.live or ready))
 

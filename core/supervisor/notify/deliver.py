@@ -19,7 +19,7 @@ from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.webhook_url import is_fine
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.notify.compose import ways_of
+from finetop.core.supervisor.notify import compose
 from finetop.core.supervisor.notify.state import OnItsWay
 from finetop.core.text import clean
 
@@ -33,12 +33,13 @@ SAID = 500  # characters of what a command or server said
 
 
 def tend(supervisor: Supervisor, now: float) -> None:
-    """Write down what has come of messages that were sent, and send the next ones."""
+    """Make messages of what is new, write down what has come of those that were sent, and send the next ones."""
+    compose.gather(supervisor, now)
     teller = supervisor.teller
     for way in [way for way, sent in teller.on_their_way.items() if sent.task.done()]:
         _settle(supervisor, teller.on_their_way.pop(way), now)
         teller.wait(way, now)
-    for way in ways_of(supervisor.settings.tell):
+    for way in compose.ways_of(supervisor.settings.tell):
         if way not in teller.on_their_way and teller.may_send(way, now):
             _send_next(supervisor, way, now)
 
