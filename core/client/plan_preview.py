@@ -23,8 +23,8 @@ from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
-from finetop.core.preflight.plan.preview_messages import Asked, Shown
-from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.preflight.plan.result import Asked, Shown
+from finetop.core.preflight.plan.schedule import PastRun
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home

@@ -16,13 +16,13 @@ from finetop.core.recipe.home_settings import Settings
 from finetop.core.runtime.gpus import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
+from finetop.core.store.notices import Message
 from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.jobs.launch_local import LocalLauncher
 from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
-from finetop.core.supervisor.notify.state import Teller
 from finetop.core.train.alarms.disk import Disk
 
 TRY_AGAIN_S = 60.0  # for a driver that was not there
@@ -100,6 +100,34 @@ class Room:
     words: str = ""  # what is wrong with it; empty when nothing is
     need: float = 0.0  # bytes that the live runs save next
     looked_at: float = -math.inf
+
+
+@dataclass
+class OnItsWay:
+    """A message whose process runs; its result says whether it was taken, and what was said of it."""
+
+    message: Message
+    task: asyncio.Task[tuple[bool, str]]
+
+
+@dataclass
+class Teller:
+    seen: int = -1  # the revision at which notices were last looked for
+    newest: int = 0  # number of the newest notice
+    gather_at: float = 0.0  # when those that wait may be told
+    looked: dict[str, int] = field(
+        default_factory=dict
+    )  # way -> the newest notice when messages were last looked for
+    send_at: dict[str, float] = field(default_factory=dict)  # way -> when its next message is due
+    on_their_way: dict[str, OnItsWay] = field(default_factory=dict)  # by way: one at a time
+
+    def wait(self, way: str, until: float = math.inf) -> None:
+        """Let a way rest until some moment, or until there is something new."""
+        self.looked[way], self.send_at[way] = self.newest, until
+
+    def may_send(self, way: str, now: float) -> bool:
+        """Say whether it is time to look for a message to send."""
+        return self.looked.get(way) != self.newest or now >= self.send_at.get(way, 0.0)
 
 
 @dataclass

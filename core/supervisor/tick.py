@@ -22,7 +22,7 @@ from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
-from finetop.core.supervisor.jobs.attempt_events import SinceStart
+from finetop.core.supervisor.jobs.exit_reason import SinceStart
 from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
 from finetop.core.supervisor.notify import deliver
 from finetop.core.supervisor.queue import ready as waiting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.client.report import Page, Section
+from finetop.core.client.report import Page, Section, moment, state_words
 from finetop.core.client.report.load import Told
 from finetop.core.client.report.sections import (
     alarms,
@@ -20,7 +20,6 @@ from finetop.core.client.report.sections import (
     tasks,
 )
 from finetop.core.client.report.sections.verdict import verdict
-from finetop.core.client.report.text import moment, state_words
 from finetop.core.protocol.runs import RunDetail
 
 SECTIONS = (

@@ -51,6 +51,11 @@ def wait(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def yes(parser: argparse.ArgumentParser) -> None:
+    """Add --yes: see `output.agreed`."""
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
+
+
 def seconds(text: str) -> float:
     """Read a length of time, above 0 and up to an hour. Raises ArgumentTypeError."""
     try:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.preflight.plan import memory, speed
+from finetop.core.preflight.plan import memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Part, Workload
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
-    from finetop.core.preflight.plan.speed import PastRun
+    from finetop.core.preflight.plan.schedule import PastRun
     from finetop.core.recipe.schema import Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -266,7 +266,7 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
         said.append("some sources are not local files: rows, tokens and time leave them out.")
     if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
-    of_tokens = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
     of_tokens *= work.batch_size * work.sequence
     if work.trained.batch_flops > of_tokens:
         said.append(

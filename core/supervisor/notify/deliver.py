@@ -20,7 +20,7 @@ from finetop.core.runtime.webhook_url import is_fine
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.notify import compose
-from finetop.core.supervisor.notify.state import OnItsWay
+from finetop.core.supervisor.state import OnItsWay
 from finetop.core.text import clean
 
 if TYPE_CHECKING:

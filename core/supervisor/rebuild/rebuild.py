@@ -21,9 +21,9 @@ from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
+from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import one_value, open_store, transaction
-from finetop.core.supervisor.jobs.attempt_events import SinceStart
+from finetop.core.supervisor.jobs.exit_reason import SinceStart
 
 LOCK_WAIT_S = 15.0  # a supervisor that was told to end takes a moment
 _json = msgspec.json.Encoder()
@@ -148,7 +148,7 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
             _finish(connection, record, folder)
     except BaseException:
         with transaction(connection):
-            delete_run.remove_run(connection, record["id"])
+            run_records.remove_run(connection, record["id"])
         raise
     return len(store["jobs"])
 

@@ -31,7 +31,7 @@ from finetop.core.protocol.messages.trash import (
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
-from finetop.core.store import delete_run, parents, run_records, runs
+from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.save_records import record
@@ -127,7 +127,7 @@ def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -
         if folder.is_dir():
             write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
         with transaction(connection):
-            delete_run.remove_run(connection, run_id)
+            run_records.remove_run(connection, run_id)
         if folder.is_dir():
             _move(folder, home.trash / folder.name)
     except OSError as error:
@@ -258,7 +258,7 @@ def finish_moves(connection: Connection, home: Home) -> None:
                 continue
             if is_here:
                 with transaction(connection):
-                    delete_run.remove_run(connection, number)
+                    run_records.remove_run(connection, number)
             _move(mark.parent, home.trash / mark.parent.name)
     known = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
     for folder in rebuild.run_folders(home):
