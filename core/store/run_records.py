@@ -18,7 +18,6 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import write_whole
-from finetop.core.store import run_records
 from finetop.core.store.database import REBUILD, one_value, transaction
 
 FORMAT = 2  # of run.json
@@ -262,11 +261,11 @@ def require_database(database: Path, runs: Path) -> None:
 def remove_run(connection: Connection, run_id: int) -> None:
     """Remove all rows of a run, inside of the caller's transaction."""
     for what in ("runs", "jobs", "checks"):
-        highest = run_records.next_number(connection, what) - 1
+        highest = next_number(connection, what) - 1
         connection.execute("DELETE FROM removed WHERE what = ?", [what])
         connection.execute("INSERT INTO removed VALUES (?, ?)", [what, highest])
-    every = [*run_records.kept_tables(connection), *run_records.FROM_EVENTS, "jobs", "checks"]
+    every = [*kept_tables(connection), *FROM_EVENTS, "jobs", "checks"]
     for table in every:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
     connection.execute("DELETE FROM runs WHERE id = ?", [run_id])
-    run_records.mark_run(connection, run_id)  # for store.json: it has no folder in the list any more
+    mark_run(connection, run_id)  # for store.json: it has no folder in the list any more

@@ -1,4 +1,4 @@
-"""How commands print: tables with numbers to the right, and one JSON document with a schema number."""
+"""How commands print and ask: tables with numbers to the right, one JSON document with a schema number, yes or no."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from finetop.core.preflight.plan import memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Part, Workload
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
-from finetop.core.preflight.plan.schedule import disk_of, steps_of, time_of
+from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
-    from finetop.core.preflight.plan.schedule import PastRun
     from finetop.core.recipe.schema import Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}

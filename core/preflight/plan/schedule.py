@@ -1,4 +1,8 @@
-"""How long a run is, how long it takes, and what it leaves on the disk: steps, time and checkpoints."""
+"""How long a run is, how long it takes, and what it leaves on the disk: steps, time and checkpoints.
+
+How fast it would be is known from what earlier runs here reached, else guessed from the device's arithmetic, and said
+as such.
+"""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.recipe.home_settings import Tell
 from finetop.core.runtime import child
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular
@@ -20,12 +21,8 @@ from finetop.core.runtime.webhook_url import is_fine
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.notify import compose
-from finetop.core.supervisor.state import OnItsWay
+from finetop.core.supervisor.state import OnItsWay, Supervisor
 from finetop.core.text import clean
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.home_settings import Tell
-    from finetop.core.supervisor.state import Supervisor
 
 AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then it is given up
 GRACE_S = 5.0  # for the process that sends, which ends what hangs by itself
