@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-
 TOOLS_IN_WORDS = (
     "You may call functions. For each call, answer with an object of its name and arguments within "
     "<tool_call></tool_call>. These are the functions:"

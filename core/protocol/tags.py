@@ -89,9 +89,5 @@ def _behind(run: RunRow, tag: str) -> str:
 
 
 BY = "select.by"
-
-
 ROWS = "rows"
-
-
 ALL = "all"  # in place of a selector: every row there is, the end of each one's curve

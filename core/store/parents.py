@@ -16,8 +16,6 @@ _WAITS = (
     " WHERE word = 'queued' AND held), q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
     ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
 )
-
-
 # A parent's state: how it has ended, and the command that lets it, and what waits for it, go on.
 DOES = {
     "failed": ("has failed", "retry"),

@@ -104,8 +104,6 @@ class Prompt:
 
 
 Record = Conversation | Text | Preference | Labelled | Prompt
-
-
 names, load = FORMATS.names, FORMATS.load
 
 

@@ -40,8 +40,6 @@ Counts = NDArray[np.uint32]
 _WEIGHTS: Final = [
     LITTLE_WEIGHT if code & LITTLE else NAME_WEIGHT if code & NAME else 1.0 for code in range(8)
 ]
-
-
 NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 

@@ -91,8 +91,6 @@ for _language, _words in _WORDS.items():
 
 _AROUND = ".,;:!?()\"'"
 _MEMORY = 100_000  # different words, as they stand between spaces, whose languages are remembered
-
-
 _LATIN = tuple(_WORDS)
 
 

@@ -179,7 +179,7 @@ def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str
     """Gather what is to be done to each row, by the finding that wants it."""
     wanted: dict[int, list[tuple[str, Fix]]] = {}
     for name, finder in finders.items():
-        for fix in finder.fixes(whole):
+        for fix in finder.fixes(whole) if hasattr(finder, "fixes") else ():
             wanted.setdefault(fix.at, []).append((name, fix))
     return wanted
 

@@ -231,8 +231,6 @@ SECRETS = (
         _is_assigned_password,
     ),
 )
-
-
 LONG = 16  # characters without a space, which all have but these: most texts have no such word
 _SHORTER = tuple(shape for shape in SECRETS if shape.kind in ("private key", "password in a URL", PASSWORD))
 _ANYWHERE = {

@@ -12,8 +12,6 @@ from finetop.core.store import jobs, runs
 from finetop.core.store.jobs import Job
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
-
-
 # Go on where they were; an import or export is soon over.
 CAN_PAUSE = ("train", "check", "remedy", "approach", "measure")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from finetop.core.preflight.lint.tally import Fix, Tally
+from finetop.core.preflight.lint.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ABOUT = "answers that end before they are finished"
 WHY = "The model learns to stop anywhere: its answers break off too. Often the limit of whoever wrote them was too low."
-FIX = ""
+FIX = ""  # what is missing is not known
 DO = "finish the answers that break off, or remove them"
 SEVERITY = "warning"
 STYLE = 0.3  # share of rows from which an end without a full stop is how these answers are written
@@ -255,10 +255,6 @@ class Finder:
             for part, those in parts.items():
                 if words.is_half(part):
                     yield from those
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: what is missing is not known."""
-        yield from ()
 
 
 def last_part(text: str) -> str:

@@ -6,17 +6,15 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import Fix, example
+from finetop.core.preflight.lint.tally import example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "labels"
 WHY = ""  # it depends on what is found
-FIX = ""
+FIX = ""  # which spelling is right, a person knows
 DO = "write more rows of the rare labels"
 SEVERITY = "note"
 
@@ -128,10 +126,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: which spelling is right, a person knows."""
-        yield from ()
 
 
 def _plain(label: str) -> str:

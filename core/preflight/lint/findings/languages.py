@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.language import language_of, name_of
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import Fix, example, excerpt
+from finetop.core.preflight.lint.tally import example, excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "languages"
 WHY = ""  # of both findings
-FIX = ""
+FIX = ""  # a second language may be wanted
 DO = "remove the rows in another language, or write more of it"
 SEVERITY = "warning"
 
@@ -127,10 +125,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: a second language may be wanted."""
-        yield from ()
 
 
 def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[int]:

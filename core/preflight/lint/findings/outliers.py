@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadInput
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
-from finetop.core.preflight.lint.tally import Fix, example, excerpt
+from finetop.core.preflight.lint.tally import example, excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ WHY = (
     "What is far harder than the rest is often noise: the wrong answer, another language, damaged text. What is far"
     " easier teaches next to nothing. Read them before you remove any."
 )
-FIX = ""
+FIX = ""  # a hard row may be the one that matters
 DO = "read the answers that stand out"
 SEVERITY = "warning"
 
@@ -102,10 +102,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: a hard row may be the one that matters."""
-        yield from ()
 
 
 def spread(count: int, most: int) -> list[int]:
