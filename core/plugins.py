@@ -99,7 +99,8 @@ class Method(Configured, Protocol):
     - `callbacks(options)`: callbacks of transformers,
     - `merges(options)`: MERGES, where that depends on its settings,
     - `require(model, options)`: see that the settings fit a model without weights; raises BadInput,
-    - `spelled`: PEFT's names of its settings, `NOT_QUANTIZED`: why not all of model.quantize.
+    - `spelled`: PEFT's names of its settings, `NOT_QUANTIZED`: why not all of model.quantize,
+    - `REFUSES`: settings of a recipe that it does not go with when they are on, by dotted key, and why.
     """
 
     @property
@@ -113,10 +114,6 @@ class Method(Configured, Protocol):
     @property
     def MERGES(self) -> bool:
         """Whether what it learned can be added into the base's weights."""
-
-    @property
-    def REFUSES(self) -> Mapping[str, str]:
-        """Settings of a recipe that it does not go with when they are on, by dotted key, and why."""
 
     @property
     def prepare(self) -> Callable[[Any, Any, Any], Any]:

@@ -38,9 +38,9 @@ def main() -> int:
     """Run the job in the folder that the command line names, or wait for one. Returns the exit code."""
     match sys.argv[1:]:
         case ["--warm", file]:
-            from finetop.core.train import warm_process
+            from finetop.core.train import job as train_job
 
-            folder = warm_process.wait_for_job(Path(file))
+            folder = train_job.wait_for_job(Path(file))
             return 0 if folder is None else run(folder)
         case [folder]:
             return run(Path(folder).absolute())

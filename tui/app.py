@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,10 +21,10 @@ from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener,
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
+from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
-    from finetop.tui.line import Line
 
 MINUTE_S = 60.0
 
@@ -51,7 +51,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     ALLOW_SELECT = False
     TITLE = "finetop"
     BINDINGS: ClassVar = [*bindings(EVERYWHERE), ("ctrl+c", "how_to_leave")]
-    MODES: ClassVar = {place.mode: place.open for place in PLACES}
+    MODES: ClassVar = {place.mode: partial(new_screen, place.mode) for place in PLACES}
     DEFAULT_MODE = PLACES[0].mode
 
     def __init__(
@@ -86,8 +86,8 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
-        self._askers = {one.label: connect(one) for one in self.homes}
-        self._watchers = [connect(one) for one in self.homes]
+        self._askers = {home.label: connect(home) for home in self.homes}
+        self._watchers = [connect(home) for home in self.homes]
         self._fleet: Fleet | None = None
         if others:
             from finetop.core.client.remote import fleet
@@ -156,29 +156,19 @@ class FinetopApp(App[str], inherit_bindings=False):
         return EVERYWHERE
 
     def open_run(self, run: str) -> None:
-        from finetop.tui.screens.run.screen import RunScreen
-
-        self.push_screen(RunScreen(run))
+        self.push_screen(new_screen("run", run))
 
     def open_remedies(self, run: str) -> None:
-        from finetop.tui.screens.remedies.screen import RemediesScreen
-
-        self.push_screen(RemediesScreen(run))
+        self.push_screen(new_screen("remedies", run))
 
     def open_sweep(self, sweep: str) -> None:
-        from finetop.tui.screens.sweep.screen import SweepScreen
-
-        self.push_screen(SweepScreen(sweep))
+        self.push_screen(new_screen("sweep", sweep))
 
     def open_approaches(self, comparison: str) -> None:
-        from finetop.tui.screens.approaches.screen import ApproachesScreen
-
-        self.push_screen(ApproachesScreen(comparison))
+        self.push_screen(new_screen("approaches", comparison))
 
     def open_compare(self, runs: Sequence[str]) -> None:
-        from finetop.tui.screens.compare.screen import CompareScreen
-
-        self.push_screen(CompareScreen(runs))
+        self.push_screen(new_screen("compare", runs))
 
     @work
     async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
@@ -281,7 +271,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         from finetop.tui.screens.pages import KeysPage
 
         if not isinstance(self.screen, KeysPage):
-            self.push_screen(KeysPage(self.screen.title or "", self._screen_keys()))
+            self.push_screen(KeysPage(self.screen.title or "", getattr(self.screen, "KEYS", ())))
 
     def action_palette(self) -> None:
         from finetop.tui.screens.pages import CommandsPage
@@ -294,16 +284,12 @@ class FinetopApp(App[str], inherit_bindings=False):
             if key is not None:
                 await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES) else behind)
 
-        self.push_screen(CommandsPage([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
+        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES]), chosen)
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
 
         self.push_screen(MessagesPage())
-
-    def _screen_keys(self) -> tuple[Key, ...]:
-        keys = getattr(self.screen, "keys", None)
-        return tuple(keys()) if callable(keys) else ()
 
     def action_redraw(self) -> None:
         forget = getattr(self._driver, "forget", None)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol, cast
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+from textual.dom import DOMNode
 
-    from textual.dom import DOMNode
-
-    from finetop.core.protocol.request import Answer, Request
-    from finetop.core.runtime.home import Home
-    from finetop.tui.keys import Key
-    from finetop.tui.line import Line
-    from finetop.tui.messages import Said
-    from finetop.tui.theme import Look, StyleName
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.request import Answer, Request
+from finetop.core.runtime.home import Home
+from finetop.tui.keys import Key
+from finetop.tui.messages import Said
+from finetop.tui.text import Line
+from finetop.tui.theme import Look, StyleName
 
 
 class Asker(Protocol):
@@ -80,3 +80,12 @@ class Host(Protocol):
 def host_of(node: DOMNode) -> Host:
     """Return the app around a widget or screen."""
     return cast("Host", node.app)
+
+
+@contextmanager
+def refusals_said(host: Host) -> Iterator[None]:
+    """Say in red what is refused of all that is asked within; what comes after it there is left out."""
+    try:
+        yield
+    except FinetopError as error:
+        host.say(str(error), "red")

@@ -2,47 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
-from finetop.tui.line import Line, line_width
+from finetop.tui.text import Line, line_width
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+# What the user reads for Textual's names; any other key is read as it is named.
+_SIGNS = {
+    "j": "↓ j", "k": "↑ k", "left": "←", "right": "→", "shift+left": "⇧←", "shift+right": "⇧→", "shift+tab": "⇧tab",
+    "pagedown": "pgdn", "pageup": "pgup", "escape": "esc", "slash": "/", "colon": ":", "comma": ",",
+    "full_stop": ", .", "plus": "+ -", "minus": "-", "question_mark": "?",
+    "left_square_bracket": "[", "right_square_bracket": "]", "left_curly_bracket": "{", "right_curly_bracket": "}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
     """One key (or several that do the same) of a screen.
 
-    `keys` are Textual's names ("j,down"), `shown` is what the user reads, `label` the footer's word (none: not in
-    the footer), `action` the screen's action, `command` what does the same on the command line.
+    `keys` are Textual's names ("j,down"), `label` is the footer's word (none: not in the footer), `action` the screen's
+    action, `command` what does the same on the command line, `sign` what the user reads if not the first name.
     """
 
     keys: str
-    shown: str
     label: str
-    action: str
-    about: str
+    action: str = ""
+    about: str = ""
     command: str = ""
+    sign: str = ""
+
+    @property
+    def shown(self) -> str:
+        """What the user reads: ←→, esc, R."""
+        first = self.keys.partition(",")[0]
+        return self.sign or _SIGNS.get(first, first)
 
 
 PAGES = (
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+    Key("pagedown", "", "page(1)", "a page down"),
+    Key("pageup", "", "page(-1)", "a page up"),
 )
 
 
 def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
     """Return the keys that move through a list, the same on every screen; the screen has `move`, `page` and `ends`."""
     return (
-        Key("j,down", "↓ j", "", "move(1)", f"next {thing}"),
-        Key("k,up", "↑ k", "", "move(-1)", f"{thing} before"),
+        Key("j,down", "", "move(1)", f"next {thing}"),
+        Key("k,up", "", "move(-1)", f"{thing} before"),
         *PAGES,
-        Key("g,home", "g", "", "ends(-1)", f"first {thing}"),
-        Key("G,end", "G", "", "ends(1)", last or f"last {thing}"),
+        Key("g,home", "", "ends(-1)", f"first {thing}"),
+        Key("G,end", "", "ends(1)", last or f"last {thing}"),
     )
 
 

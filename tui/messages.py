@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-if TYPE_CHECKING:
-    from finetop.tui.theme import StyleName
+from finetop.tui.theme import StyleName
 
 
 class StoreChanged(Message):

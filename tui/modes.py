@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import Any
 
 from textual.screen import Screen
 
+from finetop.tui.connection.machines import Machine
 from finetop.tui.keys import Key
-from finetop.tui.screens.runs.screen import RunsScreen
-
-if TYPE_CHECKING:
-    from finetop.tui.connection.machines import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,51 +21,33 @@ class Place:
     mode: str
     name: str
     command: str
-    open: Callable[[], Screen[Any]]
     counted: Callable[[Machine], int] = lambda machine: 0
 
     @property
     def as_key(self) -> Key:
-        return Key(self.key, self.key, "", f"place('{self.mode}')", self.name, self.command)
-
-
-def _queue() -> Screen[Any]:
-    from finetop.tui.screens.queue.screen import QueueScreen
-
-    return QueueScreen()
-
-
-def _launch() -> Screen[Any]:
-    from finetop.tui.screens.launch.screen import LaunchScreen
-
-    return LaunchScreen()
-
-
-def _triage() -> Screen[Any]:
-    from finetop.tui.screens.triage.screen import TriageScreen
-
-    return TriageScreen()
+        return Key(self.key, "", f"place('{self.mode}')", self.name, self.command)
 
 
 PLACES = (
-    Place("1", "runs", "Runs", "finetop ls", RunsScreen),
-    Place("2", "triage", "Triage", "finetop triage", _triage, lambda machine: machine.to_triage),
-    Place("3", "queue", "Queue", "finetop queue", _queue, lambda machine: machine.queued),
-    Place("4", "launch", "Launch", "finetop run RECIPE", _launch),
+    Place("1", "runs", "Runs", "finetop ls"),
+    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.to_triage),
+    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.queued),
+    Place("4", "launch", "Launch", "finetop run RECIPE"),
 )
 EVERYWHERE = (
     *(place.as_key for place in PLACES),
-    Key("question_mark", "?", "", "help", "all keys of this screen"),
-    Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
-    Key("e", "e", "", "save", "save what is shown: csv, md, svg"),
-    Key(
-        "y,ctrl+y",
-        "y",
-        "",
-        "copy",
-        "copy what the cursor is on (charts: ctrl+y); again, next's command",
-    ),
-    Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
-    Key("q", "q", "", "leave", "leave; runs go on"),
+    Key("question_mark", "", "help", "all keys of this screen"),
+    Key("colon,ctrl+p", "", "palette", "every command by name"),
+    Key("e", "", "save", "save what is shown: csv, md, svg"),
+    Key("y,ctrl+y", "", "copy", "copy what the cursor is on (charts: ctrl+y); again, next's command"),
+    Key("ctrl+l", "", "redraw", "draw all again, after line noise"),
+    Key("q", "", "leave", "leave; runs go on"),
 )
-MESSAGES = Key("", "", "", "messages", "all messages so far")
+MESSAGES = Key("", "", "messages", "all messages so far")
+
+
+def new_screen(name: str, *arguments: Any) -> Screen[Any]:
+    """Return the screen of a folder, which is imported when it is first opened: `compare` is CompareScreen."""
+    screens = import_module(f"finetop.tui.screens.{name}.screen")
+    screen: Screen[Any] = getattr(screens, f"{name.capitalize()}Screen")(*arguments)
+    return screen

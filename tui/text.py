@@ -1,12 +1,19 @@
-"""How numbers, times and names are written: short, and without ever cutting a number."""
+"""Text in cells: how numbers and names are cut and wrapped, and lines of coloured spans as every widget draws them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import TypeAlias
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
+
+from finetop.core.text import clean, clean_line
+from finetop.tui.theme import StyleName
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
+Span: TypeAlias = tuple[str, StyleName]
+Line: TypeAlias = tuple[Span, ...]
 
 
 def cut_end(text: str, width: int) -> str:
@@ -38,6 +45,16 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
+def padded(text: str, width: int) -> str:
+    """Fill text up with blanks to `width` cells."""
+    return text + " " * (width - cell_len(text))
+
+
+def leaf(path: str) -> str:
+    """Return the last part of a path or of a model's name, clean: Qwen3-4B."""
+    return clean_line(path).rstrip("/").rpartition("/")[2]
+
+
 def of_steps(done: int, planned: int) -> str:
     """Write progress in at most 9 cells: '820/1200', '12k/120k', '41' where no end is known."""
     if not planned:
@@ -64,7 +81,108 @@ def value(number: float | None, width: int = 5) -> str:
     return f"{number:.{min(3, digits)}f}"
 
 
-def without_zero(number: float, digits: int = 2) -> str:
-    """Write a number below one without its zero: .08."""
+def without_zero(number: float | None, digits: int = 2) -> str:
+    """Write a number below one without its zero: .08; '-' for none."""
+    if number is None:
+        return "-"
     text = f"{number:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+
+
+def line_width(line: Line) -> int:
+    """Count the cells of a line."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def cursor_mark(has_cursor: bool) -> Span:
+    """Return the first cell of a row: the cursor, or a blank."""
+    return ("▸", "reverse") if has_cursor else (" ", "")
+
+
+def cut_line(line: Line, width: int) -> Line:
+    """Cut a line to `width` cells, at a span's end or within one."""
+    kept: Line = ()
+    for text, style in line:
+        if (left := width - line_width(kept)) <= 0:
+            break
+        kept = (*kept, (cut_end(text, left), style))
+    return kept
+
+
+def joined(spans: Iterable[Span]) -> Line:
+    """Join spans that stand beside each other in one style."""
+    line: list[Span] = []
+    for text, style in spans:
+        if line and line[-1][1] == style:
+            line[-1] = (line[-1][0] + text, style)
+        else:
+            line.append((text, style))
+    return tuple(line)
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """Put one line at the left edge and another at the right; the right one goes where both don't fit."""
+    gap = width - line_width(left) - line_width(right)
+    return (*left, (" " * gap, ""), *right) if gap >= 2 else left
+
+
+def rule(title: Line, width: int, right: Line = ()) -> Line:
+    """Draw a rule across the width, with a title in it and words at its right end."""
+    fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
+    if fill < 1:
+        return rule(title, width) if right else (("── ", "dim"), *title)
+    end: Line = ((" ", ""), *right) if right else ()
+    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)
+
+
+def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
+    """Clean a text and break it into rows of at most `width` cells; with `rows`, the last of them ends with …."""
+    width = max(1, width)
+    lines: list[str] = []
+    for paragraph in clean(text).replace("\t", "    ").split("\n"):
+        lines += _broken(paragraph, width)
+        if rows is not None and len(lines) > rows:
+            break
+    if rows is not None and len(lines) > rows:
+        lines = [*lines[: rows - 1], _going_on(lines[rows - 1], width)] if rows > 0 else []
+    return lines
+
+
+def _going_on(row: str, width: int) -> str:
+    """End a row with …, apart from a number, and without a part of one."""
+    ending = " …" if row[-1:].isdigit() else "…"
+    return row + ending if cell_len(row + ending) <= width else cut_end(f"{row}  ", width)
+
+
+def _broken(paragraph: str, width: int) -> list[str]:
+    lines: list[str] = []
+    line, line_cells = "", 0
+    for word in paragraph.split(" "):
+        cells = cell_len(word)
+        if line and line_cells + 1 + cells <= width:
+            line, line_cells = f"{line} {word}", line_cells + 1 + cells
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = chop_cells(word, width) or [""]
+        lines += whole
+        line_cells = cell_len(line)
+    lines.append(line)
+    return lines
+
+
+def labelled(
+    label: str, text: str, width: int, *, cells: int, rows: int | None = None, style: StyleName = ""
+) -> list[Line]:
+    """Break a text into rows beside its label, which has `cells` cells and stands in the first of them alone."""
+    return [
+        ((f" {label if not at else '':<{cells - 1}}", "dim"), (row, style))
+        for at, row in enumerate(wrapped(text, width - cells - 1, rows))
+    ]
+
+
+def paragraph(
+    text: str, width: int, rows: int | None = None, *, indent: int = 1, style: StyleName = ""
+) -> list[Line]:
+    """Break a text into rows behind `indent` blanks, one cell free at the right."""
+    return [((" " * indent + row, style),) for row in wrapped(text, width - indent - 1, rows)]

@@ -47,6 +47,9 @@ MARKS: Final[Mapping[str, Mark]] = {
     "marked": Mark("•", ".", "bold"),
 }
 
+# Of what a check found of one task.
+TASK_MARKS: Final = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+
 # Everything that is drawn beyond ASCII, by what stands for it where the locale is not UTF-8. One cell for one cell.
 _ASCII: Final = str.maketrans(
     {

@@ -1,21 +1,58 @@
-"""The measuring job: what one approach scores, and what its queries cost."""
+"""The measuring job: an approach's score on every row of the target, what a query costs, and the new facts.
+
+First some queries alone, one after the other, on a warm model: their median is the latency, and the memory's peak
+until then is what answering takes. Then all rows in batches, from the cache of scores if they are there.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import resource
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from finetop.core import approaches
-from finetop.core.approaches import _measure
+from finetop.core.check.model_pair import ModelPair, facts_of, open_pair
+from finetop.core.check.scoring import cache, target
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
+from finetop.core.check.scoring.generation import answer
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
+from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput
-from finetop.core.models import devices
-from finetop.core.protocol.events import Ended
+from finetop.core.models import devices, load, resolve
+from finetop.core.models.devices import scoring_dtype
+from finetop.core.models.forward import longest_input
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, RowScore
+from finetop.core.recipe.schema import Target
 from finetop.core.runtime.job_process import quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.check.scoring.target import TargetRow
+    from finetop.core.data.prompts import Asker
+    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Ask, Metric, Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 IF_STOPPED = "asked to stop; what was scored is kept"
+TIMED = 8  # queries one at a time, after one that warms up;
+TIMED_S = 20.0  # but no more once so much was spent on them,
+TIMED_LEAST = 3  # and this many were timed
+GIB = 2**30
+SAID = 20  # documents that are named, of those that could not be used
+SHOWN_ANSWER = 300  # characters of an answer that are kept beside its score
+Scores = dict[str, list[RowScore]]
 
 
 def work(job: Job) -> Ended:
@@ -23,20 +60,20 @@ def work(job: Job) -> Ended:
     quiet()
     device = devices.pick_device()
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
-    measured = _measure.measure(request_of(job, device), job.home, job.events, job.run_folder)
+    measured = measure(request_of(job, device), job.home, job.events, job.run_folder)
     job.events.write(measured)
-    print(_measure.words(measured), flush=True)
+    print(words(measured), flush=True)
     return Ended("finished")
 
 
-def request_of(job: Job, device: str) -> _measure.MeasureRequest:
+def request_of(job: Job, device: str) -> MeasureRequest:
     """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
     name, step = job.args.get("approach"), job.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():
         hint = f"It is one of {', '.join(approaches.names())}."
         raise BadInput(f"job.json: args.approach is {name!r}.", hint=hint)
     trains = job.spec.verb == "measure"
-    return _measure.MeasureRequest(
+    return MeasureRequest(
         approach=name,
         recipe=job.recipe(),
         step=step if isinstance(step, int) else None,
@@ -44,3 +81,238 @@ def request_of(job: Job, device: str) -> _measure.MeasureRequest:
         learns_news=bool(job.args.get("learns_news", False)),
         device=device,
     )
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """What is measured: the base as it is, or a checkpoint of a run that trains."""
+
+    approach: str
+    recipe: Recipe
+    step: int | None
+    checkpoint: Path | None
+    learns_news: bool
+    device: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that answers, its tokenizer, and what its scores depend on."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    facts: Mapping[str, Any]
+    plan: BatchPlan
+    longest: int
+    device: str
+
+
+def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
+    """Measure, and give what is to be told; which version of the test was read is kept with the run.
+
+    Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble where even the smallest
+    batch does not fit the memory.
+    """
+    recipe = request.recipe
+    if recipe.check.target is None:
+        raise BadInput("check.target is not set.", hint="Approaches are compared by their score on it.")
+    if recipe.ask.documents or recipe.ask.shots:
+        events.write(Phase("indexing"))
+    asker = open_asker(recipe.ask, recipe.data.train, home)
+    tell(asker)
+    loaded = open_approach(request, home, events)
+    rows = target.read_rows(
+        recipe.check.target, loaded.tokenizer, home, loaded.longest, asker, events.write, run_folder
+    )
+    if not rows:
+        raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
+    said = _of_documents(asker)
+    events.write(Phase("timing queries"))
+    latency, timed = time_queries(loaded, rows, recipe.check.target, asker)
+    memory = peak_memory(request.device)
+    scores = score_all(loaded, rows, recipe.check.target, home, events, "target")
+    news = measure_news(request, loaded, asker, home, events)
+    return ApproachMeasured(
+        approach=request.approach,
+        step=request.step,
+        scores=scores,
+        prompt_tokens=statistics.fmean(len(row.prompt) for row in rows),
+        latency_s=latency,
+        timed=timed,
+        memory_gib=memory,
+        memory_of="GPU" if request.device.startswith("cuda") else "host",
+        index_s=asker.seconds if asker is not None else 0.0,
+        passages=len(asker.index.chunks) if asker is not None and asker.index is not None else 0,
+        news=news.before,
+        news_after=news.after,
+        news_s=news.seconds,
+        said=said,
+    )
+
+
+def _of_documents(asker: Asker | None) -> list[str]:
+    """Say what of the documents could not be used, and of how many questions nothing was found."""
+    if asker is None or asker.index is None:
+        return []
+    told = asker.passed_over
+    if len(told) > SAID:
+        told = [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
+    missed = sum(number == 0 for number in asker.found)
+    if missed:
+        told = [
+            f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one.",
+            *told,
+        ]
+    return told
+
+
+def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Loaded:
+    """Load the base, or the checkpoint. Raises BadInput."""
+    events.write(Phase("loading model"))
+    recipe, device = request.recipe, request.device
+    base = resolve.resolve_model(recipe.model, home, events)
+    if request.checkpoint is None:
+        kind = scoring_dtype(recipe.model.dtype, base.path, device)
+        pair = ModelPair(base, None, kind, device)
+        model, tokenizer = load.load_model(base, load.torch_dtype(kind, device), device)
+    else:
+        pair = open_pair(base, request.checkpoint, recipe.model.dtype, device)
+        dtype = load.torch_dtype(pair.dtype, device)
+        model, tokenizer = load_checkpoint(base, request.checkpoint, dtype, device)
+        if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
+            tokenizer = load.load_tokenizer(base)
+    model.eval()
+    plan = plan_for(device)
+    alone = request.checkpoint is not None and pair.reads_rows_alone
+    if alone or not packs_exactly(model):
+        plan = BatchPlan("plain", plan.row_tokens)
+    facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)
+    return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
+
+
+def time_queries(
+    loaded: Loaded, rows: Sequence[TargetRow], settings: Target, asker: Asker | None
+) -> tuple[float | None, int]:
+    """Answer some rows one at a time, spread over all of them; give the median of seconds, looking up included.
+
+    What is looked up was timed as the rows were read.
+    """
+    most = target.longest_answer(rows, settings)
+    count = min(TIMED + 1, len(rows))
+    chosen = [rows[at * len(rows) // count] for at in range(count)]
+    spent: list[float] = []
+    for row in chosen:
+        if len(spent) > TIMED_LEAST and sum(spent) > TIMED_S:
+            break
+        began = time.perf_counter()
+        answer(loaded.model, loaded.tokenizer, [Prompt(row.prompt, (), most)], loaded.plan)
+        spent.append(time.perf_counter() - began)
+    warm = spent[1:]
+    looked_up = statistics.median(asker.spent) if asker is not None and asker.spent else 0.0
+    return (statistics.median(warm) + looked_up if warm else None), len(warm)
+
+
+def peak_memory(device: str) -> float:
+    """Return the most memory so far, in GiB: of the GPU, or of this process."""
+    if device.startswith("cuda"):
+        import torch
+
+        return float(torch.cuda.max_memory_allocated(device)) / GIB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB
+
+
+def score_all(
+    loaded: Loaded, rows: Sequence[TargetRow], settings: Target, home: Home, events: EventLog, what: str
+) -> Scores:
+    """Score the rows by every metric of the target, from the cache as far as that goes."""
+    found: Scores = {}
+    for metric in settings.metrics:
+        asked = target.rows_for(metric, rows, loaded.device, settings)
+        events.write(Phase(f"{what}: {metric}", done=0.0, total=float(len(asked)), unit="rows"))
+        scores = kept(loaded, asked, metric, settings, home)
+        found[metric] = [
+            RowScore(
+                row.item,
+                target.value_of(metric, scores[row.item]),
+                target.weight_of(metric, row),
+                scores[row.item].answer[:SHOWN_ANSWER],
+            )
+            for row in asked
+        ]
+    return found
+
+
+def kept(
+    loaded: Loaded, rows: Sequence[TargetRow], metric: Metric, settings: Target, home: Home
+) -> dict[str, ItemScore]:
+    """Take scores from the cache if all are there, else score the rows and keep that: a check has the same key."""
+    prompts = {row.item: row.prompt_hash for row in rows}
+
+    def under(plan: BatchPlan) -> dict[str, ItemScore]:
+        key = cache.score_key({**loaded.facts, **asdict(plan)}, target.task_facts(metric, rows, settings))
+        return cache.read_or_score(
+            home.scores,
+            key,
+            prompts,
+            lambda: target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan),
+        )
+
+    return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
+
+
+@dataclass(frozen=True)
+class NewsScores:
+    """Scores on the questions about new facts: as it stands, and once it can look them up."""
+
+    before: Scores
+    after: Scores
+    seconds: float | None
+
+
+def measure_news(
+    request: MeasureRequest, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
+) -> NewsScores:
+    """Ask about the new facts; then put them where this approach looks things up, and ask again."""
+    recipe = request.recipe
+    update, asked = recipe.approaches.update, recipe.check.target
+    if update is None or asked is None:
+        return NewsScores({}, {}, None)
+    questions = msgspec.structs.replace(asked, path=update.test)
+
+    def ask_by(one: Asker | None, what: str) -> Scores:
+        rows = target.read_rows(questions, loaded.tokenizer, home, loaded.longest, one)
+        return score_all(loaded, rows, questions, home, events, what) if rows else {}
+
+    before = ask_by(asker, "new facts, before")
+    grown = with_news(request)
+    if grown is None:
+        return NewsScores(before, {}, None)
+    events.write(Phase("indexing the new facts"))
+    train = (*recipe.data.train, *update.train)
+    began = time.perf_counter()
+    anew = open_asker(grown, train, home)
+    spent = time.perf_counter() - began
+    assert anew is not None
+    return NewsScores(before, ask_by(anew, "new facts, after"), max(spent, anew.seconds))
+
+
+def with_news(request: MeasureRequest) -> Ask | None:
+    """Return how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
+    recipe = request.recipe
+    ask, update = recipe.ask, recipe.approaches.update
+    if update is None or request.learns_news or approaches.load(request.approach).UPDATES != "index":
+        return None
+    if ask.documents and update.documents:
+        return msgspec.structs.replace(ask, documents=(*ask.documents, *update.documents))
+    return ask if ask.shots and ask.pick == "nearest" and update.train else None
+
+
+def words(told: ApproachMeasured) -> str:
+    """Say in a line what came out."""
+    means = [
+        f"{metric} {sum(row.value for row in rows) / sum(row.weight for row in rows):.3f}"
+        for metric, rows in told.scores.items()
+        if rows
+    ]
+    latency = "" if told.latency_s is None else f", {told.latency_s:.2f} s a query"
+    return f"{told.approach}: {', '.join(means)}; {told.prompt_tokens:.0f} tokens of prompt{latency}"

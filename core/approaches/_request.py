@@ -28,7 +28,7 @@ def _require_readable(recipe: Recipe, made: Sequence[PlannedRun]) -> None:
     update = recipe.approaches.update
     sources = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
-    files = [(one.path, one.format) for one in sources if one.path is not None and reads_rows]
+    files = [(source.path, source.format) for source in sources if source.path is not None and reads_rows]
     files += [(one.path, "auto") for one in (recipe.check.target,) if one is not None]
     files += [(update.test, "auto")] if update is not None else []
     for path, format_name in files:

@@ -17,8 +17,8 @@ def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
     """Average each row over the runs that differ by their seed; rows that not all were asked are left out."""
     if not runs:
         return {}
-    shared = [row for row in runs[0] if all(row in one for one in runs)]
-    return {row: (fmean(one[row][0] for one in runs), runs[0][row][1]) for row in shared}
+    shared = [row for row in runs[0] if all(row in run for run in runs)]
+    return {row: (fmean(run[row][0] for run in runs), runs[0][row][1]) for row in shared}
 
 
 def score(runs: Sequence[Items]) -> Score | None:
@@ -29,7 +29,7 @@ def score(runs: Sequence[Items]) -> Score | None:
     mean, low, high = _interval(
         [value for value, _ in items.values()], [weight for _, weight in items.values()]
     )
-    means = [_ratio(one) for one in runs]
+    means = [_ratio(run) for run in runs]
     return Score(mean, low, high, len(items), len(runs), stdev(means) if len(means) > 1 else None)
 
 
@@ -81,4 +81,4 @@ def _stderr(values: Sequence[float], weights: Sequence[float], mean: float) -> f
     """Linearise the error of a ratio of sums, as core/check/scoring/target.py does."""
     few = len(values) / (len(values) - 1) if len(values) > 1 else 1.0
     residuals = [value - mean * weight for value, weight in zip(values, weights, strict=True)]
-    return math.sqrt(few * sum(one**2 for one in residuals)) / sum(weights)
+    return math.sqrt(few * sum(residual**2 for residual in residuals)) / sum(weights)

@@ -93,17 +93,21 @@ def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: s
 
 
 def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:
-    found = [one for one in members if one.approach == approach and not one.learns_news and one.measured]
+    found = [
+        member
+        for member in members
+        if member.approach == approach and not member.learns_news and member.measured
+    ]
     return [_items(one.measured.scores.get(metric, ())) for one in found if one.measured is not None]
 
 
 def _items(scores: Iterable[RowScore]) -> statistics.Items:
-    return {one.row: (one.value, one.weight) for one in scores}
+    return {score.row: (score.value, score.weight) for score in scores}
 
 
 def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     module = approaches.load(name)
-    own = [one for one in members if not one.learns_news]
+    own = [member for member in members if not member.learns_news]
     told = [one.measured for one in own if one.measured is not None]
     metrics = dict.fromkeys(key for one in told for key in one.scores)
     scores = {key: statistics.score([_items(one.scores.get(key, ())) for one in told]) for key in metrics}
@@ -116,7 +120,7 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         trains=module.TRAINS,
         state=state,
         said=said,
-        runs=[_brief(one) for one in members],
+        runs=[_brief(member) for member in members],
         target=scores.get(metric),
         others={key: score for key, score in scores.items() if key != metric and score is not None},
         retained=_retained(own, module.TRAINS),
@@ -160,7 +164,7 @@ def _cause(state: RunState | None) -> str:
 
 def _state(members: Sequence[Member]) -> tuple[State, str]:
     """Say how far an approach is, and why where it is not done."""
-    missing = [one for one in members if one.measured is None]
+    missing = [member for member in members if member.measured is None]
     if not missing:
         return "measured", ""
     for one in missing:
@@ -188,18 +192,18 @@ def _made(member: Member) -> list[tuple[JobRow, float]]:
 def _setup(members: Sequence[Member], trains: bool) -> float | None:
     """Return the seconds until an approach can answer: its training, and making ready what it looks things up in."""
     found = []
-    for one in members:
-        if one.measured is None:
+    for member in members:
+        if member.measured is None:
             continue
-        trained = sum(seconds for _, seconds in _made(one)) if trains else 0.0
-        found.append(trained + one.measured.index_s)
+        trained = sum(seconds for _, seconds in _made(member)) if trains else 0.0
+        found.append(trained + member.measured.index_s)
     return fmean(found) if found else None
 
 
 def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
     if not trains:
         return Retained(0.0, [], same_weights=True)
-    checks = [one.row.check for one in members if one.row.check is not None]
+    checks = [member.row.check for member in members if member.row.check is not None]
     drops = [check.drop for check in checks if check.drop is not None]
     if not checks:
         return None
@@ -210,7 +214,7 @@ def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
 
 def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
     """Say how an approach takes in new facts; None where none were given."""
-    own = [one.measured for one in members if one.measured is not None and not one.learns_news]
+    own = [member.measured for member in members if member.measured is not None and not member.learns_news]
     before = [_items(one.news.get(metric, ())) for one in own if one.news.get(metric)]
     if not before:
         return None
@@ -231,16 +235,16 @@ def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
 
 def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
     """Hold the run that learned the new facts too against the one of the same seed that did not."""
-    anew = next((one for one in members if one.learns_news), None)
+    anew = next((member for member in members if member.learns_news), None)
     if anew is None:
         return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
     first = [
-        _items(one.measured.news[metric])
-        for one in members
-        if one.seed == anew.seed
-        and not one.learns_news
-        and one.measured is not None
-        and one.measured.news.get(metric)
+        _items(member.measured.news[metric])
+        for member in members
+        if member.seed == anew.seed
+        and not member.learns_news
+        and member.measured is not None
+        and member.measured.news.get(metric)
     ]
     begun = statistics.score(first or before)
     if anew.measured is None or not anew.measured.news.get(metric):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check import caveats
 from finetop.core.check.model_pair import facts_of
 from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.batches import prepare
-from finetop.core.check.tasks.contamination import contaminated
 from finetop.core.check.tasks.requests import build
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
-from finetop.core.models import load, resolved
+from finetop.core.models import load
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
@@ -24,6 +24,8 @@ from finetop.core.recipe.schema import General
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.model_pair import ModelPair
     from finetop.core.check.scoring.batch_plan import Name
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+CONTAMINATION_BLOCK = 500  # texts that are searched at once
 
 
 @dataclass
@@ -70,14 +75,14 @@ def open_context(
     suite = find_suite(general.suite, home)
     base = pair.base
     tokenizer = load.load_tokenizer(base)
-    longest = longest_input(_config(base), tokenizer)
+    longest = longest_input(load.read_config(base), tokenizer)
     prepared = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
     tell(asker)
     excluded, notes = _contaminated(recipe, prepared, home)
-    notes = (*notes, *caveats.notes(pair, tokenizer, recipe.model.chat_template is not None))
+    notes = (*notes, *caveats_of(pair, tokenizer, recipe.model.chat_template is not None))
     return CheckContext(
         recipe=recipe,
         general=general,
@@ -96,14 +101,6 @@ def open_context(
         notes=notes,
         home=home,
         events=events,
-    )
-
-
-def _config(base: resolved.ResolvedModel) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
     )
 
 
@@ -127,3 +124,72 @@ def _contaminated(
     except FinetopError as error:
         note = f"not searched for benchmark items: the training data can't be read ({error.message})"
         return frozenset(), (note,)
+
+
+def caveats_of(
+    pair: ModelPair, tokenizer: PreTrainedTokenizerBase, has_own_template: bool
+) -> tuple[str, ...]:
+    """Say in words what differs between the checkpoint and how it is asked; nothing for a model in memory.
+
+    Both models are asked with the same prompts: the base's tokenizer and its chat template, or the recipe's.
+    """
+    folder = pair.checkpoint
+    caveats = ["both models are asked with the chat template of the recipe"] if has_own_template else []
+    if folder is None:
+        return tuple(caveats)
+    trained_on = _manifest(folder).get("base", {}).get("weights_hash")
+    if trained_on not in (None, pair.base.weights_hash):
+        caveats.append(
+            f"the base model has changed since the checkpoint was trained (sha256 {str(trained_on)[:12]} then,"
+            f" {pair.base.weights_hash[:12]} now)"
+        )
+    if any((folder / name).is_file() for name in TOKENIZER_FILES):
+        caveats += _tokenizer_caveats(folder, tokenizer)
+    return tuple(caveats)
+
+
+def _tokenizer_caveats(folder: Path, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+    from transformers import AutoTokenizer
+
+    try:
+        own: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError):
+        return ["the checkpoint's own tokenizer can't be read; both models are asked with the base's"]
+    caveats = []
+    if own.chat_template is not None and own.chat_template != tokenizer.chat_template:
+        caveats.append(
+            "the checkpoint comes with another chat template; both models are asked with the base's"
+        )
+    if own.get_vocab() != tokenizer.get_vocab():
+        caveats.append(
+            "the checkpoint comes with another vocabulary; both models are asked in the base's tokens"
+        )
+    return caveats
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """Read what a checkpoint of ours says of itself; nothing where it is somebody else's."""
+    try:
+        read = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def contaminated(items: Mapping[Key, str], training_texts: Iterable[str]) -> tuple[Key, ...]:
+    """Find the items (key -> text) that the training texts contain: learning them by heart hides what was forgotten.
+
+    What counts as contained, verbatim or lightly edited, data/similarity/containment.py says; `finetop lint` asks the
+    same. The texts are read once and not kept.
+    """
+    from finetop.core.data.similarity.containment import Items
+    from finetop.core.data.similarity.word_codes import codes_of
+
+    keys = list(items)
+    searched = Items([codes_of(items[key]) for key in keys])
+    contained: set[int] = set()
+    texts = iter(training_texts)
+    while block := [codes_of(text) for text in islice(texts, CONTAMINATION_BLOCK)]:
+        contained.update(hit.item for hit in searched.search(block))
+    contained.update(item for item, _ in searched.in_pieces())
+    return tuple(sorted(keys[number] for number in contained))

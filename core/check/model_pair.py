@@ -7,7 +7,6 @@ full checkpoint and its base take each other's place; a base whose scores are al
 from __future__ import annotations
 
 import hashlib
-import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -65,18 +64,14 @@ class ModelPair:
         """Say if the tuned model, as it is asked, is an adapter on the base model."""
         if self.checkpoint is None:
             return hasattr(self.loaded, "disable_adapter")
-        return _is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
+        return load.is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
 
     @property
     def reads_rows_alone(self) -> bool:
         """Say if the tuned model's adapter puts learned tokens before each row: rows can't be packed then."""
         if self.checkpoint is None:
             return has_virtual_tokens(self.loaded)
-        try:
-            said = json.loads((self.checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return False  # a full model; or broken, which loading it tells
-        return said.get("peft_type") in TOKENS_FIRST
+        return load.adapter_config(self.checkpoint).get("peft_type") in TOKENS_FIRST
 
     def is_loaded(self, name: Name) -> bool:
         """Say if this one of the two is had without loading; a model that trains is in memory."""
@@ -102,7 +97,7 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, ho
     weights, adapter = pair.base.weights_hash, None
     if tuned and pair.checkpoint is None:
         raise AssertionError("a model in memory has no lasting identity")
-    if tuned and pair.checkpoint and _is_adapter(pair.checkpoint):
+    if tuned and pair.checkpoint and load.is_adapter(pair.checkpoint):
         adapter = adapter_hash(pair.checkpoint)
     elif tuned and pair.checkpoint:
         weights = weight_files.weights_hash(pair.checkpoint, home)
@@ -123,13 +118,9 @@ def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, ho
     }
 
 
-def _is_adapter(folder: Path) -> bool:
-    return (folder / "adapter_config.json").is_file()
-
-
 @contextmanager
 def as_base(pair: ModelPair) -> Iterator[Any]:
-    """Give the base model, loaded if it is not: with an adapter, the same model with the adapter off."""
+    """Yield the base model, loaded if it is not: with an adapter, the same model with the adapter off."""
     if not pair.is_adapter:
         yield _load(pair, "base")
         return
@@ -140,7 +131,7 @@ def as_base(pair: ModelPair) -> Iterator[Any]:
 
 @contextmanager
 def as_tuned(pair: ModelPair) -> Iterator[Any]:
-    """Give the tuned model, loaded if it is not."""
+    """Yield the tuned model, loaded if it is not."""
     yield _load(pair, "tuned")
 
 
@@ -168,11 +159,8 @@ def _load(pair: ModelPair, name: Name) -> Any:
 
 def _quantize(base: ResolvedModel) -> str:
     """Say how the linear layers are held, and by which version of what."""
-    return (
-        base.quantize
-        if base.quantize == "none"
-        else f"{base.quantize}, bitsandbytes {version('bitsandbytes')}"
-    )
+    kind = base.quantize
+    return kind if kind == "none" else f"{kind}, bitsandbytes {version('bitsandbytes')}"
 
 
 def _sha(text: str) -> str:

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-Seen = Literal[
-    "ok", "regressed", "no_verdict", "missing"
-]  # missing: the checkpoint is gone, or can't be checked
-
+# missing: the checkpoint is gone, or can't be checked
+Seen = Literal["ok", "regressed", "no_verdict", "missing"]
 SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
+TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +83,7 @@ def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
 
 
 def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
-    """Give the last OK (below all steps where there is none) and the first REGRESSED after it."""
+    """Return the last OK (below all steps where there is none) and the first REGRESSED after it."""
     last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))
     since = min(
         (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
@@ -93,13 +92,13 @@ def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, floa
 
 
 def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings that decide whether two checks of a run can be compared."""
+    """Return the settings that decide whether two checks of a run can be compared."""
     own = (recipe.get("check") or {}).get("general") or {}
     return {**msgspec.to_builtins(General()), **own, **given}
 
 
 def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Give of results (newest first) the newest of each step that was made under the wanted settings."""
+    """Return, of results (newest first), the newest of each step that was made under the wanted settings."""
     return {
         result["step"]: result
         for result in reversed(results)
@@ -180,9 +179,6 @@ def _steps(steps: Sequence[int]) -> str:
     if len(steps) == 1:
         return f"step {steps[0]}"
     return f"steps {', '.join(map(str, steps[:-1]))} and {steps[-1]}"
-
-
-TABLE_HEAD = ("step", "verdict", "change", "interval", "items", "claim")
 
 
 def table_rows(

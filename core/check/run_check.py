@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs, to_builtins
 
 from finetop.core.check.context import open_context
-from finetop.core.check.flips import categories_of, flips_of
 from finetop.core.check.model_pair import as_tuned, open_pair
-from finetop.core.check.scoring import drift, noise_floor as noise, target
+from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
-from finetop.core.check.scoring.batches import LOOK_ITEMS, ScoredModel
+from finetop.core.check.scoring.batches import LOOK_ITEMS, Batch, PreparedSuite, ScoredModel
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     ModelScores,
@@ -37,17 +36,18 @@ from finetop.core.check.scoring_passes import (
     with_model,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
+from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.models import resolve
-from finetop.core.protocol.check_result import Contamination, Drift, NoiseFloor
+from finetop.core.protocol.check_result import Contamination, Drift, Flip, NoiseFloor
 from finetop.core.protocol.events import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from finetop.core.check.context import CheckContext
     from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.statistics.item_order import Item
+    from finetop.core.check.statistics.item_order import Item, Key
     from finetop.core.check.statistics.verdict import CheckPlan
     from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.events import ItemScore
@@ -57,6 +57,11 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
+NOISE_ITEMS = 128
+NOISE_ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
+FLIPS_KEPT = 300
+QUESTION_KEPT = 1000  # characters
+CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
 
 
 @dataclass(frozen=True)
@@ -149,11 +154,16 @@ def score_until_decided(
         ),
         notes=(*context.notes, *_more_words(more)),
         flips=flips_of(context.prepared, before.scores, seen),
-        categories=categories_of(context.prepared, before.scores, seen),
-        models={
-            name: {**(facts or {}), "layout": base.plan.layout, "row_tokens": base.plan.row_tokens}
-            for name, facts in context.facts.items()
-        },
+        categories=count_categories(
+            (
+                task,
+                context.prepared.requests[task, item].category,
+                before.scores[task, item].score,
+                score.score,
+            )
+            for (task, item), score in seen.items()
+        ),
+        models={name: {**(facts or {}), **asdict(base.plan)} for name, facts in context.facts.items()},
         general=to_builtins(context.general),
     )
 
@@ -217,7 +227,7 @@ def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -
     That is the sample that says which tasks are measurable, itself in other batches, drift and target; the
     `whole` suite where the base can't be had later.
     """
-    other_batches = noise.noise_suite(context.prepared, context.pair.device)
+    other_batches = _noise_suite(context.prepared, context.pair.device)
     with with_model(
         context, open_scoring(context, context.prepared, _scored_model(context, "base", plan))
     ) as scoring:
@@ -234,13 +244,29 @@ def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -
             report_scores(context, scoring, context.prepared.items)
         _measure_base(context, scoring)
         score_items(context, scoring, other_batches.items, "measuring base")
-        other = open_scoring(context, other_batches, noise.other_plan(scoring.scored_model))
+        other_plan = BatchPlan(plan.layout, plan.row_tokens // 3)
+        other = open_scoring(context, other_batches, replace(scoring.scored_model, plan=other_plan))
         score_items(context, other, other_batches.items, "noise floor")
         windows = score_windows(context, scoring.scored_model)
         reached = score_target(context, scoring.scored_model)
-    floor = {item.key: other.scores[item.key] for item in other_batches.items}
+    keys = [item.key for item in other_batches.items]
+    flips = sum(scoring.scores[key].score != other.scores[key].score for key in keys)
     scores = ModelScores(scoring.scores, windows, reached)
-    return BaseScores(scores, plan, NoiseFloor(len(floor), noise.flips(scoring.scores, floor)), whole)
+    return BaseScores(scores, plan, NoiseFloor(len(keys), flips), whole)
+
+
+def _noise_suite(prepared: PreparedSuite, device: str) -> PreparedSuite:
+    """Return the suite's first items, cut into batches of other sizes and in the opposite order.
+
+    Under another batch plan as well they measure the noise floor: what flips here flips without any change to the
+    weights, and a difference of that size between two models means nothing.
+    """
+    first = prepared.items[: NOISE_ITEMS_CPU if device.startswith("cpu") else NOISE_ITEMS]
+    batches = tuple(
+        Batch(name, tuple(item.item for item in reversed(first) if item.task == name))
+        for name in prepared.tasks
+    )
+    return replace(prepared, items=first, batches=tuple(batch for batch in batches if batch.items))
 
 
 def _sampled(context: CheckContext, scoring: Scoring) -> tuple[Item, ...]:
@@ -291,3 +317,36 @@ def _scored_model(context: CheckContext, name: Name, plan: BatchPlan) -> ScoredM
 
 def _not_loaded() -> Any:
     raise AssertionError("a model is used outside of with_model")
+
+
+def flips_of(
+    prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
+) -> tuple[Flip, ...]:
+    """List the items that changed, lost ones first, the surest losses on top."""
+    changed = [key for key in tuned if tuned[key].score != base[key].score]
+    changed.sort(key=lambda key: (tuned[key].score - base[key].score, _margin(tuned[key]), key))
+    flips = []
+    for key in changed[:FLIPS_KEPT]:
+        request = prepared.requests[key]
+        flips.append(
+            Flip(
+                task=key[0],
+                item=key[1],
+                category=request.category,
+                question=request.text[:QUESTION_KEPT],
+                gold="" if request.gold is None else request.choices[request.gold],
+                base=base[key].score,
+                tuned=tuned[key].score,
+                base_answer=base[key].answer,
+                tuned_answer=tuned[key].answer,
+                choices=tuple(choice[:CHOICE_KEPT] for choice in request.choices[:CHOICES_KEPT]),
+            )
+        )
+    return tuple(flips)
+
+
+def _margin(score: ItemScore) -> float:
+    """Return how far the gold answer is ahead of the best other, in nats."""
+    if score.gold_log_prob is None or score.best_other_log_prob is None:
+        return 0.0
+    return score.gold_log_prob - score.best_other_log_prob

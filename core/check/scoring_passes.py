@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
@@ -17,9 +17,7 @@ from finetop.core.check.scoring.batches import (
     Batch,
     PreparedSuite,
     ScoredModel,
-    keep,
     keys_of,
-    known,
     score_batch,
 )
 from finetop.core.protocol.events import Phase, Scores
@@ -59,7 +57,7 @@ class Scoring:
 
     @property
     def values(self) -> dict[Key, float]:
-        """Give the scores as the statistics take them."""
+        """Return the scores as the statistics take them."""
         return {key: score.score for key, score in self.scores.items()}
 
 
@@ -71,18 +69,23 @@ def open_scoring(
 ) -> Scoring:
     """Open a model's scoring, with what it has `scored` already and what the cache knows."""
     keys = keys_of(prepared, scored_model)
+    kept = {
+        (task, item): score
+        for task, key in keys.items()
+        for item, score in cache.read(context.home.scores, key, prepared.prompts[task]).items()
+    }
     return Scoring(
         prepared=prepared,
         scored_model=scored_model,
         keys=keys,
         batch_of={(batch.task, item): batch for batch in prepared.batches for item in batch.items},
-        scores={**known(prepared, keys, context.home.scores), **(scored or {})},
+        scores={**kept, **(scored or {})},
     )
 
 
 @contextmanager
 def with_model(context: CheckContext, scoring: Scoring) -> Iterator[Scoring]:
-    """Give the scoring with its model at hand, loaded at its first use; its adapter is put back at the end."""
+    """Yield the scoring with its model at hand, loaded at its first use; its adapter is put back at the end."""
     with LazyModel(context, scoring.scored_model.name) as model:
         yield replace(scoring, scored_model=replace(scoring.scored_model, model=model))
 
@@ -122,7 +125,7 @@ class Pace:
 
 
 def unscored(scoring: Scoring, items: Iterable[Item]) -> list[Item]:
-    """Give the items that the model has no score of."""
+    """Return the items that the model has no score of."""
     return [item for item in items if item.key not in scoring.scores]
 
 
@@ -135,9 +138,11 @@ def score_missing(
             continue
         report()
         batch = scoring.batch_of[item.key]
-        found = score_batch(scoring.prepared, scoring.scored_model, batch)
-        keep(scoring.prepared, scoring.keys, context.home.scores, batch, found)
-        scoring.scores.update({(batch.task, score.item): score for score in found})
+        scores = score_batch(scoring.prepared, scoring.scored_model, batch)
+        if scoring.keys:
+            prompts = scoring.prepared.prompts[batch.task]
+            cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
+        scoring.scores.update({(batch.task, score.item): score for score in scores})
         pace.fresh += len(batch.items)
 
 
@@ -165,7 +170,7 @@ def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[Item
 
 
 def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]:
-    """Give the target's rows that a metric is measured on."""
+    """Return the target's rows that a metric is measured on."""
     wanted = context.recipe.check.target
     assert wanted is not None
     return target.rows_for(metric, context.target_rows, context.pair.device, wanted)
@@ -191,10 +196,8 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
 
 
 def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any]) -> ScoreKey | None:
-    if scored_model.facts is None:
-        return None
-    plan = scored_model.plan
-    return cache.score_key({**scored_model.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}, task)
+    facts = scored_model.facts
+    return None if facts is None else cache.score_key({**facts, **asdict(scored_model.plan)}, task)
 
 
 def _kept(
@@ -204,15 +207,14 @@ def _kept(
     work: Callable[[], list[ItemScore]],
     phase: str,
 ) -> list[ItemScore]:
-    """Take scores from the cache if all are there, else do the work and keep it."""
-    found = cache.read(context.home.scores, key, prompts) if key else {}
-    if len(found) < len(prompts):
+    """Take scores from the cache if all are there, else do the work, as a phase, and keep it."""
+
+    def score() -> list[ItemScore]:
         context.events.write(Phase(phase_name(context, phase)))
-        scores = work()
-        if key:
-            cache.append(context.home.scores, key, scores, prompts)
-        found = {score.item: score for score in scores}
-    return [found[item] for item in prompts]
+        return work()
+
+    scores = cache.read_or_score(context.home.scores, key, prompts, score)
+    return [scores[item] for item in prompts]
 
 
 def report_scores(context: CheckContext, scoring: Scoring, items: Iterable[Item]) -> None:

@@ -21,7 +21,8 @@ from finetop.core.protocol.messages.approaches import (
     ApproachesAnswer,
     ApproachRow,
 )
-from finetop.core.recipe.load import check_name, load_recipe
+from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.names import check_name
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as wording_approaches, approaches as words

@@ -22,7 +22,8 @@ from finetop.core.protocol.messages.submit import (
     SweepRun,
 )
 from finetop.core.recipe import sweeps
-from finetop.core.recipe.load import check_name, load_recipe
+from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime.home import Home
 

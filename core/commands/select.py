@@ -24,7 +24,8 @@ from finetop.core.preflight.select import _curve as curve
 from finetop.core.preflight.select._output import manifest_of
 from finetop.core.preflight.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
-from finetop.core.recipe.load import check_files, check_name, load_recipe
+from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.text import plain as shown

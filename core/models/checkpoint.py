@@ -19,7 +19,6 @@ from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
@@ -120,8 +119,8 @@ def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
 
 def folders(run_folder: Path) -> list[Path]:
     """List the folders of a run's checkpoints, oldest first, whole or not."""
-    found = [one for one in (run_folder / "checkpoints").glob("step-*") if _NAME.fullmatch(one.name)]
-    return sorted(found, key=step_of)
+    named = (run_folder / "checkpoints").glob("step-*")
+    return sorted((folder for folder in named if _NAME.fullmatch(folder.name)), key=step_of)
 
 
 def complete(run_folder: Path) -> list[Path]:
@@ -194,8 +193,8 @@ def bytes_of(folder: Path) -> float:
 def likely_bytes(model: Any, *, with_state: bool) -> float:
     """Say about how many bytes the first checkpoint will have: the weights, and two numbers each that AdamW keeps."""
     weights = list(model.parameters())
-    moving = float(sum(one.numel() * one.element_size() for one in weights if one.requires_grad))
-    whole = float(sum(one.numel() * one.element_size() for one in weights))
+    moving = float(sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad))
+    whole = float(sum(weight.numel() * weight.element_size() for weight in weights))
     saved = moving if hasattr(model, "peft_config") else whole
     return saved + 2 * moving if with_state else saved
 
@@ -223,9 +222,8 @@ def prune(run_folder: Path, keep: int | None, spared: Collection[int] = ()) -> N
     if keep is None:
         return
     for folder in complete(run_folder)[:-keep]:
-        if folder in {folder_of(run_folder, step) for step in spared}:
-            continue
-        remove(folder)
+        if step_of(folder) not in spared:
+            remove(folder)
 
 
 def clear_leftovers(run_folder: Path) -> None:
@@ -240,15 +238,14 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
 
     Raises NotFound naming what there is, BadInput for a text that is no reference.
     """
-    from finetop.core.models import checkpoint
-
     reference = parse(text, key)
     run_folder = _run_folder(reference.name, home, key)
-    there = {checkpoint.step_of(folder): folder for folder in _checkpoints(run_folder)}
+    # those that were adopted are links, without a manifest of ours
+    kept = [folder for folder in folders(run_folder) if folder.is_symlink() or is_complete(folder)]
+    there = {step_of(folder): folder for folder in kept}
     step = max(there, default=None) if reference.step is None else reference.step
     if step is None or step not in there:
-        steps = ", ".join(str(one) for one in sorted(there))
-        hint = f"It has {steps}." if there else "It has none yet."
+        hint = f"It has {', '.join(map(str, sorted(there)))}." if there else "It has none yet."
         raise NotFound(
             f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
         )
@@ -258,15 +255,7 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
 def _run_folder(name: str, home: Home, key: str) -> Path:
     """Find a run's folder by its number or name; of several of one name, the newest."""
     pattern = re.compile(rf"0*{name}-.+" if name.isdecimal() else rf"\d+-{re.escape(name)}")
-    found = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
-    if not found:
+    folders = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
+    if not folders:
         raise NotFound(f"{key}: there is no run {name!r}.", hint="See `finetop ls`.")
-    return found[-1]
-
-
-def _checkpoints(run_folder: Path) -> list[Path]:
-    """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
-    from finetop.core.models import checkpoint
-
-    folders = checkpoint.folders(run_folder)
-    return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]
+    return folders[-1]

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
 LENGTHS = ("n_positions", "max_position_embeddings", "n_ctx", "max_sequence_length")
 USUAL_LENGTH = 2048  # tokens, where a model says nothing
@@ -26,6 +27,13 @@ def takes(model: Any, argument: str) -> bool:
 @lru_cache
 def _arguments(forward: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(forward).parameters)  # 0.1 ms, which written answers would pay a token
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """List the tokens that end an answer: those of the model, and the tokenizer's."""
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    known = own if isinstance(own, list) else [own]
+    return sorted({int(token) for token in (*known, tokenizer.eos_token_id) if token is not None})
 
 
 def cache_argument(model: Any) -> str:

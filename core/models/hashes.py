@@ -34,7 +34,7 @@ def fingerprint(model: Any) -> str:
     whole = hashlib.sha256()
     is_adapter = hasattr(model, "peft_config")
     for name, weight in model.named_parameters():
-        if not is_adapter or weight_is_of_adapter(name, model):
+        if not is_adapter or any(f".{adapter}" in name for adapter in model.peft_config):  # in its name
             whole.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
             whole.update(_bytes(weight))
     for name, layer in model.named_modules() if is_adapter else ():
@@ -42,11 +42,6 @@ def fingerprint(model: Any) -> str:
         if isinstance(scaling, dict):
             whole.update(f"{name} {sorted(scaling.items())}".encode())
     return whole.hexdigest()
-
-
-def weight_is_of_adapter(name: str, model: Any) -> bool:
-    """Say if a parameter belongs to an adapter: its name ends with the adapter's."""
-    return any(f".{adapter}" in name for adapter in model.peft_config)
 
 
 def _bytes(weight: Tensor) -> bytes:

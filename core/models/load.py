@@ -13,8 +13,12 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+ADAPTER_CONFIG = "adapter_config.json"
 
 
 def check_folder(path: Path, model_id: str) -> None:
@@ -25,7 +29,7 @@ def check_folder(path: Path, model_id: str) -> None:
             hint="Give a hub id such as org/name, or a model's folder.",
         )
     if not (path / "config.json").is_file():
-        if (path / "adapter_config.json").is_file():
+        if is_adapter(path):
             hint = "Give the base model as model.id; an adapter is made by training."
             raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
         raise BadInput(
@@ -36,6 +40,15 @@ def check_folder(path: Path, model_id: str) -> None:
             f"model.id: {model_id} has no .safetensors weights; pickled ones can run any code when opened.",
             hint="Convert it with save_pretrained of a recent transformers, and give the new folder.",
         )
+
+
+def read_config(base: ResolvedModel) -> Any:
+    """Read a model's configuration. Raises OSError, or the library's own error, where it can't be read."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
+    )
 
 
 def read_template(path: str | None) -> str | None:
@@ -134,21 +147,43 @@ def load_model(
         ) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _unusable(resolved, "model", error) from error
-    missing = sorted(found["missing_keys"])
+    return put_on(model, device, sorted(found["missing_keys"]), resolved, is_placed=bool(placed)), tokenizer
+
+
+def put_on(
+    model: PreTrainedModel, device: str, missing: Sequence[str], resolved: ResolvedModel, *, is_placed: bool
+) -> PreTrainedModel:
+    """Put a model that was just read onto its device, where it is not yet. Raises BadInput for `missing` weights.
+
+    transformers fills those with random numbers and goes on: every score would be of a broken model.
+    """
     if missing:
-        # transformers fills them with random numbers and goes on: every score would be of a broken model.
         raise BadInput(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
     fewer_bits.pass_gradients(model)
     fewer_bits.leave_file(model)
-    return (model if placed else model.to(device)), tokenizer
+    return model if is_placed else model.to(device)
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter, not a whole model."""
+    return (folder / ADAPTER_CONFIG).is_file()
+
+
+def adapter_config(folder: Path) -> dict[str, Any]:
+    """Read what an adapter says of itself; nothing of a whole model, or of a broken file, which loading it tells."""
+    try:
+        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return dict(config)
 
 
 def is_reward_model(folder: Path) -> bool:
     """Say if a saved model, or adapter, gives a number for a text and writes none."""
-    for name in ("adapter_config.json", "config.json"):
+    for name in (ADAPTER_CONFIG, "config.json"):
         try:
             said = json.loads((folder / name).read_text(encoding="utf-8"))
             kinds = said.get("architectures") or ()

@@ -27,15 +27,13 @@ def load_checkpoint(
     Raises BadInput if the folder holds neither, or only pickled weights, or a reward model.
     """
     load.require_text(folder, str(folder))
-    if not (folder / "adapter_config.json").is_file():
+    if not load.is_adapter(folder):
         load.check_folder(folder, str(folder))
         return load.load_model(replace(base, path=folder), dtype, device)
     if not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
     from peft import PeftModel
     from safetensors import SafetensorError
-
-    from finetop.core.models.load import answer_in_kind
 
     model, tokenizer = load.load_model(base, dtype, device)
     try:
@@ -44,7 +42,7 @@ def load_checkpoint(
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
             _unround(tuned, folder / "adapter_model.safetensors")
-            answer_in_kind(tuned)
+            load.answer_in_kind(tuned)
     except (
         OSError,
         ValueError,

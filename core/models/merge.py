@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import load
-from finetop.core.models.load import answer_in_kind
+from finetop.core.models.load import answer_in_kind, is_adapter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,11 +17,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.models.resolved import ResolvedModel
-
-
-def is_adapter(folder: Path) -> bool:
-    """Return whether a folder holds an adapter, not a whole model."""
-    return (folder / "adapter_config.json").is_file()
 
 
 def load_tuned(

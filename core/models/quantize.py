@@ -1,4 +1,4 @@
-"""Models whose linear layers are held in fewer bits (nf4, int8): how they are loaded, and what is mended then."""
+"""Models whose linear layers are held in fewer bits (nf4, int8): how they are loaded, and what is put right then."""
 
 from __future__ import annotations
 

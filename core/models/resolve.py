@@ -84,7 +84,7 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     An adapter is merged into its base the first time, and kept in the home's models/merged.
     Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
     """
-    from finetop.core.models import load, merge
+    from finetop.core.models import load
 
     folder = checkpoint_of(text, home)
     run_folder = folder.parent.parent
@@ -93,7 +93,7 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
         raise BadInput(
             f"model.id: {text} is a reward model, which writes no text.", hint="Begin from another run."
         )
-    if not merge.is_adapter(folder):
+    if not load.is_adapter(folder):
         return folder, said
     return _merged(folder, run_folder, home, events), f"{said}, merged"
 

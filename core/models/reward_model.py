@@ -97,22 +97,11 @@ def make(
             f"model.id: no reward model can be made of {base.id}: {first}",
             hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
         ) from error
-    missing = sorted(key for key in found["missing_keys"] if not is_head(key))
-    if missing:
-        raise BadInput(
-            f"model.id: {base.id} has no weights for {missing[0]} ({len(missing)} missing).",
-            hint="Its files do not fit its config.json. Download it again, or give another model.",
-        )
+    body = sorted(key for key in found["missing_keys"] if key.split(".")[0] not in ("score", "classifier"))
+    model = load.put_on(model, device, body, base, is_placed=bool(placed))
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    fewer_bits.pass_gradients(model)
-    fewer_bits.leave_file(model)
-    return model if placed else model.to(device)
-
-
-def is_head(name: str) -> bool:
-    """Say if a weight is of the output that gives the number."""
-    return name.split(".")[0] in ("score", "classifier")
+    return model
 
 
 def require_one_label(folder: Path, name: str, key: str) -> None:

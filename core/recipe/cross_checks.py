@@ -56,7 +56,7 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
         why = str(getattr(method, "NOT_QUANTIZED", ""))
         hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
         yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
-    for key, why in method.REFUSES.items():
+    for key, why in getattr(method, "REFUSES", {}).items():
         if _value(recipe, key):
             yield key, f"{key} does not go with {name}: {why}.", f"Leave {key} out."
 
@@ -111,11 +111,8 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
     elif source.path is not None:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
-                yield (
-                    f"{key}.{name}",
-                    f"{key}.{name} does not go with path.",
-                    "A file has one part: leave it out.",
-                )
+                said = f"{key}.{name} does not go with path."
+                yield f"{key}.{name}", said, "A file has one part: leave it out."
 
 
 def _check(recipe: Recipe) -> Iterator[Problem]:
@@ -124,11 +121,8 @@ def _check(recipe: Recipe) -> Iterator[Problem]:
         hint = "Set check.general, or leave check.every out."
         yield "check.every", "check.every has nothing to check: check.general is null.", hint
     if check.on_fail != "flag" and check.every is None:
-        yield (
-            "check.on_fail",
-            f"check.on_fail is {check.on_fail}, and nothing is checked while it trains.",
-            "Set check.every, say to 0.25.",
-        )
+        said = f"check.on_fail is {check.on_fail}, and nothing is checked while it trains."
+        yield "check.on_fail", said, "Set check.every, say to 0.25."
 
 
 def _target(recipe: Recipe) -> Iterator[Problem]:
@@ -161,14 +155,13 @@ def _ask(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _approaches(recipe: Recipe) -> Iterator[Problem]:
-    wanted, target = recipe.approaches, recipe.check.target
-    if wanted.only or wanted.settings:
-        for key, names in (("approaches.only", wanted.only), ("approaches.settings", tuple(wanted.settings))):
-            for name in names:
-                if name not in APPROACHES.names():
-                    hint = did_you_mean(name[:60], APPROACHES.names())
-                    yield key, f"{key}: there is no approach {name[:60]!r}.", hint
-    if wanted.metric is not None and target is not None and wanted.metric not in target.metrics:
+    section, target = recipe.approaches, recipe.check.target
+    for key, names in (("approaches.only", section.only), ("approaches.settings", tuple(section.settings))):
+        for name in names:
+            if name not in APPROACHES.names():
+                hint = did_you_mean(name[:60], APPROACHES.names())
+                yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+    if section.metric is not None and target is not None and section.metric not in target.metrics:
         hint = f"Add it there, or take {' or '.join(target.metrics)}."
-        said = f"approaches.metric is {wanted.metric}, and check.target.metric has it not."
+        said = f"approaches.metric is {section.metric}, and check.target.metric has it not."
         yield "approaches.metric", said, hint

@@ -45,18 +45,16 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
     scores_days: Days | None = None  # item scores of models and indexes of documents, not used for so long
     datasets_days: Days | None = None  # data sets of the hub, not used for so long
-    selected_days: Days | None = (
-        30.0  # rows selected for a curve that no run names any more, not used for so long
-    )
+    # rows selected for a curve that no run names any more, not used for so long
+    selected_days: Days | None = 30.0
     trash_days: Days | None = 30.0
 
 
 class Hung(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When a job that says nothing hangs, and what is done then."""
 
-    after_s: Annotated[float, Meta(ge=1, le=1e7)] = (
-        600.0  # at least; 20 of its usual steps, if they take longer
-    )
+    # at least; 20 of its usual steps, if they take longer
+    after_s: Annotated[float, Meta(ge=1, le=1e7)] = 600.0
     then: Literal["tell", "kill"] = "tell"  # killed, it has failed, and may be retried
 
 
@@ -64,12 +62,10 @@ class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """How jobs are put on the GPUs of the supervisor's machine."""
 
     share: bool = True  # several jobs on one, where what they need fits; false: each has its own, whole
-    reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = (
-        1.0  # left free on a GPU that a job shares with others
-    )
-    only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = (
-        None  # these alone: numbers as nvidia-smi shows them, or (the beginning of) UUIDs
-    )
+    # left free on a GPU that a job shares with others
+    reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = 1.0
+    # these alone: numbers as nvidia-smi shows them, or (the beginning of) UUIDs
+    only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = None
 
 
 class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -144,28 +140,23 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Where messages are posted to: one of three. The address is a secret, unless it is one that anybody may know."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
-    url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = (
-        None  # its first line; for its owner only
-    )
-    url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = (
-        None  # a variable of the supervisor's environment
-    )
+    # its first line; for its owner only
+    url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = None
+    # a variable of the supervisor's environment
+    url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = None
 
 
 class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What is sent on to a person, and how."""
 
-    on: tuple[str, ...] = (
-        BY_DEFAULT  # kinds of finetop.core.protocol.notices; `alarms` is all of those, `all` is everything
-    )
+    # kinds of finetop.core.protocol.notices; `alarms` is all of those, `all` is everything
+    on: tuple[str, ...] = BY_DEFAULT
     command: tuple[Word, ...] | None = None  # a program and its arguments; the message is its standard input
     webhook: Webhook | None = None
-    every_s: Annotated[float, Meta(ge=0, le=604_800)] = (
-        300.0  # a run's alarms of one kind in so long are told as one
-    )
-    limit_s: Annotated[float, Meta(ge=1, le=600)] = (
-        20.0  # after which a command or webhook that hangs is ended
-    )
+    # a run's alarms of one kind in so long are told as one
+    every_s: Annotated[float, Meta(ge=0, le=604_800)] = 300.0
+    # after which a command or webhook that hangs is ended
+    limit_s: Annotated[float, Meta(ge=1, le=600)] = 20.0
     quiet: Hours | None = None  # nothing is sent; it comes afterwards
 
 

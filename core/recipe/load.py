@@ -13,9 +13,8 @@ import msgspec
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.plugins import ALARMS, PROTECTIONS
 from finetop.core.recipe import protections as recipe_protections
-from finetop.core.recipe.find import BuiltIn, find_recipe, list_builtin, near_file, origin_of, read_text
+from finetop.core.recipe.find import find_recipe, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
-from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import VERSION, Recipe
 from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
 from finetop.core.recipe.validate import read_recipe
@@ -25,25 +24,9 @@ from finetop.core.text import plain, quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-__all__ = [
-    "BuiltIn",
-    "Loaded",
-    "check_files",
-    "check_name",
-    "find_problems",
-    "list_builtin",
-    "load_recipe",
-    "load_root",
-    "paths_of",
-    "recipe_from_mapping",
-    "recipe_to_mapping",
-    "resolve_text",
-]
-
 MAX_EXTENDS = 8
-FileCheck = Callable[
-    [Path, bool], tuple[str, str]
-]  # a path, whether it is a folder -> what is wrong with it, and a hint
+# a path, whether it is a folder -> what is wrong with it, and a hint
+FileCheck = Callable[[Path, bool], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +54,8 @@ def load_recipe(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = 
     cwd = Path.cwd() if cwd is None else cwd
     path = find_recipe(path_or_name, cwd)
     origin = origin_of(path, cwd)
-    return _resolve(read_text(path, origin.label), origin, path, sets, cwd)
+    text = read_text(path, origin.label)
+    return load_root(parse(text, origin), text, path, sets, cwd)
 
 
 def resolve_text(
@@ -87,14 +71,14 @@ def resolve_text(
     `to_train` is false where nothing is trained: see recipe_from_mapping.
     """
     cwd = Path.cwd() if cwd is None else cwd
-    return _resolve(text, Origin(label, cwd), None, sets, cwd, to_train=to_train)
+    return load_root(parse(text, Origin(label, cwd)), text, None, sets, cwd, to_train=to_train)
 
 
 def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) -> list[RecipeError]:
     """List everything wrong with the text of a recipe, for a form that shows each beside its field."""
     cwd = Path.cwd() if cwd is None else cwd
     try:
-        root, _ = _merged(text, Origin("recipe", cwd), None, sets, cwd)
+        root, _ = _laid(parse(text, Origin("recipe", cwd)), None, sets, cwd)
     except RecipeError as error:
         return [error]
     return read_recipe(root)[1]
@@ -134,12 +118,6 @@ def recipe_from_mapping(
     return recipe
 
 
-def _resolve(
-    text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
-) -> Loaded:
-    return load_root(parse(text, origin), text, path, sets, cwd, to_train=to_train)
-
-
 def load_root(
     root: Node, text: str, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
 ) -> Loaded:
@@ -152,12 +130,6 @@ def load_root(
     _raise_first(problems)
     assert recipe is not None
     return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
-
-
-def _merged(
-    text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path
-) -> tuple[Node, tuple[str, ...]]:
-    return _laid(parse(text, origin), path, sets, cwd)
 
 
 def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tuple[Node, tuple[str, ...]]:

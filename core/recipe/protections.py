@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 Problem = tuple[str, str, str]  # key, message, hint
-
-
 OWN_STEPS = ("ppo",)  # objectives whose trainer is none of transformers
 
 
@@ -58,11 +56,8 @@ def _idle(recipe: Recipe) -> Iterator[Problem]:
         options, short = getattr(recipe.protect, name), PROTECTIONS.load(name).SHORT
         if not is_on(name, options) and options != type(options)():
             said = f"protect.{name}: its other options do nothing without {short}."
-            yield (
-                f"protect.{name}",
-                said,
-                f"Set protect.{name}.{short}; or protect.{name} to null, to leave it out.",
-            )
+            hint = f"Set protect.{name}.{short}; or protect.{name} to null, to leave it out."
+            yield f"protect.{name}", said, hint
 
 
 def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:

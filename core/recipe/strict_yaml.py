@@ -119,11 +119,8 @@ class _Composer:
             if begun is not None and mark is not None and begun.line != mark.line:
                 problem += f", {getattr(error, 'context', '')} that begins on line {begun.line + 1}"
             line = mark.line + 1 if mark else self.loader.line + 1
-        except (
-            ValueError,
-            OverflowError,
-            IndexError,
-        ):  # an escape such as "\UFFFFFFFF"; a directive %YAML 1.
+        # an escape such as "\UFFFFFFFF"; a directive %YAML 1.
+        except (ValueError, OverflowError, IndexError):
             problem, line = "this is not YAML", self.loader.line + 1
         raise self.error(line, f"{plain(problem)}.", _syntax_hint(problem))
 

@@ -21,8 +21,6 @@ SEED = "train.seed"
 SHORT = {"learning_rate": "lr", "seed": "s", "rank": "r", "batch_size": "bs", "epochs": "ep", "id": "model"}
 NAME_OF_VALUE = 24  # characters
 NAME = 80  # characters of a run's name
-
-
 Pair = tuple[str, str]  # a key and its value as it is typed
 
 

@@ -9,7 +9,7 @@ confirming, whose items chose nothing, at alpha / K. If it is not proven OK ther
 **Why a confirmation is wrong with probability at most alpha.** K is the number of candidates that any run can have
 (`remedies.most`), whatever is tried of them. Say candidate c is one of those whose drop over the second part is the
 margin or more. Given which items are in that part, their order is uniform, and the test bets along that order alone, so
-it calls c OK with probability at most alpha / K, whenever it is looked at (Ville; check/deciding/betting.py). It is one
+it calls c OK with probability at most alpha / K, whenever it is looked at (Ville; statistics/betting.py). It is one
 and the same test whenever c is tried again: the same items in the same order. So whichever candidates are confirmed, in
 whatever order and however often somebody asks, even by what they saw of the second part in an earlier check, some
 candidate is confirmed wrongly with probability at most K * alpha / K. The claim is about the items for confirming as
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import TargetScore
     from finetop.core.protocol.runs import RemedyRow
 
-CHOOSING_MOST = (
-    1000  # items; of an unchanged model 449 of 1,000 are needed on average, of one that loses 1 point 655
-)
+# Items; of an unchanged model 449 of 1,000 are needed on average, of one that loses 1 point 655.
+CHOOSING_MOST = 1000
 LEAST_FRESH = 64  # one look; on fewer items "under the limit" says next to nothing of the model
 NO_ITEMS = "no items left"
 

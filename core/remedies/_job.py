@@ -1,21 +1,53 @@
-"""The remedy job: tries candidates on a checkpoint."""
+"""The remedy job: each candidate is checked on the items for choosing and at the target, the best is confirmed.
+
+All are asked the same items in the same order and batches as the base, which is scored once. Whatever was scored stays
+in the cache, under what the candidate is made of, so that a job that starts again goes on where it was. One model is in
+memory at a time.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
-from finetop.core.models import devices
-from finetop.core.protocol.events import Ended
+from finetop.core import remedies
+from finetop.core.check import run_check as checking
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import Change, facts_of, open_pair, put_away
+from finetop.core.check.scoring import cache, target
+from finetop.core.check.scoring_passes import rows_of, score_target, with_model
+from finetop.core.check.statistics import conclude, sequential
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.models import devices, resolve
+from finetop.core.models.hashes import fingerprint
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.events import Ended, ItemScore, Phase, RemedyConfirmed, RemedyTried
+from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.protocol.runs import RemedyRow
 from finetop.core.recipe.job import candidate_of
-from finetop.core.remedies._trial import RemedyRequest, try_all
+from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
+from finetop.core.remedies._weights import Unchanged
 from finetop.core.runtime.job_process import quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.run_check import BaseScores
+    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
+    from finetop.core.check.scoring_passes import Scoring
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 IF_STOPPED = "asked to stop; what was scored is kept"
+NOW = Candidate("now", "now", "now", 0, {})
 
 
 def work(job: Job) -> Ended:
@@ -40,4 +72,220 @@ def request_of(job: Job, device: str) -> RemedyRequest:
         checkpoint=job.inside(job.args.get("checkpoint")),
         candidates=[(candidate_of(facts), job.inside(facts.get("checkpoint"))) for facts in candidates],
         device=device,
+    )
+
+
+@dataclass(frozen=True)
+class RemedyRequest:
+    """Which candidates of which checkpoint are tried, and where the checkpoints lie that they are made of."""
+
+    recipe: Recipe
+    step: int
+    checkpoint: Path
+    candidates: Sequence[tuple[Candidate, Path]]
+    device: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all candidates share: the context, the base's scores, and the items for choosing and for confirming."""
+
+    request: RemedyRequest
+    context: CheckContext
+    base: BaseScores
+    before: Scoring
+    choosing: CheckPlan
+    confirming: CheckPlan | None
+    events: EventLog
+
+
+def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[RemedyRow]:
+    """Try the candidates, confirm the best, and tell both in events. Gives what was tried, in the order given.
+
+    Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
+    """
+    events.write(Phase("loading model"))
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    pair = open_pair(base, request.checkpoint, request.recipe.model.dtype, request.device)
+    context = replace(open_context(request.recipe, pair, home, events), reports_scores=False)
+    return checking.in_smaller_batches(context, lambda plan: _try_under(request, context, plan))
+
+
+def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -> list[RemedyRow]:
+    """Try all under one batch plan: scores under different ones are not compared."""
+    base = checking.score_base(context, plan)
+    before = checking.base_scoring(context, base)
+    whole = checking.plan_of(context, before)
+    trial = Trial(request, context, base, before, *parts(whole, remedies.most()), context.events)
+    now = try_one(trial, NOW, request.checkpoint, None)
+    put_away(context.pair)
+    tried: list[tuple[RemedyRow, Candidate, Path]] = []
+    for number, (candidate, folder) in enumerate(request.candidates, 1):
+        print(f"{number} of {len(request.candidates)}: {candidate.label}", flush=True)
+        tried.append((try_one(trial, candidate, folder, now), candidate, folder))
+    confirm(trial, tried)
+    return [row for row, _, _ in tried]
+
+
+def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | None) -> RemedyRow:
+    """Check one candidate on the items for choosing, ask it the target's rows, and tell how it did."""
+    began = time.monotonic()
+    try:
+        context = context_of(trial, candidate, folder)
+        after, result = ask(trial, context, trial.choosing)
+        with with_model(context, after) as scoring:
+            reached = {
+                metric: target.compare(
+                    metric,
+                    rows_of(context, metric),
+                    trial.base.scores.target[metric],
+                    scores,
+                )
+                for metric, scores in score_target(context, scoring.scored_model).items()
+            }
+        weights, note = kept_words(context)
+        bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
+        tuned: dict[str, float] = {metric: pair.tuned for metric, pair in reached.items()}
+        kept = gained(reached) if now is None else shares(tuned, bases, now.target, now.kept)
+        put_away(context.pair)
+    except EnvironmentTrouble:
+        raise
+    except Unchanged as nothing:
+        told = RemedyTried(**_who(trial, candidate), verdict="unchanged", reason=str(nothing))
+    except FinetopError as error:
+        told = RemedyTried(**_who(trial, candidate), verdict="failed", reason=str(error))
+    else:
+        told = RemedyTried(
+            **_who(trial, candidate),
+            verdict=result.verdict,
+            reason=result.reason,
+            target=tuned,
+            kept=kept,
+            gain=None if now is None else min(kept.values(), default=None),
+            **_numbers(result),
+            tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
+            note=note,
+            weights=weights,
+            seconds=round(time.monotonic() - began, 1),
+        )
+    trial.events.write(told)
+    return _row(told)
+
+
+def _who(trial: Trial, candidate: Candidate) -> dict[str, Any]:
+    return {
+        "step": trial.request.step,
+        "name": candidate.name,
+        "remedy": candidate.remedy,
+        "label": candidate.label,
+        "made_of": candidate.step or trial.request.step,
+        "settings": dict(candidate.settings),
+    }
+
+
+def _numbers(result: CheckResult) -> dict[str, Any]:
+    return {
+        "drop": result.drop,
+        "interval": result.interval,
+        "items_used": result.items_used,
+        "items_total": result.items_total,
+    }
+
+
+def context_of(trial: Trial, candidate: Candidate, folder: Path, doing: str = "") -> CheckContext:
+    """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
+    common, home = trial.context, trial.context.home
+    if candidate is NOW:
+        return replace(common, model_label="now")
+    asked = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
+    module = remedies.load(candidate.remedy)
+    if hasattr(module, "change"):
+        asked.change = module.change(candidate, asked.base, folder)
+    tokenizer = common.prepared.tokenizer
+    facts: dict[Name, Any] = {
+        "base": common.facts["base"],
+        "tuned": facts_of(asked, "tuned", tokenizer, home),
+    }
+    context = replace(common, model_label=f"{doing}{candidate.label}", pair=asked, facts=facts)
+    if asked.change is not None:
+        asked.change = remembered(asked.change, context)
+    return context
+
+
+def remembered(change: Change, context: CheckContext) -> Change:
+    """Keep beside the scores what a change has made: the weights' hash, and what it said of it."""
+
+    def make(model: Any) -> Any:
+        context.events.write(Phase(f"{context.model_label}: making the model"))
+        made = change.make(model)
+        key, prompts = _weights_key(context)
+        words = ItemScore("weights", 0.0, f"{fingerprint(made)} {'; '.join(change.told)}".strip())
+        cache.append(context.home.scores, key, [words], prompts)
+        return made
+
+    return replace(change, make=make)
+
+
+def kept_words(context: CheckContext) -> tuple[str, str]:
+    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    if context.pair.change is None:
+        return "", ""
+    key, prompts = _weights_key(context)
+    kept = cache.read(context.home.scores, key, prompts).get("weights")
+    digest, _, note = ("" if kept is None else kept.answer).partition(" ")
+    return digest, note
+
+
+def _weights_key(context: CheckContext) -> tuple[cache.ScoreKey, dict[str, str]]:
+    return cache.score_key(context.facts["tuned"] or {}, {"name": "weights"}), {"weights": "made"}
+
+
+def ask(trial: Trial, context: CheckContext, plan: CheckPlan) -> tuple[Scoring, CheckResult]:
+    """Ask a candidate the items of one part until that is decided."""
+    after = checking.tuned_scoring(context, trial.base)
+    state = checking.score_pairs(context, trial.before, after, sequential.begin(plan))
+    return after, conclude.conclude(state)
+
+
+def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, Candidate, Path]]) -> None:
+    """Check the best, and if that fails the next best, on items that chose nothing: see _choice.py."""
+    places = {row.name: (candidate, folder) for row, candidate, folder in tried}
+    for row in ranked([row for row, _, _ in tried]):
+        if trial.confirming is None:
+            reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
+            trial.events.write(
+                RemedyConfirmed(
+                    step=trial.request.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
+                )
+            )
+            return
+        candidate, folder = places[row.name]
+        context = context_of(trial, candidate, folder, "confirming ")
+        _, result = ask(trial, context, trial.confirming)
+        put_away(context.pair)
+        trial.events.write(
+            RemedyConfirmed(
+                step=trial.request.step,
+                name=row.name,
+                verdict=result.verdict,
+                reason=result.reason,
+                **_numbers(result),
+                alpha=trial.confirming.alpha,
+            )
+        )
+        if result.verdict == "ok":
+            return
+
+
+def _row(told: RemedyTried) -> RemedyRow:
+    """Return what choosing needs of what was told."""
+    return RemedyRow(
+        name=told.name,
+        remedy=told.remedy,
+        label=told.label,
+        step=told.made_of,
+        verdict=told.verdict,
+        target=dict(told.target),
+        kept=dict(told.kept),
+        gain=told.gain,
     )

@@ -95,4 +95,4 @@ def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tens
 
 def _in_file(name: str, prefix: str, places: dict[str, Any]) -> str | None:
     spellings = (name, name.removeprefix(f"{prefix}."), f"{prefix}.{name}")
-    return next((one for one in spellings if one in places), None)
+    return next((spelling for spelling in spellings if spelling in places), None)

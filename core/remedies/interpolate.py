@@ -10,7 +10,6 @@ rounded.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
@@ -28,6 +27,15 @@ if TYPE_CHECKING:
 ABOUT = "weights between the base and the tuned model, at several strengths of the change"
 COST = "reading the base's weights once; nothing where an adapter has a scale"
 MOST = 5
+SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types
+# Settings of PEFT with which the scale is not all: a length of its own (DoRA), weights that are replaced.
+NOT_ALONE = (
+    "use_dora",
+    "modules_to_save",
+    "trainable_token_indices",
+    "alora_invocation_tokens",
+    "arrow_config",
+)
 STRENGTHS = {
     0.75: "3/4 of the change",
     0.5: "half-way to the base",
@@ -64,25 +72,11 @@ def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Chang
     return Change(facts, True, lambda model: changed(model, base, mix))
 
 
-SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types
-
-
-# Settings of PEFT with which the scale is not all: a length of its own (DoRA), weights that are replaced.
-NOT_ALONE = (
-    "use_dora",
-    "modules_to_save",
-    "trainable_token_indices",
-    "alora_invocation_tokens",
-    "arrow_config",
-)
-
-
 def has_scale(folder: Path) -> bool:
     """Say if a checkpoint is an adapter whose change of the weights is proportional to its scale."""
-    try:
-        said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False  # a full model; or broken, which loading it tells
+    from finetop.core.models.load import adapter_config
+
+    said = adapter_config(folder)
     is_alone = not any(said.get(key) for key in NOT_ALONE) and said.get("bias") in (None, "none")
     return said.get("peft_type") in SCALED and is_alone
 
@@ -92,7 +86,7 @@ def scaled(model: Any, strength: float) -> Any:
     from peft.tuners.lora import LoraLayer
     from peft.tuners.lycoris_utils import LycorisLayer
 
-    found = 0
+    scales = 0
     for name, layer in model.named_modules():
         if not isinstance(layer, LoraLayer | LycorisLayer):
             continue
@@ -100,7 +94,7 @@ def scaled(model: Any, strength: float) -> Any:
             raise FinetopError(f"{name}: the change of this adapter is not proportional to its scale.")
         for adapter in layer.active_adapters:
             layer.scaling[adapter] *= strength
-            found += 1
-    if not found:
+            scales += 1
+    if not scales:
         raise FinetopError("no layer of this adapter has a scale.")
     return model

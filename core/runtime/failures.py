@@ -22,8 +22,6 @@ _ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]
 _OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 LONGEST = 500  # characters of a cause
-
-
 LESS = "Close other programs, or take a smaller model."
 
 
@@ -128,14 +126,8 @@ class Cause:
 MEMORY = (
     "Close other programs, or train with less: lower train.batch_size or data.max_tokens, or a smaller model."
 )
-
-
 _GPU_GONE = "See `nvidia-smi` and `dmesg | grep -i xid`: it may need a reset or a restart of the machine."
-
-
 _RANKS = "One rank may have died first: see whose log ends early. Then the network between them."
-
-
 # The first that is found counts. Texts as CUDA 12 and 13, torch 2.13, NCCL 2.27, glibc and Linux 6 write them.
 _KNOWN: tuple[tuple[str, Cause], ...] = (
     (
@@ -197,11 +189,7 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
         Cause("environment", "the GPU's driver does not fit", "See finetop doctor."),
     ),
 )
-
-
 _compiled = [(re.compile(pattern), cause) for pattern, cause in _KNOWN]
-
-
 CRASHES = {
     signal.SIGSEGV: "segmentation fault",
     signal.SIGABRT: "aborted",

@@ -6,11 +6,11 @@ HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jo
 HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
 HOME/selected/random-200-….jsonl   rows that were selected for a curve, with how they were chosen
 HOME/models/NAME/                 models converted once to safetensors
-HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/places.py)
+HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/hosts.py)
 HOME/retrieval/KEY/              an index over documents, by their content and how they are cut
 HOME/trash/0007-support-tone/     runs that were removed
 HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
-HOME/app.json                     columns of the app's list (see tui/screens/runs/saved_columns.py)
+HOME/app.json                     columns of the app's list (see tui/screens/runs)
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
-
-
 HERE = "here"  # the label of this machine, where several are looked at
 
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime.files import retry_file_work
-
-if TYPE_CHECKING:
-    pass
 
 
 def read_spec(job_folder: Path) -> JobSpec:

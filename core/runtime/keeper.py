@@ -33,10 +33,18 @@ from types import FrameType
 from typing import Any
 
 from finetop.core.runtime import log_file
-from finetop.core.runtime.cgroup_memory import memory_limit_kib, oom_kills
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import retry_file_work
-from finetop.core.runtime.processes import boot_id, catches, descendants, environment_of, kill, start_time
+from finetop.core.runtime.processes import (
+    boot_id,
+    catches,
+    descendants,
+    environment_of,
+    kill,
+    memory_limit_kib,
+    oom_kills,
+    start_time,
+)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

@@ -89,11 +89,7 @@ def words_for(gap: int, what: str = "not kept: it grew too long") -> str:
 
 
 LONGEST_LINE = 1 << 16  # bytes
-
-
 SMALL = 1 << 14  # bytes that are read to see a step
-
-
 _STEP = re.compile(rb"(?:^|[\n\0])step (\d{1,12})[/:]")
 
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    pass
-
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-SHORTEST_SECRET = (
-    16  # characters of a part of the path that may be drawn at random, or a topic that nobody guesses
-)
+# Characters of a part of the path that may be drawn at random, or a topic that nobody guesses.
+SHORTEST_SECRET = 16
 
 
 def is_fine(address: str) -> bool:

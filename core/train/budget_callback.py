@@ -9,8 +9,6 @@ from transformers import TrainerCallback
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
     from finetop.core.recipe import schema
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.callbacks import Meter
@@ -29,23 +27,17 @@ class Budget(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.meter = meter  # of which is known what is used
         self.stop = stop
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse to go on where nothing is left. Raises BadInput."""
         used = self.hours_used() or self.tokens_used()
         if used:
             key = used.partition(" ")[0]
             raise BadInput(f"{used}.", hint=f"Raise it: --set {key}=N.")
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._end_with(self.hours_used())  # the pacer comes next, and lets the checkpoint go first
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Look at the tokens, which are told behind a step's end."""
         used = self.tokens_used() if "loss" in kwargs["logs"] else ""
         if used and state.global_step < state.max_steps:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -25,33 +24,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerState
 
     from finetop.core.data.formats import Prompt
-    from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.alarm_callback import Alarms
+    from finetop.core.train.trainer_setup import Setup
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
 DISK_S = 10.0  # between two looks at the room on the disk
-
-
-@dataclass(frozen=True)
-class Job:
-    """What the callbacks need to know of the run."""
-
-    recipe: Recipe
-    run_folder: Path
-    base: ResolvedModel
-    tokenizer: PreTrainedTokenizerBase
-    prompts: list[Prompt]
-    general_text: str | None
-    device: str
-    rows: int
-    eval_rows: int
-    tokens_per_epoch: int
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
@@ -78,30 +60,22 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.gpu: dict[str, float] = {}  # how it was at the last look
         self.evaluated = 0  # batches of this evaluation
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
         self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
         self.alarms.begin(state.max_steps)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step_began = time.monotonic()
         if self.handed_back is not None:
             self.waited_s = self.step_began - self.handed_back
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)  # the trainer reads the loss next, and would wait there
         self.step_s = max(1e-9, time.monotonic() - self.step_began)
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items()}
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
@@ -133,9 +107,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.evaluated, self.shown = 0, now
         self.handed_back = time.monotonic()
 
-    def on_prediction_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Say how far an evaluation is: one that takes long is no silence."""
         self.evaluated += 1
         now = time.monotonic()
@@ -164,7 +136,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.gpu = gpu_facts(self.device)
 
     def _phase(self, state: TrainerState, now: float) -> float:
-        """Say how far training is; gives back the seconds left, at the pace so far with all that is around."""
+        """Say how far training is; returns the seconds left, at the pace so far with all that is around."""
         made = max(1, state.global_step - self.first_step)
         left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
@@ -176,9 +148,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         """Say how long the run has been trained: by its earlier jobs, and since this one began."""
         return self.spent_before_s + (time.monotonic() if now is None else now) - self.began
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._phase(state, time.monotonic())  # with all that was spent
 
 
@@ -193,9 +163,7 @@ def gpu_facts(device: str) -> dict[str, float]:
     for name, ask in asked.items():
         try:
             found[name] = float(ask(device))
-        except (
-            Exception
-        ):  # the driver library's own error derives from nothing closer; no sensor ends a training
+        except Exception:  # the library's own error derives from nothing closer; no sensor ends a training
             continue
     return found
 
@@ -204,12 +172,20 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
     def __init__(
-        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: check_callback.TrainingChecks | None
+        self,
+        setup: Setup,
+        prompts: list[Prompt],
+        general_text: str | None,
+        meter: Meter,
+        stop: Stop,
+        way: check_callback.TrainingChecks | None,
     ) -> None:
-        self.job = job
+        self.setup = setup
+        self.prompts = prompts  # of the samples
+        self.general_text = general_text  # of the drift probe
         self.way = way
         self.meter = meter
-        self.events = events
+        self.events = setup.events
         self.stop = stop
         self.probe: drift_probe.Probe | None = None
         self.drift = self.samples = Ration(1)
@@ -218,18 +194,16 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.keep_state: Callable[[Path], None] | None = None  # what training needs to go on, in checkpoints
         self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        model, recipe, total = kwargs["model"], self.job.recipe, state.max_steps
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        model, recipe, total = kwargs["model"], self.setup.recipe, state.max_steps
         self.checkpoint_bytes = checkpoint.likely_bytes(model, with_state=self.keep_state is not None)
         self.events.write(
             Planned(
                 steps=total,
                 epochs=float(state.num_train_epochs) if recipe.train.epochs is None else recipe.train.epochs,
-                rows=self.job.rows,
-                eval_rows=self.job.eval_rows,
-                tokens_per_epoch=self.job.tokens_per_epoch,
+                rows=len(self.setup.train),
+                eval_rows=len(self.setup.eval),
+                tokens_per_epoch=sum(example.tokens for example in self.setup.train),
                 trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
                 parameters=sum(p.numel() for p in model.parameters()),
             )
@@ -237,25 +211,23 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
         if not state.global_step:  # a resumed run has told it
             self._write_samples(model, 0)
-        if recipe.drift.every is not None and self.job.general_text is not None:
+        if recipe.drift.every is not None and self.general_text is not None:
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
-            self.probe = drift_probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
+            self.probe = drift_probe.start(model, self.setup.tokenizer, self.general_text, self.setup.device)
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        step, total, train = state.global_step, state.max_steps, self.job.recipe.train
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        step, total, train = state.global_step, state.max_steps, self.setup.recipe.train
         self._look_at_disk(step)
         if self.stop.reason:
             control.should_training_stop = True
         is_last = step >= total
         every = steps_between(train.eval_every, total)
-        control.should_evaluate = self.job.eval_rows > 0 and (is_last or step % every == 0)
+        control.should_evaluate = bool(self.setup.eval) and (is_last or step % every == 0)
         keeps_best = self.way is not None and self.way.keeps_best
         self.before_evaluation = random_state.now() if control.should_evaluate or keeps_best else None
         if self.stop.reason and not is_last:
@@ -269,16 +241,14 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if self.way is not None and check_callback.is_due(self.way, step, total):
             if self._save(model, step):
                 self._check(self.way, step)
-            control.should_evaluate |= self.way.keeps_best and self.job.eval_rows > 0
+            control.should_evaluate |= self.way.keeps_best and bool(self.setup.eval)
             if self.stop.reason:
                 control.should_training_stop = True
                 control.should_evaluate &= is_last
         elif step % steps_between(train.save_every, total) == 0 and not is_last:
             self._save(model, step)
 
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.before_evaluation is not None:  # so that training is the same however often it is measured
             random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:
@@ -288,8 +258,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _check(self, way: check_callback.TrainingChecks, step: int) -> None:
         """Check the checkpoint that was just written, while its model is in memory."""
         self._now_does("checking")
-        folder = checkpoint.folder_of(self.job.run_folder, step)
-        outcome = check_callback.look(way, step, str(folder.relative_to(self.job.run_folder)))
+        folder = checkpoint.folder_of(self.setup.run_folder, step)
+        outcome = check_callback.look(way, step, str(folder.relative_to(self.setup.run_folder)))
         if outcome is not None:
             check_callback.react(way, step, outcome)
 
@@ -312,7 +282,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if now - self.looked_at_disk < DISK_S:
             return
         self.looked_at_disk = now
-        facts = os.statvfs(self.job.run_folder)
+        facts = os.statvfs(self.setup.run_folder)
         values = {
             "free_bytes": float(facts.f_bavail * facts.f_frsize),
             "disk_bytes": float(facts.f_blocks * facts.f_frsize),
@@ -321,12 +291,12 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.meter.alarms.look(step, values)
 
     def _write_samples(self, model: Any, step: int) -> None:
-        if not self.job.prompts:
+        if not self.prompts:
             return
         self._now_does("writing samples")
         before = time.monotonic()
-        max_new_tokens = self.job.recipe.samples.max_new_tokens
-        samples.write(model, self.job.tokenizer, self.job.prompts, max_new_tokens, step, self.events)
+        max_new_tokens = self.setup.recipe.samples.max_new_tokens
+        samples.write(model, self.setup.tokenizer, self.prompts, max_new_tokens, step, self.events)
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
@@ -341,9 +311,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         try:
             folder = checkpoint.write(
                 model,
-                self.job.tokenizer,
-                self.job.base,
-                self.job.run_folder,
+                self.setup.tokenizer,
+                self.setup.base,
+                self.setup.run_folder,
                 step,
                 self.events,
                 self.keep_state,
@@ -355,6 +325,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             return False
         self.meter.alarms.look(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
-        keep = self.job.recipe.train.keep_checkpoints
-        checkpoint.prune(self.job.run_folder, keep, check_callback.spared(self.way))
+        keep = self.setup.recipe.train.keep_checkpoints
+        checkpoint.prune(self.setup.run_folder, keep, check_callback.spared(self.way))
         return True

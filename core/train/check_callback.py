@@ -32,18 +32,16 @@ from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from finetop.core.check.context import CheckContext
     from finetop.core.check.run_check import BaseScores
     from finetop.core.check.scoring.batch_plan import BatchPlan
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.recipe.schema import Check
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.resume.resume_point import ResumePoint
+    from finetop.core.train.trainer_setup import Setup
 
 Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
 
@@ -70,36 +68,26 @@ class TrainingChecks:
         return self.check.on_fail == "keep-best"
 
 
-def begin(
-    recipe: Recipe,
-    base: ResolvedModel,
-    model: Any,
-    home: Home,
-    events: EventLog,
-    stop: Stop,
-    *,
-    dtype: str,
-    device: str,
-    run_folder: Path,
-) -> TrainingChecks | None:
+def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
     None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
     EnvironmentTrouble where even the smallest batch does not fit the memory.
     """
+    recipe, model, events = setup.recipe, setup.model, setup.events
     if recipe.check.every is None or recipe.check.general is None:
         return None
     began = time.monotonic()
     whole = not has_its_base(model)
     events.write(Phase("scoring base" if whole else "measuring base"))
-    pair = ModelPair(base, None, dtype, device, loaded=model, loaded_name="base")
+    pair = ModelPair(setup.base, None, setup.dtype, setup.device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
     with undisturbed(model, plain):
-        context = open_context(recipe, pair, home, events, run_folder)
+        context = open_context(recipe, pair, setup.home, events, setup.run_folder)
         side = run_check.in_smaller_batches(
             context, lambda plan: run_check.score_base(context, plan, whole=whole)
         )
-    free_memory(device)
+    free_memory(setup.device)
     pair.loaded_name = "tuned"
     seconds = time.monotonic() - began
     print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)

@@ -25,9 +25,8 @@ def install() -> None:
     from trl.trainer import utils
 
     if hasattr(utils, "_use_triton") and hasattr(utils, "_ChunkedLogProbFunction"):
-        utils._use_triton = lambda device: (
-            True
-        )  # it asks that alone to decide whether to leave out what has no label
+        # it asks that alone to decide whether to leave out what has no label
+        utils._use_triton = lambda device: True
         utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)
 
 

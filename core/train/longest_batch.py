@@ -7,12 +7,11 @@ that a run is the same to the bit with it and without it.
 from __future__ import annotations
 
 import copy
-import gc
-import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
 from finetop.core.runtime import failures
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
 
-LARGEST_BUFFER = (
-    1 << 20
-)  # bytes; those that a forward pass may change (turning angles for long rows) are small
+# Bytes; those that a forward pass may change (turning angles for long rows) are small.
+LARGEST_BUFFER = 1 << 20
 
 
 class DoesNotFit(FinetopError):
@@ -44,7 +42,7 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
     """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
 
     Then the longest rows of an evaluation. Where the model writes its own answers, each is as long as it may be, and is
-    paid. `trainer` is one of transformers or PPO's, before its `train`. Gives back whether it was done: a recipe may
+    paid. `trainer` is one of transformers or PPO's, before its `train`. Returns whether it was done: a recipe may
     not want it. The weights that move are held on the CPU meanwhile. Raises DoesNotFit.
     """
     if not is_wanted(recipe, device):
@@ -87,14 +85,14 @@ def _train(trainer: Any, device: str) -> None:
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
             count = trainer._get_num_items_in_batch([inputs], arguments.device)
             trainer.training_step(trainer.model, inputs, count)
-    moving = [one for one in trainer.model.parameters() if one.requires_grad]
+    moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
     trainer.optimizer.step()
     trainer.model.zero_grad(set_to_none=True)
 
 
 def _of_step(trainer: Any) -> list[int]:
-    """The numbers of the longest rows that the trainer takes at once, siblings that answer one prompt side by side."""
+    """Return the numbers of the longest rows that are taken at once, siblings that answer one prompt side by side."""
     count = trainer.args.per_device_train_batch_size
     if not _writes(trainer):
         return longest(trainer.train_dataset, count)
@@ -133,7 +131,7 @@ def _evaluate(trainer: Any, device: str) -> None:
 
 
 def longest(rows: Any, count: int) -> list[int]:
-    """The numbers of the longest rows of a data set of token ids, longest first; repeated if there are too few."""
+    """Return the numbers of a data set's longest rows of token ids, longest first; repeated if there are too few."""
     prompts, answers = [0] * len(rows), [0] * len(rows)
     for name in rows.column_names:
         if not name.endswith("_ids") and name != "prompt":
@@ -181,40 +179,42 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
     """Put back all that a step changes, whatever came of it."""
     import torch
 
+    from finetop.core.train.resume import random_state
+
     model = trainer.model
     held = _copies(model) + (_copies(trainer.value) if hasattr(trainer, "value") else [])
     modes = [(module, module.training) for module in model.modules()]
     optimizer = trainer.optimizer
     own, counts = _own_state(trainer), _plain(trainer.state)
-    with _random_states(device):
-        try:
-            yield
-        finally:
-            _flush(trainer)
-            model.zero_grad(set_to_none=True)
-            for module, was_training in modes:
-                module.training = was_training
-            for tensor, copied in held:
-                with torch.no_grad():
-                    tensor.copy_(copied)
-            if optimizer is not None:
-                optimizer.state.clear()
-            trainer.optimizer = optimizer
-            for name, value in own.items():
-                setattr(trainer, name, value)
-            for name, value in counts.items():
-                setattr(trainer.state, name, value)
-            gc.collect()
-            if device.startswith("cuda"):
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats(device)
+    randomness = random_state.now()
+    try:
+        yield
+    finally:
+        _flush(trainer)
+        model.zero_grad(set_to_none=True)
+        for module, was_training in modes:
+            module.training = was_training
+        for tensor, copied in held:
+            with torch.no_grad():
+                tensor.copy_(copied)
+        if optimizer is not None:
+            optimizer.state.clear()
+        trainer.optimizer = optimizer
+        for name, value in own.items():
+            setattr(trainer, name, value)
+        for name, value in counts.items():
+            setattr(trainer.state, name, value)
+        free_memory(device)
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
+        random_state.put_back(randomness)
 
 
 def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
     """Copy to the CPU what a step may change: the weights that move, and small buffers."""
-    moving = [one.data for one in model.parameters() if one.requires_grad]
-    buffers = [one for one in model.buffers() if one.numel() * one.element_size() <= LARGEST_BUFFER]
-    return [(one, one.detach().to("cpu", copy=True)) for one in (*moving, *buffers)]
+    moving = [weight.data for weight in model.parameters() if weight.requires_grad]
+    buffers = [held for held in model.buffers() if held.numel() * held.element_size() <= LARGEST_BUFFER]
+    return [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in (*moving, *buffers)]
 
 
 def _own_state(trainer: Any) -> dict[str, Any]:
@@ -246,18 +246,3 @@ def _flush(trainer: Any) -> None:
     finally:
         trainer.callback_handler.callbacks = hooks
         del trainer.state.log_history[lines:]
-
-
-@contextmanager
-def _random_states(device: str) -> Iterator[None]:
-    """Put the random states of Python, numpy and torch back, those of the GPUs too."""
-    import numpy
-    import torch
-
-    python, array = random.getstate(), numpy.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-            yield
-    finally:
-        random.setstate(python)
-        numpy.random.set_state(array)

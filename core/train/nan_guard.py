@@ -13,8 +13,6 @@ from finetop.core.models import checkpoint
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from transformers import TrainerControl, TrainerState, TrainingArguments
-
     from finetop.core.errors import Kind
     from finetop.core.recipe.schema import Recipe
 
@@ -36,9 +34,7 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.since: int | None = None  # the first of those in a row
         self.is_over = False
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         logs = kwargs["logs"]
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
@@ -52,7 +48,7 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 def are_finite(model: Any) -> bool:
     """Say if all weights that move are numbers."""
-    return all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad)
+    return all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad)
 
 
 def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:

@@ -14,14 +14,13 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.errors import BadInput
+from finetop.core.models import load
 from finetop.core.protocol.events import Phase, metrics
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.train import protections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    from transformers import TrainerControl, TrainerState, TrainingArguments
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.resolved import ResolvedModel
@@ -40,11 +39,7 @@ def require(recipe: Recipe, base: ResolvedModel) -> None:
     ]
     if not requires:
         return
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
-    )
+    config = load.read_config(base)
     for require_shape, options in requires:
         require_shape(config, options)
 
@@ -135,19 +130,13 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
             torch.cuda.synchronize(self.trainer.args.device)
         return time.monotonic()
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = time.monotonic()
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step = StepCost()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         factor = 1.0
         for acting in self.acting:
             if acting.rate is not None:
@@ -159,24 +148,18 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
             for group in groups:
                 group["lr"] = group["lr"] * factor
 
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         for group, rate in zip(self.trainer.optimizer.param_groups, self.rates, strict=False):
             group["lr"] = rate
         self.rates = []
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = self.step
         self.spent_s += step.seconds
         values = {key: float(value) for key, value in step.values.items()}
         self.events.write(metrics(state.global_step, {**values, "protect_s": step.seconds}))
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         whole = max(1e-9, time.monotonic() - self.began)
         each = self.spent_s / max(1, state.global_step)
         print(f"protect: {each:.3f} s a step, {100 * self.spent_s / whole:.0f} % of training", flush=True)

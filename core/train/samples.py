@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
+from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Sample
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def write(
         do_sample=False,
         max_new_tokens=max_new_tokens,
         pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=_ends(model, tokenizer),
+        eos_token_id=end_tokens(model, tokenizer),
     )
     was_training = model.training
     model.eval()
@@ -64,9 +65,3 @@ def write(
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer[batch.input_ids.shape[1] :], skip_special_tokens=True)).strip()
         events.write(Sample(step, index, prompt.prompt[-1].content[:SHOWN], text))
-
-
-def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    own = model.generation_config.eos_token_id
-    known = own if isinstance(own, list) else [own]
-    return sorted({token for token in (*known, tokenizer.eos_token_id) if token is not None})

@@ -99,7 +99,7 @@ def train(
         resume.require_same(base, point)
     checkpoint.clear_leftovers(run_folder)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    trainer_setup.rehearse(recipe, base)
+    methods.rehearse(recipe.method.name, recipe.method.options, base)
     protection_callback.require(recipe, base)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
@@ -109,29 +109,6 @@ def train(
     examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
     model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
-    way = check_callback.begin(
-        recipe, base, model, home, events, stop, dtype=dtype, device=device, run_folder=run_folder
-    )
-    check_callback.go_on(way, point)
-    writes = getattr(objective, "WRITES", True)
-    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
-    job = callbacks.Job(
-        recipe=recipe,
-        run_folder=run_folder,
-        base=base,
-        tokenizer=tokenizer,
-        prompts=prompts[: recipe.samples.count] if writes else [],
-        general_text=general_text.general_text(recipe, home) if writes else None,
-        device=device,
-        rows=len(examples.train),
-        eval_rows=len(examples.eval),
-        tokens_per_epoch=sum(example.tokens for example in examples.train),
-    )
-    events.write(Phase("preparing the trainer"))
-    spent_s = 0.0 if point is None else point.earlier.spent_s
-    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
-    pacer = callbacks.Pacer(job, meter, events, stop, way)
-    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -145,8 +122,19 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        hooks=[meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch],
     )
+    way = check_callback.begin(setup, stop)
+    check_callback.go_on(way, point)
+    writes = getattr(objective, "WRITES", True)
+    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
+    prompts = prompts[: recipe.samples.count] if writes else []
+    text = general_text.general_text(recipe, home) if writes else None
+    events.write(Phase("preparing the trainer"))
+    spent_s = 0.0 if point is None else point.earlier.spent_s
+    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
+    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way)
+    watch = nan_guard.Numbers(recipe.train.stop_on_nan)
+    setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
@@ -210,12 +198,12 @@ def limit_gpu_memory(recipe: Recipe, device: str) -> None:
     """Keep to budget.memory_gib on a GPU: what would not fit fails here and not at a neighbour's."""
     import torch
 
-    wanted = recipe.budget.memory_gib
-    if wanted is None or not device.startswith("cuda"):
+    limit = recipe.budget.memory_gib
+    if limit is None or not device.startswith("cuda"):
         return
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
-    if wanted < total:
-        torch.cuda.set_per_process_memory_fraction(wanted / total, device)
+    if limit < total:
+        torch.cuda.set_per_process_memory_fraction(limit / total, device)
 
 
 def require_device(recipe: Recipe, device: str) -> None:

@@ -45,12 +45,6 @@ class Setup:
     optimizer: Any = None  # None: the one that arguments name
 
 
-def rehearse(recipe: Recipe, base: ResolvedModel) -> None:
-    """Look at the base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput."""
-    method = recipe.method
-    methods.rehearse(method.name, method.options, base.path, trust_remote_code=recipe.model.trust_remote_code)
-
-
 def prepare(
     recipe: Recipe,
     base: ResolvedModel,

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
-from finetop.core.protocol.notices import needs_a_person
+from finetop.core.protocol.notices import Notice, needs_a_person
 from finetop.core.protocol.request import Answer, Request
-from finetop.core.runtime.home import find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line, counted
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.text import cut_end
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
 
     from textual.screen import Screen
 
-    from finetop.core.protocol.notices import Notice
     from finetop.core.recipe.home_settings import Settings
-    from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
     from finetop.tui.connection.machines import Machine
     from finetop.tui.theme import StyleName
+
+# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
+# our own each costs two questions and answers, whatever is in them.
+PACE_S, FAR_PACE_S = 0.4, 2.0
+AGAIN_S = 0.6  # between two attempts to connect
+NEVER = -1
+AT_ONCE = 20  # notices that are read; the list has the rest
+BELL_S = 10.0  # between two bells
+NOTIFICATION = 200  # cells
+BELL = "\x07"
 
 
 class ListeningApp(Protocol):
@@ -119,32 +127,9 @@ class MachineListener:
             app.ring(BELL * settings.bell + notification(settings.notify, sentence(news)))
 
 
-# Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
-# our own each costs two questions and answers, whatever is in them.
-PACE_S, FAR_PACE_S = 0.4, 2.0
-
-
-AGAIN_S = 0.6  # between two attempts to connect
-
-
-NEVER = -1
-
-
-class Listener(Protocol):
-    """Who hears of the connection."""
-
-    def connected(self, hello: HelloAnswer) -> None: ...
-
-    def changed(self, answer: ChangesAnswer) -> None: ...
-
-    def lost(self) -> None: ...
-
-    def refused(self, error: FinetopError) -> None: ...
-
-
 async def follow(
     asker: Asker,
-    listener: Listener,
+    listener: MachineListener,
     start: Callable[[], None],
     pace_s: float = PACE_S,
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -162,7 +147,10 @@ async def follow(
         except NoSupervisor:
             if not was_started:
                 was_started = True
-                await _start(start, listener)
+                try:
+                    await asyncio.to_thread(start)
+                except FinetopError as error:
+                    listener.refused(error)
                 continue
             is_connected = False
             listener.lost()
@@ -174,25 +162,6 @@ async def follow(
                 revision, trouble = answer.revision, answer.trouble
                 listener.changed(answer)
         await pause(pace_s if is_connected else min(pace_s, AGAIN_S))
-
-
-async def _start(start: Callable[[], None], listener: Listener) -> None:
-    try:
-        await asyncio.to_thread(start)
-    except FinetopError as error:
-        listener.refused(error)
-
-
-AT_ONCE = 20  # notices that are read; the list has the rest
-
-
-BELL_S = 10.0  # between two bells
-
-
-NOTIFICATION = 200  # cells
-
-
-BELL = "\x07"
 
 
 @dataclass(slots=True)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.runtime.home import Home
+from finetop.tui.text import Line, cut_end, line_width
 
 REASON = 60  # cells of why a machine is out of reach
 _BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
@@ -108,8 +103,5 @@ def _trouble(machine: Machine, *, several: bool) -> str:
 
 def restart_words(machines: Sequence[Machine]) -> str:
     """Say what R does while something is lost."""
-    return (
-        "try now"
-        if any(machine.is_lost and machine.is_unlinked for machine in machines)
-        else "start it again"
-    )
+    is_broken = any(machine.is_lost and machine.is_unlinked for machine in machines)
+    return "try now" if is_broken else "start it again"

@@ -5,40 +5,35 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.client.report import Table
+from textual.screen import Screen
+
+from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.formats.markdown import block_text
 from finetop.core.client.report.svg import standalone
-from finetop.core.errors import FinetopError
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.screen import Screen
-
-    from finetop.core.client.report import Block, Chart
-    from finetop.tui.app_interface import Host
+_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 async def ask_of(screen: Screen[Any], picture: str) -> None:
     """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
-    host, give = host_of(screen), getattr(screen, "to_save", None)
-    try:
-        shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return
-    bottom = screen.query_one(Bottom)
-    if screen.is_current and bottom.question is None:
-        ask(bottom, host, shown, picture)
+    host, to_save = host_of(screen), getattr(screen, "to_save", None)
+    with refusals_said(host):
+        shown = Sheet((screen.title or "screen").lower()) if to_save is None else await to_save()
+        bottom = screen.query_one(Bottom)
+        if screen.is_current and bottom.question is None:
+            ask(bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
@@ -61,7 +56,6 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
     bottom.ask_text(
         "save as",
         f"{clean_line(shown.name)}{endings(shown)[0]}",
-        changed=lambda text: None,
         done=done,
         keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",
@@ -92,15 +86,6 @@ def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
         host.say(f"saved: {target}")
 
 
-_FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
-
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
-
-
 def endings(shown: Sheet) -> tuple[str, ...]:
     """List the forms that there are of it, the usual one first."""
     if shown.charts:
@@ -120,16 +105,13 @@ def written(shown: Sheet, ending: str, screen: str) -> bytes:
 def _text(shown: Sheet, ending: str, screen: str) -> str:
     match ending:
         case ".csv":
-            return "\r\n".join(_csv(table) for table in _all_tables(shown))
+            tables = (_points(shown.charts), *shown.tables) if shown.charts else shown.tables
+            return "\r\n".join(_csv(table) for table in tables)
         case ".md":
             blocks: tuple[Block, ...] = (*shown.charts, *shown.tables)
             return "\n\n".join(block_text(block) for block in blocks) + "\n"
         case _:
             return standalone(shown.charts) if shown.charts else _FONT.sub("", screen)
-
-
-def _all_tables(shown: Sheet) -> Sequence[Table]:
-    return (_points(shown.charts), *shown.tables) if shown.charts else shown.tables
 
 
 def _points(charts: Sequence[Chart]) -> Table:

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from finetop.core.client import compare_runs, seed_groups
-from finetop.core.client.report import Chart, Table
+from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.sections.checkpoints import checkpoints
 from finetop.core.client.report.sections.curves import line_of
 from finetop.core.client.report.sections.samples import samples
 from finetop.core.client.report.sections.tasks import tasks
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.protocol.messages.approaches import ApproachesAnswer
+from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+from finetop.core.protocol.messages.remedies import RemediesAnswer
+from finetop.core.protocol.messages.runs import Curve
+from finetop.core.protocol.messages.triage import TriageRow
+from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from finetop.core.client.report import Block
-    from finetop.core.client.seed_groups import Setting
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.messages.approaches import ApproachesAnswer
-    from finetop.core.protocol.messages.queue import LiveRow, QueueRow
-    from finetop.core.protocol.messages.remedies import RemediesAnswer
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.messages.triage import TriageRow
-    from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
@@ -125,7 +120,7 @@ def compare(
                 ("what differs", *names),
                 tuple((difference.key, *difference.values) for difference in differences),
             ),
-            Table(("data", *names), tuple((one.key, *one.values) for one in data_differences)),
+            Table(("data", *names), tuple((source.key, *source.values) for source in data_differences)),
         ),
         (Chart(metric, named, last, first=first),) if named else (),
     )
@@ -154,9 +149,10 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
 
 def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
+    all_runs = [run for setting in settings for run in setting.runs]
     numbers = (
         ("loss", seed_groups.loss),
-        (seed_groups.metric(run for one in settings for run in one.runs) or "target", seed_groups.target),
+        (seed_groups.metric(all_runs) or "target", seed_groups.target),
         ("retained", seed_groups.retained),
     )
     rows = []
@@ -212,17 +208,8 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
     head = (
         *("remedy", "name", "settings", "forgot?", *metrics),
         *(f"gain kept by {metric}" for metric in metrics),
-        *(
-            "least gain kept",
-            "change",
-            "lowest",
-            "highest",
-            "items",
-            "of",
-            "confirmed",
-            "change on fresh items",
-        ),
-        *("fresh items", "alpha", "why not"),
+        *("least gain kept", "change", "lowest", "highest", "items", "of", "confirmed"),
+        *("change on fresh items", "fresh items", "alpha", "why not"),
     )
     now = [] if answer.now is None else [answer.now]
     return Sheet(

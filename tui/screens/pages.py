@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic
+from collections.abc import Sequence
+from typing import ClassVar, Generic
 
+from textual.app import ComposeResult
 from textual.screen import Screen, ScreenResultType
 
 from finetop.core.text import counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
-from finetop.tui.line import Line
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
-
-BACK = Key("escape,question_mark", "esc", "back", "back", "back to the screen before")
+BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
 MOVES = moves()[:4]  # letters may be typed beside them
 
 
@@ -29,7 +25,8 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     """A title and a table; esc leads back to the screen before."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
-    BINDINGS: ClassVar = bindings((BACK, *MOVES))
+    KEYS: ClassVar[tuple[Key, ...]] = (BACK, *MOVES)
+    BINDINGS: ClassVar = bindings(KEYS)
 
     def compose(self) -> ComposeResult:
         yield Top()
@@ -50,10 +47,6 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
         line: Line = ((f" {title}", "bold"), (f"   {aside}" if aside else "", "dim"))
         self.query_one("#about", Lines).show((line,))
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return (BACK, *MOVES)
-
     def action_back(self) -> None:
         self.dismiss()
 
@@ -67,6 +60,7 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 class KeysPage(TablePage[None], inherit_bindings=False):
     """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
 
+    KEYS = ()
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
 
@@ -82,9 +76,6 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         self.query_one(Table).show(len(self._all))
         self.query_one(Bottom).offer([], (BACK,))
 
-    def keys(self) -> tuple[Key, ...]:
-        return ()
-
     def to_copy(self) -> str:
         return self._all[self.query_one(Table).cursor].command
 
@@ -96,7 +87,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         room = width - 13 - (len(key.command) + 3 if key.command and width >= 70 else 0)
         about = cut_end(key.about, room)
         line: Line = (
-            ("▸", "reverse") if has_cursor else (" ", ""),
+            cursor_mark(has_cursor),
             (f"  {key.shown:<9}", "bold"),
             (about, "bold" if has_cursor else ""),
         )
@@ -120,13 +111,14 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
-        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        cursor: Line = (cursor_mark(has_cursor),)
         return (*cursor, (f" {clock(said.at)}  ", "dim"), (said.text, said.style))
 
 
 class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
     """Every command by name: filtered by what is typed; enter gives back the chosen one."""
 
+    KEYS = ()
     BINDINGS: ClassVar = bindings(MOVES)
     TITLE = "Commands"
 
@@ -142,14 +134,11 @@ class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
             ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
         )
 
-    def keys(self) -> tuple[Key, ...]:
-        return ()
-
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         key = self._matching[index]
         name = key.action.partition("(")[0].replace("_", " ")
         return (
-            ("▸", "reverse") if has_cursor else (" ", ""),
+            cursor_mark(has_cursor),
             (f"  {name:<12}", "bold"),
             (f"{key.shown:<9}", "dim"),
             (key.about, "bold" if has_cursor else ""),

@@ -5,20 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from textual.css.query import NoMatches
+from textual.screen import Screen
 
 from finetop.core.text import clean, clean_line
+from finetop.tui.messages import Said
 from finetop.tui.widgets.frame import Bottom
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from textual.screen import Screen
-
-    from finetop.tui.messages import Said
 
 LIMIT = 48 << 10  # bytes of text; terminals drop sequences from some 75 to 100 kB on
 _PART: Final = re.compile(r"( ?)\[([^\]]*)\]")
@@ -85,8 +81,8 @@ def next_command(screen: Screen[Any]) -> str:
         sign = screen.query_one(Bottom).next_key
     except NoMatches:
         return ""
-    keys = getattr(screen, "keys", None)
-    command = next((key.command for key in keys() if key.shown == sign and key.command), "") if keys else ""
+    keys = getattr(screen, "KEYS", ())
+    command = next((key.command for key in keys if key.shown == sign and key.command), "")
     fill, name = getattr(screen, "to_fill", None), getattr(screen, "to_copy", None)
     return filled(command, fill() if fill is not None else {"RUN": "" if name is None else name()})
 

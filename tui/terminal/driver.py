@@ -9,26 +9,23 @@ import termios
 import time
 import tty
 from codecs import getincrementaldecoder
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from select import select
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from rich.traceback import Traceback
 from textual import events
 from textual._xterm_parser import XTermParser
+from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Key
+from textual.message import Message
 
 from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.terminal.link_state import way_of
 from finetop.tui.terminal.screen_diff import Pen, difference
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from textual.app import App
-    from textual.message import Message
 
 _FRAME = re.compile(r"\x1b\[\d+;\d+H")
 # Around every frame, lest half of it is seen. A difference is too small for that.
@@ -58,6 +55,10 @@ _LAST_ANSWER_S = 1.0
 _LOOK_S = 0.1
 
 _Mark = Literal["picture", "answer", "stop"]
+_ESC = "\x1b"
+# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+_MORE_TO_COME = frozenset("[O]P_^X")
+_WORDS = frozenset("bf")
 
 
 class TerminalWriter(Thread):
@@ -324,16 +325,6 @@ def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
         settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
         settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
     return settings
-
-
-_ESC = "\x1b"
-
-
-# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
-_MORE_TO_COME = frozenset("[O]P_^X")
-
-
-_WORDS = frozenset("bf")
 
 
 class Keyboard(XTermParser):

@@ -5,17 +5,13 @@ from __future__ import annotations
 import ipaddress
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 TABLES = ("/proc/self/net/tcp", "/proc/self/net/tcp6")
-TIMES = (
-    3  # the same bytes sent again without an answer: some 2 s; by chance one time in a million at 1 % loss
-)
+# The same bytes sent again without an answer: some 2 s; by chance one time in a million at 1 % loss.
+TIMES = 3
 LOOK_S = 1.0
 
 
@@ -40,10 +36,8 @@ class Way:
 def way_of(environment: Mapping[str, str]) -> Way | None:
     """Find the connection of the session that the app runs in; None where something stands between, or none is told."""
     connection = environment.get("SSH_CONNECTION", "").split()
-    if (
-        len(connection) != 4 or environment.get("TMUX") or environment.get("STY")
-    ):  # those outlive the connection
-        return None
+    if len(connection) != 4 or environment.get("TMUX") or environment.get("STY"):
+        return None  # the last two outlive the connection
     try:
         address = ipaddress.ip_address(connection[0].partition("%")[0])
         there, here = (f":{int(port):04X}" for port in (connection[1], connection[3]))

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import compress, islice
 from operator import gt, ne, or_
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from finetop.tui.terminal.cells import Cells, Row, blank_cells, blank_row
 from finetop.tui.terminal.sgr import blank_style, change
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one
 _CLEAR = "\x1b[m\x1b[H\x1b[2J"

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Across
+from finetop.core.protocol.messages.runs import Across
 
 LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge
@@ -124,14 +122,8 @@ def _power(value: float) -> str:
     power = min(max(power, -99), 99)
     digits = min(9, max(1, round(abs(value) / 10.0**power)))
     sign = "-" if value < 0 else ""
-    text = f"{sign}{digits}e{power}"
-    return (
-        text
-        if len(text) <= LABEL
-        else f"{sign}1e{power}"
-        if len(f"{sign}1e{power}") <= LABEL
-        else f"{sign}e{power}"
-    )
+    texts = (f"{sign}{digits}e{power}", f"{sign}1e{power}")
+    return next((text for text in texts if len(text) <= LABEL), f"{sign}e{power}")
 
 
 def y_labels(scale: Scale) -> tuple[str, str]:

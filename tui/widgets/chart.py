@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.core.text import clean_line
-from finetop.tui.line import Line, joined
+from finetop.tui.text import Line, joined
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Across, Curve
-    from finetop.tui.theme import StyleName
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
@@ -87,8 +85,8 @@ def _spikes(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
     for ends in (curve.high, curve.low):
         reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
         usual = median(reach)
-        found = zip(curve.column, curve.mean, ends, reach, strict=True)
-        spikes += [(column, mean, end) for column, mean, end, far in found if far > SPIKE * usual]
+        bins = zip(curve.column, curve.mean, ends, reach, strict=True)
+        spikes += [(column, mean, end) for column, mean, end, far in bins if far > SPIKE * usual]
     return spikes
 
 
@@ -199,20 +197,20 @@ def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
     return None if share is None else round((1 - share) * (4 * rows - 1))
 
 
-def _line(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _line(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
     """Return the dots that a curve goes through, one a column."""
     bands: list[Band] = []
-    for column, value in zip(one.curve.column, _values(one, view.smoothing), strict=True):
+    for column, value in zip(series.curve.column, _values(series, view.smoothing), strict=True):
         row = _dot_row(value, scale, rows)
         if row is not None and 0 <= column < 2 * columns:
             bands.append((column, row, row))
     return bands
 
 
-def _strokes(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _strokes(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
     """Draw each spike as a stroke from the line to its end."""
     bands: list[Band] = []
-    for column, mean, end in _spikes(one, view.smoothing):
+    for column, mean, end in _spikes(series, view.smoothing):
         start, stop = _dot_row(mean, scale, rows), _dot_row(end, scale, rows)
         if start is not None and stop is not None and 0 <= column < 2 * columns:
             bands.append((column, min(start, stop), max(start, stop)))
@@ -261,10 +259,10 @@ def _cell(bits: int, *, only_ascii: bool) -> str:
 
 
 def _limit_row(limit: float | None, scale: Scale, rows: int) -> int | None:
-    if limit is None or not math.isfinite(limit) or not scale.low <= limit <= scale.high:
+    if limit is None or not scale.low <= limit <= scale.high:  # nor is NaN between them
         return None
-    share = share_of(scale, limit)
-    return None if share is None else round((1 - share) * (4 * rows - 1)) // 4
+    row = _dot_row(limit, scale, rows)
+    return None if row is None else row // 4
 
 
 def place_at(view: View, cell: int, columns: int) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
-from finetop.tui.line import Line
+from finetop.tui.text import Line
 
 LIMIT = 2000  # characters; a paste of more is cut
 

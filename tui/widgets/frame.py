@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
+from textual import events
 
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, footer
-from finetop.tui.line import Line, line_width, spread
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, line_width, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
-from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from textual import events
+from finetop.tui.widgets.lines import Lines, set_height
 
 SMALLEST = (60, 20)
 _MOVES = ("up", "down", "pageup", "pagedown")
@@ -80,7 +75,7 @@ class TextQuestion:
     label: str
     entry: Entry
     changed: Callable[[str], None]
-    done: Callable[[str, bool], None]
+    done: Callable[[str, bool], object]
     keep: str
     leave: str
     fault: Callable[[str], str] = lambda text: ""
@@ -125,10 +120,10 @@ class Bottom(Lines, can_focus=True):
         label: str,
         text: str,
         *,
-        changed: Callable[[str], None],
-        done: Callable[[str, bool], None],
+        done: Callable[[str, bool], object],
         keep: str,
         leave: str,
+        changed: Callable[[str], None] = lambda text: None,
         fault: Callable[[str], str] = lambda text: "",
     ) -> None:
         """Let a text be typed above the footer."""
@@ -200,8 +195,7 @@ class Bottom(Lines, can_focus=True):
         middle = self._middle()
         blank: list[Line] = [()] * (len(self.next) - len(middle))  # what is above does not move for a message
         lines = [*self._trouble(), *blank, *middle, self._footer()]
-        if self.styles.height is None or self.styles.height.value != len(lines):
-            self.styles.height = len(lines)
+        set_height(self, len(lines))
         self.show(lines)
 
     def _trouble(self) -> list[Line]:

@@ -7,7 +7,6 @@ control sequence reaches the terminal whatever a caller forgot.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -18,12 +17,8 @@ from textual.widget import Widget
 
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.line import Line
-from finetop.tui.text import cut_end
-from finetop.tui.theme import style, to_look
-
-if TYPE_CHECKING:
-    from finetop.tui.theme import Look
+from finetop.tui.text import Line, cut_end
+from finetop.tui.theme import Look, style, to_look
 
 
 class Lines(Widget):
@@ -49,6 +44,12 @@ class Lines(Widget):
     def render_line(self, y: int) -> Strip:
         line = self.lines[y] if y < len(self.lines) else ()
         return to_strip(line, self.size.width, host_of(self).look)
+
+
+def set_height(widget: Widget, rows: int) -> None:
+    """Make a widget so many rows high; one that is so already is not laid out again."""
+    if widget.styles.height is None or widget.styles.height.value != rows:
+        widget.styles.height = rows
 
 
 def to_strip(line: Line, width: int, look: Look) -> Strip:

@@ -107,8 +107,6 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.set_class(self.size.height >= TALL, "-tall")
-        self.call_after_refresh(self.redraw)
-        self._wake.set()
 
     @on(Table.Moved)
     def _cursor_moved(self, message: Table.Moved) -> None:

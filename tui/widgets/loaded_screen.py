@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import on, work
 from textual.css.query import NoMatches
@@ -12,17 +12,15 @@ from textual.screen import Screen
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key
 from finetop.tui.messages import StoreChanged
 from finetop.tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from finetop.tui.keys import Key
 
 
 class LoadedScreen(Screen[None], inherit_bindings=False):
     """Asks for what it shows when it opens, when it is come back to, and whenever the store has changed."""
 
-    KEYS: ClassVar[tuple[Key, ...]] = ()
+    KEYS: ClassVar[tuple[Key, ...]] = ()  # all of this screen, for the help
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,10 +40,6 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
         """Ask for what is shown, and draw what came. Raises FinetopError."""
         raise NotImplementedError
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return self.KEYS
-
     def on_mount(self) -> None:
         self.redraw()
         self._wake.set()
@@ -54,8 +48,17 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
     def on_screen_resume(self) -> None:
         self.resume()
 
+    def on_resize(self) -> None:
+        self.call_after_refresh(self.redraw)
+        self._wake.set()
+
     def resume(self) -> None:
         """Bring up to date what is come back to."""
+        self._wake.set()
+
+    def look_anew(self) -> None:
+        """Show what a key has changed at once, and ask for what it needs."""
+        self.redraw()
         self._wake.set()
 
     @on(StoreChanged)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.tui.line import Line
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, wrapped
+from finetop.tui.theme import StyleName
 
 LINES = 3000  # that are kept
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened
@@ -105,24 +102,25 @@ def shown_line(line: str) -> str:
 def last_rows(tail: Tail, height: int) -> list[Line]:
     """Return the last lines, one a row."""
     shown = tail.shown
-    return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
+    last = shown[max(0, len(shown) - height) :] if height > 0 else ()
+    return [((f" {line}", _style(line)),) for line in last]
 
 
-def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
+def view(tail: Tail, width: int, height: int, first: int | None, sought: str = "") -> list[Line]:
     """Return the rows in view: from line number `first` on, or the end; long lines go on in the next row.
 
-    `wanted` is a text that is marked where it stands.
+    `sought` is a text that is marked where it stands.
     """
     shown = tail.shown
     rows: list[Line] = []
     if first is None:
         for line in reversed(shown):
-            rows = [*drawn_rows(line, width, wanted), *rows]
+            rows = [*drawn_rows(line, width, sought), *rows]
             if len(rows) >= height:
                 break
         return rows[max(0, len(rows) - height) :] if height > 0 else []
     for line in shown[max(0, first - tail.dropped) :]:
-        rows += drawn_rows(line, width, wanted)
+        rows += drawn_rows(line, width, sought)
         if len(rows) >= height:
             break
     return rows[:height]
@@ -135,27 +133,23 @@ def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
     return None if at >= last_first else max(tail.dropped, at)
 
 
-def drawn_rows(line: str, width: int, wanted: str = "") -> list[Line]:
+def drawn_rows(line: str, width: int, sought: str = "") -> list[Line]:
     """Break a line into rows, with its style; a text that was searched for is marked in each."""
     style = _style(line)
     first, *more = wrapped(line, max(10, width - 4))
     rows = [f" {first}", *(f"   {row}" for row in more)]
-    return [_marked(row, style, wanted.casefold()) for row in rows]
+    return [_marked(row, style, sought.casefold()) for row in rows]
 
 
-def _marked(row: str, style: StyleName, wanted: str) -> Line:
+def _marked(row: str, style: StyleName, sought: str) -> Line:
     spans: list[tuple[str, StyleName]] = []
     folded, at = row.casefold(), 0
-    if wanted and len(folded) == len(row):
-        while (found := folded.find(wanted, at)) >= 0:
-            end = found + len(wanted)
-            spans += [(row[at:found], style), (row[found:end], "reverse")]
+    if sought and len(folded) == len(row):
+        while (begin := folded.find(sought, at)) >= 0:
+            end = begin + len(sought)
+            spans += [(row[at:begin], style), (row[begin:end], "reverse")]
             at = end
     return tuple(span for span in (*spans, (row[at:], style)) if span[0])
-
-
-def _styled(line: str) -> Line:
-    return ((f" {line}", _style(line)),)
 
 
 def _style(line: str) -> StyleName:

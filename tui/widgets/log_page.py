@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
+from finetop.tui.text import Line
 from finetop.tui.widgets.log import drawn_rows, shown_line
-
-if TYPE_CHECKING:
-    from finetop.tui.line import Line
 
 HALF: Final = 1 << 15  # bytes that are held on each side of the place
 
@@ -65,7 +63,7 @@ def index_of(page: Page, at: int) -> int:
 
 
 def view(
-    page: Page, at: int, width: int, height: int, wanted: str = "", mark: int | None = None
+    page: Page, at: int, width: int, height: int, sought: str = "", mark: int | None = None
 ) -> list[Line]:
     """Return the rows from a place on, and at the log's end a full view; what was searched for is marked.
 
@@ -74,19 +72,19 @@ def view(
     index = index_of(page, at)
     rows: list[Line] = []
     for place in range(index, len(page.lines)):
-        rows += _rows(page, place, width, wanted, mark)
+        rows += _rows(page, place, width, sought, mark)
         if len(rows) >= height:
             return rows[: max(0, height)]
     if page.end >= page.size:
         for place in range(index - 1, -1, -1):
-            rows = [*_rows(page, place, width, wanted, mark), *rows]
+            rows = [*_rows(page, place, width, sought, mark), *rows]
             if len(rows) >= height:
                 return rows[len(rows) - height :]
     return rows
 
 
-def _rows(page: Page, place: int, width: int, wanted: str, mark: int | None) -> list[Line]:
-    first, *others = drawn_rows(page.lines[place], width, wanted)
+def _rows(page: Page, place: int, width: int, sought: str, mark: int | None) -> list[Line]:
+    first, *others = drawn_rows(page.lines[place], width, sought)
     if page.begins[place] == mark and first:
         (text, style), *spans = first
         first = (("▸", "reverse"), (text[1:], style), *spans)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.request import Ask as AskRequest
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Ask = Callable[[AskRequest], Awaitable[Any]]
 CHUNK = 100  # rows of one request

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import joined, rule
-
-if TYPE_CHECKING:
-    from finetop.tui.line import Line
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, joined, rule
+from finetop.tui.theme import StyleName
 
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side

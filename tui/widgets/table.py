@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
+from textual import events
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.tui.app_interface import host_of
-from finetop.tui.line import Line
+from finetop.tui.text import Line, cursor_mark
 from finetop.tui.widgets.lines import to_strip
-
-if TYPE_CHECKING:
-    from textual import events
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
 HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
@@ -23,7 +20,7 @@ HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for 
 
 def waiting_line(*, has_cursor: bool) -> Line:
     """Draw a row that was asked for and did not come yet."""
-    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
+    return (cursor_mark(has_cursor), ("   …", "dim"))
 
 
 class Table(Widget):
@@ -48,13 +45,7 @@ class Table(Widget):
     class Opened(Message):
         """The row under the cursor was clicked."""
 
-    def __init__(
-        self,
-        draw: DrawRow,
-        heading_of: HeadingOf | None = None,
-        *,
-        id: str | None = None,
-    ) -> None:
+    def __init__(self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._draw = draw
         self._heading_of = heading_of or (lambda index: "")

@@ -15,7 +15,7 @@ import msgspec
 
 from finetop.core.check.harness_logs.join import Asked, Compared, Joined, Pair, TaskJoin, join_task
 from finetop.core.check.harness_logs.sample_text import answer_of, gold_of, question_of
-from finetop.core.check.harness_logs.samples import DocKey, SampleLog, TaskLog, read_log, read_row
+from finetop.core.check.harness_logs.samples import DocKey, SampleLog, read_log, read_row
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import count_categories
@@ -55,18 +55,18 @@ def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
     _check_names(asked, base, tuned)
     joins, compared = [], []
     for task in sorted(base.tasks.keys() | tuned.tasks.keys()):
-        join, found = join_task(task, base.tasks.get(task), tuned.tasks.get(task), asked)
+        join, pairs = join_task(task, base.tasks.get(task), tuned.tasks.get(task), asked)
         joins.append(join)
-        compared += [found] if found else []
+        compared += [pairs] if pairs else []
     whole = Joined(sum(j.joined for j in joins), sum(j.union for j in joins if not j.left_out), tuple(joins))
     plan = _plan(compared, asked)
     drawn = _drawn(plan, compared)
     result = _judge(plan, drawn, whole, asked)
-    pairs = [entry.scores for entry in drawn] if result.items_used else []  # logs know no categories
+    scored = [entry.scores for entry in drawn] if result.items_used else []  # logs know no categories
     result = msgspec.structs.replace(
         result,
         notes=tuple(_notes(base, tuned, whole, asked, plan)),
-        categories=count_categories((pair.task, "", pair.base, pair.tuned) for pair in pairs),
+        categories=count_categories((pair.task, "", pair.base, pair.tuned) for pair in scored),
         models={"base": _model(base), "tuned": _model(tuned)},
     )
     return {
@@ -166,7 +166,7 @@ def _too_few(whole: Joined, bar: float) -> str:
 
 
 def _drawn(plan: CheckPlan, compared: Sequence[Compared]) -> list[_Drawn]:
-    """Give the plan's items with both samples and scores."""
+    """Return the plan's items with both samples and scores."""
     by_key = {
         (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
     }
@@ -226,7 +226,8 @@ def _join_notes(task: TaskJoin, base: SampleLog, tuned: SampleLog, asked: Asked)
     if task.joined < asked.joined * task.union:
         yield f"{task.task}: only {task.joined:,} of its {task.union:,} items joined"
     if task.other_prompt:
-        shots = [_num_fewshot(log.tasks[task.task]) for log in (base, tuned)]
+        results = [log.tasks[task.task].results for log in (base, tuned)]
+        shots = [of_log.num_fewshot(task.task) if of_log else None for of_log in results]
         why = (
             f" ({shots[0]} examples in the base's, {shots[1]} in the tuned model's)"
             if shots[0] != shots[1]
@@ -272,10 +273,6 @@ def _model(log: SampleLog) -> dict[str, Any]:
         if results is not None and isinstance(value := getattr(results, name), str):
             facts[name] = value
     return facts
-
-
-def _num_fewshot(log: TaskLog) -> int | None:
-    return log.results.num_fewshot(log.task) if log.results else None
 
 
 def _name(key: DocKey) -> str:

@@ -116,13 +116,12 @@ def join_task(
         here, there = (", ".join(log.filters) or "none" for log in (base, tuned))
         return TaskJoin(task=task, left_out=f"no filter in common ({here}; {there})"), None
     samples = (base.filters[names[0]], tuned.filters[names[1]])
-    wanted = asked.metrics.get(task, asked.metrics.get("", ""))
-    metric, why = _metric((base, tuned), samples, wanted)
+    metric, why = _metric((base, tuned), samples, asked.metrics.get(task, asked.metrics.get("", "")))
     if why:
         return TaskJoin(task=task, metric=metric, filter=names[0], left_out=why), None
     places = (base.metrics.index(metric), tuned.metrics.index(metric))
     join, pairs = _join((base, tuned), metric, names[0], samples, places)
-    found = Compared(
+    compared = Compared(
         plan=TaskPlan(task, metric, _chance(base, [pair.base for pair in pairs.values()])),
         base=base,
         tuned=tuned,
@@ -130,7 +129,7 @@ def join_task(
         tuned_place=places[1],
         pairs=pairs,
     )
-    return join, found
+    return join, compared
 
 
 def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | None:
@@ -183,7 +182,7 @@ def _refused(name: str, ranges: Sequence[Mapping[str, tuple[float, float]]], low
 
 
 def _ranges(log: TaskLog, samples: Mapping[DocKey, Sample]) -> dict[str, tuple[float, float]]:
-    """Give lowest and highest finite score of each metric that has one."""
+    """Return lowest and highest finite score of each metric that has one."""
     ranges = {}
     for place, name in enumerate(log.metrics):
         scores = [score for sample in samples.values() if isfinite(score := sample.score(place))]
@@ -235,7 +234,7 @@ def _join(
 
 
 def _chance(log: TaskLog, samples: Sequence[Sample]) -> float:
-    """Give what guessing scores: 1 over the choices, or the commonest answer's share where choices are fixed.
+    """Return what guessing scores: 1 over the choices, or the commonest answer's share where choices are fixed.
 
     0 where answers are written.
     """

@@ -46,7 +46,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
     chat_template_sha: Any = None
 
     def version(self, task: str) -> str:
-        """Give the task's version; "" where it is not said."""
+        """Return the task's version; "" where it is not said."""
         found = self.versions.get(task)
         if found is None or str(found) in ("", "N/A", "Yaml"):
             return ""
@@ -73,7 +73,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_files(path: Path) -> tuple[tuple[SampleFile, ...], tuple[str, ...]]:
-    """Give the newest sample file of each task (of the one file, or below the folder), and what to say of it.
+    """Return the newest sample file of each task (of the one file, or below the folder), and what to say of it.
 
     Raises NotFound where there is nothing at `path`, BadInput where there are no samples, or those of one task
     come from several models.

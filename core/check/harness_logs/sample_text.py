@@ -13,7 +13,7 @@ ANSWER_KEPT = 500
 
 
 def question_of(row: Mapping[str, Any]) -> str:
-    """Give the prompt's last 500 characters (few-shot examples come first), or the document's longest text."""
+    """Return the prompt's last 500 characters (few-shot examples come first), or the document's longest text."""
     prompts = [prompt for prompt, _ in _arguments(row)]
     prompt = next((text for text in map(_text, prompts) if text.strip()), "")
     if not prompt:
@@ -25,7 +25,7 @@ def question_of(row: Mapping[str, Any]) -> str:
 
 
 def gold_of(row: Mapping[str, Any]) -> str:
-    """Give the right answer: the choice that the target numbers, or the target itself."""
+    """Return the right answer: the choice that the target numbers, or the target itself."""
     target = row.get("target")
     choices = choices_of(row)
     place = int(target) if isinstance(target, str) and target.strip().isdecimal() else target
@@ -35,7 +35,7 @@ def gold_of(row: Mapping[str, Any]) -> str:
 
 
 def answer_of(row: Mapping[str, Any], metric: str) -> str:
-    """Give the model's answer: what it wrote, after the filter, or the choice that scored best by the metric."""
+    """Return the model's answer: what it wrote, after the filter, or the choice that scored best by the metric."""
     responses = row.get("filtered_resps")
     responses = responses if isinstance(responses, list) else []
     choices = choices_of(row)
@@ -67,22 +67,14 @@ def choices_of(row: Mapping[str, Any]) -> list[str]:
 
 
 def _arguments(row: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Give (prompt, continuation or settings) of each request, however the version wrote them."""
-    found = row.get("arguments")
-    if isinstance(found, dict):
-        return [
-            (request.get("arg_0"), request.get("arg_1"))
-            for request in found.values()
-            if isinstance(request, dict)
-        ]
-    requests = found if isinstance(found, list) else []
-    return [
-        (request[0], request[1] if len(request) > 1 else None) for request in requests if _is_request(request)
-    ]
-
-
-def _is_request(request: Any) -> bool:
-    return isinstance(request, list) and len(request) > 0
+    """Return (prompt, continuation or settings) of each request, however the version wrote them."""
+    requests = row.get("arguments")
+    if isinstance(requests, dict):
+        named = [request for request in requests.values() if isinstance(request, dict)]
+        return [(request.get("arg_0"), request.get("arg_1")) for request in named]
+    listed = requests if isinstance(requests, list) else []
+    pairs = [(*request, None)[:2] for request in listed if isinstance(request, list) and request]
+    return [(prompt, rest) for prompt, rest in pairs]
 
 
 def _log_probability(response: Any) -> float:
@@ -100,7 +92,7 @@ def _length(choice: str, metric: str) -> int:
 
 
 def _text(value: Any) -> str:
-    """Give a value as text; of a list its first entry (a chat prompt is a list of one text)."""
+    """Return a value as text; of a list its first entry (a chat prompt is a list of one text)."""
     if isinstance(value, list) and value:
         return _text(value[0])
     return value if isinstance(value, str) else "" if value is None else str(value)

@@ -56,7 +56,7 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     offset: int
 
     def score(self, place: int) -> float:
-        """Give the score of the metric at this place; nan where there is none."""
+        """Return the score of the metric at this place; nan where there is none."""
         return self.scores[place] if place < len(self.scores) else nan
 
 
@@ -161,7 +161,7 @@ def read_row(log: TaskLog, sample: Sample) -> dict[str, Any]:
 
 
 def _lines(handle: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
-    """Give each line that is not blank with its number, from 1, and its place in the file."""
+    """Yield each line that is not blank with its number, from 1, and its place in the file."""
     number = offset = 0
     while line := handle.readline(MAX_LINE_BYTES + 1):
         number += 1
@@ -224,8 +224,7 @@ class _Reading:
 
     def finish(self) -> None:
         """Sort out passes over the documents that rows without a filter's name came in: filters, or repeats."""
-        if not self.same_choices or self.first_choices is None:
-            self.same_choices = False
+        self.same_choices = self.same_choices and self.first_choices is not None
         first = self.filters.get("")
         for place in sorted(place for place in self.answers if place):
             samples = self.filters[_pass_name(place)]
@@ -311,7 +310,7 @@ class _Reading:
             return ""
 
     def _shared_text(self, raw: msgspec.Raw | None) -> str:
-        """Give a text, one object for all that are equal: targets and filters are few."""
+        """Return a text, one object for all that are equal: targets and filters are few."""
         if raw is None:
             return ""
         data = bytes(raw)
@@ -335,19 +334,19 @@ def _decode(line: bytes) -> dict[str, msgspec.Raw] | None:
 
 
 def _continuations(row: Mapping[str, msgspec.Raw]) -> tuple[str, ...]:
-    """Give the texts that were scored behind a prompt; none where answers were written or is but one text."""
+    """Return the texts that were scored behind a prompt; none where answers were written or is but one text."""
     if "arguments" not in row:
         return ()
     unconditional = "acc_mutual_info" in row
     try:
         decoder = _ARGUMENTS if unconditional else _CONTINUATIONS
-        found = decoder.decode(row["arguments"])
+        arguments = decoder.decode(row["arguments"])
     except msgspec.MsgspecError:
         return ()
-    if isinstance(found, dict):
-        pairs = [(getattr(argument, "arg_0", None), argument.arg_1) for argument in found.values()]
+    if isinstance(arguments, dict):
+        pairs = [(getattr(argument, "arg_0", None), argument.arg_1) for argument in arguments.values()]
     else:
-        pairs = [(item[0], item[1]) for item in found if isinstance(item, list) and len(item) > 1]
+        pairs = [(item[0], item[1]) for item in arguments if isinstance(item, list) and len(item) > 1]
     # For mutual information every choice is scored a second time, behind nothing.
     texts = tuple(
         text for prompt, text in pairs if isinstance(text, str) and not (unconditional and prompt == "")

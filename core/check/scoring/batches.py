@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
@@ -36,7 +36,6 @@ from finetop.core.check.tasks.requests import chance_of, requests_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
@@ -51,9 +50,8 @@ if TYPE_CHECKING:
 Inputs = tuple["TokenSequence | Prompt", ...]
 
 LOOK_ITEMS = 64
-SAMPLE_ITEMS = (
-    100  # of each task, on which the base is measured at first; the least that 3 standard errors mean much of
-)
+# Of each task, on which the base is measured at first; the least that 3 standard errors mean much of.
+SAMPLE_ITEMS = 100
 LOOKS_PER_GENERATION = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
 
 
@@ -156,11 +154,10 @@ def _looks_together(task: BenchmarkTask, parts: Sequence[Sequence[Item]], stage:
 
 
 def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, ScoreKey]:
-    """Give the cache key of each task for a model; none for one that nothing is kept of."""
+    """Return the cache key of each task for a model; none for one that nothing is kept of."""
     if scored_model.facts is None:
         return {}
-    plan = scored_model.plan
-    run = {**scored_model.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
+    run = {**scored_model.facts, **asdict(scored_model.plan)}
     keys = {}
     for name, task in prepared.tasks.items():
         items = [list(batch.items) for batch in prepared.batches if batch.task == name]
@@ -168,27 +165,6 @@ def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, Sco
         facts = {"name": name, "settings": task.fingerprint, "batches": digest}
         keys[name] = cache.score_key(run, facts)
     return keys
-
-
-def known(prepared: PreparedSuite, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, ItemScore]:
-    """Read all of a model's scores that the cache has."""
-    found: dict[Key, ItemScore] = {}
-    for name, key in keys.items():
-        kept = cache.read(folder, key, prepared.prompts[name])
-        found.update({(name, item): score for item, score in kept.items()})
-    return found
-
-
-def keep(
-    prepared: PreparedSuite,
-    keys: Mapping[str, ScoreKey],
-    folder: Path,
-    batch: Batch,
-    scores: Sequence[ItemScore],
-) -> None:
-    """Add a batch's scores to the cache; those of a model without a key are not kept."""
-    if keys:
-        cache.append(folder, keys[batch.task], scores, prepared.prompts[batch.task])
 
 
 def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch) -> list[ItemScore]:
@@ -209,7 +185,7 @@ def score_batch(prepared: PreparedSuite, scored_model: ScoredModel, batch: Batch
 
 
 def _memory(prepared: PreparedSuite, scored_model: ScoredModel, task: str) -> PrefixMemory | None:
-    """Give what the model remembers of a task's shared beginnings; None where it has none."""
+    """Return what the model remembers of a task's shared beginnings; None where it has none."""
     if not prepared.prefixes[task].tokens:
         return None
     if task not in scored_model.memories:

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
 FORMAT = 1
@@ -74,6 +74,22 @@ def read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, I
         if prompts.get(line.score.item) == line.prompt:
             found[line.score.item] = line.score
     return found
+
+
+def read_or_score(
+    folder: Path, key: ScoreKey | None, prompts: Mapping[str, str], score: Callable[[], list[ItemScore]]
+) -> dict[str, ItemScore]:
+    """Return the scores of items (item -> prompt's hash) if all are kept, else score them and keep that.
+
+    Without a key nothing is kept.
+    """
+    kept = read(folder, key, prompts) if key else {}
+    if len(kept) < len(prompts):
+        scores = score()
+        if key:
+            append(folder, key, scores, prompts)
+        kept = {score.item: score for score in scores}
+    return kept
 
 
 def append(folder: Path, key: ScoreKey, scores: Iterable[ItemScore], prompts: Mapping[str, str]) -> None:

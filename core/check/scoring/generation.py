@@ -10,7 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.batch_plan import Prompt
-from finetop.core.models.forward import keeps_cache, longest_packed, read_on
+from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,7 +87,7 @@ def _room(prompt: Prompt) -> int:
 
 
 def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan) -> tuple[Any, int]:
-    """Give the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
+    """Return the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
     if memory is None or number < 0:
         return None, 0
     past = memory.past(model, number, plan.row_tokens)
@@ -191,7 +191,7 @@ def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: An
 
 
 def _has_ended(
-    tokenizer: PreTrainedTokenizerBase, tokens: list[int], prompt: Prompt, ends: frozenset[int]
+    tokenizer: PreTrainedTokenizerBase, tokens: list[int], prompt: Prompt, ends: Sequence[int]
 ) -> bool:
     return (
         tokens[-1] in ends or len(tokens) >= prompt.max_new_tokens or _stopped(tokenizer, tokens, prompt.stop)
@@ -215,10 +215,3 @@ def _text(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str
     for ending in stop:
         text = text.split(ending)[0]
     return text
-
-
-def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
-    """List the tokens that end an answer: the tokenizer's and the model's."""
-    of_model = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    many = of_model if isinstance(of_model, list) else [of_model]
-    return frozenset(int(token) for token in (*many, tokenizer.eos_token_id) if token is not None)

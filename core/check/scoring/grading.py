@@ -27,7 +27,7 @@ UNBOUNDED = (
 
 
 def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
-    """Give the metric that judges: the suite's, or the first of the task's own that has bounds. Raises BadInput."""
+    """Return the metric that judges: the suite's, or the first of the task's own that has bounds. Raises BadInput."""
     listed = list(parts[0]._metric_fn_list)
     if task.metric is not None and task.data is None:
         for part in parts:
@@ -75,7 +75,7 @@ def grade_likelihoods(task: BenchmarkTask, request: Request, scored: Sequence[Sc
 
 
 def _length(choice: str, metric: str) -> int:
-    """Give what a metric divides a choice's log-probability by."""
+    """Return what a metric divides a choice's log-probability by."""
     if metric == "acc_norm":
         return max(1, len(choice))
     return max(1, len(choice.encode())) if metric == "acc_bytes" else 1

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-OVERFULL = (
-    1.5  # a row may be so much longer than its longest sequence, to keep one context's choices together
-)
+# A row may be so much longer than its longest sequence, to keep one context's choices together.
+OVERFULL = 1.5
 
 
 @dataclass(frozen=True)
@@ -113,9 +112,8 @@ def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     rows = [Row() for _ in range(min(len(bundles), max(1, -(-len(whole.tokens) // row_tokens))))]
     if len(rows) == 1:
         return [whole]
-    for bundle in sorted(
-        bundles, key=lambda bundle: -len(bundle.tokens)
-    ):  # stable: equal ones in token order
+    # the sort is stable: equal ones in token order
+    for bundle in sorted(bundles, key=lambda bundle: -len(bundle.tokens)):
         row = min(rows, key=lambda row: len(row.tokens))
         for place in bundle.paths:
             row.add(place, sequences[place].tokens[:-1])
@@ -147,9 +145,8 @@ def packed_batches(
     made = []
     while order:
         longest = max(1, len(rows[order[0]].tokens))
-        left = max(
-            1, round(len(order) * longest / most_tokens)
-        )  # sheets: a short last one costs nearly a full one
+        # sheets that are left: a short last one costs nearly a full one
+        left = max(1, round(len(order) * longest / most_tokens))
         size = max(1, -(-len(order) // left))
         together, order = order[:size], order[size:]
         made.append(_sheet([rows[number] for number in together], sequences))
@@ -164,9 +161,8 @@ def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> PackedBat
     tokens = np.zeros((len(rows), columns), dtype=np.int64)
     depths = np.zeros((len(rows), columns), dtype=np.int64)
     visible = np.zeros((len(rows), columns, columns), dtype=np.bool_)
-    visible[:, range(columns), range(columns)] = (
-        True  # padding sees itself alone, so that nothing is undefined
-    )
+    # padding sees itself alone, so that nothing is undefined
+    visible[:, range(columns), range(columns)] = True
     predicting: dict[int, tuple[int, list[int]]] = {}
     for number, (row, (order, _)) in enumerate(zip(rows, ordered, strict=True)):
         left = columns - len(row.tokens)

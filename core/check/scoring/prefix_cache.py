@@ -36,7 +36,7 @@ class Prefixes:
     parents: tuple[int, ...] = ()
 
     def longest(self, sequence: TokenSequence | Prompt) -> int:
-        """Give the number of the longest one that a sequence begins with, what predicts left out; -1 for none."""
+        """Return the number of the longest one that a sequence begins with, what predicts left out; -1 for none."""
         readable = _readable(sequence)
         number = bisect_right(self.tokens, readable) - 1
         while number >= 0 and readable[: len(self.tokens[number])] != self.tokens[number]:
@@ -70,7 +70,7 @@ def find(items: Iterable[Sequence[TokenSequence | Prompt]]) -> Prefixes:
 
 
 def _readable(sequence: TokenSequence | Prompt) -> Tokens:
-    """Give the tokens before the first that predicts something."""
+    """Return the tokens before the first that predicts something."""
     last = sequence.scored_from if isinstance(sequence, TokenSequence) else len(sequence.tokens)
     return sequence.tokens[: max(0, last - 1)]
 
@@ -110,7 +110,7 @@ class Past:
     length: int
 
     def fresh(self, rows: int) -> Any:
-        """Give a cache for so many rows to go on from."""
+        """Return a cache for so many rows to go on from."""
         cache = _own(self.cache)
         if rows > 1:
             cache.batch_repeat_interleave(rows)
@@ -126,9 +126,8 @@ class PrefixMemory:
     def __init__(self, prefixes: Prefixes, limit_bytes: int) -> None:
         self.prefixes = prefixes
         self.limit_bytes = limit_bytes
-        self._kept: dict[
-            tuple[int, int], tuple[Any, int]
-        ] = {}  # (number, step) -> cache, bytes; used last is last
+        # (number, step) -> cache, bytes; used last is last
+        self._kept: dict[tuple[int, int], tuple[Any, int]] = {}
 
     @property
     def held_bytes(self) -> int:
@@ -140,7 +139,7 @@ class PrefixMemory:
         self._kept.clear()
 
     def past(self, model: Any, number: int, step: int) -> Past:
-        """Give a beginning, read now if it is not kept; `step` tokens (the plan's) are read at once at most."""
+        """Return a beginning, read now if it is not kept; `step` tokens (the plan's) are read at once at most."""
         return Past(self._read(model, number, step), len(self.prefixes.tokens[number]))
 
     def _read(self, model: Any, number: int, step: int) -> Any:
@@ -181,7 +180,7 @@ def _bytes(cache: Any) -> int:
 
 
 def room_for(device: str) -> int:
-    """Give the bytes that kept beginnings may take on a device: a share of what is free, 4 GiB at most."""
+    """Return the bytes that kept beginnings may take on a device: a share of what is free, 4 GiB at most."""
     import psutil
     import torch
 

@@ -30,10 +30,8 @@ WHOLE = 1
 HEAD_ROWS = 256  # tokens whose log-probabilities are computed at once: a copy of their logits is 50 MB
 PROBE_TRUNK = 24  # tokens, the first half of them once kept as a beginning
 PROBE_BRANCHES = 12
-PROBE_TOLERANCE = {
-    "torch.float32": 1e-3,
-    "torch.float64": 1e-3,
-}  # nats a token; 16-bit formats differ by layout alone
+PROBE_TOLERANCE = {"torch.float32": 1e-3, "torch.float64": 1e-3}  # nats a token
+# 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 0.25
 
 
@@ -57,7 +55,7 @@ class _Read:
 
 
 def plan_for(device: str) -> BatchPlan:
-    """Give the batch plan that a device starts with."""
+    """Return the batch plan that a device starts with."""
     return BatchPlan("packed", ROW_TOKENS.get(device.split(":")[0], ROW_TOKENS_GPU))
 
 
@@ -102,7 +100,7 @@ def _scores(read: _Read, sequences: Sequence[TokenSequence]) -> dict[int, Scored
 
 
 def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list[tuple[float, bool]]:
-    """Give the log-probability of one token at each position, and if it is the likeliest.
+    """Return the log-probability of one token at each position, and if it is the likeliest.
 
     Normalized as the harness does, in float32: summed over 49,000 tokens that errs by up to 1e-5 nats.
     """
@@ -249,7 +247,7 @@ def _probe(vocabulary: int) -> list[TokenSequence]:
 
 
 def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
-    """Give the log-probabilities [tokens - 1, vocabulary] of what may follow each token of a text but the last."""
+    """Return the log-probabilities [tokens - 1, vocabulary] of what may follow each token of a text but the last."""
     import torch
 
     with torch.inference_mode():
@@ -292,7 +290,7 @@ def encode_prompt(
 
 
 def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Give the token that a text without a context begins behind."""
+    """Return the token that a text without a context begins behind."""
     first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
     return int(first)
 

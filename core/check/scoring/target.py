@@ -110,7 +110,7 @@ def last_answer(labels: Sequence[int]) -> int:
 
 
 def rows_for(metric: Metric, rows: Sequence[TargetRow], device: str, target: Target) -> Sequence[TargetRow]:
-    """Give the rows that a metric is measured on."""
+    """Return the rows that a metric is measured on."""
     if metric == "nats_per_token":
         return rows
     return rows[: target.written or (ROWS_WRITTEN_CPU if device.startswith("cpu") else ROWS_WRITTEN)]
@@ -189,5 +189,5 @@ def weight_of(metric: Metric, row: TargetRow) -> float:
 
 
 def value_of(metric: Metric, kept: ItemScore) -> float:
-    """Give what a row adds to the sum that a metric is the mean of."""
+    """Return what a row adds to the sum that a metric is the mean of."""
     return -(kept.gold_log_prob or 0.0) if metric == "nats_per_token" else kept.score

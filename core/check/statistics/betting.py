@@ -278,7 +278,7 @@ def holm(log_evidence: Mapping[str, float], alpha: float) -> frozenset[str]:
 
 
 def spend_alpha(alpha: float, claim: int) -> float:
-    """Give the k-th checkpoint (from 1) alpha / (k (k + 1)): all of them together spend alpha."""
+    """Return what the k-th checkpoint (from 1) spends, alpha / (k (k + 1)): all of them together spend alpha."""
     if claim < 1:
         raise BadInput(f"claim {claim} has no share of alpha.", hint="Claims are counted from 1.")
     return alpha / (claim * (claim + 1))

@@ -132,7 +132,7 @@ def _power(check: Check, flips: Flips) -> tuple[Power, ...]:
 
 
 def _task_result(check: Check, task: TaskPlan) -> TaskResult:
-    """Give one measurable task its row among the results."""
+    """Return a measurable task's row among the results."""
     places = [place for place in sorted(check.totals) if check.clusters[place][0].task == task.name]
     seen = [item for place in places for item in check.clusters[place]]
     evidence = check.tasks[task.name]

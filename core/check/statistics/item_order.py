@@ -45,9 +45,8 @@ class Item(msgspec.Struct, frozen=True, order=True):
 
 
 Cluster = tuple[Item, ...]
-Stages = Mapping[
-    str, Sequence[Sequence[Item]]
-]  # of each task: its sample's parts, in the order they are taken
+# of each task: its sample's parts, in the order they are taken
+Stages = Mapping[str, Sequence[Sequence[Item]]]
 
 
 def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, ...]:

@@ -65,7 +65,7 @@ class Flips(msgspec.Struct, frozen=True):
 
     @property
     def discordance(self) -> float:
-        """Give the share of items whose score changed."""
+        """Return the share of items whose score changed."""
         return (self.lost + self.won) / self.items if self.items else 0.0
 
 

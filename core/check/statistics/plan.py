@@ -28,7 +28,7 @@ def choose_items(
 
 
 def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
-    """Give each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
+    """Return each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
 
     Sums of right and wrong answers so stay integers, and equal weights of any size are 1. Raises BadInput
     where a weight is not a number above 0.
@@ -65,7 +65,7 @@ def sampled(
 
 
 def _growing(parts: Iterable[Sequence[Item]], out: frozenset[Key]) -> Iterator[tuple[Item, ...]]:
-    """Give a sample as it grows, part by part."""
+    """Yield a sample as it grows, part by part."""
     so_far: tuple[Item, ...] = ()
     for part in parts:
         so_far = (*so_far, *(item for item in part if item.key not in out))
@@ -108,7 +108,7 @@ def make_plan(
     """Fix a check before looking: cap, drop the tasks that could not show a drop, permute the rest, hash.
 
     `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks; with
-    a `sample` (permutation.sample_stages), of at least those that `sampled` names. The sample's order says
+    a `sample` (item_order.sample_stages), of at least those that `sampled` names. The sample's order says
     nothing of the permutation, so the test is exact whichever tasks it lets in. Asking after each part whether
     the base is measurable lets a guesser in more often than asking once: of 500 items with four choices in 0.19 % of
     tasks in place of 0.08, with two in 0.32 in place of 0.14 (simulated). Such a task has nothing to lose and

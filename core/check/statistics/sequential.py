@@ -131,7 +131,7 @@ def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[st
 
 
 def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
-    """Give the next look: the items to score on both models now; none once the check has finished.
+    """Return the next look: the items to score on both models now; none once the check has finished.
 
     `at_least` so many items, of a look's size if it is not given: what comes next while nothing new is proven.
     """
@@ -179,7 +179,7 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
 
 
 def verdict_so_far(check: Check) -> Verdict | None:
-    """Give what is proven by now; None while it is open, also while a suspicious task holds back an OK."""
+    """Return what is proven by now; None while it is open, also while a suspicious task holds back an OK."""
     if check.pool is None:
         return "no_verdict"
     proven = _proven(check)
@@ -213,7 +213,7 @@ def _asked_still(check: Check) -> tuple[str, ...]:
 
 
 def _proven(check: Check) -> Verdict | None:
-    """Give what pool and tasks prove, heedless of suspicious tasks."""
+    """Return what pool and tasks prove, heedless of suspicious tasks."""
     if _lost(check):
         return "regressed"
     return check.pool.decision if check.pool else None
@@ -226,7 +226,7 @@ def _lost(check: Check) -> bool:
 def _weighed(
     check: Check, totals: Mapping[int, Exact], places: Iterable[int]
 ) -> tuple[list[Exact], list[int]]:
-    """Give clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
+    """Return clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
     clusters = [(place, check.clusters[place]) for place in places]
     weights = [check.weights[cluster[0].task] for _, cluster in clusters]
     return (

@@ -106,7 +106,7 @@ def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
 
 
 def left_out(task: Unmeasurable) -> TaskResult:
-    """Give an unmeasurable task its row among the results."""
+    """Return an unmeasurable task's row among the results."""
     return TaskResult(
         task=task.task,
         mark="unmeasurable",

@@ -16,7 +16,7 @@ from finetop.core.runtime.home import Home
 
 
 def command(suite: str, home: Home) -> list[str]:
-    """Give the command line that opens a suite's tasks."""
+    """Return the command line that opens a suite's tasks."""
     return [sys.executable, "-m", "finetop.core.check.tasks.download", suite, str(home.root)]
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def general_text(recipe: Recipe, home: Home) -> str | None:
-    """Give the general text of the recipe's suite, or of the suite quick; None if there is none."""
+    """Return the general text of the recipe's suite, or of the suite quick; None if there is none."""
     name = recipe.check.general.suite if recipe.check.general is not None else "quick"
     try:
         path = find_suite(name, home).text

@@ -27,7 +27,7 @@ LOCAL_LOADERS = ("json", "csv", "parquet", "arrow", "text")
 
 
 def load(task: SuiteTask, place: str) -> tuple[Any, ...]:
-    """Give a task's parts: itself alone, or the members of a group or tag, with their data sets.
+    """Return a task's parts: itself alone, or the members of a group or tag, with their data sets.
 
     Raises BadInput for a name or file that is none, EnvironmentTrouble naming the data set that can't be
     reached.
@@ -69,7 +69,7 @@ def refuse_code_of_models(parts: Sequence[Any], place: str) -> None:
 
 
 def _with_own_settings(task: SuiteTask, file: Path | None, place: str) -> Any:
-    """Give a task of the harness with some of its settings replaced by the suite's. Raises BadInput for a group."""
+    """Return a task of the harness with some of its settings replaced by the suite's. Raises BadInput for a group."""
     config = read_yaml(file, True, place) if file is not None else {}
     if "class" in config or not isinstance(config.get("task"), str):
         raise BadInput(

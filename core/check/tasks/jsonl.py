@@ -123,7 +123,7 @@ def shape_of(row: Row) -> Shape:
 
 
 def shaped(row: Row, shape: Shape) -> dict[str, Any]:
-    """Give a plain row the columns that its shape's settings name."""
+    """Return a plain row with the columns that its shape's settings name."""
     missing = [
         key
         for key in KEYS[shape]

@@ -52,7 +52,7 @@ def build_task(task: SuiteTask, place: str) -> BenchmarkTask:
         fingerprint = task_fingerprint(task)
     else:
         parts = harness.load(task, place)
-        documents = [one for part in parts for one in _documents(task, part, len(parts) > 1, place)]
+        documents = [document for part in parts for document in _documents(task, part, len(parts) > 1, place)]
         settings = [[part.task_name, part.VERSION, part.dump_config()] for part in parts]
         text = json.dumps([task_fingerprint(task), settings], sort_keys=True, default=str)
         fingerprint = hashlib.sha256(text.encode()).hexdigest()
@@ -198,7 +198,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
 
 
 def _text_of(part: Any, values: Mapping[str, Any], choices: Sequence[str], gold: int | None) -> str:
-    """Give the question alone; where there is none (pairs of sentences), the right answer."""
+    """Return the question alone; where there is none (pairs of sentences), the right answer."""
     text = values.get("question") or values.get("prompt")
     if not isinstance(text, str):
         text = part.doc_to_text(values)

@@ -1,6 +1,6 @@
 """Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
 
-A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites or anywhere, named by its
+A suite is one YAML file: the package's own in core/check/suites, a user's in HOME/suites or anywhere, named by its
 path. A task has its rows from one of three places: `data`, a .jsonl file; `task`, a task or group of the
 lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
 or lm_eval: the command line lists suites.
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 BUILT_IN = Path(__file__).parents[1] / "suites"
-
-
 Shape = Literal["choice", "pair", "cloze", "written"]
 Name = Annotated[str, Meta(min_length=1, max_length=80)]
 PathText = Annotated[str, Meta(min_length=1)]
@@ -42,10 +40,9 @@ class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     data: PathText | None = None  # a .jsonl file; read: its absolute path
     task: Name | None = None  # a task, group or tag of the harness
     yaml: PathText | None = None  # a task's YAML file; read: its absolute path
-    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see plain_tasks)
-    examples: PathText | None = (
-        None  # a .jsonl file with the examples of num_fewshot, the same for every item
-    )
+    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see jsonl.py)
+    # a .jsonl file with the examples of num_fewshot, the same for every item
+    examples: PathText | None = None
     cluster: Name | None = None  # a column: items with the same value there belong together
     chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
     cap: Annotated[int, Meta(ge=1)] | None = None  # at most so many items are drawn; None for all
@@ -112,7 +109,7 @@ def is_path(name: str) -> bool:
 
 
 def find_suite(name: str, home: Home) -> Suite:
-    """Give the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    """Return the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
     if is_path(name):
         return load_suite(Path(name).expanduser())
     known = {suite.name: suite for suite in suites(home)}
@@ -221,7 +218,7 @@ def task_fingerprint(task: SuiteTask) -> str:
 
 
 def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
-    """Give a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
+    """Return a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
     if not isinstance(node.value, dict):
         raise RecipeError(f"{what} is {quoted(to_plain(node))}, and must be a mapping.", place=node.place)
     known = [field.name for field in msgspec.structs.fields(kind)]

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["likelihood", "generation"]
-
-
 KINDS: Mapping[str, Kind] = {
     "multiple_choice": "likelihood",
     "loglikelihood": "likelihood",

@@ -121,7 +121,7 @@ def load_trained(
     number_format = load.torch_dtype(work, request.device)
     if request.remedy is not None:
         return load_remedied(request, request.remedy, base, work, events)
-    if base.quantize == "int8" and merging.is_adapter(request.checkpoint):
+    if base.quantize == "int8" and load.is_adapter(request.checkpoint):
         tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
         return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
     return merging.load_tuned(base, request.checkpoint, number_format, request.device)
@@ -172,7 +172,7 @@ def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) ->
 
 def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
     """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
-    broken = next((one for one in agreements if not one.holds), None)
+    broken = next((agreement for agreement in agreements if not agreement.holds), None)
     if broken is None:
         return
     kept = request.to.with_name(f"{request.to.name}.unproven")
@@ -225,11 +225,7 @@ def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
 
 
 WINDOW = 256  # tokens
-
-
 WINDOWS = 4
-
-
 # How far a token's log-probability may move, in nats: the mean over tokens, and any one. Seen of SmolLM2-135M with
 # LoRA r16 on two windows: 2e-6 and 2e-5 in float32, 8e-4 and 6e-3 in float16, 0.04 and 0.4 in bfloat16.
 BOUNDS = {"float32": (1e-4, 1e-3), "float16": (5e-3, 5e-2), "bfloat16": (0.1, 1.5)}

@@ -53,7 +53,7 @@ class ModelFolder:
     def steps(self) -> list[int]:
         """The steps that there are now: a folder with others is another model."""
         own = [self.own.step] if self.own is not None else []
-        return sorted({*(one.step for one in self.checkpoints), *own})
+        return sorted({*(checkpoint.step for checkpoint in self.checkpoints), *own})
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ def look(path: Path) -> ModelFolder:
             f"{plain(str(path))} holds neither adapter_config.json nor config.json, nor folders checkpoint-….",
             hint="Give the folder of a saved adapter or model, or a Trainer's output folder.",
         )
-    for one in checkpoints:
-        require_weights(one)
+    for checkpoint in checkpoints:
+        require_weights(checkpoint)
     own = None
     if kind is not None:
         own = FolderModel(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
@@ -191,7 +191,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def _state_of(path: Path, checkpoints: tuple[FolderModel, ...]) -> Path | None:
     """Find the trainer's state with the longest history: the folder's own, or the newest checkpoint's."""
     own = path / STATE
-    newest = (file for one in reversed(checkpoints) if (file := one.folder / STATE).is_file())
+    newest = (file for checkpoint in reversed(checkpoints) if (file := checkpoint.folder / STATE).is_file())
     files = [file for file in (own, next(newest, own)) if file.is_file()]
     return max(files, key=_global_step, default=None)
 

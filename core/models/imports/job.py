@@ -1,17 +1,36 @@
-"""The import job: adopts a model that was made elsewhere."""
+"""The import job: a model made elsewhere, its weights looked at and linked or copied, its history told as ours is."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.models.imports.adopt import adopt
-from finetop.core.protocol.events import Ended
+from finetop.core.data import weight_files
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import resolve
+from finetop.core.models.checkpoint import clear_leftovers, folder_of
+from finetop.core.models.imports.compatibility import require_fit
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, look, read_json
+from finetop.core.models.safetensors_header import tensors
+from finetop.core.protocol.events import Best, Checkpoint, Ended, Phase, Planned, metrics
+from finetop.core.protocol.metric_names import METRICS, NAMES
+from finetop.core.runtime.files import publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
 IF_STOPPED = "asked to stop"
+# What a model needs to be loaded; no optimizer state, no pickle, no code.
+NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 def work(job: Job) -> Ended:
@@ -26,3 +45,179 @@ def work(job: Job) -> Ended:
         events=job.events,
     )
     return Ended("finished")
+
+
+@dataclass(frozen=True)
+class ChosenCheckpoints:
+    """The models of a folder that become checkpoints, in order of steps, and which of them is the folder's own."""
+
+    checkpoints: tuple[FolderModel, ...]
+    best: int | None  # the step that the folder's own model is of, where that is not the newest
+
+
+def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Home, events: EventLog) -> None:
+    """Make a folder's models the checkpoints of a run, and its trainer's log the run's metrics.
+
+    Raises BadInput for a folder, weights or base that can't be used, EnvironmentTrouble where the base is out of
+    reach or the disk is full. Nothing is told of the run before all of it is looked at.
+    """
+    events.write(Phase("looking at the folder"))
+    found = look(path)
+    base = find_base(recipe, home, events)
+    events.write(Phase("looking at the weights"))
+    counts = [require_fit(one, base.path) for one in (*found.checkpoints, *_own(found))]
+    history = read_history(found.state)
+    chosen = choose(found, home)
+    events.write(Phase("copying" if copy else "linking"))
+    clear_leftovers(run_folder)
+    for one in chosen.checkpoints:
+        place(one, run_folder, copy=copy)
+    whole = sum(shape.count for shape in tensors(base.path).values())
+    is_adapter = chosen.checkpoints[-1].kind == "adapter"
+    events.write(
+        Planned(
+            steps=max(history.steps, chosen.checkpoints[-1].step) if history.values else 0,
+            epochs=history.epochs,
+            rows=0,
+            eval_rows=0,
+            tokens_per_epoch=0,
+            trainable_parameters=counts[-1],
+            parameters=whole + counts[-1] if is_adapter else whole,
+        )
+    )
+    for step, values in history.values:
+        events.write(metrics(step, values))
+    for one in chosen.checkpoints:
+        target = folder_of(run_folder, one.step)
+        events.write(Checkpoint(one.step, str(target.relative_to(run_folder)), size_of(one.folder), one.kind))
+        print(f"step {one.step}: {one.kind}, {one.folder}, weights sha256 {fingerprint(one, home)[:16]}")
+    if chosen.best is not None:
+        events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
+
+
+def _own(found: ModelFolder) -> tuple[FolderModel, ...]:
+    return () if found.own is None else (found.own,)
+
+
+def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
+    """Find the base model. Raises BadInput or EnvironmentTrouble that says how to name another."""
+    try:
+        base = resolve.resolve_model(recipe.model, home, events)
+    except (BadInput, EnvironmentTrouble) as error:
+        kind = BadInput if isinstance(error, BadInput) else EnvironmentTrouble
+        raise kind(
+            f"the base model: {error.message.removeprefix('model.id: ')}",
+            hint=f"{error.hint} Or name another: --base ID|FOLDER.".strip(),
+        ) from error
+    print(f"base: {base.id} ({base.source}), weights sha256 {base.weights_hash[:16]}")
+    return base
+
+
+def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
+    """Choose what becomes a checkpoint: all that there are, and the folder's own model once.
+
+    A Trainer saves its model into the output folder too: mostly its last checkpoint again, or the best one. Where it is
+    none of them it is what training ended with, and takes the place of a checkpoint of the same step.
+    """
+    own, others = found.own, found.checkpoints
+    if own is None or not others:
+        return ChosenCheckpoints((own,) if own is not None else others, None)
+    twin = next((other for other in reversed(others) if is_same(other, own, home)), None)
+    if twin is not None:
+        return ChosenCheckpoints(others, None if twin == others[-1] else twin.step)
+    if own.step == others[-1].step:
+        print(f"the model of {own.folder} is none of its checkpoints: it takes the place of step {own.step}")
+        others = others[:-1]
+    return ChosenCheckpoints((*others, own), None)
+
+
+def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
+    """Return whether two folders hold the same weights, with the same settings of an adapter."""
+    if one.kind != other.kind or fingerprint(one, home) != fingerprint(other, home):
+        return False
+    if one.kind == "full":
+        return True
+    here, there = (read_json(place.folder / CONFIGS["adapter"]) for place in (one, other))
+    return here == there
+
+
+def fingerprint(one: FolderModel, home: Home) -> str:
+    """Compute the sha256 over a folder's weights; remembered by size and time of the files."""
+    return weight_files.weights_hash(one.folder, home)
+
+
+def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
+    """Put a model where the run's checkpoint of its step belongs: a link, or with `copy` its files.
+
+    Raises EnvironmentTrouble where the disk refuses.
+    """
+    target = folder_of(run_folder, one.step)
+    if target.is_symlink() or target.exists():
+        return  # an attempt before this one got so far
+    aside = target.with_name(f".{target.name}.partial")
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not copy:
+            target.symlink_to(one.folder, target_is_directory=True)
+            return
+        aside.mkdir(mode=0o700)
+        for file in needed(one.folder):
+            shutil.copyfile(file, aside / file.name)
+        publish(aside, target)
+    except OSError as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise EnvironmentTrouble(
+            f"can't put {one.folder} into {target.parent}: {error.strerror or error}.",
+            hint="Free some room, or leave --copy out: the weights are linked then.",
+        ) from error
+
+
+def needed(folder: Path) -> list[Path]:
+    """List the files that a model needs to be loaded, by name."""
+    return sorted({file for pattern in NEEDED for file in folder.glob(pattern) if file.is_file()})
+
+
+def size_of(folder: Path) -> int:
+    """Add up the sizes of the files that a model needs, in bytes."""
+    return sum(file.stat().st_size for file in needed(folder))
+
+
+@dataclass(frozen=True)
+class History:
+    """What a trainer wrote down: planned steps and epochs (0: it does not say), and values by step, in order."""
+
+    steps: int = 0
+    epochs: float = 0.0
+    values: tuple[tuple[int, dict[str, float]], ...] = ()
+
+
+def read_history(file: Path | None) -> History:
+    """Read trainer_state.json; lines that are none of a log are left out. Raises BadInput for what is no JSON."""
+    if file is None:
+        return History()
+    read = read_json(file)
+    log = read.get("log_history")
+    by_step: dict[int, dict[str, float]] = {}
+    for step, values in _lines(log if isinstance(log, list) else []):
+        by_step.setdefault(step, {}).update(values)
+    return History(
+        steps=int(_number(read.get("max_steps")) or 0),
+        epochs=_number(read.get("num_train_epochs")) or 0.0,
+        values=tuple(sorted(by_step.items())),
+    )
+
+
+def _lines(log: list[Any]) -> Iterator[tuple[int, dict[str, float]]]:
+    for line in log:
+        step = _number(line.get("step")) if isinstance(line, dict) else None
+        if step is None or not 0 <= step < 2**31:
+            continue
+        named = {NAMES.get(key, key): _number(value) for key, value in line.items()}
+        values = {key: value for key, value in named.items() if key in METRICS and value is not None}
+        if values.keys() - {"epoch"}:
+            yield int(step), values
+
+
+def _number(value: object) -> float | None:
+    """Take a number, infinities and NaN too; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -21,15 +21,6 @@ if TYPE_CHECKING:
     from finetop.core.models.imports.inspect import ModelFolder
 
 OBJECTIVE = "imported"  # what the weights learned from is not known
-ADALORA = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
-LORA = {  # our option: PEFT's
-    "rank": "r",
-    "alpha": "lora_alpha",
-    "dropout": "lora_dropout",
-    "rslora": "use_rslora",
-    "target_modules": "target_modules",
-    "modules_to_save": "modules_to_save",
-}
 
 
 @dataclass(frozen=True)
@@ -124,7 +115,8 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     """Name an adapter's method, with those settings that a recipe can say."""
     if adapter.method not in METHODS.names():
         return {"name": adapter.method}
-    said = {ours: adapter.settings.get(theirs) for ours, theirs in spelling_of(adapter.method).items()}
+    spelled: Mapping[str, str] = getattr(METHODS.load(adapter.method), "spelled", {})
+    said = {ours: adapter.settings.get(theirs) for ours, theirs in spelled.items()}
     if not isinstance(said.get("target_modules"), list):
         said["target_modules"] = None  # a pattern
     options = {key: value for key, value in said.items() if value is not None}
@@ -133,12 +125,6 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     except msgspec.ValidationError:
         options = {}  # PEFT takes more than we offer
     return {"name": adapter.method, **options}
-
-
-def spelling_of(method: str) -> Mapping[str, str]:
-    """Say how PEFT spells a method's settings, of those that it names alike."""
-    spelled: Mapping[str, str] = getattr(METHODS.load(method), "spelled", {})
-    return {"lora": LORA, "adalora": ADALORA}.get(method, spelled)
 
 
 def rows_file(file: str, cwd: Path) -> str:

@@ -116,10 +116,10 @@ class Scorer:
         from finetop.core.check.scoring.target import last_answer
         from finetop.core.data.render import Rendered, render, tokenize
         from finetop.core.models.forward import longest_input
-        from finetop.core.models.load import load_tokenizer
+        from finetop.core.models.load import load_tokenizer, read_config
 
         tokenizer = load_tokenizer(self.base)
-        longest = min(MOST_TOKENS, longest_input(_config(self.base), tokenizer))
+        longest = min(MOST_TOKENS, longest_input(read_config(self.base), tokenizer))
         places = (f"{pool.path.name}:{line}" for line in pool.lines)
         rows = zip(places, pool.records("cutting into tokens"), strict=True)
         cuts: list[Cut | None] = []
@@ -181,11 +181,3 @@ def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:
 
     device = devices.pick_device()
     return Scorer(base, scoring_dtype(dtype, base.path, device), device, home)
-
-
-def _config(base: ResolvedModel) -> Any:
-    from transformers import AutoConfig
-
-    return AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
-    )

@@ -21,7 +21,7 @@ from finetop.core.protocol.messages.approaches import (
     SubmitApproaches,
     SubmitApproachesAnswer,
 )
-from finetop.core.recipe.load import check_name
+from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.jobs import after_job
 from finetop.core.supervisor.requests import submit as orders

@@ -10,7 +10,7 @@ from finetop.core.errors import Refused
 from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
-from finetop.core.recipe.changes import Change, changes
+from finetop.core.recipe.dotted import Change, changes
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs

@@ -26,7 +26,8 @@ from finetop.core.protocol.messages.submit import (
     SubmitChainAnswer,
 )
 from finetop.core.recipe.dotted import with_settings
-from finetop.core.recipe.load import check_name, recipe_from_mapping
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.references import Reference, references
 from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at

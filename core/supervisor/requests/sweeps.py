@@ -12,7 +12,7 @@ from finetop.core.protocol.messages.runs import SweepBrief, Sweeps, SweepsAnswer
 from finetop.core.protocol.messages.submit import SubmitAnswer, SubmitSweep, SubmitSweepAnswer
 from finetop.core.protocol.tags import SWEEP, require_tag
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.recipe.load import check_name
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.sweeps import SEED
 from finetop.core.recipe.type_words import number_words
 from finetop.core.store import jobs, notes, runs

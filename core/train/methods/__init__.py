@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.plugins import METHODS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from finetop.core.models.resolved import ResolvedModel
 
 
 names, load = METHODS.names, METHODS.load
@@ -32,7 +32,7 @@ def callbacks(name: str, options: Any) -> list[Any]:
     return [] if hook is None else list(hook(options))
 
 
-def rehearse(name: str, options: Any, folder: Path, *, trust_remote_code: bool = False) -> None:
+def rehearse(name: str, options: Any, base: ResolvedModel) -> None:
     """Look at a base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput.
 
     The model is built from its config.json without memory for its weights.
@@ -41,14 +41,14 @@ def rehearse(name: str, options: Any, folder: Path, *, trust_remote_code: bool =
     if hook is None:
         return
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
+
+    from finetop.core.models.load import read_config
 
     try:
-        config = AutoConfig.from_pretrained(
-            folder, trust_remote_code=trust_remote_code, local_files_only=True
-        )
+        config = read_config(base)
         with torch.device("meta"):
-            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=base.trust_remote_code)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError):
         return  # loading says better what is wrong with a model
     hook(shape, options)

@@ -7,7 +7,6 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.models.load import answer_in_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +21,8 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     Raises BadInput if PEFT can't put this adapter onto this model.
     """
     from peft import PeftModel, get_peft_model
+
+    from finetop.core.models.load import answer_in_kind
 
     if is_classifier(model):
         config.task_type = "SEQ_CLS"  # PEFT then trains and saves the score whole
@@ -126,6 +127,21 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
     )
 
 
+def require_rank(model: PreTrainedModel, options: Any) -> None:
+    """See that named modules are there, and that every adapted layer has as many directions as the rank.
+
+    Raises BadInput.
+    """
+    require_modules(model, options)
+    for path, module in adapted(model, options.target_modules):
+        width = min(widths(module))
+        if width < options.rank:
+            raise BadInput(
+                f"method.rank: {options.rank} is more than the {width} directions of {path.rpartition('.')[2]}.",
+                hint=f"Set {width} or less.",
+            )
+
+
 def widths(module: Any) -> tuple[int, int]:
     """Return a linear layer's inputs and outputs, however its weight is held."""
     if hasattr(module, "in_features"):
@@ -142,11 +158,12 @@ def lora_config(options: Any, **more: Any) -> LoraConfig:
         "r": options.rank,
         "lora_alpha": options.alpha,  # typed as int, but only ever divided
         "lora_dropout": options.dropout,
-        "target_modules": _listed(options.target_modules),
+        "target_modules": listed(options.target_modules),
         "modules_to_save": list(options.modules_to_save) or None,
     }
     return LoraConfig(task_type="CAUSAL_LM", **{**settings, **more})
 
 
-def _listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
+def listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
+    """Spell targets as PEFT takes them."""
     return target_modules if isinstance(target_modules, str) else list(target_modules)

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import adapted, lora_config, require_modules, widths, wrap
+from finetop.core.train.methods._adapter import lora_config, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,18 +53,6 @@ class Anchored(nn.Module):  # type: ignore[misc]  # the library is untyped
         with torch.no_grad():
             self.moving.copy_(moving)
             self.get_buffer("start").copy_(start)
-
-
-def require_rank(model: PreTrainedModel, options: Any) -> None:
-    """See that every adapted layer has as many directions as the rank. Raises BadInput."""
-    require_modules(model, options)
-    for path, module in adapted(model, options.target_modules):
-        width = min(widths(module))
-        if width < options.rank:
-            raise BadInput(
-                f"method.rank: {options.rank} is more than the {width} directions of {path.rpartition('.')[2]}.",
-                hint=f"Set {width} or less.",
-            )
 
 
 def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -> PeftModel:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.train.methods._settings import (
-    Alpha,
+    BlockDropout,
     BlockSize,
     Dropout,
     ModulesToSave,
@@ -22,19 +22,6 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `method:`: frozen, unknown ones refused."""
-
-
-class DoraOptions(Settings, frozen=True, kw_only=True):
-    """Settings under `method:` when its name is dora."""
-
-    rank: Rank = 16
-    alpha: Alpha = 32.0
-    dropout: Dropout = 0.0
-    target_modules: TargetModules = "all-linear"
-    rslora: Annotated[
-        bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")
-    ] = False
-    modules_to_save: ModulesToSave = ()
 
 
 class RsloraOptions(Settings, frozen=True, kw_only=True):
@@ -57,9 +44,7 @@ class OftOptions(Settings, frozen=True, kw_only=True):
         bool,
         Meta(description="Exact rotations by a matrix inverse; false sums five terms, which is faster."),
     ] = False
-    dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
-    ] = 0.0
+    dropout: BlockDropout = 0.0
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()
 
@@ -71,9 +56,7 @@ class BoftOptions(Settings, frozen=True, kw_only=True):
     factors: Annotated[
         int, Meta(ge=1, le=16, description="Butterfly factors; each doubles how many inputs turn together.")
     ] = 1
-    dropout: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
-    ] = 0.0
+    dropout: BlockDropout = 0.0
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()
 

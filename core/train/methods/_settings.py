@@ -20,9 +20,22 @@ ModulesToSave = Annotated[
     tuple[str, ...],
     Meta(description="Modules trained whole and saved beside the adapter, such as [lm_head]."),
 ]
+Rslora = Annotated[bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")]
+BlockDropout = Annotated[
+    float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
+]
 VirtualTokens = Annotated[
     int, Meta(ge=1, le=4096, description="Learned tokens in front of every text. 8 to 100 is usual.")
 ]
 BlockSize = Annotated[
     int, Meta(ge=2, le=4096, description="Inputs that turn together; it must divide every layer's width.")
 ]
+
+# PEFT's names of the settings that every kind of LoRA has.
+LORA = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save",
+}

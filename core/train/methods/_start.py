@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-
 Quantize = Literal["none", "nf4", "int8"]
-
-
 ALL_FORMATS: tuple[Quantize, ...] = ("none", "int8", "nf4")
-
-
-def _none() -> Sequence[Sequence[int]]:
-    return ()
 
 
 @dataclass(frozen=True)
@@ -26,9 +19,7 @@ class Start:
 
     seed: int = 1
     examples: Sequence[Sequence[int]] = ()  # training rows
-    general: Callable[[], Sequence[Sequence[int]]] = field(
-        default=_none
-    )  # windows of the suite's general text
+    general: Callable[[], Sequence[Sequence[int]]] = tuple  # windows of the suite's general text
     pad_token_id: int | None = None
     quantize: Quantize = "none"
     base_path: Path | None = None  # the folder of the base's safetensors

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.errors import BadInput
+from finetop.core.train.methods import lora
+from finetop.core.train.methods._adapter import require_divisor, require_modules, wrap
 from finetop.core.train.methods._options import (
     BoftOptions,
-    DoraOptions,
     HraOptions,
     Ia3Options,
     LayernormOptions,
@@ -27,6 +29,7 @@ from finetop.core.train.methods._options import (
     ShiraOptions,
     VeraOptions,
 )
+from finetop.core.train.methods._settings import LORA
 from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
 
 if TYPE_CHECKING:
@@ -55,8 +58,6 @@ class TableMethod:
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
         """See that the options fit the model's modules and widths. Raises BadInput."""
-        from finetop.core.train.methods._adapter import require_modules
-
         require_modules(model, options)
         if self.check is not None:
             self.check(model, options)
@@ -65,13 +66,11 @@ class TableMethod:
         """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
         import peft
 
-        from finetop.core.train.methods._adapter import wrap
-
         self.require(model, options)
         settings = {theirs: _plain(getattr(options, ours)) for ours, theirs in self.spelled.items()}
-        found = {} if self.more is None else self.more(model, options, start)
+        more = {} if self.more is None else self.more(model, options, start)
         config = getattr(peft, self.config)
-        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **found))
+        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **more))
 
 
 def _plain(value: Any) -> Any:
@@ -81,13 +80,6 @@ def _plain(value: Any) -> Any:
     return None if value == "auto" else value
 
 
-LORA = {
-    "rank": "r",
-    "alpha": "lora_alpha",
-    "dropout": "lora_dropout",
-    "target_modules": "target_modules",
-    "modules_to_save": "modules_to_save",
-}
 WHERE = {"target_modules": "target_modules", "modules_to_save": "modules_to_save"}
 TOKENS_FIRST = {
     "objective.packing": "its learned tokens stand in front of a sequence, so rows in one sequence would mix"
@@ -100,15 +92,11 @@ def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]
 
 def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
     """See that the blocks divide the layers' widths; PEFT takes another size without asking, or fails."""
-    from finetop.core.train.methods._adapter import require_divisor
-
     require_divisor(model, options.block_size, options.target_modules)
 
 
 def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
     """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
-    from finetop.core.errors import BadInput
-
     _blocks(model, options)
     if options.factors > 1 and not _turns_butterflies():
         raise BadInput(
@@ -151,9 +139,9 @@ def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> d
 ROWS: dict[str, TableMethod] = {
     "dora": TableMethod(
         ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
-        Options=DoraOptions,
+        Options=lora.Options,
         config="LoraConfig",
-        spelled={**LORA, "rslora": "use_rslora"},
+        spelled=lora.spelled,
         fixed={"use_dora": True},  # arXiv:2402.09353
         QUANTIZED=("none", "nf4"),
         NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",

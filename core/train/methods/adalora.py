@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import listed, require_modules, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, TargetModules
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from peft import PeftModel
     from transformers import PreTrainedModel, TrainerCallback
 
@@ -20,7 +20,8 @@ ABOUT = "LoRA that moves its ranks, while it trains, to the layers which use the
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
+
+spelled = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
 
 NAME = "default"  # of the adapter, in PEFT
 UNKNOWN_STEPS = 10**9  # until training begins and says how many there are
@@ -53,9 +54,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def require(model: PreTrainedModel, options: Options) -> None:
     """See that the modules are there and the ranks and shares go together. Raises BadInput."""
-    from finetop.core.errors import BadInput
-    from finetop.core.train.methods._adapter import require_modules
-
     require_modules(model, options)
     if options.first_rank < options.rank:
         raise BadInput(
@@ -74,10 +72,7 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """Wrap the model with an adapter of `first_rank`. Raises BadInput."""
     from peft import AdaLoraConfig
 
-    from finetop.core.train.methods._adapter import wrap
-
     require(model, options)
-    everywhere = isinstance(options.target_modules, str)
     config = AdaLoraConfig(
         task_type="CAUSAL_LM",
         init_r=options.first_rank,
@@ -87,7 +82,7 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
         deltaT=options.every,
         orth_reg_weight=options.orthogonality,
         total_step=UNKNOWN_STEPS,
-        target_modules=options.target_modules if everywhere else list(options.target_modules),
+        target_modules=listed(options.target_modules),
         modules_to_save=list(options.modules_to_save) or None,
     )
     wrapped = wrap(model, config)
@@ -180,13 +175,13 @@ def pull(model: Any, weight: float) -> None:
     if not weight:
         return
     matrices = [
-        (name, one)
-        for name, one in model.named_parameters()
-        if one.requires_grad and one.numel() and ("lora_A" in name or "lora_B" in name)
+        (name, matrix)
+        for name, matrix in model.named_parameters()
+        if matrix.requires_grad and matrix.numel() and ("lora_A" in name or "lora_B" in name)
     ]
     with torch.enable_grad():
-        for name, one in matrices:
-            rows = one if "lora_A" in name else one.T
+        for name, matrix in matrices:
+            rows = matrix if "lora_A" in name else matrix.T
             gap = rows @ rows.T - torch.eye(rows.shape[0], dtype=rows.dtype, device=rows.device)
-            (gradient,) = torch.autograd.grad(gap.norm() * (weight / len(matrices)), one)
-            one.grad = gradient if one.grad is None else one.grad + gradient
+            (gradient,) = torch.autograd.grad(gap.norm() * (weight / len(matrices)), matrix)
+            matrix.grad = gradient if matrix.grad is None else matrix.grad + gradient

@@ -8,11 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import lora_config, names_of, require_rank
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
@@ -22,7 +23,7 @@ QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "it takes each matrix apart by what flows through it, which needs whole numbers"
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
+require = require_rank
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -44,13 +45,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that named modules are there, and wide enough for the rank. Raises BadInput."""
-    from finetop.core.train.methods._anchored import require_rank
-
-    require_rank(model, options)
-
-
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
     """Run texts through the model, then wrap it with an adapter that begins where they flow least, or most.
 
@@ -58,7 +52,6 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     from peft.tuners.lora.config import CordaConfig
 
-    from finetop.core.train.methods._adapter import lora_config, names_of
     from finetop.core.train.methods._anchored import NAME, anchor
 
     require(model, options)

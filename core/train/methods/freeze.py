@@ -8,11 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import head_of, is_classifier
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from torch import nn
     from transformers import PreTrainedModel
 
@@ -21,7 +20,6 @@ QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "weights in fewer bits can't take small steps"
 KEEPS_BASE = False
 MERGES = True
-REFUSES: Mapping[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -68,8 +66,6 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PreTraine
 
 
 def _moving(model: PreTrainedModel, options: Options) -> list[Any]:
-    from finetop.core.train.methods._adapter import head_of, is_classifier
-
     stack = layers_of(model)
     moving: list[Any] = list(stack)[len(stack) - options.layers :]
     if options.layers:

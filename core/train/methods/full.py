@@ -9,8 +9,6 @@ import msgspec
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from transformers import PreTrainedModel
 
 ABOUT = "all weights move: the most change, the most memory"
@@ -18,7 +16,6 @@ QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "weights in fewer bits can't take small steps"
 KEEPS_BASE = False
 MERGES = True
-REFUSES: Mapping[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import lora_config, require_rank, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from peft import PeftModel
@@ -27,7 +27,7 @@ QUANTIZED: tuple[Quantize, ...] = ("nf4",)
 NOT_QUANTIZED = "it restores what nf4 takes away"
 KEEPS_BASE = True
 MERGES = False  # the adapter holds what nf4 took away: whole weights have that already
-REFUSES: Mapping[str, str] = {}
+require = require_rank
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -40,21 +40,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that named modules are there, and wide enough for the rank. Raises BadInput."""
-    from finetop.core.train.methods._anchored import require_rank
-
-    require_rank(model, options)
-
-
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
     """Wrap a quantised model with an adapter that begins as the rounding error's largest directions.
 
     Raises BadInput for modules or a rank that do not fit the model, and where its whole weights are not found.
     """
     import torch
-
-    from finetop.core.train.methods._adapter import lora_config, wrap
 
     require(model, options)
     wrapped = wrap(model, lora_config(options))

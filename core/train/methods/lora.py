@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Meta
 
-from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
+from finetop.core.train.methods._settings import (
+    LORA,
+    Alpha,
+    Dropout,
+    ModulesToSave,
+    Rank,
+    Rslora,
+    TargetModules,
+)
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -20,7 +26,8 @@ ABOUT = "few weights, one GPU, easy to undo"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
+require = require_modules
+spelled = {**LORA, "rslora": "use_rslora"}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -30,17 +37,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     alpha: Alpha = 32.0
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
-    rslora: Annotated[
-        bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")
-    ] = False
+    rslora: Rslora = False
     modules_to_save: ModulesToSave = ()
-
-
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that the modules which the options name are in the model. Raises BadInput."""
-    from finetop.core.train.methods._adapter import require_modules
-
-    require_modules(model, options)
 
 
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
@@ -48,7 +46,5 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
 
     Raises BadInput if a named module is not in the model.
     """
-    from finetop.core.train.methods._adapter import lora_config, wrap
-
     require(model, options)
     return wrap(model, lora_config(options, use_rslora=options.rslora))

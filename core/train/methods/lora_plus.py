@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from peft import PeftModel
     from torch.optim import Optimizer
     from transformers import PreTrainedModel, TrainingArguments
@@ -21,7 +20,7 @@ ABOUT = "LoRA whose second matrix learns faster: fewer steps to the same loss"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
+require = require_modules
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,17 +37,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     modules_to_save: ModulesToSave = ()
 
 
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that the modules which the options name are in the model. Raises BadInput."""
-    from finetop.core.train.methods._adapter import require_modules
-
-    require_modules(model, options)
-
-
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
     """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
-    from finetop.core.train.methods._adapter import lora_config, wrap
-
     require(model, options)
     return wrap(model, lora_config(options))
 

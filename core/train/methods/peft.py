@@ -8,12 +8,11 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.train.methods._adapter import listed, require_modules, wrap
 from finetop.core.train.methods._settings import TargetModules
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
@@ -22,7 +21,6 @@ QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "most of PEFT's other adapters read quantised weights wrongly"
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
 
 # What a run here can't give them, or what does not work with PEFT 0.21.2 and transformers 5.24.
 UNFIT = {
@@ -69,16 +67,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def require(model: PreTrainedModel, options: Options) -> None:
     """See that there is such a type with such settings, and that named modules are there. Raises BadInput."""
-    from finetop.core.train.methods._adapter import require_modules
-
     require_modules(model, options)
     config_of(options)
 
 
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
     """Wrap the model with a fresh adapter of that type: it alone is trainable. Raises BadInput."""
-    from finetop.core.train.methods._adapter import require_modules, wrap
-
     require_modules(model, options)
     return wrap(model, config_of(options))
 
@@ -96,7 +90,7 @@ def config_of(options: Options) -> PeftConfig:
     known = {field.name for field in dataclasses.fields(kind) if field.init}
     for name, value in options.options.items():
         _require_setting(name, value, known, options.type)
-    where = {"target_modules": _listed(options.target_modules)} if "target_modules" in known else {}
+    where = {"target_modules": listed(options.target_modules)} if "target_modules" in known else {}
     try:
         return kind(task_type="CAUSAL_LM", **where, **options.options)
     except (ValueError, TypeError) as error:
@@ -118,10 +112,10 @@ def _class_of(name: str) -> type[PeftConfig]:
         hint = f"Set method.name to {OURS[spelled]}."
         raise BadInput(f"method.type: {name} is a method of its own.", hint=hint)
     if spelled not in there:
-        known = [one.lower().replace("_", "-") for one in there if one not in UNFIT]
+        known = [kind.lower().replace("_", "-") for kind in there if kind not in UNFIT]
         raise BadInput(f"method.type: PEFT has no {name[:60]!r}.", hint=did_you_mean(name[:60], known))
-    found: type[PeftConfig] = there[spelled]
-    return found
+    config: type[PeftConfig] = there[spelled]
+    return config
 
 
 def _spelled(name: str) -> str:
@@ -134,11 +128,7 @@ def _require_setting(name: str, value: Any, known: set[str], kind: str) -> None:
         raise BadInput(f"{key}: it is set elsewhere.", hint=f"Use {SET_ELSEWHERE[name]}.")
     if name not in known:
         raise BadInput(f"{key} is not an option of {kind}.", hint=did_you_mean(name, known))
-    moves = next((one for one in MOVES_BASE if str(value).lower().startswith(one)), None)
+    moves = next((start for start in MOVES_BASE if str(value).lower().startswith(start)), None)
     if name == "init_lora_weights" and moves is not None:
         hint = f"Set method.name to {MOVES_BASE[moves]}, which keeps the base."
         raise BadInput(f"{key}: {value} changes the base's weights.", hint=hint)
-
-
-def _listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
-    return target_modules if isinstance(target_modules, str) else list(target_modules)

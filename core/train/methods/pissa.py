@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.methods._adapter import require_rank
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from peft import PeftModel
     from transformers import PreTrainedModel
 
@@ -21,7 +20,7 @@ QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
 NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
 KEEPS_BASE = True
 MERGES = True
-REFUSES: Mapping[str, str] = {}
+require = require_rank
 
 ROUNDS = 16  # of the randomised decomposition, as in the paper's section 5.4
 
@@ -38,13 +37,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()
-
-
-def require(model: PreTrainedModel, options: Options) -> None:
-    """See that named modules are there, and wide enough for the rank. Raises BadInput."""
-    from finetop.core.train.methods._anchored import require_rank
-
-    require_rank(model, options)
 
 
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:

@@ -8,21 +8,20 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.train.objectives import sft
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "learn a larger model's distribution over the answers"
 ROWS = ("conversation",)
 METRICS = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
+examples = sft.examples
 POSITIONS = 512  # whose distributions are compared at once: of 49,000 tokens, 100 MB a copy in float32
 
 
@@ -58,16 +57,6 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "objective.teacher", "objective.teacher: no teacher is named.", hint
 
 
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
-    from finetop.core.data import render
-
-    rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
-    return [[example] for example in render.tokenize(rendered, tokenizer)]
-
-
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
     from finetop.core.train.trainers import language
@@ -75,7 +64,7 @@ def make_trainer(setup: Setup) -> Any:
     options: Options = setup.recipe.objective.options
     teacher = load_teacher(setup, options)
     trainer = language.make_trainer(setup, packing=False)
-    found: dict[str, list[float]] = {}
+    batches: dict[str, list[float]] = {}
     log = trainer.log
 
     def compute_loss(
@@ -83,16 +72,16 @@ def make_trainer(setup: Setup) -> Any:
     ) -> Any:
         loss, kl, own = distilled(model, teacher, inputs, options)
         if model.training:
-            found.setdefault("kl_to_teacher", []).append(kl)
-            found.setdefault("answer_loss", []).append(own)
+            batches.setdefault("kl_to_teacher", []).append(kl)
+            batches.setdefault("answer_loss", []).append(own)
             # the trainer divides by nothing where it is told how many tokens a step has: all batches weigh the same
             loss = loss / trainer.current_gradient_accumulation_steps
         return (loss, {}) if return_outputs else loss
 
     def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
         if "loss" in logs:
-            logs.update({key: sum(values) / len(values) for key, values in found.items()})
-            found.clear()
+            logs.update({key: sum(values) / len(values) for key, values in batches.items()})
+            batches.clear()
         log(logs, *rest, **named)
 
     trainer.compute_loss = compute_loss
@@ -105,9 +94,9 @@ def load_teacher(setup: Setup, options: Options) -> Any:
     from finetop.core.models import load, resolve
     from finetop.core.recipe.schema import Model
 
-    wanted = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
+    named = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
     teacher, tokenizer = load.load_model(
-        resolve.resolve_model(wanted, setup.home, setup.events),
+        resolve.resolve_model(named, setup.home, setup.events),
         load.torch_dtype(setup.dtype, setup.device),
         setup.device,
     )
@@ -136,10 +125,7 @@ def distilled(
     with torch.no_grad():
         taught = teacher(**text, use_cache=False).logits[:, :-1][learned]
     width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
-    total_kl, total_own = (
-        student.new_zeros((), dtype=torch.float32),
-        student.new_zeros((), dtype=torch.float32),
-    )
+    total_kl, total_own = student.new_zeros(2, dtype=torch.float32)
     for at in range(0, len(student), POSITIONS):
         some, other = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
         total_own = total_own + cross_entropy(some, labels[learned][at : at + POSITIONS], reduction="sum")
@@ -155,8 +141,6 @@ def divergence(student: Tensor, teacher: Tensor, options: Options) -> Tensor:
 
     heat = options.temperature
     log_student, log_teacher = log_softmax(student / heat, -1), log_softmax(teacher / heat, -1)
-    if options.direction == "forward":
-        found = kl_div(log_student, log_teacher, reduction="sum", log_target=True)
-    else:
-        found = kl_div(log_teacher, log_student, reduction="sum", log_target=True)
-    return found * heat**2
+    if options.direction == "reverse":
+        log_student, log_teacher = log_teacher, log_student
+    return kl_div(log_student, log_teacher, reduction="sum", log_target=True) * heat**2

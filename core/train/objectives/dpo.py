@@ -95,48 +95,23 @@ def examples(
 
 
 def make_trainer(setup: Setup) -> Any:
-    """Build TRL's trainer over pairs that are tokenized.
-
-    The reference is the model as it began: with an adapter the same weights with the adapter off; where all
-    weights move, what it says of every pair is written down before the first step, so that no copy is held.
-    """
-    from peft import PeftModel
-    from transformers import PrinterCallback
+    """Build TRL's trainer over pairs that are tokenized."""
     from trl import DPOConfig, DPOTrainer
 
-    from finetop.core.protocol.events import Phase
-    from finetop.core.train.trainer_args import configure
-    from finetop.core.train.trainers.language import table
-    from finetop.core.train.trainers.reference import switched_off
+    from finetop.core.train.trainers import language
 
     options: Options = setup.recipe.objective.options
-    is_adapter = isinstance(setup.model, PeftModel)
     values = {
-        **setup.arguments,
-        "beta": options.beta,
+        **language.reference_values(setup),
         "loss_type": list(options.loss) if isinstance(options.loss, tuple) else [options.loss],
         "loss_weights": list(options.loss_weights) or None,
         "label_smoothing": options.label_smoothing,
         "max_length": None,  # rows are already cut
-        "precompute_ref_log_probs": not is_adapter,
     }
-
-    if not is_adapter:
-        setup.events.write(Phase("scoring the rows before the first step"))
 
     class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
-    with switched_off(setup.model):
-        trainer = TokenizedDPO(
-            model=setup.model,
-            args=configure(DPOConfig, values, setup.recipe.trainer_args, OWN),
-            train_dataset=table(setup.train),
-            eval_dataset=table(setup.eval) if setup.eval else None,
-            processing_class=setup.tokenizer,
-            callbacks=setup.hooks,
-            optimizers=(setup.optimizer, None),
-        )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    with language.switched_off(setup.model):
+        return language.build(setup, TokenizedDPO, DPOConfig, values, OWN)

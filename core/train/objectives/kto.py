@@ -73,54 +73,32 @@ def examples(
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer over answers that are tokenized, in an order drawn by the seed; reference as in dpo."""
-    from peft import PeftModel
-    from transformers import PrinterCallback
     from trl import KTOConfig, KTOTrainer
 
-    from finetop.core.protocol.events import Phase
-    from finetop.core.train.trainer_args import configure
-    from finetop.core.train.trainers.language import table
-    from finetop.core.train.trainers.reference import switched_off
+    from finetop.core.train.trainers import language
 
     options: Options = setup.recipe.objective.options
-    is_adapter = isinstance(setup.model, PeftModel)
     values = {
-        **setup.arguments,
-        "beta": options.beta,
+        **language.reference_values(setup),
         "loss_type": options.loss,
         "desirable_weight": options.good_weight,
         "undesirable_weight": options.bad_weight,
         "max_length": None,  # rows are already cut
-        "precompute_ref_log_probs": not is_adapter,
         "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
     }
 
-    if not is_adapter:
-        setup.events.write(Phase("scoring the rows before the first step"))
-
     class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
+            is_train = dataset_name == "train"
+            if is_train:
+                dataset = dataset.shuffle(seed=setup.recipe.train.seed)
             if not self.calculate_KL:
                 return dataset
-            size = (
-                args.per_device_train_batch_size
-                if dataset_name == "train"
-                else args.per_device_eval_batch_size
-            )
+            size = args.per_device_train_batch_size if is_train else args.per_device_eval_batch_size
             return dataset.map(_mismatched, batched=True, batch_size=size)
 
-    with switched_off(setup.model):
-        trainer = TokenizedKTO(
-            model=setup.model,
-            args=configure(KTOConfig, values, setup.recipe.trainer_args, OWN),
-            train_dataset=table(setup.train).shuffle(seed=setup.recipe.train.seed),
-            eval_dataset=table(setup.eval) if setup.eval else None,
-            processing_class=setup.tokenizer,
-            callbacks=setup.hooks,
-            optimizers=(setup.optimizer, None),
-        )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    with language.switched_off(setup.model):
+        return language.build(setup, TokenizedKTO, KTOConfig, values, OWN)
 
 
 def _mismatched(batch: dict[str, Any]) -> dict[str, Any]:

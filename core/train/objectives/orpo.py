@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives import dpo
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transformers import PreTrainedTokenizerBase
-
     from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "learn the better answers and shun the worse, without a reference model"
@@ -27,6 +26,7 @@ METRICS = {
     "logps/rejected": "logp_rejected",
 }
 OWN = {"beta": "objective.weight"}
+examples = dpo.examples
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -38,26 +38,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.1
 
 
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Tokenize each pair behind its prompt. Raises BadInput."""
-    from finetop.core.data import preferences
-
-    return preferences.pairs(rows, tokenizer)
-
-
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer over pairs that are tokenized."""
-    from transformers import PrinterCallback
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
-    from finetop.core.train.trainer_args import configure
-    from finetop.core.train.trainers.language import table
+    from finetop.core.train.trainers import language
 
     options: Options = setup.recipe.objective.options
     values = {
-        **setup.arguments,
         "beta": options.weight,
         "max_length": setup.recipe.data.max_tokens,
         "remove_unused_columns": False,
@@ -67,24 +55,14 @@ def make_trainer(setup: Setup) -> Any:
         def tokenize_row(self, feature: dict[str, Any], model: Any = None) -> dict[str, Any]:
             return _as_orpo(feature)
 
-    trainer = TokenizedORPO(
-        model=setup.model,
-        args=configure(ORPOConfig, values, setup.recipe.trainer_args, OWN),
-        train_dataset=_with_texts(table(setup.train)),
-        eval_dataset=_with_texts(table(setup.eval)) if setup.eval else None,
-        processing_class=setup.tokenizer,
-        callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    def table(pairs: Sequence[AnyExample]) -> Any:
+        """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
+        rows = language.table_of(pairs)
+        for name in ("prompt", "chosen", "rejected"):
+            rows = rows.add_column(name, [""] * len(rows))
+        return rows
 
-
-def _with_texts(rows: Any) -> Any:
-    """Add the columns of text that TRL looks for before it tokenizes; nothing reads them."""
-    for name in ("prompt", "chosen", "rejected"):
-        rows = rows.add_column(name, [""] * len(rows))
-    return rows
+    return language.build(setup, TokenizedORPO, ORPOConfig, values, OWN, table=table)
 
 
 def _as_orpo(row: dict[str, Any]) -> dict[str, Any]:

@@ -58,18 +58,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Refuse what needs weights that are there already."""
     if recipe.method.name != "full":
-        hint = "Set method.name to full."
-        yield (
-            "method.name",
-            f"method.name: pretrain makes all weights new, {recipe.method.name} moves some.",
-            hint,
-        )
+        said = f"method.name: pretrain makes all weights new, {recipe.method.name} moves some."
+        yield "method.name", said, "Set method.name to full."
     if recipe.model.quantize != "none":
-        yield (
-            "model.quantize",
-            "model.quantize: weights that are made new are not quantized.",
-            "Leave it at none.",
-        )
+        said = "model.quantize: weights that are made new are not quantized."
+        yield "model.quantize", said, "Leave it at none."
     options = recipe.objective.options
     heads, hidden = options.heads, options.hidden_size
     if heads and hidden and hidden % heads:
@@ -107,14 +100,14 @@ def load_model(
     device: str,
 ) -> PreTrainedModel:
     """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(
-        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
-    )
+    from finetop.core.models import load
+
+    config = load.read_config(base)
     hidden = options.hidden_size or config.hidden_size
     heads = options.heads or config.num_attention_heads
-    wanted = {
+    sizes = {
         "num_hidden_layers": options.layers,
         "hidden_size": options.hidden_size,
         "num_attention_heads": options.heads,
@@ -126,7 +119,7 @@ def load_model(
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    for name, value in wanted.items():
+    for name, value in sizes.items():
         if value is not None and (hasattr(config, name) or name == "vocab_size"):
             setattr(config, name, value)
     if getattr(config, "layer_types", None):
@@ -137,9 +130,8 @@ def load_model(
         first = str(error).strip().splitlines()[0][:300]
         raise BadInput(f"objective: no {config.model_type} model has these sizes: {first}") from error
     print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
-    model.generation_config.bos_token_id = tokenizer.bos_token_id
-    model.generation_config.eos_token_id = tokenizer.eos_token_id
-    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.generation_config, name, getattr(tokenizer, name))
     return model.to(device)
 
 
@@ -147,9 +139,9 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
-    from finetop.core.data import text_chunks as texts
+    from finetop.core.data import text_chunks
 
-    return texts.examples(rows, tokenizer, max_tokens, end_of_text=True)
+    return text_chunks.examples(rows, tokenizer, max_tokens, end_of_text=True)
 
 
 def make_trainer(setup: Setup) -> Any:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.train.objectives import dpo
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
@@ -27,6 +27,7 @@ METRICS = {
     "margin": "reward_margin",
     "mean_reward": "reward_mean",
 }
+examples = dpo.examples
 OWN = {"center_rewards_coefficient": "objective.center"}
 BY_ROW = ("accuracy", "margin", "mean_reward")  # what TRL averages over batches, however many rows they have
 
@@ -65,25 +66,14 @@ def load_model(
     return reward_model.make(base, tokenizer, dtype, device)
 
 
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Tokenize each pair behind its prompt. Raises BadInput."""
-    from finetop.core.data import preferences
-
-    return preferences.pairs(rows, tokenizer)
-
-
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer over pairs that are tokenized; its averages count every pair alike."""
-    from transformers import PrinterCallback
     from trl import RewardConfig, RewardTrainer
 
-    from finetop.core.train.trainer_args import configure
+    from finetop.core.train.trainers import language
 
     options: Options = setup.recipe.objective.options
     values = {
-        **setup.arguments,
         "center_rewards_coefficient": options.center or None,
         "max_length": None,  # rows are already cut
     }
@@ -93,31 +83,17 @@ def make_trainer(setup: Setup) -> Any:
             mode, pairs = "train" if model.training else "eval", len(inputs["input_ids"]) // 2
             loss = super().compute_loss(model, inputs, *rest, **named)
             for key in BY_ROW:
-                found = self._metrics[mode][key]
-                found.extend(found[-1:] * (pairs - 1))
+                values = self._metrics[mode][key]
+                values.extend(values[-1:] * (pairs - 1))
             return loss
 
-    trainer = PairwiseReward(
-        model=setup.model,
-        args=configure(RewardConfig, values, setup.recipe.trainer_args, OWN),
-        train_dataset=_table(setup.train),
-        eval_dataset=_table(setup.eval) if setup.eval else None,
-        processing_class=setup.tokenizer,
-        callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    def table(pairs: Sequence[Any]) -> Any:
+        """Make a data set of the two whole texts of each pair, the prompt included."""
+        return language.data_set(
+            {
+                "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
+                "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
+            }
+        )
 
-
-def _table(pairs: Sequence[Any]) -> Any:
-    """Make a data set of the two whole texts of each pair, the prompt included."""
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    return Dataset.from_dict(
-        {
-            "chosen_ids": [pair.prompt_ids + pair.chosen_ids for pair in pairs],
-            "rejected_ids": [pair.prompt_ids + pair.rejected_ids for pair in pairs],
-        }
-    )
+    return language.build(setup, PairwiseReward, RewardConfig, values, OWN, table=table)

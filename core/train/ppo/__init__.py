@@ -6,15 +6,13 @@ The policy writes an answer to each prompt of a rollout. An answer earns its rew
 (arXiv:1506.02438); then a few passes of optimizer steps over the rollout climb the clipped objective.
 
 options     the settings of a recipe
-advantages  what each token earned, how much better that was than expected, and what divergence costs
+advantages  what rewards count for, what each token earned, how much better that was than expected
 losses      the clipped losses and their metrics
-scores      what rewards count for, scaled or as they are
 policy      log-probabilities, entropies and values of answers; the reference
 values      what guesses the value: a head on the policy, or a small network of its own
 rollouts    answers drawn and put into batches
 generation  the policy as it writes, and all that its answers are judged by
 chance      random numbers, each of which follows from the seed and from where the run is
-optimizers  the optimizer and its schedule
 longest     the costliest step, tried before the first
-loop        the trainer, with the face of transformers' own
+loop        the trainer, with the face of transformers' own, its optimizer and schedule
 """

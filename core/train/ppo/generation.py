@@ -45,7 +45,7 @@ class Writer:
         with self._mixed():
             return rollouts.draw(
                 self.model,
-                [one.prompt_ids for one in prompts],
+                [prompt.prompt_ids for prompt in prompts],
                 ends=self.ends if ends is None else ends,
                 padding=int(self.tokenizer.pad_token_id),
                 longest=self.settings.max_new_tokens,
@@ -57,7 +57,9 @@ class Writer:
     def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
         """Have answers paid. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
-        return self.payer.pay([one.prompt for one in prompts], texts, [one.answer for one in prompts])
+        return self.payer.pay(
+            [prompt.prompt for prompt in prompts], texts, [prompt.answer for prompt in prompts]
+        )
 
     def judge(
         self,
@@ -72,7 +74,7 @@ class Writer:
         """
         padding = int(self.tokenizer.pad_token_id)
         ids, attention, mask = rollouts.pad(
-            [one.prompt_ids for one in prompts], answers, padding, self.model.device
+            [prompt.prompt_ids for prompt in prompts], answers, padding, self.model.device
         )
         with torch.no_grad(), self._mixed():
             said = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)

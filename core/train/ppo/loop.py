@@ -15,11 +15,13 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from finetop.core.train.ppo import advantages, chance, longest, losses, optimizers, rollouts, scores
+from finetop.core.models.forward import end_tokens
+from finetop.core.train.ppo import advantages, chance, longest, losses, rollouts
 from finetop.core.train.ppo.generation import Writer
 from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
+from finetop.core.train.resume.resume import put_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +68,7 @@ class PolicyTrainer:
             reader,
             self.value,
             Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base),
-            rollouts.ends_of(model, tokenizer),
+            end_tokens(model, tokenizer),
             together=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
             in_bfloat16=arguments.bf16,
         )
@@ -81,7 +83,7 @@ class PolicyTrainer:
         self.rollout: list[Batch] = []
         self.order: list[int] = []  # of the rollout's batches, those that are still to be learned from
         self.coefficient = settings.kl_coefficient
-        self.seen = scores.RewardMoments()
+        self.seen = advantages.RewardMoments()
         self.tokens = 0
 
     # What transformers' callbacks and finetop call.
@@ -134,7 +136,7 @@ class PolicyTrainer:
         tree = state_files.load(folder)
         self.state.global_step = tree["step"]
         self.drawn, self.rollout_number = tree["drawn"], tree["rollout_number"]
-        self.coefficient, self.seen = tree["coefficient"], scores.RewardMoments(**tree["seen"])
+        self.coefficient, self.seen = tree["coefficient"], advantages.RewardMoments(**tree["seen"])
         self.tokens, self.order = tree["tokens"], list(tree["order"])
         self.rollout = [Batch(**tensors).to(self.device) for tensors in tree["rollout"]]
         self.make_optimizers()
@@ -149,7 +151,7 @@ class PolicyTrainer:
     def make_optimizers(self) -> None:
         """Make the policy's optimizer and the value's, where they are not there yet."""
         if self.optimizer is None:
-            self.optimizer = optimizers.make_optimizer(self.model, self.args)
+            self.optimizer = make_optimizer(self.model, self.args)
         if self.value_optimizer is None:
             rate = self.settings.value_learning_rate or self.args.learning_rate
             self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
@@ -173,8 +175,9 @@ class PolicyTrainer:
             get_scheduler(arguments.lr_scheduler_type, optimizer, warmup, arguments.max_steps)
             for optimizer in (self.optimizer, self.value_optimizer)
         ]
-        for schedule in self.schedules:
-            optimizers.put_at(schedule, state.global_step)
+        if state.global_step:
+            for schedule in self.schedules:
+                put_at(schedule, state.global_step)
         if arguments.activation_checkpointing:
             self.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
@@ -197,8 +200,8 @@ class PolicyTrainer:
         self.drawn += count
         answers = self.writer.answers(prompts, chance.seed_of(seed, chance.ANSWERS, self.rollout_number))
         paid = self.writer.pay(prompts, answers)
-        self.seen = scores.seen_more(self.seen, paid.total)
-        counted = scores.normalized(paid.total, settings.normalize, self.seen, settings.reward_limit)
+        self.seen = advantages.seen_more(self.seen, paid.total)
+        counted = advantages.normalized(paid.total, settings.normalize, self.seen, settings.reward_limit)
         unfinished = [answer[-1] not in self.writer.ends for answer in answers]
         counted = [
             score - settings.no_end_penalty * is_cut
@@ -215,7 +218,7 @@ class PolicyTrainer:
         divergence = float(torch.cat(nats).mean())
         told = {
             "reward": _mean(paid.total),
-            "reward_deviation": scores.seen_more(scores.RewardMoments(), paid.total).deviation,
+            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), paid.total).deviation,
             "answer_kl": divergence,
             "kl_coefficient": self.coefficient,
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
@@ -238,7 +241,7 @@ class PolicyTrainer:
     ) -> tuple[list[Batch], list[torch.Tensor]]:
         """Judge answers in batches of `size`, those of like length together among `among` of them."""
         made, nats = [], []
-        for group in rollouts.by_length([one.prompt_ids for one in prompts], answers, size, among):
+        for group in rollouts.by_length([prompt.prompt_ids for prompt in prompts], answers, size, among):
             batch, moved = self.writer.judge(
                 [prompts[row] for row in group],
                 [answers[row] for row in group],
@@ -272,7 +275,7 @@ class PolicyTrainer:
         return {**sums, "grad_norm": norm, "learning_rate": rate, "num_tokens": float(self.tokens)}
 
     def _climb(self) -> float:
-        """Clip the gradients, of the value apart, and let both optimizers step; gives back the policy's norm."""
+        """Clip the gradients, of the value apart, and let both optimizers step; returns the policy's norm."""
         limit = self.args.max_grad_norm or math.inf
         moving = [weight for weight in self.model.parameters() if weight.requires_grad]
         norm = float(clip_grad_norm_(moving, limit))
@@ -300,7 +303,7 @@ class PolicyTrainer:
         found = {
             "loss": -reward,
             "reward": reward,
-            "reward_deviation": scores.seen_more(scores.RewardMoments(), paid.total).deviation,
+            "reward_deviation": advantages.seen_more(advantages.RewardMoments(), paid.total).deviation,
             "answer_kl": float(torch.cat(nats).mean()),
             "response_tokens": _mean([float(len(answer)) for answer in answers]),
             **{f"part/{name}": _mean(values) for name, values in paid.parts.items()},
@@ -314,3 +317,22 @@ class PolicyTrainer:
 
 def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers)
+
+
+def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:
+    """Make the optimizer that the arguments name, with weight decay on matrices alone, as transformers does."""
+    from transformers import Trainer
+    from transformers.trainer_pt_utils import get_parameter_names
+
+    plain = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
+    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], plain))
+    moving = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    groups = [
+        {
+            "params": [weight for name, weight in moving if name in decayed],
+            "weight_decay": arguments.weight_decay,
+        },
+        {"params": [weight for name, weight in moving if name not in decayed], "weight_decay": 0.0},
+    ]
+    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
+    return kind([group for group in groups if group["params"]], **settings)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from finetop.core.errors import BadInput
+from finetop.core.models.forward import takes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,9 +39,8 @@ class Reader:
 
     def __post_init__(self) -> None:
         inner = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        known = inspect.signature(inner.forward).parameters
-        self.takes_positions = "position_ids" in known
-        self.keeps_few = "logits_to_keep" in known
+        self.takes_positions = takes(inner, "position_ids")
+        self.keeps_few = takes(inner, "logits_to_keep")
         self.head = inner.get_output_embeddings()
         if self.head is None:
             raise BadInput(

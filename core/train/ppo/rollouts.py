@@ -134,13 +134,6 @@ def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
     return list(tokens[: stop + 1])
 
 
-def ends_of(model: Any, tokenizer: Any) -> list[int]:
-    """List the tokens that end an answer: those of the model, and the tokenizer's."""
-    own = getattr(model.generation_config, "eos_token_id", None)
-    known = own if isinstance(own, list) else [own]
-    return sorted({token for token in (*known, tokenizer.eos_token_id) if token is not None})
-
-
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
     was_training = model.training

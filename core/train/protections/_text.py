@@ -1,4 +1,4 @@
-"""General text for protections, and what the base says of text: windows of tokens, and log-probabilities.
+"""General text for protections, and what the base says of text: windows, log-probabilities, divergence from them.
 
 The first tokens of a suite's text are left to the drift probe and the check: what is measured is not trained on.
 """
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
+    from finetop.core.train.trainer_setup import Setup
 
 MEASURED = 1536  # tokens: the probe looks at 512 to 1,536, the check's drift at 1,024
 ROWS = 1024  # tokens in a batch that is only read: its logits are 200 MB in float32 for 49,000 words
+POSITIONS = 128  # whose distributions are compared at once: 25 MB in float32 for 49,152 words
 
 
 def windows(
@@ -61,6 +63,12 @@ def windows(
         raise BadInput(said, hint=f"Set {key}.text to a .txt file with more.")
     picked = sorted({at * there // min(most, there) for at in range(min(most, there))})
     return [ids[at * tokens : (at + 1) * tokens] for at in picked]
+
+
+def windows_of(key: str, options: Any, setup: Setup) -> list[list[int]]:
+    """Cut the text that a protection's options ask for: see `windows`."""
+    most, recipe = options.windows, setup.recipe
+    return windows(key, options.text, options.tokens, most, recipe, setup.tokenizer, setup.home)
 
 
 @contextmanager
@@ -118,3 +126,38 @@ def _nats(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int) -> list[
         scores = torch.log_softmax(logits[at, : len(row) - 1].float(), dim=-1)
         nats.append(-scores.gather(1, ids[at, 1 : len(row), None])[:, 0].cpu())
     return nats
+
+
+class Divergence(torch.autograd.Function):  # type: ignore[misc]  # the library is untyped
+    """Mean of KL(base || now) over positions, in nats a token. Only the logits and their gradient are held whole.
+
+    Both [positions, vocabulary]: logits, and the base's log-probabilities, which 16 bits have rounded and which are
+    made to sum to 1 again.
+    """
+
+    @staticmethod
+    def forward(context: Any, logits: Tensor, base: Tensor) -> Tensor:
+        context.save_for_backward(logits, base)
+        total = logits.new_zeros((), dtype=torch.float32)
+        for at in range(0, len(logits), POSITIONS):
+            now = torch.log_softmax(logits[at : at + POSITIONS].float(), -1)
+            before = torch.log_softmax(base[at : at + POSITIONS].float(), -1)
+            total += (before.exp() * (before - now)).sum()
+        return total / len(logits)
+
+    @staticmethod
+    def backward(context: Any, *given: Tensor) -> tuple[Tensor, None]:
+        """Return (softmax(logits) - p) / positions."""
+        logits, base = context.saved_tensors
+        gradient = torch.empty_like(logits)
+        for at in range(0, len(logits), POSITIONS):
+            now = torch.softmax(logits[at : at + POSITIONS].float(), -1)
+            now -= torch.softmax(base[at : at + POSITIONS].float(), -1)
+            gradient[at : at + POSITIONS] = now * (given[0] / len(logits))
+        return gradient, None
+
+
+def divergence(logits: Tensor, base: Tensor) -> Tensor:
+    """Return KL(base || now) in nats a token: logits and the base's log-probabilities, both [positions, vocabulary]."""
+    kl: Tensor = Divergence.apply(logits, base)
+    return kl

@@ -78,15 +78,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
     from finetop.core.train.protections import _text
     from finetop.core.train.protections._step import Acting
 
-    pool = _text.windows(
-        "protect.ewc",
-        options.text,
-        options.tokens,
-        options.windows,
-        setup.recipe,
-        setup.tokenizer,
-        setup.home,
-    )
+    pool = _text.windows_of("protect.ewc", options, setup)
     moving = [weight for weight in setup.model.parameters() if weight.requires_grad]
     importance = fisher(setup.model, moving, pool, setup.recipe.train.seed)
     held = [(weight, weight.detach().clone(), f) for weight, f in zip(moving, importance, strict=True)]
@@ -117,9 +109,9 @@ def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], see
             read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
             scores = torch.log_softmax(read.logits[0].float(), dim=-1)
             drawn = torch.multinomial(scores.detach().exp(), 1, generator=dice)
-            found = torch.autograd.grad(scores.gather(1, drawn).sum(), moving, allow_unused=True)
+            gradients = torch.autograd.grad(scores.gather(1, drawn).sum(), moving, allow_unused=True)
             tokens += len(ids)
-            for total, gradient in zip(totals, found, strict=True):
+            for total, gradient in zip(totals, gradients, strict=True):
                 if gradient is not None:
                     total.add_(gradient.float().square_())
     return [(total / tokens).to(torch.bfloat16) for total in totals]

@@ -75,7 +75,6 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
     import torch
 
     from finetop.core.train.protections import _text
-    from finetop.core.train.protections._divergence import divergence
     from finetop.core.train.protections._step import Acting
 
     pool = _pool(options, setup)
@@ -90,7 +89,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
         with torch.random.fork_rng(devices), trainer.compute_loss_context_manager():
             ids = torch.tensor([pool[at]], device=model.device)
             logits = model(input_ids=ids, use_cache=False).logits[0, -len(pool[at]) : -1]
-            kl = divergence(logits, kept[at].to(model.device))
+            kl = _text.divergence(logits, kept[at].to(model.device))
         (options.weight * scale * kl).backward()
         return {"protect_kl": kl.detach()}
 
@@ -108,15 +107,7 @@ def _pool(options: Options, setup: Setup) -> list[list[int]]:
     from finetop.core.train.protections import _text
 
     if options.on == "general":
-        return _text.windows(
-            "protect.kl_to_base",
-            options.text,
-            options.tokens,
-            options.windows,
-            setup.recipe,
-            setup.tokenizer,
-            setup.home,
-        )
+        return _text.windows_of("protect.kl_to_base", options, setup)
     texts = [[token for tokens, _ in example.runs() for token in tokens] for example in setup.train]
     texts = [text[: options.tokens] for text in texts if len(text) > 1]
     if not texts:

@@ -61,13 +61,8 @@ def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExamp
     pad = base.tokenizer.pad_token_id or 0
     was_training = base.model.training
     base.model.eval()
-    nats = dict(
-        zip(
-            unique,
-            _text.surprise(base.model, unique, pad, base.events, "reading rows as the base"),
-            strict=True,
-        )
-    )
+    read = _text.surprise(base.model, unique, pad, base.events, "reading rows as the base")
+    nats = dict(zip(unique, read, strict=True))
     base.model.train(was_training)
     kept: list[AnyExample] = []
     before = after = 0

@@ -83,11 +83,8 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
         said = "neither path nor from_base" if options.path is None else "both path and from_base"
         yield key, f"{key} has {said}.", "Set path to a .jsonl file, or from_base to a number of rows."
     if options.prompts is not None and options.from_base is None:
-        yield (
-            f"{key}.prompts",
-            f"{key}.prompts are for from_base, which is not set.",
-            "Set it, or leave them out.",
-        )
+        said = f"{key}.prompts are for from_base, which is not set."
+        yield f"{key}.prompts", said, "Set it, or leave them out."
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and options.share + sum(shares) >= 1:
         said = f"{key}.share: {options.share:g} and the shares of data.train add up to 1 or more."
@@ -260,15 +257,14 @@ def _sample(
     import torch
     from transformers import GenerationConfig
 
-    from finetop.core.train.samples import _ends
+    from finetop.core.models.forward import end_tokens
+    from finetop.core.train.ppo.rollouts import cut
 
-    ends = _ends(base.model, base.tokenizer)
+    ends = end_tokens(base.model, base.tokenizer)
     pad = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else ends[0]
     longest = max(map(len, prompts))
-    ids = torch.tensor(
-        [[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=base.model.device
-    )
-    mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=base.model.device)
+    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -281,11 +277,4 @@ def _sample(
     written = base.model.generate(
         input_ids=ids, attention_mask=mask.to(ids.device), generation_config=config, use_cache=True
     )
-    return [_up_to_end(row[longest:].tolist(), ends) for row in written]
-
-
-def _up_to_end(tokens: list[int], ends: list[int]) -> list[int]:
-    for at, token in enumerate(tokens):
-        if token in ends:
-            return tokens[: at + 1]
-    return tokens
+    return [cut(row[longest:].tolist(), ends) for row in written]

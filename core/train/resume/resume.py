@@ -61,7 +61,7 @@ def keep(trainer: Any, folder: Path) -> None:
     target = folder / STATE
     target.mkdir(mode=0o700)
     tree: dict[str, Any] = {"format": FORMAT, "weights": adapter_tensors(trainer.model)}
-    tree["callbacks"] = {type(one).__name__: one.keep(trainer.model) for one in _keepers(trainer)}
+    tree["callbacks"] = {type(keeper).__name__: keeper.keep(trainer.model) for keeper in _keepers(trainer)}
     if has_own_state(trainer):
         (target / OWN).mkdir(mode=0o700)
         trainer.save_state(target / OWN)
@@ -213,9 +213,13 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
         trainer.train()
         return
     trainer._load_from_checkpoint = lambda *_: None
-    trainer._load_optimizer_and_scheduler = lambda _: restore_optimizer(trainer, tree, folder)
+    trainer._load_optimizer_and_scheduler = fitting("the optimizer's numbers", folder)(
+        lambda _: restore_optimizer(trainer, tree)
+    )
     trainer._load_scaler = lambda _: None
-    trainer._load_rng_state = lambda _: restore_random(tree, folder)
+    trainer._load_rng_state = fitting("the generators' state", folder)(
+        lambda _: random_state.put_back(tree["random"])
+    )
     for name, count in tree["counts"].items():
         if hasattr(trainer, name):
             setattr(trainer, name, count)
@@ -248,15 +252,15 @@ class Restorer(TrainerCallback):  # type: ignore[misc]
             put_in_place(model, self.tree["weights"])
         else:
             load_whole(model, self.folder)
-        for one in _keepers(self.trainer):
-            if type(one).__name__ in self.tree["callbacks"]:
-                one.put_back(model, self.tree["callbacks"][type(one).__name__])
+        for keeper in _keepers(self.trainer):
+            if (name := type(keeper).__name__) in self.tree["callbacks"]:
+                keeper.put_back(model, self.tree["callbacks"][name])
         self.tree = {}  # the optimizer's numbers are in place: this copy goes
 
 
 def _keepers(trainer: Any) -> list[Any]:
     """List the callbacks that hold what can't be made anew: they have `keep(model)` and `put_back(model, tree)`."""
-    return [one for one in trainer.callback_handler.callbacks if hasattr(one, "put_back")]
+    return [callback for callback in trainer.callback_handler.callbacks if hasattr(callback, "put_back")]
 
 
 def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
@@ -280,19 +284,17 @@ def load_whole(model: Any, folder: Path) -> None:
     from safetensors import safe_open
 
     held = _held(model)
-    found: set[int] = set()
+    loaded: set[int] = set()
     for file in weight_files(folder):
         with safe_open(file, framework="pt") as opened:
             names = [name for name in opened.keys() if name in held]  # noqa: SIM118  # no mapping
             for name in names:
                 put_in_place(model, {name: opened.get_tensor(name)})
-                found.add(id(held[name]))
-    missing = [name for name, one in model.named_parameters() if one.requires_grad and id(one) not in found]
+                loaded.add(id(held[name]))
+    missing = [name for name, w in model.named_parameters() if w.requires_grad and id(w) not in loaded]
     if missing:
-        raise EnvironmentTrouble(
-            f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing).",
-            hint=ANOTHER,
-        )
+        said = f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing)."
+        raise EnvironmentTrouble(said, hint=ANOTHER)
 
 
 @contextmanager
@@ -307,19 +309,8 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def restore_random(tree: Mapping[str, Any], folder: Path) -> None:
-    """Set the generators to their saved state."""
-    with fitting("the generators' state", folder):
-        random_state.put_back(tree["random"])
-
-
-def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
+def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     """Restore the optimizer's numbers and the schedule's place; rates and decay are the recipe's of now."""
-    with fitting("the optimizer's numbers", folder):
-        _restore_optimizer(trainer, tree)
-
-
-def _restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]
@@ -329,7 +320,10 @@ def _restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
         _as_saved(optimizer.state[weights[int(index)]], values)
     for group, settings in zip(optimizer.param_groups, fresh, strict=True):
         group.update(settings)
-    _restore_schedule(schedule, optimizer, tree["scheduler"])
+    if isinstance(schedule, LambdaLR):  # its curve is that of the recipe, which may be longer by now
+        put_at(schedule, int(tree["scheduler"]["last_epoch"]))
+    else:
+        schedule.load_state_dict(dict(tree["scheduler"]))
     scaler = getattr(trainer.accelerator, "scaler", None)
     if scaler is not None and tree["scaler"] is not None:
         scaler.load_state_dict(tree["scaler"])
@@ -343,17 +337,10 @@ def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:
             held[name] = value.to(one.device)
 
 
-def _restore_schedule(schedule: Any, optimizer: Any, saved: Mapping[str, Any]) -> None:
-    """Set the schedule to the step it was at. Its curve is that of the recipe, which may be longer by now."""
-    if not isinstance(schedule, LambdaLR):
-        schedule.load_state_dict(dict(saved))
-        return
-    schedule.last_epoch = int(saved["last_epoch"])
-    schedule._step_count = int(saved["_step_count"])
-    rates = [
-        base * curve(schedule.last_epoch)
-        for base, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)
-    ]
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+def put_at(schedule: LambdaLR, step: int) -> None:
+    """Put a fresh schedule where it is after so many steps, and its optimizer's rates with it."""
+    schedule.last_epoch, schedule._step_count = step, step + 1
+    rates = [rate * curve(step) for rate, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
     schedule._last_lr = rates

@@ -1,7 +1,7 @@
 """Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
 
-A rule has what `RewardRule` in core/plugins.py lists. The rules of
-suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
+A rule has what `RewardRule` in core/plugins.py lists. The rules of suites are rewards too: 1 where they hold, else 0.
+A rule is data; no recipe brings code.
 """
 
 from __future__ import annotations
@@ -88,28 +88,19 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
     if reward.model is None and not reward.rules:
         yield key, f"{key}: nothing says what an answer earns.", f"Set {key}.model, or {key}.rules."
     if reward.model is not None and not reward.weight:
-        yield (
-            f"{key}.weight",
-            f"{key}.weight is 0: the reward model would count for nothing.",
-            f"Leave {key}.model out.",
-        )
+        said = f"{key}.weight is 0: the reward model would count for nothing."
+        yield f"{key}.weight", said, f"Leave {key}.model out."
     for number, rule in enumerate(reward.rules):
         at = f"{key}.rules[{number}]"
         try:
-            found = load(rule.rule)
+            known = load(rule.rule)
         except NotFound as error:
             yield f"{at}.rule", f"{at}.rule: {error.message}", error.hint
             continue
-        if not suite_rules.fits(rule.value, found.takes):
+        if not suite_rules.fits(rule.value, known.takes):
             said = "is missing" if rule.value is None else f"is {str(rule.value)[:60]!r}"
-            yield (
-                f"{at}.value",
-                f"{at}.value {said}.",
-                f"{found.name} takes {suite_rules.WANTED[found.takes]}.",
-            )
+            hint = f"{known.name} takes {suite_rules.WANTED[known.takes]}."
+            yield f"{at}.value", f"{at}.value {said}.", hint
         if not rule.weight:
-            yield (
-                f"{at}.weight",
-                f"{at}.weight is 0: the rule would count for nothing.",
-                "Leave the rule out.",
-            )
+            said = f"{at}.weight is 0: the rule would count for nothing."
+            yield f"{at}.weight", said, "Leave the rule out."

@@ -48,18 +48,13 @@ def make_trainer(
     `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
     than a step has.
     """
-    from transformers import PrinterCallback
-
-    from finetop.core.train.trainer_args import configure
-    from finetop.core.train.trainers import reward_sum
-    from finetop.core.train.trainers.reference import switched_off
+    from finetop.core.train.trainers import language, reward_sum
 
     options = setup.recipe.objective.options
     require_prompts(setup)
     payer = reward_sum.begin(setup)
     rows: list[Any] = [*setup.train, *setup.eval]
     values = {
-        **setup.arguments,
         "beta": options.kl_coefficient,
         "num_generations": options.generations,
         "num_generations_eval": 1,
@@ -73,19 +68,22 @@ def make_trainer(
     }
     # With full weights TRL loads the reference again from where the model's config says that it came from.
     setup.model.config._name_or_path = str(setup.base.path)
-    with switched_off(setup.model):
-        trainer = _over_ids(trainer_class)(
-            model=setup.model,
+
+    def table(prompts: Sequence[PromptExample]) -> Any:
+        first = len(setup.train) if prompts is setup.eval else 0
+        ids = [prompt.prompt_ids for prompt in prompts]
+        return language.data_set({"prompt": ids, "row": list(range(first, first + len(prompts)))})
+
+    with language.switched_off(setup.model):
+        return language.build(
+            setup,
+            _over_ids(trainer_class),
+            config_class,
+            values,
+            {**OWN, **own},
+            table=table,
             reward_funcs=paying(payer, rows),
-            args=configure(config_class, values, setup.recipe.trainer_args, {**OWN, **own}),
-            train_dataset=_table(setup.train, 0),
-            eval_dataset=_table(setup.eval, len(setup.train)) if setup.eval else None,
-            processing_class=setup.tokenizer,
-            callbacks=setup.hooks,
-            optimizers=(setup.optimizer, None),
         )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
 
 
 def require_prompts(setup: Setup) -> None:
@@ -103,21 +101,15 @@ def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., lis
     """Make what TRL calls a reward function; `rows` are numbered by the data set's column `row`."""
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
-        of = [rows[number] for number in row]
-        paid = payer.pay([one.prompt for one in of], completions, [one.answer for one in of])
-        for name, found in paid.parts.items():
-            log_metric(f"part/{name}", sum(found) / len(found))
+        asked = [rows[number] for number in row]
+        paid = payer.pay(
+            [example.prompt for example in asked], completions, [example.answer for example in asked]
+        )
+        for name, scores in paid.parts.items():
+            log_metric(f"part/{name}", _mean(scores))
         return paid.total
 
     return reward
-
-
-def _table(prompts: Sequence[Any], first: int) -> Any:
-    from datasets import Dataset, disable_progress_bars
-
-    disable_progress_bars()
-    numbers = list(range(first, first + len(prompts)))
-    return Dataset.from_dict({"prompt": [one.prompt_ids for one in prompts], "row": numbers})
 
 
 def _over_ids(trainer_class: Any) -> Any:
@@ -142,11 +134,11 @@ def _over_ids(trainer_class: Any) -> Any:
             return [list(ids) for ids in prompts], None, {}
 
         def log(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
-            found = self._metrics["train" if self.model.training else "eval"]
-            if found["kl"] and found["completions/mean_length"]:  # nats a token, and tokens an answer
-                found["answer_kl"] = [_mean(found["kl"]) * _mean(found["completions/mean_length"])]
-            if "eval_loss" in logs and found["reward"]:
-                logs["eval_loss"] = -_mean(found["reward"])
+            metrics = self._metrics["train" if self.model.training else "eval"]
+            if metrics["kl"] and metrics["completions/mean_length"]:  # nats a token, and tokens an answer
+                metrics["answer_kl"] = [_mean(metrics["kl"]) * _mean(metrics["completions/mean_length"])]
+            if "eval_loss" in logs and metrics["reward"]:
+                logs["eval_loss"] = -_mean(metrics["reward"])
             super().log(logs, *rest, **named)
 
     return OverIds

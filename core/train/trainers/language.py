@@ -1,47 +1,110 @@
-"""The trainer of objectives that learn texts token by token: TRL's SFTTrainer over rows that are labelled already."""
+"""TRL's trainers over rows that are made ready already: how each is built, and the one that learns token by token."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.train.trainer_args import configure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 
 
 def make_trainer(setup: Setup, *, packing: bool, neftune_alpha: float | None = None) -> Any:
-    """Build the trainer; it prints and cuts nothing. Rows of like length stand together, or are packed."""
-    from transformers import PrinterCallback
+    """Build TRL's SFTTrainer; it cuts nothing. Rows of like length stand together, or are packed."""
     from trl import SFTConfig, SFTTrainer
 
     values = {
-        **setup.arguments,
         "packing": packing,
         "max_length": setup.recipe.data.max_tokens if packing else None,  # rows are already cut
         "neftune_noise_alpha": neftune_alpha,
         "train_sampling_strategy": "random" if packing else "group_by_length",
     }
-    trainer = SFTTrainer(
+    return build(setup, SFTTrainer, SFTConfig, values)
+
+
+def build(
+    setup: Setup,
+    trainer_class: Any,
+    config_class: Any,
+    values: Mapping[str, Any],
+    own: Mapping[str, str] | None = None,
+    *,
+    table: Callable[[Sequence[Any]], Any] | None = None,
+    **more: Any,
+) -> Any:
+    """Build a trainer of TRL that prints nothing. `more` are its class's own arguments.
+
+    `values` are its configuration beside what every trainer has, `own` says which setting each of them is. `table`
+    makes a data set of examples; without, a column for each of their parts. Raises BadInput for a raw option of the
+    recipe that can't be.
+    """
+    from transformers import PrinterCallback
+
+    table = table or table_of
+    trainer = trainer_class(
         model=setup.model,
-        args=configure(SFTConfig, values, setup.recipe.trainer_args),
+        args=configure(config_class, {**setup.arguments, **values}, setup.recipe.trainer_args, own),
         train_dataset=table(setup.train),
         eval_dataset=table(setup.eval) if setup.eval else None,
         processing_class=setup.tokenizer,
         callbacks=setup.hooks,
         optimizers=(setup.optimizer, None),
+        **more,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def table(examples: Sequence[AnyExample]) -> Any:
+def table_of(examples: Sequence[AnyExample]) -> Any:
     """Make a data set of examples, a column for each of their parts."""
+    columns = [example.columns() for example in examples]
+    return data_set({name: [column[name] for column in columns] for name in columns[0]})
+
+
+def data_set(columns: Mapping[str, Sequence[Any]]) -> Any:
+    """Make a data set of columns."""
     from datasets import Dataset, disable_progress_bars
 
     disable_progress_bars()
-    columns = [example.columns() for example in examples]
-    return Dataset.from_dict({name: [column[name] for column in columns] for name in columns[0]})
+    return Dataset.from_dict(columns)
+
+
+def reference_values(setup: Setup) -> dict[str, Any]:
+    """Return what says of a preference's trainer where its reference is.
+
+    The reference is the model as it began: with an adapter the same weights with the adapter off; where all
+    weights move, what it says of every pair is written down before the first step, so that no copy is held.
+    """
+    from peft import PeftModel
+
+    from finetop.core.protocol.events import Phase
+
+    is_adapter = isinstance(setup.model, PeftModel)
+    if not is_adapter:
+        setup.events.write(Phase("scoring the rows before the first step"))
+    return {"beta": setup.recipe.objective.options.beta, "precompute_ref_log_probs": not is_adapter}
+
+
+@contextmanager
+def switched_off(model: Any) -> Iterator[None]:
+    """Let a trainer of TRL that is made meanwhile believe that it has copied the adapter to `ref`, and copy nothing.
+
+    It copies an adapter that it is given, since that may have been trained before. Here it is fresh and changes
+    nothing, so that the reference is the same weights with it off, for nothing; and some can't be copied (AdaLoRA's,
+    PiSSA's halves). Without `ref`, TRL switches the adapter off. A model without an adapter is left as it is.
+    """
+    if not hasattr(model, "peft_config"):
+        yield
+        return
+    named = dict(model.named_parameters())
+    model.add_adapter = lambda *_, **__: None
+    model.get_parameter = lambda name: named[name.replace(".ref.", ".default.")]
+    try:
+        yield
+    finally:
+        del model.add_adapter, model.get_parameter

@@ -59,17 +59,15 @@ class RewardSum:
                 raise BadInput("objective.reward.model: its scores are NaN or infinite.", hint=hint)
             total = [self.weight * score for score in parts[MODEL]]
         for rule, value, weight in self.rules:
-            found = [
-                rule.score(answer.strip(), value, own) for answer, own in zip(answers, right, strict=True)
-            ]
-            parts[rule.name] = found
-            total = [sum_ + weight * score for sum_, score in zip(total, found, strict=True)]
+            pairs = zip(answers, right, strict=True)
+            scores = [rule.score(answer.strip(), value, own) for answer, own in pairs]
+            parts[rule.name] = scores
+            total = [sum_ + weight * score for sum_, score in zip(total, scores, strict=True)]
         return RewardScores(total, parts)
 
 
 def begin(setup: Setup) -> RewardSum:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
-
     reward: Reward = setup.recipe.objective.options.reward
     model = None
     if reward.model is not None:
@@ -98,7 +96,7 @@ def folder_of(reference: str, home: Home) -> Path:
 
 def require_reward_model(folder: Path) -> bool:
     """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
-    is_adapter = (folder / "adapter_config.json").is_file()
+    is_adapter = load.is_adapter(folder)
     if not load.is_reward_model(folder):
         hint = "Train one with objective.name: reward, and give its checkpoint."
         raise BadInput(f"{KEY}: {folder} holds no reward model.", hint=hint)
@@ -129,10 +127,8 @@ def load_reward(
     if is_adapter:
         from peft import PeftModel
 
-        from finetop.core.models.load import answer_in_kind
-
         model = PeftModel.from_pretrained(model, folder, torch_device=device)
-        answer_in_kind(model)
+        load.answer_in_kind(model)
         head = next(
             (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
         )
@@ -156,18 +152,14 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
     """Find the base that an adapter was trained on. Raises BadInput if it is another one by now."""
     from finetop.core.recipe.schema import Model
 
-    said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    said = load.adapter_config(folder)
     name, revision = str(said["base_model_name_or_path"]), said.get("revision")
     base = resolve.resolve_model(
         Model(id=name, revision=None if hub.is_local(name) else revision), home, events
     )
     manifest = folder / "manifest.json"
-    wanted = (
-        json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]
-        if manifest.is_file()
-        else None
-    )
-    if wanted not in (None, base.weights_hash):
+    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
+    if known is not None and known["base"]["weights_hash"] not in (None, base.weights_hash):
         hint = "Bring back the weights it was trained on, or train the reward model again."
         raise BadInput(f"{KEY}: its base {name} has other weights than when it was trained.", hint=hint)
     return base

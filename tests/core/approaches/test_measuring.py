@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from finetop.core import approaches
-from finetop.core.approaches import _measure
+from finetop.core.approaches import _job
 from finetop.core.approaches._job import request_of
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events as told
@@ -57,7 +57,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    found = _measure.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
+    found = _job.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.check import caveats, scoring_passes
+from finetop.core.check import context as check_context, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_pair
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import BatchPlan
@@ -168,11 +168,11 @@ def test_what_differs_is_said(place: Path) -> None:
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     pair = open_pair(base, place / "adapter", "float32", "cpu")
     tokenizer = load.load_tokenizer(base)
-    assert caveats.notes(pair, tokenizer, False) == ()
+    assert check_context.caveats_of(pair, tokenizer, False) == ()
     (place / "adapter" / "manifest.json").write_text(json.dumps({"base": {"weights_hash": "f" * 64}}))
     tokenizer.save_pretrained(place / "adapter")
-    (changed,) = caveats.notes(pair, tokenizer, False)
+    (changed,) = check_context.caveats_of(pair, tokenizer, False)
     assert "has changed since the checkpoint was trained (sha256 ffffffffffff then" in changed
     change_template(place / "adapter", place)
-    assert "another chat template" in caveats.notes(pair, tokenizer, True)[2]
-    assert "of the recipe" in caveats.notes(pair, tokenizer, True)[0]
+    assert "another chat template" in check_context.caveats_of(pair, tokenizer, True)[2]
+    assert "of the recipe" in check_context.caveats_of(pair, tokenizer, True)[0]

@@ -162,9 +162,8 @@ def evaluate(model: Any, task: dict[str, Any], items: int | None) -> tuple[dict[
 
 
 def assert_same(model: Any, tokenizer: Any, case: Case, task: dict[str, Any], items: int | None) -> None:
+    from harness_model import PackedModel
     from lm_eval.models.huggingface import HFLM
-
-    from finetop.core.check.scoring.harness_model import PackedModel
 
     ours = PackedModel(model, tokenizer, max_length=case.longest)
     # Answers one at a time: in a batch, the stock model writes on until all have met their stop strings.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.recipe.changes import changes
+from finetop.core.recipe.dotted import changes
 from finetop.core.recipe.load import resolve_text
 
 TEXT = "recipe: 1\nextends: lora\nname: x\ndata: {train: [{path: a.jsonl}]}\n"

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from finetop.core.errors import NotFound, RecipeError
+from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import (
     check_files,
-    list_builtin,
     load_recipe,
     recipe_from_mapping,
     recipe_to_mapping,

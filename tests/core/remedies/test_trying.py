@@ -19,7 +19,7 @@ from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.remedies import _trial, intruders
+from finetop.core.remedies import _job, intruders
 from finetop.core.remedies._job import request_of
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
@@ -139,7 +139,7 @@ def run_job(home, spec):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    _trial.try_all(request_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
+    _job.try_all(request_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from finetop.core.runtime import cgroup_memory, processes
+from finetop.core.runtime import processes
 
 
 @pytest.mark.parametrize(
@@ -28,15 +28,13 @@ def test_memory_groups_are_found_ours_first(tmp_path, ours, folders, found):
         group.mkdir(parents=True, exist_ok=True)
         name = "memory.oom_control" if folder.startswith("memory") else "memory.events"
         (group / name).write_text("low 0\noom 3\noom_kill 2\n")
-    groups = cgroup_memory.memory_groups(tmp_path / "cgroup", tmp_path / "fs")
+    groups = processes.memory_groups(tmp_path / "cgroup", tmp_path / "fs")
     assert [str(group.relative_to(tmp_path / "fs")).strip(".") for group, _, _ in groups] == found
 
 
 def test_the_kernel_counts_and_there_is_a_limit():
-    assert cgroup_memory.oom_kills() is not None
-    assert (
-        0 < cgroup_memory.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
-    )
+    assert processes.oom_kills() is not None
+    assert 0 < processes.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
 
 
 def test_who_has_a_handler_for_a_signal_is_told_from_who_has_not():

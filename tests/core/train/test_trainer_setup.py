@@ -14,7 +14,7 @@ from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.train import objectives, trainer_args, trainer_setup
+from finetop.core.train import methods, objectives, trainer_args, trainer_setup
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
         }
         recipe = resolve_text(json.dumps(sections)).recipe
         base = resolve.resolve_model(recipe.model, home, events)
-        trainer_setup.rehearse(recipe, base)
+        methods.rehearse(recipe.method.name, recipe.method.options, base)
         torch.manual_seed(1)
         loaded, tokenizer = load.load_model(base, torch.float32, "cpu")
         return Setup(

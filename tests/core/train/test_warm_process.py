@@ -12,8 +12,8 @@ from waiting import LIMIT_S
 PROGRAM = """
 import sys
 from finetop.core import run_job
-from finetop.core.train import warm_process
-warm_process.prepare = lambda: print("imported")
+from finetop.core.train import job
+job.prepare = lambda: print("imported")
 def job(folder):
     print("folder", folder, flush=True)
     print("oops", file=sys.stderr)

@@ -17,7 +17,7 @@ from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.connection.machines import Machine, top_words, trouble_words
-from finetop.tui.line import line_width
+from finetop.tui.text import line_width
 
 SIZE = (80, 24)
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 from rich.cells import cell_len
 
 from finetop.core.protocol.messages.runs import LogAnswer
+from finetop.tui.text import wrapped
 from finetop.tui.widgets.log import (
     EMPTY,
     FIRST_BYTES,
@@ -23,7 +24,6 @@ from finetop.tui.widgets.log import (
     skipped,
     view,
 )
-from finetop.tui.widgets.wrap import wrapped
 
 
 def feed(tail: Tail, *pieces: str) -> Tail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from finetop.tui.line import line_width
+from finetop.tui.text import line_width
 from finetop.tui.widgets.scatter import GUTTER, Spot, scatter
 
 

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, spread
 from finetop.tui.screens.approaches.row import letter_of
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.theme import MARKS
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, paragraph, spread
+from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.approaches import (
-        ApproachesAnswer,
-        ApproachRow,
-        ComparisonBrief,
-        RunBrief,
-    )
-    from finetop.tui.line import Line
-    from finetop.tui.theme import Mark, StyleName
 
 ROWS_OF_A_TEXT = 12
-_MARKS = {
-    "finished": MARKS["finished"],
-    "running": MARKS["running"],
-    "queued": MARKS["queued"],
-    "stopped": MARKS["stopped"],
-    "failed": MARKS["failed"],
-    "lost": MARKS["lost"],
-}
+LEAST = 4  # rows
 
 
 def brief_of(answer: ApproachesAnswer) -> ComparisonBrief | None:
@@ -59,7 +40,7 @@ def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     if len(names) > 1 and answer.name in names:
         right = ((f"comparison {names.index(answer.name) + 1} of {len(names)} ", "dim"),)
     better = "lower" if answer.lower_is_better else "higher"
-    model = cut_middle(clean_line(answer.model).rstrip("/").rpartition("/")[2], 30)
+    model = cut_middle(leaf(answer.model), 30)
     target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
@@ -72,12 +53,10 @@ def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     if not answer.advice:
         return [((" The advice follows from the numbers: two approaches must be measured.", "dim"),)]
     lines: list[Line] = []
-    for topic, texts in groupby(answer.advice, key=lambda one: one.topic):
+    for topic, texts in groupby(answer.advice, key=lambda line: line.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
         for piece in texts:
-            lines += [
-                ((f"   {text}", ""),) for text in wrapped(clean_line(piece.text), width - 4, ROWS_OF_A_TEXT)
-            ]
+            lines += paragraph(clean_line(piece.text), width, ROWS_OF_A_TEXT, indent=3)
     return lines
 
 
@@ -87,21 +66,17 @@ def run_lines(row: ApproachRow, chosen: int, width: int) -> list[Line]:
     if not row.runs:
         return [*lines, ((cut_end(f" {row.state}: {clean_line(row.said)}", width - 1), ""),)]
     for at, run in enumerate(row.runs):
-        mark = _mark(run)
+        mark = MARKS["finished" if run.is_measured else run.state]
         is_chosen = at == chosen % len(row.runs)
         cells = 34 if width < 100 else 48
         start: Line = (
-            ("▸", "reverse") if is_chosen and len(row.runs) > 1 else (" ", ""),
+            cursor_mark(is_chosen and len(row.runs) > 1),
             (mark.mark, mark.style),
             (f" {cut_middle(clean_line(run.name), cells):<{cells}}", "bold" if is_chosen else ""),
         )
         seed = " on new facts too" if run.learns_news else f" seed {run.seed}"
         lines.append((*start, (cut_end(f"{seed}  {_standing(run)}", width - cells - 4), "")))
     return lines
-
-
-def _mark(run: RunBrief) -> Mark:
-    return MARKS["finished"] if run.is_measured else _MARKS.get(run.state, MARKS["queued"])
 
 
 def _standing(run: RunBrief) -> str:
@@ -116,17 +91,17 @@ def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> L
     """Say what to do next: open a run; which is best, or how many are to come."""
     brief = brief_of(answer)
     to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
-    best = next((one for one in answer.rows if one.is_best), None)
-    level = [one for one in answer.rows if one.gap is not None and one.gap.is_open]
+    best = next((approach for approach in answer.rows if approach.is_best), None)
+    level = [approach for approach in answer.rows if approach.gap is not None and approach.gap.is_open]
     said = ""
     if best is not None:
-        others = [clean_line(one.name) for one in level]
+        others = [clean_line(approach.name) for approach in level]
         same = f" or {others[0]}" if len(others) == 1 else f" or {len(others)} others" if others else ""
         said = f"Best: {clean_line(best.name)}{same}"
     if row is None or not run:
         return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
     name = cut_middle(clean_line(run), 26)
-    if any(one.name == run and has_failed(one) for one in row.runs):
+    if any(own.name == run and has_failed(own) for own in row.runs):
         return next_line("enter", f"open {name}: why it failed; T there tries it again")
     return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
 
@@ -144,9 +119,6 @@ def empty_lines(trouble: str) -> list[Line]:
         ((" check.target. On the command line:", ""),),
         (("   finetop approaches RECIPE", ""),),
     ]
-
-
-LEAST = 4  # rows
 
 
 def picture_lines(

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width
+from finetop.tui.theme import MARKS, StyleName
 
 NAME = 15  # cells
 START = 4  # cursor and letter
@@ -96,11 +89,7 @@ def approach_line(
     """Draw one approach; of one that is not measured, how it stands."""
     name = cut_end(clean_line(row.name), NAME - 1)
     style: StyleName = "bold" if has_cursor else ""
-    line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
-        (f" {letter:<2}", ""),
-        (f"{name:<{NAME}}", style),
-    )
+    line: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""), (f"{name:<{NAME}}", style))
     if row.target is None:
         return (*line, *state_words(row, width - START - NAME - 1))
     for column in columns:

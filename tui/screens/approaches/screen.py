@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
-from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line, rule
-from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
+from finetop.tui.keys import Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
     empty_lines,
@@ -20,17 +21,40 @@ from finetop.tui.screens.approaches.pane import (
     title_lines,
 )
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
+from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import TALL, ListScreen
 from finetop.tui.widgets.scatter import scatter_rule, scatter_title
 from finetop.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.messages.approaches import ApproachRow
-    from finetop.tui.save import Sheet
+Part = Literal["advice", "picture", "runs"]  # what is below the table
+PARTS: tuple[Part, ...] = ("advice", "picture", "runs")
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+APPROACH = Key("j,down", "approach", "move(1)", "next approach", sign="↑↓")
+VIEW = Key("v", "prices", "view", "how well they do, or what they cost")
+PART = Key("tab", "advice, picture, runs", "part(1)", "below the table: the advice, a picture, the runs")
+PART_BEFORE = Key("shift+tab", "", "part(-1)", "the part before")
+RUN = Key("right", "run", "choose(1)", "the next run of the approach: another seed", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
+PAGE = Key("pagedown", "more", "page(1)", "read on in the advice")
+COMPARE = Key("c", "compare", "compare", "compare a run of each approach", "finetop compare RUN RUN")
+OTHER = Key(
+    "right_square_bracket", "other", "other(1)", "the next comparison", "finetop approaches", sign="[ ]"
+)
+OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "the comparison before")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    Key("k,up", "", "move(-1)", "approach before"),
+    Key("pageup", "", "page(-1)", "back in the advice"),
+    Key("g,home", "", "move(-1000)", "first approach"),
+    Key("G,end", "", "move(1000)", "last approach"),
+)
+KEYS = (
+    *(OPEN, APPROACH, VIEW, PART, PART_BEFORE, RUN, RUN_BEFORE, PAGE, COMPARE, OTHER, OTHER_BEFORE, BACK),
+    *MOVES,
+)
+_SCORES = Key("", "scores", sign="v")
 
 
 class ApproachesScreen(ListScreen, inherit_bindings=False):
@@ -51,7 +75,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self._columns: list[Column] = []
         self._first = 0  # row in view of the advice
         self._has_more = False
-        self._was_told = False
+        self._was_answered = False
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -92,22 +116,16 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         assert self.answer is not None
-        return approach_line(
-            self.answer.rows[index],
-            self._columns,
-            letter_of(self.answer, index),
-            has_cursor=has_cursor,
-            width=width,
-        )
+        row, letter = self.answer.rows[index], letter_of(self.answer, index)
+        return approach_line(row, self._columns, letter, has_cursor=has_cursor, width=width)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         answer, width = self.answer, self.size.width
         self.set_class(answer is None, "-empty")
         title = self.query_one("#title", Lines)
         if answer is None:
             title.show((((" Approaches", "bold"),),))
-            words = self._trouble or ("" if self._was_told else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
             self.query_one(Bottom).offer((), keys)
@@ -117,8 +135,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
         rows = max(1, min(len(answer.rows), self.size.height - 14))
-        if table.styles.height is None or table.styles.height.value != rows:
-            table.styles.height = rows
+        set_height(table, rows)
         table.show(len(answer.rows))
         self.show_pane()
 
@@ -180,7 +197,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         host, name = host_of(self), self.comparison
         if not name:
             every: ApproachesAnswer = await host.ask(Approaches())
-            self._was_told = True
+            self._was_answered = True
             if not every.comparisons:
                 return True
             name = self.comparison = every.comparisons[0].name
@@ -189,7 +206,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             return False
         row = self.at  # the cursor stays on it where the order has changed
         self.answer = answer
-        names = [one.name for one in answer.rows]
+        names = [approach.name for approach in answer.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
         return True
@@ -259,3 +276,19 @@ def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
         return ""
     failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
     return row.runs[chosen.get(row.name, failed) % len(row.runs)].name
+
+
+def footer_keys(*, rows: int, runs: int, others: int, of_costs: bool, has_more: bool) -> tuple[Key, ...]:
+    """Offer what there is something to do with."""
+    keys = (
+        (OPEN, runs > 0),
+        (_SCORES if of_costs else VIEW, rows > 0),
+        (PART, rows > 0),
+        (PAGE, has_more),
+        (RUN, runs > 1),
+        (APPROACH, rows > 1),
+        (COMPARE, rows > 1),
+        (OTHER, others > 1),
+        (BACK, True),
+    )
+    return tuple(key for key, is_of_use in keys if is_of_use)

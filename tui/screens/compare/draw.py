@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.client import compare_runs
+from finetop.core.client.compare_runs import Trade
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, line_width, rule, spread
-from finetop.tui.screens.compare.keys import TABS, Tab
-from finetop.tui.screens.compare.state import LETTERS, against
+from finetop.tui.screens.compare.state import LETTERS, TABS, ComparedRuns, Tab, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import cut_end, cut_middle, value
+from finetop.tui.text import Line, cut_end, cut_middle, line_width, paragraph, rule, spread, value, wrapped
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.compare_runs import Trade
-    from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.compare.state import ComparedRuns
-    from finetop.tui.theme import StyleName
 
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
 CELL = 20  # of a run's value in a table, at most
 _ANSWER_ROWS = 4
+_NAME = 30  # cells of a run's name
+_EXAMPLE_ROWS = 3
 
 
 def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, where: str) -> list[Line]:
@@ -45,8 +39,8 @@ def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, whe
             (f" {name}  ", "bold" if is_chosen else ""),
         )
     tabs: Line = (("   ", ""),)
-    for one in TABS:
-        tabs = (*tabs, (f" {one} ", "reverse" if one == tab else ""), (" ", ""))
+    for name in TABS:
+        tabs = (*tabs, (f" {name} ", "reverse" if name == tab else ""), (" ", ""))
     right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
     return [names, spread(tabs, right, width)]
 
@@ -66,37 +60,20 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
         lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
     if compare_runs.other_tests(runs):
-        lines += [((f"   {text}", "bold"),) for text in wrapped(TESTS_DIFFER, width - 4)]
+        lines += paragraph(TESTS_DIFFER, width, indent=3, style="bold")
     lines.append(rule((("what differs in their recipes", ""),), width))
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
         lines.append((("   nothing: only chance, or the machine, tells them apart", "dim"),))
-    for difference in differing:
-        lines.append(
-            (
-                (f" {cut_end(difference.key, label):<{label}}", ""),
-                *(
-                    (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen))
-                    for at in shown
-                ),
-            )
-        )
-    return [*lines, *_data_rows(runs, shown, chosen, label, cell, width)]
 
+    def difference_line(key: str, values: Sequence[str]) -> Line:
+        cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
+        return ((f" {key:<{label}}", ""), *cells)
 
-def _data_rows(
-    runs: Sequence[RunDetail], shown: Sequence[int], chosen: int, label: int, cell: int, width: int
-) -> list[Line]:
-    """Write which versions of its sources each run read, where these differ."""
-    differing = compare_runs.data_differences(runs)
-    if not differing:
-        return []
-    lines: list[Line] = [rule((("what differs in their data", ""),), width)]
-    for difference in differing:
-        cells = [
-            (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown
-        ]
-        lines.append(((f" {cut_middle(difference.key, label):<{label}}", ""), *cells))
+    lines += [difference_line(cut_end(setting.key, label), setting.values) for setting in differing]
+    if sources := compare_runs.data_differences(runs):
+        lines.append(rule((("what differs in their data", ""),), width))
+        lines += [difference_line(cut_middle(source.key, label), source.values) for source in sources]
     return lines
 
 
@@ -124,9 +101,8 @@ def _outcome(
             words = verdict_words(check, short=True)
         if at in row.best:
             words = (*words, (" *", "bold"))
-        text = sum(len(one) for one, _ in words)
-        if text > cell - 1:
-            words, text = ((cut_end(row.cells[at], cell - 2), words[0][1]),), min(text, cell - 2)
+        if sum(len(text) for text, _ in words) > cell - 1:
+            words = ((cut_end(row.cells[at], cell - 2), words[0][1]),)
         line = (*line, (" ", ""), *words, (" " * max(0, cell - 1 - line_width(words)), ""))
     return line
 
@@ -134,14 +110,14 @@ def _outcome(
 def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Line]:
     """Write what each run's model last answered to the same prompts; prompts of one run alone come last."""
     last = [_last_samples(run.samples) for run in runs]
-    prompts = list(dict.fromkeys(prompt for one in last for prompt in one))
+    prompts = list(dict.fromkeys(prompt for samples in last for prompt in samples))
     if not prompts:
         return [(), (("   No samples: answers are written at each evaluation.", "dim"),)]
-    prompts.sort(key=lambda prompt: -sum(prompt in one for one in last))
+    prompts.sort(key=lambda prompt: -sum(prompt in samples for samples in last))
     lines: list[Line] = []
     for number, prompt in enumerate(prompts):
         lines.append(rule(((f"prompt {number + 1} of {len(prompts)}", ""),), width))
-        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, 2)]
+        lines += paragraph(prompt, width, 2, style="bold")
         for at, samples in enumerate(last):
             sample = samples.get(prompt)
             style = _weight(at, chosen)
@@ -174,12 +150,13 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
     """Draw target against retained, the front named; what can't be placed is said."""
     trades = compare_runs.trades(runs, metric)
     if compare_runs.other_tests(runs):
-        return [(), *(((f"   {text}", "dim"),) for text in wrapped(TESTS_DIFFER, width - 4))]
+        return [(), *paragraph(TESTS_DIFFER, width, indent=3, style="dim")]
     if len(trades) < 2:
         words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
-        return [(), ((f"   {words}", "dim"),), (("   Here ", "dim"), (_have(len(trades)), "dim"))]
+        have = "one run has one." if trades else "no run has one."
+        return [(), ((f"   {words}", "dim"),), ((f"   Here {have}", "dim"),)]
     front = compare_runs.front(trades)
-    spots = [_spot(one, chosen, is_best=one.run in front) for one in trades]
+    spots = [_spot(trade, chosen, is_best=trade.run in front) for trade in trades]
     base = next(
         (run.row.check.target[metric][0] for run in runs if run.row.check and metric in run.row.check.target),
         None,
@@ -199,38 +176,28 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         lower_is_better=metric in LOWER_IS_BETTER,
     )
     lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
-    for trade in sorted(trades, key=lambda one: one.run not in front):
+    for trade in sorted(trades, key=lambda trade: trade.run not in front):
         lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
     return lines
 
 
-def _have(number: int) -> str:
-    return "no run has one." if not number else "one run has one."
+def _spot(trade: Trade, chosen: int, *, is_best: bool) -> Spot:
+    text = f"{LETTERS[trade.run]}{'*' if is_best else ''}"
+    style: StyleName = "reverse" if trade.run == chosen else "bold"
+    return Spot(text, trade.kept, trade.target, style)
 
 
-def _spot(one: Trade, chosen: int, *, is_best: bool) -> Spot:
-    text = f"{LETTERS[one.run]}{'*' if is_best else ''}"
-    style: StyleName = "reverse" if one.run == chosen else "bold"
-    return Spot(text, one.kept, one.target, style)
-
-
-def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: bool) -> Line:
-    run = runs[one.run]
+def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best: bool) -> Line:
+    run = runs[trade.run]
     assert run.row.check is not None
     name = cut_middle(clean_line(run.row.name), 28)
     words: Line = (
-        (f" {LETTERS[one.run]} ", _weight(one.run, chosen)),
-        (f"{name:<28} ", _weight(one.run, chosen)),
-        (f"target {value(one.target):>6}   ", ""),
+        (f" {LETTERS[trade.run]} ", _weight(trade.run, chosen)),
+        (f"{name:<28} ", _weight(trade.run, chosen)),
+        (f"target {value(trade.target):>6}   ", ""),
         *verdict_words(run.row.check, short=True),
     )
     return (*words, ("   on the front", "bold")) if is_best else words
-
-
-_NAME = 30  # cells of a run's name
-
-
-_EXAMPLE_ROWS = 3
 
 
 def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
@@ -267,9 +234,6 @@ def _rows(
     indent = f"   {mark}" if mark.strip() else f" {mark}"
     blank = " " * len(indent)
     return [
-        (
-            (blank if at else indent, "dim"),
-            (row, "bold" if style == "bold" else "dim" if style == "dim" else ""),
-        )
+        ((blank if at else indent, "dim"), (row, style))
         for at, row in enumerate(wrapped(text, width - len(indent) - 1, rows))
     ]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line, line_width
+from finetop.tui.keys import PAGES, Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.draw import (
     data_lines,
     head_lines,
@@ -18,27 +22,49 @@ from finetop.tui.screens.compare.draw import (
     table_lines,
     targets_of,
 )
-from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
-from finetop.tui.screens.compare.state import LETTERS, ComparedRuns, load_curves, load_data, load_runs
+from finetop.tui.screens.compare.state import (
+    LETTERS,
+    TABS,
+    ComparedRuns,
+    Tab,
+    load_curves,
+    load_data,
+    load_runs,
+)
+from finetop.tui.screens.run.keys import FAR_RIGHT, LOG_SCALE, RIGHT, SMOOTH, TAB_BEFORE, ZOOM, ZOOM_OUT
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.text import without_zero
+from finetop.tui.text import Line, line_width, without_zero
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.save import Sheet
-
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
+ROOM = 0.04  # of the x axis behind the longest run, for the letters
+NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
+RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
+RUN_BEFORE = Key("k,up", "", "choose(-1)", "the run before")
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+CURSOR = Key("left,h", "cursor", "cursor(-1)", "cursor on the chart to the left", sign="←→")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left")
+ALL = Key("0", "", "all", "all steps, no cursor")
+METRIC = Key("v", "metric", "metric(1)", "the next metric")
+METRIC_BEFORE = Key("V", "", "metric(-1)", "the metric before")
+DROP = Key("X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    *PAGES,
+    Key("g,home", "", "ends(-1)", "the first row"),
+    Key("G,end", "", "ends(1)", "the last row"),
+)
+KEYS = (
+    *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
+    *(ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH, DROP, BACK, *MOVES),
+)
+_SCROLL = Key("", "scroll", sign="pgdn")
 
 
 class CompareScreen(LoadedScreen, inherit_bindings=False):
@@ -90,7 +116,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         return Axis(end_of(self.held.runs), newest, plot_width(self.body_size[0]))
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         runs = self.held.runs
         if not runs:
@@ -102,12 +127,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         lines, where = self._body_lines()
         head.show(head_lines(runs, self.chosen, self.tab, self.size.width, where))
         body.show(lines)
-        self.query_one(Bottom).offer((self._next(),), footer_keys(self.tab))
-
-    def _next(self) -> Line:
-        return next_line(
-            "enter", f"open {LETTERS[self.chosen]}. {compare_runs.front_sentence(self.held.runs, LETTERS)}"
-        )
+        words = f"open {LETTERS[self.chosen]}. {compare_runs.front_sentence(runs, LETTERS)}"
+        self.query_one(Bottom).offer((next_line("enter", words),), footer_keys(self.tab))
 
     def _body_lines(self) -> tuple[list[Line], str]:
         width, height = self.body_size
@@ -149,10 +170,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-        self._wake.set()
-
     async def _load(self) -> None:
         host, held = host_of(self), self.held
         await load_runs(host, held, self.names)
@@ -170,8 +187,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def action_tab(self, by: int) -> None:
         self.tab = TABS[(TABS.index(self.tab) + by) % len(TABS)]
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_choose(self, by: int) -> None:
         self.chosen = (self.chosen + by) % max(1, len(self.names))
@@ -193,8 +209,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         if self.held.curves:
             self.held.curves.pop(self.chosen)
         self.chosen = min(self.chosen, len(self.names) - 1)
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_metric(self, by: int) -> None:
         if self.tab == "scatter":
@@ -242,9 +257,6 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.dismiss()
 
 
-ROOM = 0.04  # of the x axis behind the longest run, for the letters
-
-
 def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
     """List the metrics that any of the runs has, the most telling first."""
     return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
@@ -263,7 +275,7 @@ def series_of(held: ComparedRuns, chosen: int) -> list[Series]:
         for number, curve in enumerate(held.curves)
         if curve is not None and curve.column
     ]
-    return [one for _, one in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
+    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
 
 
 def chart_lines(
@@ -304,3 +316,14 @@ def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
         if line_width(line) + 3 + line_width(part) <= width:
             line = (*line, ("   ", ""), *part)
     return line
+
+
+def footer_keys(tab: Tab) -> tuple[Key, ...]:
+    """Choose the keys for the footer."""
+    match tab:
+        case "numbers":
+            return (RUN, OPEN, METRIC, CURSOR, ZOOM, NEXT_TAB, LOG_SCALE, SMOOTH, BACK)
+        case "data" | "samples":
+            return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
+        case "scatter":
+            return (RUN, OPEN, METRIC, NEXT_TAB, BACK)

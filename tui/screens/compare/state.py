@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Literal
 
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
-from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.app_interface import Host
+from finetop.tui.app_interface import Host
 
 LETTERS = "ABCDEFGHI"
+Tab = Literal["numbers", "data", "samples", "scatter"]
+TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 
 
 @dataclass
@@ -70,10 +67,6 @@ async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
     """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
     first, other = (held.runs[at] for at in against(held.runs, chosen))
     names = first.row.name, other.row.name
-    if (
-        names in held.data
-        or not (first.sources and other.sources)
-        or same_data([first.sources, other.sources])
-    ):
-        return
-    held.data[names] = await host.ask(DataDiffer(*names))
+    sources = [first.sources, other.sources]
+    if names not in held.data and all(sources) and not same_data(sources):
+        held.data[names] = await host.ask(DataDiffer(*names))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
@@ -13,10 +14,6 @@ from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
 from finetop.core.recipe.type_words import number_words
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
 IMPORTANT = {
@@ -38,6 +35,7 @@ _HIDDEN = ("recipe", "extends")
 START = ("lora", "qlora", "full")  # what most people want first
 RUNS = "A run's"  # the heading of what is filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
+PLAIN = {"format": "auto", "role": "train"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +144,10 @@ def checked(form: Form) -> Form:
         return replace(form, loaded=None, problems=tuple(_problem(error) for error in errors))
     try:
         loaded = resolve_text(form.base.text, sets, form.base.folder)
-        check_files(loaded, None if form.files_are_here else _anything)
+        check_files(loaded, None if form.files_are_here else lambda path, is_folder: ("", ""))
     except RecipeError as error:
         return replace(form, loaded=None, problems=(_problem(error),))
     return replace(form, loaded=loaded, problems=())
-
-
-def _anything(path: Path, is_folder: bool) -> tuple[str, str]:
-    return "", ""
 
 
 def is_known(form: Form, key: str) -> bool:
@@ -197,9 +191,6 @@ def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
     if len(given) == 1 and list(given[0]) == ["path"]:
         return str(given[0]["path"]).removeprefix(f"{folder}/")
     return json.dumps(given) if given else ""
-
-
-PLAIN = {"format": "auto", "role": "train"}
 
 
 def as_set(form: Form, key: str, text: str) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.tui.keys import Key
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-EDIT = Key("enter", "enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
+EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key(
-    "R", "R", "queue it", "queue", "queue the run, or all of a sweep", "finetop run RECIPE --set KEY=VALUE"
+    "R", "queue it", "queue", "queue the run, or all of a sweep", "finetop run RECIPE --set KEY=VALUE"
 )
 SWEEP = Key(
-    "w",
     "w",
     "sweep",
     "sweep",
@@ -23,35 +19,32 @@ SWEEP = Key(
 )
 APPROACHES = Key(
     "C",
-    "C",
     "compare approaches",
     "approaches",
     "prompt, retrieval and training side by side on check.target (asks)",
     "finetop approaches RECIPE",
 )
-WRITE = Key(
-    "e", "e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe"
-)
-PART = Key("tab,shift+tab,left,right,h", "tab", "recipes, settings", "part", "recipes or settings")
-ALL = Key("v", "v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
-UNDO = Key("u", "u", "undo field", "undo", "take the field back to what the recipe says")
+WRITE = Key("e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe")
+PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "recipes or settings")
+ALL = Key("v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
+UNDO = Key("u", "undo field", "undo", "take the field back to what the recipe says")
 LINT = Key(
-    "L", "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"
+    "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"
 )
-BACK = Key("escape", "esc", "back", "back", "back to the runs; the form stays as it is")
+BACK = Key("escape", "back", "back", "back to the runs; the form stays as it is")
 MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next recipe or field"),
-    Key("k,up", "↑ k", "", "move(-1)", "recipe or field before"),
-    Key("g,home", "g", "", "move(-999)", "first"),
-    Key("G,end", "G", "", "move(999)", "last"),
+    Key("j,down", "", "move(1)", "next recipe or field"),
+    Key("k,up", "", "move(-1)", "recipe or field before"),
+    Key("g,home", "", "move(-999)", "first"),
+    Key("G,end", "", "move(999)", "last"),
 )
 KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, UNDO, LINT, BACK, *MOVES)
-_SETTINGS = Key("", "enter", "settings", "enter", "")
-_RECIPES = Key("", "tab", "recipes", "part", "")
+_SETTINGS = Key("", "settings", "enter", sign="enter")
+_RECIPES = Key("", "recipes", "part", sign="tab")
 WHILE_TYPING = (
-    Key("enter", "enter", "done", "enter", ""),
-    Key("up", "↑↓", "other field", "move(1)", ""),
-    Key("ctrl+u", "ctrl+u", "clear", "", ""),
+    Key("enter", "done", "enter"),
+    Key("up", "other field", "move(1)", sign="↑↓"),
+    Key("ctrl+u", "clear"),
 )
 
 

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
-from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.preflight.lint.report import Asked, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cursor_mark, cut_end
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
-
-    from finetop.core.preflight.lint.report import Report
-    from finetop.core.runtime.home import Home
-    from finetop.tui.theme import StyleName
-
 PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
 MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
+NEXT = Key("n,N", "next finding", "next", "the next finding")
+STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ class DataLint:
         self._of = ""
 
     async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
-        """Lint, when nothing was changed for a moment; give a sign at each step. What was begun is begun again."""
+        """Lint, when nothing was changed for a moment, and yield at each step. What was begun is begun again."""
         key = key_of(recipe)
         if key == self._of and self.linted.report is not None:
             return
@@ -119,16 +116,11 @@ def lint_words(linted: Linted) -> Line:
     return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))
 
 
-NEXT = Key("n,N", "n", "next finding", "next", "the next finding")
-
-
-STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
-
-
 class LintScreen(TablePage[None], inherit_bindings=False):
     """The report of `finetop lint`, with n from one finding to the next."""
 
-    BINDINGS: ClassVar = bindings((BACK, NEXT, *MOVES))
+    KEYS = (NEXT, BACK, *MOVES)
+    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Data"
 
     def __init__(self, name: str, report: Report) -> None:
@@ -146,16 +138,13 @@ class LintScreen(TablePage[None], inherit_bindings=False):
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
         self.query_one(Table).show(len(self._lines))
 
-    def keys(self) -> tuple[Key, ...]:
-        return (NEXT, BACK, *MOVES)
-
     def to_copy(self) -> str:
         return "\n".join(self._lines)
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         text = self._lines[index]
         style = STYLES.get(text[:1], "")
-        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        cursor: Line = (cursor_mark(has_cursor),)
         mark: Line = ((text[:1], style), (cut_end(text[1:], width - 2), "bold")) if style else ((text, ""),)
         return (*cursor, *mark)
 

@@ -9,19 +9,17 @@ from rich.cells import cell_len
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import gib_of
-from finetop.tui.line import Line, Span, rule
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.screens.launch.view import explained
-from finetop.tui.text import cut_end
+from finetop.tui.screens.launch.view import View, explained
+from finetop.tui.text import Line, Span, cut_end, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.preflight.plan.result import Plan, Steps
     from finetop.core.recipe.schema import Recipe
-    from finetop.tui.screens.launch.view import View
     from finetop.tui.theme import StyleName
 
 FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
@@ -39,22 +37,19 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
     rows = max(1, height - FIXED - len(plan) + 1)
     row, title = row_lines(view, width, rows)
     data = data_words(view)
+    planning: Line = (("planning …", "dim"), (" ", ""))
+    aside = planning if view.outlook.is_asked else lint_words(view.linted)
     return [
         *explained(view, width),
         rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
         *row,
-        rule((("plan", "dim"),), width, _said(view)),
+        rule((("plan", "dim"),), width, aside),
         *plan,
     ]
 
 
-def _said(view: View) -> Line:
-    """Say what goes on beside the app, or what was found in the data."""
-    return (("planning …", "dim"), (" ", "")) if view.outlook.is_asked else lint_words(view.linted)
-
-
 def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:
-    """Draw the first row, learned parts in ⟦ ⟧, else as it stands in its file; give the lines and their title."""
+    """Return the first row, learned parts in ⟦ ⟧, else as it stands in its file, and a title for it."""
     if view.outlook.row:
         return _broken(_marked(view.outlook.row), width - 2, rows), "first row, rendered"
     plain = clean_line(view.preview.first)
@@ -158,7 +153,7 @@ def _memory(plan: Plan, width: int) -> Line:
 def _time(view: View, plan: Plan) -> str:
     """Say how many steps and how long; of a sweep, of all its runs."""
     number = runs_of(view.form)
-    steps = _steps_words(plan.steps)
+    steps = "" if plan.steps is None else counted(plan.steps.steps, "step")
     if plan.time is None:
         return steps or "time unknown: nothing like it has run here"
     about = "about" if plan.time.is_measured else "perhaps"
@@ -167,10 +162,6 @@ def _time(view: View, plan: Plan) -> str:
         whole = f"{counted(number, 'run')}: {about} {long_span(plan.time.seconds * number)} in all"
         return f"{whole}, each {words.partition(' ')[2]}"
     return ", ".join(filter(None, (steps, words)))
-
-
-def _steps_words(steps: Steps | None) -> str:
-    return "" if steps is None else counted(steps.steps, "step")
 
 
 def code_line(view: View) -> Line:

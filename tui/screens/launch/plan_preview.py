@@ -1,4 +1,4 @@
-"""What is found out of a run before it is queued, in a process beside the app: its plan, and its first row.
+"""What is known of a run before it is queued: its file at a glance; its plan and first row, from a process of its own.
 
 Of a run that is meant for another machine its supervisor finds that out: model, data and GPUs are there.
 """
@@ -6,8 +6,10 @@ Of a run that is meant for another machine its supervisor finds that out: model,
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +21,6 @@ from finetop.core.runtime.child import answer_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
-    from pathlib import Path
 
     from finetop.core.preflight.plan.result import Plan, Shown
     from finetop.core.recipe.load import Loaded
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
 
 PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
+_LARGEST = 200 << 20  # bytes that are counted; a larger file is estimated
+_LINE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +69,14 @@ class Ahead:
         return recipe == self._recipe
 
     async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
-        """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
+        """Find out what a recipe comes to, when nothing was typed for a moment, and yield at each finding."""
         recipe = loaded.resolved
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
             self.outlook = replace(self.outlook, row=())
         home, *others = host.homes
         if others:
-            names = ", ".join(one.label for one in host.homes)
+            names = ", ".join(machine.label for machine in host.homes)
             self.outlook = Outlook(trouble=f"no plan yet: it may run on {names}; R asks on which")
             return
         if home.link is None and not home.root.is_dir():
@@ -109,8 +112,8 @@ async def look_there(
     except FinetopError as error:
         yield Shown(trouble=f"no plan from {home.label}: {error}")
         return
-    for found in answer.findings:
-        yield msgspec.convert(found, Shown)
+    for finding in answer.findings:
+        yield msgspec.convert(finding, Shown)
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
@@ -121,3 +124,51 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
     async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a glance at a file tells."""
+
+    rows: int
+    is_estimate: bool
+    first: str
+
+
+NOTHING = Preview(0, False, "")
+
+
+def look_at(path: str) -> Preview:
+    """Count the rows of a .jsonl file and read the first; nothing if it can't be read. Runs in a thread."""
+    try:
+        with Path(path).open("rb") as file:
+            first = file.readline(_LINE)
+            size = Path(path).stat().st_size
+            if size > _LARGEST:
+                return Preview(size // max(1, len(first)), True, _words(first))
+            file.seek(0)
+            rows = sum(1 for line in file if line.strip())
+    except (OSError, ValueError):
+        return NOTHING
+    return Preview(rows, False, _words(first))
+
+
+def _words(line: bytes) -> str:
+    """Write a row as who says what."""
+    try:
+        row: Any = json.loads(line)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(row, dict):
+        return ""
+    if isinstance(row.get("messages"), list):
+        turns = [turn for turn in row["messages"] if isinstance(turn, dict)]
+    else:
+        turns = [{"role": key, "content": row[key]} for key in ("prompt", "completion", "text") if key in row]
+    return "   ".join(f"{turn.get('role', '')}: {_flat(turn.get('content'))}" for turn in turns)
+
+
+def _flat(content: Any) -> str:
+    if isinstance(content, list):
+        return " ".join(_flat(part.get("content") if isinstance(part, dict) else part) for part in content)
+    return str(content) if content is not None else ""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 from finetop.tui.screens.launch.form import PLAIN, RUNS, Form, as_set, is_known
 from finetop.tui.screens.launch.sweep import axes_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def recipe_path(form: Form, folder: Path) -> Path:
@@ -30,7 +30,7 @@ def recipe_text(form: Form, folder: Path) -> str:
         made: dict[str, Any] = {"recipe": 1, "extends": form.before["name"], "name": resolved["name"]}
         for key in form.edits:
             if is_known(form, key) and key != "name":
-                _put(made, key, _value_at(resolved, key))
+                _put(made, key, reduce(getitem, key.split("."), resolved))
     else:
         made = dict(resolved)
     made = _from_here(made, folder)
@@ -61,13 +61,6 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
         raise BadInput(
             f"can't write {path}: {error.strerror}.", hint="Start finetop in another folder."
         ) from error
-
-
-def _value_at(resolved: dict[str, Any], key: str) -> Any:
-    node: Any = resolved
-    for part in key.split("."):
-        node = node[part]
-    return node
 
 
 def _put(made: dict[str, Any], key: str, value: Any) -> None:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from textual import work
+from textual import events, work
+from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line, counted
-from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.keys import bindings
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
     Base,
@@ -34,8 +37,7 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
-from finetop.tui.screens.launch.plan_preview import Ahead
-from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
+from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at
 from finetop.tui.screens.launch.recipe_file import command_of
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
@@ -52,14 +54,6 @@ from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from textual import events
-    from textual.app import ComposeResult
-
-    from finetop.core.recipe.load import Loaded
-
 PAUSE_S = 0.3  # errors show when typing pauses for so long
 TALL = 34  # rows of the terminal
 
@@ -68,13 +62,14 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     """Recipes at the left, settings of the one under the cursor at the right, what they mean below."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Launch"
+    form: Form
 
     def __init__(self) -> None:
         super().__init__()
         self.bases: list[Base] = []
-        self.form: Form | None = None
         self.base_at = 0
         self.field_at = 0
         self.part: Part = "recipes"
@@ -94,11 +89,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def to_run(self) -> str:
         """Return the command that queues the form."""
-        return "" if self.form is None else command_of(self.form)
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
+        return command_of(self.form)
 
     def on_mount(self) -> None:
         folder = host_of(self).folder
@@ -109,7 +100,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 self.bases.append(Base(path.name, str(error), "", folder))
         self.base_at = len(self.bases)  # the first of those that come with finetop
         self.bases += builtin_bases(folder)
-        self._open_base()
+        self.form = open_form(self.bases[self.base_at], files_are_here=self._files_are_here())
+        self._after_check()
 
     def on_resize(self) -> None:
         self.set_class(self.size.height >= TALL, "-tall")
@@ -118,10 +110,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
-    def view(self) -> View | None:
+    def view(self) -> View:
         """What is seen, as plain data."""
-        if self.form is None:
-            return None
         return View(
             self.form,
             self.part,
@@ -136,14 +126,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     @property
     def key(self) -> str:
         """The setting under the cursor."""
-        field = self.view.field if self.view is not None else None
+        field = self.view.field
         return field.key if field is not None else ""
 
     def redraw(self) -> None:
         """Write everything again."""
         view = self.view
-        if view is None:
-            return
         width, height = self.query_one("#form").size
         left_width = 18 if width < 80 else 24
         has_cursor = self.part == "recipes"
@@ -155,9 +143,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         pane.show(pane_lines(view, width, pane.size.height))
         bottom = self.query_one(Bottom)
         bottom.is_typed_above = self.entry is not None
+        has_target = self.form.loaded is not None and self.form.loaded.recipe.check.target is not None
         bottom.offer(
             [*filter(None, [code_line(view)]), next_words(view)],
-            footer_keys(self.part, is_typing=self.entry is not None, has_target=self._has_target()),
+            footer_keys(self.part, is_typing=self.entry is not None, has_target=has_target),
         )
 
     # --- filling --------------------------------------------------------------------------------------
@@ -165,8 +154,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _open_base(self) -> None:
         """Show the recipe under the cursor; what was typed stays typed."""
         before, base = self.form, self.bases[self.base_at]
-        self.form = open_form(base, before.edits if before else {}, files_are_here=self._files_are_here())
-        if before is not None and before.sweeps:
+        self.form = open_form(base, before.edits, files_are_here=self._files_are_here())
+        if before.sweeps:
             self.form = checked_all(replace(self.form, sweeps=before.sweeps))
         self._keep_cursor_in()
         self._after_check()
@@ -174,44 +163,35 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
         """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
         host = host_of(self)
-        try:
+        with refusals_said(host):
             detail = await host.ask(GetRun(run))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        base = run_base(clean_line(run), detail.recipe, host.folder)
-        self.bases = [base, *(other for other in self.bases if other.group != base.group)]
-        edits = {key: str(value) for key, value in (settings or {}).items()}
-        self.form = open_form(base, edits, files_are_here=self._files_are_here())
-        self.base_at, self.field_at, self.part = 0, 0, "settings"
-        for key in list(edits)[:1]:
-            self.all_settings = self.all_settings or key not in IMPORTANT
-            self._put_cursor_on(key)
-        self._after_check()
+            base = run_base(clean_line(run), detail.recipe, host.folder)
+            self.bases = [base, *(other for other in self.bases if other.group != base.group)]
+            edits = {key: str(value) for key, value in (settings or {}).items()}
+            self.form = open_form(base, edits, files_are_here=self._files_are_here())
+            self.base_at, self.field_at, self.part = 0, 0, "settings"
+            for key in list(edits)[:1]:
+                self.all_settings = self.all_settings or key not in IMPORTANT
+                self._put_cursor_on(key)
+            self._after_check()
 
     def _files_are_here(self) -> bool:
         return all(home.link is None for home in host_of(self).homes)
 
     def _check(self) -> None:
-        if self.form is not None:
-            self.form = checked_all(self.form)
-            self._after_check()
+        self.form = checked_all(self.form)
+        self._after_check()
 
     def _after_check(self) -> None:
-        path = train_path(self.form) if self.form is not None else None
-        is_valid = self.form is not None and self.form.loaded is not None
-        if path != self._previewed and (is_valid or not self._has_data()):
+        path, loaded = train_path(self.form), self.form.loaded
+        # What was seen of the data that the form names may stay while something else is fixed.
+        if path != self._previewed and (loaded is not None or not value_of(self.form, "data.train")):
             self._previewed, self.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
-        loaded = self.form.loaded if self.form is not None else None
         if loaded is not None and not self.ahead.is_of(loaded.resolved):
             self._look_ahead(loaded)
         self.redraw()
-
-    def _has_data(self) -> bool:
-        """Tell whether the form names data, so that what was seen of it may stay while something else is fixed."""
-        return self.form is not None and bool(value_of(self.form, "data.train"))
 
     @work(exclusive=True, group="outlook")
     async def _look_ahead(self, loaded: Loaded) -> None:
@@ -253,7 +233,6 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self._take(inserted(self.entry, event.text))
 
     def _take(self, entry: Entry) -> None:
-        assert self.form is not None
         changed = self.entry is not None and self.entry.text != entry.text
         self.entry = entry
         if changed:
@@ -282,16 +261,15 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.redraw()
 
     def action_part(self) -> None:
-        has_settings = self.view is not None and bool(self.view.fields)
-        self.part = "settings" if self.part == "recipes" and has_settings else "recipes"
+        self.part = "settings" if self.part == "recipes" and self.view.fields else "recipes"
         self.redraw()
 
     def action_enter(self) -> None:
         """Go to the settings, and there edit the one under the cursor."""
-        if self.part == "recipes" and self.view is not None and self.view.fields:
+        if self.part == "recipes" and self.view.fields:
             self.part = "settings"
             self._go_to_first_problem()
-        elif self.form is not None and self.key:
+        elif self.key:
             self.entry = entry_of(value_of(self.form, self.key))
         self.redraw()
 
@@ -302,7 +280,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.redraw()
 
     def action_undo(self) -> None:
-        if self.form is None or self.part != "settings":
+        if self.part != "settings":
             return
         if self.key in (*self.form.edits, *self.form.sweeps):
             self.form = edited(swept(self.form, self.key, is_swept=False), self.key, None)
@@ -312,7 +290,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_sweep(self) -> None:
         """Let the field under the cursor hold several values, and type them."""
-        if self.form is None or not self.key or self.key == "name":
+        if self.key in ("", "name"):
             host_of(self).say("w sweeps the setting under the cursor: put it on one, say the learning rate.")
             return
         self.form = swept(self.form, self.key, is_swept=True)
@@ -322,17 +300,16 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def action_write(self) -> None:
         """Write the recipe as a file; one that is there is asked about by name."""
         self._check()
-        if self.form is not None:
-            write_recipe(self.query_one(Bottom), host_of(self), self.form)
+        write_recipe(self.query_one(Bottom), host_of(self), self.form)
 
     def action_lint(self) -> None:
         """Read what was found in the data."""
-        linted, form = self.data_lint.linted, self.form
-        if linted.report is not None and form is not None:
-            self.app.push_screen(LintScreen(clean_line(value_of(form, "name")), linted.report))
+        linted, loaded = self.data_lint.linted, self.form.loaded
+        if linted.report is not None:
+            self.app.push_screen(LintScreen(clean_line(value_of(self.form, "name")), linted.report))
         else:
             words = "the data are still being looked at: L again when it is done."
-            if form is None or not form.loaded or not form.loaded.recipe.data.train:
+            if loaded is None or not loaded.recipe.data.train:
                 words = "there are no data to look at yet: set data."
             host_of(self).say(clean_line(linted.trouble) or words)
 
@@ -361,7 +338,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _valid_form(self) -> Form | None:
         """Return the form if all settings are valid; else say which is not, and go there."""
         self._check()
-        if self.form is None or self.form.loaded is not None:
+        if self.form.loaded is not None:
             return self.form
         self._go_to_first_problem()
         self.redraw()
@@ -370,12 +347,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         host_of(self).say(f"not queued: fix {wrong}. {first.key}: {first.short}.", "red")
         return None
 
-    def _has_target(self) -> bool:
-        loaded = self.form.loaded if self.form is not None else None
-        return loaded is not None and loaded.recipe.check.target is not None
-
     def _go_to_first_problem(self) -> None:
-        if self.form is None or not self.form.problems:
+        if not self.form.problems:
             return
         key = owner(self.form, self.form.problems[0].key)
         if is_known(self.form, key):
@@ -384,9 +357,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self._put_cursor_on(key)
 
     def _keep_cursor_in(self) -> None:
-        count_of_fields = len(self.view.fields) if self.view is not None else 0
-        self.field_at = min(max(0, self.field_at), max(0, count_of_fields - 1))
+        self.field_at = min(max(0, self.field_at), max(0, len(self.view.fields) - 1))
 
     def _put_cursor_on(self, key: str) -> None:
-        keys = [field.key for _, field in self.view.fields] if self.view is not None else []
+        keys = [field.key for _, field in self.view.fields]
         self.field_at = keys.index(key) if key in keys else 0

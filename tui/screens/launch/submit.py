@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -13,55 +15,32 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
+from finetop.core.recipe.load import Loaded
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.screens.launch.form import source_of, value_of
+from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.screens.launch.form import Form, source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
-from finetop.tui.text import cut_end
-from finetop.tui.widgets.frame import Answer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from finetop.core.recipe.load import Loaded
-    from finetop.core.runtime.home import Home
-    from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
-    from finetop.tui.screens.launch.form import Form
-    from finetop.tui.screens.shared.check_action import Start
-    from finetop.tui.widgets.frame import Bottom
+from finetop.tui.screens.shared.check_action import Start
+from finetop.tui.text import Line, cut_end
+from finetop.tui.widgets.frame import Answer, Bottom
 
 
 async def queue_form(host: Host, form: Form, home: Home) -> None:
     """Queue what a form without problems says, show it in the list, and say what came of it."""
-    try:
+    with refusals_said(host):
         run, words = await _submit(host, form, home)
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
         host.show_runs(run)
         host.say(words)
 
 
 async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, home: Home) -> None:
     """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
-    try:
+    with refusals_said(host):
         ask = await _comparison(host, form, home)
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return
-
-    async def queue() -> None:
-        try:
-            comparison, words = await _submit_comparison(host, ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-        else:
-            host.open_approaches(comparison)
-            host.say(words)
-
-    bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="queue nothing")
+        queue = partial(_queue_comparison, host, ask)
+        bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="queue nothing")
 
 
 async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
@@ -70,13 +49,14 @@ async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     Raises FinetopError; then nothing is queued.
     """
     assert form.loaded is not None
-    wanted = form.loaded.recipe.name
-    name = wanted if len(host.homes) == 1 else f"{home.label}:{wanted}"
+    name = form.loaded.recipe.name
+    if len(host.homes) > 1:
+        name = f"{home.label}:{name}"
     if axes_of(form):
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
-    one = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
-    return one.name, f"{one.name} is queued, place {count(one.place)}."
+    run = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
+    return run.name, f"{run.name} is queued, place {count(run.place)}."
 
 
 async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[str, str]:
@@ -124,15 +104,17 @@ def _question(ask: SubmitApproaches) -> Line:
     return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
 
 
-async def _submit_comparison(host: Host, ask: SubmitApproaches) -> tuple[str, str]:
-    """Queue the runs. Returns the comparison's name, and what came of it in words. Raises FinetopError."""
-    made: Any = await host.ask(ask)
-    new = sum(not run.was_there for run in made.runs)
-    again = len(made.runs) - new
-    words = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
-    if again:
-        words += f", {again} of before {'is' if again == 1 else 'are'} used again"
-    return made.comparison, f"{words}."
+async def _queue_comparison(host: Host, ask: SubmitApproaches) -> None:
+    """Queue the runs, show the comparison, and say what came of it."""
+    with refusals_said(host):
+        made: Any = await host.ask(ask)
+        new = sum(not run.was_there for run in made.runs)
+        again = len(made.runs) - new
+        words = f"{counted(new, 'run')} {'is' if new == 1 else 'are'} queued"
+        if again:
+            words += f", {again} of before {'is' if again == 1 else 'are'} used again"
+        host.open_approaches(made.comparison)
+        host.say(f"{words}.")
 
 
 def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
@@ -190,9 +172,6 @@ def write_recipe(bottom: Bottom, host: Host, form: Form) -> None:
 
 
 def _write_over(host: Host, path: Path, text: str) -> None:
-    try:
+    with refusals_said(host):
         write(path, text, overwrite=True)
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
         host.say(f"{path.name} is written.")

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.recipe.load import check_files, resolve_text
+from finetop.core.recipe.load import Loaded, check_files, resolve_text
 from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_sense, values_of
 from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edited, is_known
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.recipe.load import Loaded
 
 
 def swept(form: Form, key: str, *, is_swept: bool) -> Form:
@@ -51,9 +46,9 @@ def checked_all(form: Form) -> Form:
         for value in axis.values[1:]:
             other = checked(replace(first, edits={**first.edits, axis.key: value}))
             problems += [
-                Problem(one.key, f"{value}: {one.short}", one.whole)
-                for one in other.problems
-                if one not in first_checked.problems
+                Problem(problem.key, f"{value}: {problem.short}", problem.whole)
+                for problem in other.problems
+                if problem not in first_checked.problems
             ]
     loaded = None if problems else first_checked.loaded
     return replace(form, loaded=loaded, problems=tuple(problems), before=first_checked.before)

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
+from finetop.core.recipe.fields import Field
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, Span, line_width, rule
-from finetop.tui.screens.launch.form import about, is_known, owner, problem_at, shown_value, value_of, visible
+from finetop.tui.screens.launch.form import (
+    Base,
+    Form,
+    about,
+    is_known,
+    owner,
+    problem_at,
+    shown_value,
+    value_of,
+    visible,
+)
 from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, errors_of
-from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.widgets.entry import drawn
+from finetop.tui.text import Line, Span, cut_end, cut_middle, line_width, paragraph, rule
+from finetop.tui.theme import StyleName
+from finetop.tui.widgets.entry import Entry, drawn
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.fields import Field
-    from finetop.tui.screens.launch.form import Base, Form
-    from finetop.tui.screens.launch.preview import Preview
-    from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.entry import Entry
 
 Part = Literal["recipes", "settings"]
 LABEL = 15  # cells of the words for the settings that matter most
@@ -55,7 +58,7 @@ class View:
 
 
 def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int) -> tuple[list[Line], int]:
-    """List the recipes below the headings of their groups; give the lines and the one with the cursor."""
+    """Return the recipes below the headings of their groups, and which line has the cursor."""
     lines: list[Line] = []
     cursor = 0
     for index, base in enumerate(bases):
@@ -75,7 +78,7 @@ def _cursor(is_here: bool, *, is_active: bool) -> Span:
 
 
 def field_lines(view: View, width: int) -> tuple[list[Line], int]:
-    """List the settings of the form; give the lines and the one with the cursor."""
+    """Return the settings of the form, a line each, and which line has the cursor."""
     form, fields = view.form, view.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
     lines: list[Line] = [((f"  {title}", "bold"),)]
@@ -146,7 +149,7 @@ def explained(view: View, width: int) -> list[Line]:
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
     shown = {entry.key for _, entry in view.fields}
     hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
-    said: list[Line] = [((f" {text}", ""),) for text in wrapped(clean_line(about(form)), width - 2, 2)]
+    said = paragraph(clean_line(about(form)), width, 2)
     trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
     both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
     return [rule((("what it is for", "dim"),), width), *both]

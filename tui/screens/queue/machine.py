@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.core.wording.gpus import bars, fault_words, stranger
-from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end, cut_middle
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
-    from finetop.tui.screens.queue.state import OnMachine
-    from finetop.tui.theme import StyleName
+from finetop.tui.screens.queue.state import OnMachine
+from finetop.tui.text import Line, cut_end, cut_middle, line_width
+from finetop.tui.theme import StyleName
 
 BAR = 20
 IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
@@ -30,7 +25,7 @@ OURS, OTHERS, FREE = "━", "▒", "·"
 def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
     """Draw all machines in `rows` rows; what does not fit is summed up in the last of them."""
     lines: list[Line] = []
-    titled = [one for one in machines if one.gpus is not None and one.gpus.gpus]
+    titled = [machine for machine in machines if machine.gpus is not None and machine.gpus.gpus]
     if titled:
         lines.append(head_line(width, titled[0].gpus))
     for machine in machines:
@@ -112,9 +107,11 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         if width >= HEAT_FROM:
             line = (*line, ("     -", "dim"))
     else:
-        line = (*line, *memory_bar(gpu), (f"  {_size(gpu):>9}  {_busy(gpu):>6}", ""))
+        size = f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
+        busy = "-" if gpu.busy is None else f"{gpu.busy} %"
+        line = (*line, *memory_bar(gpu), (f"  {size:>9}  {busy:>6}", ""))
         if width >= HEAT_FROM:
-            line = (*line, (f"{_heat(gpu):>7}", ""))
+            line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
     if width >= HISTORY_FROM:
         line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
     room = width - line_width(line) - 2
@@ -133,18 +130,6 @@ def _cells(gib: float, total: float) -> int:
     """Return the cells of a part: at least one for what is more than a screen's memory."""
     cells = round(BAR * min(1.0, max(0.0, gib / total)))
     return cells or int(gib > IDLE_GIB)
-
-
-def _size(gpu: GpuRow) -> str:
-    return f"{gpu.ours_gib + gpu.others_gib:.0f} of {gpu.total_gib:.0f}"
-
-
-def _busy(gpu: GpuRow) -> str:
-    return "-" if gpu.busy is None else f"{gpu.busy} %"
-
-
-def _heat(gpu: GpuRow) -> str:
-    return "-" if gpu.celsius is None else str(gpu.celsius)
 
 
 def who(gpu: GpuRow, room: int) -> Line:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
-from finetop.tui.text import cut_middle
+from finetop.tui.screens.queue.state import Entry, QueueList
+from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.tui.screens.queue.state import Entry, QueueList
 
 
 def state_line(queues: QueueList, width: int) -> Line:
@@ -49,8 +43,7 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
     if entry.is_gone:
         words = ["It is not in the queue any more: enter opens the run."]
     for text in words:
-        left = height - len(lines)
-        lines += [((f" {part}", ""),) for part in wrapped(text, width - 2, max(0, left))]
+        lines += paragraph(text, width, max(0, height - len(lines)))
     return lines[:height]
 
 

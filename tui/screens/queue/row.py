@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from rich.cells import cell_len
-
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
-from finetop.tui.line import line_width
-from finetop.tui.text import cut_end, cut_middle, of_steps
+from finetop.tui.screens.queue.state import Entry
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
 from finetop.tui.theme import MARKS, Mark
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import Running
-    from finetop.tui.line import Line
-    from finetop.tui.screens.queue.state import Entry
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
 WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6
@@ -49,19 +41,19 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
     place = str(row.state.place) if isinstance(row, QueueRow) and not entry.is_gone else ""
     line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (" ", ""),
         (mark.mark, mark.style),
         (f" {place:>3} ", ""),
-        (_padded(cut_middle(name, name_width(width)), name_width(width)), "bold" if has_cursor else ""),
+        (padded(cut_middle(name, name_width(width)), name_width(width)), "bold" if has_cursor else ""),
     )
     wants = row.on if isinstance(row, LiveRow) else row.wants
     if width >= WHAT_FROM:
-        line = (*line, (f"  {_padded(what_words(entry), WHAT)}", ""))
+        line = (*line, (f"  {padded(what_words(entry), WHAT)}", ""))
     if width >= WANTS_FROM:
-        line = (*line, (f"  {_padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
+        line = (*line, (f"  {padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
     if width >= PRIORITY_FROM:
-        line = (*line, (f"  {_padded(_priority(entry), PRIORITY)}", ""))
+        line = (*line, (f"  {padded(_priority(entry), PRIORITY)}", ""))
     if isinstance(row, QueueRow):
         line = (*line, (f"  {starts_words(entry, now):<{STARTS}}", ""))
     return (*line, ("  ", ""), (cut_end(because(entry, now), width - line_width(line) - 2), ""))
@@ -133,7 +125,3 @@ def _priority(entry: Entry) -> str:
         return ""
     usual = PRIORITIES["normal"] if entry.waits.what == "train" else 0
     return "" if entry.waits.priority == usual else priority_word(entry.waits.priority)
-
-
-def _padded(text: str, width: int) -> str:
-    return text + " " * (width - cell_len(text))

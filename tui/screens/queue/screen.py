@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import ClassVar
 
 from textual import work
+from textual.app import ComposeResult
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.queue.keys import KEYS, footer_keys
+from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
 from finetop.tui.screens.queue.row import entry_line, head_line
@@ -28,19 +28,42 @@ from finetop.tui.screens.queue.state import (
     with_priority,
 )
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import cut_middle
+from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.tui.save import Sheet
-
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
 REMEMBERED = 50  # changes that can be taken back
+SOONER = Key(
+    "left_square_bracket", "sooner", "shift_by(-1)", "start it sooner", "finetop queue before RUN OTHER"
+)
+LATER = Key(
+    "right_square_bracket", "later", "shift_by(1)", "start it later", "finetop queue before RUN OTHER"
+)
+FIRST = Key("left_curly_bracket", "", "to_end(True)", "start it first", "finetop queue first RUN")
+LAST = Key("right_curly_bracket", "", "to_end(False)", "start it last", "finetop queue last RUN")
+HIGHER = Key(
+    "plus,equals_sign", "priority", "prioritise(-1)", "a higher priority", "finetop queue priority RUN high"
+)
+LOWER = Key("minus", "", "prioritise(1)", "a lower priority", "finetop queue priority RUN low")
+HOLD = Key("H", "hold", "hold", "hold it: it waits for a release", "finetop queue hold RUN")
+RELEASE = Key("R", "release", "release", "release it, or have its next try now", "finetop queue release RUN")
+STOP = Key("S", "take out", "stop", "take it out, or stop what runs (asks)", "finetop stop RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)", "finetop queue hold")
+UNDO = Key("u", "undo", "undo", "take back the last change of order, priority or hold")
+OPEN = Key("enter", "open", "open", "open the run", "finetop show RUN")
+FILTER = Key("slash", "filter", "filter", "only rows with this in name, kind, wants, reason")
+BACK = Key("escape", "back", "back", "drop the filter, else back to Runs")
+MOVES = moves()
+KEYS = (
+    *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),
+    *MOVES,
+)
+_ORDER = Key("", "sooner, later", sign="[ ]")
+_STOP = Key("", "stop", sign="S")
 
 
 class QueueScreen(ListScreen, inherit_bindings=False):
@@ -101,8 +124,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.query_one("#empty", Lines).show(empty_lines(queues))
         machines = self.query_one("#machines", Lines)
         lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
-        if machines.styles.height is None or machines.styles.height.value != len(lines):
-            machines.styles.height = len(lines)
+        set_height(machines, len(lines))
         machines.show(lines)
         place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
         self.query_one(Table).show(len(queues.entries), place)
@@ -207,17 +229,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if entry is None or entry.is_gone:
             return
         name = cut_middle(clean_line(entry.name), 32)
-        stop = Stop(entry.name)
+        ask, stop = self.query_one(Bottom).ask, partial(self._do, Stop(entry.name))
         if entry.waits is None:
             words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
-            self.query_one(Bottom).ask(
-                words, [Answer("y", "stop", lambda: self._do(stop))], leave="leave it running"
-            )
+            ask(words, [Answer("y", "stop", stop)], leave="leave it running")
             return
         kept = "What has run of it stays." if entry.waits.step else "Nothing of it has run yet."
         words = ((f" Take {name} out of the queue?", "bold"), (f"  {kept}", ""))
-        take = Answer("y", "take it out", lambda: self._do(stop))
-        self.query_one(Bottom).ask(words, [take], leave="leave it there")
+        ask(words, [Answer("y", "take it out", stop)], leave="leave it there")
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -226,10 +245,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if machine.queue is not None and "held" in machine.queue.stopped:
             self._do(Release(), on_machine=True)
             return
-        words: Line = (
-            (f" Hold the whole queue{on}?", "bold"),
-            ("  What runs goes on.", ""),
-        )
+        words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  What runs goes on.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
         self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
 
@@ -272,13 +288,22 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         """Ask the supervisor to change something, and say what came of it."""
         host = host_of(self)
         home = self.queues.machine_of(self.entry).home
-        try:
+        with refusals_said(host):
             for ask in asks:
                 answer = await (host.ask_on(home, ask) if on_machine else host.ask(ask))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        if change is not None:
-            self._done = [*self._done[1 - REMEMBERED :], change]
-        host.say(about or said(answer))
-        self.load_anew()
+            if change is not None:
+                self._done = [*self._done[1 - REMEMBERED :], change]
+            host.say(about or said(answer))
+            self.load_anew()
+
+
+def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:
+    """Return the keys of what the cursor is on, most used first."""
+    undo = (UNDO,) if can_undo else ()
+    if entry is None or entry.is_gone:
+        return (*undo, WHOLE, BACK) if entry is None else (OPEN, *undo, WHOLE, BACK)
+    if entry.runs is not None:
+        return (OPEN, PAUSE, _STOP, *undo, WHOLE, BACK)
+    assert entry.waits is not None
+    is_held = entry.waits.state.held or entry.waits.state.next_at is not None
+    return (_ORDER, *undo, RELEASE if is_held else HOLD, STOP, OPEN, HIGHER, WHOLE, BACK)

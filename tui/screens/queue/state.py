@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.limits import PRIORITIES
@@ -21,15 +21,12 @@ from finetop.core.protocol.messages.queue import (
     Release,
 )
 from finetop.core.protocol.request import Ask
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.runtime.home import Home
-
 AskOn = Callable[["Home", Ask], Awaitable[Any]]
+LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 
 
 @dataclass(slots=True)
@@ -146,7 +143,7 @@ class QueueList:
     def counts(self) -> tuple[int, int]:
         """Count what waits and what runs."""
         known = [machine.queue for machine in self.machines if machine.queue is not None]
-        return sum(one.total for one in known), sum(len(one.live) for one in known)
+        return sum(queue.total for queue in known), sum(len(queue.live) for queue in known)
 
     def stopped(self) -> str:
         """Say why nothing starts now."""
@@ -162,9 +159,6 @@ def _words(entry: Entry) -> str:
     if isinstance(row, LiveRow):
         return f"{entry.name} {row.what} {row.on}"
     return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"
-
-
-LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.messages.remedies import RetrainingRow
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.protocol.runs import RemedyRow
 from finetop.tui.keys import Key, moves
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer
-    from finetop.core.protocol.runs import RemedyRow
-
-OPEN = Key(
-    "enter", "enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json"
-)
+OPEN = Key("enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json")
 RUN = Key(
-    "R",
     "R",
     "try it",
     "run",
@@ -24,24 +16,23 @@ RUN = Key(
 )
 EXPORT = Key(
     "E",
-    "E",
     "export",
     "export",
     "write this one as a whole model, verified",
     "finetop export RUN --remedy NAME --to DIR",
 )
-MARK = Key("space", "space", "mark", "mark", "mark, to try several")
-STOP = Key("S", "S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
-SORT = Key("o", "o", "sort", "sort", "most gain kept first, or in their order")
-METRIC = Key("v", "v", "metric", "view", "show what is reached by the target's next metric")
+MARK = Key("space", "mark", "mark", "mark, to try several")
+STOP = Key("S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
+SORT = Key("o", "sort", "sort", "most gain kept first, or in their order")
+METRIC = Key("v", "metric", "view", "show what is reached by the target's next metric")
 COMPARE = Key(
-    "c", "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
+    "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
 )
-BACK = Key("escape", "esc", "back", "back", "back one level")
+BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves("one")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
-_TRAIN = Key("", "R", "train again so", "run", "")
-_SCROLL = Key("", "↑↓", "scroll", "", "")
+_TRAIN = Key("", "train again so", "run", sign="R")
+_SCROLL = Key("", "scroll", sign="↑↓")
 
 
 def footer_keys(

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.protocol.runs import Failed, Lost, Queued, RemedyRow, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, spread
 from finetop.tui.screens.remedies.row import bar_style
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.theme import MARKS
+from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
+from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
-    from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.line import Line
-    from finetop.tui.theme import StyleName
 
 
 def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
@@ -97,24 +88,11 @@ def _settings(row: RemedyRow) -> Line:
 
 def _chosen_on(row: RemedyRow) -> list[Line]:
     if row.verdict in ("failed", "unchanged"):
-        return [
-            (
-                (
-                    f"   {remedies.verdict(row)}: {clean_line(row.reason)}",
-                    "red" if row.verdict == "failed" else "",
-                ),
-            )
-        ]
-    mark = MARKS[row.verdict]
-    return [
-        (
-            (f"   {mark.mark} {remedies.verdict(row)}", mark.style),
-            (
-                f"  {remedies.retained(row)} on {count(row.items_used)} of {count(row.items_total)} items for choosing",
-                "",
-            ),
-        ),
-    ]
+        style: StyleName = "red" if row.verdict == "failed" else ""
+        return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
+    mark, words = MARKS[row.verdict], remedies.verdict(row)
+    used = f"{count(row.items_used)} of {count(row.items_total)} items for choosing"
+    return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row)} on {used}", ""))]
 
 
 def _confirmed_on(row: RemedyRow) -> list[Line]:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
+from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
-from finetop.tui.text import cut_end
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
-    from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.line import Line, Span
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, Span, cursor_mark, cut_end
+from finetop.tui.theme import MARKS, StyleName
 
 NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
 RETRAINING = 26  # cells of what trains again
@@ -59,7 +52,8 @@ def remedy_line(
     if remedies.is_trying(answer, row):
         return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
     if not row.verdict:
-        words = "waits" if remedies.waits(answer, row) else f"not tried{_price(answer)}"
+        price = "" if answer.price_s is None else f", about {long_span(answer.price_s)}"
+        words = "waits" if remedies.waits(answer, row) else f"not tried{price}"
         return (*start, (f"  {cut_end(words, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
@@ -71,7 +65,7 @@ def remedy_line(
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw one that trains again: what it costs, or why not."""
-    cursor: Span = ("▸", "reverse") if has_cursor else (" ", "")
+    cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, as this run"
     words = f"not here: {clean_line(row.why_not)}" if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
@@ -133,7 +127,3 @@ def _doing(answer: RemediesAnswer) -> str:
     if job.done is not None and job.total:
         what += f", {count(int(job.done))} of at most {count(int(job.total))}"
     return what if job.left_s is None else f"{what}, {long_span(job.left_s)} left at most"
-
-
-def _price(answer: RemediesAnswer) -> str:
-    return "" if answer.price_s is None else f", about {long_span(answer.price_s)}"

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import partial
+from typing import ClassVar
 
 import msgspec
 from textual import work
+from textual.app import ComposeResult
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.queue import Stop
-from finetop.core.protocol.messages.remedies import (
-    Remedies,
-    RemediesAnswer,
-    Remedy,
-    RemedyAnswer,
-    RetrainingRow,
-)
+from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
-from finetop.core.text import clean_line, counted
+from finetop.core.protocol.runs import RemedyRow
+from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
+from finetop.tui.save import Sheet
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
@@ -34,18 +30,12 @@ from finetop.tui.screens.remedies.pane import (
     title_lines,
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
-from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import cut_end
+from finetop.tui.screens.shared.run_actions import order
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RemedyRow
-    from finetop.tui.save import Sheet
 
 LOW = 22  # rows of the terminal: below there is no picture
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -139,7 +129,6 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         answer, width = self.shown, self.size.width
         self.set_class(self.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
@@ -154,8 +143,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         picture.show(picture_lines(answer, width=width, height=picture.size.height))
         best = self.query_one("#best", Lines)
         lines = best_lines(answer, width)
-        if best.styles.height is None or best.styles.height.value != len(lines):
-            best.styles.height = len(lines)
+        set_height(best, len(lines))
         best.show(lines)
         if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
@@ -248,16 +236,13 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             return
         own = answer.run.rpartition(":")[2]
         begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
-        try:
+        with refusals_said(host):
             listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
-        if again:
-            host.open_compare([answer.run, *again])
-        else:
-            host.say("no run has trained again from here: R on one that needs training makes one.")
+            again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
+            if again:
+                host.open_compare([answer.run, *again])
+            else:
+                host.say("no run has trained again from here: R on one that needs training makes one.")
 
     def action_mark(self) -> None:
         row = self.at
@@ -285,7 +270,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
-        left = [one.name for one in answer.rows if not one.why_not and not one.verdict]
+        left = [remedy.name for remedy in answer.rows if not remedy.why_not and not remedy.verdict]
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
@@ -318,18 +303,14 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             host_of(self).say("try it first: what is written is what was scored.")
             return
         name = answer.run.rpartition(":")[2]
+        export = partial(Export, self.run, step=answer.step, remedy=row.name)
         self.query_one(Bottom).ask_text(
             f"write {row.label} to",
             str(host_of(self).folder / f"{name}-{row.name}"),
-            changed=lambda text: None,
-            done=lambda text, is_kept: self._export(row.name, text) if is_kept else None,
+            done=lambda text, is_kept: self._do(export(text.strip())) if is_kept else None,
             keep="write it there",
             leave="write nothing",
         )
-
-    def _export(self, name: str, folder: str) -> None:
-        assert self.answer is not None
-        self._do(Export(self.run, folder.strip(), self.answer.step, remedy=name))
 
     def action_stop(self) -> None:
         if self.answer is None or not self.answer.is_under_way:
@@ -346,14 +327,5 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
     @work
     async def _do(self, ask: Ask) -> None:
         """Ask the supervisor, and say what came of it."""
-        host = host_of(self)
-        try:
-            answer = await host.ask(ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        if isinstance(answer, RemedyAnswer):
-            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
-        else:
-            host.say(said(answer))
-        self.refresh_soon(at_once=True)
+        if await order(host_of(self), ask):
+            self.refresh_soon(at_once=True)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.tui.line import Line, line_width
+from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
-from finetop.tui.text import cut_end, without_zero
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, without_zero
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.widgets.axis import Scale
-    from finetop.tui.widgets.log import Tail
+from finetop.tui.widgets.log import Tail
 
 LOG = 10  # rows that four charts leave for the log
 NUMBERS = 2  # rows of numbers below them
@@ -136,19 +131,19 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     if view.cursor is not None:
         words = place_words(view, view.cursor, plot_width(width), board.step or 0)
         parts.append(((words, "bold"),))
-    for one in series:
-        name = {"loss": "train ", "eval_loss": "eval "}.get(one.curve.key, "")
+    for plot in series:
+        name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "")
         if view.cursor is not None:
-            number = value_at(one, view.cursor, view.smoothing)
+            number = value_at(plot, view.cursor, view.smoothing)
             text = "-" if number is None else shown(key, number)
         else:
-            text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if one.is_points else ()
+            text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
+        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
         parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
         parts.append((("nats/token", "dim"),))
-    bad = sum(one.curve.bad for one in series)
+    bad = sum(plot.curve.bad for plot in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
     if view.smoothing:
@@ -157,7 +152,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == board.charts[0]:
         parts.append(((NAMES[view.x], "dim"),))
-    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    gutter: Line = (cursor_mark(key == board.metric),)
     line: Line = (*gutter, (title_of(key), "bold"))
     values = (view.cursor is not None) + len(series)  # the parts that the title is there for
     if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import CheckBrief, Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
-from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
-from finetop.tui.screens.run.head import phase_words
-from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import cut_end, without_zero
-from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
+from finetop.tui.theme import MARKS, TASK_MARKS
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, TaskResult
-    from finetop.core.protocol.runs import CheckBrief, RunDetail, RunRow
-    from finetop.tui.theme import Mark
-
-_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 _FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells
 
@@ -172,24 +161,16 @@ def _head(width: int, named: str) -> Line:
     name = f"    {named:<{_name_width(width)}}"
     if width < 72:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
-    return (
-        (
-            f"{name}{'base':>6}{'now':>6}{'change':>8}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}",
-            "dim",
-        ),
-    )
-
-
-def _mark_of(task: TaskResult) -> Mark | None:
-    return _MARKS.get(task.mark)
+    scores = f"{'base':>6}{'now':>6}{'change':>8}"
+    return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
 
 
 def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
-    mark = _mark_of(task)
+    mark = TASK_MARKS.get(task.mark)
     name_width = _name_width(width) if width >= 72 else 16
     name = cut_end(clean_line(task.task), name_width - 1)
     line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (f" {mark.mark} " if mark is not None else " - ", mark.style if mark is not None else ""),
         (f"{name:<{name_width}}", "bold" if has_cursor else ""),
     )
@@ -200,13 +181,7 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     flips = f"{task.lost:>5}{task.won:>5}"
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
-    scores = f"{_share(task.base):>6}{_share(task.tuned):>6}"
-    interval = (
-        f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval is not None else ""
-    )
+    scores = f"{without_zero(task.base, 3):>6}{without_zero(task.tuned, 3):>6}"
+    interval = "" if task.interval is None else " to ".join(map(change, reversed(task.interval)))
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else without_zero(value, 3)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.wording import data_versions
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.line import Line
+from finetop.tui.text import Line, labelled, wrapped
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:
@@ -26,17 +21,10 @@ def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, l
     """Name the version of each source, for the recipe tab."""
     lines: list[Line] = []
     for facts in facts_of(detail, known):
-        lines += _labelled(data_versions.version_line(facts), width, label)
+        lines += labelled("version", data_versions.version_line(facts), width, cells=label)
         for text in data_versions.beside(facts):
             lines += [((" " * label + row, "dim"),) for row in wrapped(text, width - label - 1)]
     return lines
-
-
-def _labelled(text: str, width: int, label: int) -> list[Line]:
-    rows = wrapped(text, width - label - 1)
-    return [
-        ((f" {'version' if not at else '':<{label - 1}}", "dim"), (row, "")) for at, row in enumerate(rows)
-    ]
 
 
 def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_first: bool) -> list[Line]:

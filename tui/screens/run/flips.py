@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from rich.cells import cell_len
-
+from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 from finetop.core.text import clean_line, counted
-from finetop.tui.line import Line, rule
-from finetop.tui.text import cut_end
-from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
+from finetop.tui.text import Line, cut_end, labelled, padded, paragraph, rule
+from finetop.tui.theme import MARKS, StyleName
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells
@@ -66,13 +58,7 @@ def _flip_line(flip: Flip, question: int, gold: int, said: int) -> Line:
     mark = MARKS["ok"] if won else MARKS["regressed"]
     return (
         (f" {mark.mark} ", mark.style),
-        (
-            _column(
-                flip.question or flip.item,
-                question,
-            ),
-            "",
-        ),
+        (_column(flip.question or flip.item, question), ""),
         (_column(flip.gold, gold), ""),
         (_column(flip.base_answer, said), ""),
         (cut_end(clean_line(flip.tuned_answer).strip() or "(nothing)", said), "" if won else "bold"),
@@ -81,7 +67,7 @@ def _flip_line(flip: Flip, question: int, gold: int, said: int) -> Line:
 
 def _column(text: str, width: int) -> str:
     text = cut_end(clean_line(text).strip() or "-", width - 2)
-    return text + " " * (width - cell_len(text))
+    return padded(text, width)
 
 
 def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -> list[Line]:
@@ -93,14 +79,12 @@ def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -
         number = f"{'won' if won else 'lost'} {at + 1} of {len(flips)}"
         title: Line = ((number, "green" if won else "red"), (f"  {clean_line(flip.item)}", ""))
         lines.append(rule(title, width, ((clean_line(flip.category), "dim"),) if flip.category else ()))
-        for text in wrapped(flip.question, width - 2, 12):
-            lines.append(((f" {text}", ""),))
+        lines += paragraph(flip.question, width, 12)
         for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
             if label == "gold" and not said.strip():
                 continue  # a rule decides there, not one answer
-            for row, text in enumerate(wrapped(said.strip() or "(nothing)", width - _LABEL - 1, 8)):
-                start: Line = ((f" {label if not row else '':<{_LABEL - 1}}", "dim"),)
-                lines.append((*start, (text, "bold" if label == "tuned" and not won else "")))
+            style: StyleName = "bold" if label == "tuned" and not won else ""
+            lines += labelled(label, said.strip() or "(nothing)", width, cells=_LABEL, rows=8, style=style)
     missing = task.lost + task.won - len(flips)
     if missing > 0:
         command = f"finetop flips {clean_line(run)} --task {clean_line(task.task)}"

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
-from finetop.tui.line import Line, line_width, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     mark_of,
     mark_of_check,
+    phase_words,
     ran_for,
     silence,
     state_sentence,
 )
-from finetop.tui.text import cut_middle
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail, RunRow
+from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
 
 Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
 TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
@@ -80,7 +77,7 @@ def how(detail: RunDetail) -> str:
     words = clean_line(row.method) + (f" r{rank}" if isinstance(rank, int) else "")
     if row.objective not in ("", "sft"):
         words += f", {clean_line(row.objective)}"
-    model = cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 28)
+    model = cut_middle(leaf(row.model), 28)
     return f"{words} on {model}"
 
 
@@ -133,19 +130,6 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     return ((f"{long_span(left_s)} left", "bold"), (f", ends {clock(slow.at + slow.left_s)}", ""))
 
 
-def phase_words(state: Running) -> str:
-    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
-    phase = clean_line(state.phase) or "starting"
-    if state.done is None or not state.total:
-        return phase
-    unit = f" {clean_line(state.unit)}" if state.unit else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
-
-
-def _amount(number: float) -> str:
-    return count(int(number)) if number == int(number) else f"{number:,.1f}"
-
-
 def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:
     """Write the row of tabs; the check's tab carries its mark, `where` says what part of a long tab is seen."""
     line = _tabs(tab, row, gap=" ")
@@ -159,9 +143,9 @@ def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line
 
 def _tabs(tab: Tab, row: RunRow | None, gap: str) -> Line:
     line: Line = (("   ", ""),)
-    for one in TABS:
-        line = (*line, (f" {one} ", "reverse" if one == tab else ""))
-        if one == "check" and row is not None and row.check is not None:
+    for name in TABS:
+        line = (*line, (f" {name} ", "reverse" if name == tab else ""))
+        if name == "check" and row is not None and row.check is not None:
             mark = mark_of_check(row.check)
             line = (*line, (mark.mark, mark.style))
         line = (*line, (gap, ""))

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
-from finetop.tui.screens.run.view_state import chosen_relative, chosen_step
+from finetop.tui.screens.run.head import Tab
+from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 from finetop.tui.screens.shared.run_status import hint_of, next_step
 from finetop.tui.text import cut_middle
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.view_state import ViewState
-
 CURSOR = Key(
-    "left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right"
+    "left,h", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right", sign="←→"
 )
-RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
-FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left; of two samples the left")
-FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
-ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
-ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
-ALL = Key("0", "0", "all", "all", "all steps, no cursor")
-AXIS = Key("x", "x", "axis", "axis", "x axis by step, tokens, time or epoch")
-LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
-SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
-NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
-TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
-CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
-LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
-SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
-HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
-HIT_BEFORE = Key("comma", ",", "", "hit(-1)", "the line before that was searched for")
-STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; more samples; all settings")
+RIGHT = Key("right", "", "cursor(1)", "cursor to the right")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left; of two samples the left")
+FAR_RIGHT = Key("shift+right", "", "cursor(10)", "ten columns to the right")
+ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "half the steps, around the cursor")
+ZOOM_OUT = Key("minus", "", "zoom(-1)", "twice the steps")
+ALL = Key("0", "all", "all", "all steps, no cursor")
+AXIS = Key("x", "axis", "axis", "x axis by step, tokens, time or epoch")
+LOG_SCALE = Key("y", "log scale", "log_scale", "y axis logarithmic or not")
+SMOOTH = Key("m", "smooth", "smooth", "smooth the curves: not, .6, .9")
+NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab")
+TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "tab before")
+CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
+LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
+SEARCH = Key("slash", "search", "search", "search in the whole log, or go to `step N`")
+HITS = Key("full_stop", "hit", "hit(1)", "the next line that was searched for")
+HIT_BEFORE = Key("comma", "", "hit(-1)", "the line before that was searched for")
+STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
+VIEW = Key("v", "turn", "view", "earlier check; other job's log; more samples; all settings")
 OPEN = Key(
-    "enter",
     "enter",
     "open",
     "open",
     "what matters most: check, log, answers; a metric large or small",
     "finetop flips RUN",
 )
-TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
-BACK = Key("escape", "esc", "back", "back", "back one level")
+TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
+BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; the log follows its end")
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
@@ -57,21 +50,21 @@ KEYS = (
     *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 
-_METRIC = Key("", "↑↓", "metric", "", "")
-_LARGE = Key("", "enter", "large", "", "")
-_SMALL = Key("", "enter", "small", "", "")
-_SCROLL = Key("", "↑↓", "scroll", "", "")
-_TASK = Key("", "↑↓", "task", "", "")
-_STEP = Key("", "↑↓", "step", "", "")
-_ANSWERS = Key("", "enter", "answers", "", "")
-_EARLIER = Key("", "v", "earlier check", "", "")
-_OTHER_JOB = Key("", "v", "other job's", "", "")
-_END_SEARCH = Key("", "esc", "end search", "", "")
-_MORE_SAMPLES = Key("", "v", "more steps", "", "")
-_PAIR = Key("", "←→", "right", "", "")
-_PAIR_LEFT = Key("", "⇧←→", "left", "", "")
-_SETTINGS = Key("", "v", "all or what differs", "", "")
-_OPEN_RUN = Key("", "enter", "open it", "", "")
+_METRIC = Key("", "metric", sign="↑↓")
+_LARGE = Key("", "large", sign="enter")
+_SMALL = Key("", "small", sign="enter")
+_SCROLL = Key("", "scroll", sign="↑↓")
+_TASK = Key("", "task", sign="↑↓")
+_STEP = Key("", "step", sign="↑↓")
+_ANSWERS = Key("", "answers", sign="enter")
+_EARLIER = Key("", "earlier check", sign="v")
+_OTHER_JOB = Key("", "other job's", sign="v")
+_END_SEARCH = Key("", "end search", sign="esc")
+_MORE_SAMPLES = Key("", "more steps", sign="v")
+_PAIR = Key("", "right", sign="←→")
+_PAIR_LEFT = Key("", "left", sign="⇧←→")
+_SETTINGS = Key("", "all or what differs", sign="v")
+_OPEN_RUN = Key("", "open it", sign="enter")
 
 
 def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, ...]:
@@ -95,19 +88,8 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
             is_moved = view_state.shown.cursor is not None or view_state.shown.zoom is not None
             large = () if view_state.metric_at is None else (_enlarge(detail, view_state),)
-            more = (LOG_SCALE, *stop[1:], *check, STEPS)
-            return (
-                CURSOR,
-                ZOOM,
-                *((ALL,) if is_moved else ()),
-                AXIS,
-                _METRIC,
-                *large,
-                SMOOTH,
-                *stop[:1],
-                BACK,
-                *more,
-            )
+            first = (CURSOR, ZOOM, *((ALL,) if is_moved else ()), AXIS, _METRIC, *large, SMOOTH)
+            return (*first, *stop[:1], BACK, LOG_SCALE, *stop[1:], *check, STEPS)
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = () if view_state.log.search is None else (HITS, _END_SEARCH)
@@ -173,11 +155,9 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     if tab == "check":
         answers = ("enter", "read the answers that changed, whole")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
-    return (
-        ("enter", "see what the check found, task by task")
-        if row.check.verdict != "regressed"
-        else next_step(row)
-    )
+    if row.check.verdict == "regressed":
+        return next_step(row)
+    return "enter", "see what the check found, task by task"
 
 
 def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
@@ -186,11 +166,9 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
             return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
-        return (
-            ("enter", "see what the check found, task by task")
-            if tab != "check"
-            else ("tab", "go on to the steps")
-        )
+        if tab == "check":
+            return "tab", "go on to the steps"
+        return "enter", "see what the check found, task by task"
     end = ", and is checked at its end" if _checks_at_end(detail) else ""
     return "esc", f"back to the runs: it goes on{end}"
 

@@ -7,24 +7,19 @@ and the first part is shown while the next is looked through.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from finetop.core.protocol.messages.runs import FindInLog, FoundInLog, LogAnswer
+from finetop.core.protocol.runs import JobRow, RunDetail
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.line import Line, line_width, rule
-from finetop.tui.screens.run.state import load_log, log_job
-from finetop.tui.text import cut_end
+from finetop.tui.app_interface import Host
+from finetop.tui.screens.run.state import RunData, load_log, log_job
+from finetop.tui.text import Line, cut_end, line_width, rule
 from finetop.tui.widgets import log, log_page
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.protocol.runs import JobRow, RunDetail
-    from finetop.tui.app_interface import Host
-    from finetop.tui.screens.run.state import RunData
-    from finetop.tui.widgets.log_page import Page
+from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
 _STEP: Final = re.compile(r"step (\d{1,9})", re.IGNORECASE)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.runs import Curve
+from finetop.core.protocol.runs import CheckBrief, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.run.x_axis import cell_of
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.runs import CheckBrief, RunDetail
-    from finetop.tui.theme import Mark
-    from finetop.tui.widgets.chart import Cell, View
+from finetop.tui.theme import MARKS, Mark
+from finetop.tui.widgets.chart import Cell, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,8 @@ class Event:
 def events_of(detail: RunDetail) -> list[Event]:
     """List all that has a mark, the heaviest first: what forgot, alarms, other checks, checkpoints."""
     events = [
-        Event(one.step, MARKS["checkpoint"], f"checkpoint {count(one.step)}", 0) for one in detail.checkpoints
+        Event(checkpoint.step, MARKS["checkpoint"], f"checkpoint {count(checkpoint.step)}", 0)
+        for checkpoint in detail.checkpoints
     ]
     events += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
     events += [

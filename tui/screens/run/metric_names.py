@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any
 
+from finetop.core.protocol.messages.runs import Curve
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import count
 from finetop.core.wording.units import metric_words
 from finetop.tui.text import value, without_zero
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
-    from finetop.core.protocol.messages.runs import Curve
-    from finetop.core.protocol.runs import RunRow
 
 # The order of importance: the first are charts, the next a number and a sparkline.
 TITLES = {

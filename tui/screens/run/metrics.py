@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import count
-from finetop.tui.line import Line, line_width, rule
-from finetop.tui.screens.run.alarms import alarm_row, open_alarm
 from finetop.tui.screens.run.charts import NUMBERS, Board, Layout, beside, chart_rows, layout_of
 from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
+from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import cut_end, without_zero
+from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail, RunRow
 
 SPARK = 16  # cells
 
@@ -104,7 +97,7 @@ def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
 
 def _number(board: Board, key: str, width: int) -> Line:
     text = shown(key, board.detail.row.metrics[key])
-    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    gutter: Line = (cursor_mark(key == board.metric),)
     line: Line = (*gutter, (f"{cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = board.sparks.get(key, "")
     return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import DataRow, RunDetail
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
-from finetop.tui.text import cut_middle
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.data_versions import SourceFacts
-    from finetop.core.protocol.runs import DataRow, RunDetail
+from finetop.tui.text import Line, cut_middle, labelled, leaf, rule
+from finetop.tui.theme import StyleName
 
 _LABEL = 10  # cells
 _OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothing of what is trained
@@ -36,7 +32,9 @@ def recipe_lines(
             rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),))
         )
         for text, is_learned in detail.first_row:
-            lines += _piece(text, width, is_learned=is_learned)
+            style: StyleName = "bold" if is_learned else ""
+            label = "learned" if is_learned else "read"
+            lines += labelled(label, text.strip("\n"), width, cells=_LABEL, rows=_FIRST_ROW, style=style)
     if detail.data:
         versions = version_lines(detail, known, width, _LABEL)
         lines += [rule((("data", ""),), width), *data_lines(detail, width), *versions, *plan_line(detail)]
@@ -78,22 +76,11 @@ def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, wi
     name_width = min(34, max(len(key) for key, _ in differing))
     lines: list[Line] = []
     for key, text in differing:
-        before = theirs.get(key)
-        was = f"   {name}: {before}" if before is not None else ""
-        rows = wrapped(text, width - name_width - 4, 3) or [""]
-        label: Line = ((f" {cut_middle(clean_line(key), name_width):<{name_width}}  ", "dim"),)
-        lines.append((*label, (rows[0], "bold"), (was if len(rows) == 1 else "", "dim")))
-        lines += [((" " * (name_width + 3), ""), (row, "bold")) for row in rows[1:]]
+        rows = _setting_lines(key, text, width, name_width, "bold")
+        if len(rows) == 1 and key in theirs:
+            rows = [(*rows[0], (f"   {name}: {theirs[key]}", "dim"))]
+        lines += rows
     return lines
-
-
-def _piece(text: str, width: int, *, is_learned: bool) -> list[Line]:
-    label = "learned" if is_learned else "read"
-    rows = wrapped(text.strip("\n"), width - _LABEL - 1, _FIRST_ROW)
-    return [
-        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "bold" if is_learned else ""))
-        for at, row in enumerate(rows)
-    ]
 
 
 def data_lines(detail: RunDetail, width: int) -> list[Line]:
@@ -102,7 +89,7 @@ def data_lines(detail: RunDetail, width: int) -> list[Line]:
 
 
 def _source_line(source: DataRow, width: int) -> Line:
-    name = cut_middle(clean_line(source.source).rstrip("/").rpartition("/")[2], max(12, width - 62))
+    name = cut_middle(leaf(source.source), max(12, width - 62))
     words = f"  {counted(source.rows, 'row')}, {count(source.kept)} kept"
     gone: Line = ()
     if source.dropped:
@@ -132,10 +119,9 @@ def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
     """Write every setting as `section.name  value`, in the recipe's order."""
     settings = flat_texts(recipe)
     name_width = min(34, max((len(name) for name in settings), default=0))
-    lines: list[Line] = []
-    for name, text in settings.items():
-        label = clean_line(name)
-        rows = wrapped(text, width - name_width - 4, 3) or [""]
-        lines.append(((f" {cut_middle(label, name_width):<{name_width}}  ", "dim"), (rows[0], "")))
-        lines += [((" " * (name_width + 3), ""), (row, "")) for row in rows[1:]]
-    return lines
+    return [line for key in settings.items() for line in _setting_lines(*key, width, name_width)]
+
+
+def _setting_lines(key: str, text: str, width: int, name_width: int, style: StyleName = "") -> list[Line]:
+    label = cut_middle(clean_line(key), name_width)
+    return labelled(label, text, width, cells=name_width + 3, rows=3, style=style)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
-from typing import TYPE_CHECKING
 
+from finetop.core.protocol.runs import SampleRow
 from finetop.core.text import clean, count
-from finetop.tui.line import Line, Span, line_width, rule
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import SampleRow
+from finetop.tui.text import Line, Span, line_width, paragraph, rule, wrapped
 
 FROM = 100  # cells: below, one stands above the other
 _PROMPT_ROWS = 3
@@ -34,7 +29,7 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
         pair_samples = [by_place.get((index, step)) for step in pair]
         prompt = next(sample.prompt for sample in samples if sample.index == index)
         lines.append(rule(((f"prompt {number} of {len(prompts)}", ""),), width))
-        lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, _PROMPT_ROWS)]
+        lines += paragraph(prompt, width, _PROMPT_ROWS, style="bold")
         texts = ["" if sample is None else clean(sample.text[:_LONGEST]) for sample in pair_samples]
         flags = differing(*texts)
         half = (width - 4) // 2 if width >= FROM else width - 2

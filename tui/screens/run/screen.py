@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
 from finetop.tui.screens.run.metrics import has_failed
-from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import board_of, body_lines
 from finetop.tui.screens.run.view_state import (
@@ -32,18 +36,18 @@ from finetop.tui.screens.run.view_state import (
 )
 from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import order, pause_or_go_on
+from finetop.tui.screens.shared.run_actions import (
+    can_end,
+    kill_question,
+    lost_steps,
+    order,
+    pause_or_go_on,
+    short_name,
+    stop_question,
+)
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.save import Sheet
 
 
 class RunScreen(LoadedScreen, inherit_bindings=False):
@@ -91,7 +95,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.view_state.size = (size.width, size.height)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         host, detail = host_of(self), self.detail
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
         width = self.size.width
@@ -118,10 +121,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def on_mount(self) -> None:
         self.view_state.large = host_of(self).large
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-        self._wake.set()
-
     async def _load(self) -> None:
         self._measure()
         await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
@@ -132,8 +131,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _open_tab(self, tab: Tab) -> None:
         self.view_state.tab = tab
         self.view_state.is_reading = False
-        self.redraw()
-        self._wake.set()
+        self.look_anew()
 
     def action_tab(self, by: int) -> None:
         self._open_tab(TABS[(TABS.index(self.view_state.tab) + by) % len(TABS)])
@@ -154,7 +152,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.query_one(Bottom).ask_text(
             "search",
             "" if before is None else before.text,
-            changed=lambda text: None,
             done=self._search,
             keep="find it in the whole log; or step 412: go there",
             leave="leave it",
@@ -163,7 +160,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _search(self, text: str, is_kept: bool) -> None:
         if is_kept:
             searched(self.view_state.log, text)
-            self._look_anew()
+            self.look_anew()
 
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
@@ -171,7 +168,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 host_of(self).say(
                     "No more hits that way." if self.view_state.log.search else "/ searches the log."
                 )
-            self._look_anew()
+            self.look_anew()
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
@@ -193,7 +190,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).open_run(relative.name)
         elif view_state.tab == "metrics" and enlarge(view_state, detail.row):
             host_of(self).large = view_state.large
-            self._look_anew()
+            self.look_anew()
         else:
             self._open_tab("log" if has_failed(detail.row) else "check")
 
@@ -211,7 +208,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         """Turn the view of the tab."""
         if self.detail is not None:
             turned(self.view_state, self.held, self.detail)
-            self._look_anew()
+            self.look_anew()
 
     def action_move(self, rows: int) -> None:
         if self.detail is not None:
@@ -225,11 +222,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
-
-    def _look_anew(self) -> None:
-        """Show what a key has changed at once, and ask for what it needs."""
-        self.redraw()
-        self._wake.set()
 
     def action_cursor(self, cells: int) -> None:
         if self.detail is not None and self.view_state.tab == "samples":
@@ -248,7 +240,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_axis(self) -> None:
         if self.detail is not None and self.view_state.tab in OF_CHARTS:
             turn_axis(self.view_state, self.detail)
-            self._look_anew()
+            self.look_anew()
 
     def action_log_scale(self) -> None:
         self._show(replace(self.view_state.shown, is_log=not self.view_state.shown.is_log))
@@ -288,10 +280,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
 
     def action_stop(self) -> None:
-        self._ask(stop_question)
+        self._ask(lambda detail: stop_question(detail.row, self._do))
 
     def action_kill(self) -> None:
-        self._ask(kill_question)
+        self._ask(lambda detail: kill_question(detail.row, self._do, lost_steps(detail)))
 
     def action_pause(self) -> None:
         if self.detail is None:
@@ -306,13 +298,13 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is not None:
             self._do(Retry(self.detail.row.name))
 
-    def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
+    def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
         if self.detail is None:
             return
         if not can_end(self.detail.row):
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
-        question = question_of(self.detail, self._do)
+        question = question_of(self.detail)
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
     def _do(self, ask: Ask) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -22,12 +23,8 @@ from finetop.core.protocol.messages.runs import (
 )
 from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
+from finetop.tui.app_interface import Host
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.tui.app_interface import Host
 
 PROCESSES_S = 5.0  # between two looks at a run's processes
 SPARKS_S = 10.0  # sparklines change at most so often

@@ -1,17 +1,20 @@
-"""The steps tab of the Run screen: its checkpoints, and what a check said of each."""
+"""The steps tab of the Run screen: alarms, checkpoints and what a check said of each, and the tree of related runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
+from finetop.core.protocol.messages.data_versions import SourceFacts
+from finetop.core.protocol.runs import AlarmRow, CheckpointRow, Relative, RunDetail
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock
 from finetop.core.wording.units import size_word
-from finetop.tui.line import Line
-from finetop.tui.screens.shared.run_status import verdict_words
+from finetop.tui.screens.run.data import branches
+from finetop.tui.screens.shared.run_status import alarm_words, verdict_words
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, rule
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import CheckpointRow, RunDetail
+SHOWN = 6  # of the newest; `finetop show` lists more
+_NAME = 40  # cells
 
 
 def newest_first(detail: RunDetail) -> list[CheckpointRow]:
@@ -30,9 +33,82 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
         facts = f" {clean_line(checkpoint.kind):<8} {size_word(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
         has_cursor = at == cursor
-        gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        gutter: Line = (cursor_mark(has_cursor),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
         is_best = detail.best is not None and detail.best.step == checkpoint.step
         kept: Line = ((", kept as the best", "bold"),) if is_best else ()
         lines.append((*gutter, *step, (facts, ""), *said, *kept))
     return lines
+
+
+def open_alarm(detail: RunDetail) -> AlarmRow | None:
+    """Return the newest alarm that is not over."""
+    return next((alarm for alarm in reversed(detail.alarms) if alarm.over_step is None), None)
+
+
+def alarm_row(alarm: AlarmRow) -> Line:
+    """Say an alarm in a row, with its step where its text does not name it."""
+    text = clean_line(alarm.text)
+    at = f", step {count(alarm.step)}" if str(alarm.step) not in text else ""
+    return ((" ! ", "amber mark"), *alarm_words(text + at))
+
+
+def alarm_lines(detail: RunDetail, width: int) -> list[Line]:
+    """List the newest alarms with their steps, newest first, and whether they are over; a blank row behind them."""
+    if not detail.alarms:
+        return []
+    hidden = detail.alarms_total - min(SHOWN, len(detail.alarms))
+    more: Line = ((f"{count(hidden)} earlier: finetop show", "dim"),) if hidden > 0 else ()
+    shown = [_listed(alarm, width) for alarm in detail.alarms[: -SHOWN - 1 : -1]]
+    return [rule((("alarms", ""),), width, more), *shown, ()]
+
+
+def _listed(alarm: AlarmRow, width: int) -> Line:
+    over = "" if alarm.over_step is None else f"  over since {count(alarm.over_step)}"
+    text = cut_end(clean_line(alarm.text), max(10, width - 14 - len(over)))
+    if over:
+        return ((f"   {count(alarm.step):>9} ", ""), (f" {text}", ""), (over, "dim"))
+    return ((" ! ", "amber mark"), (f"{count(alarm.step):>9}  ", ""), *alarm_words(text))
+
+
+def relatives(detail: RunDetail) -> list[Relative]:
+    """List the runs that can be opened from the tree, in its order."""
+    return [*detail.parents, *detail.children]
+
+
+def lineage_lines(
+    detail: RunDetail, cursor: int | None, width: int, known: Sequence[SourceFacts] = ()
+) -> tuple[list[Line], int]:
+    """Draw the tree: parents and data above the run, children below; nothing for a run that has none of them.
+
+    Returns it, and in which of its rows the cursor is.
+    """
+    data = branches(detail, known, width, is_first=not detail.parents)
+    if not detail.parents and not detail.children and not data:
+        return [], 0
+    parents, children = len(detail.parents), len(detail.children)
+    lines: list[Line] = [rule((("comes from, and led to", ""),), width)]
+    for at, parent in enumerate(detail.parents):
+        lines.append(_row("┌" if not at else "├", parent, has_cursor=cursor == at, is_parent=True))
+    lines += data
+    name = cut_middle(clean_line(detail.row.name), _NAME)
+    above = parents or data
+    lines.append(((f"   {'├' if above and children else '└' if above else '┌'} ", "dim"), (name, "bold")))
+    row = 0 if cursor is None else 1 + cursor + (len(data) + 1 if cursor >= parents else 0)
+    for at, child in enumerate(detail.children, parents):
+        branch = "└" if at == parents + children - 1 else "├"
+        lines.append(_row(branch, child, has_cursor=cursor == at, is_parent=False))
+    return lines, row
+
+
+def _row(branch: str, relative: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
+    gutter: Line = (cursor_mark(has_cursor),)
+    indent = "" if is_parent else "─ "
+    step = "its last step" if relative.step is None else f"step {count(relative.step)}"
+    name = cut_middle(clean_line(relative.name), _NAME)
+    return (
+        *gutter,
+        (f"  {branch} {indent}", "dim"),
+        (name, "bold" if has_cursor else ""),
+        (f"  {step}, as {clean_line(relative.setting)}", "dim"),
+    )

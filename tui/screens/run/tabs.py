@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
-from finetop.core.protocol.runs import word
+from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.protocol.runs import RunDetail, SampleRow, word
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
-from finetop.tui.line import Line, rule
-from finetop.tui.screens.run.alarms import alarm_lines
-from finetop.tui.screens.run.charts import Board, chart_rows, series_of
+from finetop.tui.screens.run.charts import Board, Layout, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
-from finetop.tui.screens.run.lineage import lineage_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
 from finetop.tui.screens.run.marks import Event, by_cell, events_of
 from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
-from finetop.tui.screens.run.steps import step_lines
-from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
+from finetop.tui.screens.run.state import RunData
+from finetop.tui.screens.run.steps import alarm_lines, lineage_lines, step_lines
+from finetop.tui.screens.run.view_state import ViewState, checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
-from finetop.tui.text import cut_end
+from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import View, fitted, plot_width
-from finetop.tui.widgets.wrap import wrapped
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import ProcessRow
-    from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.run.charts import Layout
-    from finetop.tui.screens.run.state import RunData
-    from finetop.tui.screens.run.view_state import ViewState
-    from finetop.tui.widgets.axis import Scale
+_PROMPT_ROWS, _ANSWER_ROWS = 3, 4
+_LABEL = 10  # cells
+_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
 
 
 def body_lines(
@@ -156,9 +149,6 @@ def _part(view_state: ViewState, lines: list[Line], keep: int | None = None) -> 
     return lines[top : top + height], where
 
 
-_PROMPT_ROWS, _ANSWER_ROWS = 3, 4
-
-
 def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -> list[Line]:
     """Write the whole tab: per prompt three answers, or all with their whole text."""
     if not samples:
@@ -168,8 +158,7 @@ def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -
     for at, index in enumerate(prompts):
         own = sorted((sample for sample in samples if sample.index == index), key=lambda sample: sample.step)
         lines.append(rule(((f"prompt {at + 1} of {len(prompts)}", ""),), width))
-        for text in wrapped(own[0].prompt, width - 2, None if all_steps else _PROMPT_ROWS):
-            lines.append(((f" {text}", "bold"),))
+        lines += paragraph(own[0].prompt, width, None if all_steps else _PROMPT_ROWS, style="bold")
         for sample in own if all_steps else _three(own):
             lines += _answer(sample, width, None if all_steps else _ANSWER_ROWS)
     return lines
@@ -182,17 +171,10 @@ def _three(samples: list[SampleRow]) -> list[SampleRow]:
 
 
 def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
-    label = f" step {count(sample.step)}"
-    text = wrapped(sample.text, width - 14, rows) if sample.text.strip() else []
-    if not text:
-        return [((f"{label:<13}", "dim"), ("(nothing)", "dim"))]
-    return [((f"{label if not at else '':<13}", "dim"), (row, "")) for at, row in enumerate(text)]
-
-
-_LABEL = 10  # cells
-
-
-_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
+    label = f"step {count(sample.step)}"
+    if not sample.text.strip():
+        return labelled(label, "(nothing)", width, cells=13, style="dim")
+    return labelled(label, sample.text, width, cells=13, rows=rows)
 
 
 def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], width: int) -> list[Line]:
@@ -201,24 +183,16 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     charts = list(board.charts)
     for at in range(0, len(charts), layout.chart_columns):
         lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
-    missing = [title_of(key) for key in _expected(board.detail) if key not in board.detail.row.metrics]
-    if missing:
-        lines += _missing(missing, board.detail, width)
+    on_cpu = board.detail.device.startswith("cpu")  # where a run's memory is the host's
+    expected = [key for key in SYSTEM if key != "host_gib" or not on_cpu]
+    if missing := [title_of(key) for key in expected if key not in board.detail.row.metrics]:
+        words = f"not available: {', '.join(missing)}{_why(board.detail)}"
+        lines += paragraph(words, width, 2, style="dim")
     lines += processes_lines(processes, width)
     lines.append(rule((("machine", ""),), width))
     for label, text in _facts(board.detail).items():
-        lines += _fact(label, text, width)
+        lines += labelled(label, text, width, cells=_LABEL, rows=4) if text else []
     return lines
-
-
-def _missing(titles: Sequence[str], detail: RunDetail, width: int) -> list[Line]:
-    words = wrapped(f"not available: {', '.join(titles)}{_why(detail)}", width - 2, 2)
-    return [((f" {text}", "dim"),) for text in words]
-
-
-def _expected(detail: RunDetail) -> Sequence[str]:
-    """Name what is measured of a run where it can be; on the CPU its memory is the host's."""
-    return [key for key in SYSTEM if key != "host_gib" or not detail.device.startswith("cpu")]
 
 
 def _why(detail: RunDetail) -> str:
@@ -258,8 +232,3 @@ def _facts(detail: RunDetail) -> dict[str, str]:
     if unread:
         facts["unread"] = " ".join(unread)
     return facts
-
-
-def _fact(label: str, text: str, width: int) -> list[Line]:
-    rows = wrapped(text, width - _LABEL - 1, 4) if text else []
-    return [((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "")) for at, row in enumerate(rows)]

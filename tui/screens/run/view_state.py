@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from finetop.core.protocol.check_result import worst_first
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.check_result import TaskResult, worst_first
+from finetop.core.protocol.messages.runs import Across, GetRun
+from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
+from finetop.tui.app_interface import Host
+from finetop.tui.save import Sheet
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
-from finetop.tui.screens.run.head import OF_CHARTS
-from finetop.tui.screens.run.lineage import relatives
+from finetop.tui.screens.run.charts import Layout, layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
 from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
 from finetop.tui.screens.run.sample_diff import steps_of
 from finetop.tui.screens.run.state import (
+    Checked,
+    RunData,
     load_checks,
     load_curves,
     load_data,
@@ -24,24 +29,11 @@ from finetop.tui.screens.run.state import (
     load_sparks,
     log_job,
 )
-from finetop.tui.screens.run.steps import newest_first
+from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
 from finetop.tui.screens.run.zoom import Axis, Shown, stretch
+from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.protocol.check_result import TaskResult
-    from finetop.core.protocol.messages.runs import Across
-    from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.save import Sheet
-    from finetop.tui.screens.run.charts import Layout
-    from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.state import Checked, RunData
-    from finetop.tui.widgets.axis import Scale
-
 
 Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
 _SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")
@@ -59,9 +51,7 @@ class ViewState:
     tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
     log: LogView = field(default_factory=LogView)
     samples: Samples = "beside"
-    pair: tuple[int, int] | None = (
-        None  # the steps whose samples stand beside each other; None: first and last
-    )
+    pair: tuple[int, int] | None = None  # steps whose samples stand side by side; None: first and last
     is_whole: bool = False  # all settings, not those alone that differ
     task_at: int = 0
     check_at: int = 0
@@ -111,8 +101,8 @@ def checked(view_state: ViewState, held: RunData) -> Checked | None:
 
 def tasks_of(view_state: ViewState, held: RunData) -> Sequence[TaskResult]:
     """List the tasks of the check that is shown, as its table has them."""
-    one = checked(view_state, held)
-    return worst_first(one.outcome) if one is not None else ()
+    check = checked(view_state, held)
+    return worst_first(check.outcome) if check is not None else ()
 
 
 def turn_axis(view_state: ViewState, detail: RunDetail) -> None:
@@ -126,7 +116,7 @@ def enlarge(view_state: ViewState, row: RunRow) -> bool:
     key = view_state.metric(row)
     if key is None or (key in view_state.charted(row) and key not in view_state.large):
         return False
-    others = tuple(one for one in view_state.large if one != key)
+    others = tuple(metric for metric in view_state.large if metric != key)
     view_state.large = others if key in view_state.large else (*others, key)
     view_state.metric_at = [*view_state.charted(row), *view_state.small(row)].index(key)
     return True
@@ -159,9 +149,8 @@ def moved_in(view_state: ViewState, held: RunData, detail: RunDetail, rows: int)
     elif view_state.tab == "log":
         log_tab.moved(view_state.log, held, rows, view_state.size[1] - 1)
     elif view_state.tab == "check" and not view_state.is_reading:
-        view_state.task_at = min(
-            max(0, view_state.task_at + rows), max(0, len(tasks_of(view_state, held)) - 1)
-        )
+        last = len(tasks_of(view_state, held)) - 1
+        view_state.task_at = min(max(0, view_state.task_at + rows), max(0, last))
     elif view_state.tab == "steps":
         last = len(detail.checkpoints) + len(relatives(detail)) - 1
         view_state.step_at = min(max(0, view_state.step_at + rows), max(0, last))
@@ -239,7 +228,7 @@ def sheet_of(view_state: ViewState, held: RunData, detail: RunDetail | None) -> 
 
     if detail is None:
         return Sheet("run")
-    one = checked(view_state, held)
+    check = checked(view_state, held)
     stretch = (held.x or "step", held.first, held.last, held.columns)
-    outcome = None if one is None else one.outcome
+    outcome = None if check is None else check.outcome
     return tables.run(detail, view_state.tab, view_state.charted(detail.row), held.curves, stretch, outcome)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from finetop.core.protocol.runs import Queued, Running
+from finetop.core.protocol.messages.runs import Across, Curve
+from finetop.core.protocol.runs import Queued, RunDetail, Running
 from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Axis
 from finetop.tui.widgets.axis import x_end, x_label
-from finetop.tui.widgets.chart import place_at
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.protocol.messages.runs import Across, Curve
-    from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.widgets.chart import View
+from finetop.tui.widgets.chart import View, place_at
 
 AXES: Final[tuple[Across, ...]] = ("step", "tokens", "time", "epoch")
 NAMES: Final[Mapping[Across, str]] = {

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Across
+from finetop.core.protocol.messages.runs import Across
 
 CLOSEST = 8  # grains of the closest zoom
 SMOOTHINGS = (0.0, 0.6, 0.9)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
@@ -12,19 +13,13 @@ from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, Running
-from finetop.core.text import clean_line, count, counted
+from finetop.core.protocol.runs import Queued, Running, RunRow
+from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
-from finetop.tui.screens.run.prompts import left_of, short_name
-from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import cut_middle
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
+from finetop.tui.app_interface import Host, refusals_said
+from finetop.tui.screens.shared.run_actions import kill_question, said, short_name, stop_question
+from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.frame import Answer, Question
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,90 +99,64 @@ async def queue_demo(host: Host) -> None:
     from finetop.core.commands.demo import RECIPES
     from finetop.core.recipe.load import check_files, load_recipe
 
-    try:
+    with refusals_said(host):
         for name in RECIPES:
             loaded = await asyncio.to_thread(load_recipe, name)
             check_files(loaded)
             await host.ask(Submit(loaded.resolved, loaded.text, loaded.recipe.name))
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
         host.say(f"{len(RECIPES)} runs are queued; each is checked for forgetting at its end.")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer: its key, its word in the footer, and what is asked of the supervisor then."""
+class CountQuestion:
+    """A question about several runs: their number is typed, and then `asks` is what is asked of the supervisor."""
 
-    key: str
-    label: str
+    words: str
+    number: int
     asks: tuple[Ask, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A question. With `number`, that is typed in place of a key, and the first choice is what is done."""
-
-    words: Line
-    choices: tuple[Choice, ...]
+    keep: str
     leave: str
-    number: int = 0
 
 
-def stop(rows: Sequence[RunRow]) -> Prompt | str:
+Do = Callable[[Sequence[Ask]], object]
+
+
+def stop(rows: Sequence[RunRow], do: Do) -> Question | CountQuestion | str:
     """Ask before runs are stopped; say why where there is nothing to stop."""
     going = _going(rows)
     if len(going) != 1:
-        return _several("Stop", "stop", "leave them running", [Stop(row.name) for row in going], rows)
-    row = going[0]
-    if isinstance(row.state, Queued):
-        words: Line = ((f" Take {short_name(row)} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
-        return Prompt(words, (Choice("y", "take it out", (Stop(row.name),)),), "leave it there")
-    saves = f"It saves step {count(row.step)} first." if row.step else "It has made no step yet."
-    words = ((f" Stop {short_name(row)}?", "bold"), (f"  {saves}", ""))
-    choices = (
-        Choice("y", "stop", (Stop(row.name),)),
-        Choice("K", "kill now, saves nothing", (Kill(row.name),)),
-    )
-    return Prompt(words, choices, "leave it running")
+        return _several("Stop", "leave them running", [Stop(row.name) for row in going], rows)
+    return stop_question(going[0], lambda ask: do([ask]), "It has made no step yet.")
 
 
-def kill(rows: Sequence[RunRow]) -> Prompt | str:
+def kill(rows: Sequence[RunRow], do: Do) -> Question | CountQuestion | str:
     """Ask before runs are killed; what only waits is taken out of the queue."""
     going = _going(rows)
     if len(going) != 1:
-        return _several("Kill", "kill", "leave them running", [Kill(row.name) for row in going], rows)
-    row = going[0]
-    if isinstance(row.state, Queued):
-        return stop(going)
-    words: Line = ((f" Kill {short_name(row)}?", "bold"), ("  Steps since its last checkpoint are lost.", ""))
-    choices = (
-        Choice("y", "kill", (Kill(row.name),)),
-        Choice("S", "stop, saves first", (Stop(row.name),)),
-    )
-    return Prompt(words, choices, "leave it running")
+        return _several("Kill", "leave them running", [Kill(row.name) for row in going], rows)
+    return kill_question(going[0], lambda ask: do([ask]), "Steps since its last checkpoint are lost.")
 
 
-def trash(going: Sequence[Removed]) -> Prompt:
+def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
     """Ask before runs go to the trash; `going` is what the supervisor says would go."""
     size = size_word(sum(removed.size_bytes for removed in going))
-    asks = (Remove([str(one.run_id) for one in going]),)
+    asks = (Remove([str(removed.run_id) for removed in going]),)
     if len(going) == 1:
         name = cut_middle(clean_line(going[0].name), 32)
         words: Line = ((f" Move {name} to the trash?", "bold"), (f"  {size}; u brings it back.", ""))
-        return Prompt(words, (Choice("y", "to the trash", asks),), "leave it there")
-    words = ((f"Move {len(going)} runs to the trash, {size}? Type {len(going)}:", ""),)
-    return Prompt(words, (Choice("", "to the trash", asks),), "leave them there", len(going))
+        return Question(words, (Answer("y", "to the trash", lambda: do(asks)),), "leave it there")
+    text = f"Move {len(going)} runs to the trash, {size}? Type {len(going)}:"
+    return CountQuestion(text, len(going), asks, "to the trash", "leave them there")
 
 
-def _several(verb: str, label: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow]) -> Prompt | str:
+def _several(verb: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow]) -> CountQuestion | str:
     if not asks:
         whose = f"{short_name(rows[0])} has" if len(rows) == 1 else f"all {len(rows)} have"
-        return f"{whose} ended: nothing to {label}."
+        return f"{whose} ended: nothing to {verb.lower()}."
     others = len(rows) - len(asks)
     ended = f" ({counted(others, 'other')} {'has' if others == 1 else 'have'} ended)" if others else ""
     words = f"{verb} {len(asks)} runs{ended}? Type {len(asks)}:"
-    return Prompt(((words, ""),), (Choice("", label, tuple(asks)),), leave, len(asks))
+    return CountQuestion(words, len(asks), tuple(asks), verb.lower(), leave)
 
 
 def _going(rows: Sequence[RunRow]) -> list[RunRow]:

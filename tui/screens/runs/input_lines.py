@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import msgspec
+from textual.geometry import Size
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.notes import Note, Tag
@@ -13,27 +17,25 @@ from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
+from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import Noted, read_noted
 from finetop.core.runtime.files import open_regular, write_whole
-from finetop.core.runtime.home import find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import clean_line
-from finetop.tui.screens.run.prompts import short_name
+from finetop.tui.app_interface import Host
+from finetop.tui.screens.runs.actions import CountQuestion
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
+from finetop.tui.screens.runs.state import RunList
+from finetop.tui.screens.shared.run_actions import short_name
 from finetop.tui.text import cut_end
-from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion
+from finetop.tui.widgets.frame import Bottom, TextQuestion
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
-
-    from textual.geometry import Size
-
-    from finetop.core.protocol.runs import RunRow
-    from finetop.core.runtime.home import Home
-    from finetop.tui.app_interface import Host
-    from finetop.tui.screens.runs.actions import Prompt
-    from finetop.tui.screens.runs.state import RunList
+NOW_NOTED = 30  # cells of what is noted already
+COLUMNS = "columns"
+FILTER = "/"  # what stands before it
+FILE = "app.json"
+LARGEST = 64 << 10  # bytes of a file that is ours
 
 
 class TypedLines(Protocol):
@@ -61,22 +63,8 @@ class TypedLines(Protocol):
     def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
 
 
-NOW_NOTED = 30  # cells of what is noted already
-COLUMNS = "columns"
-FILTER = "/"  # what stands before it
-
-
-def without_sort(text: str) -> str:
-    """Take the order out of a filter."""
-    return _without(text, "sort")
-
-
-def without_group(text: str) -> str:
-    """Take the group out of a filter."""
-    return _without(text, "group")
-
-
-def _without(text: str, part: str) -> str:
+def without(text: str, part: Literal["sort", "group"]) -> str:
+    """Take the order or the group out of a filter."""
     try:
         line = parse(text)
     except BadInput:
@@ -116,31 +104,16 @@ def is_filtering(screen: TypedLines) -> bool:
     return isinstance(question, TextQuestion) and question.label == FILTER
 
 
-def put(screen: TypedLines, prompt: Prompt) -> None:
-    """Put a question: a key for each answer, or the number of runs, typed."""
-    bottom = screen.query_one(Bottom)
-    if not prompt.number:
-        answers = [
-            Answer(one.key, one.label, lambda asks=one.asks: screen.do(asks))  # type: ignore[misc]
-            for one in prompt.choices
-        ]
-        bottom.ask(prompt.words, answers, leave=prompt.leave)
-        return
-    choice = prompt.choices[0]
-
-    def done(text: str, is_kept: bool) -> None:
-        if is_kept:
-            screen.do(choice.asks)
-
-    bottom.ask_text(
-        "".join(text for text, _ in prompt.words),
+def ask_count(screen: TypedLines, question: CountQuestion) -> None:
+    """Have the number of runs typed that a key is for, then do it."""
+    screen.query_one(Bottom).ask_text(
+        question.words,
         "",
-        changed=lambda text: None,
-        done=done,
-        keep=choice.label,
-        leave=prompt.leave,
+        done=lambda text, is_kept: screen.do(question.asks) if is_kept else None,
+        keep=question.keep,
+        leave=question.leave,
         fault=lambda text: (
-            "" if text.strip() == str(prompt.number) else f"{prompt.number} runs: type that number"
+            "" if text.strip() == str(question.number) else f"{question.number} runs: type that number"
         ),
     )
 
@@ -152,19 +125,13 @@ def tag_line(screen: TypedLines) -> None:
     """Let tags and a note be typed, for the runs that are marked or the one under the cursor."""
     rows = screen.chosen
     bottom = screen.query_one(Bottom)
-
-    def done(text: str, is_kept: bool) -> None:
-        if is_kept:
-            screen.do(noting(rows, read_noted(text)))
-
     bottom.ask_text(
         f"tag {short_name(rows[0]) if len(rows) == 1 else f'{len(rows)} runs'}:",
         "",
-        changed=lambda text: None,
-        done=done,
+        done=lambda text, is_kept: screen.do(noting(rows, read_noted(text))) if is_kept else None,
         keep="note it",
         leave="leave it",
-        fault=_noted_fault,
+        fault=partial(_fault, read_noted),
     )
     bottom.say_aside(((_how_to_note(rows), "dim"),))
 
@@ -188,9 +155,10 @@ def _how_to_note(rows: Sequence[RunRow]) -> str:
     return f"{how}   now: {cut_end(clean_line(' '.join([*rows[0].tags, note])), NOW_NOTED)}"
 
 
-def _noted_fault(text: str) -> str:
+def _fault(read: Callable[[str], object], text: str) -> str:
+    """Say what is wrong with a typed text; nothing where it can be read."""
     try:
-        read_noted(text)
+        read(text)
     except BadInput as fault:
         return clean_line(str(fault))
     return ""
@@ -217,17 +185,9 @@ def columns_line(screen: TypedLines) -> None:
         done=done,
         keep="keep",
         leave="leave them",
-        fault=_columns_fault,
+        fault=partial(_fault, read_columns),
     )
     bottom.say_aside((("tags, note, age, eval_loss, train.seed …", "dim"),))
-
-
-def _columns_fault(text: str) -> str:
-    try:
-        read_columns(text)
-    except BadInput as fault:
-        return clean_line(str(fault))
-    return ""
 
 
 async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
@@ -244,7 +204,7 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
 
 async def _look(screen: TypedLines, text: str) -> None:
     bottom = screen.query_one(Bottom)
-    if not _columns_fault(text):
+    if not _fault(read_columns, text):
         words = await _unknown(screen, read_columns(text))
         if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
             bottom.say_aside(((words, "red"),))
@@ -265,12 +225,6 @@ async def _choose(screen: TypedLines, text: str) -> None:
     except (OSError, FinetopError) as error:
         screen.host.say(f"the columns are not kept for the next time: {error}", "red")
     screen.load_anew()
-
-
-FILE = "app.json"
-
-
-LARGEST = 64 << 10  # bytes of a file that is ours
 
 
 class Kept(msgspec.Struct, frozen=True):

@@ -2,61 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running, Stopped
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
-
-OPEN = Key("enter", "enter", "open", "open", "open the run under the cursor", "finetop show RUN")
-CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN")
-SWEEP = Key("w", "w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
+OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
+CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
+SWEEP = Key("w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
 APPROACHES = Key(
-    "a",
     "a",
     "approaches",
     "approaches",
     "its comparison of approaches, else the newest",
     "finetop approaches NAME",
 )
-FILTER = Key("slash", "/", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
-SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
-MARK = Key("space", "space", "mark", "mark", "mark for c, t, S, K, T and X")
-COMPARE = Key("c", "c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
-TAG = Key("t", "t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
-TRASH = Key("X", "X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
-UNDO = Key("u", "u", "undo", "undo", "undo the last tag, note or trash")
-BACK = Key("escape", "esc", "", "back", "drop the marks, then the filter")
+FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
+SORT = Key("o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
+MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T and X")
+COMPARE = Key("c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
+TAG = Key("t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
+TRASH = Key("X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
+UNDO = Key("u", "undo", "undo", "undo the last tag, note or trash")
+BACK = Key("escape", "", "back", "drop the marks, then the filter")
 COMMANDS = (  # of the palette alone
-    Key("", ":", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY"),
-    Key("", ":", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING"),
-    Key("", ":", "", "columns", "choose more columns, kept", "finetop ls --columns A,B"),
+    Key("", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY", sign=":"),
+    Key("", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING", sign=":"),
+    Key("", "", "columns", "choose more columns, kept", "finetop ls --columns A,B", sign=":"),
 )
 MOVES = moves("run")
 KEYS = (
-    OPEN,
-    MARK,
-    COMPARE,
-    NEW,
-    CHECK,
-    REMEDIES,
-    FILTER,
-    TAG,
-    STOP,
-    PAUSE,
-    RETRY,
-    SORT,
-    KILL,
-    TRASH,
-    SWEEP,
-    APPROACHES,
-    UNDO,
-    BACK,
-    *MOVES,
+    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, SWEEP),
+    *(APPROACHES, UNDO, BACK, *MOVES),
 )
 
 

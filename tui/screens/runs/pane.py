@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import CheckBrief, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, line_width, rule, spread
+from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
@@ -20,21 +22,24 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import cut_middle, value, without_zero
+from finetop.tui.text import Line, cut_middle, leaf, line_width, rule, spread, value, without_zero
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.errors import BadInput
-    from finetop.core.protocol.messages.runs import RunsAnswer
-    from finetop.core.protocol.runs import CheckBrief, RunRow
-    from finetop.tui.screens.runs.state import RunList
-    from finetop.tui.theme import StyleName
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
 REASONS = 3  # lines of why a run does not go on
 WORST = 3  # tasks named; four long names don't fit in 80 columns
+_WORDS: Mapping[str, str] = {
+    "needs_you": "needs you first",
+    "newest": "newest first",
+    "-newest": "oldest first",
+    "name": "by name",
+    "-name": "by name, last first",
+    "age": "youngest first",
+    "-age": "longest ago first",
+}
+SHOWN = 24  # cells of a filter
+LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
@@ -47,7 +52,7 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
 
 
 def _facts(row: RunRow, now: float) -> str:
-    facts = [clean_line(row.method), cut_middle(clean_line(row.model).rstrip("/").rpartition("/")[2], 24)]
+    facts = [clean_line(row.method), cut_middle(leaf(row.model), 24)]
     if row.objective not in ("", "sft"):
         facts.insert(1, clean_line(row.objective))
     ended, ran = ended_at(row), ran_for(row)
@@ -177,23 +182,6 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
         return [next_line("esc", "drop the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]
-
-
-_WORDS: Mapping[str, str] = {
-    "needs_you": "needs you first",
-    "newest": "newest first",
-    "-newest": "oldest first",
-    "name": "by name",
-    "-name": "by name, last first",
-    "age": "youngest first",
-    "-age": "longest ago first",
-}
-
-
-SHOWN = 24  # cells of a filter
-
-
-LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
 def sort_words(sort: Sort) -> str:

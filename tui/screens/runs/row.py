@@ -5,24 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rich.cells import cell_len
 
 from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
-from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
-from finetop.tui.text import cut_end, cut_middle, of_steps, value, without_zero
+from finetop.tui.text import (
+    Line,
+    cursor_mark,
+    cut_end,
+    cut_line,
+    cut_middle,
+    leaf,
+    line_width,
+    of_steps,
+    value,
+    without_zero,
+)
 from finetop.tui.theme import MARKS
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
-
 Sparks = dict[int, str]  # run's number -> its loss as blocks
+EXTRA = 100  # columns from this width on make room for those that are chosen
+NUMBER_WIDTH, TITLE = 6, 16
+WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
+ANSWER = "did it forget?"
+ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +52,6 @@ class Column:
     key: str = ""  # of one that was chosen
 
 
-def _how(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.method if row.objective in ("sft", "imported") else row.objective
-
-
-def _step(row: RunRow, now: float, sparks: Sparks) -> str:
-    return of_steps(row.step, row.steps)
-
-
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
     if "loss" not in row.metrics and row.metrics.get("reward") is not None:
         return f"r {without_zero(row.metrics['reward'] or 0.0)}"
@@ -55,22 +60,9 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
     """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
-    if row.left_s is not None and ended_at(row) is None:
-        return short_span(row.left_s)
-    return _age(row, now, sparks)
-
-
-def _age(row: RunRow, now: float, sparks: Sparks) -> str:
-    ended = ended_at(row)
-    return "" if ended is None else short_span(now - ended)
-
-
-def _host(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.host
-
-
-def _model(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.model.rstrip("/").rpartition("/")[2]
+    if (ended := ended_at(row)) is not None:
+        return short_span(now - ended)
+    return "" if row.left_s is None else short_span(row.left_s)
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -78,30 +70,25 @@ def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
     return "" if speed is None else f"{speed:,.0f}"
 
 
-def _spark(row: RunRow, now: float, sparks: Sparks) -> str:
-    return sparks.get(row.id, "")
-
-
-def _tags(row: RunRow, now: float, sparks: Sparks) -> str:
-    return " ".join([*row.tags, row.note])
-
-
 COLUMNS = (
-    Column("how", 5, "left", 80, _how, gap=1, beside_hosts=90),
-    Column("step", 9, "right", 80, _step, beside_hosts=80),
+    Column(
+        "how",
+        5,
+        "left",
+        80,
+        lambda row, *_: row.method if row.objective in ("sft", "imported") else row.objective,
+        gap=1,
+        beside_hosts=90,
+    ),
+    Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
     Column("loss", 5, "right", 80, _loss, beside_hosts=97),
     Column("left", 4, "right", 80, _left, beside_hosts=80),
-    Column("model", 14, "left", 100, _model),
+    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model)),
     Column("tok/s", 6, "right", 120, _speed),
-    Column("loss", 10, "left", 120, _spark),
-    Column("tags, note", 18, "left", 140, _tags),
+    Column("loss", 10, "left", 120, lambda row, now, sparks: sparks.get(row.id, "")),
+    Column("tags, note", 18, "left", 140, lambda row, *_: " ".join([*row.tags, row.note])),
 )
-EXTRA = 100  # columns from this width on make room for those that are chosen
-NUMBER_WIDTH, TITLE = 6, 16
-WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
-HOST = Column("host", 9, "left", 60, _host)  # where runs of several machines are listed
-ANSWER = "did it forget?"
-ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
+HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
 def name_width(width: int) -> int:
@@ -130,7 +117,7 @@ def run_line(
     mark = mark_of(row)
     name = cut_middle(clean_line(bare(row)), name_width(width))
     cells: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
         (mark.mark, mark.style),
         (" ", ""),
@@ -140,7 +127,7 @@ def run_line(
     for column in _columns(width, bool(row.host), tuple(chosen)):
         text = clean_line(column.cell(row, now, sparks))
         cells = (*cells, (" " * column.gap + _aside(text, column), ""))
-    return (*cells, ("  ", ""), *_fitted(forgot(row, now), width - line_width(cells) - 2))
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now), width - line_width(cells) - 2))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
@@ -165,9 +152,11 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
     if not chosen:
         return columns
     always = [column for column in columns if column.from_width < EXTRA]
-    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - sum(one.width + one.gap for one in always)
-    for column in (*map(_chosen, chosen), *(one for one in columns if one.from_width >= EXTRA)):
-        if column.width + column.gap <= room and column.title not in {one.title for one in always if one.key}:
+    taken = sum(column.width + column.gap for column in always)
+    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - taken
+    for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
+        titles = {shown.title for shown in always if shown.key}
+        if column.width + column.gap <= room and column.title not in titles:
             always.append(column)
             room -= column.width + column.gap
     return always
@@ -205,14 +194,3 @@ def _aside(text: str, column: Column) -> str:
         text = cut_end(text, column.width) if column.side == "left" else "-"
     blank = " " * (column.width - cell_len(text))
     return text + blank if column.side == "left" else blank + text
-
-
-def _fitted(words: Line, width: int) -> Line:
-    """Cut the answer at its end; its first word and number come first, so they stay."""
-    fitted: Line = ()
-    for text, style in words:
-        room = width - line_width(fitted)
-        if room <= 0:
-            break
-        fitted = (*fitted, (cut_end(text, room), style))
-    return fitted

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Literal
 
 from textual import work
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
 from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.run.prompts import short_name
+from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
@@ -31,20 +33,12 @@ from finetop.tui.screens.runs.pane import (
 from finetop.tui.screens.runs.row import head_line, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import pause_or_go_on
-from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
+from finetop.tui.text import Line
+from finetop.tui.widgets.frame import Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.save import Sheet
 
 SPARKS_FROM = 120  # columns of the terminal
 
@@ -116,7 +110,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return "" if row is None else heading_words(self.runs, row)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         self.set_class(self.runs.is_empty, "-empty")
         head = head_line(self.size.width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
         self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
@@ -227,7 +220,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_sort(self) -> None:
         """Take in a changed order, else sort another way."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
-            self.runs.filter = input_lines.without_sort(self.runs.filter)
+            self.runs.filter = input_lines.without(self.runs.filter, "sort")
             self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
         self.load_anew()
 
@@ -242,16 +235,15 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         input_lines.filter_line(self, self.runs.filter, leave="drop the filter", left="")
 
     def action_sort_by(self) -> None:
-        text = input_lines.without_sort(self.runs.filter)
-        input_lines.filter_line(
-            self, f"{text} sort:".strip(), leave="leave it as it was", left=self.runs.filter
-        )
+        self._type_part("sort")
 
     def action_group_by(self) -> None:
-        text = input_lines.without_group(self.runs.filter)
-        input_lines.filter_line(
-            self, f"{text} group:".strip(), leave="leave it as it was", left=self.runs.filter
-        )
+        self._type_part("group")
+
+    def _type_part(self, part: Literal["sort", "group"]) -> None:
+        """Let the order or the group of the list be typed, as a part of its filter."""
+        text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
+        input_lines.filter_line(self, text, leave="leave it as it was", left=self.runs.filter)
 
     def action_columns(self) -> None:
         input_lines.columns_line(self)
@@ -267,10 +259,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_remedies(self.row.name)
 
     def action_stop(self) -> None:
-        self._put(actions.stop(self.chosen))
+        self._put(actions.stop(self.chosen, self.do))
 
     def action_kill(self) -> None:
-        self._put(actions.kill(self.chosen))
+        self._put(actions.kill(self.chosen, self.do))
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -299,20 +291,20 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         """Ask what would go, then whether it shall."""
         if not self.chosen:
             return
-        try:
+        with refusals_said(self.host):
             ask = Remove([row.name for row in self.chosen], only_show=True)
             going: RemoveAnswer = await self.host.ask(ask)
-        except FinetopError as error:
-            self.host.say(str(error), "red")
-        else:
-            self._put(actions.trash(going.runs))
+            self._put(actions.trash(going.runs, self.do))
 
-    def _put(self, prompt: actions.Prompt | str) -> None:
+    def _put(self, question: Question | actions.CountQuestion | str) -> None:
         """Put a question, or say why there is none."""
-        if isinstance(prompt, str):
-            self.host.say(prompt)
-        else:
-            input_lines.put(self, prompt)
+        match question:
+            case str():
+                self.host.say(question)
+            case Question():
+                self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+            case _:
+                input_lines.ask_count(self, question)
 
     @work
     async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
-from finetop.tui.widgets.paged_list import CHUNK, PagedList
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.runs import RunDetail, RunRow
-    from finetop.tui.widgets.paged_list import Ask
+from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
@@ -51,13 +45,13 @@ class RunList(PagedList["RunRow"]):
         None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
         filter can't be read; the rows stay as they are then.
         """
-        asked = (self.filter, self.sort)
+        request = (self.filter, self.sort)
         line = parse(self.filter)
-        answer = await self._runs(asked, 0, CHUNK)
-        if asked != (self.filter, self.sort):
+        answer = await self._runs(request, 0, CHUNK)
+        if request != (self.filter, self.sort):
             return None
-        self.listed, self.groups = asked, {}
-        self.line = replace(line, sort=line.sort or read_sort(asked[1]))
+        self.listed, self.groups = request, {}
+        self.line = replace(line, sort=line.sort or read_sort(request[1]))
         self._take(answer)
         return self._begin(answer.rows, answer.matching, run, at)
 

@@ -5,27 +5,28 @@ What was decided already is not done again: more is offered, with what it takes 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.checks import Check
-from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
+from finetop.core.protocol.messages.triage import (
+    Earlier,
+    EarlierAnswer,
+    LookEarlier,
+    TaskFacts,
+    TriageAnswer,
+    TriageRun,
+    TriageRunAnswer,
+)
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.shared.run_actions import order
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.widgets.frame import Answer
+from finetop.tui.text import Line, cut_end, cut_middle
+from finetop.tui.widgets.frame import Answer, Bottom
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
-
-    from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
-    from finetop.tui.app_interface import Host
-    from finetop.tui.line import Line
-    from finetop.tui.widgets.frame import Bottom
-
-    Start = Callable[[Coroutine[Any, Any, None]], object]  # has something done beside the screen
+Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done beside the screen
 
 
 async def check(
@@ -39,7 +40,7 @@ async def check(
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
         await order(host, Check(run, step))
         return
-    tasks = [one for one in checked.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
+    tasks = [facts for facts in checked.tasks[1:] if facts.total > facts.n and facts.mark != "unmeasurable"]
     if not _is_free(bottom):
         return
     if not tasks:
@@ -50,7 +51,7 @@ async def check(
         label = f"{words}{price(more, checked.item_s)}"
         return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
 
-    own = [one for one in tasks if one.task == task]
+    own = [facts for facts in tasks if facts.task == task]
     name = cut_end(clean_line(task), 24)
     answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
     answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))
@@ -78,16 +79,15 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
-    try:
+    with refusals_said(host):
         bisection: EarlierAnswer = await host.ask(Earlier(run))
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return
-    if not _is_free(bottom):
-        return
-    if not bisection.most:
-        host.say(f"{clean_line(run)}: {bisection.text}")
-        return
+        if _is_free(bottom) and bisection.most:
+            _ask_to_bisect(bottom, host, start, run, bisection)
+        elif _is_free(bottom):
+            host.say(f"{clean_line(run)}: {bisection.text}")
+
+
+def _ask_to_bisect(bottom: Bottom, host: Host, start: Start, run: str, bisection: EarlierAnswer) -> None:
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
         return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))

@@ -1,42 +1,40 @@
-"""The keys for a run, wherever it is listed, what they ask of the supervisor, and how its answer is said."""
+"""The keys for a run, wherever it is listed, what is asked before one ends, and how the answer to an order is said."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.checks import CheckAnswer
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.messages.queue import Pause, Release, RetryAnswer
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, RetryAnswer, Stop
+from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, Running
-from finetop.core.text import count
+from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
+from finetop.core.text import clean_line, count, counted
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
+from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.frame import Answer, Question
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.app_interface import Host
-
-
-REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
-STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
-KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
-NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-GO_ON = Key("", "P", "go on", "", "")  # in the footer, as what PAUSE does then
+REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
+STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
+KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+RETRY = Key("T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
+NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
+GO_ON = Key("", "go on", sign="P")  # in the footer, as what PAUSE does then
+Order = Stop | Kill
 
 
-async def order(host: Host, ask: Ask) -> None:
-    """Ask the supervisor to act on a run, and say what came of it."""
-    try:
-        answer = await host.ask(ask)
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
-        host.say(said(answer))
+async def order(host: Host, ask: Ask) -> bool:
+    """Ask the supervisor to act on a run, and say what came of it; returns whether it was not refused."""
+    with refusals_said(host):
+        host.say(said(await host.ask(ask)))
+        return True
+    return False
 
 
 def can_go_on(row: RunRow) -> bool:
@@ -65,8 +63,62 @@ def said(answer: Any) -> str:
             where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
             what = f"goes on {where}" if answer.what == "train" else f"has its {answer.what} again"
             return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
+        case RemedyAnswer():
+            return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
         case RemoveAnswer():
             names = answer.runs[0].name if len(answer.runs) == 1 else f"{len(answer.runs)} runs"
             return f"{names} in the trash. u brings back what went last."
         case _:
             return str(answer.message)
+
+
+def short_name(row: RunRow) -> str:
+    """Name a run in a question: clean, and short enough for one row."""
+    return cut_middle(clean_line(row.name), 32)
+
+
+def can_end(row: RunRow) -> bool:
+    """Say whether there is something to end: the run, or its check."""
+    return isinstance(row.state, Running | Queued) or row.checking is not None
+
+
+def stop_question(
+    row: RunRow, do: Callable[[Order], object], unsaved: str = "It has no step to save yet."
+) -> Question:
+    """Ask before a run is stopped, leaves the queue, or its check ends."""
+    name, stop = short_name(row), Stop(row.name)
+    if isinstance(row.state, Queued):
+        words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
+        return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
+    if not isinstance(row.state, Running):
+        words = (
+            (f" End the check of {name}?", "bold"),
+            ("  It will have no verdict; the run itself is done.", ""),
+        )
+        return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "let it go on")
+    saves = f"It saves step {count(row.step)} first." if row.step else unsaved
+    words = ((f" Stop {name}?", "bold"), (f"  {saves}", ""))
+    kill = Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name)))
+    answers = (Answer("y", "stop", lambda: do(stop)), kill)
+    return Question(words, answers, "leave it running")
+
+
+def left_of(row: RunRow) -> str:
+    """Say what is left of a waiting run that is taken out of the queue."""
+    return f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
+
+
+def kill_question(row: RunRow, do: Callable[[Order], object], lost: str) -> Question:
+    """Ask before a run is killed, with what is lost in words; what does not run is asked about as for a stop."""
+    if not isinstance(row.state, Running):
+        return stop_question(row, do)
+    words: Line = ((f" Kill {short_name(row)}?", "bold"), (f"  {lost}", ""))
+    stop = Answer("S", "stop, saves first", lambda: do(Stop(row.name)))
+    return Question(words, (Answer("y", "kill", lambda: do(Kill(row.name))), stop), "leave it running")
+
+
+def lost_steps(detail: RunDetail) -> str:
+    """Say how many steps are lost if a run is killed."""
+    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
+    kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
+    return f"{counted(max(0, detail.row.step - saved), 'step')} lost: {kept}."

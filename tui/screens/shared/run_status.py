@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.protocol.runs import (
+    NO_WEIGHT,
+    CheckBrief,
+    Failed,
+    Finished,
+    Lost,
+    Queued,
+    Running,
+    RunRow,
+    Stopped,
+)
 from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import WORDS, change_of, finding
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import without_zero
+from finetop.tui.text import Line, Span, without_zero
 from finetop.tui.theme import MARKS, Mark
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import CheckBrief, RunRow
-    from finetop.tui.line import Line, Span
 
 NOT_CHECKED = Mark("-", "-", "")
 HEADINGS = ("needs you", "running", "queued", "done")
@@ -138,13 +142,13 @@ def _progress(state: Running) -> str:
     return phase
 
 
-def _phase_sentence(state: Running) -> str:
+def phase_words(state: Running) -> str:
+    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
     phase = clean_line(state.phase) or "starting"
     if state.done is None or not state.total:
         return phase
     unit = f" {clean_line(state.unit)}" if state.unit else ""
-    left = f", {long_span(state.left_s)} left" if state.left_s is not None else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}{left}"
+    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
 
 
 def _amount(number: float) -> str:
@@ -225,11 +229,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
         return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
     if row.method == NO_WEIGHT:
-        return (
-            *start,
-            ("same weights", "bold"),
-            ("  no weight moved: it is the base, asked in its own way", ""),
-        )
+        words = "  no weight moved: it is the base, asked in its own way"
+        return (*start, ("same weights", "bold"), (words, ""))
     return (*start, ("not checked yet", "bold"))
 
 
@@ -255,15 +256,12 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""
         words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
-        if row.check is not None:
-            return (
-                *words,
-                ("; ", ""),
-                *verdict_words(row.check, short=True),
-                (f" at step {row.check.step}", ""),
-            )
-        return words
-    return (("running", "cyan"), (f"  {_phase_sentence(state)}", ""))
+        if row.check is None:
+            return words
+        return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
+    is_counted = state.done is not None and bool(state.total)
+    left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
+    return (("running", "cyan"), (f"  {phase_words(state)}{left}", ""))
 
 
 def next_step(row: RunRow) -> tuple[str, str]:
@@ -272,11 +270,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
     if isinstance(state, Lost):
         return "T", "try it again: it goes on from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
-        return (
-            ("n", "a new run from this one, with that fixed")
-            if _hint(row)
-            else ("enter", "read the end of its log")
-        )
+        fixed, read = ("n", "a new run from this one, with that fixed"), ("enter", "read the end of its log")
+        return fixed if hint_of(row) else read
     if isinstance(state, Queued):
         return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
     if isinstance(state, Running):
@@ -302,13 +297,9 @@ def next_step(row: RunRow) -> tuple[str, str]:
             return "n", "a new run from this one"
 
 
-def _hint(row: RunRow) -> str:
-    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
-
-
 def hint_of(row: RunRow) -> str:
     """Return what a failed run's own error says to do about it."""
-    return _hint(row)
+    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
 
 
 def ended_at(row: RunRow) -> float | None:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
-from finetop.tui.screens.sweep.state import best
-from finetop.tui.text import cut_middle, of_steps, value
+from finetop.tui.screens.sweep.state import SweepData, best
+from finetop.tui.text import Line, cursor_mark, cut_middle, of_steps, rule, spread, value, wrapped
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from finetop.core.client.seed_groups import Setting
-    from finetop.tui.screens.sweep.state import SweepData
 
 ROWS_OF_A_SENTENCE = 4
 
@@ -29,9 +22,8 @@ def title_line(held: SweepData, width: int) -> Line:
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    runs = {
-        run.id: run for setting in held.settings for run in setting.runs
-    }  # one may be of several selectors
+    # By number: a run may be of several selectors.
+    runs = {run.id: run for setting in held.settings for run in setting.runs}
     finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
     names = [sweep.name for sweep in held.answer.sweeps]
@@ -70,7 +62,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     is_one_of_more = is_chosen and len(setting.runs) > 1
     return (
-        ("▸", "reverse") if is_one_of_more else (" ", ""),
+        cursor_mark(is_one_of_more),
         (mark.mark, mark.style),
         (f" {name:<{cells}}", "bold" if is_chosen else ""),
         (f"{numbers}  ", ""),
@@ -82,13 +74,8 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
     """Write what follows from the curve of selected rows, in words."""
     better = "lower" if curves.is_lower_better else "higher"
     metric = metric_words(curves.metric)
-    lines = [
-        rule(
-            (("what follows, from these numbers alone", ""),),
-            width,
-            ((f"{metric}, {better} is better ", "dim"),),
-        )
-    ]
+    aside: Line = ((f"{metric}, {better} is better ", "dim"),)
+    lines = [rule((("what follows, from these numbers alone", ""),), width, aside)]
     for sentence in selection_curve.sentences(curves):
         lines += [
             ((f"{'   ' if row else ' '}{text}", ""),)

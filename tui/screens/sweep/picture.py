@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.client import seed_groups
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol import tags
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import joined, line_width, rule
 from finetop.tui.screens.sweep.row import short_key
-from finetop.tui.text import cut_end
+from finetop.tui.screens.sweep.state import SweepData
+from finetop.tui.text import Line, cut_end, joined, line_width, rule
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.client.seed_groups import Setting
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.line import Line
-    from finetop.tui.screens.sweep.state import SweepData
-    from finetop.tui.theme import StyleName
 
 GUTTER = 9  # cells for the labels of the y axis
 TWO_FROM = 72  # cells: two pictures beside each other
@@ -76,7 +70,7 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
     if best is None:
         return None
     at = best[1]
-    others = dict.fromkeys(one.values[:at] + one.values[at + 1 :] for one in settings)
+    others = dict.fromkeys(setting.values[:at] + setting.values[at + 1 :] for setting in settings)
     return Axis(at, tuple(others))
 
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
 from finetop.core.preflight.select import CONTROL
-from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow
 from finetop.core.text import clean_line
-from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import forgot
-from finetop.tui.text import cut_end, cut_middle
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.seed_groups import Setting
-    from finetop.core.protocol.runs import RunRow
-    from finetop.tui.line import Line
-    from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_line, cut_middle, line_width
+from finetop.tui.theme import MARKS, StyleName
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
 START = 4  # cursor and letter
 ANSWER = 14  # cells that the answer has at least
+ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
+WIDE = 100  # cells: from there verdicts are counted
+AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
+    "worse": ("LOSES", "red"),
+    "better": ("better", "green"),
+    "open": ("open", "dim"),
+}
 
 
 class Columns(NamedTuple):
@@ -89,7 +89,7 @@ def setting_line(
     setting: Setting, columns: Columns, letter: str, *, has_cursor: bool, width: int, now: float
 ) -> Line:
     """Draw one setting."""
-    start: Line = (("▸", "reverse") if has_cursor else (" ", ""), (f" {letter:<2}", ""))
+    start: Line = (cursor_mark(has_cursor), (f" {letter:<2}", ""))
     style: StyleName = "bold" if has_cursor else ""
     for value, cells in zip(values_of(setting), columns.values, strict=True):
         start = (*start, (f"{cut_middle(clean_line(value), cells):<{cells}}  ", style))
@@ -104,7 +104,7 @@ def setting_line(
         f"{seed_groups.words(seed_groups.spread(runs, seed_groups.retained), 1, sign=True):>{RETAINED - 1}}  "
     )
     start = (*start, (numbers, ""))
-    return (*start, *_cut(answer(runs, now), width - line_width(start)))
+    return (*start, *cut_line(answer(runs, now), width - line_width(start)))
 
 
 def answer(runs: Sequence[RunRow], now: float) -> Line:
@@ -127,30 +127,6 @@ def answer(runs: Sequence[RunRow], now: float) -> Line:
     if line:
         return line
     return (("to come" if any(isinstance(run.state, Queued) for run in runs) else "not checked", "dim"),)
-
-
-def _cut(line: Line, room: int) -> Line:
-    """Cut a line to its room at a span's end, or in a span."""
-    kept: Line = ()
-    for text, style in line:
-        left = room - line_width(kept)
-        if left <= 0:
-            break
-        kept = (*kept, (cut_end(text, left), style))
-    return kept
-
-
-ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
-
-
-WIDE = 100  # cells: from there verdicts are counted
-
-
-AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
-    "worse": ("LOSES", "red"),
-    "better": ("better", "green"),
-    "open": ("open", "dim"),
-}
 
 
 class CurveColumns(NamedTuple):
@@ -196,7 +172,7 @@ def cell_line(
     words = "the control" if cell.by == CONTROL else words
     apart = " " * max(0, AGAINST - len(words) - 1 - len(against))
     line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (f" {letter:<2}", ""),
         (
             f"{cut_middle(clean_line(cell.by), columns.selector):<{columns.selector}}",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
+from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.sweep.keys import KEYS, footer_keys
+from finetop.tui.keys import Key, bindings
+from finetop.tui.save import Sheet
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import (
@@ -23,18 +25,38 @@ from finetop.tui.screens.sweep.row import (
     setting_line,
 )
 from finetop.tui.screens.sweep.state import SweepData
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.client.seed_groups import Setting
-    from finetop.tui.save import Sheet
-
 LOW = 22  # rows of the terminal: below there is no picture
+OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
+SETTING = Key("j,down", "setting", "move(1)", "next setting", sign="↑↓")
+RUN = Key("right", "seed", "choose(1)", "the next run of the setting: another seed", sign="←→")
+RUN_BEFORE = Key("left,h", "", "choose(-1)", "the run before")
+PART = Key("tab", "what follows", "part", "the runs of the setting, or what follows from the curve")
+COMPARE = Key("c", "compare", "compare", "compare the runs of this setting", "finetop compare RUN RUN")
+SORT = Key("o", "sort", "sort", "best target first, or as they were queued")
+SWEEP = Key(
+    "right_square_bracket",
+    "other",
+    "sweep(1)",
+    "the next sweep, the newest first",
+    "finetop sweep",
+    sign="[ ]",
+)
+SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "the sweep before")
+BACK = Key("escape", "back", "back", "back to where you came from")
+MOVES = (
+    Key("k,up", "", "move(-1)", "setting before"),
+    Key("pagedown", "", "page(1)", "a page down"),
+    Key("pageup", "", "page(-1)", "a page up"),
+    Key("g,home", "", "move(-1000000)", "first setting"),
+    Key("G,end", "", "move(1000000)", "last setting"),
+)
+KEYS = (OPEN, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_BEFORE, BACK, *MOVES)
 
 
 class SweepScreen(ListScreen, inherit_bindings=False):
@@ -52,7 +74,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self._columns = Columns((), False, False)
         self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
         self._letters: list[str] = []
-        self._was_told = False
+        self._was_answered = False
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -87,23 +109,15 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         if cell is not None:
             columns = self._curve_columns
             return cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
-        return setting_line(
-            setting,
-            self._columns,
-            letter,
-            has_cursor=has_cursor,
-            width=width,
-            now=now,
-        )
+        return setting_line(setting, self._columns, letter, has_cursor=has_cursor, width=width, now=now)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         held, width = self.held, self.size.width
         title, head = self.query_one("#title", Lines), self.query_one("#head", Lines)
         self.set_class(not held.settings, "-empty")
         if not held.settings:
             title.show(((((" Sweep", "bold"),)),))
-            words = self._trouble or ("" if self._was_told else "asking the supervisor …")
+            words = self._trouble or ("" if self._was_answered else "asking the supervisor …")
             self.query_one("#pane", Lines).show(empty_lines(words))
             self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
@@ -148,7 +162,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         held, host = self.held, host_of(self)
         if not held.name:
             every: SweepsAnswer = await host.ask(Sweeps())
-            self._was_told = True
+            self._was_answered = True
             if not every.sweeps:
                 return True
             held.name = every.sweeps[0].name
@@ -195,7 +209,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         setting = self.at
         self.held.sort()
         if setting is not None:
-            values = [one.values for one in self.held.settings]
+            values = [other.values for other in self.held.settings]
             self.query_one(Table).show(len(values), values.index(setting.values))
         self.redraw()
 
@@ -212,3 +226,18 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.held = SweepData(names[(at + by) % len(names)])
         self.query_one(Table).show(0, 0)
         self.load_anew()
+
+
+def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False) -> tuple[Key, ...]:
+    """Offer what there is something to do with."""
+    keys = (
+        (OPEN, runs > 0),
+        (SETTING, settings > 1),
+        (PART, is_curve),
+        (RUN, runs > 1),
+        (COMPARE, runs > 1),
+        (SORT, settings > 1),
+        (SWEEP, sweeps > 1),
+        (BACK, True),
+    )
+    return tuple(key for key, is_of_use in keys if is_of_use)

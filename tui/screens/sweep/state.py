@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from finetop.core.client import seed_groups, selection_curve
-from finetop.core.client.seed_groups import Setting
+from finetop.core.client.seed_groups import Setting, Spread
+from finetop.core.client.selection_curve import Estimate
 from finetop.core.protocol import tags
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.seed_groups import Spread
-    from finetop.core.client.selection_curve import Estimate
-    from finetop.core.protocol.messages.runs import SweepsAnswer
-    from finetop.core.protocol.runs import RunRow
+from finetop.core.protocol.messages.runs import SweepsAnswer
+from finetop.core.protocol.runs import RunRow
 
 
 @dataclass
@@ -36,7 +31,7 @@ class SweepData:
         self.curves = selection_curve.read(answer)
         settings = _settings(answer, self.curves)
         place = {setting.values: at for at, setting in enumerate(self.settings)}
-        self.settings = sorted(settings, key=lambda one: place.get(one.values, len(place)))
+        self.settings = sorted(settings, key=lambda setting: place.get(setting.values, len(place)))
 
     def sort(self) -> None:
         """Put the best target first, settings without one last; again: as they were queued."""

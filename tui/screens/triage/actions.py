@@ -2,52 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
 from finetop.core.commands.shared.triage_state import own_name
-from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing, TriageRow
 from finetop.core.text import clean_line
+from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.text import cut_middle
+from finetop.tui.widgets.frame import Bottom
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from finetop.core.protocol.messages.triage import TriageRow
-    from finetop.tui.app_interface import Host
-    from finetop.tui.widgets.frame import Bottom
-
-    Say = Callable[[TriageRow, str, Standing], object]
+Say = Callable[[TriageRow, str, Standing], object]
 
 
 def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have the reason typed for which a regression is accepted."""
-
-    def standing(text: str) -> Standing:
-        return Standing("accepted", own_name(), reason=text)
-
-    _type(bottom, row, task, "reason for accepting?", standing, say, keep="accept it")
+    settled = partial(Standing, "accepted", own_name())
+    _type(
+        bottom, row, task, "reason for accepting?", lambda text: settled(reason=text), say, keep="accept it"
+    )
 
 
 def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have the run named that fixes it."""
-
-    def standing(text: str) -> Standing:
-        return Standing("fixed", own_name(), fixed_by=text)
-
-    _type(bottom, row, task, "which run fixes it?", standing, say, keep="it is fixed")
+    settled = partial(Standing, "fixed", own_name())
+    _type(
+        bottom, row, task, "which run fixes it?", lambda text: settled(fixed_by=text), say, keep="it is fixed"
+    )
 
 
 def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have a note typed; how it is seen stays."""
     before = row.standings.get(task, Standing(by=own_name()))
-
-    def standing(text: str) -> Standing:
-        return msgspec.structs.replace(before, note=text)
-
-    _type(bottom, row, task, "note", standing, say, keep="keep it", text=before.note)
+    noted = partial(msgspec.structs.replace, before)
+    _type(bottom, row, task, "note", lambda text: noted(note=text), say, keep="keep it", text=before.note)
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
@@ -77,21 +67,17 @@ def _type(
         if is_kept and typed.strip():
             say(row, task, standing_of(typed.strip()))
 
-    bottom.ask_text(
-        f"{name}: {label}", text, changed=lambda _: None, done=done, keep=keep, leave="leave it as it is"
-    )
+    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="leave it as it is")
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
     """Tell it, and keep what undoes it; returns whether it was taken."""
-    try:
+    with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(ask)
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return False
-    undoing.append(SetStanding(ask.run, ask.task, answer.before))
-    host.say(f"{answer.message}   u takes it back")
-    return True
+        undoing.append(SetStanding(ask.run, ask.task, answer.before))
+        host.say(f"{answer.message}   u takes it back")
+        return True
+    return False
 
 
 async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
@@ -99,10 +85,8 @@ async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
     if not undoing:
         host.say("nothing was said here that could be taken back.")
         return False
-    try:
+    with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(undoing.pop())
-    except FinetopError as error:
-        host.say(str(error), "red")
-        return False
-    host.say(f"taken back: {answer.message}")
-    return True
+        host.say(f"taken back: {answer.message}")
+        return True
+    return False

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from contextlib import suppress
+from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import work
+from textual.app import ComposeResult
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
+from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
-from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line, rule
+from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.keys import ITEM_KEYS
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.screens.triage.state import Items
+from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.wrap import wrapped
 
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import TriageRow
-    from finetop.tui.screens.triage.state import Items
+NO_KIND = ItemKind("", 0, 0, 0)
+_LABEL = 11
+_KEPT = 500  # characters of an answer that a check keeps
+_QUESTION_ROWS = 14
 
 
 class ItemScreen(Screen[None], inherit_bindings=False):
     """An item's question, choices and answers; when in training it was lost, and in which other runs."""
 
     CSS_PATH = "item_screen.tcss"
-    BINDINGS: ClassVar = bindings(ITEM_KEYS)
+    KEYS = ITEM_KEYS
+    BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Item"
 
     def __init__(self, row: TriageRow, items: Items, at: int) -> None:
@@ -48,10 +48,6 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         yield Lines(id="title")
         yield Lines(id="item")
         yield Bottom()
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return ITEM_KEYS
 
     def to_copy(self) -> str:
         """Return the question and both answers."""
@@ -91,18 +87,15 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     @work(exclusive=True)
     async def _load(self, at: int) -> None:
         """Ask for all of an item; the list is asked for more where it ends."""
-        try:
+        host = host_of(self)
+        with refusals_said(host), suppress(NoMatches):  # an answer came while the screen is taken down
             if at not in self.items.items:
                 await self.items.more(at, at + 1)
                 self.redraw()
             item = self.items.items.get(at)
             if item is not None and at not in self.known:
-                self.known[at] = await host_of(self).ask(LookAtItem(self.row.name, item.task, item.item))
+                self.known[at] = await host.ask(LookAtItem(self.row.name, item.task, item.item))
                 self.redraw()
-        except FinetopError as error:
-            host_of(self).say(str(error), "red")
-        except NoMatches:
-            return  # an answer came while the screen is taken down
 
     def action_move(self, by: int) -> None:
         at = min(max(0, self.at + by), max(0, self.items.matching - 1))
@@ -118,18 +111,6 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
     def action_back(self) -> None:
         self.dismiss()
-
-
-NO_KIND = ItemKind("", 0, 0, 0)
-
-
-_LABEL = 11
-
-
-_KEPT = 500  # characters of an answer that a check keeps
-
-
-_QUESTION_ROWS = 14
 
 
 def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
@@ -153,16 +134,13 @@ def item_lines(known: ItemAnswer, width: int) -> list[Line]:
     item = known.item
     lines = [rule((("question", ""),), width, ((clean_line(item.item), "dim"), (" ", "")))]
     question = item.question or "its text was not kept: a check keeps that of the 300 surest changes"
-    lines += [
-        ((f" {text}", "" if item.question else "dim"),)
-        for text in wrapped(question, width - 2, _QUESTION_ROWS)
-    ]
+    lines += paragraph(question, width, _QUESTION_ROWS, style="" if item.question else "dim")
     lines += [(), *_choices(known, width), *_answers(item, width), (), *_beside(known, width)]
     whole = item.tuned_answer
     if cell_len(clean_line(whole)) > _answer_width(width):
         cut = f", its first {_KEPT} characters" if len(whole) >= _KEPT else ", whole"
         lines += [(), rule((("tuned model's answer", ""), (cut, "dim")), width)]
-        lines += [((f" {text}", ""),) for text in wrapped(whole, width - 2, 40)]
+        lines += paragraph(whole, width, 40)
     return lines
 
 
@@ -209,7 +187,7 @@ def _answers(item: Flip, width: int) -> list[Line]:
         lines.append(
             (
                 (f" {label:<{_LABEL - 1}}", "dim"),
-                (text + " " * (room - cell_len(text)), "bold" if label == "tuned" else ""),
+                (padded(text, room), "bold" if label == "tuned" else ""),
                 (numbers, ""),
                 (f"   {mark.mark}" if mark is not None else "", ""),
             )
@@ -229,29 +207,24 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         words = "   ".join(
             f"{'base' if step is None else count(step)} {marks[is_lost]}" for step, is_lost in known.steps
         )
-        lines += _labelled("steps", words, width)
+        lines += labelled("steps", words, width, cells=_LABEL, rows=4)
     elsewhere = sum(lost for _, lost, _ in known.methods)
     asked = sum(asked for _, _, asked in known.methods)
+    also = ""
     if elsewhere:
         more = elsewhere - len(known.also)
         names = ", ".join(cut_middle(clean_line(name), 24) for name in known.also) + (
             f", +{more}" if more else ""
         )
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
-        lines += _labelled("also lost", f"{names}  ({how})", width)
+        also = f"{names}  ({how})"
     elif asked:
-        lines += _labelled(
-            "also lost", f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)", width
-        )
+        also = f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)"
+    if also:
+        lines += labelled("also lost", also, width, cells=_LABEL, rows=4)
     kind = known.of_kind
     if kind.kind and kind.n > 1:
         name = clean_line(kind.kind).replace("_", " ")
-        lines += _labelled("like it", f"{kind.lost} of {kind.n} items of this kind ({name}) are lost", width)
+        words = f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
+        lines += labelled("like it", words, width, cells=_LABEL, rows=4)
     return lines
-
-
-def _labelled(label: str, words: str, width: int) -> list[Line]:
-    return [
-        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (text, ""))
-        for at, text in enumerate(wrapped(words, width - _LABEL - 1, 4))
-    ]

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
+
+from textual.app import ComposeResult
 
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 
 
 class ItemsScreen(ListScreen, inherit_bindings=False):
@@ -79,7 +75,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         items, width = self.items, self.size.width
         self.query_one("#title", Lines).show((title_line(items, self.row, width),))
         rows = len(items.shown_kinds) + items.matching
@@ -99,15 +94,9 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
                 ((f"   {count(kind.n)} were asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),)
             )
         elif item is not None:
-            lines = [
-                rule(
-                    ((clean_line(item.item), "bold"),), width, ((clean_line(item.category), "dim"), (" ", ""))
-                )
-            ]
-            lines += [
-                ((f" {text}", ""),)
-                for text in wrapped(item.question or "its text was not kept", width - 2, 3)
-            ]
+            kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
+            lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
+            lines += paragraph(item.question or "its text was not kept", width, 3)
             said = clean_line(item.tuned_answer).strip() or "(nothing)"
             lines.append(((" tuned said  ", "dim"), (said, "")))
         self.query_one("#pane", Lines).show(lines)
@@ -182,7 +171,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
     bar = round(12 * kind.lost / max(1, kind.n))
     return (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         ("  ", ""),
         (f"{name:<26}", "bold" if has_cursor else ""),
         (f"{kind.lost:>5} lost of {kind.n:<6}", ""),

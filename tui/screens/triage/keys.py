@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.shared.run_actions import REMEDIES
-from finetop.tui.text import cut_end
+from finetop.tui.screens.triage.state import TriageList
+from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
-    from finetop.tui.line import Line
-    from finetop.tui.screens.triage.state import TriageList
-
 OPEN = Key(
-    "enter",
-    "enter",
-    "items",
-    "open",
-    "the items that were lost; on a name its run",
-    "finetop flips RUN [--task TASK]",
+    "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN [--task TASK]"
 )
-LEFT = Key("left,h", "←→", "", "column(-1)", "cell to the left; turned: the run before")
-RIGHT = Key("right", "→", "", "column(1)", "cell to the right; turned: the next run")
-ACCEPT = Key("A", "A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
-FIXED = Key("F", "F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
-NOTE = Key("t", "t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
-UNDO = Key("u", "u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
-VIEW = Key("v", "v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
+LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
+RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
+ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
+OWN = Key("O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
+FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
+NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
+UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
+VIEW = Key("v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
 STEPS = Key(
-    "s",
     "s",
     "earlier steps",
     "steps",
@@ -40,36 +29,50 @@ STEPS = Key(
     "finetop check RUN --curve",
 )
 CHECK = Key(
-    "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
+    "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
 )
-MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
+MARK = Key("space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
-    "c",
-    "c",
-    "compare",
-    "compare",
-    "compare the marked; else with a run that is ok",
-    "finetop compare RUN RUN",
+    "c", "compare", "compare", "compare the marked; else with a run that is ok", "finetop compare RUN RUN"
 )
 FILTER = Key(
     "slash",
-    "/",
     "filter",
     "filter",
     "only runs with these words in name, model, state",
     "finetop triage --filter WORDS",
 )
-SORT = Key("o", "o", "sort", "sort", "worst first again, with what is new", "finetop triage")
-BACK = Key("escape", "esc", "", "back", "drop the filter; turn back")
+SORT = Key("o", "sort", "sort", "worst first again, with what is new", "finetop triage")
+BACK = Key("escape", "", "back", "drop the filter; turn back")
 MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
     *(LEFT, RIGHT, *MOVES),
 )
-_CELL = Key("", "←→↑↓", "cell", "", "")
-_RUN = Key("", "enter", "open run", "", "")
-_TASK = Key("", "↑↓", "task", "", "")
-_OTHER = Key("", "←→", "run", "", "")
+_CELL = Key("", "cell", sign="←→↑↓")
+_RUN = Key("", "open run", sign="enter")
+_TASK = Key("", "task", sign="↑↓")
+_OTHER = Key("", "run", sign="←→")
+ITEM = Key("enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]")
+ITEMS_FILTER = Key(
+    "slash",
+    "filter",
+    "filter",
+    "lost, won, kind:carry, margin>1, runs>2, or words",
+    "finetop flips RUN --kind KIND",
+)
+ITEMS_BACK = Key("escape", "back", "back", "drop the filter, then back to the table")
+ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
+ITEM_BACK = Key("escape", "back", "back", "back to the items")
+ITEM_KEYS = (
+    Key("j,down", "other items", "move(1)", "the next item", sign="↑↓"),
+    Key("k,up", "", "move(-1)", "the item before"),
+    Key("pagedown", "", "scroll(1)", "down, where it is longer than the screen"),
+    Key("pageup", "", "scroll(-1)", "up again"),
+    Key("g,home", "", "ends(-1)", "the first item"),
+    Key("G,end", "", "ends(1)", "the last item"),
+    ITEM_BACK,
+)
 
 
 def footer_keys(
@@ -86,26 +89,11 @@ def footer_keys(
     undo = (UNDO,) if can_undo else ()
     sort = (SORT,) if is_old else ()
     seen = row.standing
-    judged = () if seen is None else (ACCEPT, OWN) if seen.state in ("new", "looking") else ()
+    is_open = seen is not None and seen.state in ("new", "looking")
+    judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
     cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
-    opened = (_RUN,) if on_name else (OPEN,)
-    fix = (FIXED,) if judged else ()
-    remedies = (REMEDIES,) if judged else ()
-    return (
-        *cursor,
-        *opened,
-        *sort,
-        *undo,
-        *judged,
-        *remedies,
-        VIEW,
-        STEPS,
-        FILTER,
-        COMPARE,
-        *fix,
-        NOTE,
-        CHECK,
-    )
+    first = (*cursor, _RUN if on_name else OPEN, *sort, *undo, *judged)
+    return (*first, VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
 def steps_of(
@@ -115,7 +103,7 @@ def steps_of(
     unchecked = unchecked_step(held)
     if row is None:
         return [next_line(*unchecked)] if unchecked else []
-    step = ("enter", "open the run") if on_name else next_of(row, cell)
+    step = ("enter", "open the run") if on_name else next_of(row)
     other = unchecked or (None if on_name else also_next(row, cell))
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
@@ -130,7 +118,7 @@ def unchecked_step(held: TriageList) -> tuple[str, str] | None:
     return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
 
 
-def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
+def next_of(row: TriageRow) -> tuple[str, str]:
     """Say what to do next about a run: one key and its words."""
     seen = row.standing
     if seen is None:
@@ -154,28 +142,3 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     if hidden:
         return "s", f"find the checkpoint that lost it (bisects {count(hidden)})"
     return "A", "accept it, with a reason"
-
-
-ITEM = Key(
-    "enter", "enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]"
-)
-ITEMS_FILTER = Key(
-    "slash",
-    "/",
-    "filter",
-    "filter",
-    "lost, won, kind:carry, margin>1, runs>2, or words",
-    "finetop flips RUN --kind KIND",
-)
-ITEMS_BACK = Key("escape", "esc", "back", "back", "drop the filter, then back to the table")
-ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
-ITEM_BACK = Key("escape", "esc", "back", "back", "back to the items")
-ITEM_KEYS = (
-    Key("j,down", "↑↓", "other items", "move(1)", "the next item"),
-    Key("k,up", "↑ k", "", "move(-1)", "the item before"),
-    Key("pagedown", "pgdn", "", "scroll(1)", "down, where it is longer than the screen"),
-    Key("pageup", "pgup", "", "scroll(-1)", "up again"),
-    Key("g,home", "g", "", "ends(-1)", "the first item"),
-    Key("G,end", "G", "", "ends(1)", "the last item"),
-    ITEM_BACK,
-)

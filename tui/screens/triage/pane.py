@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from rich.cells import cell_len
 
+from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
 from finetop.core.wording.verdicts import change
-from finetop.tui.line import Line, line_width, rule
-from finetop.tui.text import cut_end, cut_middle, without_zero
-from finetop.tui.theme import MARKS
-from finetop.tui.widgets.wrap import wrapped
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
-    from finetop.tui.line import Span
+from finetop.tui.text import (
+    Line,
+    Span,
+    cursor_mark,
+    cut_end,
+    cut_middle,
+    line_width,
+    padded,
+    rule,
+    without_zero,
+    wrapped,
+)
+from finetop.tui.theme import TASK_MARKS
 
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it
 _BLOCKS = "▁▂▃▄▅▆▇█"
-_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 
 
 def pane_lines(
@@ -55,7 +58,7 @@ def pane_lines(
 
 def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     """Say what is known of a cell, and how sure it is."""
-    mark = _MARKS.get(facts.mark)
+    mark = TASK_MARKS.get(facts.mark)
     if mark is None or facts.drop is None:
         reason = clean_line(facts.reason).removeprefix(f"{clean_line(facts.task)}: ")
         start: Span = (" ? NO VERDICT", "amber mark") if not facts.task else (" - not measured", "")
@@ -112,18 +115,14 @@ def _seen(row: TriageRow, task: str, width: int, now: float) -> list[Line]:
     words = "" if seen.state == "new" else standing_words(seen)
     if seen.at and words:
         age = now - seen.at
-        words += (
-            ", just now" if age < 60 else f", {'since ' if seen.state == 'looking' else ''}{long_span(age)}"
-        )
-        words += " ago" if age >= 60 and seen.state != "looking" else ""
+        since = f"since {long_span(age)}" if seen.state == "looking" else f"{long_span(age)} ago"
+        words += f", {since if age >= 60 else 'just now'}"
     if seen.drop is not None and seen.state == "accepted":
         words += f" at {change(seen.drop / 100)}"
     said = ": ".join(filter(None, (words, clean_line(seen.reason))))
-    lines = [_labelled("seen", text) for text in wrapped(said, width - _LABEL - 1, 2)] if said else []
-    return [
-        *lines,
-        *(_labelled("note", text) for text in wrapped(seen.note, width - _LABEL - 1, 2) if seen.note),
-    ]
+    texts = {"seen": said, "note": seen.note}
+    room = width - _LABEL - 1
+    return [_labelled(key, row) for key, text in texts.items() if text for row in wrapped(text, room, 2)]
 
 
 def _when(cell: CellAnswer, width: int) -> list[Line]:
@@ -148,11 +147,11 @@ def _when(cell: CellAnswer, width: int) -> list[Line]:
 
 
 def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
-    scores = [one.score for one in points if one.score is not None]
+    scores = [other.score for other in points if other.score is not None]
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     height = 7 if point.score is None or high <= low else round((point.score - low) / (high - low) * 7)
     name = "base" if point.step is None else count(point.step)
-    return f"{name} {_BLOCKS[height]} {'-' if point.score is None else without_zero(point.score)}"
+    return f"{name} {_BLOCKS[height]} {without_zero(point.score)}"
 
 
 def _has_flips(verdict: list[Line]) -> bool:
@@ -195,13 +194,8 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
         *(item_line(item, widths, with_task=not facts.task) for item in shown),
     ]
     if rest and len(lines) < rows:
-        words = ", ".join(
-            filter(
-                None, (f"{others} more lost" if others > 0 else "", f"{facts.won} won" if facts.won else "")
-            )
-        )
-        if words:
-            lines.append(((f"   {words}: ", "dim"), ("enter", "bold")))
+        more = [f"{others} more lost"] * (others > 0) + [f"{facts.won} won"] * bool(facts.won)
+        lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "bold"))] if more else []
     return lines
 
 
@@ -231,13 +225,13 @@ def item_line(
 ) -> Line:
     """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
     question, gold, said = widths
-    asked = item.question or item.item
+    text = item.question or item.item
     if with_task:
-        asked = f"{item.task}: {asked}"
+        text = f"{item.task}: {text}"
     return (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         ("  ", ""),
-        (_column(asked, question), "bold" if has_cursor else ""),
+        (_column(text, question), "bold" if has_cursor else ""),
         (_column(item.gold or "-", gold) if gold else "", ""),
         (_column(item.base_answer or "(nothing)", said), ""),
         (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),
@@ -254,4 +248,4 @@ def _log_prob(value: float | None) -> str:
 
 def _column(text: str, width: int) -> str:
     text = cut_end(clean_line(text).strip(), width - 1)
-    return text + " " * (width - cell_len(text))
+    return padded(text, width)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
+from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.triage import SetStanding, Standing
+from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow, TriageRunAnswer
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
-from finetop.tui.line import Line
+from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
 from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
@@ -28,16 +29,11 @@ from finetop.tui.screens.triage.table import (
     state_line,
     turned_line,
 )
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
-
-if TYPE_CHECKING:
-    from textual.app import ComposeResult
-
-    from finetop.core.protocol.messages.triage import TriageRow, TriageRunAnswer
-    from finetop.tui.save import Sheet
 
 NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
 LEAST_ROWS, LEAST_PANE = 4, 8
@@ -128,7 +124,6 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
 
     def redraw(self) -> None:
-        """Write everything again from what is held."""
         held, width = self.held, self.size.width
         self.set_class(held.is_empty, "-empty")
         self._columns = columns_of(width, held.tasks, self.column)
@@ -155,8 +150,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         room = self.size.height - 6  # beside what is above, what is next, and the footer
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
-        if pane.styles.height is None or pane.styles.height.value != height:
-            pane.styles.height = height
+        set_height(pane, height)
 
     def show_pane(self) -> None:
         """Write the pane, the next step and the footer for the cell under the cursor."""
@@ -168,9 +162,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
-        if (
-            cell is not None or not pane.lines
-        ):  # else what was said of another cell stays until this one's has come
+        if cell is not None or not pane.lines:
+            # else what was said of another cell stays until this one's has come
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
         on_name = self.column == NAME and not self.is_turned
@@ -229,8 +222,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         """Move the cursor to another cell; turned, to another run."""
         if self.is_turned:
             self.row_at = min(max(0, self.row_at + by), max(0, self.held.pages.matching - 1))
-            self.redraw()
-            self._wake.set()
+            self.look_anew()
             return
         self.column = min(max(NAME, self.column + by), TASKS + len(self.held.tasks) - 1)
         columns = columns_of(self.size.width, self.held.tasks, self.column)
@@ -249,7 +241,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.redraw()
         whole = self.run_turned
         if self._turn and whole is not None:
-            places = [one.task for one in whole.tasks]
+            places = [facts.task for facts in whole.tasks]
             self.query_one(Table).go(places.index(task) if task in places else 0)
         self._wake.set()
 

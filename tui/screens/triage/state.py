@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Any
 
 import msgspec
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import (
     CellAnswer,
+    ItemKind,
     LookAtCell,
     LostItems,
     LostItemsAnswer,
     Standing,
     Triage,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
     TriageRun,
     TriageRunAnswer,
 )
 from finetop.core.protocol.request import Ask as AskRequest
-from finetop.tui.widgets.paged_list import CHUNK, PagedList
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from typing import Any
-
-    from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import ItemKind, TriageAnswer, TriageCell, TriageRow
-    from finetop.tui.widgets.paged_list import Ask, Pages
+from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
+_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
 class TriageList(PagedList["TriageRow"]):
@@ -64,17 +63,17 @@ class TriageList(PagedList["TriageRow"]):
 
     async def refresh(self, first: int, end: int) -> bool:
         """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
-        before = self.answer
+        before = self._newest
         is_new = await super().refresh(first, end)
-        after = self.answer
-        if (
-            before is None
-            or after is None
-            or (before.newest, before.newest_at) != (after.newest, after.newest_at)
-        ):
+        if before is None or before != self._newest:
             self.cells.clear()
             self.runs.clear()
         return is_new
+
+    @property
+    def _newest(self) -> tuple[str, float] | None:
+        """The newest check that is known of."""
+        return None if self.answer is None else (self.answer.newest, self.answer.newest_at)
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
         """Load all about a cell, if it is not known; returns whether it came."""
@@ -134,9 +133,6 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     return fixed_by or next(
         (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
     )
-
-
-_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
 def asked_for(run: str, task: str, text: str) -> LostItems:

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.messages.triage import TriageCell
+from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageCell, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
-from finetop.tui.line import Line, spread
-from finetop.tui.text import cut_end, cut_middle, without_zero
-from finetop.tui.theme import MARKS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageRow
-    from finetop.tui.line import Line, Span
-    from finetop.tui.screens.triage.state import TriageList
-    from finetop.tui.theme import StyleName
+from finetop.tui.screens.triage.state import TriageList
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, leaf, padded, spread, without_zero
+from finetop.tui.theme import TASK_MARKS, StyleName
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
 _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name
 _MORE = 5
-_CELL_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 _VERDICTS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
+_FULL = 72  # columns from which on scores and flips are shown
+_LEAST_BAR = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +68,15 @@ def row_line(
     row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None, is_marked: bool = False
 ) -> Line:
     """Draw one run; `cursor` is the column of the cursor, None on other rows."""
-    is_settled = row.standing is not None and row.standing.state in ("accepted", "fixed")
+    is_settled = _is_settled(row.standing)
     name = cut_middle(clean_line(row.shown_name), columns.name - 1)
-    padded = name + " " * (columns.name - cell_len(name))
-    mark = _CELL_MARKS[_VERDICTS[row.verdict]]
+    mark = TASK_MARKS[_VERDICTS[row.verdict]]
     line: Line = (
-        (" ", "") if cursor is None else ("▸", "reverse"),
+        cursor_mark(cursor is not None),
         ("•" if is_marked else " ", "bold"),
         (f"{mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
         (name, "reverse") if cursor == NAME else (name, "" if cursor is None else "bold"),
-        (padded[len(name) :], ""),
+        (" " * (columns.name - cell_len(name)), ""),
     )
     whole = TriageCell(row.drop, _VERDICTS[row.verdict])
     line = (*line, *_cell(whole, columns.cell, is_cursor=cursor == WHOLE, is_settled=is_settled))
@@ -99,12 +91,13 @@ def row_line(
 
 
 def _is_settled(standing: Standing | None) -> bool:
+    """Say whether somebody has accepted a regression, or named what fixes it."""
     return standing is not None and standing.state in ("accepted", "fixed")
 
 
 def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
     """Draw a change and its mark; only what is proven lost, and nobody has taken, is red."""
-    mark = _CELL_MARKS.get(cell.mark) if cell is not None else None
+    mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
     words = f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
@@ -117,7 +110,7 @@ def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: b
 
 def _more(cell: TriageCell | None, *, is_settled: bool) -> tuple[Span, ...]:
     """Draw the worst mark of the tasks that are out of view."""
-    mark = _CELL_MARKS.get(cell.mark) if cell is not None else None
+    mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
     return ((f"{mark.mark if mark is not None else '-':>{_MORE - 1}}", style), (" ", ""))
 
@@ -129,15 +122,6 @@ def _state(row: TriageRow) -> Span:
     if seen is not None and seen.state == "accepted":
         return ("accepted", "dim")  # by whom and why is in the pane
     return (state_words(row), "" if seen is not None and seen.state == "looking" else "dim")
-
-
-_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
-
-
-_FULL = 72  # columns from which on scores and flips are shown
-
-
-_LEAST_BAR = 9
 
 
 def name_width(width: int) -> int:
@@ -156,12 +140,8 @@ def run_head_line(width: int, low: float, high: float) -> Line:
     bar = bar_width(width)
     ends = f"{change(high / 100)}"
     scale = f"{ends}{change(low / 100):>{bar - len(ends)}}" if bar >= len(ends) + 6 else f"{'':<{bar}}"
-    return (
-        (
-            f"    {'task':<{name_width(width)}}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state",
-            "dim",
-        ),
-    )
+    name = f"    {'task':<{name_width(width)}}"
+    return ((f"{name}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state", "dim"),)
 
 
 def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
@@ -175,22 +155,20 @@ def task_line(
     task: TaskFacts, row: TriageRow, width: int, span: tuple[float, float], *, has_cursor: bool
 ) -> Line:
     """Draw one task, or the whole."""
-    mark = _MARKS.get(task.mark)
+    mark = TASK_MARKS.get(task.mark)
     seen = row.standings.get(task.task) if task.task else row.standing
-    is_settled = any(
-        one is not None and one.state in ("accepted", "fixed") for one in (seen, row.standings.get(""))
-    )
+    is_settled = _is_settled(seen) or _is_settled(row.standings.get(""))
     style: StyleName = "red" if task.mark == "lost" and not is_settled else ""
     name = cut_end(clean_line(task.task) or "all", name_width(width) - 1)
     line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
+        cursor_mark(has_cursor),
         (f" {mark.mark if mark is not None else '-'} ", style),
-        (name + " " * (name_width(width) - cell_len(name)), "bold" if has_cursor else ""),
+        (padded(name, name_width(width)), "bold" if has_cursor else ""),
     )
     if task.drop is None:
         reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
         return (*line, (f" {reason or 'not measured'}", "dim"))
-    scores = f"{_share(task.base):>6}{_share(task.tuned):>6}" if width >= _FULL else ""
+    scores = f"{without_zero(task.base, 3):>6}{without_zero(task.tuned, 3):>6}" if width >= _FULL else ""
     moved = f"{change(task.drop / 100):>8}"
     state = standing_words(seen) if seen is not None else ""
     return (
@@ -221,10 +199,6 @@ def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) 
     if task.drop is not None:
         bar[min(cells - 1, max(0, at(task.drop)))] = "●"
     return (("".join(bar), ""),)
-
-
-def _share(value: float | None) -> str:
-    return "-" if value is None else without_zero(value, 3)
 
 
 def state_line(held: TriageList, width: int, now: float) -> Line:
@@ -259,7 +233,7 @@ def facts_words(rows: list[TriageRow]) -> str:
     """Say what the checks share: suite, limit and base, as far as they do."""
     words = []
     suites, limits = {row.suite for row in rows}, {row.margin for row in rows}
-    bases = {clean_line(row.model).rstrip("/").rpartition("/")[2] for row in rows}
+    bases = {leaf(row.model) for row in rows}
     if len(suites) == 1:
         words.append(clean_line(*suites) or "?")
     if len(limits) == 1:

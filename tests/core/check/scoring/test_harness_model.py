@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from harness_model import PackedModel
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from finetop.core.check.scoring.harness_model import PackedModel
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:

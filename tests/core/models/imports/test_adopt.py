@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models.imports.adopt import adopt
+from finetop.core.models.imports.job import adopt
 from finetop.core.models.imports.recipe import ImportRequest, adopted
 from finetop.core.protocol import events
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping

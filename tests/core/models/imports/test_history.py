@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.adopt import History, read_history
+from finetop.core.models.imports.job import History, read_history
 
 if TYPE_CHECKING:
     from pathlib import Path

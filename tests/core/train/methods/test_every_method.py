@@ -75,4 +75,4 @@ def test_what_it_says_of_itself(name: str) -> None:
     method = methods.load(name)
     assert set(method.QUANTIZED) <= set(_start.ALL_FORMATS) and method.QUANTIZED
     assert set(method.QUANTIZED) == set(_start.ALL_FORMATS) or getattr(method, "NOT_QUANTIZED", "")
-    assert all(reason and not reason.endswith(".") for reason in method.REFUSES.values())
+    assert all(reason and not reason.endswith(".") for reason in getattr(method, "REFUSES", {}).values())

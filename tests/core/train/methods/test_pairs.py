@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.load import find_problems
 from finetop.core.train import methods
 
@@ -69,14 +70,18 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
+def base_of(folder: Path) -> ResolvedModel:
+    return ResolvedModel("tiny", folder, None, None, "local folder", "")
+
+
 @pytest.mark.parametrize(("name", "options", "says"), MISFITS)
 def test_options_that_do_not_fit_the_base(
     name: str, options: dict[str, Any], says: str, tiny_model: Path
 ) -> None:
     with pytest.raises(BadInput, match=says):
-        methods.rehearse(name, methods.load(name).Options(**options), tiny_model)
+        methods.rehearse(name, methods.load(name).Options(**options), base_of(tiny_model))
 
 
 def test_a_rank_that_is_wide_enough_fits(tiny_model: Path) -> None:
-    methods.rehearse("pissa", methods.load("pissa").Options(rank=32), tiny_model)
-    methods.rehearse("peft", methods.load("peft").Options(type="loha", options={"r": 4}), tiny_model)
+    methods.rehearse("pissa", methods.load("pissa").Options(rank=32), base_of(tiny_model))
+    methods.rehearse("peft", methods.load("peft").Options(type="loha", options={"r": 4}), base_of(tiny_model))

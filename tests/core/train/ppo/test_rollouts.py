@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 import torch
 
+from finetop.core.models.forward import end_tokens
 from finetop.core.train.ppo import rollouts
 from finetop.core.train.ppo.policy import Reader, log_probabilities
 
 
 def drawn(policy: Any, prompts: list[Any], tokenizer: Any, **changed: Any) -> list[list[int]]:
     settings: dict[str, Any] = {
-        "ends": rollouts.ends_of(policy, tokenizer),
+        "ends": end_tokens(policy, tokenizer),
         "padding": tokenizer.pad_token_id,
         "longest": 6,
         "temperature": 1.0,

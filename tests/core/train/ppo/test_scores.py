@@ -6,7 +6,7 @@ import statistics
 
 import pytest
 
-from finetop.core.train.ppo.scores import RewardMoments, normalized, seen_more
+from finetop.core.train.ppo.advantages import RewardMoments, normalized, seen_more
 
 REWARDS = [1.0, 4.0, -2.0, 0.5]
 

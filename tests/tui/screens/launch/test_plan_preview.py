@@ -17,13 +17,12 @@ from finetop.core.preflight.plan.result import Fix, Shown
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
-from finetop.tui.line import line_width
 from finetop.tui.screens.launch.form import edited, file_base, open_form
 from finetop.tui.screens.launch.pane import FIXED, code_line, pane_lines, plan_lines
-from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, look_ahead, taken_in
-from finetop.tui.screens.launch.preview import Preview
+from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview, look_ahead, taken_in
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import View
+from finetop.tui.text import line_width
 from finetop.tui.theme import Look
 
 ROW = (

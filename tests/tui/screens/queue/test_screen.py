@@ -15,9 +15,9 @@ from waiting import LIMIT_S
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
 from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Release, Stop
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.tui.line import line_width
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.state import OnMachine
+from finetop.tui.text import line_width
 from finetop.tui.theme import Look
 
 SIZE = (80, 24)

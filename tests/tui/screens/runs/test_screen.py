@@ -371,7 +371,7 @@ async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, RunsScreen)
-        own_keys = screen.keys()
+        own_keys = screen.KEYS
         for key in own_keys:
             assert key.keys or key.shown == ":", "of the palette"
             for name in filter(None, key.keys.split(",")):

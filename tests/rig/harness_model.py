@@ -1,4 +1,4 @@
-"""Our scorer as a model of the lm-evaluation-harness: `get_model("finetop")`, for its own evaluator and for comparison.
+"""The scorer as a model of the lm-evaluation-harness, which tests hold against the harness's own.
 
 Checks do not come this way (they need looks, caches and two models in one), but call the same functions.
 """

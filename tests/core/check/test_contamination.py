@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetop.core.check.tasks.contamination import contaminated
+from finetop.core.check.context import contaminated
 
 LONG = (
     "a caterpillar spins a cocoon around itself and after some weeks it comes out as a butterfly in the sun"
