@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import MAKES_A_RUN, Running
+from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import short_answer
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunDetail
 
 SAYS_NOTHING = ("name", "about", "recipe", "extends")  # of a recipe: where it comes from, not what it does
 MOST = 9  # runs at a time: each has a letter, and a column
@@ -180,7 +177,7 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Give target and retained score of the runs that have both, by one metric: the named, else the first's."""
+    """Return target and retained score of the runs that have both, by one metric: the named, else the first's."""
     if other_tests(runs):
         return []
     if not metric:

@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import TracebackType
 
 import msgspec
 
@@ -21,14 +22,8 @@ from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import Heard
 from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
-from finetop.core.runtime.home import Home, making, prepare
+from finetop.core.runtime.home import Home, Link, making, prepare
 from finetop.core.runtime.processes import require_own
-
-if TYPE_CHECKING:
-    from pathlib import Path
-    from types import TracebackType
-
-    from finetop.core.runtime.home import Link
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.preflight.plan.schedule import PastRun
 from finetop.core.protocol.messages.runs import Sql
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 PAST = """
 SELECT r.name, r.model, r.method, r.objective, j.device, j.planned, median(m.value)

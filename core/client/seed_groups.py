@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
 
-from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.messages.runs import SweptRun
+from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.wording.verdicts import SHORT_WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from finetop.core.protocol.messages.runs import SweptRun
-    from finetop.core.protocol.runs import RunRow
 
 SEED = "train.seed"
 
@@ -57,12 +52,12 @@ def spread(runs: Sequence[RunRow], number: Callable[[RunRow], float | None]) -> 
 
 
 def loss(run: RunRow) -> float | None:
-    """Give the loss that a run ended with: of its evaluation where it has one."""
+    """Return the loss that a run ended with: of its evaluation where it has one."""
     return run.metrics.get("eval_loss", run.metrics.get("loss"))
 
 
 def target(run: RunRow) -> float | None:
-    """Give how well it does what it was trained for: the first metric of its check's target."""
+    """Return how well it does what it was trained for: the first metric of its check's target."""
     pairs = list(run.check.target.values()) if run.check is not None else []
     return pairs[0][1] if pairs and len(pairs[0]) == 2 else None
 
@@ -73,7 +68,7 @@ def metric(runs: Iterable[RunRow]) -> str:
 
 
 def retained(run: RunRow) -> float | None:
-    """Give the change of what it could do before, in points: -9.1 is a loss."""
+    """Return the change of what it could do before, in points: -9.1 is a loss."""
     return None if run.check is None or run.check.drop is None else -run.check.drop
 
 

@@ -7,22 +7,18 @@ seeds, 95 % each alone; differences are paired by the seed, which draws the rows
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from finetop.core.client import seed_groups
 from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.messages.runs import SweepsAnswer
+from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, ROWS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from finetop.core.protocol.messages.runs import SweepsAnswer
-    from finetop.core.protocol.runs import RunRow
 
 EVALUATION = "evaluation loss"
 
@@ -157,11 +153,6 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
     half = float(stdtrit(count - 1, 0.975)) * stdev(values) / math.sqrt(count)
     return Estimate(mean, mean - half, mean + half, count)
-
-
-def losers(found: Curves) -> list[Cell]:
-    """Name who does worse than random rows, beyond what seeds explain."""
-    return [cell for cell in found.cells if cell.against == "worse"]
 
 
 def sentences(found: Curves) -> list[str]:

@@ -115,7 +115,7 @@ def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
 
 
 def code_of(found: SendTestAnswer) -> int:
-    """Give a test's exit code."""
+    """Return a test's exit code."""
     if not found.tested:
         return 2
     return 0 if all(one.is_through for one in found.tested) else 4

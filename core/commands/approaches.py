@@ -7,7 +7,6 @@ import sys
 import textwrap
 import time
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from finetop.core import approaches
 from finetop.core.approaches._request import request
@@ -24,13 +23,11 @@ from finetop.core.protocol.messages.approaches import (
 )
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.names import check_name
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as wording_approaches, approaches as words
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 ANYWHERE = True
@@ -47,9 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RECIPE|NAME",
         help="a recipe to compare on, or a comparison to show; without it, all comparisons",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe"
-    )
+    shared_args.settings(parser, "change one setting of the recipe")
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
     )

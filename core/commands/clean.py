@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer
@@ -34,7 +34,7 @@ OPTIONS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, (unit, text) in OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
-    confirm.arguments(parser)
+    shared_args.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -21,9 +21,7 @@ RUNS_SHOWN = 3
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths with this in them")
-    parser.add_argument(
-        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
-    )
+    shared_args.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.args import run_and_step
@@ -16,10 +15,8 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.runs import GetRun, ReadLog
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.messages.submit import Export, ExportAnswer
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
 
 ABOUT = "write a run's model as one folder, and prove that it says the same"
 ANYWHERE = True
@@ -62,7 +59,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def target_of(given: str, name: str, home: Home) -> Path:
-    """Give the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
+    """Return the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
     if home.link is not None and not given.startswith("/"):
         raise BadInput(
             f"--to {given or 'is missing'}: the folder is made on {home.label}.",

@@ -44,9 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="only those lost in N runs of this base",
     )
-    parser.add_argument(
-        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
-    )
+    shared_args.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -145,7 +143,7 @@ IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin"
 
 
 def facts(flip: Flip) -> dict[str, Any]:
-    """Give a flip's keys of --json."""
+    """Return a flip's keys of --json."""
     probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
     return {
         **{key: getattr(flip, key) for key in BOTH},
@@ -156,7 +154,7 @@ def facts(flip: Flip) -> dict[str, Any]:
 
 
 def item_facts(item: Flip) -> dict[str, Any]:
-    """Give the keys of --json of an item that a filter left: what is not known has none."""
+    """Return the keys of --json of an item that a filter left: what is not known has none."""
     known = {
         "kind": item.category,
         **{key: getattr(item, key) for key in IF_KNOWN},

@@ -13,7 +13,7 @@ from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data.jsonl import open_file
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.preflight.lint.report import Asked, Given, Report, Told
+from finetop.core.preflight.lint.report import Asked, Given, Progress, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.text import clean_line
@@ -21,7 +21,6 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.preflight.lint.report import Progress
     from finetop.core.recipe.stages import Chain
     from finetop.core.runtime.home import Home
 
@@ -52,9 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a benchmark's .jsonl: no training row may contain its questions; may come again",
     )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
-    )
+    shared_args.settings(parser, "change a setting of the recipe")
     parser.add_argument(
         "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
     )

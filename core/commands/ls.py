@@ -7,8 +7,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import msgspec
-
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
 from finetop.core.commands.shared import args as shared_args, remote
@@ -57,9 +55,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
     )
-    parser.add_argument(
-        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
-    )
+    shared_args.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -69,29 +65,16 @@ def run(args: argparse.Namespace, home: Home) -> int:
             require_columns(client, more)
         page = client.ask(_ask(text, args, more))
     if args.json:
-        document = {
-            "runs": plain(page.rows),
-            "matching": page.matching,
-            "total": page.total,
-            "stopped": page.stopped,
-        }
-        print_json({**document, **({"groups": plain(page.groups)} if line.group else {})})
-        return 0
-    if not page.total:
+        counts = {"matching": page.matching, "total": page.total, "stopped": page.stopped}
+        tell_json(page.rows, page.groups, line, counts)
+    elif not page.total:
         print(
             f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
         )
     elif not page.rows:
         print_none(page, text)
     else:
-        print_table(
-            ("run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-            [line_of(row, more) for row in page.rows],
-            right=(3, 4, 5, *_right(6, more)),
-            above=headings(page.rows, page.groups, line.group),
-        )
-        if page.matching > len(page.rows):
-            print(f"… {page.matching - len(page.rows)} more: --limit {page.matching}")
+        tell(page.rows, page.groups, line, more, page.matching)
     if page.stopped:
         print(f"Nothing starts: {clean_line(page.stopped)}.")
     return 0
@@ -110,28 +93,36 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     stopped = {label: page.stopped for label, page in found.items() if page.stopped}
     rows = merged.rows(line.sort or read_sort(args.sort), line.group)[: args.limit]
     if args.json:
-        document = {
-            "runs": plain(rows),
-            "matching": merged.matching,
-            "total": merged.total,
-            "stopped": stopped,
-            "missing": missing,
-        }
-        print_json({**document, **({"groups": plain(merged.groups)} if line.group else {})})
+        counts = {"matching": merged.matching, "total": merged.total, "stopped": stopped, "missing": missing}
+        tell_json(rows, merged.groups, line, counts)
     elif rows:
-        print_table(
-            ("host", "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-            [(row.host, *line_of(msgspec.structs.replace(row, name=bare(row)), more)) for row in rows],
-            right=(4, 5, 6, *_right(7, more)),
-            above=headings(rows, merged.groups, line.group),
-        )
-        if merged.matching > len(rows):
-            print(f"… {merged.matching - len(rows)} more: --limit {merged.matching}")
+        tell(rows, merged.groups, line, more, merged.matching)
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
         print(f"None of {merged.total} runs matches {text}" if merged.total else "No runs yet.")
     return 4 if missing else 0
+
+
+def tell_json(
+    rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, counts: Mapping[str, object]
+) -> None:
+    print_json({"runs": plain(rows), **counts, **({"groups": plain(groups)} if line.group else {})})
+
+
+def tell(
+    rows: Sequence[data.RunRow], groups: Sequence[Group], line: Filter, more: tuple[str, ...], matching: int
+) -> None:
+    """Print the table; of several machines with a column for the machine."""
+    hosts = ("host",) if any(row.host for row in rows) else ()
+    print_table(
+        (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
+        [(*(row.host for _ in hosts), *line_of(row, more)) for row in rows],
+        right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
+        above=headings(rows, groups, line.group),
+    )
+    if matching > len(rows):
+        print(f"… {matching - len(rows)} more: --limit {matching}")
 
 
 def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
@@ -192,7 +183,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
         when = ago(state.ended)
     steps = f"{row.step}/{row.steps}" if row.steps else str(row.step)
     return (
-        row.name,
+        bare(row),
         row.method,
         state_words(row),
         steps,

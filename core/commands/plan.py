@@ -39,13 +39,7 @@ VERDICTS = {
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting: train.batch_size=1",
-    )
+    shared_args.settings(parser, "change one setting: train.batch_size=1")
     parser.add_argument(
         "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
     )

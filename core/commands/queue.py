@@ -91,12 +91,12 @@ def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 
 def do_there(do: str, home: Home) -> str:
-    """Give a command as it is typed for a machine among several."""
+    """Return a command as it is typed for a machine among several."""
     return do if home.link is None else do.replace("finetop ", f"finetop --on {word(home)} ", 1)
 
 
 def word(home: Home) -> str:
-    """Give what `--on` takes for a machine."""
+    """Return what `--on` takes for a machine."""
     return "." if home.link is None else clean_line(home.link.word, limit=80)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
@@ -16,12 +15,10 @@ from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Re
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.dotted import with_settings
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
 from finetop.core.wording.durations import long_span
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
 
 ABOUT = "fix a run that forgot, without retraining it"
 ANYWHERE = True

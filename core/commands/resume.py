@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.args import run_and_step
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.load import resolve_text
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
 ANYWHERE = True
@@ -27,21 +26,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN[@STEP]", help="a run that has ended; the newest checkpoint, or STEP's"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting: train.epochs=4",
-    )
+    shared_args.settings(parser, "change one setting: train.epochs=4")
     parser.add_argument(
         "--anyway",
         action="store_true",
         help="also with changed data, and where later checkpoints are removed",
     )
-    parser.add_argument(
-        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
-    )
+    shared_args.wait(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import confirm
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
 from finetop.core.protocol.messages.trash import Remove, Removed
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
@@ -18,7 +18,7 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="name or number")
-    confirm.arguments(parser)
+    shared_args.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 right=(1, 2, 3, 4),
             )
         words = f"{counted(len(going.runs), 'run')}, {size_word(total)}"
-        if not confirm.agreed(args, f"Move {words} to the trash?"):
+        if not agreed(args, f"Move {words} to the trash?"):
             print("Nothing was done.")
             return 1
         client.ask(Remove([str(one.run_id) for one in going.runs]))

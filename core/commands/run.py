@@ -34,12 +34,8 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one setting: train.learning_rate=1e-4; of one stage of a chain: sft.train.epochs=1",
+    shared_args.settings(
+        parser, "change one setting: train.learning_rate=1e-4; of one stage of a chain: sft.train.epochs=1"
     )
     parser.add_argument(
         "--sweep",
@@ -69,9 +65,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="high, normal, low or a number: the smaller starts first",
     )
-    parser.add_argument(
-        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
-    )
+    shared_args.wait(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

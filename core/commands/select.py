@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,9 +29,6 @@ from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.text import plain as shown
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
 
 ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
 DEFAULT_MODEL = Model().id
@@ -60,13 +57,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=shared_args.count_or_none, default=1, metavar="S", help="of all chance (1)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a setting of the selector: see --list",
-    )
+    shared_args.settings(parser, "a setting of the selector: see --list")
     parser.add_argument(
         "--model",
         default=DEFAULT_MODEL,

@@ -20,13 +20,7 @@ MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
-    parser.add_argument(
-        "--limit",
-        type=shared_args.count,
-        default=1000,
-        metavar="N",
-        help=f"at most this many rows, and {SQL_ROWS:,}",
-    )
+    shared_args.limit(parser, 1000)
     parser.add_argument(
         "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
     )

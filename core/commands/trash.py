@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import confirm
-from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
 from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--restore", metavar="RUN", help="bring this run back: name or number")
     group.add_argument("--empty", action="store_true", help="delete for good all that lies there")
-    confirm.arguments(parser)
+    shared_args.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 print_json({"trash": plain(found.runs)})
             return 0
         size = size_word(sum(one.size_bytes for one in found.runs))
-        if found.runs and not confirm.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
+        if found.runs and not agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
         done = client.ask(EmptyTrash([one.folder for one in found.runs]))

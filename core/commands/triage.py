@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+import msgspec
+
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands.shared import args as shared_args, remote, triage_state
@@ -41,9 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
     )
     parser.add_argument("--tasks", type=shared_args.count, default=TASKS, metavar="N", help="columns at most")
-    parser.add_argument(
-        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
-    )
+    shared_args.limit(parser, 50)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -99,19 +99,11 @@ def _standing(args: argparse.Namespace) -> Standing | None:
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> Standing:
-    """Give how the regression is seen now, with the note."""
+    """Return how the regression is seen now, with the note."""
     with Client(home) as client:
         found = client.ask(TriageRun(args.run))
     before = found.row.standings.get(args.task, Standing(by=triage_state.own_name()))
-    return Standing(
-        before.state,
-        before.by,
-        before.at,
-        before.reason,
-        args.note.strip(),
-        before.fixed_by,
-        before.drop,
-    )
+    return msgspec.structs.replace(before, note=args.note.strip())
 
 
 def table(args: argparse.Namespace, found: TriageAnswer) -> int:

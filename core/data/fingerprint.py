@@ -20,7 +20,7 @@ BLOCK = 1 << 20
 
 
 def fingerprint(recipe: dict[str, Any], home: Home) -> str:
-    """Give the fingerprint; nothing where the files lie on another machine, or can't be read."""
+    """Return the fingerprint; nothing where the files lie on another machine, or can't be read."""
     if home.link is not None:
         return ""
     told = {key: value for key, value in recipe.items() if key not in ("name", "about", "extends")}

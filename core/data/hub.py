@@ -22,7 +22,7 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 
 
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
-    """Give the folder and the commit of a model on the hub: the cached copy, if the hub can't be asked.
+    """Return the folder and the commit of a model on the hub: the cached copy, if the hub can't be asked.
 
     Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
     in reach.
@@ -100,7 +100,7 @@ def _reason(error: Exception) -> str:
 
 
 def cached(model_id: str, revision: str | None) -> Path | None:
-    """Give the folder of a model that was downloaded before, whole; else None. The network is not used."""
+    """Return the folder of a model that was downloaded before, whole; else None. The network is not used."""
     from huggingface_hub import errors, snapshot_download
 
     try:

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import msgspec
 
 from finetop.core.data import formats
+from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadData, BadInput
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-    from typing import BinaryIO
-
-    from finetop.core.data.formats import Conversation
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -64,7 +60,7 @@ def read_conversations(path: Path, format_name: str = "auto", limit: int | None 
 
 
 def stream_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Give each row with its line number, from 1; blank lines are passed over.
+    """Yield each row with its line number, from 1; blank lines are passed over.
 
     Holds one line at a time, of at most 8 MiB. Raises BadInput.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.data.examples import LabelledExample, PairExample
+from finetop.core.data.examples import AnyExample, LabelledExample, PairExample
 from finetop.core.data.formats import Labelled, Preference
 from finetop.core.data.render import answer_ids
 
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
 
 

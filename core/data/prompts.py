@@ -10,12 +10,11 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.data.formats import Conversation, Message, Text
+from finetop.core.data.formats import Conversation, Message, Record, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.data.formats import Record
     from finetop.core.data.retrieval import Index
     from finetop.core.recipe.schema import Ask, Source
     from finetop.core.runtime.home import Home
@@ -42,7 +41,7 @@ class Asker:
         return [] if self.index is None else [f"documents: {line}" for line in self.index.passed_over]
 
     def asked(self, record: Record) -> Record:
-        """Give a row with its prompt as the model is asked it; a plain text asks nothing."""
+        """Return a row with its prompt as the model is asked it; a plain text asks nothing."""
         if isinstance(record, Text):
             return record
         began = time.perf_counter()
@@ -138,7 +137,7 @@ def _question(conversation: Conversation) -> str:
 
 
 def _as_turns(shot: Conversation) -> tuple[Message, ...]:
-    """Give an example as turns; its own system turn is left out, as a conversation has one at most."""
+    """Return an example as turns; its own system turn is left out, as a conversation has one at most."""
     return tuple(turn for turn in shot.messages if turn.role != "system")
 
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.examples import IGNORED, Example
-from finetop.core.data.formats import Message
+from finetop.core.data.formats import Call, Conversation, Message
 from finetop.core.errors import BadData, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.formats import Call, Conversation
 
 TOOLS_IN_WORDS = (
     "You may call functions. For each call, answer with an object of its name and arguments within "
@@ -177,7 +175,7 @@ def _labels(
 def answer_ids(
     prompt: Sequence[Message], answers: Sequence[str], tokenizer: PreTrainedTokenizerBase, place: str
 ) -> tuple[list[int], list[list[int]]]:
-    """Give the tokens of a prompt, and of each answer as it goes on from there, its end included.
+    """Return the tokens of a prompt, and of each answer as it goes on from there, its end included.
 
     What tokens all begin with is the prompt: where a token crosses into one answer, it belongs to all of them.
     Raises BadInput at `place`.
@@ -199,6 +197,6 @@ def answer_ids(
 
 
 def prompt_ids(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str) -> list[int]:
-    """Give the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
+    """Return the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
     text = render_prompt(prompt, tokenizer, place)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

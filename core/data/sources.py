@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data import formats, hub
 from finetop.core.data.hub import is_local
 from finetop.core.data.jsonl import stream_rows
-from finetop.core.data.source_record import name_of
+from finetop.core.data.source_record import Seen, name_of
 from finetop.core.errors import BadInput, EnvironmentTrouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.data.formats import Conversation, Kind, Record
-    from finetop.core.data.source_record import Seen
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
 
@@ -71,7 +70,7 @@ def _placed(source: Source, home: Home, seen: Seen | None) -> Iterator[tuple[str
 
 
 def rows_of(source: Source, home: Home, seen: Seen | None = None) -> Iterator[dict[str, Any]]:
-    """Give the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
+    """Yield the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
     found = _dataset(source, home)
     if seen is not None:
         seen.look_at(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.data.examples import Example
+from finetop.core.data.examples import AnyExample, Example
 from finetop.core.data.formats import Text
 from finetop.core.data.render import render
 
@@ -13,14 +13,13 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
 
 
 def examples(
     rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase, max_tokens: int, *, end_of_text: bool
 ) -> list[list[AnyExample]]:
-    """Give the pieces of each text, in order.
+    """Return the pieces of each text, in order.
 
     Pieces do not overlap, and each begins anew: a token is predicted from its own piece alone. A piece of one
     token would predict nothing, and is left out.

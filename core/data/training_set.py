@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.data import source_record, sources
-from finetop.core.data.examples import Example, pieces
-from finetop.core.data.formats import Text, as_prompt
+from finetop.core.data.examples import AnyExample, Example, pieces
+from finetop.core.data.formats import Kind, Prompt, Text, as_prompt
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import DataRead, FirstRow, Phase
-from finetop.core.recipe.schema import EvalShare
+from finetop.core.recipe.schema import Data, EvalShare, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +21,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.formats import Kind, Prompt
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.recipe.schema import Data, Source
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
@@ -51,7 +48,7 @@ class ReadData:
     eval: list[NamedRows]
 
     def prompts(self, count: int) -> list[Prompt]:
-        """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
+        """Return the first prompts of the evaluation rows, or of the training rows where there are none."""
         named = self.eval or self.train
         records = [row.record for source in named for row in source.rows[:count]]
         return [as_prompt(record) for record in records[:count] if not isinstance(record, Text)]
@@ -225,7 +222,7 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
 
 
 def _as_bytes(example: AnyExample) -> bytes:
-    """Give what an example holds, for the fingerprint of the data."""
+    """Return what an example holds, for the fingerprint of the data."""
     if isinstance(example, Example):
         return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
     written = b""

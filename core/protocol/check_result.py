@@ -6,14 +6,12 @@ Shares are in [0, 1]; a drop is positive where the tuned model is worse. A resul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from finetop.core.protocol.runs import CheckBrief, TaskBrief
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
 
 FORMAT = 1
 MARGIN = 3.0  # points: the drop that counts as forgetting, where nobody says another

@@ -7,32 +7,43 @@ finetop.core.data.versions < {"pairs": …, "files": …}` compares rows and loo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-if TYPE_CHECKING:
-    pass
-
-
 NAMED = 6  # digits of a content's name: faq.jsonl#3f2a9c
+Words = Annotated[str, Meta(max_length=10_000)]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
-class File(msgspec.Struct, frozen=True):
-    """A source's file, as it was when it was read."""
+class SourceRow(msgspec.Struct, frozen=True):
+    """What a data source held when a run read it, and which version of it that is."""
 
-    path: str
-    content: str
+    source: str
+    path: str  # of the file, or the data set's id
+    part: str  # subset and split of a data set
+    use: Literal["train", "replay", "eval", "test"]  # test: what its target was measured on
     rows: int
-    limit: int | None = None  # so many rows of it were wanted
-    size: int = 0  # bytes
-    written: float | None = None
-    sha256: str = ""  # of its bytes
+    content: str  # sha256 of the rows in their order
+    limit: int | None = None  # so many rows were wanted
+    share: float | None = None  # of all rows that are trained on
+    size: int = 0  # bytes of the file
+    written: float | None = None  # when the file was written to last
+    revision: str = ""
+    fingerprint: str = ""
+    number: int = 0  # v1 is the first that was seen of this source
+    newest: int = 0  # the newest that was seen
+    first_seen: float = 0.0
+    after_queue: bool = False  # the file was written, or put there, after the job was queued
+    learned: str = ""  # sha256 of the tokens that its rows became
+    origin: Origin | None = None  # what the file was made of
+    origin_number: int = 0  # the version of that; 0: no run has read it
+    sha256: str = ""  # of the file
 
 
 class Now(msgspec.Struct, frozen=True):
-    """The same file now. `unread`: it was written to since, and is too long to be read again for a glance."""
+    """A source's file now. `unread`: it was written to since, and is too long to be read again for a glance."""
 
     state: Literal["same", "changed", "gone", "unread"]
     rows: int | None = None  # None: it can't be read as rows
@@ -52,7 +63,7 @@ class Pair(msgspec.Struct, frozen=True):
 class Asked(msgspec.Struct, frozen=True):
     home: str  # where lint keeps what it found
     pairs: list[Pair] = []
-    files: list[File] = []
+    files: list[SourceRow] = []
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -105,12 +116,6 @@ class Kept(msgspec.Struct, frozen=True):
     at: float
     sources: list[str]
     findings: list[Brief]  # worst first
-
-
-Words = Annotated[str, Meta(max_length=10_000)]
-
-
-Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
 
 class Origin(msgspec.Struct, frozen=True):

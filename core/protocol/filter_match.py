@@ -80,13 +80,13 @@ def verdict(row: RunRow) -> str:
 
 
 def since(row: RunRow) -> float:
-    """Give when a run ended, else when it was made."""
+    """Return when a run ended, else when it was made."""
     ended: float | None = getattr(row.state, "ended", None)
     return row.created if ended is None else ended
 
 
 def number_of(row: RunRow, key: str) -> float | None:
-    """Give a number of a run: its step, its drop, its number, or a metric's last value."""
+    """Return a number of a run: its step, its drop, its number, or a metric's last value."""
     if key in ("step", "steps", "id"):
         return float(getattr(row, key))
     if key == "drop":
@@ -106,12 +106,12 @@ class _Backwards:
 
 
 def place(row: RunRow, sort: Sort, group: str, name: str) -> tuple[Any, ...]:
-    """Give what a run is sorted by in a list of several machines; what is alike is sorted by time, not by number."""
+    """Return what a run is sorted by in a list of several machines; what is alike is sorted by time, not by number."""
     return (*group_place(row, group), *_sorted_by(row, sort, name), -row.created)
 
 
 def group_place(row: RunRow, group: str) -> tuple[Any, ...]:
-    """Give what a run's group is sorted by: numbers, then words, then the runs that have neither."""
+    """Return what a run's group is sorted by: numbers, then words, then the runs that have neither."""
     if not group:
         return ()
     return _in_order(row.settings.get(group) if is_setting(group) else row.group or None)

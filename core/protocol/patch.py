@@ -19,7 +19,7 @@ class DoesNotFit(ValueError):
 
 
 def difference(old: Any, new: Any) -> Patch | None:
-    """Give the patch that makes the old the new one; None where they are the same."""
+    """Return the patch that makes the old the new one; None where they are the same."""
     if isinstance(old, dict) and isinstance(new, dict):
         return _of_objects(old, new)
     if isinstance(old, list) and isinstance(new, list):

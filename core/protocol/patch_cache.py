@@ -60,7 +60,7 @@ class Heard:
         return self._answers.get(type(ask), {}).get(_question(ask), (0, None))[0]
 
     def answer(self, ask: Ask, reply: Reply) -> bytes:
-        """Give the whole answer, and hold it. Raises DoesNotFit, and msgspec.DecodeError."""
+        """Return the whole answer, and hold it. Raises DoesNotFit, and msgspec.DecodeError."""
         if not isinstance(ask, VERBS):
             return bytes(reply.answer)
         before, question = self._answers.setdefault(type(ask), {}), _question(ask)

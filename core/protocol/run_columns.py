@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.filter_match import number_of, since, verdict
 from finetop.core.protocol.run_filter import is_metric, is_setting
-from finetop.core.protocol.runs import word
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
+from finetop.core.protocol.runs import RunRow, word
 
 MOST = 12
 WORDS = ("model", "method", "objective", "suite", "state", "verdict", "tags", "note")
@@ -46,7 +41,7 @@ def is_word(key: str) -> bool:
 
 
 def cell(row: RunRow, key: str, now: float) -> float | str | None:
-    """Give what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
+    """Return what stands in a column: an age in seconds, other numbers as they are, words, None for nothing."""
     if key == "age":
         return now - since(row)
     if is_setting(key):

@@ -7,16 +7,14 @@ facts, so that an impossible one can't be written.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.errors import Kind
-from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.data_diff import SourceRow
 from finetop.core.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FOR_A_SLOT = "waits for the one job slot"
 STARTING = "starting"  # the phase of a job that has not said anything yet
@@ -87,7 +85,6 @@ NO_WEIGHT = "none"  # method and objective of a run that moves no weight
 MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
-Ending = Finished | Stopped | Failed | Lost
 
 
 def well(state: Running) -> Running:
@@ -275,31 +272,6 @@ class DataRow(msgspec.Struct, frozen=True):
     truncated: int
     longest_tokens: int
     answer_tokens: int
-
-
-class SourceRow(msgspec.Struct, frozen=True):
-    """What a data source held when a run read it, and which version of it that is."""
-
-    source: str
-    path: str  # of the file, or the data set's id
-    part: str  # subset and split of a data set
-    use: Literal["train", "replay", "eval", "test"]  # test: what its target was measured on
-    rows: int
-    content: str  # sha256 of the rows in their order
-    limit: int | None = None  # so many rows were wanted
-    share: float | None = None  # of all rows that are trained on
-    size: int = 0  # bytes of the file
-    written: float | None = None  # when the file was written to last
-    revision: str = ""
-    fingerprint: str = ""
-    number: int = 0  # v1 is the first that was seen of this source
-    newest: int = 0  # the newest that was seen
-    first_seen: float = 0.0
-    after_queue: bool = False  # the file was written, or put there, after the job was queued
-    learned: str = ""  # sha256 of the tokens that its rows became
-    origin: Origin | None = None  # what the file was made of
-    origin_number: int = 0  # the version of that; 0: no run has read it
-    sha256: str = ""  # of the file
 
 
 class JobRow(msgspec.Struct, frozen=True):

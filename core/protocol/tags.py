@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
 
 LONGEST_NOTE = 2000  # characters
 MOST = 20  # tags of a run
@@ -27,10 +24,6 @@ class Noted:
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     note: str | None = None
-
-    @property
-    def is_nothing(self) -> bool:
-        return not self.add and not self.drop and self.note is None
 
 
 def read_noted(text: str) -> Noted:
@@ -96,9 +89,5 @@ def _behind(run: RunRow, tag: str) -> str:
 
 
 BY = "select.by"
-
-
 ROWS = "rows"
-
-
 ALL = "all"  # in place of a selector: every row there is, the end of each one's curve

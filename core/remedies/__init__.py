@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from finetop.core import plugins
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.protocol.messages.remedies import Candidate
+from finetop.core.protocol.messages.remedies import Candidate, RetrainingRow
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.train import methods
 
@@ -39,16 +39,6 @@ class Subject:
         return ""
 
 
-@dataclass(frozen=True)
-class Retraining:
-    """A run that would train again otherwise: which settings of its recipe change, or why not."""
-
-    name: str
-    label: str
-    settings: Mapping[str, Any]
-    why_not: str = ""
-
-
 names, load = plugins.REMEDIES.names, plugins.REMEDIES.load
 
 
@@ -68,7 +58,7 @@ def candidates(subject: Subject) -> list[Candidate]:
     return [candidate for of_one in found for candidate in of_one]
 
 
-def retrainings(recipe: Mapping[str, Any]) -> list[Retraining]:
+def retrainings(recipe: Mapping[str, Any]) -> list[RetrainingRow]:
     """List what could be trained again otherwise, of a resolved recipe."""
     made = []
     for name in names():
@@ -77,9 +67,9 @@ def retrainings(recipe: Mapping[str, Any]) -> list[Retraining]:
         module = cast("plugins.Retraining", load(name))
         settings = module.settings(recipe)
         if isinstance(settings, str):
-            made.append(Retraining(name, module.ABOUT, {}, why_not=settings))
+            made.append(RetrainingRow(name, module.ABOUT, {}, why_not=settings))
         else:
-            made.append(Retraining(name, module.ABOUT, settings))
+            made.append(RetrainingRow(name, module.ABOUT, dict(settings)))
     return made
 
 

@@ -33,10 +33,10 @@ def publish(aside: Path, target: Path) -> None:
     After a crash at any moment the target is absent or complete. Raises OSError.
     """
     for file in aside.rglob("*"):
-        _sync(file)
-    _sync(aside)
+        sync(file)
+    sync(aside)
     aside.rename(target)
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def make_inside(folder: Path, above: Path) -> None:
@@ -83,7 +83,8 @@ def write_whole(file: Path, content: bytes) -> None:
         raise
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what was written to a file or folder on the disk. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)

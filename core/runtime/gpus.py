@@ -44,6 +44,7 @@ class Gpu:
     name: str
     total_gib: float = 0.0  # without what the driver keeps to itself
     used_gib: float = 0.0  # by anybody
+    others_gib: float = 0.0  # of that, by processes that are none of ours, as the supervisor divides it
     busy: int | None = None  # % of the last moment in which it computed
     celsius: int | None = None
     watts: float | None = None

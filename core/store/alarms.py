@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetop.core.protocol import runs as data
+from duckdb import DuckDBPyConnection as Connection
+
+from finetop.core.protocol import events, runs as data
 from finetop.core.store import notices
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import duckdb
-
-    from finetop.core.protocol import events
+from finetop.core.store.database import one_value
 
 LISTED = 100
 STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over
@@ -61,7 +58,7 @@ class Told:
         self.closed.clear()
         self.opened.clear()
 
-    def write(self, connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    def write(self, connection: Connection, run_id: int) -> None:
         """Write all of it, inside of the caller's transaction; alarms of later steps are gone from the table."""
         for kind, step in self.closings:
             if kind is None:
@@ -79,7 +76,7 @@ class Told:
                 appender.append_rows(self.rows)
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.AlarmRow]:
+def of_run(connection: Connection, run_id: int) -> list[data.AlarmRow]:
     """List a run's alarms, the newest last; of a flood the newest alone."""
     found = connection.execute(
         "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC LIMIT ?",
@@ -88,20 +85,17 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.Alar
     return [data.AlarmRow(*row) for row in reversed(found)]
 
 
-def count_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    found = connection.execute("SELECT count(*) FROM alarms WHERE run_id = ?", [run_id]).fetchone()
-    return 0 if found is None else int(found[0])
+def count_of(connection: Connection, run_id: int) -> int:
+    return int(one_value(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id]))
 
 
-def any_open(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
+def any_open(connection: Connection, run_id: int) -> bool:
     """Say whether a run has an alarm that is not over."""
-    found = connection.execute(
-        "SELECT 1 FROM alarms WHERE run_id = ? AND over_step IS NULL LIMIT 1", [run_id]
-    ).fetchone()
-    return found is not None
+    is_open = "SELECT count(*) FROM alarms WHERE run_id = ? AND over_step IS NULL"
+    return bool(one_value(connection, is_open, [run_id]))
 
 
-def newest_open(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> dict[int, str]:
+def newest_open(connection: Connection, run_ids: Sequence[int]) -> dict[int, str]:
     """Map runs to the text of their newest alarm that is not over."""
     found = connection.execute(
         "SELECT run_id, arg_max(text, time) FROM alarms WHERE over_step IS NULL AND run_id IN (SELECT unnest(?))"

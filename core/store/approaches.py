@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import duckdb
+from finetop.core.store.database import one_value
 
 _json = msgspec.json.Encoder()
 _measured = msgspec.json.Decoder(events.ApproachMeasured)
@@ -41,7 +39,7 @@ class Comparison:
 
 
 def take(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     job_id: int,
     at: float,
@@ -55,7 +53,7 @@ def take(
     )
 
 
-def measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
+def measured(connection: Connection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
     """Read what the measuring of runs told."""
     found = connection.execute(
         "SELECT run_id, result FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
@@ -63,16 +61,13 @@ def measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[
     return {run_id: _measured.decode(text) for run_id, text in found}
 
 
-def count_measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> int:
+def count_measured(connection: Connection, run_ids: list[int]) -> int:
     """Count the runs that are measured."""
-    found = connection.execute(
-        "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+    counted = "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))"
+    return int(one_value(connection, counted, [run_ids]))
 
 
-def comparisons(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
+def comparisons(connection: Connection) -> list[Comparison]:
     """List the comparisons, the newest first."""
     found = connection.execute(
         "SELECT name, created, subject, metric, left_out FROM comparisons ORDER BY created DESC, name"
@@ -83,7 +78,7 @@ def comparisons(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
     ]
 
 
-def keep(connection: duckdb.DuckDBPyConnection, comparison: Comparison) -> None:
+def keep(connection: Connection, comparison: Comparison) -> None:
     """Keep a comparison, in place of one of its name."""
     connection.execute("DELETE FROM comparisons WHERE name = ?", [comparison.name])
     connection.execute(
@@ -96,7 +91,7 @@ def keep(connection: duckdb.DuckDBPyConnection, comparison: Comparison) -> None:
     run_records.mark_home(connection)
 
 
-def members(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[Member]:
+def members(connection: Connection, comparison: str) -> list[Member]:
     """List the runs of a comparison in the order of their numbers."""
     found = connection.execute(
         "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id",
@@ -105,7 +100,7 @@ def members(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[Memb
     return [Member(*row) for row in found]
 
 
-def add_member(connection: duckdb.DuckDBPyConnection, comparison: str, member: Member, digest: str) -> None:
+def add_member(connection: Connection, comparison: str, member: Member, digest: str) -> None:
     """Make a run one of a comparison's."""
     connection.execute(
         "INSERT INTO approaches (run_id, comparison, approach, seed, learns_news, digest) VALUES (?, ?, ?, ?, ?, ?)",
@@ -114,23 +109,24 @@ def add_member(connection: duckdb.DuckDBPyConnection, comparison: str, member: M
     run_records.mark_run(connection, member.run_id)
 
 
-def drop_member(connection: duckdb.DuckDBPyConnection, comparison: str, run_id: int) -> None:
+def drop_member(connection: Connection, comparison: str, run_id: int) -> None:
     """Take a run out of a comparison."""
     connection.execute("DELETE FROM approaches WHERE comparison = ? AND run_id = ?", [comparison, run_id])
     run_records.mark_run(connection, run_id)
 
 
-def with_digest(connection: duckdb.DuckDBPyConnection, digest: str) -> int | None:
+def with_digest(connection: Connection, digest: str) -> int | None:
     """Find the newest run of this recipe on this data that ended well, or may still; None without one."""
-    found = connection.execute(
+    run_id: int | None = one_value(
+        connection,
         "SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE a.digest = ? AND a.digest <> ''"
         " AND r.state->>'type' IN ('queued', 'running', 'finished')",
         [digest],
-    ).fetchone()
-    return None if found is None or found[0] is None else int(found[0])
+    )
+    return run_id
 
 
-def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:
+def job_args(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """Say what measuring a run is told; None of a run that is of no comparison."""
     found = connection.execute(
         "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1", [run_id]
@@ -138,8 +134,8 @@ def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, An
     return None if found is None else {"approach": found[0], "learns_news": found[1]}
 
 
-def power(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[int, float]:
-    """Give the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
+def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
+    """Return the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
     found = connection.execute(
         "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
         " GROUP BY run_id",

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.runtime.crash_points import abort_at
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from finetop.core.runtime.files import sync
 
 KEPT = 3
 
@@ -27,7 +25,7 @@ def copy(database: Path, migration: str) -> Path:
     try:
         shutil.copyfile(database, aside)
         aside.chmod(0o600)
-        _sync(aside)
+        sync(aside)
         abort_at("copy-aside")
         aside.replace(target)
         abort_at("copy-placed")
@@ -41,7 +39,7 @@ def copy(database: Path, migration: str) -> Path:
 def swap(fresh: Path, database: Path) -> str:
     """Put a new database in the old one's place. Returns the old one's new name, empty where there was none."""
     kept = database.with_name(f"{database.name}.before-rebuild-{time.strftime('%Y%m%d-%H%M%S')}")
-    _sync(fresh)
+    sync(fresh)
     had_one = database.exists()
     if wal_of(database).exists():  # first: an old log must never meet the new file
         wal_of(database).replace(wal_of(kept))
@@ -51,7 +49,7 @@ def swap(fresh: Path, database: Path) -> str:
         abort_at("database-moved")
     fresh.replace(database)
     abort_at("database-placed")
-    _sync(database.parent)
+    sync(database.parent)
     _prune(database, f"{database.name}.before-rebuild-*")
     return kept.name if had_one else ""
 
@@ -62,11 +60,3 @@ def _prune(database: Path, pattern: str) -> None:
     for file in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
         file.unlink(missing_ok=True)
         wal_of(file).unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound
+from finetop.core.protocol import events
 from finetop.core.protocol.check_result import Flip, brief
 from finetop.core.protocol.messages.checks import FlipsAnswer
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    import duckdb
-
-    from finetop.core.protocol import events
 
 _json = msgspec.json.Encoder()
 
@@ -29,9 +25,7 @@ def is_wanted_at_end(recipe: Mapping[str, Any]) -> bool:
     return bool(check.get("at_end", True)) and check.get("general", {}) is not None
 
 
-def add(
-    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, at: float, verdict: events.Verdict
-) -> None:
+def add(connection: Connection, run_id: int, job_id: int, at: float, verdict: events.Verdict) -> None:
     """Keep a check's result. A job that runs again and checks a step again replaces what it said before."""
     told = connection.execute(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
@@ -58,14 +52,14 @@ def add(
     run_records.mark_run(connection, run_id)
 
 
-def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+def supersede(connection: Connection, run_id: int, step: int) -> None:
     """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
     connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
     run_records.mark_run(connection, run_id)
 
 
-def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
-    """Give the check that a run is known by, as the JSON of its brief.
+def brief_of(connection: Connection, run_id: int) -> str | None:
+    """Return the check that a run is known by, as the JSON of its brief.
 
     The best checkpoint's where there is a best one, else the newest that claims something, else the newest.
     """
@@ -80,7 +74,7 @@ def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
     return _json.encode(seen_brief(connection, run_id, *found)).decode()
 
 
-def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[CheckBrief]:
+def briefs(connection: Connection, run_id: int) -> list[CheckBrief]:
     """Read what a list shows of each of a run's checks, newest first."""
     found = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
@@ -90,26 +84,26 @@ def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[CheckBrie
 
 
 def seen_brief(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     check_id: int,
     at: float,
     step: int | None,
     result: str,
 ) -> CheckBrief:
-    """Give what a list shows of a result, and how people see it."""
+    """Return what a list shows of a result, and how people see it."""
     seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
     return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)
 
 
-def best_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> Best | None:
+def best_of(connection: Connection, run_id: int) -> Best | None:
     """Read which checkpoint a run keeps as its best, if its training named one."""
     found = connection.execute("SELECT best FROM runs WHERE id = ?", [run_id]).fetchone()
     return msgspec.json.decode(found[0], type=Best) if found is not None and found[0] else None
 
 
-def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str, Any]]:
+def results(connection: Connection, run_id: int) -> list[dict[str, Any]]:
     """Read a run's check results, newest first."""
     found = connection.execute(
         "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
@@ -121,7 +115,7 @@ def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str
     ]
 
 
-def newest_result(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dict[str, Any] | None:
+def newest_result(connection: Connection, run_id: int, step: int) -> dict[str, Any] | None:
     """Read the newest check result of a checkpoint, else the run's newest; None where there is none."""
     found = connection.execute(
         "SELECT time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
@@ -131,7 +125,7 @@ def newest_result(connection: duckdb.DuckDBPyConnection, run_id: int, step: int)
     return None if found is None else {**msgspec.json.decode(found[2]), "at": found[0], "step": found[1]}
 
 
-def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
+def flips(connection: Connection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
     """List the items on which base and tuned model differ in one check, lost ones first, widest first.
 
     Of an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound
@@ -159,9 +153,7 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
     return FlipsAnswer(int(chosen), [Flip(*row) for row in rows])
 
 
-def newest_checkpoint(
-    connection: duckdb.DuckDBPyConnection, run_id: int, step: int | None
-) -> tuple[int, str]:
+def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:
     """Find (step, path) of a run's checkpoint: its best where it has one, else the newest; or the one at a step.
 
     Raises NotFound naming the steps that there are.

@@ -7,15 +7,14 @@ only claim, and a look at any other is marked "watch". To check the same again i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import duckdb
+from finetop.core.store.database import one_value
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def claim_for(
 
 
 def claim_of(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     step: int | None,
     settings: Mapping[str, Any] | None = None,
@@ -72,9 +71,8 @@ def claim_of(
     watch: bool = False,
 ) -> Claim:
     """Decide what a check that is queued now claims. A check that ended without a verdict has claimed nothing."""
-    found = connection.execute("SELECT recipe FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    is_spent = (msgspec.json.decode(found[0]).get("check") or {}).get("every") is not None
+    recipe = msgspec.json.decode(one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id]))
+    is_spent = (recipe.get("check") or {}).get("every") is not None
     if is_spent and not watch:
         watch = _trains(
             connection, run_id
@@ -82,15 +80,12 @@ def claim_of(
     return claim_for(_made(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
 
 
-def _trains(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
-    found = connection.execute(
-        "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')",
-        [run_id],
-    ).fetchone()
-    return found is not None and found[0] > 0
+def _trains(connection: Connection, run_id: int) -> bool:
+    live = "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')"
+    return bool(one_value(connection, live, [run_id]))
 
 
-def _made(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Made]:
+def _made(connection: Connection, run_id: int) -> list[Made]:
     told = connection.execute(
         "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
         " WHERE c.run_id = ? ORDER BY c.id",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.data_diff import Origin, SourceRow
 from finetop.core.protocol.messages.data_versions import DataVersion
-from finetop.core.protocol.runs import SourceRow
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import duckdb
+from finetop.core.store.database import one_value
 
 _json = msgspec.json.Decoder(Origin)
 
@@ -37,7 +34,7 @@ _LISTING = (
 )
 
 
-def number_new(connection: duckdb.DuckDBPyConnection, read: Sequence[tuple[Any, ...]]) -> None:
+def number_new(connection: Connection, read: Sequence[tuple[Any, ...]]) -> None:
     """Number what was read (rows of data_sources) where that content was never seen of its source before."""
     told = {
         (path, part, limit, content): (rows, at)
@@ -58,7 +55,7 @@ def number_new(connection: duckdb.DuckDBPyConnection, read: Sequence[tuple[Any, 
 
 
 def _version(
-    connection: duckdb.DuckDBPyConnection, path: str, part: str, limit: int | None, content: str
+    connection: Connection, path: str, part: str, limit: int | None, content: str
 ) -> tuple[int, float] | None:
     """Find the number of a content, and when it was seen first."""
     versions = (
@@ -70,7 +67,7 @@ def _version(
     return versions[0] if versions else None
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow]:
+def of_run(connection: Connection, run_id: int) -> list[SourceRow]:
     """List what the newest job that read data read for a run, and the newest that read its test, in their order.
 
     Each question is of one table and a few of its rows: 7 ms of a processor with 100,000 runs; one join took 20.
@@ -100,7 +97,7 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow
 
 
 def _source(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     row: tuple[Any, ...],
     learned: Mapping[str, str],
     queued: float | None,
@@ -108,9 +105,9 @@ def _source(
     source, path, part, use, rows, content, limit, share, size, written, placed, *more = row
     revision, fingerprint, sha256, origin, time = more
     number, first_seen = _version(connection, path, part, limit, content) or (0, time)
-    newest = connection.execute(
-        f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}", [path, part, limit]
-    ).fetchone()
+    newest = one_value(
+        connection, f"SELECT coalesce(max(number), 0) FROM data_versions {_WHERE}", [path, part, limit]
+    )
     of, of_number = _origin(connection, origin)
     return SourceRow(
         source=source,
@@ -126,7 +123,7 @@ def _source(
         revision=revision,
         fingerprint=fingerprint,
         number=number,
-        newest=0 if newest is None else int(newest[0]),
+        newest=int(newest),
         first_seen=first_seen,
         after_queue=queued is not None and max(written or 0.0, placed or 0.0) > queued,
         learned=learned.get(source, ""),
@@ -136,21 +133,22 @@ def _source(
     )
 
 
-def _origin(connection: duckdb.DuckDBPyConnection, text: str | None) -> tuple[Origin | None, int]:
+def _origin(connection: Connection, text: str | None) -> tuple[Origin | None, int]:
     """Read what a file was made of, and which version that was; 0 where no run has read it."""
     if text is None:
         return None, 0
     origin = _json.decode(text)
-    found = connection.execute(
-        "SELECT max(v.number) FROM data_sources s JOIN data_versions v ON"
+    number = one_value(
+        connection,
+        "SELECT coalesce(max(v.number), 0) FROM data_sources s JOIN data_versions v ON"
         f" {_SAME} AND v.content = s.content WHERE s.path = ? AND s.sha256 = ?",
         [origin.path, origin.sha256],
-    ).fetchone()
-    return origin, 0 if found is None or found[0] is None else int(found[0])
+    )
+    return origin, int(number)
 
 
-def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, str, str] | None:
-    """Give the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
+def before(connection: Connection, row: SourceRow) -> tuple[int, str, str] | None:
+    """Return the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
     found = connection.execute(
         f"SELECT number, content FROM data_versions {_WHERE} AND number < ? ORDER BY number DESC LIMIT 1",
         [row.path, row.part, row.limit, row.number],
@@ -161,12 +159,12 @@ def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, 
     return int(found[0]), str(found[1]), names[-1] if names else ""
 
 
-def number_of(connection: duckdb.DuckDBPyConnection, row: SourceRow, content: str) -> int:
-    """Give the number that another content of the same source has; 0 where no run has read it."""
+def number_of(connection: Connection, row: SourceRow, content: str) -> int:
+    """Return the number that another content of the same source has; 0 where no run has read it."""
     return (_version(connection, row.path, row.part, row.limit, content) or (0, 0.0))[0]
 
 
-def folders_with(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
+def folders_with(connection: Connection, content: str) -> list[str]:
     """List the folders of runs that read this content: each keeps the hashes of its rows. The newest is first."""
     found = connection.execute(
         "SELECT DISTINCT r.id, r.folder FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
@@ -176,7 +174,7 @@ def folders_with(connection: duckdb.DuckDBPyConnection, content: str) -> list[st
     return [folder for _, folder in found]
 
 
-def _names(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
+def _names(connection: Connection, content: str) -> list[str]:
     found = connection.execute(
         "SELECT DISTINCT r.id, r.name FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
         " ORDER BY r.id",
@@ -186,18 +184,17 @@ def _names(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
 
 
 def listing(
-    connection: duckdb.DuckDBPyConnection, part_of_path: str, limit: int, most_runs: int
+    connection: Connection, part_of_path: str, limit: int, most_runs: int
 ) -> tuple[list[DataVersion], int]:
     """List versions, those read last first, each with the newest runs that read it; and how many there are."""
     found = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
-    total = connection.execute(
-        "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
-    ).fetchone()
-    assert total is not None
-    return [_listed(connection, row) for row in found], int(total[0])
+    total = one_value(
+        connection, "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
+    )
+    return [_listed(connection, row) for row in found], int(total)
 
 
-def _listed(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...]) -> DataVersion:
+def _listed(connection: Connection, row: tuple[Any, ...]) -> DataVersion:
     *facts, newest, last_read, origin = row
     known = "SELECT id, name FROM runs WHERE id IN (SELECT unnest(?::INTEGER[]))"
     names = dict(connection.execute(known, [newest]).fetchall())

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.runtime.crash_points import abort_at
@@ -18,7 +20,7 @@ MEMORY_LIMIT = "96MB"
 REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
 
 
-def open_store(path: Path) -> duckdb.DuckDBPyConnection:
+def open_store(path: Path) -> Connection:
     """Open or make the database and bring it to the newest migration.
 
     Raises StoreTrouble when it is a link, another process holds it, it is damaged, or a newer finetop made it.
@@ -84,7 +86,7 @@ def migrations() -> list[tuple[str, str]]:
     )
 
 
-def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool) -> None:
+def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)"
     )
@@ -113,7 +115,7 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool
 
 
 @contextmanager
-def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+def transaction(connection: Connection) -> Iterator[None]:
     """Commit what the block did, or undo all of it."""
     connection.execute("BEGIN TRANSACTION")
     try:
@@ -124,3 +126,15 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     abort_at("store-before-commit")
     connection.execute("COMMIT")
     abort_at("store-committed")
+
+
+def one_row(connection: Connection, sql: str, values: object = None) -> tuple[Any, ...]:
+    """Read the row of a query that has just one."""
+    row: tuple[Any, ...] | None = connection.execute(sql, values).fetchone()
+    assert row is not None
+    return row
+
+
+def one_value(connection: Connection, sql: str, values: object = None) -> Any:
+    """Read the value of a query that has just one."""
+    return one_row(connection, sql, values)[0]

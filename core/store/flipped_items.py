@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol.check_result import Flip, worst_first
-from finetop.core.protocol.messages.triage import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
-from finetop.core.store import triage
+from finetop.core.protocol.check_result import CheckResult, Flip, worst_first
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    ItemAnswer,
+    ItemKind,
+    LookAtCell,
+    LookAtItem,
+    LostItems,
+    LostItemsAnswer,
+)
+from finetop.core.store import runs, triage
+from finetop.core.store.database import one_value
 from finetop.core.text import clean_line
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    import duckdb
-
-    from finetop.core.protocol.check_result import CheckResult
-
 Key = tuple[str, str]  # task, item
+PAGE_LIMIT = 1000  # items
+MOST_FIRST = 100  # items that come with a cell
 OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
 NAMED = 12  # other runs that are named
 
@@ -60,8 +65,10 @@ _ELSEWHERE = (
 _COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
 
 
-def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, items: int) -> CellAnswer:
+def cell(connection: Connection, ask: LookAtCell) -> CellAnswer:
     """Read all about one task of a run's check, or about the whole. Raises NotFound."""
+    run_id, name = runs.find_run(connection, ask.run)
+    task, items = ask.task, max(0, min(ask.items, MOST_FIRST))
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     facts = triage.facts_of(outcome, task)
@@ -94,8 +101,9 @@ def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     return sorted(kinds, key=lambda kind: (-kind.lost / max(1, kind.n), kind.kind))
 
 
-def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: LostItems) -> LostItemsAnswer:
+def listed(connection: Connection, ask: LostItems) -> LostItemsAnswer:
     """List the items that flipped, as far as they are asked for. Raises NotFound."""
+    run_id, name = runs.find_run(connection, ask.run)
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, ask.task)
@@ -104,13 +112,12 @@ def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: L
     if ask.runs > 1:
         elsewhere = _elsewhere(connection, run_id, ask.task, wanted)
         wanted = [one for one in wanted if 1 + elsewhere[one.task, one.item] >= ask.runs and not one.won]
-    known = connection.execute("SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?", [run_id])
-    check_id = known.fetchone()
-    assert check_id is not None
-    won = sum(one.won for one in changed)
+    known = "SELECT CAST(brief->>'check_id' AS INTEGER) FROM runs WHERE id = ?"
+    won, start = sum(one.won for one in changed), max(0, ask.offset)
+    page = wanted[start : start + max(1, min(ask.limit, PAGE_LIMIT))]
     return LostItemsAnswer(
-        check_id=int(check_id[0]),
-        items=_followed(connection, run_id, ask.task, wanted[ask.offset : ask.offset + ask.limit]),
+        check_id=int(one_value(connection, known, [run_id])),
+        items=_followed(connection, run_id, ask.task, page),
         matching=len(wanted),
         lost=len(changed) - won,
         won=won,
@@ -118,8 +125,9 @@ def listed(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: L
     )
 
 
-def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, item: str) -> ItemAnswer:
+def one(connection: Connection, ask: LookAtItem) -> ItemAnswer:
     """Read one item whole. Raises NotFound for one that did not change."""
+    (run_id, name), task, item = runs.find_run(connection, ask.run), ask.task, ask.item
     job_id, step = triage.known_check(connection, run_id, name)
     outcome = triage.outcome_of(connection, run_id, job_id, step)
     triage.facts_of(outcome, task)
@@ -170,7 +178,7 @@ def _is_wanted(item: Flip, ask: LostItems) -> bool:
 
 
 def _changed(
-    connection: duckdb.DuckDBPyConnection, outcome: CheckResult, job_id: int, step: int | None, task: str
+    connection: Connection, outcome: CheckResult, job_id: int, step: int | None, task: str
 ) -> list[Flip]:
     """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
     known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
@@ -182,9 +190,7 @@ def _changed(
     return found
 
 
-def _followed(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Sequence[Flip]
-) -> list[Flip]:
+def _followed(connection: Connection, run_id: int, task: str, items: Sequence[Flip]) -> list[Flip]:
     """Say of items since which step they are lost, and in how many other runs."""
     if not items:
         return []
@@ -201,7 +207,7 @@ def _followed(
 
 
 def _since(steps: Mapping[int, bool]) -> int | None:
-    """Give the first step from which on an item is lost at every one that was checked."""
+    """Return the first step from which on an item is lost at every one that was checked."""
     since: int | None = None
     for step, is_lost in steps.items():
         since = (step if since is None else since) if is_lost else None
@@ -209,7 +215,7 @@ def _since(steps: Mapping[int, bool]) -> int | None:
 
 
 def _at_steps(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
+    connection: Connection, run_id: int, task: str, items: Iterable[Flip]
 ) -> dict[Key, dict[int, bool]]:
     """Say of items at which checked steps they were asked, and whether they were lost there; steps ascending."""
     found: dict[Key, dict[int, bool]] = {}
@@ -220,9 +226,7 @@ def _at_steps(
     return found
 
 
-def _elsewhere(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
-) -> Counter[Key]:
+def _elsewhere(connection: Connection, run_id: int, task: str, items: Iterable[Flip]) -> Counter[Key]:
     """Count in how many other runs of the same base each item is lost too."""
     names = [item.item for item in items]
     found = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()

@@ -10,8 +10,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-import duckdb
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import check_result as results, events, runs as data
@@ -32,7 +32,7 @@ class Taken:
     newer: dict[int, NewerEvents]
 
 
-def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, tells: bool = True) -> bool:
+def take_in(connection: Connection, job_id: int, file: Path, *, tells: bool = True) -> bool:
     """Read one chunk of a job's events from where the last one ended. Returns whether there was anything.
 
     Raises what `take_in_all` raises; NewerEvents where a newer finetop's events begin and nothing stands before them.
@@ -43,9 +43,7 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, t
     return bool(taken.told)
 
 
-def take_in_all(
-    connection: duckdb.DuckDBPyConnection, files: Mapping[int, Path], *, tells: bool = True
-) -> Taken:
+def take_in_all(connection: Connection, files: Mapping[int, Path], *, tells: bool = True) -> Taken:
     """Read a chunk of each job's events from where its last one ended, and commit all in one transaction.
 
     Raises as `read_all` and `commit`.
@@ -54,7 +52,7 @@ def take_in_all(
     return commit(connection, list(files), batches, tells=tells)
 
 
-def places(connection: duckdb.DuckDBPyConnection, job_ids: list[int]) -> list[Place]:
+def places(connection: Connection, job_ids: list[int]) -> list[Place]:
     """Say where the store stands in the events of jobs, in their order."""
     found = connection.execute(
         "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
@@ -80,7 +78,7 @@ def read_all(stands: Sequence[Place], files: Mapping[int, Path], *, work_s: floa
 
 
 def commit(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     job_ids: Sequence[int],
     batches: Sequence[Batch],
     *,
@@ -113,7 +111,7 @@ def commit(
     )
 
 
-def _that_fit(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> list[Batch]:
+def _that_fit(connection: Connection, batches: list[Batch]) -> list[Batch]:
     """Choose the batches that begin where the store stands, with the jobs' states as they are now."""
     found = []
     for batch, now in zip(
@@ -135,7 +133,7 @@ class NewerEvents(StoreTrouble):
         )
 
 
-def _write(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
+def _write(connection: Connection, batches: list[Batch]) -> None:
     """Write what several jobs have told: a few statements for all of them, whatever their number."""
     for batch in batches:
         _make_room(connection, batch)
@@ -161,7 +159,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
         _write_rare(connection, batch)
 
 
-def _make_room(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+def _make_room(connection: Connection, batch: Batch) -> None:
     """Remove what this chunk tells anew."""
     if batch.started is not None:
         connection.execute(
@@ -173,7 +171,7 @@ def _make_room(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         runs.forget_later(connection, batch.place.run_id, batch.resumed)
 
 
-def _move_on(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
+def _move_on(connection: Connection, batches: list[Batch]) -> None:
     """Move the offsets to what was taken in, and the jobs' and runs' states and last numbers with them."""
     states = [_state_of(batch) for batch in batches]
     connection.execute(
@@ -199,7 +197,7 @@ def _move_on(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> Non
     _show_in_runs(connection, list(zip(batches, states, strict=True)))
 
 
-def _show_in_runs(connection: duckdb.DuckDBPyConnection, told: list[tuple[Batch, str | None]]) -> None:
+def _show_in_runs(connection: Connection, told: list[tuple[Batch, str | None]]) -> None:
     """Keep last numbers and states beside the runs, for the list."""
     of_runs = [
         (batch, state if batch.place.verb in data.MAKES_A_RUN else None)
@@ -230,7 +228,7 @@ def _show_in_runs(connection: duckdb.DuckDBPyConnection, told: list[tuple[Batch,
 
 
 def _state_of(batch: Batch) -> str | None:
-    """Give the state of a job that runs with its newest phase, as JSON; None where nothing is new."""
+    """Return the state of a job that runs with its newest phase, as JSON; None where nothing is new."""
     if batch.phase is None:
         return None
     state = msgspec.json.decode(batch.place.state, type=data.State)
@@ -249,7 +247,7 @@ def _state_of(batch: Batch) -> str | None:
     )
 
 
-def _write_rare(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
+def _write_rare(connection: Connection, batch: Batch) -> None:
     """Write what a job tells once or a few times."""
     run_id, job_id = batch.place.run_id, batch.place.job_id
     if batch.started is not None:

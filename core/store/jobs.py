@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import duckdb
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from finetop.core.store.database import one_row, one_value
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = PRIORITIES["normal"]
@@ -37,7 +36,6 @@ class Job:
     state: data.State
     asked: str
     attempt: int
-    ended_word: str | None
     priority: int = 0  # the smaller starts first
     place: float = 0.0  # among those of its priority
     held: bool = False  # until a person releases it
@@ -48,29 +46,27 @@ class Job:
 
 _SELECT = (
     "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.ended_word, j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
+    " j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
     " j.gpus, j.gpu_fault"
     " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
 )
 
 
-def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
+def queued(connection: Connection) -> list[Job]:
     """List waiting jobs, first to start on top."""
     return _jobs(connection, "queued")
 
 
-def count_queued(connection: duckdb.DuckDBPyConnection) -> int:
+def count_queued(connection: Connection) -> int:
     """Count what waits."""
-    found = connection.execute("SELECT count(*) FROM jobs WHERE word = 'queued'").fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT count(*) FROM jobs WHERE word = 'queued'"))
 
 
-def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
+def live(connection: Connection) -> list[Job]:
     return _jobs(connection, "running")
 
 
-def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
+def _jobs(connection: Connection, word: str) -> list[Job]:
     return [
         Job(
             *(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state)),
@@ -83,7 +79,7 @@ def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
 
 
 def add_job(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     run_id: int,
     verb: str,
@@ -119,12 +115,12 @@ def add_job(
     return job_id, folder
 
 
-def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+def set_state(connection: Connection, job_id: int, state: data.State) -> None:
     show_state(connection, job_id, state)
     run_records.mark_job(connection, job_id)
 
 
-def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+def show_state(connection: Connection, job_id: int, state: data.State) -> None:
     """Set a state that differs in nothing but what the job's events tell."""
     connection.execute(
         "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
@@ -132,64 +128,55 @@ def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.S
     )
 
 
-def state_of(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.State:
-    found = connection.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    state: data.State = _state.decode(found[0])
+def state_of(connection: Connection, job_id: int) -> data.State:
+    state: data.State = _state.decode(one_value(connection, "SELECT state FROM jobs WHERE id = ?", [job_id]))
     return state
 
 
-def bytes_read(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
+def bytes_read(connection: Connection, job_id: int) -> int:
     """Say how much of a job's events was taken in."""
-    found = connection.execute("SELECT bytes_read FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT bytes_read FROM jobs WHERE id = ?", [job_id]))
 
 
-def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
+def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
     """Count a new attempt on these GPUs, and forget what became of the last one. Returns its number."""
     connection.execute(
         "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
         [_json.encode(gpus).decode(), job_id],
     )
     run_records.mark_job(connection, job_id)
-    found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    return int(found[0])
+    return int(one_value(connection, "SELECT attempt FROM jobs WHERE id = ?", [job_id]))
 
 
-def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[events.Ended | None, float]:
-    """Give what a job itself said of its end, and when it last said anything."""
-    found = connection.execute("SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id]).fetchone()
-    assert found is not None
-    said = msgspec.json.decode(found[0], type=events.Ended) if found[0] else None
-    return said, found[1] or 0.0
+def last_word(connection: Connection, job_id: int) -> tuple[events.Ended | None, float]:
+    """Return what a job itself said of its end, and when it last said anything."""
+    said, at = one_row(connection, "SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id])
+    return msgspec.json.decode(said, type=events.Ended) if said else None, at or 0.0
 
 
-def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str) -> None:
+def set_gpu_fault(connection: Connection, job_id: int, fault: str) -> None:
     """Write down what has befallen a GPU that a live job has; nothing when that is over."""
     connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
     run_records.mark_job(connection, job_id)
 
 
-def before(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.Before | None:
+def before(connection: Connection, job_id: int) -> data.Before | None:
     """Tell how the run stood before a job that goes on with it was queued."""
-    found = connection.execute("SELECT undo FROM jobs WHERE id = ?", [job_id]).fetchone()
-    return msgspec.json.decode(found[0], type=data.Before) if found is not None and found[0] else None
+    undo = one_value(connection, "SELECT undo FROM jobs WHERE id = ?", [job_id])
+    return msgspec.json.decode(undo, type=data.Before) if undo else None
 
 
-def has_trained(connection: duckdb.DuckDBPyConnection, job_id: int) -> bool:
+def has_trained(connection: Connection, job_id: int) -> bool:
     """Say whether a job came as far as its first step: before, it has changed nothing of its run."""
-    found = connection.execute("SELECT planned FROM jobs WHERE id = ?", [job_id]).fetchone()
-    return found is not None and bool(found[0] != "{}")
+    return bool(one_value(connection, "SELECT planned FROM jobs WHERE id = ?", [job_id]) != "{}")
 
 
-def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
+def ask(connection: Connection, job_id: int, what: str) -> None:
     connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
     run_records.mark_job(connection, job_id)
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:
+def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
     return [
         data.JobRow(
             job_id,
@@ -210,9 +197,7 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobR
     ]
 
 
-def folder_of(
-    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int | None
-) -> tuple[int, str] | None:
+def folder_of(connection: Connection, run_id: int, job_id: int | None) -> tuple[int, str] | None:
     """Find one of a run's jobs (None: the newest): its number, and its folder relative to the home."""
     found = connection.execute(
         "SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id"
@@ -222,9 +207,7 @@ def folder_of(
     return None if found is None else (int(found[0]), str(found[1]))
 
 
-def imports(
-    connection: duckdb.DuckDBPyConnection, path: str
-) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
+def imports(connection: Connection, path: str) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
     """List runs adopted from a folder, or about to be, newest first: number, name, recipe, the job's args."""
     return [
         (run_id, name, msgspec.json.decode(recipe), msgspec.json.decode(args))
@@ -237,9 +220,7 @@ def imports(
     ]
 
 
-def line(
-    connection: duckdb.DuckDBPyConnection, why: Mapping[int, str] | None = None
-) -> list[tuple[Job, data.Queued]]:
+def line(connection: Connection, why: Mapping[int, str] | None = None) -> list[tuple[Job, data.Queued]]:
     """List all waiting jobs with their places, first to start on top; `why` says of some why they wait.
 
     Those that only a person or another run's end can let go stand behind those that start by themselves.
@@ -262,7 +243,7 @@ def _queued(job: Job, place: int, because: str) -> data.Queued:
 
 
 def places(
-    connection: duckdb.DuckDBPyConnection, why: Mapping[int, str] | None = None
+    connection: Connection, why: Mapping[int, str] | None = None
 ) -> tuple[dict[int, data.Queued], dict[int, data.Queued]]:
     """Map waiting runs, and runs whose check waits, to their place in the queue: 1 starts next."""
     found = line(connection, why)
@@ -270,16 +251,26 @@ def places(
     return made, {job.run_id: queued for job, queued in found if job.verb == "check"}
 
 
-def place_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    """Give the place of the first job that waits of a run."""
+def place_of(connection: Connection, run_id: int) -> int:
+    """Return the place of the first job that waits of a run."""
     return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
 
 
 def checks_under_way(
-    connection: duckdb.DuckDBPyConnection, waiting: Mapping[int, data.Queued]
+    connection: Connection, waiting: Mapping[int, data.Queued]
 ) -> dict[int, data.Running | data.Queued]:
     """Map runs to the state of their check that runs or waits; of `places` are those that wait."""
     found = connection.execute(
         "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
     ).fetchall()
     return {**waiting, **{run_id: _state.decode(state) for run_id, state in found}}
+
+
+def next_checkpoints(connection: Connection) -> float:
+    """Say how many bytes the next checkpoints of all runs that train now will take, as their last ones did."""
+    size = one_value(
+        connection,
+        "SELECT coalesce(sum(size), 0) FROM (SELECT arg_max(c.size_bytes, c.step) AS size FROM jobs j"
+        " JOIN checkpoints c ON c.run_id = j.run_id WHERE j.word = 'running' AND j.verb = 'train' GROUP BY j.run_id)",
+    )
+    return float(size)

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    import duckdb
+from finetop.core.store.database import one_value
 
 _json = msgspec.json.Encoder()
 
 
-def tags_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[str]:
+def tags_of(connection: Connection, run_id: int) -> list[str]:
     """Read a run's tags, in the order in which they were put on."""
-    found = connection.execute("SELECT tags FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    return msgspec.json.decode(found[0], type=list[str])
+    tags = one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id])
+    return msgspec.json.decode(tags, type=list[str])
 
 
-def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[str]) -> None:
+def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
     """Keep a run's tags."""
     connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [_json.encode(tags).decode(), run_id])
     run_records.mark_run(connection, run_id)
 
 
-def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int, list[str]]]:
+def tagged(connection: Connection, words: str) -> list[tuple[int, list[str]]]:
     """List the numbers and tags of runs with these words in a tag, in the order of their numbers."""
     found = connection.execute(
         "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
@@ -36,14 +33,12 @@ def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int,
     return [(number, msgspec.json.decode(tags)) for number, tags in found]
 
 
-def note_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str:
+def note_of(connection: Connection, run_id: int) -> str:
     """Read a run's note; empty where it has none."""
-    found = connection.execute("SELECT note FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    return str(found[0])
+    return str(one_value(connection, "SELECT note FROM runs WHERE id = ?", [run_id]))
 
 
-def set_note(connection: duckdb.DuckDBPyConnection, run_id: int, note: str) -> None:
+def set_note(connection: Connection, run_id: int, note: str) -> None:
     """Keep a run's note."""
     connection.execute("UPDATE runs SET note = ? WHERE id = ?", [note, run_id])
     run_records.mark_run(connection, run_id)

@@ -16,7 +16,7 @@ from finetop.core.protocol.notices import Notice, Way
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 KEPT = 1000  # notices and messages that were told
 TEXT = 1000  # characters
@@ -32,7 +32,7 @@ class New(NamedTuple):
     at: float
 
 
-def add(connection: duckdb.DuckDBPyConnection, new: Sequence[New]) -> None:
+def add(connection: Connection, new: Sequence[New]) -> None:
     """Write notices, inside of the transaction of what they tell of."""
     if not new:
         return
@@ -45,7 +45,7 @@ def add(connection: duckdb.DuckDBPyConnection, new: Sequence[New]) -> None:
         appender.append_rows(rows)
 
 
-def add_ending(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     """Write that a job has ended, where a person may want to know: that of a run, and what failed beside it."""
     if not isinstance(state, data.Finished | data.Stopped | data.Failed | data.Lost):
         return
@@ -66,13 +66,13 @@ def add_ending(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.S
     add(connection, [New(run_id, kind, step, text, state.ended)])
 
 
-def newest(connection: duckdb.DuckDBPyConnection) -> int:
-    """Give the highest number of a notice; 0 before the first."""
+def newest(connection: Connection) -> int:
+    """Return the highest number of a notice; 0 before the first."""
     ((number,),) = connection.execute("SELECT coalesce(max(id), 0) FROM notices").fetchall()
     return int(number)
 
 
-def since(connection: duckdb.DuckDBPyConnection, after: int, limit: int) -> list[Notice]:
+def since(connection: Connection, after: int, limit: int) -> list[Notice]:
     """List notices newer than a number, the newest first."""
     found = connection.execute(
         "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
@@ -90,7 +90,7 @@ class Group(NamedTuple):
     more: int
 
 
-def untold(connection: duckdb.DuckDBPyConnection) -> list[Group]:
+def untold(connection: Connection) -> list[Group]:
     """List what was not told yet by run and kind, in the order in which it began."""
     found = connection.execute(
         "SELECT max(n.id), n.run_id, coalesce(any_value(r.name), ''), n.kind, arg_max(n.step, n.id),"
@@ -100,7 +100,7 @@ def untold(connection: duckdb.DuckDBPyConnection) -> list[Group]:
     return [Group(Notice(*row[:7]), row[7]) for row in found]
 
 
-def mark_told(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
+def mark_told(connection: Connection, groups: Sequence[Group]) -> None:
     """Mark notices as told, or as of no interest, inside of the transaction of their messages; old ones go."""
     newest = [group.newest for group in groups]
     connection.execute(
@@ -129,20 +129,20 @@ class Message(NamedTuple):
     tries: int
 
 
-def add_messages(connection: duckdb.DuckDBPyConnection, messages: Sequence[Message]) -> None:
+def add_messages(connection: Connection, messages: Sequence[Message]) -> None:
     """Write messages, inside of the transaction that marks their notices."""
     if messages:
         with connection.appender("messages") as appender:
             appender.append_rows([(*message, None) for message in messages])
 
 
-def last_made(connection: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], float]:
+def last_made(connection: Connection) -> dict[tuple[int, str], float]:
     """Say when there was last a message of each run and kind."""
     found = connection.execute("SELECT run_id, kind, max(made) FROM messages GROUP BY ALL").fetchall()
     return {(run_id, kind): made for run_id, kind, made in found}
 
 
-def made_since(connection: duckdb.DuckDBPyConnection, moment: float) -> list[float]:
+def made_since(connection: Connection, moment: float) -> list[float]:
     """List when messages were made since a moment, the oldest first; one that goes two ways is one."""
     found = connection.execute(
         "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1", [moment]
@@ -150,8 +150,8 @@ def made_since(connection: duckdb.DuckDBPyConnection, moment: float) -> list[flo
     return [made for (made,) in found]
 
 
-def due(connection: duckdb.DuckDBPyConnection, way: str) -> Message | None:
-    """Give the message that is to be tried next by a way, whenever that is: the one that is due first."""
+def due(connection: Connection, way: str) -> Message | None:
+    """Return the message that is to be tried next by a way, whenever that is: the one that is due first."""
     found = connection.execute(
         "SELECT id, way, run_id, kind, body, made, due, tries FROM messages WHERE outcome IS NULL AND way = ?"
         " ORDER BY due, id LIMIT 1",
@@ -160,7 +160,7 @@ def due(connection: duckdb.DuckDBPyConnection, way: str) -> Message | None:
     return None if found is None else Message(*found)
 
 
-def tried(connection: duckdb.DuckDBPyConnection, message: Message, due_at: float) -> None:
+def tried(connection: Connection, message: Message, due_at: float) -> None:
     """Count a try before it is made: one whose supervisor is killed over it is made again at that time."""
     connection.execute(
         "UPDATE messages SET tries = tries + 1, due = ? WHERE id = ? AND way = ?",
@@ -168,28 +168,28 @@ def tried(connection: duckdb.DuckDBPyConnection, message: Message, due_at: float
     )
 
 
-def wait(connection: duckdb.DuckDBPyConnection, message: Message, due_at: float) -> None:
+def wait(connection: Connection, message: Message, due_at: float) -> None:
     """Set when a message is tried again that did not get through."""
     connection.execute(
         "UPDATE messages SET due = ? WHERE id = ? AND way = ?", [due_at, message.id, message.way]
     )
 
 
-def give_up_old(connection: duckdb.DuckDBPyConnection, before: float) -> None:
+def give_up_old(connection: Connection, before: float) -> None:
     """Give up messages that were made before some moment, by a way that is asked for no more or never works."""
     connection.execute(
         "UPDATE messages SET outcome = 'it waited for too long' WHERE outcome IS NULL AND made < ?", [before]
     )
 
 
-def settle(connection: duckdb.DuckDBPyConnection, message: Message, outcome: str) -> None:
+def settle(connection: Connection, message: Message, outcome: str) -> None:
     """Write that a message is through (''), or why it was given up."""
     connection.execute(
         "UPDATE messages SET outcome = ? WHERE id = ? AND way = ?", [outcome, message.id, message.way]
     )
 
 
-def outcomes(connection: duckdb.DuckDBPyConnection) -> list[Way]:
+def outcomes(connection: Connection) -> list[Way]:
     """Say of each way how many messages wait, went through and were given up, and why the last of those."""
     found = connection.execute(
         "SELECT way, count(*) FILTER (outcome IS NULL), count(*) FILTER (outcome = ''),"

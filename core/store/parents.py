@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import duckdb
 
 # A run waits for parents whose checkpoint is not known yet, until they have finished.
 _WAITS = (
@@ -19,8 +16,6 @@ _WAITS = (
     " WHERE word = 'queued' AND held), q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
     ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
 )
-
-
 # A parent's state: how it has ended, and the command that lets it, and what waits for it, go on.
 DOES = {
     "failed": ("has failed", "retry"),
@@ -38,7 +33,7 @@ class Parent:
     step: int | None
 
 
-def add(connection: duckdb.DuckDBPyConnection, run_id: int, parents: Sequence[Parent]) -> None:
+def add(connection: Connection, run_id: int, parents: Sequence[Parent]) -> None:
     """Write down what a run begins from."""
     for parent in parents:
         connection.execute(
@@ -47,7 +42,7 @@ def add(connection: duckdb.DuckDBPyConnection, run_id: int, parents: Sequence[Pa
     run_records.mark_run(connection, run_id)
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Parent]:
+def of_run(connection: Connection, run_id: int) -> list[Parent]:
     """List what a run begins from."""
     found = connection.execute(
         "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting", [run_id]
@@ -55,7 +50,7 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Parent]:
     return [Parent(*row) for row in found]
 
 
-def pin(connection: duckdb.DuckDBPyConnection, run_id: int, setting: str, step: int) -> None:
+def pin(connection: Connection, run_id: int, setting: str, step: int) -> None:
     """Write down which checkpoint of a parent it is."""
     connection.execute(
         "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?", [step, run_id, setting]
@@ -63,16 +58,14 @@ def pin(connection: duckdb.DuckDBPyConnection, run_id: int, setting: str, step: 
     run_records.mark_run(connection, run_id)
 
 
-def relatives(
-    connection: duckdb.DuckDBPyConnection, run_id: int
-) -> tuple[list[data.Relative], list[data.Relative]]:
-    """Give a run's parents and children with their names."""
+def relatives(connection: Connection, run_id: int) -> tuple[list[data.Relative], list[data.Relative]]:
+    """Return a run's parents and children with their names."""
     return _named(connection, "run_id", "parent_id", run_id), _named(
         connection, "parent_id", "run_id", run_id
     )
 
 
-def _named(connection: duckdb.DuckDBPyConnection, own: str, other: str, run_id: int) -> list[data.Relative]:
+def _named(connection: Connection, own: str, other: str, run_id: int) -> list[data.Relative]:
     found = connection.execute(
         f"SELECT p.{other}, r.name, p.setting, p.step FROM parents p JOIN runs r ON r.id = p.{other}"
         f" WHERE p.{own} = ? ORDER BY p.{other}, p.setting",
@@ -81,7 +74,7 @@ def _named(connection: duckdb.DuckDBPyConnection, own: str, other: str, run_id: 
     return [data.Relative(*row) for row in found]
 
 
-def waiting(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+def waiting(connection: Connection) -> dict[int, str]:
     """Map runs that wait for a parent to why, in words: 'waits for chain.sft', with what to do if that ended."""
     return {run_id: _why(*parent) for run_id, *parent in connection.execute(_WAITS).fetchall()}
 

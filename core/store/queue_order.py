@@ -7,20 +7,17 @@ A place is a number between its neighbours', so that a move changes one job. Whe
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.store import jobs, run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import duckdb
-
-    from finetop.core.store.jobs import Job
+from finetop.core.store.database import one_value
+from finetop.core.store.jobs import Job
 
 
-def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: Job | None) -> None:
+def move(connection: Connection, moving: Sequence[Job], before: Job | None) -> None:
     """Put waiting jobs, in their order, before another (None: behind all), and give them its priority.
 
     At the end a job keeps a priority that is lower already.
@@ -44,38 +41,38 @@ def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: J
         _put(connection, job.id, priority, place)
 
 
-def first_place(connection: duckdb.DuckDBPyConnection, priority: int) -> float:
-    """Give a place before all that wait with a priority."""
-    found = connection.execute(
-        "SELECT min(coalesce(place, id)) - 1 FROM jobs WHERE word = 'queued' AND priority = ?", [priority]
-    ).fetchone()
-    return 0.0 if found is None or found[0] is None else float(found[0])
+def first_place(connection: Connection, priority: int) -> float:
+    """Return a place before all that wait with a priority."""
+    before = (
+        "SELECT coalesce(min(coalesce(place, id)) - 1, 0) FROM jobs WHERE word = 'queued' AND priority = ?"
+    )
+    return float(one_value(connection, before, [priority]))
 
 
-def _put(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int, place: float) -> None:
+def _put(connection: Connection, job_id: int, priority: int, place: float) -> None:
     connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
     run_records.mark_job(connection, job_id)
 
 
-def set_priority(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int) -> None:
+def set_priority(connection: Connection, job_id: int, priority: int) -> None:
     """Give a waiting job a priority; in it it stands where it came."""
     connection.execute("UPDATE jobs SET priority = ?, place = NULL WHERE id = ?", [priority, job_id])
     run_records.mark_job(connection, job_id)
 
 
-def hold(connection: duckdb.DuckDBPyConnection, job_id: int, *, held: bool) -> None:
+def hold(connection: Connection, job_id: int, *, held: bool) -> None:
     """Hold a waiting job until a person releases it; or release it, to start as soon as it can."""
     wait = "" if held else ", not_before = NULL"
     connection.execute(f"UPDATE jobs SET held = ?{wait} WHERE id = ?", [held, job_id])
     run_records.mark_job(connection, job_id)
 
 
-def is_held(connection: duckdb.DuckDBPyConnection) -> bool:
+def is_held(connection: Connection) -> bool:
     """Say whether the whole queue is held."""
     return bool(connection.execute("SELECT since FROM queue_held").fetchall())
 
 
-def hold_all(connection: duckdb.DuckDBPyConnection, *, held: bool) -> None:
+def hold_all(connection: Connection, *, held: bool) -> None:
     """Hold the whole queue: nothing starts, what runs goes on; or release it."""
     connection.execute("DELETE FROM queue_held")
     if held:

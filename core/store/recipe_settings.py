@@ -13,7 +13,7 @@ from finetop.core.protocol.run_filter import is_setting
 from finetop.core.recipe.dotted import flat_settings
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
 LONGEST = 1000  # characters of a word: a chat template is not what one filters by
 UNSET: tuple[Any, ...] = (None, "", {})  # an empty text says as much as none
@@ -42,7 +42,7 @@ def _word(value: Any) -> float | str:
     return float(value) if isinstance(value, int | float) else str(value)[:LONGEST]
 
 
-def note(connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]) -> None:
+def note(connection: Connection, run_id: int, recipe: dict[str, Any]) -> None:
     """Keep the settings of a run's recipe, in place of those that were kept of it."""
     connection.execute("DELETE FROM settings WHERE run_id = ?", [run_id])
     rows = [
@@ -55,7 +55,7 @@ def note(connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, A
 
 
 def of_runs(
-    connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int], keys: Sequence[str]
+    connection: Connection, run_ids: Sequence[int], keys: Sequence[str]
 ) -> dict[int, dict[str, float | str]]:
     """Read some settings of some runs."""
     found: dict[int, dict[str, float | str]] = {}
@@ -69,7 +69,7 @@ def of_runs(
     return found
 
 
-def known(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> set[str]:
+def known(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Name the settings of the newest runs, and of those that are asked for all that any run has."""
     found = connection.execute(
         "SELECT DISTINCT key FROM settings WHERE run_id > (SELECT max(id) FROM runs) - ?", [NEWEST]
@@ -81,7 +81,7 @@ def known(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> set[st
     return names
 
 
-def known_metrics(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> set[str]:
+def known_metrics(connection: Connection, asked: Sequence[str]) -> set[str]:
     """Name the metrics of the newest runs, and of those that are asked for all that any run has; loss always is one."""
     found = connection.execute(
         "SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id > (SELECT max(id) FROM runs) - ?",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import remedies
 from finetop.core.errors import NotFound, Refused, did_you_mean
@@ -13,9 +14,6 @@ from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
-if TYPE_CHECKING:
-    import duckdb
-
 NOW = "now"  # the candidate that is the checkpoint itself
 
 _json = msgspec.json.Encoder()
@@ -23,7 +21,7 @@ _row = msgspec.json.Decoder(RemedyRow)
 
 
 def take(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     job_id: int,
     at: float,
@@ -52,7 +50,7 @@ def take(
     )
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dict[str, RemedyRow]:
+def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRow]:
     """Read what was tried of a run's checkpoint, by name."""
     found = connection.execute(
         "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
@@ -60,8 +58,8 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dic
     return {name: _row.decode(text) for name, text in found}
 
 
-def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, name: str) -> dict[str, Any]:
-    """Give what an export must know of a remedy that was tried: what makes it, and what was scored.
+def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
+    """Return what an export must know of a remedy that was tried: what makes it, and what was scored.
 
     Raises NotFound for one that was not tried, Refused for one that failed.
     """
@@ -79,7 +77,7 @@ def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, na
 
 
 def candidates(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], step: int
+    connection: Connection, run_id: int, recipe: dict[str, Any], step: int
 ) -> list[messages_remedies.Candidate]:
     kept = connection.execute(
         "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
@@ -89,27 +87,11 @@ def candidates(
 
 
 def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
-    return RemedyRow(
-        name=told.name,
-        remedy=told.remedy,
-        label=told.label,
-        step=told.made_of,
-        settings=dict(told.settings),
-        verdict=told.verdict,
-        reason=told.reason,
-        target=dict(told.target),
-        kept=dict(told.kept),
-        gain=told.gain,
-        drop=_points(told.drop),
-        interval=_interval(told.interval),
-        items_used=told.items_used,
-        items_total=told.items_total,
-        worst=[TaskBrief(task, 100 * drop, mark) for task, drop, mark in told.tasks],
-        note=told.note,
-        weights=told.weights,
-        seconds=told.seconds,
-        at=at,
-    )
+    facts = msgspec.structs.asdict(told)
+    facts["step"] = facts.pop("made_of")
+    facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
+    facts |= {"at": at, "drop": _points(told.drop), "interval": _interval(told.interval)}
+    return RemedyRow(**facts)
 
 
 def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import Group, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
 from finetop.core.store import filter_sql, jobs, recipe_settings, runs
-
-if TYPE_CHECKING:
-    import duckdb
+from finetop.core.store.database import one_row
 
 LARGEST = 1e100  # number that is compared
 _OF_GROUP = (
@@ -26,7 +25,7 @@ LEFT_OUT = 10  # terms of a filter that hides all: so many are left out in turn
 
 
 def page(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     filter: str,
     sort: str,
@@ -74,14 +73,14 @@ def page(
     )
 
 
-def counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int]:
+def counts(connection: Connection) -> tuple[int, int, int, int]:
     """Count all runs, those that need a person, those that run and those that wait."""
-    total, need, queued = _one(
+    total, need, queued = one_row(
         connection, "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (rank = 2) FROM runs"
     )
     # they are at the top of the list: the states of 100,000 that are done need not be read
     at_the_top = "(SELECT state FROM runs WHERE rank <= 1)"
-    (running,) = _one(
+    (running,) = one_row(
         connection, f'SELECT count(*) FROM {at_the_top} WHERE starts_with(state, \'{{"type":"running"\')'
     )
     return total, need, running, queued
@@ -114,7 +113,7 @@ class _List:
 
     def __init__(
         self,
-        connection: duckdb.DuckDBPyConnection,
+        connection: Connection,
         line: Filter,
         waiting: Mapping[int, data.Queued],
         now: float,
@@ -164,7 +163,7 @@ class _List:
         ]
 
     def groups(self, found: Sequence[_Listed]) -> list[Group]:
-        """Give the groups of a page, in its order."""
+        """Return the groups of a page, in its order."""
         if not self._line.group:
             return []
         key, _ = filter_sql.measure(filter_sql.Statement(), self._sort)
@@ -177,9 +176,3 @@ class _List:
     def _rows(self, sql: str, statement: filter_sql.Statement) -> list[Any]:
         found: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()
         return found
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
-    found: tuple[Any, ...] | None = connection.execute(sql).fetchone()
-    assert found is not None
-    return found

@@ -9,19 +9,16 @@ written, as the database does: a database that has missed some of it (its WAL wa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import write_whole
-from finetop.core.store.database import REBUILD, transaction
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    import duckdb
+from finetop.core.store.database import REBUILD, one_value, transaction
 
 FORMAT = 2  # of run.json
 STORE = "store.json"
@@ -59,30 +56,28 @@ _json = msgspec.json.Encoder()
 _state = msgspec.json.Decoder(data.State)
 
 
-def mark_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def mark_run(connection: Connection, run_id: int) -> None:
     """Note that a run's folder does not tell the newest."""
     connection.execute("INSERT INTO unrecorded VALUES (?)", [run_id])
 
 
-def mark_job(connection: duckdb.DuckDBPyConnection, job_id: int) -> None:
+def mark_job(connection: Connection, job_id: int) -> None:
     """Note the same of the run that a job is of."""
     connection.execute("INSERT INTO unrecorded SELECT run_id FROM jobs WHERE id = ?", [job_id])
 
 
-def mark_home(connection: duckdb.DuckDBPyConnection) -> None:
+def mark_home(connection: Connection) -> None:
     """Note that store.json does not tell the newest: what belongs to no run has changed."""
     connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this number
 
 
-def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
-    """Give the next number of a table (runs, jobs, checks): above every one that was ever given away."""
-    found = connection.execute(
+def next_number(connection: Connection, what: str) -> int:
+    """Return the next number of a table (runs, jobs, checks): above every one that was ever given away."""
+    highest = (
         f"SELECT greatest((SELECT coalesce(max(id), 0) FROM {what}),"
-        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?)) + 1",
-        [what],
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+        " (SELECT coalesce(max(highest), 0) FROM removed WHERE what = ?))"
+    )
+    return 1 + int(one_value(connection, highest, [what]))
 
 
 @dataclass(frozen=True)
@@ -95,7 +90,7 @@ class Marked:
     whole: bytes  # of store.json
 
 
-def write_marked(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
+def write_marked(connection: Connection, root: Path) -> bool:
     """Write the records of all marked runs, then unmark them. Returns whether there were any.
 
     After a crash in between they are written again. Raises OSError (a full disk): they stay marked.
@@ -108,7 +103,7 @@ def write_marked(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
     return True
 
 
-def marked(connection: duckdb.DuckDBPyConnection, root: Path) -> Marked | None:
+def marked(connection: Connection, root: Path) -> Marked | None:
     """Gather what is to be written. None where no run is marked."""
     marks = connection.execute(
         "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
@@ -133,7 +128,7 @@ def write(found: Marked, root: Path) -> None:
     write_whole(root / STORE, found.whole)
 
 
-def unmark(connection: duckdb.DuckDBPyConnection, found: Marked) -> None:
+def unmark(connection: Connection, found: Marked) -> None:
     """Note that the records were written. A run that was marked again meanwhile stays so."""
     with transaction(connection):
         connection.execute(
@@ -145,7 +140,7 @@ def unmark(connection: duckdb.DuckDBPyConnection, found: Marked) -> None:
         connection.execute("UPDATE recorded SET number = ?", [found.number])
 
 
-def record_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:
+def record_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
     """Say of a run what no event tells, as run.json holds it. None without such a run."""
     found = _rows(connection, "runs", "id", run_id)
     if not found:
@@ -169,7 +164,7 @@ def record_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, A
     return {**head, "recipe": recipe, "store": store}
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, table: str, key: str, value: int) -> list[dict[str, Any]]:
+def _rows(connection: Connection, table: str, key: str, value: int) -> list[dict[str, Any]]:
     """Read the rows of a run without what events tell."""
     left_out = DERIVED.get(table, frozenset())
     columns = [column for column in columns_of(connection, table) if column not in left_out]
@@ -190,7 +185,7 @@ def _settled(text: str) -> Any:
     return msgspec.to_builtins(state)
 
 
-def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
+def columns_of(connection: Connection, table: str) -> list[str]:
     """Name a table's columns in order."""
     found = connection.execute(
         "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
@@ -198,7 +193,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, table: str) -> list[str]:
     return [name for (name,) in found]
 
 
-def kept_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def kept_tables(connection: Connection) -> list[str]:
     """Name the tables about runs that no event tells, whoever has added them."""
     found = connection.execute(
         "SELECT DISTINCT table_name FROM duckdb_columns() WHERE column_name = 'run_id' ORDER BY 1"
@@ -206,7 +201,7 @@ def kept_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [t for (t,) in found if t not in FROM_EVENTS | OF_THE_FILE | {"runs", "jobs", "checks"}]
 
 
-def global_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def global_tables(connection: Connection) -> list[str]:
     """Name the tables that are about no run."""
     every = {t for (t,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
     return sorted(
@@ -214,7 +209,7 @@ def global_tables(connection: duckdb.DuckDBPyConnection) -> list[str]:
     )
 
 
-def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, Any]]]:
+def _tables(connection: Connection) -> dict[str, list[dict[str, Any]]]:
     found = {}
     for table in global_tables(connection):
         columns = columns_of(connection, table)
@@ -223,7 +218,7 @@ def _tables(connection: duckdb.DuckDBPyConnection) -> dict[str, list[dict[str, A
     return found
 
 
-def number_of(connection: duckdb.DuckDBPyConnection) -> int:
+def number_of(connection: Connection) -> int:
     """How often records were written."""
     found = connection.execute("SELECT max(number) FROM recorded").fetchone()
     return int(found[0]) if found is not None and found[0] is not None else 0
@@ -237,7 +232,7 @@ def told_number(root: Path) -> int:
         return 0
 
 
-def require_in_step(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+def require_in_step(connection: Connection, root: Path) -> None:
     """Refuse a database that knows less than the run folders: its WAL was lost, or it is an old copy.
 
     Raises StoreTrouble.
@@ -261,3 +256,16 @@ def require_database(database: Path, runs: Path) -> None:
             f"{database} is {'empty' if database.exists() else 'gone'}, but {there} run folders are there.",
             hint=REBUILD,
         )
+
+
+def remove_run(connection: Connection, run_id: int) -> None:
+    """Remove all rows of a run, inside of the caller's transaction."""
+    for what in ("runs", "jobs", "checks"):
+        highest = next_number(connection, what) - 1
+        connection.execute("DELETE FROM removed WHERE what = ?", [what])
+        connection.execute("INSERT INTO removed VALUES (?, ?)", [what, highest])
+    every = [*kept_tables(connection), *FROM_EVENTS, "jobs", "checks"]
+    for table in every:
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
+    connection.execute("DELETE FROM runs WHERE id = ?", [run_id])
+    mark_run(connection, run_id)  # for store.json: it has no folder in the list any more

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import duckdb
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import runs as data
@@ -22,6 +23,7 @@ from finetop.core.store import (
     run_records,
     triage_states,
 )
+from finetop.core.store.database import one_row, one_value
 from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
@@ -36,7 +38,7 @@ _COLUMNS = (
 
 
 def add_run(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     run_id: int,
     name: str,
@@ -66,7 +68,7 @@ def add_run(
     run_records.mark_run(connection, run_id)
 
 
-def words_of(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> list[str]:
+def words_of(connection: Connection, numbers: Sequence[int]) -> list[str]:
     """Name the states of runs."""
     found = connection.execute(
         "SELECT state FROM runs WHERE list_contains(?, id)", [list(numbers)]
@@ -74,11 +76,11 @@ def words_of(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> l
     return [str(msgspec.json.decode(state)["type"]) for (state,) in found]
 
 
-def next_run_id(connection: duckdb.DuckDBPyConnection) -> int:
+def next_run_id(connection: Connection) -> int:
     return run_records.next_number(connection, "runs")
 
 
-def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
+def free_name(connection: Connection, wanted: str) -> str:
     """Return the wanted name, or with -2, -3 … behind it when it is taken."""
     taken = {
         n
@@ -86,36 +88,37 @@ def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
             "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]
         ).fetchall()
     }
-    if wanted not in taken:
-        return wanted
-    number = 2
-    while f"{wanted}-{number}" in taken:
-        number += 1
-    return f"{wanted}-{number}"
+    return first_free(wanted, taken.__contains__)
 
 
-def free_chain(connection: duckdb.DuckDBPyConnection, wanted: str, stages: Sequence[str]) -> str:
+def first_free(wanted: str, is_taken: Callable[[str], bool]) -> str:
+    """Return the wanted name, or with -2, -3 … behind it while that is taken."""
+    names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not is_taken(name))
+
+
+def free_chain(connection: Connection, wanted: str, stages: Sequence[str]) -> str:
     """Return the wanted name of a chain, or with -2, -3 … behind it when a stage's run of it is there."""
-    number, name = 1, wanted
-    while any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages):
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
+
+    def has_run(name: str) -> bool:
+        return any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages)
+
+    return first_free(wanted, has_run)
 
 
-def newest_of_stage(connection: duckdb.DuckDBPyConnection, chain: str, stage: str) -> int:
+def newest_of_stage(connection: Connection, chain: str, stage: str) -> int:
     """Find the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
-    found = connection.execute(
-        "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)",
-        [re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"],
-    ).fetchone()
-    if found is None or found[0] is None:
+    named = re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"
+    run_id: int | None = one_value(
+        connection, "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)", [named]
+    )
+    if run_id is None:
         hint = f"Begin before it: --from {stage}, or name another chain: --name NAME."
         raise NotFound(f"stage {stage} of {chain} was never run.", hint=hint)
-    return int(found[0])
+    return run_id
 
 
-def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]:
+def find_run(connection: Connection, run: str) -> tuple[int, str]:
     """Find (id, name) of a run by its name or number. Raises NotFound with the nearest name."""
     found = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
     if found is None and run.isdecimal() and len(run) < 9:
@@ -131,13 +134,13 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]
     return int(found[0]), str(found[1])
 
 
-def set_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
+def set_state(connection: Connection, run_id: int, state: data.State) -> None:
     """Give a run its training job's state, and its place in the list."""
     show_state(connection, run_id, state)
     run_records.mark_run(connection, run_id)
 
 
-def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
+def show_state(connection: Connection, run_id: int, state: data.State) -> None:
     """Set a state that differs in nothing but what the job's events tell."""
     ended = None if isinstance(state, data.Queued | data.Running) else state.ended
     connection.execute(
@@ -146,9 +149,9 @@ def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.S
     set_rank(connection, run_id)
 
 
-def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def set_rank(connection: Connection, run_id: int) -> None:
     """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
-    state_text, brief_text, said = _one(
+    state_text, brief_text, said = one_row(
         connection, "SELECT state, brief, said FROM runs WHERE id = ?", [run_id]
     )
     state = _state.decode(state_text)
@@ -172,21 +175,21 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     )
 
 
-def _seen_as(connection: duckdb.DuckDBPyConnection, run_id: int, check: data.CheckBrief | None) -> int:
-    """Give the place in triage of a run's regression; NONE where it has none."""
+def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None) -> int:
+    """Return the place in triage of a run's regression; NONE where it has none."""
     if check is None or check.verdict != "regressed":
         return triage_states.NONE
     standing = triage_states.of_run(connection, run_id).get("")
     return triage_states.PLACES["new" if standing is None else standing.state]
 
 
-def queue_again(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def queue_again(connection: Connection, run_id: int) -> None:
     """Let a run wait for a job that goes on with it; what was said of an earlier one is over."""
     connection.execute("UPDATE runs SET said = '' WHERE id = ?", [run_id])
     set_state(connection, run_id, data.Queued(place=0))
 
 
-def put_back(connection: duckdb.DuckDBPyConnection, run_id: int, before: data.Before, said: str = "") -> None:
+def put_back(connection: Connection, run_id: int, before: data.Before, said: str = "") -> None:
     """Let a run stand as it did before a job that was to go on with it; `said` is why that did not."""
     if before.recipe is not None:
         set_recipe(connection, run_id, before.recipe, before.model)
@@ -194,12 +197,12 @@ def put_back(connection: duckdb.DuckDBPyConnection, run_id: int, before: data.Be
     set_state(connection, run_id, before.state)
 
 
-def stands(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> data.Before:
+def stands(connection: Connection, run_id: int, state: data.State) -> data.Before:
     """Tell how a run stands, for a job that is to go on with it: in which state, and at which step."""
-    return data.Before(state, int(_one(connection, "SELECT step FROM runs WHERE id = ?", [run_id])[0]))
+    return data.Before(state, int(one_value(connection, "SELECT step FROM runs WHERE id = ?", [run_id])))
 
 
-def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+def forget_later(connection: Connection, run_id: int, step: int) -> None:
     """Remove what was told of the steps behind one that a run goes on from: they are of a run that is no more."""
     for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
@@ -208,7 +211,7 @@ def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) 
         connection.execute("DELETE FROM metrics WHERE run_id = ?", [run_id])
 
 
-def go_back(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+def go_back(connection: Connection, run_id: int, step: int) -> None:
     """Set where a run stands, and its last numbers, back to what was told until a step."""
     found = connection.execute(
         "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key ORDER BY key",
@@ -221,9 +224,7 @@ def go_back(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> No
     set_rank(connection, run_id)
 
 
-def set_recipe(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], model: str
-) -> None:
+def set_recipe(connection: Connection, run_id: int, recipe: dict[str, Any], model: str) -> None:
     """Keep a run's recipe as it is from now on; `model` is what the list shows of its model."""
     connection.execute(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
@@ -233,14 +234,12 @@ def set_recipe(
     run_records.mark_run(connection, run_id)
 
 
-def row(
-    connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
-) -> data.RunRow:
+def row(connection: Connection, run_id: int, why: Mapping[int, str] | None = None) -> data.RunRow:
     return rows(connection, [run_id], *jobs.places(connection, why))[0]
 
 
 def rows(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_ids: Sequence[int],
     waiting: Mapping[int, data.Queued],
     waiting_checks: Mapping[int, data.Queued],
@@ -297,15 +296,15 @@ def _row(
     )
 
 
-def recipe(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any]:
+def recipe(connection: Connection, run_id: int) -> dict[str, Any]:
     """Read a run's resolved recipe."""
     found: dict[str, Any] = msgspec.json.decode(
-        _one(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])[0]
+        one_value(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])
     )
     return found
 
 
-def recipes(connection: duckdb.DuckDBPyConnection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+def recipes(connection: Connection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Read the resolved recipes of runs, by their numbers, in one question."""
     found = connection.execute(
         "SELECT id, recipe FROM runs WHERE list_contains(?, id)", [list(set(run_ids))]
@@ -313,11 +312,9 @@ def recipes(connection: duckdb.DuckDBPyConnection, run_ids: Iterable[int]) -> di
     return {run_id: msgspec.json.decode(text) for run_id, text in found}
 
 
-def detail(
-    connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
-) -> data.RunDetail:
+def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = None) -> data.RunDetail:
     """Read one run whole, but for its curves, log and item scores."""
-    folder, recipe_text, source, first_row, best = _one(
+    folder, recipe_text, source, first_row, best = one_row(
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )
     own_jobs = jobs.of_run(connection, run_id)
@@ -369,9 +366,3 @@ def detail(
         children=below,
         sources=data_versions.of_run(connection, run_id),
     )
-
-
-def _one(connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
-    found: tuple[Any, ...] | None = connection.execute(sql, values or []).fetchone()
-    assert found is not None
-    return found

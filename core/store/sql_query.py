@@ -21,6 +21,7 @@ from typing import Any
 
 import duckdb
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, StoreTrouble
 from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, SqlAnswer
@@ -122,12 +123,12 @@ def _copy(database: Path, folder: Path) -> Path:
                 (folder / log.name).unlink(missing_ok=True)
             after = database.stat()
             if (before.st_mtime_ns, before.st_size) == (after.st_mtime_ns, after.st_size):
-                break
+                return copy
     except OSError as error:
         raise StoreTrouble(
             f"the database can't be copied for a query: {error.strerror}.", hint="Free some room on the disk."
         ) from error
-    return copy
+    raise StoreTrouble("the database changes faster than it can be copied for a query.", hint="Try again.")
 
 
 def remove_left(database: Path) -> None:
@@ -194,7 +195,7 @@ def _bound(timeout_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, limit: int) -> SqlAnswer:
+def _rows(connection: Connection, limit: int) -> SqlAnswer:
     """Fetch rows up to the limit, and up to SQL_BYTES of them."""
     columns = [column[0] for column in connection.description or []]
     rows: list[list[Any]] = []

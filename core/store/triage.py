@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
@@ -14,21 +15,21 @@ from finetop.core.protocol.messages.triage import (
     SetStanding,
     SetStandingAnswer,
     Standing,
+    StandingState,
     TaskFacts,
+    Triage,
     TriageAnswer,
     TriageCell,
     TriageRow,
+    TriageRun,
     TriageRunAnswer,
 )
 from finetop.core.protocol.runs import CheckBrief
 from finetop.core.store import checks, runs, triage_states
+from finetop.core.store.database import one_row, one_value
 from finetop.core.text import clean_line
 
-if TYPE_CHECKING:
-    import duckdb
-
-    from finetop.core.protocol.messages.triage import StandingState
-
+PAGE_LIMIT = 500
 LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named
 ORDER = "triage = 0, triage, points_lost DESC NULLS LAST, id DESC"
@@ -56,25 +57,19 @@ _SAID: dict[StandingState, str] = {
 }
 
 
-def page(
-    connection: duckdb.DuckDBPyConnection, *, text: str, offset: int, limit: int, revision: int
-) -> TriageAnswer:
+def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
     """Read one page: the runs that were checked, each by the check that it is known by."""
     where, values = "brief IS NOT NULL", list[Any]()
-    for word in text.lower().split():
+    for word in ask.filter.lower().split():
         where, values = f"{where} AND {_WORDS}", [*values, word]
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY {ORDER} LIMIT ? OFFSET ?",
-        [*values, limit, offset],
+        [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
     ).fetchall()
-    counts = connection.execute(_COUNTS).fetchone()
-    assert counts is not None
-    total, *seen, unchecked_total = (int(number) for number in counts)
+    total, *seen, unchecked_total = (int(number) for number in one_row(connection, _COUNTS))
     matching = total
     if values:
-        found_matching = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
-        assert found_matching is not None
-        matching = int(found_matching[0])
+        matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {where}", values))
     rows, tasks = _rows(connection, found)
     newest, newest_at = _newest_check(connection)
     return TriageAnswer(
@@ -91,14 +86,14 @@ def page(
     )
 
 
-def _unchecked(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def _unchecked(connection: Connection) -> list[str]:
     found = connection.execute(
         f"SELECT name FROM runs WHERE {_IS_UNCHECKED} ORDER BY id DESC LIMIT {NAMED}"
     ).fetchall()
     return [name for (name,) in found]
 
 
-def _newest_check(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
+def _newest_check(connection: Connection) -> tuple[str, float]:
     """Name the run that was checked last, and when."""
     found = connection.execute(
         "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
@@ -106,9 +101,7 @@ def _newest_check(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
     return (found[0], found[1]) if found is not None else ("", 0.0)
 
 
-def _rows(
-    connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]]
-) -> tuple[list[TriageRow], list[str]]:
+def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[TriageRow], list[str]]:
     """Lay runs out over the tasks of all of them, the worst task first."""
     briefs = [_brief.decode(line[-1]) for line in found]
     tasks = tasks_worst_first(
@@ -145,7 +138,7 @@ def _drop(drop: float, mark: str) -> float | None:
     return None if mark == "unmeasurable" else round(drop, 2)
 
 
-def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> tuple[int, int | None]:
+def known_check(connection: Connection, run_id: int, name: str) -> tuple[int, int | None]:
     """Find (job, step) of the check that a run is known by. Raises NotFound where it has none."""
     found = connection.execute(
         "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
@@ -157,20 +150,19 @@ def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -
     return int(found[0]), found[1]
 
 
-def outcome_of(
-    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None
-) -> CheckResult:
+def outcome_of(connection: Connection, run_id: int, job_id: int, step: int | None) -> CheckResult:
     """Read the whole result of one check."""
-    found = connection.execute(
+    result = one_value(
+        connection,
         "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
         [run_id, job_id, step],
-    ).fetchone()
-    assert found is not None
-    return read(msgspec.json.decode(found[0]))
+    )
+    return read(msgspec.json.decode(result))
 
 
-def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> TriageRunAnswer:
+def turned(connection: Connection, ask: TriageRun) -> TriageRunAnswer:
     """Read one run with a task a row. Raises NotFound without a check."""
+    run_id, name = runs.find_run(connection, ask.run)
     job_id, step = known_check(connection, run_id, name)
     outcome = outcome_of(connection, run_id, job_id, step)
     found = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
@@ -187,7 +179,7 @@ def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> Tri
     )
 
 
-def _newest(connection: duckdb.DuckDBPyConnection, run_id: int) -> int | None:
+def _newest(connection: Connection, run_id: int) -> int | None:
     try:
         return checks.newest_checkpoint(connection, run_id, None)[0]
     except NotFound:
@@ -200,7 +192,7 @@ def _item_s(outcome: CheckResult) -> float | None:
 
 
 def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
-    """Give the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
+    """Return the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
     if not task:
         return TaskFacts(
             "",
@@ -244,7 +236,7 @@ def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float |
     return (None, None) if shares is None else (_points(shares[0]), _points(shares[1]))
 
 
-def curve_of(connection: duckdb.DuckDBPyConnection, run_id: int, task: str) -> list[CurvePoint]:
+def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]:
     """Say what each checked checkpoint scored, the base first: the newest check of each step counts."""
     points: dict[int, CurvePoint] = {}
     base: float | None = None
@@ -262,7 +254,7 @@ def curve_of(connection: duckdb.DuckDBPyConnection, run_id: int, task: str) -> l
     return [CurvePoint(None, base, "kept"), *(points[step] for step in sorted(points))] if points else []
 
 
-def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[int]:
+def not_looked_at(connection: Connection, run_id: int) -> list[int]:
     """List the steps of checkpoints that were never checked."""
     found = connection.execute(
         "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND step NOT IN"
@@ -272,12 +264,13 @@ def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[in
     return [step for (step,) in found]
 
 
-def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetStanding) -> SetStandingAnswer:
+def say(connection: Connection, ask: SetStanding) -> SetStandingAnswer:
     """Keep how a regression is seen, inside of the caller's transaction.
 
     Raises NotFound without a check or such a task or run, BadInput for words that can't be kept, Refused where
     nothing was lost, or where the run that is to mend it has regressed itself.
     """
+    run_id, name = runs.find_run(connection, ask.run)
     outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
     facts, wanted = facts_of(outcome, ask.task), ask.standing
     what = f"{ask.task} of {name}" if ask.task else name
@@ -325,7 +318,7 @@ def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
     )
 
 
-def _fix(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, fix: str) -> str:
+def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
     """Name the run that mends another. Raises NotFound, Refused."""
     fix_id, fix_name = runs.find_run(connection, fix)
     if fix_id == run_id:

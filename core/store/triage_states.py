@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-from finetop.core.protocol.messages.triage import Standing
+from duckdb import DuckDBPyConnection as Connection
+
+from finetop.core.protocol.messages.triage import Standing, StandingState
 from finetop.core.store import run_records
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    import duckdb
-
-    from finetop.core.protocol.messages.triage import StandingState
+from finetop.core.store.database import one_value
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}
 
 
-def of_runs(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
+def of_runs(connection: Connection, run_ids: Sequence[int]) -> dict[int, dict[str, Standing]]:
     """Read how the regressions of these runs are seen: run -> task ("" the whole) -> standing."""
     rows = connection.execute(
         "SELECT run_id, task, state, who, time, reason, note, fixed_by, points_lost FROM triage"
@@ -31,12 +28,12 @@ def of_runs(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> di
     return found
 
 
-def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Standing]:
+def of_run(connection: Connection, run_id: int) -> dict[str, Standing]:
     """Read how the regressions of a run are seen, by task."""
     return of_runs(connection, [run_id]).get(run_id, {})
 
 
-def put(connection: duckdb.DuckDBPyConnection, run_id: int, task: str, standing: Standing) -> None:
+def put(connection: Connection, run_id: int, task: str, standing: Standing) -> None:
     """Keep how a regression is seen, in place of what was kept; one that is plainly new needs no row."""
     connection.execute("DELETE FROM triage WHERE run_id = ? AND task = ?", [run_id, task])
     if standing.state != "new" or standing.note:
@@ -58,7 +55,6 @@ def put(connection: duckdb.DuckDBPyConnection, run_id: int, task: str, standing:
     run_records.mark_run(connection, run_id)
 
 
-def to_triage(connection: duckdb.DuckDBPyConnection) -> int:
+def to_triage(connection: Connection) -> int:
     """Count the runs whose regression nobody has looked at."""
-    found = connection.execute("SELECT count(*) FROM runs WHERE triage = 1").fetchone()
-    return int(found[0]) if found is not None else 0
+    return int(one_value(connection, "SELECT count(*) FROM runs WHERE triage = 1"))

@@ -11,6 +11,7 @@ import time
 from functools import partial
 
 import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.runtime import files
@@ -56,7 +57,7 @@ def main() -> int:
     return 0
 
 
-def open_home(home: Home) -> duckdb.DuckDBPyConnection:
+def open_home(home: Home) -> Connection:
     """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
     files.require_local(home.root)
     sql_query.remove_left(home.database)

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import resource
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import Told
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader, StreamWriter
-    from collections.abc import AsyncIterator, Iterator
 
 MOST = 500  # connections; an app has two
 HELD_BYTES = 64 << 20  # of all callers' unfinished requests and answers that were not taken yet
@@ -85,7 +82,7 @@ def most() -> int:
 
 
 async def lines(callers: Callers, caller: Caller) -> AsyncIterator[bytes]:
-    """Give a caller's lines as they come. Raises TooMuch at one that is over the limit."""
+    """Yield a caller's lines as they come. Raises TooMuch at one that is over the limit."""
     waiting = bytearray()
     while piece := await caller.reader.read(PIECE_BYTES):
         callers.hear(caller)

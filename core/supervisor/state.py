@@ -10,12 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import duckdb
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.recipe.home_settings import Settings
 from finetop.core.runtime.gpus import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
+from finetop.core.store.notices import Message
 from finetop.core.store.sql_query import AT_A_TIME
 from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
@@ -23,7 +24,6 @@ from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.jobs.launch_local import LocalLauncher
 from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
-from finetop.core.supervisor.notify.state import Teller
 from finetop.core.train.alarms.disk import Disk
 
 TRY_AGAIN_S = 60.0  # for a driver that was not there
@@ -104,9 +104,37 @@ class Room:
 
 
 @dataclass
+class OnItsWay:
+    """A message whose process runs; its result says whether it was taken, and what was said of it."""
+
+    message: Message
+    task: asyncio.Task[tuple[bool, str]]
+
+
+@dataclass
+class Teller:
+    seen: int = -1  # the revision at which notices were last looked for
+    newest: int = 0  # number of the newest notice
+    gather_at: float = 0.0  # when those that wait may be told
+    looked: dict[str, int] = field(
+        default_factory=dict
+    )  # way -> the newest notice when messages were last looked for
+    send_at: dict[str, float] = field(default_factory=dict)  # way -> when its next message is due
+    on_their_way: dict[str, OnItsWay] = field(default_factory=dict)  # by way: one at a time
+
+    def wait(self, way: str, until: float = math.inf) -> None:
+        """Let a way rest until some moment, or until there is something new."""
+        self.looked[way], self.send_at[way] = self.newest, until
+
+    def may_send(self, way: str, now: float) -> bool:
+        """Say whether it is time to look for a message to send."""
+        return self.looked.get(way) != self.newest or now >= self.send_at.get(way, 0.0)
+
+
+@dataclass
 class Supervisor:
     home: Home
-    connection: duckdb.DuckDBPyConnection
+    connection: Connection
     started: float = field(default_factory=time.time)
     queries: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_A_TIME))
     # a new supervisor's numbers differ from the old one's, so a waiting client notices

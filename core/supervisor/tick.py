@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
@@ -12,33 +14,27 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import make_inside, write_whole
-from finetop.core.store import jobs, runs
+from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor import ingest, notify, warm_process, watch_settings
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import (
-    after_job,
-    disk_watch,
-    exit_reason,
-    liveness,
-)
-from finetop.core.supervisor.jobs.attempt_events import SinceStart
+from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
+from finetop.core.supervisor.jobs.exit_reason import SinceStart
 from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
-from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
+from finetop.core.supervisor.notify import deliver
+from finetop.core.supervisor.queue import ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.placement import Placement
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
 KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
 MOST_STARTS = 3  # of a job that never comes to life
+SHARE_S = 0.1  # of a beat: half to read, half to commit, while nobody is answered
+NEED_S = 10.0  # between two looks at what will be saved
 
 
 async def beat(supervisor: Supervisor) -> None:
@@ -52,7 +48,7 @@ async def beat(supervisor: Supervisor) -> None:
         supervisor.touch()
     read(supervisor)
     pool.tend(supervisor)
-    queue_ready.keep(supervisor, now)
+    waiting.keep(supervisor, now)
     began = time.monotonic()
     try:
         looks = await _look(supervisor)
@@ -61,7 +57,7 @@ async def beat(supervisor: Supervisor) -> None:
         raise
     took_s = time.monotonic() - began
     sizes = {job_id: look.size for job_id, look in looks.items()}
-    await ingest.take_in(supervisor, supervisor.live, sizes)
+    await take_in(supervisor, supervisor.live, sizes)
     read(supervisor)
     for job in supervisor.live:
         await _pass_on(supervisor, job)
@@ -73,8 +69,8 @@ async def beat(supervisor: Supervisor) -> None:
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job, gpus in pool.choose(supervisor, ready):
             await start(supervisor, job, gpus)
-    disk_watch.look(supervisor)
-    notify.tend(supervisor, now)
+    look_at_disk(supervisor)
+    deliver.tend(supervisor, now)
     await record(supervisor)
     warm_process.tend(supervisor, is_busy=bool(supervisor.live or ready))
 
@@ -185,7 +181,7 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
                 return False
         rebooted = trace == "restarted"
         size = await aside(partial(supervisor.launcher.clear, attempt))
-        await ingest.take_in(supervisor, [job], {job.id: size})
+        await take_in(supervisor, [job], {job.id: size})
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in
     log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
@@ -222,3 +218,61 @@ async def _insist(supervisor: Supervisor, job: Job) -> None:
         now = time.monotonic()
         waited_s = now - supervisor.killing.setdefault((job.id, job.attempt), now)
         await aside(partial(supervisor.launcher.cancel, supervisor.attempt(job), waited_s))
+
+
+async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[int, int]) -> None:
+    """Take in new events of jobs whose files have these sizes. `read_to` says which are in; if not, `behind` has them.
+
+    All of them in one transaction: their events are read aside, and committed where the store is, so it is a share of
+    work, not of waiting for a slow disk. Those that had no turn come first in the next beat, so a flood of one can't
+    starve the others.
+    """
+    until = time.monotonic() + SHARE_S
+    names = {job.id: job.run_name for job in live}
+    run_ids = {job.id: job.run_id for job in live}
+    turn = {job_id: place for place, job_id in enumerate(supervisor.behind)}
+    files = {
+        job.id: supervisor.home.root / job.folder / "events.jsonl"
+        for job in sorted(live, key=lambda job: turn.get(job.id, len(turn)))
+        if sizes[job.id] != supervisor.read_to.get(job.id)
+    }
+    supervisor.behind[:] = [job_id for job_id in supervisor.behind if job_id not in names]
+    while files:
+        places = ingest.places(supervisor.connection, list(files))
+        batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
+        taken = ingest.commit(supervisor.connection, list(files), batches)
+        if taken.told:
+            supervisor.touch(run_ids[job_id] for job_id in taken.told)
+        for job_id, error in taken.newer.items():
+            supervisor.newer[job_id] = f"{names[job_id]}: {error}"
+        for job_id in files:
+            # what a newer finetop's job says of its end can't be read either: it stays until that finetop comes
+            if job_id not in taken.more and job_id not in taken.newer:
+                supervisor.read_to[job_id] = sizes[job_id]
+        more = [job_id for job_id in taken.more if job_id not in taken.newer]
+        if time.monotonic() > until:
+            supervisor.behind += more
+            return
+        files = {job_id: files[job_id] for job_id in more}
+
+
+def look_at_disk(supervisor: Supervisor) -> None:
+    """Look how much room there is, with what the live runs will save next; tell once when it becomes too little."""
+    room, now = supervisor.room, time.monotonic()
+    if now - room.looked_at >= NEED_S:
+        room.looked_at = now
+        room.need = jobs.next_checkpoints(supervisor.connection) if supervisor.live else 0.0
+    facts = os.statvfs(supervisor.home.root)
+    values = {
+        "free_bytes": float(facts.f_bavail * facts.f_frsize),
+        "disk_bytes": float(facts.f_blocks * facts.f_frsize),
+        "checkpoint_bytes": room.need,
+    }
+    said = room.disk.look(0, now, values)
+    if said is None:
+        return
+    room.words = "" if said.is_over else f"{said.text}. `finetop clean` shows what can go."
+    kind = "over" if said.is_over else "disk"
+    with transaction(supervisor.connection):
+        notices.add(supervisor.connection, [notices.New(0, kind, None, said.text, time.time())])
+    supervisor.touch()

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 import psutil
 
 from finetop.core.supervisor.gpus import pool
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.gpus.placement import Placement
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.gpus.placement import Placement
+from finetop.core.supervisor.state import Supervisor
 
 SWITCH = "FINETOP_SPARE"
 MEMORY_BYTES = 600 << 20  # what it holds: 530 MB of imports, and a little
@@ -28,7 +25,7 @@ MOST_FAILURES = 3  # in a row, of processes that died while they waited
 
 
 def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
-    """Give the environment that a job's process is started in, on these GPUs."""
+    """Return the environment that a job's process is started in, on these GPUs."""
     own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
     return {**os.environ, **own, **pool.environment(supervisor, gpus)}
 

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.check_result import Verdict
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, News, Retained, Score
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import gib, metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Verdict
-    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, News, Retained, Score
 
 NOT_KNOWN = "-"
 WORST_FIRST: tuple[Verdict, ...] = ("regressed", "no_verdict", "ok")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult, worst_first
 from finetop.core.text import clean_line
-from finetop.core.wording.verdicts import MARKS, beside_lines, change, verdict_line
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
+from finetop.core.wording.verdicts import beside_lines, task_cells, verdict_line
 
 FLIPS_SHOWN = 20
 TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
@@ -67,20 +63,8 @@ def _task_table(result: CheckResult) -> list[str]:
 
 
 def _task_row(task: TaskResult) -> str:
-    interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
-    tuned = "-" if task.tuned is None else f"{task.tuned:.3f}"
-    cells = [
-        MARKS[task.mark],
-        escape(task.task),
-        "-" if task.base is None else f"{task.base:.3f}",
-        tuned,
-        change(task.drop),
-        interval,
-        str(task.lost),
-        str(task.won),
-        f"{task.n} of {task.total}",
-    ]
-    return f"| {' | '.join(cells)} |"
+    mark, name, *numbers = task_cells(task)
+    return f"| {' | '.join([mark, escape(name), *numbers])} |"
 
 
 def _flip_table(result: CheckResult) -> list[str]:

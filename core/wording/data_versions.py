@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from finetop.core.protocol.data_diff import named
+from finetop.core.protocol.data_diff import Difference, Kept, Origin, SourceRow
+from finetop.core.protocol.messages.data_versions import (
+    DataDifferAnswer,
+    DataVersion,
+    SourceFacts,
+    SourcePair,
+)
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from finetop.core.protocol.data_diff import Difference, Kept, Origin
-    from finetop.core.protocol.messages.data_versions import (
-        DataDifferAnswer,
-        DataVersion,
-        SourceFacts,
-        SourcePair,
-    )
-    from finetop.core.protocol.runs import SourceRow
 
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
@@ -42,11 +37,6 @@ def version_words(row: SourceRow) -> str:
 
 def _of_test(row: SourceRow) -> str:
     return "test " if row.use == "test" else ""
-
-
-def content_words(row: SourceRow | DataVersion) -> str:
-    """Name the content by its hash: 'faq.jsonl#3f2a9c'."""
-    return clean_line(named(row.path.rstrip("/").rpartition("/")[2], row.content))
 
 
 def changes(difference: Difference) -> str:

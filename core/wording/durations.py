@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 

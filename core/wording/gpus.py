@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
+from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import gib
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 FAULTS = {"lost": "LOST", "failing": "FAILS"}

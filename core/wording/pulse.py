@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import long_span
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import Running
 
 
 def word(state: Running) -> str:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.runs import Queued
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import long_span
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import Queued
 
 QUEUE_HELD = "the queue is held"
 

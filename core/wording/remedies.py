@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
 
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.messages.remedies import RemediesAnswer
+from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.remedies import RemediesAnswer
-    from finetop.core.protocol.runs import RemedyRow
 
 WORDS = {
     "ok": SHORT_WORDS["ok"],

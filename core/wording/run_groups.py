@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.runs import Group
+from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.runs import RunRow
 
 LONGEST = 80  # bytes of a group's word
 
@@ -27,7 +24,7 @@ def words(setting: str, group: Group) -> str:
 
 
 def of_rows(rows: Sequence[RunRow], groups: Sequence[Group]) -> Iterator[tuple[int, Group]]:
-    """Give the place of the first row of each group, and the group."""
+    """Yield the place of the first row of each group, and the group."""
     known = {group.word: group for group in groups}
     for index, row in enumerate(rows):
         if (index == 0 or rows[index - 1].group != row.group) and row.group in known:

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.protocol.messages.triage import CurvePoint, Standing, TriageAnswer, TriageCell, TriageRow
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.protocol.messages.triage import (
-        CurvePoint,
-        Standing,
-        TriageAnswer,
-        TriageCell,
-        TriageRow,
-    )
 
 
 def counts_line(found: TriageAnswer) -> str:
@@ -57,7 +47,7 @@ def standing_words(seen: Standing) -> str:
 
 
 def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:
-    """Give the worst of some cells: what is proven lost first, then the largest drop."""
+    """Return the worst of some cells: what is proven lost first, then the largest drop."""
     there = {str(at): cell for at, cell in enumerate(cells) if cell is not None}
     order = tasks_worst_first([[(at, cell.mark, cell.drop) for at, cell in there.items()]])
     return there[order[0]] if order else None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.protocol.check_result import LOWER_IS_BETTER, Verdict, worst_first
+from finetop.core.protocol.check_result import (
+    LOWER_IS_BETTER,
+    CheckResult,
+    DecidedBy,
+    TargetScore,
+    TaskResult,
+    Verdict,
+    worst_first,
+)
+from finetop.core.protocol.runs import CheckBrief
 from finetop.core.text import clean, clean_line, counted
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult, DecidedBy, TargetScore, TaskResult
-    from finetop.core.protocol.runs import CheckBrief
-
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
@@ -87,7 +89,7 @@ def _answer(result: CheckResult) -> str:
 def task_table(result: CheckResult) -> str:
     """Lay the tasks out as a table for a terminal, worst first."""
     head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
-    rows = [head, *(_task_cells(task) for task in worst_first(result))]
+    rows = [head, *(task_cells(task) for task in worst_first(result))]
     if result.weighted:
         weights = ("weight", *(_weight_cell(task) for task in worst_first(result)))
         rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
@@ -103,7 +105,9 @@ def task_table(result: CheckResult) -> str:
     return "\n".join(lines)
 
 
-def _task_cells(task: TaskResult) -> tuple[str, ...]:
+def task_cells(task: TaskResult) -> tuple[str, ...]:
+    """Write a task in nine cells: mark, name, base, tuned, change and its interval, items lost and won, and asked."""
+
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 

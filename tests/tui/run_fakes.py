@@ -15,7 +15,7 @@ from tui_fakes import NOW, make_check, make_row
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol import wire
 from finetop.core.protocol.check_result import brief
-from finetop.core.protocol.data_diff import Difference, Now
+from finetop.core.protocol.data_diff import Difference, Now, SourceRow
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import Done
@@ -47,7 +47,6 @@ from finetop.core.protocol.runs import (
     Running,
     RunRow,
     SampleRow,
-    SourceRow,
     State,
 )
 from finetop.core.recipe.load import resolve_text

@@ -12,14 +12,8 @@ from finetop.core.protocol.messages.session import ChangesAnswer
 from finetop.core.protocol.messages.triage import (
     Earlier,
     EarlierAnswer,
-    LookAtCell,
-    LookAtItem,
     LookEarlier,
     LookEarlierAnswer,
-    LostItems,
-    SetStanding,
-    Triage,
-    TriageRun,
 )
 from finetop.core.protocol.request import Ask
 from finetop.core.store import triage_states
@@ -31,14 +25,6 @@ if TYPE_CHECKING:
 
     import duckdb
 
-_ANSWERS = {
-    Triage: triage.page,
-    TriageRun: triage.turned,
-    LookAtCell: triage.cell,
-    LostItems: triage.items,
-    LookAtItem: triage.item,
-    SetStanding: triage.say,
-}
 TASKS = ("arith", "knowledge", "lambada", "arc", "hellaswag", "piqa", "openbookqa")
 RUNS: dict[str, tuple[int, ...]] = {  # name -> how many of 20 items of each task were lost
     "support-full-1e-4": (9, 6, 4, 3, 2, 1, 0),
@@ -79,9 +65,9 @@ class FakeTriage(FakeSupervisor):
         if isinstance(ask, LookEarlier):
             self.asked.append(ask)
             return LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")
-        if type(ask) in _ANSWERS:
+        if type(ask) in triage.ANSWERS:
             self.asked.append(ask)
-            return _ANSWERS[type(ask)](self._own, ask)  # type: ignore[operator]
+            return triage.ANSWERS[type(ask)](self._own, ask)
         answer = await super().ask(ask)
         if isinstance(answer, ChangesAnswer):
             answer = ChangesAnswer(answer.revision, to_triage=triage_states.to_triage(self.connection))

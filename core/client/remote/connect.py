@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.client.remote.hosts import Place, read_places, usual_places
 from finetop.core.client.remote.tunnel import Tunnel
 from finetop.core.errors import FinetopError
 from finetop.core.runtime.home import Home, find_home
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 HOSTS = "hosts.yaml"
 SOCKETS = "hosts.sockets.json"  # where the sockets there were last time

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -68,9 +69,6 @@ from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
 CHUNK = 100  # rows of one request to one machine
 List = tuple[str, str]  # filter, sort
 Begin = tuple[int, ...]  # how many rows of each machine stand before a place of the merged list
@@ -110,10 +108,7 @@ class Fleet:
             return await self._runs(ask)
         if isinstance(ask, Triage):
             return await self._triage(ask)
-        if isinstance(
-            ask,
-            Submit | SubmitChain | SubmitSweep | SubmitApproaches | Import,
-        ):
+        if isinstance(ask, Submit | SubmitChain | SubmitSweep | SubmitApproaches | Import):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
         if isinstance(ask, Remove):
@@ -152,7 +147,7 @@ class Fleet:
         return RemoveAnswer(removed)
 
     async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
-        """Give a sweep of one machine, or the names of all machines' that answer."""
+        """Return a sweep of one machine, or the names of all machines' that answer."""
         if ask.sweep:
             label, name = self._split(ask.sweep)
             found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
@@ -169,7 +164,7 @@ class Fleet:
         return SweepsAnswer(every, [], [])
 
     async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
-        """Give a comparison of one machine, or the names of all machines' that answer."""
+        """Return a comparison of one machine, or the names of all machines' that answer."""
         if ask.comparison:
             label, name = self._split(ask.comparison)
             return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
@@ -192,7 +187,7 @@ class Fleet:
         return found
 
     def _fix(self, run: str, label: str) -> str:
-        """Give the run that mends another of the same machine by its name there. Raises BadInput."""
+        """Return the run that mends another of the same machine by its name there. Raises BadInput."""
         found = there(run, self._labels)
         if found is not None and found[0] != label:
             raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
@@ -205,11 +200,8 @@ class Fleet:
                 return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
             case SubmitApproachesAnswer():
                 return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
-            case SubmitChainAnswer():
-                return SubmitChainAnswer([self._named(label, one) for one in answer.runs])
-            case SubmitSweepAnswer():
-                named = [self._named(label, one) for one in answer.runs]
-                return msgspec.structs.replace(answer, runs=named)
+            case SubmitChainAnswer() | SubmitSweepAnswer():
+                return msgspec.structs.replace(answer, runs=[self._named(label, run) for run in answer.runs])
             case (
                 CheckAnswer()
                 | ResumeAnswer()
@@ -219,6 +211,8 @@ class Fleet:
                 | RetryAnswer()
                 | TagAnswer()
                 | NoteAnswer()
+                | EarlierAnswer()
+                | LookEarlierAnswer()
             ):
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case EventsAnswer():
@@ -229,8 +223,6 @@ class Fleet:
                 return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
             case ItemAnswer():
                 return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
-            case EarlierAnswer() | LookEarlierAnswer():
-                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case RunDetail():
                 detail = placed_detail(answer, self._labels, label)
                 self._seen[label][detail.row.id] = detail.row
@@ -301,7 +293,7 @@ class Fleet:
         )
 
     def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
-        """Give the groups of rows: all that a machine has told of them, on this page or one before."""
+        """Return the groups of rows: all that a machine has told of them, on this page or one before."""
         known = [
             self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
         ]
@@ -327,7 +319,7 @@ class Fleet:
         return msgspec.structs.replace(answer, rows=rows)
 
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
-        """Give a page of what was seen of a machine that is out of reach: rows, and how many match."""
+        """Return a page of what was seen of a machine that is out of reach: rows, and how many match."""
         line, now = parse(ask.filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
         rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)

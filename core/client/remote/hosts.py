@@ -8,16 +8,13 @@ box: {}
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime.home import HERE
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 COMMAND = "finetop"
 THIS_MACHINE = "."

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol.filter_match import place
+from finetop.core.protocol.messages.runs import Group, RunsAnswer
+from finetop.core.protocol.run_filter import Sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups as groups
 
-if TYPE_CHECKING:
-    from finetop.core.protocol.messages.runs import Group, RunsAnswer
-    from finetop.core.protocol.run_filter import Sort
-
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
-    """Give a run of one machine as one among several: lab:support-r16."""
+    """Return a run of one machine as one among several: lab:support-r16."""
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(row, id=number, name=f"{label}:{row.name}", host=label)
 
 
 def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
-    """Give a run as its own machine knows it."""
+    """Return a run as its own machine knows it."""
     return msgspec.structs.replace(row, id=row.id // len(labels), name=bare(row), host="")
 
 
 def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
-    """Give all about a run as one among several; so do its relatives."""
+    """Return all about a run as one among several; so do its relatives."""
     own = [
         [
             msgspec.structs.replace(one, id=numbered(one.id, labels, label), name=f"{label}:{one.name}")
@@ -41,7 +39,7 @@ def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDe
 
 
 def numbered(number: int, labels: Sequence[str], label: str) -> int:
-    """Give a run's number among those of several machines."""
+    """Return a run's number among those of several machines."""
     return number * len(labels) + labels.index(label)
 
 
@@ -56,7 +54,7 @@ def there(run: str, labels: Sequence[str]) -> tuple[str, str] | None:
 
 
 def bare(row: RunRow) -> str:
-    """Give a run's name on its own machine."""
+    """Return a run's name on its own machine."""
     return row.name.removeprefix(f"{row.host}:") if row.host else row.name
 
 
@@ -94,10 +92,10 @@ class Merged:
         self.total += page.total
 
     def rows(self, sort: Sort, group: str = "") -> list[RunRow]:
-        """Give all rows that were taken in, in one order."""
+        """Return all rows that were taken in, in one order."""
         return merged(self._pages, sort, group)
 
     @property
     def groups(self) -> list[Group]:
-        """Give the groups of all machines."""
+        """Return the groups of all machines."""
         return groups.merged(self._groups)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from finetop.core.client.remote.merge_runs import numbered
 from finetop.core.protocol.check_result import tasks_worst_first
-from finetop.core.protocol.messages.triage import TriageAnswer, TriageRow
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from finetop.core.protocol.messages.triage import Standing, TriageCell
+from finetop.core.protocol.messages.triage import Standing, TriageAnswer, TriageCell, TriageRow
 
 _PLACES = ("new", "looking", "accepted", "fixed")
 
@@ -26,7 +21,7 @@ def place(row: TriageRow) -> tuple[int, float]:
 
 
 def placed_row(row: TriageRow, labels: Sequence[str], label: str) -> TriageRow:
-    """Give a run of one machine as one among several."""
+    """Return a run of one machine as one among several."""
     standings = {task: _named(standing, label) for task, standing in row.standings.items()}
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(

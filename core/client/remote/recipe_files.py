@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.machine import PathFacts, Paths
 from finetop.core.recipe.find import _is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
+from finetop.core.runtime.home import Home
 from finetop.core.text import plain
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
 
 
 def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
@@ -33,7 +30,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
 
 
 def sent(loaded: Loaded, home: Home) -> dict[str, Any]:
-    """Give the resolved recipe as it is sent to a home; nothing is looked at."""
+    """Return the resolved recipe as it is sent to a home; nothing is looked at."""
     if home.link is None:
         return loaded.resolved
     portable: dict[str, Any] = by_name(loaded.resolved)

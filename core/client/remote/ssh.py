@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]:
-    """Give the words that start ssh: it holds a session there, and forwards the socket `there` to `local`.
+    """Return the words that start ssh: it holds a session there, and forwards the socket `there` to `local`.
 
     Without `there` nothing is forwarded. With `may_ask` ssh may ask for a password on the terminal.
     """
@@ -37,7 +37,7 @@ def command(place: Place, local: str, there: str, *, may_ask: bool) -> list[str]
 
 
 def on_the_other_side(place: Place) -> str:
-    """Give the shell's words there: start a supervisor if there is none, say where it is, hold until we go."""
+    """Return the shell's words there: start a supervisor if there is none, say where it is, hold until we go."""
     home = ["--home", place.home] if place.home else []
     return f"{place.command} {shlex.join([*home, 'supervisor', 'start', '--json', '--hold'])}"
 
@@ -82,7 +82,7 @@ def _hint(place: Place, said: str, could_ask: bool) -> str:
 
 
 def last_words(said: str) -> str:
-    """Give the last line that says something, without its end."""
+    """Return the last line that says something, without its end."""
     lines = [line.strip() for line in clean(said).splitlines() if line.strip()]
     lines = [
         line for line in lines if not line.startswith(("Warning: Permanently added", "Killed by signal"))

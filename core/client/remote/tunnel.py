@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.client.remote import ssh
-from finetop.core.client.remote.handshake import LONGEST, Greeting, read_greeting, require_understood
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.session import HelloAnswer
 from finetop.core.runtime.files import write_whole
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ REFUSED_PAUSE_S = 30.0
 STEADY_S = 5.0  # a link that held so long is tried again at once
 PREFIX = "finetop-link-"
 _KEPT = 4096  # bytes of what ssh says
+LONGEST = 64 << 10  # bytes that may come before it: login scripts print things
 
 
 class Tunnel:
@@ -206,7 +208,7 @@ class Tunnel:
         return error
 
     def _words_of(self, process: subprocess.Popen[bytes]) -> str:
-        """Give what ssh said; its last words may still be on their way."""
+        """Return what ssh said; its last words may still be on their way."""
         deadline = time.monotonic() + 1.0
         while process.stderr is not None and not process.stderr.closed and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -299,7 +301,7 @@ def _runtime_folder() -> Path:
 
 
 def _remembered(memory: Path | None, place: Place) -> str:
-    """Give where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
+    """Return where the socket there was last time: it saves one connection, 1.4 s at a round trip of 150 ms."""
     return _all_remembered(memory).get(_key(place), "") if memory is not None else ""
 
 
@@ -320,3 +322,34 @@ def _all_remembered(memory: Path | None) -> dict[str, str]:
 
 def _key(place: Place) -> str:
     return f"{place.destination} {place.command} {place.home}"
+
+
+class Greeting(msgspec.Struct, frozen=True):
+    """One line of JSON: what `finetop supervisor start --json` prints."""
+
+    supervisor: HelloAnswer
+    socket: str
+    schema: int = 1
+
+
+def read_greeting(said: bytes) -> Greeting | None:
+    """Find the greeting among the whole lines that came so far; what login scripts print is passed over."""
+    for line in said.split(b"\n")[:-1]:
+        if line.lstrip().startswith(b"{"):
+            try:
+                return msgspec.json.decode(line, type=Greeting)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+    return None
+
+
+def require_understood(greeting: Greeting, label: str, own: int = wire.VERSION) -> None:
+    """Refuse a supervisor of another protocol, in words. Raises NoSupervisor."""
+    there = greeting.supervisor
+    if there.protocol == own:
+        return
+    older = "there" if there.protocol < own else "here"
+    raise NoSupervisor(
+        f"{label} has finetop {there.version}, which speaks protocol {there.protocol}; this one speaks {own}.",
+        hint=f"Upgrade finetop {older}: pip install --upgrade finetop.",
+    )

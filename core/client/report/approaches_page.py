@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from finetop.core.client.report import Block, Page, Points, Section, Table
-from finetop.core.client.report.load import Told, told_of
+from finetop.core.client.report import Block, Page, Points, Section, Table, Tone, moment
+from finetop.core.client.report.load import Ask, Told, told_of
 from finetop.core.client.report.sections import approaches, data
 from finetop.core.client.report.sections.verdict import verdict
-from finetop.core.client.report.text import moment
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words
-
-if TYPE_CHECKING:
-    from finetop.core.client.report import Tone
-    from finetop.core.client.report.load import Ask
 
 ON_TARGET = "on this target"  # the topic of the advice that comes first
 

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.check_result import CheckResult, Flip, read
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.protocol.messages.checks import Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.runs import RunDetail
 from finetop.core.recipe.load import load_recipe
-
-if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import CheckResult
-    from finetop.core.protocol.runs import RunDetail
 
 COLUMNS = 240  # bins of a chart: more are finer than the picture
 

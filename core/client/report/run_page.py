@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from finetop.core.client.report import Page, Section
+from finetop.core.client.report import Page, Section, moment, state_words
+from finetop.core.client.report.load import Told
 from finetop.core.client.report.sections import (
     alarms,
     approaches,
@@ -21,11 +20,7 @@ from finetop.core.client.report.sections import (
     tasks,
 )
 from finetop.core.client.report.sections.verdict import verdict
-from finetop.core.client.report.text import moment, state_words
-
-if TYPE_CHECKING:
-    from finetop.core.client.report.load import Told
-    from finetop.core.protocol.runs import RunDetail
+from finetop.core.protocol.runs import RunDetail
 
 SECTIONS = (
     *(data, approaches, recipe, curves, tasks, categories, flips, samples),

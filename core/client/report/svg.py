@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import html
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
 
+from finetop.core.client.report import Bars, Chart, Line
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from finetop.core.client.report import Bars, Chart, Line
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # around the picture
@@ -49,7 +45,7 @@ def escape(text: str) -> str:
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Give round numbers between two others, some `about` of them."""
+    """Return round numbers between two others, some `about` of them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return [low]
     raw = (high - low) / about
@@ -96,7 +92,7 @@ def chart(drawn: Chart) -> str:
 
 
 def _extent(drawn: Chart) -> tuple[float, float]:
-    """Give the lowest and highest value of a chart, with some room around them."""
+    """Return the lowest and highest value of a chart, with some room around them."""
     values = [
         value for line in drawn.lines for values in (line.mean, line.low, line.high) for value in values
     ]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
-from finetop.core.runtime.home import prepare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home, prepare
 
 
 def look(home: Home) -> Iterator[Finding]:

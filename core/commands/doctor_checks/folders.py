@@ -5,19 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.runtime import files
+from finetop.core.runtime.home import Home
 from finetop.core.wording.units import gib_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
 
 LOW_DISK_BYTES = 5 << 30
 SHOWN = 3  # of a list

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.runtime import gpus
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.runtime.gpus import Gpu, GpuReading
+from finetop.core.runtime.gpus import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or load it anew: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
 WHOLE = (

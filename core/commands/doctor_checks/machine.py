@@ -10,12 +10,9 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.commands.doctor_checks.finding import Finding
-
-if TYPE_CHECKING:
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 LIBRARIES = ("torch", "transformers", "trl", "peft", "datasets", "lm-eval", "duckdb", "textual")
 INSTALL = "Install finetop again: pip install finetop."

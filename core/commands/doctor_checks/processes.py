@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.doctor_checks.finding import Finding
@@ -15,14 +17,9 @@ from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime import processes
 from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.home import Home
 from finetop.core.runtime.locks import is_held
 from finetop.core.text import counted
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from finetop.core.runtime.home import Home
 
 RESTART = "`finetop supervisor stop`: the next command starts a new one, jobs go on"
 

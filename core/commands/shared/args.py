@@ -1,4 +1,4 @@
-"""Reads RUN or RUN@STEP from the command line: shared by `resume` and `export`."""
+"""Options that several verbs have, and how RUN@STEP, whole numbers and lengths of time are read."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= MOST):
         raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {MOST}")
     return int(text)
+
+
+def settings(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add --set KEY=VALUE, which may come again."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)
+
+
+def limit(parser: argparse.ArgumentParser, rows: int) -> None:
+    """Add --limit N."""
+    parser.add_argument("--limit", type=count, default=rows, metavar="N", help="at most this many rows")
+
+
+def wait(parser: argparse.ArgumentParser) -> None:
+    """Add --wait, to the verdict of a run."""
+    parser.add_argument(
+        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
+    )
+
+
+def yes(parser: argparse.ArgumentParser) -> None:
+    """Add --yes: see `output.agreed`."""
+    parser.add_argument("--yes", action="store_true", help="do it without asking")
 
 
 def seconds(text: str) -> float:

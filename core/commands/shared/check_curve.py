@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.check import regression_step
 from finetop.core.client.connection import Client
@@ -15,13 +16,8 @@ from finetop.core.protocol.check_result import read
 from finetop.core.protocol.messages.checks import Checks
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import verdict_line
-
-if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Mapping
-
-    from finetop.core.runtime.home import Home
 
 Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}

@@ -1,7 +1,8 @@
-"""How commands print: tables with numbers to the right, and one JSON document with a schema number."""
+"""How commands print and ask: tables with numbers to the right, one JSON document with a schema number, yes or no."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import pulse
@@ -96,3 +98,12 @@ def answer_words(row: data.RunRow) -> str:
 
 def warn(text: str) -> None:
     print(f"finetop: {text}", file=sys.stderr)
+
+
+def agreed(args: argparse.Namespace, question: str) -> bool:
+    """Ask on the terminal, unless --yes was said. Raises BadInput where nobody can answer."""
+    if args.yes:
+        return True
+    if args.json or not sys.stdin.isatty():
+        raise BadInput("nothing was done: nobody can be asked here.", hint="Add --yes to do it.")
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
-from typing import TYPE_CHECKING
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.triage import SetStanding, Standing
-
-if TYPE_CHECKING:
-    import argparse
-
-    from finetop.core.runtime.home import Home
+from finetop.core.runtime.home import Home
 
 
 def own_name() -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.errors import BadData
 from finetop.core.plugins import FORMATS, Format
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 Role = Literal["system", "user", "assistant", "tool"]
 ASKING = (
@@ -106,8 +104,6 @@ class Prompt:
 
 
 Record = Conversation | Text | Preference | Labelled | Prompt
-
-
 names, load = FORMATS.names, FORMATS.load
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from finetop.core.data.formats import Message, Preference, read_text, read_turns
 from finetop.core.data.formats.sharegpt import read_turn, read_turns_of
 from finetop.core.errors import BadData
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KIND = "preference"
 ABOUT = '{"prompt": "…", "chosen": "…", "rejected": "…"}'

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from finetop.core.data.formats import Conversation, Message, read_calls, read_text, read_tools
+from finetop.core.data.formats import Conversation, Message, Role, read_calls, read_text, read_tools
 from finetop.core.errors import BadData
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from finetop.core.data.formats import Role
 
 KIND = "conversation"
 ABOUT = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from finetop.core.data.formats import Text, read_text
 from finetop.core.errors import BadData
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 KIND = "text"
 ABOUT = '{"text": "…"}'

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from finetop.core.data.retrieval.file_types import UNSPACED
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 # Words, and single characters of scripts without spaces. Unlike bm25s' own pattern it keeps words of one character.
 _TOKEN = re.compile(rf"[{UNSPACED}]|[^\W{UNSPACED}]+")

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from finetop.core.data.retrieval.documents import Document
 from finetop.core.data.retrieval.file_types import UNSPACED
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.data.retrieval.documents import Document
 
 TITLE_WORDS = 12  # a first line of at most so many is taken for a title
 WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]{{1,100}}")
@@ -164,7 +160,7 @@ def _is_title(line: str) -> bool:
 
 
 def _fitting(lines: list[str], begun: int, most: int, section: tuple[str, ...]) -> Iterator[_Piece]:
-    """Give a paragraph whole where it fits, else its lines, their sentences, or so many words at a time."""
+    """Yield a paragraph whole where it fits, else its lines, their sentences, or so many words at a time."""
     if (words := count("\n".join(lines))) <= most:
         yield _Piece(begun, "\n".join(lines), words, section)
         return

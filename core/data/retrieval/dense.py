@@ -6,17 +6,15 @@ recall at 5 on medquad is 0.67 (BM25: 0.64), on the manuals of kb_contoso 0.07 (
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from finetop.core.data import hub
 from finetop.core.data.hub import is_local
 from finetop.core.errors import BadInput, EnvironmentTrouble
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 

@@ -9,19 +9,14 @@ import hashlib
 import os
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from finetop.core.data.retrieval import file_types
-from finetop.core.data.retrieval.file_types import Unusable
+from finetop.core.data.retrieval.file_types import Text, Unusable
 from finetop.core.errors import BadInput
 from finetop.core.text import clean_line
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from finetop.core.data.retrieval.file_types import Text
 
 MAX_BYTES = 256 * 2**20  # of a file, which is read whole
 
@@ -74,7 +69,7 @@ def find(named: Sequence[str]) -> Listing:
 
 
 def read(file: File, passed_over: list[str]) -> Iterator[Document]:
-    """Give the documents in a file; what is in the way of one of them is put in `passed_over`."""
+    """Yield the documents in a file; what is in the way of one of them is put in `passed_over`."""
     told: list[str] = []
     try:
         for text in file_types.texts(file.path.read_bytes(), file.path.suffix.lower(), told):

@@ -43,7 +43,7 @@ class Text:
 
 
 def texts(content: bytes, suffix: str, told: list[str]) -> Iterator[Text]:
-    """Give the texts of a file. What can't be used of single rows is put in `told`. Raises Unusable for the whole."""
+    """Yield the texts of a file. What can't be used of single rows is put in `told`. Raises Unusable for the whole."""
     if not content.strip():
         raise Unusable(": is empty.")
     if suffix == ".jsonl":

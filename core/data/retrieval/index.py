@@ -71,7 +71,7 @@ class Index:
     searcher: _Searcher
 
     def search(self, query: str, k: int) -> list[Hit]:
-        """Give the `k` chunks that fit a query best, fewer where fewer fit at all; equal ones in their order."""
+        """Return the `k` chunks that fit a query best, fewer where fewer fit at all; equal ones in their order."""
         scores = self.searcher.scores(query)
         best = np.argsort(-scores, kind="stable")[:k]
         return [Hit(self.chunks[at], float(scores[at])) for at in best if scores[at] > 0]

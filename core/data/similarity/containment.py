@@ -11,21 +11,16 @@ with a number in it, whole sentences. What many items have in common (an instruc
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
-from finetop.core.data.similarity.edits import KEPT_OF_A_SENTENCE, TABLE, Change, compare, count_words
-from finetop.core.data.similarity.word_codes import DIGIT, START, bare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from finetop.core.data.similarity.edits import Counts
-    from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.edits import KEPT_OF_A_SENTENCE, TABLE, Change, Counts, compare, count_words
+from finetop.core.data.similarity.word_codes import DIGIT, START, Codes, bare
 
 GRAM: Final = 8  # words
 LONG_RUN: Final = 24  # words in a row
@@ -197,7 +192,7 @@ class _Index:
         self._filter = _Filter(self._hashes) if len(self._hashes) else None
 
     def candidates(self, words: Keys, owner: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-        """Give item, text and about where in the text the item begins."""
+        """Yield item, text and about where in the text the item begins."""
         if self._filter is None:
             return
         hashes, places = _grams(words, owner, self._size)

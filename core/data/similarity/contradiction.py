@@ -10,16 +10,12 @@ for labels, which are the same few short answers in many rows.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-from finetop.core.data.similarity.edits import TABLE, compare
-from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, START, bare, codes_of
-
-if TYPE_CHECKING:
-    from finetop.core.data.similarity.edits import Counts
-    from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.edits import TABLE, Counts, compare
+from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, START, Codes, bare, codes_of
 
 BEGIN: Final = 4  # words: could you please write
 EDGE: Final = 30  # words, first and last, in which a prompt says what is to be done
@@ -133,7 +129,7 @@ def _matters(codes: Codes) -> set[int]:
 
 
 def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
-    """Give the words of a text that tell what it is about: few texts have them."""
+    """Return the words of a text that tell what it is about: few texts have them."""
     said = _matters(codes)
     return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
 

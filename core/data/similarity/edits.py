@@ -10,20 +10,16 @@ that the data hardly have in the place of one that they have.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 from rapidfuzz.distance import LCSseq, Levenshtein
 
-from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, NAME, START, bare
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.word_codes import DIGIT, LITTLE, MARKS, NAME, START, Codes, bare
 
 LITTLE_WEIGHT: Final = 0.35  # of a word that says little by itself
 NAME_WEIGHT: Final = 1.5
@@ -44,8 +40,6 @@ Counts = NDArray[np.uint32]
 _WEIGHTS: Final = [
     LITTLE_WEIGHT if code & LITTLE else NAME_WEIGHT if code & NAME else 1.0 for code in range(8)
 ]
-
-
 NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 

@@ -10,20 +10,16 @@ texts made from one template are not all alike.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetop.core.data.similarity.edits import add_counts
 from finetop.core.data.similarity.spill_file import Store, Table
-from finetop.core.data.similarity.word_codes import LITTLE, bare
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from finetop.core.data.similarity.word_codes import Codes
+from finetop.core.data.similarity.word_codes import LITTLE, Codes, bare
 
 BANDS: Final = 32
 WIDTH: Final = (
@@ -58,7 +54,7 @@ class Shingles:
         self.bounds = bounds
 
     def counts(self) -> NDArray[np.int64]:
-        """Give how many each text has."""
+        """Return how many each text has."""
         return np.diff(self.bounds)
 
 
@@ -122,7 +118,7 @@ def rare(group: Shingles, table: NDArray[np.uint32], texts: int) -> Shingles:
 
 @lru_cache(maxsize=1)
 def permutations() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """Give the multipliers and addends of datasketch's scheme affine32."""
+    """Return the multipliers and addends of datasketch's scheme affine32."""
     from datasketch import MinHash
 
     multipliers, addends = MinHash(num_perm=PERMUTATIONS, scheme="affine32").permutations

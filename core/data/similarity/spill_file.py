@@ -58,7 +58,7 @@ class Table:
         _write(self._file, rows.tobytes())
 
     def some(self, numbers: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """Give some rows."""
+        """Return some rows."""
         given = np.empty((len(numbers), self._width), np.uint32)
         size = given.itemsize * self._width
         for place, number in enumerate(numbers.tolist()):
@@ -91,11 +91,11 @@ class Store:
         return np.frombuffer(self._file.read(end - begin), np.uint32)
 
     def some(self, numbers: Sequence[int]) -> list[Codes]:
-        """Give some texts."""
+        """Return some texts."""
         return [self[number] for number in numbers]
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
-        """Give all texts in their order, a block at a time, with the number of its first."""
+        """Yield all texts in their order, a block at a time, with the number of its first."""
         for first in range(0, len(self), BLOCK):
             ends = self._ends[first : first + BLOCK + 1]
             self._file.seek(ends[0])

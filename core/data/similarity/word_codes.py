@@ -78,7 +78,7 @@ _codes = _Remembered()
 
 
 def codes_of(text: str) -> Codes:
-    """Give the code of each word of a text."""
+    """Return the code of each word of a text."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         raw = _TOKEN.findall(text)

@@ -11,13 +11,12 @@ from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.versions.row_hashes import ROW_BYTES, Contents
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.data_diff import Example, Now
+from finetop.core.protocol.data_diff import Example, Now, SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from finetop.core.data.versions.diff import Compared, Hashes
-    from finetop.core.protocol.data_diff import File
 
 READ_BYTES = 256 << 20  # of a file that is read again for a glance: 3 s
 LOOK_S = 10.0  # for the rows of all examples together
@@ -26,7 +25,7 @@ BEFORE = 60  # of what two rows share in front of where they part
 _KINDS: tuple[formats.Kind, ...] = ("conversation", "preference", "labelled", "prompt", "text")
 
 
-def look(then: File) -> Now:
+def look(then: SourceRow) -> Now:
     """Say whether a file still holds what a run read of it. What was not written to since is not read again."""
     path = Path(then.path)
     try:

@@ -83,7 +83,7 @@ def compare(before: Hashes, after: Hashes, examples: int = 0) -> Compared:
 
 
 def _firsts(hashes: Hashes) -> tuple[Any, Any]:
-    """Give the places at which each hash is seen first, and how often it is there, in the order of the hashes."""
+    """Return the places at which each hash is seen first, and how often it is there, in the order of the hashes."""
     _, places, counts = np.unique(hashes, return_index=True, return_counts=True)
     return places, counts
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import msgspec
 
 from finetop.core.protocol.data_diff import Kept
 from finetop.core.runtime.files import open_regular
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 FOLDER = "lint"  # below the home
 BYTES = 1 << 20

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from finetop.core.runtime.files import make_inside, write_whole
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
 
 FOLDER = "data"  # below a run's
 ROW_BYTES = 8  # a hash's first: of 100,000 rows two are taken for each other once in 3,700 million such files

@@ -25,7 +25,7 @@ A finding is a file of core/lint/findings, found by listing that folder:
     number of rows, `place(at)`, `again(ats)` to read some rows once more, `say(phase, done, total)` for progress,
     what was asked for, and the report's `notes`.
     An example's text goes through `tally.example`, which masks secrets and cuts it;
-  - `fixes(whole)`: a Fix for each row that `--fix` changes; asked after `finish`, only with `--fix`;
+  - `fixes(whole)`, where it has any: a Fix for each row that `--fix` changes; asked after `finish`, only with `--fix`;
   without one, `look` gives a list of Sights (tally.py), which are counted by kind, with the first of each as examples;
 - `mend(raw)`: only where a Fix has the action "mend": the row with the damage repaired, or None to leave it;
 - `OPTION = "loss"`: only found where that was asked for;

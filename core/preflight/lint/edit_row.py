@@ -27,7 +27,7 @@ class _Unmended(Exception):
 
 
 def with_texts(raw: dict[str, Any], mend: Mend) -> dict[str, Any] | None:
-    """Give the row with every text mended; None if one of them can't be."""
+    """Return the row with every text mended; None if one of them can't be."""
     try:
         changed = dict(raw)
         for key in ("messages", "conversations"):

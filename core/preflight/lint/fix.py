@@ -135,7 +135,7 @@ def put(file: Path, place: Path) -> None:
 def _lines(
     whole: Whole, number: int, fixes: Mapping[int, list[tuple[str, Fix]]]
 ) -> Iterator[tuple[int, bytes | None, list[tuple[str, Fix]]]]:
-    """Give each line of the file with what is to be done to it."""
+    """Yield each line of the file with what is to be done to it."""
     read = whole.reads[number]
     for index in range(len(read.starts)):
         block = lines.block_again(read, number, index, whole.home)
@@ -144,7 +144,7 @@ def _lines(
 
 
 def _changed(line: bytes | None, found: list[tuple[str, Fix]]) -> tuple[bytes | None, list[tuple[str, Fix]]]:
-    """Give the line as it is to be, None where it is removed, and the changes that came about."""
+    """Return the line as it is to be, None where it is removed, and the changes that came about."""
     removals = [one for one in found if one[1].action == "remove"]
     if removals:
         return None, removals[:1]

@@ -7,10 +7,7 @@ eleven scripts take 10, and a text of fewer than eight words is left alone.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
+from collections.abc import Collection
 
 NAMES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt":
@@ -94,8 +91,6 @@ for _language, _words in _WORDS.items():
 
 _AROUND = ".,;:!?()\"'"
 _MEMORY = 100_000  # different words, as they stand between spaces, whose languages are remembered
-
-
 _LATIN = tuple(_WORDS)
 
 

@@ -68,7 +68,7 @@ def size_of(read: Read) -> int:
 def blocks(
     read: Read, number: int, at: int, home: Home, detect: Callable[[list[bytes | None]], str | None]
 ) -> Iterator[Block]:
-    """Give all rows of a source; `at` is the number of its first. Blank lines are passed over. Raises BadInput."""
+    """Yield all rows of a source; `at` is the number of its first. Blank lines are passed over. Raises BadInput."""
     given = _file_lines(read) if read.source.path is not None else _set_rows(read, home)
     most = min(filter(None, (read.source.rows, read.most)), default=None)
     numbers: list[int] = []

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from finetop.core.data import formats
+from finetop.core.data.formats import Kind
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
@@ -18,26 +21,25 @@ from finetop.core.models.load import read_template
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
-from finetop.core.preflight.lint.report import Asked, Finding, Lengths, Report, SourceFacts, Trouble
+from finetop.core.preflight.lint.lines import Block, Read
+from finetop.core.preflight.lint.report import (
+    Asked,
+    Finding,
+    Lengths,
+    Report,
+    SourceFacts,
+    SourceRole,
+    Trouble,
+)
 from finetop.core.preflight.lint.row import Lens, format_of, kinds_for
 from finetop.core.preflight.lint.second_pass import Whole
-from finetop.core.preflight.lint.tally import Tally
-from finetop.core.preflight.lint.worker import Looker, Setup
+from finetop.core.preflight.lint.tally import Fix, Tally
+from finetop.core.preflight.lint.worker import Looker, Seen, Setup
 from finetop.core.preflight.lint.worker_pool import hands
 from finetop.core.preflight.plan import inputs
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.recipe.schema import Model, Source
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from finetop.core.data.formats import Kind
-    from finetop.core.preflight.lint.lines import Block, Read
-    from finetop.core.preflight.lint.report import SourceRole
-    from finetop.core.preflight.lint.tally import Fix
-    from finetop.core.preflight.lint.worker import Seen
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
+from finetop.core.recipe.schema import Model, Recipe, Source
+from finetop.core.runtime.home import Home
 
 SEVERITIES = ("error", "warning", "note")
 PASSED_OVER = 20  # documents that are named, of those that can't be used
@@ -177,7 +179,7 @@ def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str
     """Gather what is to be done to each row, by the finding that wants it."""
     wanted: dict[int, list[tuple[str, Fix]]] = {}
     for name, finder in finders.items():
-        for fix in finder.fixes(whole):
+        for fix in finder.fixes(whole) if hasattr(finder, "fixes") else ():
             wanted.setdefault(fix.at, []).append((name, fix))
     return wanted
 
@@ -187,15 +189,7 @@ def _finder(name: str, lens: Lens) -> Any:
     return module.Finder(lens) if hasattr(module, "Finder") else Tally(name, module)
 
 
-def _json(recipe: Any) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(recipe)
-
-
 def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
-    import msgspec
-
     given: list[tuple[Source, SourceRole]] = [
         (msgspec.convert(one.settings, Source), one.role) for one in asked.sources
     ]
@@ -232,14 +226,12 @@ def _setup(
     )
     if recipe is not None:
         kinds = getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",))
-        lens = Lens(
+        lens = replace(
+            lens,
             kinds=tuple(kinds),
             objective=recipe.objective.name,
             max_tokens=asked.max_tokens or recipe.data.max_tokens,
             on_long=recipe.data.on_long,
-            has_tokenizer=tokenizer is not None,
-            options=asked.options,
-            sample=asked.sample,
         )
     template = None if model is None else read_template(model.chat_template)
     sources = tuple((read.name, read.role) for read in reads)

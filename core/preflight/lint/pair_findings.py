@@ -1,4 +1,4 @@
-"""What the findings that compare rows have in common: what they hold, how they tell it, how they mend it."""
+"""What the findings that compare rows have in common: what they hold, how they tell it, how they fix it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core.preflight.lint.pair_index import gathered
-from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding
+from finetop.core.preflight.lint.pair_index import Gathered, gathered
+from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding, SourceRole
 from finetop.core.preflight.lint.tally import SHOWN, Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from types import ModuleType
 
-    from finetop.core.preflight.lint.pair_index import Gathered
-    from finetop.core.preflight.lint.report import SourceRole
     from finetop.core.preflight.lint.row import Lens
     from finetop.core.preflight.lint.second_pass import Whole
 
@@ -36,7 +34,7 @@ class Like:
 def findings_of(
     module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
 ) -> list[Finding]:
-    """Give the finding of these rows, if there are any."""
+    """Return the finding of these rows, if there are any."""
     if not likes:
         return []
     counts = Counter(like.kind for like in likes)
@@ -127,13 +125,13 @@ class Comparing:
         self._seen.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+        """Return the finding, if there is any."""
         self._likes = self.find(whole)
         of = whole.rows_in(*self.ROLES) if self.ROLES else whole.rows
         return findings_of(sys.modules[type(self).__module__], self._likes, self._seen, whole, of)
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Remove the rows, where the module says that this mends it."""
+        """Remove the rows, where the module says that this fixes it."""
         if not sys.modules[type(self).__module__].FIX:
             return
         for like in self._likes:

@@ -19,13 +19,14 @@ from finetop.core.data.similarity.edits import (
     NONE,
     TABLE,
     Change,
+    Counts,
     asks_the_same,
     compare,
     count_words,
     is_rare,
 )
 from finetop.core.data.similarity.spill_file import Store
-from finetop.core.data.similarity.word_codes import bare
+from finetop.core.data.similarity.word_codes import Codes, bare
 from finetop.core.preflight.lint.row_hashes import COLUMNS, HEAD, LONGEST, TEXT
 from finetop.core.preflight.lint.template_families import Families
 
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from finetop.core.data.similarity.edits import Counts
     from finetop.core.data.similarity.minhash import Pairs
-    from finetop.core.data.similarity.word_codes import Codes
     from finetop.core.preflight.lint.report import SourceRole
     from finetop.core.preflight.lint.row import Lens
     from finetop.core.preflight.lint.second_pass import Whole
@@ -90,18 +89,18 @@ class Gathered:
         return self._columns
 
     def asked(self, number: int) -> Codes:
-        """Give the words of what a row asks."""
+        """Return the words of what a row asks."""
         return self._words[number][: self._size(number)]
 
     def answer(self, number: int) -> Codes:
-        """Give the words of its answer, or of a text."""
+        """Return the words of its answer, or of a text."""
         return self._words[number][self._size(number) :]
 
     def _size(self, number: int) -> int:
         return int(HEAD.unpack_from(self._heads, number * HEAD.size)[-2])
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
-        """Give the words of all rows, question and answer as two texts, a block at a time, with its first row."""
+        """Yield the words of all rows, question and answer as two texts, a block at a time, with its first row."""
         for first, texts in self._words.blocks():
             sizes = (self._size(first + place) for place in range(len(texts)))
             yield (
@@ -209,7 +208,7 @@ class Gathered:
         return self._same
 
     def light(self, whole: Whole) -> dict[tuple[int, int], Change]:
-        """Give the pairs whose questions are light edits of each other, or that are texts and may be."""
+        """Return the pairs whose questions are light edits of each other, or that are texts and may be."""
         self.asks_the_same(whole)
         return self._light
 
@@ -284,7 +283,7 @@ _latest: tuple[Lens, Gathered] | None = None
 
 
 def gathered(lens: Lens) -> Gathered:
-    """Give what is gathered in this lint, the same to each finding."""
+    """Return what is gathered in this lint, the same to each finding."""
     global _latest
     if _latest is None or _latest[0] is not lens:
         _latest = (lens, Gathered())

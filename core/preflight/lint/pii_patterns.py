@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from stdnum import iban, luhn
 
-from finetop.core.preflight.lint.patterns import Shape, hits_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.preflight.lint.patterns import Hit
-
+from finetop.core.preflight.lint.patterns import Hit, Shape, hits_of
 
 _SAMPLE_DOMAINS = re.compile(
     r"(?i)(?:^|\.)(?:example(?:\.\w+)?|test|invalid|localhost|local|domain\.\w+|email\.com|mail\.com|yourdomain\.\w+|"

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.data.versions.lint_record import FOLDER, SHA256
 from finetop.core.protocol.data_diff import Brief, Kept
 from finetop.core.runtime.files import write_whole
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 Severity = Literal["error", "warning", "note"]
 SourceRole = Literal["train", "replay", "eval", "test"]

@@ -110,13 +110,13 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
     if mended and report.fixed is None:
         yield _Part(
-            f"--fix OUT writes a file without what is surely wrong: {', '.join(mended)}", "mend".ljust(LABEL)
+            f"--fix OUT writes a file without what is surely wrong: {', '.join(mended)}", "fix".ljust(LABEL)
         )
     if any(finding.count > len(finding.examples) for finding in report.findings):
         yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))
     if report.fixed is not None:
         fixed = report.fixed
-        changes = f"{fixed.removed:,} removed, {fixed.mended:,} mended"
+        changes = f"{fixed.removed:,} removed, {fixed.mended:,} fixed"
         yield _Part(f"{fixed.path}: {counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
 
 

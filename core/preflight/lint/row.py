@@ -82,7 +82,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def kinds_for(lens: Lens, role: SourceRole) -> tuple[Kind, ...]:
-    """Give the kinds that rows in a role may be of: a recipe's test is asked and answered, whatever is learned."""
+    """Return the kinds that rows in a role may be of: a recipe's test is asked and answered, whatever is learned."""
     kinds: Any = ("conversation",) if role == "test" and lens.objective is not None else lens.kinds
     return tuple(kinds)
 

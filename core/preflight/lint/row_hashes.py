@@ -46,7 +46,7 @@ def look(row: Row, lens: Lens) -> bytes | None:
 
 
 def _parts(row: Row) -> tuple[str, str, str, str]:
-    """Give what the system says, what is asked, the answer, and the worse of two answers."""
+    """Return what the system says, what is asked, the answer, and the worse of two answers."""
     if row.is_text:
         return "", "", row.answer, ""
     roles = [turn.role for turn in row.turns]

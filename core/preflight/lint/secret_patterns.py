@@ -8,14 +8,9 @@ import json
 import math
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
-from finetop.core.preflight.lint.patterns import Shape, has_hint, hits_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.preflight.lint.patterns import Hit
+from finetop.core.preflight.lint.patterns import Hit, Shape, has_hint, hits_of
 
 
 def _entropy(text: str) -> float:
@@ -236,8 +231,6 @@ SECRETS = (
         _is_assigned_password,
     ),
 )
-
-
 LONG = 16  # characters without a space, which all have but these: most texts have no such word
 _SHORTER = tuple(shape for shape in SECRETS if shape.kind in ("private key", "password in a URL", PASSWORD))
 _ANYWHERE = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from itertools import chain
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core.preflight.lint.mask import masked
+from finetop.core.preflight.lint.pii_patterns import personal_in
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding
+from finetop.core.preflight.lint.secret_patterns import secrets_in
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ BEFORE = 24  # of them before what is shown
 AROUND = 300  # more of them in which secrets are looked for, so that half of one is not shown
 Action = Literal["", "remove", "mend"]
 _ACTIONS: tuple[Action, ...] = ("", "remove", "mend")
+SEEN = 4  # first characters that stay
 
 
 class Sight(msgspec.Struct, frozen=True, array_like=True):
@@ -52,7 +55,7 @@ def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
 
 
 def sights(row: Row, find: Callable[[str], Iterable[Hit]]) -> dict[str, Sight]:
-    """Give of each kind that is found in any text of a row the last one."""
+    """Return of each kind that is found in any text of a row the last one."""
     return {
         hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
         for turn in row.turns
@@ -96,7 +99,7 @@ class Tally:
                 self.acts.append(self._kind_numbers.index(kind) * 4 + _ACTIONS.index(rest[0]))
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+        """Return the finding, if there is any."""
         if not self.count:
             return []
         module = self.module
@@ -125,8 +128,16 @@ class Tally:
         return sorted(chosen)
 
     def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Give what --fix does."""
+        """Yield what --fix does."""
         for at, act in zip(self.acted, self.acts, strict=True):
             kind, action = self._kind_numbers[act // 4], _ACTIONS[act % 4]
             if action:
                 yield Fix(at, action, kind)
+
+
+def masked(text: str) -> str:
+    """Put dots in place of what is secret; the text keeps its length. A report must not spread what it warns of."""
+    for hit in list(chain(secrets_in(text), personal_in(text))):
+        seen = min(SEEN, (hit.end - hit.start) // 3)
+        text = text[: hit.start + seen] + "•" * (hit.end - hit.start - seen) + text[hit.end :]
+    return text

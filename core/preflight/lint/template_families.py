@@ -31,7 +31,7 @@ class Families:
         return len(self._in_place.get(change.skeleton, ())) > 2
 
     def same(self) -> Iterator[tuple[int, int]]:
-        """Give the pairs that ask the same after all."""
+        """Yield the pairs that ask the same after all."""
         for one, other, skeleton, told in self._told:
             is_alone = self._partners[one] == self._partners[other] == 1
             is_family = len(self._in_place[skeleton]) > 2

@@ -9,18 +9,15 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
 from finetop.core.errors import FinetopError
+from finetop.core.preflight.lint.lines import Block
 from finetop.core.preflight.lint.worker import Looker, Seen, Setup, read_message, write_message
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from finetop.core.preflight.lint.lines import Block
 
 AHEAD = 2  # blocks that a worker has before it: one at work, one that waits
 ALONE_BYTES = 400_000  # of data are looked at faster here than by workers, that take 0.5 s to start

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from finetop.core.plugins import METHODS
-from finetop.core.recipe.schema import Method
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.recipe.schema import Recipe
+from finetop.core.recipe.schema import Method, Recipe
 
 SHORTEST = 128  # tokens; less is hardly a row
 

@@ -9,12 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.preflight.plan import memory, speed
+from finetop.core.preflight.plan import memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
-from finetop.core.preflight.plan.extras import Extras, extras_of
 from finetop.core.preflight.plan.memory import Part, Workload
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
-from finetop.core.preflight.plan.schedule import disk_of, steps_of, time_of
+from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
-    from finetop.core.preflight.plan.speed import PastRun
     from finetop.core.recipe.schema import Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -267,7 +265,7 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
         said.append("some sources are not local files: rows, tokens and time leave them out.")
     if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
-    of_tokens = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
     of_tokens *= work.batch_size * work.sequence
     if work.trained.batch_flops > of_tokens:
         said.append(
@@ -278,3 +276,37 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")
     return said
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """How a step of an objective differs from one of supervised fine-tuning: more models, longer batches, logits."""
+
+    texts_per_row: int = 1  # both answers of a pair go through the model
+    reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
+    teacher: bool = False
+    whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
+    no_logits: bool = False  # one number a text
+    writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
+    is_known: bool = True
+
+
+EXTRAS: Mapping[str, Extras] = {
+    "sft": Extras(),
+    "continued-pretraining": Extras(),
+    "pretrain": Extras(),
+    "reward": Extras(texts_per_row=2, no_logits=True),
+    # Without an adapter, what the reference says of each pair is written down before the first step.
+    "dpo": Extras(texts_per_row=2),
+    "kto": Extras(),  # another row's answer behind each prompt is read too, without gradients: nothing of it is kept
+    "orpo": Extras(texts_per_row=2, whole_logits=1),
+    "distill": Extras(teacher=True, whole_logits=2),
+    "ppo": Extras(reference=True, whole_logits=1, writes=True),  # logits of answers alone
+    "rloo": Extras(reference=True, writes=True),
+    "grpo": Extras(reference=True, writes=True),
+}
+
+
+def extras_of(objective: str) -> Extras:
+    """Say what an objective needs; one without a row is counted as supervised fine-tuning, and the plan says so."""
+    return EXTRAS.get(objective, Extras(is_known=False))

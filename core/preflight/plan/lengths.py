@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.data import formats
+from finetop.core.data.formats import Kind, Record
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.recipe.schema import EvalShare
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from finetop.core.data.formats import Kind, Record
-    from finetop.core.recipe.schema import Recipe, Source
+from finetop.core.recipe.schema import EvalShare, Recipe, Source
 
 MOST_ROWS = 50_000  # of a file are looked at (about 1 s); the rest is taken to be like them
 SAMPLED = 200  # rows whose tokens are counted, where there is a tokenizer
@@ -195,7 +191,7 @@ def _tokens(turns: list[str], count: Callable[[str], int]) -> int:
 
 
 def counter(folder: Path | None) -> tuple[Callable[[str], int], str]:
-    """Give a way to count a text's tokens: by the tokenizer for the first texts, then at their rate; and its name."""
+    """Return a way to count a text's tokens: by the tokenizer for the first texts, then at their rate; and its name."""
     file = None if folder is None else folder / "tokenizer.json"
     if file is None or not file.is_file():
         return lambda text: math.ceil(len(text) / CHARACTERS_PER_TOKEN), "from characters"

@@ -92,7 +92,7 @@ def cpu_has_bfloat16() -> bool:
 
 
 def card_flops(name: str) -> float | None:
-    """Give a card's arithmetic a second by its name, if it is one that we know."""
+    """Return a card's arithmetic a second by its name, if it is one that we know."""
     known = sorted((key for key in TERAFLOPS if key.lower() in name.lower()), key=len)
     return TERAFLOPS[known[-1]] * 1e12 if known else None
 

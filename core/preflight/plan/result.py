@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -79,3 +79,18 @@ class Plan(msgspec.Struct, frozen=True):
     time: Time | None
     disk: Disk
     notes: tuple[str, ...]
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A resolved recipe, and whether its first row is wanted: that takes seconds."""
+
+    recipe: dict[str, Any]
+    row: bool = True
+
+
+class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One finding: a plan, or the first row as runs of text that are learned or not; else why there is none."""
+
+    plan: Plan | None = None
+    row: list[tuple[str, bool]] | None = None
+    trouble: str = ""

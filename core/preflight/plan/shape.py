@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
-    from finetop.core.preflight.plan.families import Family
+from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.preflight.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
-from finetop.core.preflight.plan.prompts import p_tuning, prefix_tuning, prompt_tuning
 from finetop.core.preflight.plan.rotations import boft, hra, oft
 
 if TYPE_CHECKING:
@@ -256,6 +255,31 @@ def _layernorm(shape: Shape, options: Any) -> Trained:
     return Trained(shape.norms, shape.norms, norms_move=True)
 
 
+def _prompt_tuning(shape: Shape, options: Any) -> Trained:
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    return Trained(tokens * shape.hidden, tokens * shape.hidden, virtual_tokens=tokens)
+
+
+def _p_tuning(shape: Shape, options: Any) -> Trained:
+    """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    inner = int(option_of(options, "hidden", "encoder_hidden_size", default=shape.hidden))
+    hidden = shape.hidden
+    network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
+    return Trained(tokens * hidden + network, tokens * hidden + network, virtual_tokens=tokens)
+
+
+def _prefix_tuning(shape: Shape, options: Any) -> Trained:
+    """Keys and values in front of every layer's own (arXiv:2101.00190)."""
+    tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
+    numbers = tokens * shape.layers * 2 * shape.key_width
+    if option_of(options, "prefix_projection", default=False):
+        inner = int(option_of(options, "encoder_hidden_size", default=shape.hidden))
+        wide = shape.layers * 2 * shape.key_width
+        numbers = tokens * shape.key_width + (shape.key_width + 1) * inner + (inner + 1) * wide
+    return Trained(numbers, numbers, virtual_tokens=tokens)
+
+
 _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "full": _full,
     "freeze": _freeze,
@@ -275,15 +299,10 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "shira": _shira,
     "hra": hra,
     "osf": _osf,
-    "prompt-tuning": prompt_tuning,
-    "p-tuning": p_tuning,
-    "prefix-tuning": prefix_tuning,
+    "prompt-tuning": _prompt_tuning,
+    "p-tuning": _p_tuning,
+    "prefix-tuning": _prefix_tuning,
     "layernorm": _layernorm,
 }
 # Types of PEFT that have no method of their own here.
 _MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}
-
-
-def is_counted(method: str) -> bool:
-    """Tell whether a method has a formula of its own here."""
-    return method in _COUNTS or method == "peft"

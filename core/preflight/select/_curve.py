@@ -17,7 +17,7 @@ from finetop.core.errors import BadInput, RecipeError
 from finetop.core.preflight import select
 from finetop.core.preflight.select._request import Selected, TooFew, Wanted
 from finetop.core.protocol.tags import ALL, BY, ROWS
-from finetop.core.recipe.schema import EvalShare
+from finetop.core.recipe.schema import EvalShare, Recipe
 from finetop.core.recipe.sweeps import MOST, NAME, SweepPoint, seeds_of
 from finetop.core.text import quoted
 from finetop.core.train.trainer_args import limit_steps
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from finetop.core.recipe.load import Loaded
-    from finetop.core.recipe.schema import Recipe
 
 Equal = Literal["steps", "epochs"]
 AMOUNTS = "1/8,1/4,1/2,all"

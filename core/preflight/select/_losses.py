@@ -162,7 +162,7 @@ class Cut:
 
 
 def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
-    """Give a plain text, all of which is learned. Raises BadInput for a row that has no one answer, or no prompt."""
+    """Return a plain text, all of which is learned. Raises BadInput for a row that has no one answer, or no prompt."""
     if isinstance(record, formats.Text) and with_prompt:
         return record.text
     needs = (

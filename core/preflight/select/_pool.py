@@ -59,7 +59,7 @@ class Pool:
                 self.tell(doing, number, len(self))
 
     def losses(self, *, with_prompt: bool = True) -> list[float | None]:
-        """Give the model's loss on each answer, in nats per token; without its prompt, if that is asked for.
+        """Return the model's loss on each answer, in nats per token; without its prompt, if that is asked for.
 
         None where a row's answer lies beyond what the model reads at once.
         """
@@ -91,7 +91,7 @@ def digest(path: Path) -> str:
 
 
 def answer_of(record: Record) -> str:
-    """Give the text of a row that is learned: the last answer, or the better one, or all of a plain text."""
+    """Return the text of a row that is learned: the last answer, or the better one, or all of a plain text."""
     match record:
         case formats.Conversation(answer=answer) | formats.Labelled(answer=answer):
             return answer

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import msgspec
 
 from finetop.core.preflight.select import Choice
-from finetop.core.preflight.select._pool import answer_of
-
-if TYPE_CHECKING:
-    from finetop.core.preflight.select._pool import Pool
+from finetop.core.preflight.select._pool import Pool, answer_of
 
 ABOUT = "the longest answers first, in characters"
 PAPER = "Zhao et al. 2024, Long Is More for Alignment, arXiv:2402.04833"

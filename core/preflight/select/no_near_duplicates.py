@@ -8,14 +8,13 @@ import msgspec
 
 from finetop.core.data.formats import texts_of
 from finetop.core.preflight.select import Choice
-from finetop.core.preflight.select._pool import answer_of
+from finetop.core.preflight.select._pool import Pool, answer_of
 from finetop.core.preflight.select.random import shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.data.similarity.spill_file import Store
-    from finetop.core.preflight.select._pool import Pool
 
 ABOUT = "random rows, of each group of copies and lightly edited ones the first alone (as `finetop lint` finds them)"
 PAPER = "Lee et al. 2022, Deduplicating Training Data, arXiv:2107.06499"
@@ -51,7 +50,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
 
 
 def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
-    """Give those that are light edits of one before them, which may be one itself."""
+    """Yield those that are light edits of one before them, which may be one itself."""
     import numpy as np
 
     from finetop.core.data.similarity import edits, minhash

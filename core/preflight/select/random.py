@@ -26,7 +26,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
 
 
 def shuffled(count: int, seed: int) -> list[int]:
-    """Give the numbers from 0 to `count` - 1 in an order that the seed alone decides."""
+    """Return the numbers from 0 to `count` - 1 in an order that the seed alone decides."""
     import numpy as np
 
     return [int(place) for place in np.random.default_rng(seed).permutation(count)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core.protocol.data_diff import Difference, Now, Origin
+from finetop.core.protocol.data_diff import Difference, Now, Origin, SourceRow
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Question
-from finetop.core.protocol.runs import SourceRow
 
 
 class DataVersion(msgspec.Struct, frozen=True):

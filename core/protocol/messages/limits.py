@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-
-if TYPE_CHECKING:
-    pass
-
 
 Whole = Annotated[int, Meta(ge=-(2**31), lt=2**31)]  # what the store's columns hold
 Large = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what every reader of JSON holds: bytes, revisions
@@ -22,8 +18,6 @@ class Done(msgspec.Struct, frozen=True):
 
 
 PRIORITIES = {"high": 5, "normal": 10, "low": 20}  # the smaller starts first; a check has 0
-
-
 HELD = "held"
 
 

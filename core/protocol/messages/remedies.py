@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
 from finetop.core.protocol.runs import Queued, RemedyRow, Running, State
-
-if TYPE_CHECKING:
-    pass
 
 
 class RetrainingRow(msgspec.Struct, frozen=True):

@@ -12,19 +12,17 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.references import references
+from finetop.core.runtime.home import Home
 from finetop.core.store import runs
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from finetop.core.runtime.home import Home
-    from finetop.core.store.jobs import Job
 
 GIB = 2**30
 PATIENCE_S = 10.0  # for a plan; then the job gets a GPU alone
@@ -72,9 +70,7 @@ class Planner:
                 self.found[job] = None
 
 
-def want_of(
-    planner: Planner, connection: duckdb.DuckDBPyConnection, job: Job, card_gib: float
-) -> Want | None:
+def want_of(planner: Planner, connection: Connection, job: Job, card_gib: float) -> Want | None:
     """Say what a job asks for on a machine with GPUs as large as `card_gib`; None while that is being found out."""
     if job.verb == "import":
         return Want(gpus=0)  # it looks at files
@@ -91,7 +87,7 @@ def want_of(
     return Want(gpus, planner.found[job.id], is_estimate=True)
 
 
-def on_base(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> dict[str, Any]:
+def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
     """Put in place of a run that a recipe begins from the model that run began from: both are of one size."""
     for _ in range(DEEPEST):
         parent = references({"model": recipe["model"], "objective": {}}).get("model.id")

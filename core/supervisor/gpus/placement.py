@@ -16,23 +16,13 @@ from finetop.core.wording.units import whole_gib
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
+    from finetop.core.runtime.gpus import Gpu
+
 IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
 ROUNDING_GIB = 1e-6
 LISTED = 4  # GPUs in a sentence
 
 Placement = tuple[Share, ...]
-
-
-@dataclass(frozen=True)
-class Card:
-    """A GPU that is fit for jobs."""
-
-    uuid: str
-    index: int
-    name: str
-    total_gib: float
-    others_gib: float = 0.0  # used by processes that are none of ours
-    is_part: bool = False  # an instance of a divided GPU: never one of several
 
 
 @dataclass(frozen=True)
@@ -83,7 +73,7 @@ class Decision:
 
 def decide(
     waiting: Iterable[Waiting],
-    cards: Sequence[Card],
+    cards: Sequence[Gpu],
     held: Sequence[Share],
     rules: Rules,
     *,
@@ -116,7 +106,7 @@ def decide(
 
 def place(
     want: Want,
-    cards: Sequence[Card],
+    cards: Sequence[Gpu],
     held: Sequence[Share],
     rules: Rules,
     *,
@@ -138,7 +128,7 @@ def place(
     )
 
 
-def fitting(want: Want, cards: Sequence[Card]) -> tuple[Want, Sequence[Card]]:
+def fitting(want: Want, cards: Sequence[Gpu]) -> tuple[Want, Sequence[Gpu]]:
     """Say what a job really asks of these GPUs, and which of them are large enough for it."""
     cards = usable(want, cards)
     if want.gib is None:
@@ -150,12 +140,12 @@ def fitting(want: Want, cards: Sequence[Card]) -> tuple[Want, Sequence[Card]]:
     return replace(want, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
 
 
-def usable(want: Want, cards: Sequence[Card]) -> Sequence[Card]:
+def usable(want: Want, cards: Sequence[Gpu]) -> Sequence[Gpu]:
     """Leave out what can't be one of several: an instance of a divided GPU is all that a process can use."""
     return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
 
 
-def missing(want: Want, card: Card, mine: Sequence[Share], rules: Rules) -> float:
+def missing(want: Want, card: Gpu, mine: Sequence[Share], rules: Rules) -> float:
     """Tell how many GiB must be given back on a GPU before a job fits there: 0 if it fits now."""
     theirs = card.others_gib if card.others_gib > IDLE_GIB else 0.0
     taken = sum(size_of(share, card) for share in mine)
@@ -169,16 +159,16 @@ def missing(want: Want, card: Card, mine: Sequence[Share], rules: Rules) -> floa
     return max(0.0, taken + card.others_gib + want.gib + spare - card.total_gib - ROUNDING_GIB)
 
 
-def size_of(share: Share, card: Card) -> float:
-    """Give the memory that a share stands for; a whole GPU's is all of it."""
+def size_of(share: Share, card: Gpu) -> float:
+    """Return the memory that a share stands for; a whole GPU's is all of it."""
     return card.total_gib if share.gib is None else share.gib
 
 
-def shares_on(card: Card, held: Iterable[Share]) -> list[Share]:
+def shares_on(card: Gpu, held: Iterable[Share]) -> list[Share]:
     return [share for share in held if share.uuid == card.uuid]
 
 
-def to_keep(want: Want, cards: Sequence[Card], held: Sequence[Share], rules: Rules) -> list[Card]:
+def to_keep(want: Want, cards: Sequence[Gpu], held: Sequence[Share], rules: Rules) -> list[Gpu]:
     """Choose the GPUs to keep for a job that waits: none if it waits for others than us.
 
     Those where least must be given back: what is free already, then what drains soonest. As nothing new is put on
@@ -194,10 +184,10 @@ def to_keep(want: Want, cards: Sequence[Card], held: Sequence[Share], rules: Rul
 
 def why(
     want: Want,
-    cards: Sequence[Card],
+    cards: Sequence[Gpu],
     held: Sequence[Share],
     rules: Rules,
-    free: Sequence[Card],
+    free: Sequence[Gpu],
     kept: Mapping[str, str],
     unfit: int,
 ) -> str:
@@ -226,7 +216,7 @@ def why(
     return f"waits for {whole_gib(wanted.gib)} GiB on a GPU"
 
 
-def _never(want: Want, cards: Sequence[Card], able: Sequence[Card], unfit: int) -> str:
+def _never(want: Want, cards: Sequence[Gpu], able: Sequence[Gpu], unfit: int) -> str:
     """Say what this machine lacks, as long as it stays as it is."""
     out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
     whole = usable(want, cards)
@@ -251,11 +241,11 @@ def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:
     return f"waits for {jobs} on the CPU to end" if has_gpus else f"waits for {jobs} to end"
 
 
-def count(free: Collection[Card]) -> str:
+def count(free: Collection[Gpu]) -> str:
     return f"{len(free)} {'is' if len(free) == 1 else 'are'} free"
 
 
-def indices(cards: Iterable[Card]) -> str:
+def indices(cards: Iterable[Gpu]) -> str:
     """Name GPUs: 'GPU 0, 1'."""
     numbers = [str(card.index) for card in cards]
     more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from msgspec.structs import replace
 
@@ -19,18 +19,12 @@ from finetop.core.runtime import gpus as nvml
 from finetop.core.runtime.gpus import Gpu, GpuReading
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
-from finetop.core.supervisor.gpus.usage import Use, card_of, uninvited, use_of
-from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.usage import Held
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.gpus.usage import Held, Use, card_of, uninvited, use_of
+from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
 NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
 GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own words
@@ -258,7 +252,7 @@ def trouble(supervisor: Supervisor) -> str:
 
 
 def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
-    """Give what a job's environment must say of GPUs: those that it has and no other, by UUID."""
+    """Return what a job's environment must say of GPUs: those that it has and no other, by UUID."""
     if not supervisor.pool.is_in_charge:
         return {}  # what is there is left as it is
     return {VISIBLE: ",".join(share.uuid for share in shares)}

@@ -6,17 +6,11 @@ host does: then what jobs of ours may use is theirs, and what is used beyond it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Process
-from finetop.core.supervisor.gpus.placement import Card
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from finetop.core.runtime.gpus import Gpu
+from finetop.core.runtime.gpus import Gpu, Process
 
 Held = tuple[int, Share]  # a job's number and what it holds
 
@@ -68,5 +62,6 @@ def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, in
     ]
 
 
-def card_of(gpu: Gpu, use: Use) -> Card:
-    return Card(gpu.uuid, gpu.index, gpu.name, gpu.total_gib, use.others_gib, gpu.is_part)
+def card_of(gpu: Gpu, use: Use) -> Gpu:
+    """Return a GPU as jobs are placed on it: with what others use of its memory."""
+    return replace(gpu, others_gib=use.others_gib)

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core import errors
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
-from finetop.core.store.database import transaction
+from finetop.core.store.database import one_value, transaction
 from finetop.core.supervisor.jobs import resume_point
-from finetop.core.supervisor.queue import retry as retrying
 from finetop.core.supervisor.requests import bisect
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
+    from finetop.core.recipe.home_settings import Settings
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
 Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
 LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
+REBOOTS = 3  # of the machine without a new checkpoint in between: then the run may be what brings it down
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     if job.verb == "import" and state.kind == "environment":
         return None  # who adopts a model waits for it: a base that is nowhere is told at once
     has_moved = step > job.args.get("resume", {}).get("step", 0)
-    found = retrying.next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
+    found = next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
     if found is None:
         return None
     retry: dict[str, Any] = {"number": found.number, "of": found.of, "said": state.cause}
@@ -98,7 +100,7 @@ def _number(job: Job) -> int:
 
 
 def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
-    """Give what the next job is told: where training goes on from; else the same once more. None if it can't."""
+    """Return what the next job is told: where training goes on from; else the same once more. None if it can't."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
@@ -107,15 +109,12 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
     return resume_point.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
 
 
-def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    found = connection.execute(
-        "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?", [run_id]
-    ).fetchone()
-    assert found is not None
-    return int(found[0])
+def _largest_checkpoint(connection: Connection, run_id: int) -> int:
+    largest = "SELECT coalesce(max(size_bytes), 0) FROM checkpoints WHERE run_id = ?"
+    return int(one_value(connection, largest, [run_id]))
 
 
-def _queue_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State, again: Again) -> None:
+def _queue_on(connection: Connection, job: Job, state: data.State, again: Again) -> None:
     """Queue the job that goes on: ahead of what waits with its priority; a held one where it stood."""
     undo = jobs.before(connection, job.id)
     if job.verb in data.MAKES_A_RUN:
@@ -145,7 +144,7 @@ def _last_try(job: Job, state: data.State) -> data.State:
     return msgspec.structs.replace(state, hint=f"{state.hint} It was tried {_number(job)} times.".strip())
 
 
-def _end_run(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
+def _end_run(connection: Connection, job: Job, state: data.State) -> None:
     """Give a run the state of the job that makes it.
 
     One that was to go on with a run and never came to its first step leaves the run as it was, with the reason.
@@ -166,7 +165,7 @@ def _end_run(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State)
         _queue_asked(connection, job)
 
 
-def _is_as_before(connection: duckdb.DuckDBPyConnection, job: Job, before: data.Before) -> bool:
+def _is_as_before(connection: Connection, job: Job, before: data.Before) -> bool:
     """Tell if a job has changed nothing of its run: it never trained, and no later steps were given up for it."""
     is_there = runs.stands(connection, job.run_id, before.state).step == before.step
     return is_there and not jobs.has_trained(connection, job.id)
@@ -178,7 +177,7 @@ def _why_not(state: data.Failed | data.Lost) -> str:
     return f"going on {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
 
 
-def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+def _queue_asked(connection: Connection, job: Job) -> None:
     """When a run is made, queue what is asked of it: in the same transaction, so that it can't get lost.
 
     That is the check of its recipe; and what it does on its target, where it is one of several approaches.
@@ -197,7 +196,7 @@ def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
     queue(connection, job.run_id)
 
 
-def queue(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def queue(connection: Connection, run_id: int) -> None:
     """Queue what measures a run's checkpoint behind its check; nothing for a run that is of no comparison."""
     args = approaches.job_args(connection, run_id)
     if args is None:
@@ -210,3 +209,60 @@ def queue(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
         args={**args, "step": step, "checkpoint": path},
         priority=jobs.CHECK_PRIORITY,
     )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """By which setting a failure of one kind is tried again, and how long to wait, as a multiple of retry.wait_s."""
+
+    setting: Literal["retry", "reboot", "crash"]
+    wait: float = 1.0
+
+
+# What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
+RULES: dict[errors.Kind, Rule] = {
+    "restarted": Rule("reboot", wait=0.0),
+    "killed": Rule("crash"),
+    "crashed": Rule("crash"),
+    "vanished": Rule("crash"),
+    "hung": Rule("retry"),
+    "out_of_memory": Rule("retry", wait=5.0),  # what others run takes long, as a rule
+    "gpu_taken": Rule("retry", wait=5.0),
+    "disk_full": Rule("retry"),  # and waits for room
+    "environment": Rule("retry"),
+    "gpu_lost": Rule("retry"),
+    "gpu_error": Rule("retry"),
+    "communication": Rule("retry"),
+}
+
+
+@dataclass(frozen=True)
+class Try:
+    """One more try: the how manieth it is, of how many at most, and after which wait."""
+
+    number: int
+    of: int
+    wait_s: float
+
+
+def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: bool) -> Try | None:
+    """Decide on another try after the `number`-th failed; None: it is left to a person.
+
+    A job that came to a new checkpoint (`has_moved`) has all its tries again.
+    """
+    rule, retry = RULES.get(kind), settings.retry
+    if rule is None or kind in retry.not_after or not _is_allowed(rule, settings):
+        return None
+    following = Try(
+        2 if has_moved else number + 1, 1 + (REBOOTS if rule.setting == "reboot" else retry.times), 0.0
+    )
+    if following.number > following.of:
+        return None
+    wait_s = min(retry.longest_s, retry.wait_s * rule.wait * 2.0 ** (following.number - 2))
+    return Try(following.number, following.of, wait_s)
+
+
+def _is_allowed(rule: Rule, settings: Settings) -> bool:
+    if rule.setting == "reboot":
+        return settings.resume.after_reboot
+    return settings.resume.after_crash if rule.setting == "crash" else True

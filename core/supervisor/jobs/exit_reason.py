@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import signal
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, stack_dumps
 from finetop.core.runtime.files import open_regular
+from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.protocol import events
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.jobs.launcher import Exit
 
@@ -155,3 +157,33 @@ def _crash(lines: list[str]) -> list[str]:
     dump = lines[begins[-1] :]
     current = next((place for place, line in enumerate(dump) if line.startswith("Current thread")), 1)
     return [dump[0], *dump[current:]]
+
+
+@dataclass
+class SinceStart:
+    """What a job's events say since its last start."""
+
+    attempt: int = 0
+    has_phase: bool = False
+
+    @classmethod
+    def read(cls, file: Path) -> SinceStart:
+        """Look through the events; those that can't be read say nothing."""
+        found = cls()
+        try:
+            opened = open_regular(file)
+        except OSError:
+            return found
+        with opened:
+            while line := opened.readline(LINE_BYTES):  # of a longer one, pieces that say nothing
+                if b'"started"' not in line and b'"phase"' not in line:
+                    continue
+                try:
+                    event = events.decode(line).e
+                except events.Unreadable:
+                    continue
+                if isinstance(event, events.Started):
+                    found = cls(event.attempt)
+                elif isinstance(event, events.Phase):
+                    found.has_phase = True
+        return found

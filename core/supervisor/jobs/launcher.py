@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.protocol.messages.runs import ProcessRow
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; end the whole tree; write the stacks into the log
 Trace = Literal["none", "here", "restarted"]

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
@@ -22,18 +24,12 @@ from finetop.core.runtime import stack_dumps
 from finetop.core.runtime.files import open_regular, size_of
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs.exit_reason import HUNG
-from finetop.core.supervisor.state import ProcessUse, Vital
+from finetop.core.supervisor.jobs.launcher import Usage
+from finetop.core.supervisor.state import ProcessUse, Supervisor, Vital
 from finetop.core.wording import pulse
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
-
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.jobs.launcher import Usage
-    from finetop.core.supervisor.state import Supervisor
 
 LOOK_S = 2.0  # between two looks
 MOST_S = 10.0  # that count as silence between two looks: else it was the supervisor that did not look

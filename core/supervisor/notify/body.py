@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from finetop.core.protocol.notices import MANY, TEST, Notice
 from finetop.core.text import clean_line, counted
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
 
 FORMAT = 1
 TEXT = 1000  # characters

@@ -8,24 +8,21 @@ import stat
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.recipe.home_settings import Tell
 from finetop.core.runtime import child
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.webhook_url import is_fine
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.notify.compose import ways_of
-from finetop.core.supervisor.notify.state import OnItsWay
+from finetop.core.supervisor.notify import compose
+from finetop.core.supervisor.state import OnItsWay, Supervisor
 from finetop.core.text import clean
-
-if TYPE_CHECKING:
-    from finetop.core.recipe.home_settings import Tell
-    from finetop.core.supervisor.state import Supervisor
 
 AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then it is given up
 GRACE_S = 5.0  # for the process that sends, which ends what hangs by itself
@@ -33,12 +30,13 @@ SAID = 500  # characters of what a command or server said
 
 
 def tend(supervisor: Supervisor, now: float) -> None:
-    """Write down what has come of messages that were sent, and send the next ones."""
+    """Make messages of what is new, write down what has come of those that were sent, and send the next ones."""
+    compose.gather(supervisor, now)
     teller = supervisor.teller
     for way in [way for way, sent in teller.on_their_way.items() if sent.task.done()]:
         _settle(supervisor, teller.on_their_way.pop(way), now)
         teller.wait(way, now)
-    for way in ways_of(supervisor.settings.tell):
+    for way in compose.ways_of(supervisor.settings.tell):
         if way not in teller.on_their_way and teller.may_send(way, now):
             _send_next(supervisor, way, now)
 

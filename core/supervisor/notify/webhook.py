@@ -53,7 +53,7 @@ def post(address: str, body: str, limit_s: float) -> str:
 
 
 def _shown(error: urllib.error.HTTPError) -> str:
-    """Give the beginning of an answer that refuses: one read of what is there."""
+    """Return the beginning of an answer that refuses: one read of what is there."""
     try:
         text = error.read1(SHOWN * 4).decode("utf-8", "replace") if hasattr(error, "read1") else ""
     except (OSError, http.client.HTTPException, ValueError):

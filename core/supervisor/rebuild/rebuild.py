@@ -11,21 +11,19 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
-from finetop.core.store.database import open_store, transaction
-from finetop.core.supervisor.jobs.attempt_events import SinceStart
-
-if TYPE_CHECKING:
-    import duckdb
+from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
+from finetop.core.store.database import one_value, open_store, transaction
+from finetop.core.supervisor.jobs.exit_reason import SinceStart
 
 LOCK_WAIT_S = 15.0  # a supervisor that was told to end takes a moment
 _json = msgspec.json.Encoder()
@@ -89,8 +87,7 @@ def rebuild(home: Home) -> Rebuilt:
                     made.left_out.append(f"{folder.name}: {error}")
                 else:
                     made.runs += 1
-            found = connection.execute("SELECT coalesce(sum(last_n), 0) FROM jobs").fetchone()
-            made.events = int(found[0]) if found else 0
+            made.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
             connection.execute(
                 "UPDATE recorded SET number = ?", [run_records.told_number(home.root)]
             )  # nothing is missing now
@@ -129,7 +126,7 @@ def number_of(folder: Path) -> int:
     return int(head) if head.isdecimal() else 0
 
 
-def take_run(connection: duckdb.DuckDBPyConnection, home: Home, folder: Path) -> int:
+def take_run(connection: Connection, home: Home, folder: Path) -> int:
     """Take one run into the store, from its folder. Returns how many jobs it has.
 
     Raises BadInput when its run.json can't be used; nothing of it is in the store then.
@@ -151,12 +148,12 @@ def take_run(connection: duckdb.DuckDBPyConnection, home: Home, folder: Path) ->
             _finish(connection, record, folder)
     except BaseException:
         with transaction(connection):
-            delete_run.remove_run(connection, record["id"])
+            run_records.remove_run(connection, record["id"])
         raise
     return len(store["jobs"])
 
 
-def _take_events(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path) -> None:
+def _take_events(connection: Connection, job_id: int, file: Path) -> None:
     """Take in what a job has told by now: one that lives tells more meanwhile, which is the next supervisor's."""
     try:
         end = file.stat().st_size
@@ -200,7 +197,7 @@ def _run_row(record: dict[str, Any], folder: Path, home: Home) -> dict[str, Any]
     }
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> None:
+def _insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
     """Add a row of plain values. What a table lacks is left out: it is of another version."""
     known = [column for column in run_records.columns_of(connection, table) if column in row]
     if not known:
@@ -210,7 +207,7 @@ def _insert(connection: duckdb.DuckDBPyConnection, table: str, row: dict[str, An
     connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [row[column] for column in known])
 
 
-def _finish(connection: duckdb.DuckDBPyConnection, record: dict[str, Any], folder: Path) -> None:
+def _finish(connection: Connection, record: dict[str, Any], folder: Path) -> None:
     """Put right what depends on more than one job's events, or on the moment at which they were taken in."""
     run_id, store = int(record["id"]), record["store"]
     for check_id, job_id, step, superseded in store["checks"]:
@@ -237,9 +234,7 @@ def _finish(connection: duckdb.DuckDBPyConnection, record: dict[str, Any], folde
     connection.execute("DELETE FROM unrecorded WHERE run_id = ?", [run_id])
 
 
-def _settle_live(
-    connection: duckdb.DuckDBPyConnection, job: dict[str, Any], state: data.Running, folder: Path
-) -> None:
+def _settle_live(connection: Connection, job: dict[str, Any], state: data.Running, folder: Path) -> None:
     """A job that runs: what an earlier attempt said of its phase and its end is not of this one."""
     since = SinceStart.read(folder / job["folder"] / "events.jsonl")
     if since.attempt != job["attempt"] or not since.has_phase:
@@ -248,7 +243,7 @@ def _settle_live(
         connection.execute("UPDATE jobs SET ended_word = NULL WHERE id = ?", [job["id"]])
 
 
-def _state_of(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> data.State:
+def _state_of(connection: Connection, record: dict[str, Any]) -> data.State:
     """A run's state: as recorded; while it is made, that of the job that makes it."""
     state: data.State = msgspec.convert(record["store"]["run"]["state"], data.State)
     if isinstance(state, data.Running):
@@ -257,7 +252,7 @@ def _state_of(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> 
     return state
 
 
-def _take_globals(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+def _take_globals(connection: Connection, home: Home) -> None:
     """Take in what belongs to no run, from store.json; without it, numbers begin behind those that are seen."""
     try:
         tables = msgspec.json.decode((home.root / run_records.STORE).read_bytes())["tables"]

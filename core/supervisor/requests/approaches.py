@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core import approaches
 from finetop.core.approaches import _advice, _table
@@ -24,11 +25,7 @@ from finetop.core.recipe.names import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.jobs import after_job
 from finetop.core.supervisor.requests import submit as orders
-
-if TYPE_CHECKING:
-    import duckdb
-
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAnswer:
@@ -55,22 +52,18 @@ def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAns
     return SubmitApproachesAnswer(name, queued, dict(ask.left_out))
 
 
-def _free(connection: duckdb.DuckDBPyConnection, ask: SubmitApproaches) -> str:
+def _free(connection: Connection, ask: SubmitApproaches) -> str:
     """Name the comparison: the wanted name, with a number behind it where that one is about something else."""
     subjects = {known.name: known.subject for known in store.comparisons(connection)}
-    number, name = 1, ask.name
-    while subjects.get(name, ask.subject) != ask.subject:
-        number += 1
-        name = f"{ask.name}-{number}"
-    return name
+    return runs.first_free(ask.name, lambda name: subjects.get(name, ask.subject) != ask.subject)
 
 
-def _left_out(connection: duckdb.DuckDBPyConnection, comparison: str) -> dict[str, str]:
-    """Give what a comparison has left out so far."""
+def _left_out(connection: Connection, comparison: str) -> dict[str, str]:
+    """Return what a comparison has left out so far."""
     return next((dict(one.left_out) for one in store.comparisons(connection) if one.name == comparison), {})
 
 
-def _forget(connection: duckdb.DuckDBPyConnection, comparison: str, anew: set[str]) -> None:
+def _forget(connection: Connection, comparison: str, anew: set[str]) -> None:
     """Take the runs of these approaches out of a comparison: they are asked for anew. The runs stay."""
     for member in store.members(connection, comparison):
         if member.approach in anew:
@@ -118,7 +111,7 @@ def _one(
     return QueuedApproach(run_id, row.name, one.approach, was_there)
 
 
-def _measure(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def _measure(connection: Connection, run_id: int) -> None:
     """Queue the measuring of a finished run where it has none, and none is under way: the last one failed."""
     own = [job for job in jobs.of_run(connection, run_id) if job.verb in ("measure", "approach")]
     if store.measured(connection, [run_id]) or any(job.is_under_way for job in own):
@@ -126,7 +119,7 @@ def _measure(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     after_job.queue(connection, run_id)
 
 
-def _tag(connection: duckdb.DuckDBPyConnection, run_id: int, comparison: str, *, on: bool) -> None:
+def _tag(connection: Connection, run_id: int, comparison: str, *, on: bool) -> None:
     tag = approaches.TAG + comparison
     others = [one for one in notes.tags_of(connection, run_id) if one != tag]
     notes.set_tags(connection, run_id, [*others, tag] if on else others)
@@ -160,7 +153,7 @@ def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
     )
 
 
-def _told(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[_table.Member]:
+def _told(connection: Connection, comparison: str) -> list[_table.Member]:
     """Gather what is known of the runs of a comparison, in a few questions for all of them: 17 runs take 40 ms."""
     members = store.members(connection, comparison)
     numbers = [member.run_id for member in members]
@@ -188,7 +181,7 @@ def _told(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[_table
     return found
 
 
-def _brief(connection: duckdb.DuckDBPyConnection, comparison: store.Comparison) -> ComparisonBrief:
+def _brief(connection: Connection, comparison: store.Comparison) -> ComparisonBrief:
     members = store.members(connection, comparison.name)
     numbers = [member.run_id for member in members]
     measured = store.count_measured(connection, numbers)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Set
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
@@ -79,7 +79,7 @@ async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
     return LookEarlierAnswer(name, step, f"step {step:,} of {name} is looked at; {then}.")
 
 
-def look_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
+def look_on(connection: Connection, job: Job, state: data.State) -> None:
     """Queue the next look when one of several has ended, inside of the caller's transaction.
 
     A checkpoint on the way that can't be used is left out; any other trouble, or a stop, ends them.
@@ -120,7 +120,7 @@ def _there(folder: Path, detail: data.RunDetail) -> set[int]:
     return {one.step for one in detail.checkpoints if (folder / one.path).is_dir()}
 
 
-def _known(connection: duckdb.DuckDBPyConnection, run_id: int, there: Set[int]) -> Known:
+def _known(connection: Connection, run_id: int, there: Set[int]) -> Known:
     """Gather what is known of a run's checkpoints; what was never looked at and is not there is missing."""
     wanted = regression_step.wanted_settings(runs.recipe(connection, run_id), {})
     results = regression_step.comparable(checks.results(connection, run_id), wanted)

@@ -17,7 +17,7 @@ from finetop.core.text import clean_line
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -37,7 +37,7 @@ def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
 
 
 def queue(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     run_id: int,
     ask: Check,
     more: dict[str, Any] | None = None,
@@ -84,7 +84,7 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
 
 
 def _require_more(
-    connection: duckdb.DuckDBPyConnection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
+    connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
 ) -> None:
     """See that a check that is gone on with has items left to ask, as far as one was made. Raises NotFound, Refused."""
     made = regression_step.comparable(store.results(connection, run_id), wanted).get(step)

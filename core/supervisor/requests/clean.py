@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.runtime.home import Home
     from finetop.core.supervisor.state import Supervisor
@@ -71,7 +71,7 @@ def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     return CleanAnswer(agreed)
 
 
-def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iterator[CleanItem]:
+def going(connection: Connection, home: Home, keep: Keep) -> Iterator[CleanItem]:
     """List what a policy takes away. While a job runs, what several jobs share stays."""
     yield from _checkpoints(saved(connection, home), keep)
     if not jobs.live(connection):
@@ -88,7 +88,7 @@ def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iter
                 yield CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
 
 
-def saved(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Saved]:
+def saved(connection: Connection, home: Home) -> list[Saved]:
     """List the checkpoints of ended runs that were trained here, each run's newest first."""
     found: list[Saved] = []
     every = connection.execute(
@@ -104,7 +104,7 @@ def saved(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Saved]:
 
 
 def _of_run(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     home: Home,
     run_id: int,
     name: str,
@@ -185,7 +185,7 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
             yield CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
 
 
-def _selected(connection: duckdb.DuckDBPyConnection, home: Home, days: float | None) -> Iterator[CleanItem]:
+def _selected(connection: Connection, home: Home, days: float | None) -> Iterator[CleanItem]:
     """List the rows that were selected for a curve, where no run names them any more, in the trash neither."""
     unused = _unused(home, home.root / SELECTED, "selected rows", days)
     files = [item for item in unused if item.path.endswith(ROWS)]
@@ -198,8 +198,8 @@ def _selected(connection: duckdb.DuckDBPyConnection, home: Home, days: float | N
             yield CleanItem(item.kind, item.what, item.path, size, why)
 
 
-def _named(connection: duckdb.DuckDBPyConnection, home: Home) -> set[str]:
-    """Give the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
+def _named(connection: Connection, home: Home) -> set[str]:
+    """Return the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
     found = connection.execute(
         f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
         f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
@@ -215,7 +215,7 @@ def _manifest(rows: Path) -> Path:
     return rows.with_name(f"{rows.name.removesuffix(ROWS)}.manifest.json")
 
 
-def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: CleanItem) -> None:
+def take_away(connection: Connection, home: Home, item: CleanItem) -> None:
     """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
 
     After a crash in between, its files are there and are shown again: none is promised that is not there.
@@ -232,7 +232,7 @@ def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: CleanItem
             _manifest(place).unlink(missing_ok=True)
 
 
-def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> None:
+def _forget(connection: Connection, home: Home, place: Path) -> None:
     run_folder = place.parent.parent
     values = [str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder))]
     with transaction(connection):

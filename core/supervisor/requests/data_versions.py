@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.data.versions.match_sources import paired
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.protocol.data_diff import Asked, File, Found, Pair
+from finetop.core.protocol.data_diff import Asked, Found, Pair, SourceRow
 from finetop.core.protocol.messages.data_versions import (
     DataDiffer,
     DataDifferAnswer,
@@ -28,10 +27,11 @@ from finetop.core.runtime import child
 from finetop.core.store import data_versions, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from finetop.core.protocol.runs import SourceRow
     from finetop.core.supervisor.state import Supervisor
+
+    _Paired = tuple[SourceRow | None, SourceRow | None]
 
 PAGE_LIMIT = 500
 RUNS_NAMED = 20  # of those that read a version
@@ -58,7 +58,7 @@ async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
         for row, known in zip(rows, before, strict=True)
         if known is not None
     ]
-    files = [_file(row) for row in rows if row.written is not None]
+    files = [row for row in rows if row.written is not None]
     found = await _find(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
     differences, now = iter(found.pairs), iter(found.files)
     facts = []
@@ -79,7 +79,7 @@ async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
     unknown = [name for name, rows in ((run, ones), (other, others)) if not rows]
     if unknown:
         return DataDifferAnswer(run, other, [], None, unknown)
-    together = paired(ones, others)
+    together = _paired(ones, others)
     examples = max(0, min(ask.examples, EXAMPLES))
     pairs = [
         _pair(supervisor, [one], [another], examples)
@@ -116,10 +116,6 @@ def _kept(supervisor: Supervisor, content: str) -> list[str]:
     return [str(file) for file in files if file is not None]
 
 
-def _file(row: SourceRow) -> File:
-    return File(row.path, row.content, row.rows, row.limit, row.size, row.written, row.sha256)
-
-
 async def _find(asked: Asked) -> Found:
     """Let it be found in a process of its own. Raises EnvironmentTrouble."""
     try:
@@ -132,6 +128,31 @@ async def _find(asked: Asked) -> Found:
     if answer.code:
         raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
     return msgspec.json.decode(answer.output, type=Found)
+
+
+def _paired(ones: Sequence[SourceRow], others: Sequence[SourceRow]) -> list[_Paired]:
+    """Pair the sources of two runs, in the order of the first's: the same file, else of its name, else any left.
+
+    What has no other comes alone.
+    """
+    left, free = list(ones), list(others)
+    found: list[_Paired] = []
+    same: tuple[Callable[[SourceRow], object], ...] = (
+        lambda row: (row.path, row.part, row.use),
+        lambda row: (row.content, row.use),
+        lambda row: (row.source, row.use),
+        lambda row: row.use,
+    )
+    for key in same:
+        for one in list(left):
+            other = next((other for other in free if key(other) == key(one)), None)
+            if other is not None:
+                found.append((one, other))
+                left.remove(one)
+                free.remove(other)
+    order = {id(one): at for at, one in enumerate(ones)}
+    found.sort(key=lambda pair: order[id(pair[0])])
+    return [*found, *((one, None) for one in left), *((None, other) for other in free)]
 
 
 ANSWERS = {DataVersions: listing, DataOf: of_run, DataDiffer: differ}

@@ -6,8 +6,8 @@ import asyncio
 import os
 import stat
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import psutil
@@ -26,20 +26,15 @@ from finetop.core.protocol.messages.machine import (
     Paths,
     PathsAnswer,
 )
+from finetop.core.protocol.runs import Share
 from finetop.core.runtime import child
-from finetop.core.runtime.gpus import HAS_NO_ANSWER
+from finetop.core.runtime.gpus import HAS_NO_ANSWER, Gpu, Process
 from finetop.core.store import jobs
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.io_thread import aside
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from finetop.core.protocol.runs import Share
-    from finetop.core.runtime.gpus import Gpu, Process
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.usage import Use
-    from finetop.core.supervisor.state import Sample, Supervisor
+from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
 PATHS = 500  # of one request
@@ -148,7 +143,7 @@ def look_at(path: str) -> PathFacts:
 
 
 async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
-    """Give the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
+    """Return the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
 
     Raises EnvironmentTrouble where that takes too long.
     """

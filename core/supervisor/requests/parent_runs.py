@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
@@ -13,15 +15,10 @@ from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
 from finetop.core.train import methods
 
-if TYPE_CHECKING:
-    import duckdb
-
 REWARD = "objective.reward.model"
 
 
-def resolve(
-    connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]
-) -> tuple[dict[str, Any], list[Parent]]:
+def resolve(connection: Connection, recipe: dict[str, Any]) -> tuple[dict[str, Any], list[Parent]]:
     """Replace each run that a recipe names by its number, and its checkpoint's step where that is known already.
 
     A run that has not ended yet is waited for. Raises NotFound without such a run or checkpoint, BadInput for a run
@@ -38,7 +35,7 @@ def resolve(
     return recipe, found
 
 
-def _parent(connection: duckdb.DuckDBPyConnection, key: str, reference: Reference) -> Parent:
+def _parent(connection: Connection, key: str, reference: Reference) -> Parent:
     if reference.kind == "stage":
         raise BadInput(f"{key}: {reference} is no stage of a chain.", hint="Name a run: run:NAME.")
     run_id, name = runs.find_run(connection, reference.name)
@@ -92,7 +89,7 @@ def _merges(recipe: dict[str, Any]) -> bool:
         return True
 
 
-def shown(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> str:
+def shown(connection: Connection, recipe: dict[str, Any]) -> str:
     """Name the model that a run begins from, for people: a hub id, a folder, run:NAME@STEP."""
     reference = references({**recipe, "objective": {}}).get("model.id")
     if reference is None:
@@ -101,7 +98,7 @@ def shown(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> str:
     return str(Reference("run", name, reference.step))
 
 
-def pin(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+def pin(connection: Connection, run_id: int) -> None:
     """Choose the checkpoints of parents that have finished by now. Raises NotFound where one has none."""
     for parent in parents.of_run(connection, run_id):
         if parent.step is not None:

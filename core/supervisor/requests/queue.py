@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetop.core.errors import BadInput, Refused
 from finetop.core.protocol import runs as data
@@ -11,16 +11,13 @@ from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
 from finetop.core.supervisor.queue import ready, start_times
+from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
 from finetop.core.wording.queue import priority_word
 from finetop.core.wording.units import whole_gib
-
-if TYPE_CHECKING:
-    from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.state import Supervisor
-
 
 LIMIT = 1000
 
@@ -123,11 +120,8 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
             queue_order.hold_all(connection, held=True)
         ready.look(supervisor)
         return Done("the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release")
-    name, held = waiting_of(supervisor, ask.run)
-    with transaction(connection):
-        for job in held:
-            queue_order.hold(connection, job.id, held=True)
-    ready.look(supervisor)
+    name, waiting = waiting_of(supervisor, ask.run)
+    _hold(supervisor, waiting, held=True)
     return Done(f"{name} is held. Let it go: finetop queue release {name}")
 
 
@@ -141,15 +135,19 @@ def release(supervisor: Supervisor, ask: Release) -> Done:
             queue_order.hold_all(connection, held=False)
         ready.look(supervisor)
         return Done("the queue goes on.")
-    name, found = waiting_of(supervisor, ask.run)
-    if not any(job.held for job in found):
+    name, waiting = waiting_of(supervisor, ask.run)
+    if not any(job.held for job in waiting):
         raise Refused(f"{name} is not held.", hint="Why it waits: finetop queue.")
-    with transaction(connection):
-        for job in found:
-            queue_order.hold(connection, job.id, held=False)
-    ready.look(supervisor)
+    _hold(supervisor, waiting, held=False)
     still = "; the queue is held" if queue_order.is_held(connection) else ""
-    return Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
+    return Done(f"{name} goes on, place {jobs.place_of(connection, waiting[0].run_id)}{still}.")
+
+
+def _hold(supervisor: Supervisor, waiting: list[Job], *, held: bool) -> None:
+    with transaction(supervisor.connection):
+        for job in waiting:
+            queue_order.hold(supervisor.connection, job.id, held=held)
+    ready.look(supervisor)
 
 
 def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:

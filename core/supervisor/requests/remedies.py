@@ -24,7 +24,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import checks as checking
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -102,7 +102,7 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
 
 
 def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
-    """Give a candidate as it was tried, or as it can be."""
+    """Return a candidate as it was tried, or as it can be."""
     about = remedies.load(candidate.remedy).ABOUT
     row = known.get(candidate.name)
     if row is None:
@@ -112,7 +112,7 @@ def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow
     return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
 
 
-def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.JobRow | None:
+def _job(connection: Connection, run_id: int, step: int) -> data.JobRow | None:
     """Find the newest job that tries remedies of a checkpoint."""
     found = [
         job
@@ -150,7 +150,7 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
 def _with_kept(
     row: data.RemedyRow, base: dict[str, float], now: dict[str, float], metrics: dict[str, float]
 ) -> data.RemedyRow:
-    """Give what one keeps of each gain, where it was tried before that was told."""
+    """Return what one keeps of each gain, where it was tried before that was told."""
     kept = row.kept or shares(row.target, base, now, metrics)
     return msgspec.structs.replace(row, kept=kept, gain=min(kept.values(), default=row.gain))
 
@@ -161,15 +161,10 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
 
 
-def _retrainings(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
-) -> list[RetrainingRow]:
+def _retrainings(connection: Connection, run_id: int, recipe: dict[str, Any]) -> list[RetrainingRow]:
     state = runs.row(connection, run_id).state
     took = state.ended - state.since if isinstance(state, data.Finished) else None
-    return [
-        RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
-        for one in remedies.retrainings(recipe)
-    ]
+    return [msgspec.structs.replace(retraining, price_s=took) for retraining in remedies.retrainings(recipe)]
 
 
 ANSWERS = {Remedies: remedies_of, Remedy: remedy}

@@ -8,7 +8,6 @@ import platform
 import time
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -32,9 +31,7 @@ from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
 from finetop.core.supervisor.requests import machine
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute

@@ -15,7 +15,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
 
 if TYPE_CHECKING:
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
@@ -53,7 +53,7 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
     return Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
 
 
-def require_pausable(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+def require_pausable(connection: Connection, job: Job) -> None:
     """See that a live job can go on later. Raises Refused."""
     if job.verb not in CAN_PAUSE:
         hint = "Wait for its end: it does not take long."
@@ -65,7 +65,7 @@ def require_pausable(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
         raise Refused(f"{job.run_name} could not go on: train.resumable is false.", hint=hint)
 
 
-def under_way(connection: duckdb.DuckDBPyConnection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
+def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
     """Find a run's name, its jobs that wait and those that run. Raises NotFound, Refused where there are none."""
     run_id, name = runs.find_run(connection, run)
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
@@ -92,7 +92,7 @@ def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Don
     return Done(f"{name} saves a checkpoint, then stops.")
 
 
-def _take_out(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+def _take_out(connection: Connection, job: Job) -> None:
     """Take a waiting job out of the queue; a run that it was to go on with stands as it did before."""
     cancelled = data.Stopped(ended=time.time(), how="cancel")
     jobs.set_state(connection, job.id, cancelled)

@@ -45,14 +45,7 @@ def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     EnvironmentTrouble when the folder can't be made.
     """
     run_id, name = _add_run(
-        supervisor,
-        ask.name,
-        ask.recipe,
-        ask.source,
-        verb="train",
-        args={},
-        priority=ask.priority,
-        held=ask.held,
+        supervisor, ask.name, ask.recipe, ask.source, priority=ask.priority, held=ask.held
     )
     return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
@@ -83,8 +76,6 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
                 name,
                 recipe,
                 ask.source,
-                verb="train",
-                args={},
                 priority=ask.priority,
                 held=ask.held and (begins or stage is ask.stages[start]),
             )
@@ -97,7 +88,7 @@ def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
 
 
 def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
-    """Give a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
+    """Return a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
     recipe = stage.recipe
     for key, reference in references(recipe).items():
         if reference.kind == "stage" and reference.name not in numbers:
@@ -183,8 +174,8 @@ def _add_run(
     recipe: dict[str, Any],
     source: str,
     *,
-    verb: str,
-    args: dict[str, Any],
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
     priority: int,
     held: bool = False,
 ) -> tuple[int, str]:
@@ -248,8 +239,8 @@ def make_run(
     recipe: dict[str, Any],
     source: str,
     *,
-    verb: str,
-    args: dict[str, Any],
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
     priority: int,
     held: bool = False,
 ) -> int:
@@ -277,7 +268,7 @@ def make_run(
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
     runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
     store_parents.add(connection, run_id, parents)
-    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority, held=held)
+    jobs.add_job(connection, run_id=run_id, verb=verb, args=args or {}, priority=priority, held=held)
     return run_id
 
 

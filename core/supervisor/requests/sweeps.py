@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -18,9 +18,7 @@ from finetop.core.recipe.type_words import number_words
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import submit as orders
-
-if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.state import Supervisor
 
 
 def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
@@ -33,21 +31,13 @@ def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
         orders.require_run(supervisor, one.name, one.recipe, ask.source)
         for tag in one.tags:
             require_tag(tag)
-    sweep = _free_sweep(ask.name, set(_members(supervisor)))
+    sweep = runs.first_free(ask.name, _members(supervisor).__contains__)
     queued: list[tuple[int, str]] = []
     with orders.made_or_gone(supervisor) as made:
         for one in ask.runs:
             name = runs.free_name(connection, one.name)
             run_id = orders.make_run(
-                supervisor,
-                made,
-                name,
-                one.recipe,
-                ask.source,
-                verb="train",
-                args={},
-                priority=ask.priority,
-                held=ask.held,
+                supervisor, made, name, one.recipe, ask.source, priority=ask.priority, held=ask.held
             )
             notes.set_tags(connection, run_id, [SWEEP + sweep, *one.tags])
             queued.append((run_id, name))
@@ -113,14 +103,6 @@ def _members(supervisor: Supervisor) -> dict[str, list[int]]:
             if tag.startswith(SWEEP):
                 found.setdefault(tag.removeprefix(SWEEP), []).append(number)
     return found
-
-
-def _free_sweep(wanted: str, taken: set[str]) -> str:
-    number, name = 1, wanted
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name
 
 
 def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:

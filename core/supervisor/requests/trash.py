@@ -31,7 +31,7 @@ from finetop.core.protocol.messages.trash import (
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
-from finetop.core.store import delete_run, parents, run_records, runs
+from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.save_records import record
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import duckdb
+    from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.supervisor.state import Supervisor
 
@@ -78,9 +78,7 @@ def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
             raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
 
 
-def require_childless(
-    connection: duckdb.DuckDBPyConnection, run_id: int, name: str, going: dict[int, str]
-) -> None:
+def require_childless(connection: Connection, run_id: int, name: str, going: dict[int, str]) -> None:
     """Refuse a run that another, which stays, begins from. Raises Refused."""
     _, below = parents.relatives(connection, run_id)
     needing = sorted({child.name for child in below if child.id not in going})
@@ -92,7 +90,7 @@ def require_childless(
         )
 
 
-def folder_of(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int) -> Path:
+def folder_of(connection: Connection, home: Home, run_id: int) -> Path:
     """Find a run's folder in the home. Raises Refused for one that is a link: what it points to is not ours."""
     folder = home.root / runs.detail(connection, run_id).folder
     if folder.is_symlink():
@@ -107,7 +105,7 @@ def described(folder: Path, run_id: int, name: str) -> Removed:
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
-    """Give the bytes that each file below a folder takes; links count as themselves, and are not followed."""
+    """Yield the bytes that each file below a folder takes; links count as themselves, and are not followed."""
     for place, _, files in os.walk(folder):
         for file in files:
             with contextlib.suppress(OSError):
@@ -124,12 +122,12 @@ def _write_records(supervisor: Supervisor) -> None:
         raise EnvironmentTrouble(f"can't write the runs' records: {error.strerror}.") from error
 
 
-def _throw_away(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int, folder: Path) -> None:
+def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -> None:
     try:
         if folder.is_dir():
             write_whole(folder / REMOVED, msgspec.json.encode({"at": time.time()}))
         with transaction(connection):
-            delete_run.remove_run(connection, run_id)
+            run_records.remove_run(connection, run_id)
         if folder.is_dir():
             _move(folder, home.trash / folder.name)
     except OSError as error:
@@ -245,7 +243,7 @@ def delete_discarded(home: Home) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def finish_moves(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
+def finish_moves(connection: Connection, home: Home) -> None:
     """End what a crash has interrupted.
 
     A folder with the mark goes to the trash, unless its run is in the store and was not on its way back. The folder
@@ -260,7 +258,7 @@ def finish_moves(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
                 continue
             if is_here:
                 with transaction(connection):
-                    delete_run.remove_run(connection, number)
+                    run_records.remove_run(connection, number)
             _move(mark.parent, home.trash / mark.parent.name)
     known = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
     for folder in rebuild.run_folders(home):

@@ -1,80 +1,52 @@
-"""What the supervisor answers about regressions, and what it keeps of how people see them."""
+"""What the supervisor answers about regressions, and what it keeps of how people see them: the store reads it all."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.protocol.messages.triage import (
-    CellAnswer,
-    ItemAnswer,
     LookAtCell,
     LookAtItem,
     LostItems,
-    LostItemsAnswer,
     SetStanding,
     SetStandingAnswer,
     Triage,
     TriageAnswer,
     TriageRun,
-    TriageRunAnswer,
 )
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
-    from finetop.core.supervisor.state import Supervisor
+    from collections.abc import Callable
 
-PAGE_LIMIT = 500
-ITEM_LIMIT = 1000
+    from duckdb import DuckDBPyConnection as Connection
+
+    from finetop.core.supervisor.state import Supervisor
 
 
 def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
-    return triage.page(
-        supervisor.connection,
-        text=ask.filter,
-        offset=max(0, ask.offset),
-        limit=max(1, min(ask.limit, PAGE_LIMIT)),
-        revision=supervisor.revision,
-    )
-
-
-def turned(supervisor: Supervisor, ask: TriageRun) -> TriageRunAnswer:
-    return triage.turned(supervisor.connection, *runs.find_run(supervisor.connection, ask.run))
-
-
-def cell(supervisor: Supervisor, ask: LookAtCell) -> CellAnswer:
-    found = runs.find_run(supervisor.connection, ask.run)
-    return flipped_items.cell(supervisor.connection, *found, ask.task, max(0, min(ask.items, 100)))
-
-
-def items(supervisor: Supervisor, ask: LostItems) -> LostItemsAnswer:
-    found = runs.find_run(supervisor.connection, ask.run)
-    limit = max(1, min(ask.limit, ITEM_LIMIT))
-    bounded = LostItems(
-        ask.run, ask.task, ask.kind, ask.only, ask.margin, ask.runs, ask.text, max(0, ask.offset), limit
-    )
-    return flipped_items.listed(supervisor.connection, *found, bounded)
-
-
-def item(supervisor: Supervisor, ask: LookAtItem) -> ItemAnswer:
-    found = runs.find_run(supervisor.connection, ask.run)
-    return flipped_items.one(supervisor.connection, *found, ask.task, ask.item)
+    return triage.page(supervisor.connection, ask, supervisor.revision)
 
 
 def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
     """Keep how a regression is seen. Raises what `triage.say` raises."""
-    run_id, name = runs.find_run(supervisor.connection, ask.run)
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
     with transaction(supervisor.connection):
-        answer = triage.say(supervisor.connection, run_id, name, ask)
+        answer = triage.say(supervisor.connection, ask)
     supervisor.touch([run_id])
     return answer
 
 
-ANSWERS = {
+def _of_store(read: Callable[[Connection, Any], Any]) -> Callable[[Supervisor, Any], Any]:
+    return lambda supervisor, ask: read(supervisor.connection, ask)
+
+
+ANSWERS: dict[Any, Callable[[Supervisor, Any], Any]] = {
     Triage: page,
-    TriageRun: turned,
-    LookAtCell: cell,
-    LostItems: items,
-    LookAtItem: item,
+    TriageRun: _of_store(triage.turned),
+    LookAtCell: _of_store(flipped_items.cell),
+    LostItems: _of_store(flipped_items.listed),
+    LookAtItem: _of_store(flipped_items.one),
     SetStanding: say,
 }

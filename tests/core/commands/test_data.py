@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from finetop.core.data.versions.manifest import sha256_of
+from finetop.core.data.source_record import sha256_of
 from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts, keep
 from finetop.core.protocol.messages.data_versions import DataOf, DataVersions
 

@@ -25,7 +25,7 @@ from finetop.core.protocol.messages.triage import (
     Triage,
 )
 from finetop.core.protocol.runs import Finished
-from finetop.core.store import triage_states
+from finetop.core.store import flipped_items, triage_states
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.requests import bisect, triage
 from finetop.core.wording.triage import since_words
@@ -136,7 +136,7 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
     answer = look()
     assert answer.step is None
     assert answer.message == "bad: regressed since step 900 (all checkpoints were looked at)."
-    curve = triage.cell(quiet.supervisor, LookAtCell("bad", "arith")).curve
+    curve = flipped_items.cell(quiet.supervisor.connection, LookAtCell("bad", "arith")).curve
     assert since_words(curve) == "lost from step 900 (ok at 600)"
 
 

@@ -12,7 +12,7 @@ def test_a_line_puts_on_takes_off_and_notes():
         ("keep", "seed:1"), ("draft",), 'say "hi"'
     )
     assert read_noted('""') == Noted(note="")
-    assert read_noted("").is_nothing
+    assert read_noted("") == Noted()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log, files as runtime_files
 from finetop.core.store import event_batch, ingest, jobs, metrics, runs
 from finetop.core.store.database import open_store, transaction
-from finetop.core.supervisor import ingest as taking_in
+from finetop.core.supervisor import tick
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -37,7 +37,7 @@ async def take_in(supervisor, live):
     """One beat's share. Returns whether that was all."""
     folders = {job.id: supervisor.home.root / job.folder for job in live}
     sizes = {number: runtime_files.size_of(folder / "events.jsonl") for number, folder in folders.items()}
-    await taking_in.take_in(supervisor, live, sizes)
+    await tick.take_in(supervisor, live, sizes)
     return not supervisor.behind
 
 
@@ -127,7 +127,7 @@ def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, t
 
 async def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
     """With no time at all a beat takes one chunk; who had no turn is first in the next."""
-    monkeypatch.setattr(taking_in, "SHARE_S", 0.0)
+    monkeypatch.setattr(tick, "SHARE_S", 0.0)
     monkeypatch.setattr(event_batch, "CHUNK_BYTES", 2000)
     supervisor = quiet.supervisor
     for name in ("flood", "drop"):

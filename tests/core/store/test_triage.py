@@ -9,7 +9,15 @@ import triage_store as made
 from triage_store import add_run, take_in, told_of
 
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.protocol.messages.triage import LostItems, SetStanding, Standing
+from finetop.core.protocol.messages.triage import (
+    LookAtCell,
+    LookAtItem,
+    LostItems,
+    SetStanding,
+    Standing,
+    Triage,
+    TriageRun,
+)
 from finetop.core.store import flipped_items, run_records, runs, triage, triage_states
 from finetop.core.store.database import open_store
 
@@ -38,14 +46,14 @@ def checked(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, **lo
 def page(
     connection: duckdb.DuckDBPyConnection, text: str = "", offset: int = 0, limit: int = 9
 ) -> TriageAnswer:
-    return triage.page(connection, text=text, offset=offset, limit=limit, revision=1)
+    return triage.page(connection, Triage(text, offset, limit), 1)
 
 
 def say(
     connection: duckdb.DuckDBPyConnection, run: str, state: StandingState, task: str = "", **more: str
 ) -> SetStandingAnswer:
     standing = Standing(state, by="ana", **more)  # type: ignore[arg-type]
-    return triage.say(connection, *runs.find_run(connection, run), SetStanding(run, task, standing))
+    return triage.say(connection, SetStanding(run, task, standing))
 
 
 def test_new_ones_come_first_and_the_worst_of_them_on_top(
@@ -81,7 +89,7 @@ def test_an_accepted_regression_needs_nobody_until_it_is_new_again(
     assert (runs.row(connection, run).needs_you, check.accepted) == (False, "ana")
     assert runs.detail(connection, run).checks[0].accepted == "ana"
     assert page(connection).rows[0].standings[""].drop == 45.0
-    undone = triage.say(connection, run, "bad", SetStanding("bad", "", answer.before))
+    undone = triage.say(connection, SetStanding("bad", "", answer.before))
     assert (undone.before.state, undone.before.reason) == ("accepted", "only the voice counts")
     seen = page(connection).rows[0].standings[""]
     assert (seen.state, seen.by, seen.at) == ("looking", "ana", answer.before.at)
@@ -147,14 +155,14 @@ def test_what_can_not_be_said_is_refused_and_nothing_is_kept(
 def test_a_cell_says_since_which_step_and_which_items_first(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    run, job = add_run(connection, "bad")
+    _, job = add_run(connection, "bad")
     for step, lost in ((300, 0), (600, 3), (1200, 6)):
         take_in(connection, job, tmp_path, *told_of({"arith": (lost, 1)}, step, watch=step < 1200))
     other, other_job = add_run(connection, "other", method="lora")
     take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
     _, far_job = add_run(connection, "far", model="another-base")
     take_in(connection, far_job, tmp_path, *told_of({"arith": (9, 0)}, 1200))
-    cell = flipped_items.cell(connection, run, "bad", "arith", 4)
+    cell = flipped_items.cell(connection, LookAtCell("bad", "arith", 4))
     assert [(point.step, point.mark) for point in cell.curve] == [
         (None, "kept"),
         (300, "kept"),
@@ -169,27 +177,27 @@ def test_a_cell_says_since_which_step_and_which_items_first(
     ]
     assert (cell.facts.lost, cell.facts.won, cell.floor_flips) == (6, 1, 1)
     assert [(kind.kind, kind.lost) for kind in cell.kinds] == [("carry", 3), ("two digits", 3)]
-    whole = flipped_items.one(connection, run, "bad", "arith", "arith-001")
+    whole = flipped_items.one(connection, LookAtItem("bad", "arith", "arith-001"))
     assert whole.steps == [(None, False), (300, False), (600, True), (1200, True)]
     assert (whole.also, whole.methods) == (["other"], [("lora", 1, 1)])
     assert whole.choices == ["10", "Ahoy", "12"]
     assert whole.of_kind.lost == 3
     assert runs.row(connection, other).check is not None
     with pytest.raises(NotFound, match="did not change"):
-        flipped_items.one(connection, run, "bad", "arith", "arith-012")
+        flipped_items.one(connection, LookAtItem("bad", "arith", "arith-012"))
 
 
 def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    run, job = add_run(connection, "bad")
+    _, job = add_run(connection, "bad")
     take_in(connection, job, tmp_path, *told_of({"arith": (6, 1), "arc": (2, 0)}, 1200))
     _, other_job = add_run(connection, "other")
     take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
 
     def names(**asked: object) -> list[str]:
         ask = LostItems("bad", **asked)  # type: ignore[arg-type]
-        return [item.item for item in flipped_items.listed(connection, run, "bad", ask).items]
+        return [item.item for item in flipped_items.listed(connection, ask).items]
 
     assert names(task="arc") == ["arc-000", "arc-001"]
     assert names(task="arith", only="won") == ["arith-019"]
@@ -199,15 +207,15 @@ def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
     assert names(margin=1.5) == []
     assert len(names(margin=1.3)) == 9
     assert names(task="arith", offset=5, limit=1) == ["arith-005"]
-    found = flipped_items.listed(connection, run, "bad", LostItems("bad", "arith", kind="carry", limit=1))
+    found = flipped_items.listed(connection, LostItems("bad", "arith", kind="carry", limit=1))
     assert (found.matching, found.lost, found.won) == (4, 6, 1)
 
 
 def test_a_run_turned_has_the_whole_first_and_then_the_worst(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
-    run, _ = checked(connection, tmp_path, "bad", arc=1, arith=9, piqa=0)
-    found = triage.turned(connection, run, "bad")
+    checked(connection, tmp_path, "bad", arc=1, arith=9, piqa=0)
+    found = triage.turned(connection, TriageRun("bad"))
     assert [task.task for task in found.tasks] == ["", "arith", "arc", "piqa"]
     assert found.columns == ["arith", "arc", "piqa"]
     assert found.tasks[1].low is not None

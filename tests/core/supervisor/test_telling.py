@@ -18,7 +18,7 @@ from finetop.core.protocol.messages.session import SendTest
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, notices
 from finetop.core.store.database import transaction
-from finetop.core.supervisor import notify, watch_settings
+from finetop.core.supervisor import watch_settings
 from finetop.core.supervisor.notify import compose, deliver
 from finetop.core.supervisor.requests import dispatch
 
@@ -68,7 +68,7 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
 
 async def until(quiet, is_so) -> None:
     """Let the supervisor tell until something is so."""
-    await waiting.until(lambda: is_so() or notify.tend(quiet.supervisor, time.time()))
+    await waiting.until(lambda: is_so() or deliver.tend(quiet.supervisor, time.time()))
 
 
 def all_settled(quiet) -> bool:
@@ -105,7 +105,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
 
 async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
     alarms(quiet, quiet.queue("one"))
-    notify.tend(quiet.supervisor, time.time())
+    deliver.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT told FROM notices") == [(True,)]
     assert quiet.rows("SELECT * FROM messages") == []
 
@@ -140,7 +140,7 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
         pids.unlink(missing_ok=True)
         tries += 1
         while quiet.rows("SELECT tries FROM messages") != [(tries,)] or quiet.supervisor.teller.on_their_way:
-            notify.tend(quiet.supervisor, time.time())
+            deliver.tend(quiet.supervisor, time.time())
             went_on |= any(map(lives, pids_in(pids)))  # it never waited for the command
             await asyncio.sleep(0.02)
         if len(started := pids_in(pids)) == 2:
@@ -230,7 +230,7 @@ async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, to
     settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], quiet: {json.dumps(hours)}}}")
     run = quiet.queue("one")
     alarms(quiet, run, 3)
-    notify.tend(quiet.supervisor, time.time())
+    deliver.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT count(*) FROM messages") == [(0,)]
     compose.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
     assert messages(quiet) == [("spike", 2)]

@@ -22,8 +22,7 @@ from finetop.core.runtime.child import answer_lines
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from finetop.core.preflight.plan.preview_messages import Shown
-    from finetop.core.preflight.plan.result import Plan
+    from finetop.core.preflight.plan.result import Plan, Shown
     from finetop.core.recipe.load import Loaded
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
@@ -106,7 +105,7 @@ async def look_there(
     host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
 ) -> AsyncGenerator[Shown]:
     """Ask the supervisor of another machine for the plan, and with `row` for the first row."""
-    from finetop.core.preflight.plan.preview_messages import Shown
+    from finetop.core.preflight.plan.result import Shown
 
     try:
         answer: LookAheadAnswer = await host.ask_aside(home, LookAhead(dict(recipe), row))
@@ -119,7 +118,7 @@ async def look_there(
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
     """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
-    from finetop.core.preflight.plan.preview_messages import Shown
+    from finetop.core.preflight.plan.result import Shown
 
     asked = msgspec.json.encode({"recipe": recipe, "row": row})
     async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:

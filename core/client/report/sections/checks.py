@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.client.report import Block, Table
-from finetop.core.client.report.text import moment
+from finetop.core.client.report import Block, Table, moment
 from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from finetop.core.client.report import Block, Chart, Line, Table
-from finetop.core.client.report.load import COLUMNS
+from finetop.core.client.report.load import COLUMNS, Told
+from finetop.core.protocol.messages.runs import Curve
 from finetop.core.wording.sparkline import sparkline
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.client.report.load import Told
-    from finetop.core.protocol.messages.runs import Curve
 
 TITLE = "Curves"
 SPARK = 40  # blocks

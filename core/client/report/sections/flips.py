@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.client.report import Block, Points, Table
-from finetop.core.client.report.text import cut, cut_front
+from finetop.core.client.report import Block, Points, Table, cut, cut_front
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told

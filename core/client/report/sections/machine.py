@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.client.report import Block, Facts
-from finetop.core.client.report.text import moment, state_words
+from finetop.core.client.report import Block, Facts, moment, state_words
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told

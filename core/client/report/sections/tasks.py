@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Bar, Bars, Block, Table, Tone
 from finetop.core.client.report.sections.verdict import TONES
-from finetop.core.protocol.check_result import worst_first
-from finetop.core.wording.verdicts import MARKS, change
+from finetop.core.protocol.check_result import CheckResult, worst_first
+from finetop.core.wording.verdicts import task_cells
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol.check_result import CheckResult, TaskResult
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}
@@ -29,7 +28,11 @@ def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
     bars += [_bar(task.task, task.drop, task.interval, _BAR_TONES.get(task.mark, "open")) for task in worst]
     shown = tuple(bar for bar in bars if bar is not None)
     head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
-    table = Table(head, tuple(_task_row(task) for task in worst), right=(2, 3, 4, 6, 7, 8))
+    table = Table(
+        head,
+        tuple((*task_cells(task)[:-1], f"{task.n:,} of {task.total:,}") for task in worst),
+        right=(2, 3, 4, 6, 7, 8),
+    )
     found: list[Block] = [table]
     if shown:
         found.insert(0, Bars("Change against the base, points of 100", shown, -100 * outcome.margin))
@@ -41,17 +44,3 @@ def _bar(name: str, drop: float | None, interval: tuple[float, float] | None, to
         return None
     low, high = (None, None) if interval is None else (-100 * interval[1], -100 * interval[0])
     return Bar(name, -100 * drop + 0.0, low, high, tone)
-
-
-def _task_row(task: TaskResult) -> tuple[str, ...]:
-    return (
-        MARKS[task.mark],
-        task.task,
-        "-" if task.base is None else f"{task.base:.3f}",
-        "-" if task.tuned is None else f"{task.tuned:.3f}",
-        change(task.drop),
-        f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-",
-        str(task.lost),
-        str(task.won),
-        f"{task.n:,} of {task.total:,}",
-    )

@@ -14,7 +14,7 @@ TONES: dict[str, Tone] = {"ok": "good", "regressed": "bad", "no_verdict": "open"
 
 
 def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
-    """Give the verdict's word, how it looks, its sentence, and how sure it is."""
+    """Return the verdict's word, how it looks, its sentence, and how sure it is."""
     check, outcome = told.detail.row.check, told.outcome
     if outcome is None:
         return "NOT CHECKED", "open", "Nobody knows yet whether this model forgot.", ()

@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 import sys
 from array import array
+from bisect import bisect_left
 from collections import Counter
-from typing import TYPE_CHECKING
+from itertools import takewhile
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from finetop.core.preflight.lint.half_words import last_part, words_of
 from finetop.core.preflight.lint.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from finetop.core.preflight.lint.report import Finding
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "answers that end before they are finished"
 WHY = "The model learns to stop anywhere: its answers break off too. Often the limit of whoever wrote them was too low."
-FIX = ""
+FIX = ""  # what is missing is not known
 DO = "finish the answers that break off, or remove them"
 SEVERITY = "warning"
 STYLE = 0.3  # share of rows from which an end without a full stop is how these answers are written
@@ -68,6 +68,14 @@ _ENDED = "ended"
 _LIKELY = 4  # words of an answer, from which its last one may be half of one
 _OFTEN = 3  # answers that end in it: a word is whole
 _WORDS = 50_000  # different last words, at most, that are looked at
+SAMPLE: Final = 2000  # rows whose words are known
+STRETCHES: Final = 10  # from so many places of the data
+FEWEST: Final = 3000  # different words, to know how words end
+LEAST: Final = 2  # letters of a half
+LONGEST: Final = 24
+_LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_.-])([^\W\d_]+)$")
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+_FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))  # of a whole word
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:
@@ -87,7 +95,7 @@ def look(row: Row, lens: Lens) -> list[str] | None:
 
 
 def _last_part(text: str, asked: str) -> str:
-    """Give the last word of an answer, if it may be half of one: the row has it nowhere else."""
+    """Return the last word of an answer, if it may be half of one: the row has it nowhere else."""
     part = last_part(text)
     if not part or text.count(" ") < _LIKELY - 1 or _LINK.search(text, max(0, len(text) - URL)):
         return ""
@@ -248,6 +256,56 @@ class Finder:
                 if words.is_half(part):
                     yield from those
 
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: what is missing is not known."""
-        yield from ()
+
+def last_part(text: str) -> str:
+    """Return the letters that a text ends with, if they may be half of a word; "" if not."""
+    found = _LAST.search(text, max(0, len(text) - LONGEST - 1))
+    if found is None or not LEAST <= len(found[1]) <= LONGEST or found[1][1:] != found[1][1:].lower():
+        return ""
+    return found[1]
+
+
+class Words:
+    """The words of texts, and how they end: "corporat" is half of one.
+
+    No text has it as a word, and longer ones begin with it that are more than another form of it (patient, patients).
+    """
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        known = {word for text in texts for word in _WORD.findall(text.casefold())}
+        self._known = known
+        self._sorted = sorted(known)
+        enough = len(known) >= FEWEST
+        self._ends = {word[-3:] for word in known if len(word) > 3} if enough else set()
+
+    def is_half(self, part: str) -> bool:
+        """Tell half of a word from a word; a name, or a word that is seen once, counts as whole."""
+        folded = part.casefold()
+        if folded in self._known:
+            return False
+        if (
+            self._ends
+            and part.islower()
+            and len(part) > 3
+            and part.isascii()
+            and folded[-3:] not in self._ends
+        ):
+            return True
+        longer = takewhile(
+            lambda word: word.startswith(folded), self._sorted[bisect_left(self._sorted, folded) :]
+        )
+        return any(word[len(folded) :] not in _FORMS for word in longer)
+
+
+def words_of(whole: Whole) -> Words:
+    """Read some rows again for their words; not the last one of each answer, which may be half of one."""
+    rows, each = whole.rows, SAMPLE // STRETCHES
+    ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
+    if rows <= SAMPLE:
+        ats = list(range(rows))
+    texts = []
+    for row in whole.again(ats):
+        answer = row.answer.rstrip()
+        part = last_part(answer)
+        texts += [row.asked, answer[: len(answer) - len(part)]]
+    return Words(texts)

@@ -9,15 +9,12 @@ from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
 from finetop.core.preflight.lint.tally import example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "labels"
 WHY = ""  # it depends on what is found
-FIX = ""
+FIX = ""  # which spelling is right, a person knows
 DO = "write more rows of the rare labels"
 SEVERITY = "note"
 
@@ -29,7 +26,7 @@ MAJORITY = 0.8  # share of one label from which always saying it is nearly right
 
 
 def look(row: Row, lens: Lens) -> str | None:
-    """Give a short answer to a question, of rows to train on."""
+    """Return a short answer to a question, of rows to train on."""
     if row.record is None or row.is_text or row.role not in ("train", "replay"):
         return None
     return row.answer if len(row.answer) <= SHORT and "\n" not in row.answer.strip() else None
@@ -129,10 +126,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: which spelling is right, a person knows."""
-        yield from ()
 
 
 def _plain(label: str) -> str:

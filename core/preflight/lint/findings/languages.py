@@ -11,15 +11,12 @@ from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
 from finetop.core.preflight.lint.tally import example, excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "languages"
 WHY = ""  # of both findings
-FIX = ""
+FIX = ""  # a second language may be wanted
 DO = "remove the rows in another language, or write more of it"
 SEVERITY = "warning"
 
@@ -38,7 +35,7 @@ _TRANSLATE = (
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:
-    """Give the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
+    """Return the languages of answer and question, "" where that is not clear, or where a translation is asked for."""
     if row.record is None:
         return None
     answer = language_of(row.answer)
@@ -128,10 +125,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: a second language may be wanted."""
-        yield from ()
 
 
 def _spread(rows: dict[str, array[int]], others: list[tuple[str, int]]) -> list[int]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.data.similarity.containment import Items
-from finetop.core.data.similarity.edits import asks_the_same, compare
+from finetop.core.data.similarity.edits import Told, asks_the_same, compare
 from finetop.core.preflight.lint import pair_index, row_hashes
 from finetop.core.preflight.lint.pair_findings import Comparing, Like
 from finetop.core.preflight.lint.template_families import Families
 
 if TYPE_CHECKING:
-    from finetop.core.data.similarity.edits import Told
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "training rows that are in the test or in the rows that are held back"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.data.similarity.edits import compare
+from finetop.core.data.similarity.edits import Change, compare
 from finetop.core.preflight.lint import row_hashes
 from finetop.core.preflight.lint.pair_findings import Comparing, Like
 
 if TYPE_CHECKING:
-    from finetop.core.data.similarity.edits import Change
     from finetop.core.preflight.lint.second_pass import Whole
 
 ABOUT = "rows that are nearly the same as another"

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 OPTION = "loss"
 ABOUT = "answers that stand out by the base model's loss"
@@ -31,7 +30,7 @@ WHY = (
     "What is far harder than the rest is often noise: the wrong answer, another language, damaged text. What is far"
     " easier teaches next to nothing. Read them before you remove any."
 )
-FIX = ""
+FIX = ""  # a hard row may be the one that matters
 DO = "read the answers that stand out"
 SEVERITY = "warning"
 
@@ -50,7 +49,7 @@ class Outlier:
 
 
 def look(row: Row, lens: Lens) -> int | None:
-    """Give the number of learned tokens of a row that can be scored."""
+    """Return the number of learned tokens of a row that can be scored."""
     if row.role not in ("train", "replay") or not isinstance(row.record, Conversation) or row.refused:
         return None
     return row.learned or None
@@ -103,10 +102,6 @@ class Finder:
                 ),
             )
         ]
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: a hard row may be the one that matters."""
-        yield from ()
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -166,7 +161,7 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
 
 
 def _by_format(whole: Whole, ats: Sequence[int]) -> Iterator[tuple[str, list[Row]]]:
-    """Give rows in order, together as long as they are of one source."""
+    """Yield rows in order, together as long as they are of one source."""
     rows: list[Row] = []
     for row in whole.again(ats):
         if rows and rows[-1].source != row.source:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.pii_patterns import personal_in
-from finetop.core.preflight.lint.tally import sights
+from finetop.core.preflight.lint.tally import Sight, sights
 
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
-    from finetop.core.preflight.lint.tally import Sight
 
 ABOUT = "personal data"
 WHY = "A model can repeat addresses and numbers of persons that it was trained on; laws such as the GDPR apply to both."

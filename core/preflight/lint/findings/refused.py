@@ -10,19 +10,18 @@ from finetop.core.data.similarity.word_codes import LITTLE_WORDS
 from finetop.core.preflight.lint.tally import Sight, Tally, excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from finetop.core.preflight.lint.report import Finding
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "answers that refuse, or speak as an AI"
 WHY = (
     "A model learns to refuse from few such rows, and then refuses what it could do. Keep those that should refuse;"
     " answer or remove the rest."
 )
-FIX = ""
+FIX = ""  # some rows should refuse
 DO = "answer what is refused without need, or remove the rows"
 SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
@@ -321,10 +320,6 @@ class Finder:
             self.sure.take(at, seen)
 
     def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding."""
+        """Return the finding."""
         is_rare = self.perhaps <= RARE * whole.rows
         return (self.all if is_rare else self.sure).finish(whole)
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: some rows should refuse."""
-        yield from ()

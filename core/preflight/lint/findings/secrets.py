@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.preflight.lint.secret_patterns import PASSWORD, secrets_in
-from finetop.core.preflight.lint.tally import sights
+from finetop.core.preflight.lint.tally import Sight, sights
 
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
-    from finetop.core.preflight.lint.tally import Sight
 
 ABOUT = "keys, tokens and passwords"
 WHY = "A model that is trained on a secret can be asked for it. Whoever has the file has the secret: revoke it first."

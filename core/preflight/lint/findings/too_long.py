@@ -8,21 +8,20 @@ from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
 from finetop.core.preflight.lint.tally import example
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from finetop.core.preflight.lint.row import Lens, Row
     from finetop.core.preflight.lint.second_pass import Whole
-    from finetop.core.preflight.lint.tally import Fix
 
 ABOUT = "rows that are longer than data.max_tokens"
 WHY = ""  # it depends on data.on_long
-FIX = ""
+FIX = ""  # max_tokens and on_long say what is wanted
 DO = "raise data.max_tokens, or shorten the rows"
 SEVERITY = "warning"
 
 
 def look(row: Row, lens: Lens) -> list[int] | None:
-    """Give tokens of the row, learned ones, and those that are left, of a row that is too long."""
+    """Return tokens of the row, learned ones, and those that are left, of a row that is too long."""
     if lens.max_tokens is None or row.is_text or row.tokens <= lens.max_tokens:
         return None
     return [row.source, row.tokens, row.learned, row.kept]
@@ -92,10 +91,6 @@ class Finder:
             f"They are left out, with {self.lost:,} tokens to learn: what is long is never learned."
             " Raise data.max_tokens."
         )
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Nothing: max_tokens and on_long say what is wanted."""
-        yield from ()
 
 
 def _refuses(on_long: str | None, too_long: int, rows: int) -> bool:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
-from finetop.core.preflight.lint.row import KNOWN_ROLES
+from finetop.core.preflight.lint.row import KNOWN_ROLES, Lens, Row, Turn
 from finetop.core.preflight.lint.tally import Sight, excerpt
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from finetop.core.preflight.lint.row import Lens, Row, Turn
 
 ABOUT = "conversations whose turns are broken"
 WHY = (
@@ -19,7 +14,7 @@ WHY = (
     " turns that no real conversation has."
 )
 FIX = "remove the rows that training refuses, leave the others to you"
-DO = "mend the turns, or remove the rows"
+DO = "fix the turns, or remove the rows"
 SEVERITY = "error"
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ABOUT = "rows that can't be read"
 WHY = "Training stops at the first of them, with an error that names it."
 FIX = "remove them"
-DO = "mend the rows that can't be read, or remove them"
+DO = "fix the rows that can't be read, or remove them"
 SEVERITY = "error"
 
 

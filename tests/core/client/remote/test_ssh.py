@@ -5,8 +5,8 @@ import subprocess
 import pytest
 
 from finetop.core.client.remote import ssh
-from finetop.core.client.remote.handshake import read_greeting
 from finetop.core.client.remote.hosts import Place
+from finetop.core.client.remote.tunnel import read_greeting
 from finetop.core.errors import BadInput
 
 

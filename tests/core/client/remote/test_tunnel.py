@@ -174,12 +174,10 @@ def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab, command, sa
 
 
 def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):
-    from finetop.core.client.remote import handshake as greeting
-
-    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION + 1,))
+    monkeypatch.setattr(tunnel.require_understood, "__defaults__", (wire.VERSION + 1,))
     with pytest.raises(NoSupervisor, match=r"speaks protocol 1; this one speaks 2\. Upgrade finetop there"):
         link.open()
-    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION - 1,))
+    monkeypatch.setattr(tunnel.require_understood, "__defaults__", (wire.VERSION - 1,))
     with pytest.raises(NoSupervisor, match="Upgrade finetop here"):
         link.open()
 

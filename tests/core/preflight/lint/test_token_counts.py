@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from finetop.core.preflight.lint import token_counts
-from finetop.core.preflight.lint.token_counts import Counter
+from finetop.core.preflight.lint import row_tokens
+from finetop.core.preflight.lint.row_tokens import Counter
 
 LEARNED = [
     "The quick brown fox, it's said, jumps over 12 lazy dogs.\n\nThe dogs' 345 fleas didn't care: e = mc^2!",
@@ -66,7 +66,7 @@ def gpt2() -> Any:
     [
         made(gpt2()),
         made(pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), gpt2()])),
-        *(made(split(pattern), normalizers.NFC()) for pattern in token_counts._PATTERNS),
+        *(made(split(pattern), normalizers.NFC()) for pattern in row_tokens._PATTERNS),
     ],
 )
 def test_words_have_as_many_tokens_as_the_text(tokenizer: Tokenizer) -> None:

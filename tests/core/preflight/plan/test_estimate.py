@@ -7,11 +7,9 @@ from dataclasses import replace
 import pytest
 from work import calls_of
 
-from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.extras import EXTRAS
+from finetop.core.preflight.plan.estimate import EXTRAS, Known, estimate
 from finetop.core.preflight.plan.lengths import Lengths
-from finetop.core.preflight.plan.schedule import count_steps
-from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.preflight.plan.schedule import PastRun, count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.train import objectives
 from finetop.core.train.trainer_args import limit_steps

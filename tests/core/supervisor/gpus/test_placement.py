@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
-from finetop.core.supervisor.gpus.placement import IDLE_GIB, Card, Reason, Rules, Waiting, Want, decide, place
+from finetop.core.runtime.gpus import Gpu
+from finetop.core.supervisor.gpus.placement import IDLE_GIB, Reason, Rules, Waiting, Want, decide, place
 
 RULES = Rules(share=True, reserve_gib=1.0)
 ALONE = Rules(share=False)
 
 
 def card(index=0, total=80.0, others=0.0, **more):
-    return Card(f"GPU-{index}", index, "H100", total, others, **more)
+    return Gpu(index, f"GPU-{index}", "H100", total, others_gib=others, **more)
 
 
 def share(index=0, gib=None):
@@ -169,7 +170,10 @@ def machines(draw):
     totals, others = st.sampled_from([24.0, 40.0, 80.0]), st.sampled_from([0, 0, 0, 0.1, 6, 38])
     parts = st.sampled_from([False, False, False, True])
     count = draw(st.integers(0, 4))
-    return tuple(Card(f"GPU-{n}", n, "H100", draw(totals), draw(others), draw(parts)) for n in range(count))
+    return tuple(
+        Gpu(n, f"GPU-{n}", "H100", draw(totals), others_gib=draw(others), is_part=draw(parts))
+        for n in range(count)
+    )
 
 
 def check_memory(cards, held, rules):

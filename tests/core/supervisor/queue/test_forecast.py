@@ -9,15 +9,16 @@ import pytest
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Hold, Queue, Release
 from finetop.core.protocol.runs import Share
+from finetop.core.runtime.gpus import Gpu
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.gpus.placement import Card, Rules, Waiting, Want
+from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want
 from finetop.core.supervisor.queue import ready
-from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, Start, length_key, play
+from finetop.core.supervisor.queue.start_times import MOST, Coming, Going, Start, length_key, play
 from finetop.core.supervisor.requests import queue
 
 CPU = Rules(cpu_jobs=1)
-GPUS = tuple(Card(f"GPU-{index}", index, "H100", 80.0) for index in range(2))
+GPUS = tuple(Gpu(index, f"GPU-{index}", "H100", 80.0) for index in range(2))
 
 
 def on(*indices, gib=None):

@@ -114,7 +114,7 @@ def test_a_crash_while_a_run_is_removed_leaves_it_here_or_in_the_trash(quiet, mo
     def die(*_):
         raise KeyboardInterrupt
 
-    where = "delete_run.remove_run" if moment == "before the rows went" else "_move"
+    where = "run_records.remove_run" if moment == "before the rows went" else "_move"
     monkeypatch.setattr(f"finetop.core.supervisor.requests.trash.{where}", die)
     with pytest.raises(KeyboardInterrupt):
         remove(quiet, "one")

@@ -13,8 +13,7 @@ from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
-from finetop.core.preflight.plan.preview_messages import Shown
-from finetop.core.preflight.plan.result import Fix
+from finetop.core.preflight.plan.result import Fix, Shown
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp

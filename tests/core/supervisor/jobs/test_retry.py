@@ -16,7 +16,7 @@ from finetop.core.recipe.home_settings import Resume, Retry, Settings
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import after_job, ask_job
-from finetop.core.supervisor.queue import ready, retry as retrying
+from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import resume as going_on, retry as requests_retry, stop_pause_kill
 
 KILLED = Failed(2.0, "killed by signal 9", "", 1.0, None, 9, kind="killed")
@@ -97,7 +97,7 @@ def life(quiet):
 )
 def test_each_kind_of_failure_has_its_tries_and_waits(kind, waits):
     found = []
-    while (following := retrying.next_try(Settings(), kind, len(found) + 1, has_moved=False)) is not None:
+    while (following := after_job.next_try(Settings(), kind, len(found) + 1, has_moved=False)) is not None:
         found.append(following.wait_s)
         assert (following.number, following.of) == (len(found) + 1, len(waits) + 1)
     assert found == waits
@@ -105,11 +105,11 @@ def test_each_kind_of_failure_has_its_tries_and_waits(kind, waits):
 
 def test_settings_say_how_often_how_long_and_after_what():
     def tries(settings, kind="environment", number=1, has_moved=False):
-        return retrying.next_try(settings, kind, number, has_moved=has_moved)
+        return after_job.next_try(settings, kind, number, has_moved=has_moved)
 
     many = Settings(retry=Retry(times=9, wait_s=100, longest_s=500))
     assert [tries(many, number=n).wait_s for n in (1, 2, 3, 4, 9)] == [100, 200, 400, 500, 500]
-    assert tries(many, number=9, has_moved=True) == retrying.Try(2, 10, 100.0), (
+    assert tries(many, number=9, has_moved=True) == after_job.Try(2, 10, 100.0), (
         "it came further: all over again"
     )
     assert tries(Settings(retry=Retry(times=0))) is None

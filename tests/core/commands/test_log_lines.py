@@ -1,6 +1,6 @@
 """A log in a terminal: whole lines, progress bars now and then, a line without end in bounded memory."""
 
-from finetop.core.commands.shared.log_lines import OPEN_S, LogLines
+from finetop.core.commands.tail import OPEN_S, LogLines
 from finetop.core.protocol.messages.runs import LogAnswer
 
 

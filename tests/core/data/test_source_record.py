@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from finetop.core.data.versions.manifest import of_file, sha256_of
+from finetop.core.data.source_record import of_file, sha256_of
 from finetop.core.wording import data_versions
 
 

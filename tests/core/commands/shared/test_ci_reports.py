@@ -12,8 +12,8 @@ from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
+from finetop.core.commands.shared.ci_reports import WHOLE, junit
 from finetop.core.protocol.check_result import CheckResult, read
-from finetop.core.wording.check_junit import WHOLE, junit
 
 TASKS = ("arith", "knowledge", "guesses")
 
