@@ -25,13 +25,12 @@ _ESCAPE = re.compile(
 def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show: no control sequence survives, newline and tab do.
 
-    Bidirectional controls are shown as <202E>, lone surrogates as ?, and each line is cut at `limit` bytes.
+    Bidirectional controls are shown as <202E>, lone surrogates as ?, and each line is cut at `limit` bytes. A carriage
+    return begins a new line, as it hides nothing: only a log's progress bars write over themselves (log_file.newest).
     """
-    text = text.replace("\r\n", "\n")
     lines = []
-    for line in text.split("\n"):
-        shown = line[: limit * 2].rsplit("\r", 1)[-1] if "\r" in line else line[: limit * 2]
-        shown = _CONTROL.sub("", _ESCAPE.sub("", shown))
+    for line in _returned(text).split("\n"):
+        shown = _CONTROL.sub("", _ESCAPE.sub("", line[: limit * 2]))
         shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
         data = shown.encode("utf-8", "replace")
         lines.append(
@@ -77,7 +76,14 @@ class SafeWriter:
 
 def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show on one row: newlines and tabs become spaces."""
-    return clean(text.replace("\n", " ").replace("\t", " "), limit=limit)
+    return clean(_returned(text).replace("\n", " ").replace("\t", " "), limit=limit)
+
+
+def _returned(text: str) -> str:
+    """Return a text with a newline for each carriage return, but the last of it and those before a newline."""
+    if "\r" not in text:
+        return text
+    return text.replace("\r\n", "\n").rstrip("\r").replace("\r", "\n")
 
 
 _SHOWN = 60

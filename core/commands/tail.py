@@ -89,8 +89,8 @@ class LogLines:
         *whole, rest = (self._open + piece.text).split("\n")
         if whole:
             self._shown = ""
-        self._open = _newest(rest)[:_HELD]
-        ended = before + "".join(f"{clean(line)}\n" for line in whole)
+        self._open = log_file.newest(rest)[:_HELD]
+        ended = before + "".join(f"{clean(log_file.newest(line))}\n" for line in whole)
         state = clean(self._open.rstrip("\r"))
         if ended or self._now() - self._shown_at < OPEN_S or state in ("", self._shown):
             return ended
@@ -102,9 +102,3 @@ class LogLines:
         state, shown = clean(self._open.rstrip("\r")), self._shown
         self._open = self._shown = ""
         return f"{state}\n" if state not in ("", shown) else ""
-
-
-def _newest(line: str) -> str:
-    """Return the newest state of a line that writes over itself, with the return that ends it."""
-    body = line.rstrip("\r")
-    return body.rpartition("\r")[2] + line[len(body) :][:1]

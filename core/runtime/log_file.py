@@ -37,6 +37,12 @@ def _punch(descriptor: int, offset: int, length: int) -> bool:
     return int(fallocate(descriptor, KEEP_SIZE | PUNCH_HOLE, offset, length)) == 0
 
 
+def newest(line: str) -> str:
+    """Return the newest state of a line that writes over itself, with the return that ends it: a progress bar's."""
+    body = line.rstrip("\r")
+    return body.rpartition("\r")[2] + line[len(body) :][:1]
+
+
 class Piece(NamedTuple):
     """What was read of a log: from `begin` on, without what the hole took, to `next`."""
 

@@ -12,7 +12,7 @@ from finetop.core.protocol.check_result import (
     worst_first,
 )
 from finetop.core.protocol.runs import CheckBrief
-from finetop.core.text import clean, clean_line, counted
+from finetop.core.text import clean_line, counted
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
@@ -115,7 +115,7 @@ def task_cells(task: TaskResult) -> tuple[str, ...]:
     interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
     return (
         MARKS[task.mark],
-        task.task,
+        clean_line(task.task),
         share(task.base),
         share(task.tuned),
         change(task.drop),
@@ -177,19 +177,19 @@ def beside_lines(result: CheckResult) -> list[str]:
 
 
 def report(name: str, result: CheckResult) -> str:
-    """Write the whole result of a run's check for a terminal."""
+    """Write the whole result of a run's check for a terminal; a name that holds a newline makes no line of its own."""
     step = f" at step {result.step}" if result.step is not None else ""
     suite = f", suite {result.suite}" if result.suite else ""
-    parts = [f"{name}{step}{suite}", verdict_line(result), ""]
+    lines = [clean_line(f"{name}{step}{suite}"), clean_line(verdict_line(result)), ""]
     if result.tasks:
-        parts += [task_table(result), ""]
-    parts += beside_lines(result)
-    unmeasured = [task.reason for task in result.tasks if task.reason]
+        lines += [task_table(result), ""]
+    lines += map(clean_line, beside_lines(result))
+    unmeasured = [clean_line(task.reason) for task in result.tasks if task.reason]
     if unmeasured and result.verdict != "no_verdict":
-        parts += ["", *unmeasured]
+        lines += ["", *unmeasured]
     if result.claims:
-        parts += ["", *result.claims]
-    return "\n".join(clean(part) for part in parts).rstrip()
+        lines += ["", *map(clean_line, result.claims)]
+    return "\n".join(lines).rstrip()
 
 
 def short_answer(check: CheckBrief) -> str:

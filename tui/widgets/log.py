@@ -65,7 +65,7 @@ def fed(tail: Tail, answer: LogAnswer) -> Tail:
         begin = answer.next - len(text.encode("utf-8", "replace"))
     *whole, rest = (tail.open + text).split("\n")
     lines = (*tail.lines, *(shown_line(line) for line in whole))
-    return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next, begin)
+    return _bounded(lines, tail.dropped, log_file.newest(rest)[:_LONGEST], answer.next, begin)
 
 
 def skipped(tail: Tail, answer: LogAnswer) -> Tail:
@@ -88,15 +88,9 @@ def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None
     return Tail(lines[surplus:], dropped + surplus, rest, offset, begin)
 
 
-def _last_state(line: str) -> str:
-    """Return the newest state of a line that writes over itself, with a return that ends it."""
-    body = line.rstrip("\r")
-    return body.rpartition("\r")[2] + line[len(body) :][:1]
-
-
 def shown_line(line: str) -> str:
     """Return a line as it is shown: clean, and of one that writes over itself the newest state."""
-    return clean_line(_last_state(line).rstrip("\r"))
+    return clean_line(log_file.newest(line).rstrip("\r"))
 
 
 def last_rows(tail: Tail, height: int) -> list[Line]:

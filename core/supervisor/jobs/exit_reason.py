@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import failures, stack_dumps
+from finetop.core.runtime import failures, log_file, stack_dumps
 from finetop.core.runtime.files import open_regular
 from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.wording import pulse
@@ -143,7 +143,7 @@ def last_lines(log: Path, facts: Exit | None) -> list[str]:
             lines = file.read().decode("utf-8", "replace").strip().split("\n")
     except OSError:
         return []
-    shown = [line.rstrip("\r ").rsplit("\r", 1)[-1] for line in lines if line.strip()]
+    shown = [log_file.newest(line.rstrip()) for line in lines if line.strip()]
     if facts is not None and facts.signal in failures.CRASHES:
         shown = _crash(shown)[:LINES] or shown
     return [line[:LINE_LIMIT] for line in shown[-LINES:]]
