@@ -27,12 +27,12 @@ def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
         0,
         UUIDS[0],
         "NVIDIA H100 80GB HBM3",
-        80,
-        51.5,
-        92,
-        64,
-        640.5,
-        (Process(4242, 51.0), Process(17, None)),
+        total_gib=80,
+        used_gib=51.5,
+        busy=92,
+        celsius=64,
+        watts=640.5,
+        processes=(Process(4242, 51.0), Process(17, None)),
     )
     assert (second.busy, second.celsius, second.watts, second.processes) == (None, None, None, ())
     cards.change(1, processes=None)
