@@ -189,6 +189,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict == "ok" and self.proven_drop
 
 
+FELL = 10.0  # points: a task that lost so many is named, whatever is said of the whole
+
+
 def read(result: Mapping[str, Any]) -> CheckResult:
     """Give a result its types again.
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from finetop.core.protocol.check_result import (
+    FELL,
     LOWER_IS_BETTER,
     CheckResult,
     DecidedBy,
@@ -22,6 +25,15 @@ MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 def word(result: CheckResult) -> str:
     """Name the verdict: 'OK', 'OK, a real drop', 'REGRESSED' or 'NO VERDICT'."""
     return f"{WORDS[result.verdict]}, a real drop" if result.real_drop else WORDS[result.verdict]
+
+
+def what_fell(tasks: Iterable[tuple[str, float | None]]) -> str:
+    """Name the tasks, given with their drop in points, that fell far below an OK: ', instructions -18.8'."""
+    fell = sorted(((drop, name) for name, drop in tasks if drop is not None and drop >= FELL), reverse=True)
+    if not fell:
+        return ""
+    more = f" and {len(fell) - 1} more" if len(fell) > 1 else ""
+    return f", {clean_line(fell[0][1])} {change_of(fell[0][0])}{more}"
 
 
 def points(share: float) -> str:
@@ -49,10 +61,15 @@ def moved(drop: float) -> str:
 def finding(
     drop: float, margin: float, used: int, total: int, decided_by: DecidedBy = "", *, weighted: bool = False
 ) -> str:
-    """Say what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
-    how = "certain" if decided_by == "arithmetic" else "proven"
-    lost = moved(drop) + (", weighted" if weighted else "")
-    return f"{lost} (limit {points(margin)}), {how} on {used:,} of {counted(total, 'item')}"
+    """Say what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'.
+
+    What arithmetic decides is certain, and of the suite's own items alone; of others the interval speaks.
+    """
+    lost = f"{moved(drop)}{', weighted' if weighted else ''} (limit {points(margin)})"
+    if decided_by != "arithmetic":
+        return f"{lost}, proven on {used:,} of {counted(total, 'item')}"
+    asked = "" if used == total else f", {used:,} asked"
+    return f"{lost}, certain of the suite's {counted(total, 'item')}{asked}"
 
 
 def verdict_line(result: CheckResult) -> str:
@@ -83,7 +100,8 @@ def _answer(result: CheckResult) -> str:
         result.decided_by,
         weighted=result.weighted,
     )
-    return f"{word(result)}  {what}"
+    tasks = ((task.task, None if task.drop is None else 100 * task.drop) for task in result.tasks)
+    return f"{word(result)}  {what}{what_fell(tasks) if result.verdict == 'ok' else ''}"
 
 
 def task_table(result: CheckResult) -> str:
@@ -210,4 +228,10 @@ def short_answer(check: CheckBrief) -> str:
         )
     if check.verdict == "regressed":
         return f"{WORDS[check.verdict]} {changed}"
-    return f"ok {changed}, a real drop" if check.real_drop else f"ok {changed}"
+    return f"{SHORT_WORDS['ok']} {changed}{beside_ok(check)}"
+
+
+def beside_ok(check: CheckBrief) -> str:
+    """Say what an OK hides: ', instructions -18.8', else ', a real drop'."""
+    fell = what_fell((task.task, task.drop) for task in check.worst[:1])
+    return fell or (", a real drop" if check.real_drop else "")

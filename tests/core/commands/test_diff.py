@@ -45,12 +45,15 @@ def test_reports_is_no_verb() -> None:
 def test_ok_regressed_and_no_verdict_have_their_codes_and_words(finetop: Finetop, tmp_path: Path) -> None:
     code, out, _ = finetop("diff", "a", "a")
     assert code == 0
-    assert out.splitlines()[:2] == ["a -> a", "OK  nothing lost (limit 3.0), certain on 200 of 200 items"]
+    assert out.splitlines()[:2] == [
+        "a -> a",
+        "OK  nothing lost (limit 3.0), certain of the suite's 200 items",
+    ]
     assert out.splitlines()[-1].split() == ["arc", "acc", "none", "200", "0", "0", "0", "0", "0"]
     code, out, _ = finetop("diff", "a", "b")
     assert (code, out.splitlines()[1]) == (
         1,
-        "REGRESSED  10.0 points lost (limit 3.0), certain on 200 of 200 items",
+        "REGRESSED  10.0 points lost (limit 3.0), certain of the suite's 200 items",
     )
     code, out, _ = finetop("diff", "a", "c")
     assert (code, "NO VERDICT  160 of 200 items joined (80 %), under 90 %" in out) == (3, True)

@@ -40,7 +40,7 @@ def checked(
 def test_regressed_line() -> None:
     outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
     line = verdicts.verdict_line(outcome)
-    assert line == "REGRESSED  27.5 points lost (limit 3.0), certain on 400 of 400 items"
+    assert line == "REGRESSED  27.5 points lost (limit 3.0), certain of the suite's 400 items"
     early = verdicts.verdict_line(check_result.read(checked({"arith": 60, "knowledge": 50})))
     assert early.startswith("REGRESSED  ")
     assert "points lost (limit 3.0), proven on " in early and early.endswith(" of 400 items")
@@ -48,7 +48,7 @@ def test_regressed_line() -> None:
 
 def test_ok_line() -> None:
     assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
-        "OK  nothing lost (limit 3.0), certain on 400 of 400 items"
+        "OK  nothing lost (limit 3.0), certain of the suite's 400 items"
     )
 
 
@@ -57,7 +57,7 @@ def test_a_real_drop_under_the_limit_is_named() -> None:
     outcome = check_result.read(found)
     assert outcome.real_drop
     assert verdicts.verdict_line(outcome).startswith("OK, a real drop  10.0 points lost (limit 20.0)")
-    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -10.0, a real drop"
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -10.0, arith -10.0"
 
 
 def test_no_verdict_says_why() -> None:
@@ -109,8 +109,9 @@ def test_weights_are_said_where_they_differ() -> None:
     lines = verdicts.task_table(check_result.read(found)).splitlines()
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
-    assert "  22.5 points lost, weighted (limit 3.0), certain on 400 of 400 items" in verdicts.verdict_line(
-        check_result.read(found)
+    assert (
+        "  22.5 points lost, weighted (limit 3.0), certain of the suite's 400 items"
+        in verdicts.verdict_line(check_result.read(found))
     )
     even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
     assert "weight" not in verdicts.report("run", even)
@@ -191,3 +192,15 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
     assert verdicts.short_answer(short) == "REGRESSED -15.0"
     accepted = msgspec.structs.replace(short, accepted="ana: it is fine")
     assert verdicts.short_answer(accepted) == "-15.0, accepted (ana: it is fine)"
+
+
+def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
+    found = checked({"arith": 38}, margin=0.2, until="all")
+    line = verdicts.verdict_line(check_result.read(found))
+    assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), certain of the suite's 400 items")
+    assert line.endswith(", arith -19.0")
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -9.5, arith -19.0"
+    both = check_result.read(checked({"arith": 38, "knowledge": 30}, margin=0.2, until="all"))
+    assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
+    small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
+    assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"

@@ -18,7 +18,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
-from finetop.core.wording.verdicts import WORDS, change_of, finding
+from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding
 from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, without_zero
 from finetop.tui.theme import MARKS, Mark
@@ -173,7 +173,7 @@ def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
         reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
         return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
     if check.verdict == "ok":
-        return (("ok", "green"), (f"{change}{', a real drop' if check.real_drop and not short else ''}", ""))
+        return ((SHORT_WORDS["ok"], "green"), (f"{change}{beside_ok(check)}" if not short else change, ""))
     if check.accepted:
         return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
     if check.fixed_by:
@@ -193,8 +193,7 @@ def verdict_sentence(check: CheckBrief) -> Line:
             word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
             return (*start, word, (f"  {what}", ""))
         case "ok":
-            real = ", a real drop" if check.real_drop else ""
-            return (*start, ("ok", "green"), (f"{real}  {what}", ""))
+            return (*start, (SHORT_WORDS["ok"], "green"), (f"{beside_ok(check)}  {what}", ""))
         case _:
             return (*start, (WORDS["no_verdict"], "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
 

@@ -167,7 +167,7 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
         == (even.lost, even.won, even.mcnemar_p)
         == (8, 0, even.mcnemar_p)
     )
-    assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), certain on 300 of 300 items")
+    assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), certain of the suite's 300 items")
     assert heavy.reason.endswith("; worst: t2 -8.0, not proven alone.")
     assert heavy.claims[0].startswith(
         "Over all 300 items of 3 tasks, weighted by task, the drop is 3.0 points or more"

@@ -767,7 +767,7 @@ async def test_many_checked_steps_fit_one_row_newest_last() -> None:
         assert len(row) <= 80
         await pilot.press("s")
         await settled(pilot)
-        assert row_with(app, " 900 ").endswith("ok -0.4, a real drop, kept as the best")
+        assert row_with(app, " 900 ").endswith("ok -0.4, arith -22.0, kept as the best")
 
 
 async def test_an_accepted_regression_is_not_red_any_more() -> None:

@@ -61,7 +61,7 @@ async def test_each_run_says_whether_it_forgot() -> None:
             "support-r64": "1st, wants 2 GPUs",
             "lr2e-5-s2": "2nd",
             "support-full-1e-5": "ok -0.4",
-            "support-r8": "ok -1.9, a real drop",
+            "support-r8": "ok -1.9, arith -22.0",
             "tiny": "NO VERDICT at chance",
             "support-full-3e-4": "-14.2, accepted (ana)",
             "support-r4": "checking 212 of 640",
