@@ -48,23 +48,24 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    if args.kind or args.only or args.margin or args.in_runs:
+    if args.kind or args.margin or args.in_runs or (args.only and args.check is None):
         return sifted(args, home)
     with Client(home) as client:
-        found = client.ask(Flips(args.run, args.check, args.task))
+        answer = client.ask(Flips(args.run, args.check, args.task))
+    flips = [flip for flip in answer.flips if not args.only or flip.won == (args.only == "won")]
     if args.json:
-        print_json({"check_id": found.check_id, "flips": [facts(flip) for flip in found.flips]})
+        print_json({"check_id": answer.check_id, "flips": [facts(flip) for flip in flips]})
         return 0
-    won = sum(flip.won for flip in found.flips)
-    print(f"{len(found.flips) - won} lost, {won} won in check {found.check_id} of {args.run}")
-    if found.flips:
+    won = sum(flip.won for flip in answer.flips)
+    print(f"{len(answer.flips) - won} lost, {won} won in check {answer.check_id} of {args.run}")
+    if flips:
         print_table(
             ("", "task", "item", "base said", "log p", "tuned said", "log p"),
-            [line(flip) for flip in found.flips[: args.limit]],
+            [line(flip) for flip in flips[: args.limit]],
             right=(4, 6),
         )
-    if len(found.flips) > args.limit:
-        print(f"… {len(found.flips) - args.limit} more: --limit {len(found.flips)}")
+    if len(flips) > args.limit:
+        print(f"… {len(flips) - args.limit} more: --limit {len(flips)}")
     return 0
 
 
@@ -72,7 +73,7 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     """Print the items that a filter leaves of the check that the run is known by. Raises BadInput."""
     if args.check is not None:
         raise BadInput(
-            "--check goes with none of --kind, --lost, --won, --margin, --in-runs.",
+            "--check goes with none of --kind, --margin, --in-runs.",
             hint="They sift the check that the run is known by.",
         )
     if not 0 <= args.margin < 1e6:

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.errors import NotFound
+from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import Flip, brief
 from finetop.core.protocol.messages.checks import FlipsAnswer
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
+from finetop.core.text import quoted
 
 _json = msgspec.json.Encoder()
 
@@ -129,7 +130,7 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     """List the items on which base and tuned model differ in one check, lost ones first, widest first.
 
     Of an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound
-    when the run has no such check.
+    when the run has no such check, or the check no such task.
     """
     found = connection.execute(
         "SELECT id, job_id, step FROM checks WHERE run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
@@ -144,13 +145,37 @@ def flips(connection: Connection, run_id: int, check_id: int | None, task: str) 
     rows = connection.execute(
         "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
         " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
-        " SELECT t.task, t.item, '', '', '', b.score, t.score, b.answer, t.answer, [], b.answer_log_prob,"
-        " t.answer_log_prob FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
+        " SELECT t.task, t.item, b.score, t.score, b.answer, t.answer, b.answer_log_prob, t.answer_log_prob"
+        " FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
         " WHERE t.model = 'tuned' AND t.score <> b.score AND (? = '' OR t.task = ?)"
         " ORDER BY t.score > b.score, abs(t.score - b.score) DESC, t.task, t.item",
         [job_id, step, task, task],
     ).fetchall()
-    return FlipsAnswer(int(chosen), [Flip(*row) for row in rows])
+    if task and not rows:
+        _require_task(connection, job_id, task)
+    names = (
+        "task",
+        "item",
+        "base",
+        "tuned",
+        "base_answer",
+        "tuned_answer",
+        "base_log_prob",
+        "tuned_log_prob",
+    )
+    return FlipsAnswer(
+        int(chosen),
+        [Flip(category="", question="", gold="", **dict(zip(names, row, strict=True))) for row in rows],
+    )
+
+
+def _require_task(connection: Connection, job_id: int, task: str) -> None:
+    """Refuse a task of which a check's job has scored no item. Raises NotFound naming those that it has."""
+    query = "SELECT DISTINCT task FROM item_scores WHERE job_id = ? ORDER BY task"
+    tasks = [str(name) for (name,) in connection.execute(query, [job_id]).fetchall()]
+    if task not in tasks:
+        hint = did_you_mean(task, tasks)
+        raise NotFound(f"this check has no task {quoted(task)}.", hint=hint or f"It has {', '.join(tasks)}.")
 
 
 def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> tuple[int, str]:

@@ -96,6 +96,12 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     assert out.splitlines()[0].startswith("30 of 30 changed items in check")
     assert out.splitlines()[-1] == "… 29 more: --limit 30"
     assert "0 of 60 changed items" in finetop("flips", "bad", "--in-runs", "2")[1]
+    number = json.loads(finetop("flips", "bad", "--json")[1])["check_id"]
+    of_check = finetop("flips", "bad", "--check", str(number), "--task", "knowledge", "--lost", "--json")
+    flips = json.loads(of_check[1])["flips"]
+    assert flips and all(not flip["won"] and flip["task"] == "knowledge" for flip in flips)
+    of_check = finetop("flips", "bad", "--check", str(number), "--won", "--json")
+    assert json.loads(of_check[1])["flips"] == []
     refuses_in_one_line(finetop)
 
 
@@ -108,7 +114,12 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
         (["triage", "bad", "--fixed-by", "bad"], 1, "does not mend itself"),
         (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
-        (["flips", "bad", "--check", "1", "--lost"], 2, "--check goes with none"),
+        (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check goes with none"),
+        (
+            ["flips", "bad", "--task", "knowlege"],
+            2,
+            "this check has no task 'knowlege'. Did you mean knowledge?",
+        ),
         (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
     ):
         found, _, error = finetop(*words)
