@@ -63,9 +63,10 @@ def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> 
         return Copied(before.texts, (before.at + 1) % len(before.texts))
     give = getattr(screen, "to_copy", None)
     of_message = None if seen is None else _COMMAND.search(seen.text)
+    own = give() if give is not None else ""
     texts = (
         "" if of_message is None else of_message[1],
-        give() if give is not None else "",
+        own if getattr(screen, "COPIES_LINES", False) else clean_line(own),  # a newline would run it in a shell
         next_command(screen),
     )
     commands = (texts[0], f"finetop{on}{texts[2].removeprefix('finetop')}" if texts[2] else "")

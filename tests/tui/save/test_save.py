@@ -200,6 +200,7 @@ async def test_a_hostile_name_is_copied_as_it_is_shown() -> None:
         await settled(pilot)
         heard = listening(app)
         await pilot.press("y")
+        await settled(pilot)
         text = base64.b64decode(heard[0][7:-1]).decode()
         assert not re.search("[\x00-\x1f\x7f-\x9f]", text)
 

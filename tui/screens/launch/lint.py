@@ -122,6 +122,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     KEYS = (NEXT, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Data"
+    COPIES_LINES = True
 
     def __init__(self, name: str, report: Report) -> None:
         super().__init__()

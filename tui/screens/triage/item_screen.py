@@ -36,6 +36,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     KEYS = ITEM_KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Item"
+    COPIES_LINES = True
 
     def __init__(self, row: TriageRow, items: Items, at: int) -> None:
         super().__init__()
