@@ -107,7 +107,9 @@ class Rules:
     looks_twice: bool = True  # at exit.json, before and after the lock
     looks_after_trace: bool = True  # at exit and lock once more, before it calls an attempt lost
     forgets_missed: bool = True  # once the attempt is seen alive
-    any_event_counts: bool = True  # who has told anything has come to life, whether it could tell that it started
+    any_event_counts: bool = (
+        True  # who has told anything has come to life, whether it could tell that it started
+    )
     fails_as_asked: bool = True  # what never came to life is ended by what is asked now, not by what was
 
 
@@ -397,10 +399,10 @@ def ended(state: State, word: str, asked: str, rules: Rules) -> State:
     """Write down how a job ended, and queue the one that goes on, in one transaction."""
     after = with_job(state, word=word)
     tries = sum(job.by == "retry" for job in state.jobs)
-    if asked == "pause" and word != "finished":
+    if asked == "pause" and word == "stopped":
         after = after._replace(jobs=(*after.jobs, Job(held=True, by="pause")))
     elif word in ("failed", "lost") and asked not in ("stop", "kill") and tries < rules.retries:
-        after = after._replace(jobs=(*after.jobs, Job(by="retry")))
+        after = after._replace(jobs=(*after.jobs, Job(held=asked == "pause", by="retry")))
     fresh = Supervisor(at="settled", keeper_dies=state.supervisor.keeper_dies if state.supervisor else "")
     return after._replace(supervisor=fresh)
 
@@ -520,7 +522,8 @@ def faults(state: State, rules: Rules) -> Iterator[Step]:
         yield Step("fault: the disk is full", worse._replace(is_full=True))
     if "reboot" in rules.kinds:
         jobs = tuple(
-            job._replace(lock=FREE, outcome=job.outcome or ("killed" if job.ran else "")) for job in worse.jobs
+            job._replace(lock=FREE, outcome=job.outcome or ("killed" if job.ran else ""))
+            for job in worse.jobs
         )
         bare = worse._replace(jobs=jobs, keepers=(), processes=(), supervisor=None, boot=state.boot + 1)
         yield Step("fault: the machine restarts", bare)
@@ -561,7 +564,11 @@ def wrongs(state: State) -> Iterator[str]:
             yield f"it is marked {job.word}, and its process lives"
         if not is_true(state, number, job):
             yield f"it is marked {job.word}, which it is not"
-        if state.jobs[number + 1 :] and job.asked in ("stop", "kill") and state.jobs[number + 1].by == "retry":
+        if (
+            state.jobs[number + 1 :]
+            and job.asked in ("stop", "kill")
+            and state.jobs[number + 1].by == "retry"
+        ):
             yield f"it was asked to {job.asked}, and is tried again"
 
 
