@@ -9,6 +9,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import ingest
 from finetop.core.supervisor.io_thread import aside
 
@@ -41,6 +42,7 @@ async def take_in(supervisor: Supervisor, jobs: Sequence[Job], sizes: Mapping[in
         batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
         taken = ingest.commit(supervisor.connection, list(files), batches)
         if taken.told:
+            abort_at("events-taken")
             supervisor.touch(runs[job_id] for job_id in taken.told)
         for job_id, error in taken.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"

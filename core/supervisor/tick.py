@@ -188,6 +188,7 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
             return False
         rebooted = trace == "restarted"
         size = await aside(partial(supervisor.launcher.clear, attempt))
+        abort_at("end-cleared")
         await ingest.take_in(supervisor, [job], {job.id: size})
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in

@@ -234,9 +234,12 @@ def claim(folder: Path, attempt: int) -> bool:
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        abort_at("claim-locked")
         write_whole(folder / "attempt", str(attempt).encode())
+        abort_at("claim-written")
         for stale in ("exit.json", "keeper.json"):
             (folder / stale).unlink(missing_ok=True)
+            abort_at("claim-unlinked")
     except BlockingIOError:
         return False
     finally:
