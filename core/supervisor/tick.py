@@ -184,7 +184,8 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
         if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
         if trace == "none" and not look.size:  # not even that it started, which a full disk may cost
-            await _start_again(supervisor, job)  # it never came to life
+            if await aside(partial(supervisor.launcher.revoke, attempt)):
+                await _start_again(supervisor, job)  # it never came to life
             return False
         rebooted = trace == "restarted"
         size = await aside(partial(supervisor.launcher.clear, attempt))

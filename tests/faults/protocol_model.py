@@ -6,7 +6,8 @@ supervisor forgets stands in `Supervisor`, what a restart of the machine forgets
 
 One thing is assumed of time, at `ten_seconds`: within the 10 s after which a start is given up, a keeper that was
 started has locked its job and been seen, or died; and a job whose keeper was killed is dead. It takes 50 ms, the
-kernel needs microseconds, and a look is taken twice a second. `Rules(timely=False)` drops that.
+kernel needs microseconds, and a look is taken twice a second. `Rules(late_keepers=True)` drops the first half of it:
+keepers come whenever they like, and only orphans are dead before the supervisor's next step.
 
 Left out: the process that waits for the next job (its keeper locks as others do), a keeper that does not answer (it is
 killed after 15 s, which is a keeper's death), the queue's order, GPUs, and failures that a job tells of itself.
@@ -15,7 +16,7 @@ killed after 15 s, which is a keeper's death), the queue's order, GPUs, and fail
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 MOST_STARTS = 3  # as in core/supervisor/tick.py
@@ -98,7 +99,7 @@ class Rules:
     kinds: frozenset[str] = frozenset({"supervisor", "keeper", "job", "reboot", "full"})  # of faults
     wishes: frozenset[str] = frozenset({"stop", "kill", "pause"})
     retries: int = 1
-    timely: bool = True
+    late_keepers: bool = False
     numbered_exit: bool = True  # exit.json says of which attempt it is
     claim_unlinks: bool = True
     claims: bool = True
@@ -110,6 +111,7 @@ class Rules:
     any_event_counts: bool = (
         True  # who has told anything has come to life, whether it could tell that it started
     )
+    revokes: bool = True  # the attempt, before it is given up: its keeper may come yet, and leaves
     fails_as_asked: bool = True  # what never came to life is ended by what is asked now, not by what was
 
 
@@ -144,8 +146,9 @@ def steps(state: State, rules: Rules) -> Iterator[Step]:
         fresh = Supervisor(keeper_dies=state.keeper_dies)
         yield Step("supervisor starts", state._replace(supervisor=fresh))
     else:
-        for name, after in supervisor_steps(state, state.supervisor, rules):
-            yield Step(f"supervisor: {name}", die_at_place(after))
+        if not (rules.late_keepers and any(orphans(state))):
+            for name, after in supervisor_steps(state, state.supervisor, rules):
+                yield Step(f"supervisor: {name}", die_at_place(after))
         yield from person_steps(state, rules)
         yield from ten_seconds(state, state.supervisor, rules)
     for keeper in state.keepers:
@@ -236,6 +239,8 @@ def supervisor_steps(state: State, own: Supervisor, rules: Rules) -> Moves:
         yield from settle(state, own, rules)
     elif own.at == "settled":
         yield "has settled", rests(state)
+    elif own.at in ("given up", "revoking"):
+        yield from revoke(state, own, rules)
     elif own.at == "again":
         yield from commit_start(state, own)
     elif own.at == "fails":
@@ -358,12 +363,32 @@ def judge(state: State, own: Supervisor, rules: Rules, *, has_trace: bool) -> Mo
         starts = own.starts + (not own.missed)
         yield "misses it", rests(state, missed=own.missed or "just now", starts=starts)
     elif not has_trace and begun[-1:] != [job.attempt]:
-        if own.starts < MOST_STARTS:
-            yield "is to start it again", goes(state, "again")
+        if rules.revokes:
+            yield "gives the attempt up", goes(state, "given up")
         else:
-            yield "is to give it up", goes(state, "fails", asked=job.asked)
+            yield start_again(state, own)
     else:
         yield "finds it lost", goes(state, "lost")
+
+
+def revoke(state: State, own: Supervisor, rules: Rules) -> Moves:
+    """Lock, and see that it has still not come to life; then write that no attempt is to start, and unlock."""
+    job = state.jobs[-1]
+    if own.at == "given up" and job.lock != FREE:
+        yield "can't revoke: it came to life", rests(state)
+    elif own.at == "given up":
+        yield "locks to revoke", goes(with_job(state, lock=SUPERVISOR), "revoking")
+    elif exit_of(job, rules) or job.events or state.is_full:
+        yield "does not revoke", rests(with_job(state, lock=FREE))
+    else:
+        yield start_again(with_job(state, lock=FREE, attempt_file=0), own)
+
+
+def start_again(state: State, own: Supervisor) -> tuple[str, State]:
+    """Go on to the next attempt, or to the end of a job that never came to life."""
+    if own.starts < MOST_STARTS:
+        return "is to start it again", goes(state, "again")
+    return "is to give it up", goes(state, "fails", asked=state.jobs[-1].asked)
 
 
 def clear(state: State, rules: Rules) -> State:
@@ -410,7 +435,7 @@ def ended(state: State, word: str, asked: str, rules: Rules) -> State:
 def ten_seconds(state: State, own: Supervisor, rules: Rules) -> Iterator[Step]:
     """Let the grace of a start pass: the one assumption of time, by which late keepers and orphans are no more."""
     is_late = own.missed == "just now" and (any(state.keepers) or any(orphans(state)))
-    if own.missed in ("just now", "before it was seen") and not (rules.timely and is_late):
+    if own.missed in ("just now", "before it was seen") and (rules.late_keepers or not is_late):
         yield Step("10 s pass", state._replace(supervisor=own._replace(missed="for 10 s")))
 
 
@@ -590,6 +615,3 @@ def is_over(state: State) -> bool:
     job = state.jobs[-1]
     is_still = not state.keepers and not state.processes and state.supervisor is not None
     return is_still and (job.held if job.word == WAITING else job.word != RUNNING)
-
-
-BROKEN = tuple(field.name for field in fields(Rules) if field.type == "bool" and field.name != "timely")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +110,24 @@ def test_who_is_asked_to_stop_while_its_start_is_given_up_is_not_tried_again(mad
     connection = made.supervisor.connection
     assert isinstance(jobs.state_of(connection, attempt.job), data.Failed)
     assert jobs.queued(connection) == []
+
+
+def test_a_keeper_that_comes_after_its_attempt_was_given_up_leaves(made):
+    attempt = begun(made)
+    assert launch_local.claim(attempt.folder, attempt.number)
+    assert made.supervisor.launcher.revoke(attempt)
+    assert launch_local.start_keeper(attempt, dict(os.environ)).wait() == 3
+    assert not (attempt.folder / "keeper.json").exists()
+
+
+@pytest.mark.parametrize("sign", ["lock", "exit.json", "events.jsonl"])
+def test_an_attempt_that_came_to_life_is_not_revoked(made, sign):
+    attempt = begun(made)
+    assert launch_local.claim(attempt.folder, attempt.number)
+    if sign == "lock":
+        with launch_local.locked(attempt.folder):
+            assert not made.supervisor.launcher.revoke(attempt)
+    else:
+        (attempt.folder / sign).write_text(json.dumps({"attempt": attempt.number, "ended": 1.0}))
+        assert not made.supervisor.launcher.revoke(attempt)
+    assert (attempt.folder / "attempt").read_text() == str(attempt.number)
