@@ -177,13 +177,13 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
     if facts is None:
         attempt = supervisor.attempt(job)
         trace = await aside(partial(supervisor.launcher.trace, attempt))
-        look = (await aside(partial(supervisor.launcher.list, [attempt])))[job.id]
-        if look.is_alive or look.exit is not None:
+        again = (await aside(partial(supervisor.launcher.list, [attempt])))[job.id]
+        if again.is_alive or again.exit is not None:
             return False  # it came to life since the first look, which may be seconds old: the trace is of the living
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
         if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
-        if trace == "none" and not look.size:  # not even that it started, which a full disk may cost
+        if trace == "none" and not size:  # not even that it started, which a full disk may cost
             if await aside(partial(supervisor.launcher.revoke, attempt)):
                 await _start_again(supervisor, job)  # it never came to life
             return False

@@ -28,8 +28,8 @@ class Explored:
         return "\n".join([said, *([self.wrong, *self.trace] if self.wrong else ())])
 
 
-def explore(rules: Rules, start: State | None = None, *, depth: int = 1000) -> Explored:
-    """Visit every state, up to a number of steps from the start; stop at the first that is wrong.
+def explore(rules: Rules, start: State | None = None, *, depth: int = 1000, only: str = "") -> Explored:
+    """Visit every state, up to a number of steps from the start; stop at the first that is wrong (`only`: so wrong).
 
     From each there must be a way without faults to where the run is over; from those at the edge it is walked.
     """
@@ -50,7 +50,7 @@ def explore(rules: Rules, start: State | None = None, *, depth: int = 1000) -> E
         names.append(name)
         if is_over(state):
             seen.over.add(number)
-        seen.wrong = seen.wrong or next(wrongs(state), "")
+        seen.wrong = seen.wrong or next((wrong for wrong in wrongs(state) if only in wrong), "")
         return number
 
     def trace_to(number: int) -> list[str]:

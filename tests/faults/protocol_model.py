@@ -226,7 +226,7 @@ def supervisor_steps(state: State, own: Supervisor, rules: Rules) -> Moves:
         yield from pass_on(state, own, rules)
     elif own.at in ("looked", "taken", "told"):
         yield from notice_end(state, own, rules)
-    elif own.at == "traced":
+    elif own.at.startswith("traced") or own.at == "to judge":
         yield from look_after_trace(state, own, rules)
     elif own.at in ("read", "read last", "half in"):
         yield from commit_events(state, own, rules)
@@ -347,18 +347,28 @@ def notice_end(state: State, own: Supervisor, rules: Rules) -> Moves:
 
 
 def look_after_trace(state: State, own: Supervisor, rules: Rules) -> Moves:
-    """Look at lock and exit once more: who came to life since the first look is not lost."""
+    """Look at exit, lock and exit once more: who came to life since the first look is not lost."""
     job = state.jobs[-1]
-    if job.lock != FREE or exit_of(job, rules):
-        yield "sees that it came to life", rests(state)
-    else:
+    if own.at == "to judge":
         yield from judge(state, own, rules, has_trace=own.exit == "here")
+    elif own.at != "traced, no exit" and exit_of(job, rules):
+        yield "sees that it has ended since", rests(state)
+    elif own.at == "traced":
+        yield "sees still no exit.json", goes(state, "traced, no exit")
+    elif own.at == "traced, no exit" and job.lock != FREE:
+        yield "sees that it came to life", rests(state)
+    elif own.at == "traced, no exit" and rules.looks_twice:
+        yield "sees the lock still free", goes(state, "traced, free")
+    else:
+        yield "sees that nothing is there", goes(state, "to judge")
 
 
 def judge(state: State, own: Supervisor, rules: Rules, *, has_trace: bool) -> Moves:
     """Say of an attempt that is not there whether it is lost, or never came to life."""
     job = state.jobs[-1]
-    begun = [attempt for attempt, event in job.events if event == "started" or rules.any_event_counts]
+    begun = [
+        attempt for attempt, event in job.events[: own.size] if event == "started" or rules.any_event_counts
+    ]
     if not has_trace and own.missed != "for 10 s":
         starts = own.starts + (not own.missed)
         yield "misses it", rests(state, missed=own.missed or "just now", starts=starts)
@@ -505,6 +515,8 @@ def process_steps(state: State, own: Process) -> Moves:
         yield "tells that it finished", tells(state, own, "finished", "told")
     elif own.at == "told":
         yield "exits", dies(state, own, "ok")
+        if own.stops:
+            yield "ends by SIGTERM: its program is at its end", dies(state, own, "term")
     if own.at in ("started", "trained") and own.stops and not state.is_full:
         yield "saves, and tells that it stopped", tells(state, own, "stopped", "told")
 

@@ -35,6 +35,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
     made = still(tmp_path / "home")
     made.queue("one")
     yield made
+    for keeper in made.supervisor.launcher._started:
+        keeper.wait()
     made.close()
 
 
