@@ -56,7 +56,12 @@ def test_whatever_happens_in_whichever_order_nothing_is_wrong_and_a_way_leads_on
     assert seen.is_whole and not seen.wrong, seen.words
 
 
-@pytest.mark.parametrize("rules", BROKEN)
+LARGE = {"any_event_counts", "fails_as_asked"}  # 300,000 states each
+
+
+@pytest.mark.parametrize(
+    "rules", [pytest.param(rules, marks=[pytest.mark.slow] if rules in LARGE else []) for rules in BROKEN]
+)
 def test_without_its_rules_the_protocol_fails(rules):
     bounds, wrong = BROKEN[rules]
     seen = explore(Rules(**bounds, **dict.fromkeys(rules.split(), False)), only=wrong if " " in rules else "")
