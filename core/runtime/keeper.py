@@ -196,6 +196,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "memory_limit_kib": memory_limit_kib(),
         },
     )
+    abort_at("keeper-written")
     return 0
 
 

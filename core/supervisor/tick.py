@@ -22,7 +22,6 @@ from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
-from finetop.core.supervisor.jobs.exit_reason import SinceStart
 from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
 from finetop.core.supervisor.notify import deliver
 from finetop.core.supervisor.queue import ready as waiting
@@ -99,7 +98,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     except FinetopError as error:
         await _fail(supervisor, job, error)  # what its run begins from is gone
         return
-    if not _is_to_start(supervisor, job):
+    if _to_start(supervisor, job) is None:
         return  # it was taken out of the queue meanwhile, or held
     state = data.Running(since=time.time(), phase=data.STARTING)
     with transaction(supervisor.connection):
@@ -136,11 +135,11 @@ def spec_of(supervisor: Supervisor, job: Job) -> bytes:
     return msgspec.json.encode(spec)
 
 
-def _is_to_start(supervisor: Supervisor, job: Job) -> bool:
-    """Say whether a job still waits, or lives in the attempt that did not come to life."""
+def _to_start(supervisor: Supervisor, job: Job) -> Job | None:
+    """Find a job as it is now, if it still waits, or lives in the attempt that did not come to life."""
     read(supervisor)
     there = (*(one for one in supervisor.queued if not one.held), *supervisor.live)
-    return (job.id, job.attempt) in {(one.id, one.attempt) for one in there}
+    return next((one for one in there if (one.id, one.attempt) == (job.id, job.attempt)), None)
 
 
 async def _start_again(supervisor: Supervisor, job: Job) -> None:
@@ -159,28 +158,34 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
     """End a job that can't start."""
     state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
-    if _is_to_start(supervisor, job):
-        after_job.settle(supervisor, job, state, onward)
+    if (job_now := _to_start(supervisor, job)) is not None:  # as it is asked for now
+        after_job.settle(supervisor, job_now, state, onward)
 
 
 async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) -> bool:
     """Notice how a live job ended, if it did, and write that down. `took_s` is how long a look takes just now."""
     if look.is_alive:
+        supervisor.missed.pop(
+            (job.id, job.attempt), None
+        )  # if it goes now, what it leaves gets its time anew
         return False
     folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
     if facts is None:
         attempt = supervisor.attempt(job)
         trace = await aside(partial(supervisor.launcher.trace, attempt))
+        again = (await aside(partial(supervisor.launcher.list, [attempt])))[job.id]
+        if again.is_alive or again.exit is not None:
+            return False  # it came to life since the first look, which may be seconds old: the trace is of the living
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
         if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
-        if trace == "none":
-            since_start = await aside(partial(SinceStart.read, folder / "events.jsonl"))
-            if since_start.attempt != job.attempt:
+        if trace == "none" and not size:  # not even that it started, which a full disk may cost
+            if await aside(partial(supervisor.launcher.revoke, attempt)):
                 await _start_again(supervisor, job)  # it never came to life
-                return False
+            return False
         rebooted = trace == "restarted"
         size = await aside(partial(supervisor.launcher.clear, attempt))
+        abort_at("end-cleared")
         await take_in(supervisor, [job], {job.id: size})
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in
@@ -242,6 +247,7 @@ async def take_in(supervisor: Supervisor, live: Sequence[Job], sizes: Mapping[in
         batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
         taken = ingest.commit(supervisor.connection, list(files), batches)
         if taken.told:
+            abort_at("events-taken")
             supervisor.touch(run_ids[job_id] for job_id in taken.told)
         for job_id, error in taken.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"

@@ -73,6 +73,7 @@ PLACES = {  # place -> (how often its job may have begun, how the run ends)
     "keeper-handed-over": (2, {"finished", "lost"}),
     "keeper-recorded": (1, {"lost"}),
     "keeper-waited": (1, {"finished"}),
+    "keeper-written": (1, {"finished"}),
 }
 OF_SPARE = {"supervisor-told", "keeper-told", "keeper-handed-over"}
 QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}

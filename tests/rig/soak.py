@@ -154,6 +154,9 @@ class PretendingLauncher:
     def is_alive(self, folder: Path) -> bool:
         return False
 
+    def revoke(self, attempt: Attempt) -> bool:
+        return True
+
     def signal(self, attempt: Attempt, what: Signal) -> bool:
         job = self.live.get(attempt.job)
         if job is not None and what != "stacks":
@@ -245,7 +248,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
                 await apps[0].ask(supervisor, Stop(str(job.run_id)))
         if number % 720 == 0:
             gone = supervisor.connection.execute(
-                "SELECT id FROM runs WHERE state->>'$.state' = 'finished' ORDER BY random() LIMIT 1"
+                "SELECT id FROM runs WHERE state->>'$.type' = 'finished' ORDER BY random() LIMIT 1"
             ).fetchone()
             if gone is not None:
                 await apps[1].ask(supervisor, Remove([str(gone[0])]))
@@ -255,7 +258,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
         if number * BEAT_S % 3600 == 0:
             print(json.dumps(sample(number * BEAT_S / 3600, supervisor, apps)), flush=True)
     states = supervisor.connection.execute(
-        "SELECT state->>'$.state', count(*) FROM runs GROUP BY ALL ORDER BY ALL"
+        "SELECT state->>'$.type', count(*) FROM runs GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     del draw
     print(json.dumps({"written": launcher.written, "states": states}))

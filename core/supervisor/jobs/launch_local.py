@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,16 @@ class LocalLauncher:
     def is_alive(self, folder: Path) -> bool:
         """Say whether a keeper holds the job's lock: true of no other process, whatever its pid. Raises OSError."""
         return is_held(folder / "lock")
+
+    def revoke(self, attempt: Attempt) -> bool:
+        if not (attempt.folder / "lock").exists():
+            return True  # it was never claimed
+        with locked(attempt.folder) as is_free:
+            seen = exit_of(attempt.folder, attempt.number), size_of(attempt.folder / "events.jsonl")
+            if not is_free or seen != (None, 0):
+                return False
+            write_whole(attempt.folder / "attempt", b"0")
+        return True
 
     def signal(self, attempt: Attempt, what: Signal) -> bool:
         record = record_of(attempt.folder, attempt.number)
@@ -231,17 +242,30 @@ def claim(folder: Path, attempt: int) -> bool:
 
     The attempt's number is written under the job's lock: a keeper of an earlier attempt that comes late leaves.
     """
+    with locked(folder) as is_free:
+        if is_free:
+            abort_at("claim-locked")
+            write_whole(folder / "attempt", str(attempt).encode())
+            abort_at("claim-written")
+            for stale in ("exit.json", "keeper.json"):
+                (folder / stale).unlink(missing_ok=True)
+                abort_at("claim-unlinked")
+    return is_free
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[bool]:
+    """Hold a job's lock meanwhile; False where a keeper holds it."""
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        write_whole(folder / "attempt", str(attempt).encode())
-        for stale in ("exit.json", "keeper.json"):
-            (folder / stale).unlink(missing_ok=True)
-    except BlockingIOError:
-        return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_free = True
+        except BlockingIOError:
+            is_free = False
+        yield is_free
     finally:
         os.close(descriptor)
-    return True
 
 
 def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Popen[bytes]:

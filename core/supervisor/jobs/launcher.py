@@ -80,6 +80,9 @@ class Launcher(Protocol):
     def is_alive(self, folder: Path) -> bool:
         """Say whether a job lives, in whichever attempt."""
 
+    def revoke(self, attempt: Attempt) -> bool:
+        """Have an attempt that never came to life leave if it comes late. False when it did come to life."""
+
     def signal(self, attempt: Attempt, what: Signal) -> bool:
         """Ask for something. False where nobody is there (yet) to be asked."""
 

@@ -1,0 +1,135 @@
+"""Beats of a supervisor in this process: whom it calls lost, and whom it starts again, when things happen meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from rig import PROGRAM
+from still import Still, still
+from waiting import wait_until
+
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.runtime import event_log, gpus
+from finetop.core.store import jobs, runs
+from finetop.core.store.database import transaction
+from finetop.core.supervisor import tick
+from finetop.core.supervisor.jobs import launch_local
+from finetop.core.supervisor.jobs.launcher import Attempt, Look
+from finetop.core.supervisor.requests import stop_pause_kill
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
+    """A home with the run `one` that waits; no GPU is here, and no process waits."""
+    fake = PROGRAM.with_name("fake_job.py")
+    monkeypatch.setenv("FINETOP_SPARE", "0")
+    monkeypatch.setattr(gpus, "load", lambda: None)
+    monkeypatch.setattr(launch_local, "job_command", lambda folder: [sys.executable, str(fake), str(folder)])
+    made = still(tmp_path / "home")
+    made.queue("one")
+    yield made
+    for keeper in made.supervisor.launcher._started:
+        keeper.wait()
+    made.close()
+
+
+def beat(made: Still) -> None:
+    asyncio.run(tick.beat(made.supervisor))
+
+
+def begun(made: Still) -> Attempt:
+    """Mark the run as started, though no process is there; its start is to be given up at once."""
+    connection = made.supervisor.connection
+    (job,) = jobs.queued(connection)
+    with transaction(connection):
+        jobs.begin_attempt(connection, job.id)
+        jobs.set_state(connection, job.id, data.Running(since=5.0, phase=data.STARTING))
+        runs.set_state(connection, job.run_id, data.Running(since=5.0, phase=data.STARTING))
+    made.supervisor.touch()
+    tick.read(made.supervisor)
+    attempt = made.supervisor.attempt(made.supervisor.live[0])
+    attempt.folder.mkdir(parents=True)
+    return attempt
+
+
+def test_a_job_that_comes_to_life_after_the_look_is_not_lost(made, monkeypatch):
+    """The look may be seconds old when the job's turn comes: others had ended, and were cleared."""
+    beat(made)
+    (job,) = jobs.live(made.supervisor.connection)
+    attempt, launcher = made.supervisor.attempt(job), made.supervisor.launcher
+    wait_until((attempt.folder / "keeper.json").exists, "its keeper says who it is")
+    looks, early = launcher.list, iter([{job.id: Look(None, is_alive=False, size=0)}])
+    monkeypatch.setattr(launcher, "list", lambda attempts: next(early, None) or looks(attempts))
+    beat(made)
+    assert [one.id for one in jobs.live(made.supervisor.connection)] == [job.id]
+    wait_until(lambda: looks([attempt])[job.id].exit, "it ends")
+    beat(made)
+    assert isinstance(jobs.state_of(made.supervisor.connection, job.id), data.Finished)
+
+
+def test_who_told_a_step_but_for_a_full_disk_not_that_it_started_is_lost_and_not_started_again(
+    made, monkeypatch
+):
+    monkeypatch.setattr(tick, "START_GRACE_S", -1000.0)
+    attempt = begun(made)
+    log = event_log.EventLog(attempt.folder / "events.jsonl")
+    log.write(events.metrics(1, {"loss": 1.0}))
+    log.close()
+    beat(made)
+    assert isinstance(jobs.state_of(made.supervisor.connection, attempt.job), data.Lost)
+
+
+def test_who_was_seen_alive_gets_its_time_anew_when_it_is_missed_again(made, monkeypatch):
+    attempt = begun(made)
+    mark = (attempt.job, attempt.number)
+    made.supervisor.missed[mark] = 0.0
+    monkeypatch.setattr(
+        made.supervisor.launcher, "list", lambda attempts: {attempt.job: Look(None, is_alive=True, size=0)}
+    )
+    beat(made)
+    assert mark not in made.supervisor.missed
+
+
+def test_who_is_asked_to_stop_while_its_start_is_given_up_is_not_tried_again(made, monkeypatch):
+    monkeypatch.setattr(tick, "START_GRACE_S", -1000.0)
+    attempt = begun(made)
+    made.supervisor.missed.update({(attempt.job, -number): 0.0 for number in range(tick.MOST_STARTS)})
+    onward = tick.after_job.onward
+
+    def asked_meanwhile(root: Path, job: jobs.Job) -> object:
+        stop_pause_kill.stop(made.supervisor, Stop("one"))
+        return onward(root, job)
+
+    monkeypatch.setattr(tick.after_job, "onward", asked_meanwhile)
+    beat(made)
+    connection = made.supervisor.connection
+    assert isinstance(jobs.state_of(connection, attempt.job), data.Failed)
+    assert jobs.queued(connection) == []
+
+
+def test_a_keeper_that_comes_after_its_attempt_was_given_up_leaves(made):
+    attempt = begun(made)
+    assert launch_local.claim(attempt.folder, attempt.number)
+    assert made.supervisor.launcher.revoke(attempt)
+    assert launch_local.start_keeper(attempt, dict(os.environ)).wait() == 3
+    assert not (attempt.folder / "keeper.json").exists()
+
+
+@pytest.mark.parametrize("sign", ["lock", "exit.json", "events.jsonl"])
+def test_an_attempt_that_came_to_life_is_not_revoked(made, sign):
+    attempt = begun(made)
+    assert launch_local.claim(attempt.folder, attempt.number)
+    if sign == "lock":
+        with launch_local.locked(attempt.folder):
+            assert not made.supervisor.launcher.revoke(attempt)
+    else:
+        (attempt.folder / sign).write_text(json.dumps({"attempt": attempt.number, "ended": 1.0}))
+        assert not made.supervisor.launcher.revoke(attempt)
+    assert (attempt.folder / "attempt").read_text() == str(attempt.number)
