@@ -50,8 +50,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.messages.runs import ProcessRow
     from finetop.core.protocol.request import Ask
 
-BEAT_S = 10.0  # of the day, that pass with each beat
-STEPS = 50  # of a run, one a beat
+BEAT_S = 30.0  # of the day, that pass with each beat
+STEPS = 16  # of a run, one a beat
 RESTART_S = 7200.0
 SETTINGS = "settings: 1\nslots: {cpu_jobs: 4}\nretry: {times: 1, wait_s: 30}\n"
 ENDS = ("finished",) * 17 + ("killed", "failed", "silent")
@@ -118,18 +118,18 @@ class PretendingLauncher:
             job.end = "stopped"
             return True
         if job.verb == "check":
-            if job.step > 5:
+            if job.step > 2:
                 judge(job.log, self.draw.choice((0, 0, 40)), STEPS, {})
                 job.log.write(events.Ended("finished"))
                 job.end = "finished"
-            return job.step > 5
+            return job.step > 2
         if job.end == "silent" and job.step > STEPS // 2:
             return False  # until somebody stops it
         values = {"loss": 1.0 / job.step, "grad_norm": self.draw.random(), "tokens_per_s": 4000.0}
         job.log.write(events.metrics(job.step, values))
         job.log.write(events.Phase("training", job.step, STEPS, "steps", (STEPS - job.step) * BEAT_S))
         self.written["steps"] += 1
-        if job.step == 20 and self.draw.random() < 0.2:
+        if job.step == STEPS // 3 and self.draw.random() < 0.2:
             job.log.write(events.Alarm("spike", job.step, "the loss rose"))
             self.written["alarms"] += 1
         if job.end in ("killed", "failed") and job.step == STEPS // 2:
@@ -224,7 +224,7 @@ class App:
 
 
 async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
-    clock, draw = Clock(), random.Random(seed)
+    clock = Clock()
     home, launcher = Home(root), PretendingLauncher(random.Random(seed + 1))
     prepare(home)
     (root / "settings.yaml").write_text(SETTINGS)
@@ -246,22 +246,26 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
             silent = launcher.live.get(job.id)
             if silent is not None and silent.end == "silent" and silent.step > 2 * STEPS:
                 await apps[0].ask(supervisor, Stop(str(job.run_id)))
-        if number % 720 == 0:
+        if number * BEAT_S % RESTART_S == 0:
             gone = supervisor.connection.execute(
                 "SELECT id FROM runs WHERE state->>'$.type' = 'finished' ORDER BY random() LIMIT 1"
             ).fetchone()
             if gone is not None:
                 await apps[1].ask(supervisor, Remove([str(gone[0])]))
+        if number * BEAT_S % 3600 == 0:
+            print(json.dumps(sample(number * BEAT_S / 3600, supervisor, apps)), flush=True)
         if number * BEAT_S % RESTART_S == 0 and number < beats:
             supervisor.connection.close()
             supervisor = begin(home, launcher)
-        if number * BEAT_S % 3600 == 0:
-            print(json.dumps(sample(number * BEAT_S / 3600, supervisor, apps)), flush=True)
     states = supervisor.connection.execute(
         "SELECT state->>'$.type', count(*) FROM runs GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    del draw
-    print(json.dumps({"written": launcher.written, "states": states}))
+    stored = {
+        "steps": "SELECT count(*) FROM metrics WHERE key = 'loss'",
+        "alarms": "SELECT count(*) FROM alarms",
+    }
+    counts = {name: supervisor.connection.execute(query).fetchone()[0] for name, query in stored.items()}
+    print(json.dumps({"written": launcher.written, "stored": counts, "states": states}))
 
 
 def begin(home: Home, launcher: PretendingLauncher) -> Supervisor:
