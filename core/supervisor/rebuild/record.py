@@ -207,13 +207,13 @@ def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str
         " WHERE table_name = ? ORDER BY column_index",
         [table],
     ).fetchall()
-    kept = {}
+    kept: dict[str, Any] = {}
     for name, kind, may_be_null, has_default in columns:
         value = row.get(name)
         if name in row and not (value is None and may_be_null):
             kept[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")
             if (held := HOLDS.get((table, name))) is not None:
-                _require_held(value, held, f"{place}.{name}")
+                _require_held(kept[name], held, f"{place}.{name}")
         elif name in row:
             kept[name] = None
         elif not (may_be_null or has_default):
