@@ -102,6 +102,13 @@ class StoreTrouble(EnvironmentTrouble):
     pass
 
 
+def first_line(error: BaseException) -> str:
+    """Say in one line of at most 300 characters what a library's error says; its name, where it says nothing."""
+    lines = [line.strip() for line in str(error).strip().splitlines()] or [type(error).__name__]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    return f"{said} is missing"[:300] if isinstance(error, KeyError) else said[:300]
+
+
 def did_you_mean(value: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, or list what there is: 'Did you mean rank?'."""
     names = sorted(known)

@@ -86,6 +86,17 @@ def _returned(text: str) -> str:
     return text.replace("\r\n", "\n").rstrip("\r").replace("\r", "\n")
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def spreadsheet_cell(text: str) -> str:
+    """Make outside text safe in a cell of a table: a spreadsheet obeys what begins as a formula, unless ' is first."""
+    shown = clean(text)
+    is_plain = not shown.startswith(_FORMULA) or shown == "-" or _NUMBER.fullmatch(shown)
+    return shown if is_plain else f"'{shown}"
+
+
 _SHOWN = 60
 
 

@@ -11,6 +11,7 @@ from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
+from finetop.core.text import spreadsheet_cell
 
 ABOUT = "one SELECT on the store, read-only"
 ANYWHERE = True
@@ -20,6 +21,11 @@ MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
+    parser.add_argument(
+        "--spreadsheet",
+        action="store_true",
+        help="as --csv; no cell that begins with = + - @ is taken for a formula",
+    )
     shared_args.limit(parser, 1000)
     parser.add_argument(
         "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
@@ -31,10 +37,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
         found = client.ask(Sql(args.query, args.limit, args.timeout))
     if args.json:
         print_json({"columns": found.columns, "rows": found.rows, "cut": found.cut})
-    elif args.csv:
+    elif args.csv or args.spreadsheet:
         writer = csv.writer(sys.stdout)
-        writer.writerow(found.columns)
-        writer.writerows(found.rows)
+        for row in (found.columns, *found.rows):
+            writer.writerow([_cell(value) for value in row] if args.spreadsheet else row)
     else:
         numbers = [
             column
@@ -50,3 +56,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         more = "--limit asks for more" if len(found.rows) == args.limit < SQL_ROWS else MOST
         warn(f"cut at {len(found.rows):,} rows; {more}.")
     return 0
+
+
+def _cell(value: object) -> object:
+    return spreadsheet_cell(value) if isinstance(value, str) else value

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.examples import IGNORED, Example
 from finetop.core.data.formats import Call, Conversation, Message
-from finetop.core.errors import BadData, BadInput
+from finetop.core.errors import BadData, BadInput, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -93,7 +93,9 @@ def _template(
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
     except TemplateError as error:
         hint = "Change the row, or set model.chat_template to a template that takes it."
-        raise BadData(f"{place}: the model's chat template refuses the row: {error}", hint=hint) from error
+        raise BadData(
+            f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
+        ) from error
     return str(text)
 
 

@@ -11,7 +11,7 @@ from finetop.core.data import formats, hub
 from finetop.core.data.hub import is_local
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.source_record import Seen, name_of
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -98,9 +98,10 @@ def _dataset(source: Source, home: Home) -> Any:
             data_id, source.subset, split=split, cache_dir=str(home.root / "datasets")
         )
     except (ValueError, FileNotFoundError, datasets.exceptions.DatasetsError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:300]
         hint = "Check the id, split and subset."
-        raise BadInput(f"data: can't read {data_id} (split {split}): {first}", hint=hint) from error
+        raise BadInput(
+            f"data: can't read {data_id} (split {split}): {first_line(error)}", hint=hint
+        ) from error
 
 
 def _is_saved(folder: Path) -> bool:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import quantize as fewer_bits
 from finetop.core.models.resolved import ResolvedModel
-from finetop.core.runtime.failures import is_out_of_memory
+from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,11 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             resolved.path, trust_remote_code=resolved.trust_remote_code, local_files_only=True
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (
+        Exception
+    ) as error:  # each library has errors of its own for a damaged file, and derives some from nothing
+        if is_of_machine(error):
+            raise
         raise _unusable(resolved, "tokenizer", error) from error
     if tokenizer.pad_token_id is None:
         # Padding is never learned from or attended to, so any token that exists will do.
@@ -122,7 +126,6 @@ def load_model(
     Raises BadInput if it is no causal language model, needs code of its own, or lacks weights, and
     EnvironmentTrouble if it can't be quantised here.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     require_text(resolved.path, f"model.id: {resolved.id}")
@@ -138,14 +141,14 @@ def load_model(
             output_loading_info=True,
             **placed,
         )
-    except (ImportError, RuntimeError) as error:
-        if resolved.quantize == "none" or is_out_of_memory(error):
+    except Exception as error:
+        if is_of_machine(error):
             raise
-        raise EnvironmentTrouble(
-            f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
-            hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
-        ) from error
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        if isinstance(error, ImportError | RuntimeError) and resolved.quantize != "none":
+            raise EnvironmentTrouble(
+                f"model.quantize: {resolved.quantize} can't be had here: {first_line(error)}",
+                hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
+            ) from error
         raise _unusable(resolved, "model", error) from error
     return put_on(model, device, sorted(found["missing_keys"]), resolved, is_placed=bool(placed)), tokenizer
 
@@ -186,8 +189,8 @@ def is_reward_model(folder: Path) -> bool:
     for name in (ADAPTER_CONFIG, "config.json"):
         try:
             said = json.loads((folder / name).read_text(encoding="utf-8"))
-            kinds = said.get("architectures") or ()
-        except (OSError, ValueError, AttributeError):
+            kinds = list(said.get("architectures") or ())
+        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
             continue  # not there; or broken, which loading it tells
         return said.get("task_type") == "SEQ_CLS" or any(
             str(kind).endswith("ForSequenceClassification") for kind in kinds
@@ -211,9 +214,11 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
         return BadInput(
             f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text."
         )
-    lines = text.strip().splitlines() or [type(error).__name__]
+    if isinstance(error, ImportError):
+        said = f"model.id: {resolved.id} needs what is not installed: {first_line(error)}"
+        return EnvironmentTrouble(said, hint="Install it, or pick another model.")
     return BadInput(
-        f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}",
+        f"model.id: can't load the {part} of {resolved.id}: {first_line(error)}",
         hint="Its files may be damaged: download it again, or give another model.",
     )
 

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
 from finetop.core.runtime.failures import is_out_of_memory
 
@@ -54,8 +54,7 @@ def load_checkpoint(
     ) as error:
         if is_out_of_memory(error):
             raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        why = "its weights are damaged" if isinstance(error, SafetensorError) else lines[0][:300]
+        why = "its weights are damaged" if isinstance(error, SafetensorError) else first_line(error)
         raise BadInput(
             f"{folder}: the adapter can't be loaded: {why}.",
             hint="Pick another checkpoint: RUN@STEP.",

@@ -6,7 +6,7 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.errors import BadInput, FinetopError, first_line
 from finetop.core.models import load
 from finetop.core.models.load import answer_in_kind, is_adapter
 
@@ -68,7 +68,7 @@ def merged(tuned: Any, folder: Path) -> Any:
             return tuned.merge_and_unload(safe_merge=True)
     except (ValueError, NotImplementedError, AttributeError) as error:
         raise FinetopError(
-            f"{folder.name} can't be merged: {str(error).strip().splitlines()[0][:300]}",
+            f"{folder.name} can't be merged: {first_line(error)}",
             hint="Use the checkpoint as an adapter of PEFT, beside the base model.",
         ) from error
 

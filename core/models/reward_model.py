@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load, quantize as fewer_bits
+from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,10 +92,11 @@ def make(
             output_loading_info=True,
             **placed,
         )
-    except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    except Exception as error:
+        if is_of_machine(error):
+            raise
         raise BadInput(
-            f"model.id: no reward model can be made of {base.id}: {first}",
+            f"model.id: no reward model can be made of {base.id}: {first_line(error)}",
             hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
         ) from error
     body = sorted(key for key in found["missing_keys"] if key.split(".")[0] not in ("score", "classifier"))

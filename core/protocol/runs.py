@@ -142,6 +142,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, without the last two where no weight moves
     args: dict[str, Any] = {}
     log_mib: int | None = None  # so much of the disk its log may take
+    events_taken: int = 0  # the highest number of its events that is in the store
 
 
 class TaskBrief(msgspec.Struct, frozen=True):

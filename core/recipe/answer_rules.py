@@ -8,21 +8,26 @@ from __future__ import annotations
 import json
 import math
 import re
+import signal
 import string
+import threading
 import unicodedata
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 ValueKind = Literal["nothing", "text", "texts", "count", "number", "range", "pattern"]
 
 # Patterns come from suites, texts from models: a bounded text bounds what a slow pattern can cost.
 LONGEST_MATCHED_TEXT = 1_000
+MATCH_S = 2.0
 LONGEST_JSON_TEXT = 20_000
 
 NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
@@ -132,8 +137,34 @@ def one_of(text: str, value: Sequence[str]) -> bool:
 
 
 def regex(text: str, value: str) -> bool:
-    """Hold if the pattern is found in the first LONGEST_MATCHED_TEXT characters."""
-    return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
+    """Hold if the pattern is found in the first LONGEST_MATCHED_TEXT characters.
+
+    Raises BadInput where that takes too long: of `(a+)+$` each letter more doubles it, for ever with a hundred.
+    """
+    with _time_limit(value):
+        return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
+
+
+@contextmanager
+def _time_limit(pattern: str) -> Iterator[None]:
+    """Interrupt a search after MATCH_S of the processor's time: in the main thread, where jobs search."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise BadInput(
+            f"rule regex: {quoted(pattern)} takes more than {MATCH_S:g} s on one answer.",
+            hint="Write it without a repeat inside a repeat, such as (a+)+.",
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, give_up)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MATCH_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
 
 
 def json_object(text: str, value: Sequence[str]) -> bool:

@@ -17,18 +17,22 @@ class EventLog:
     """Append-only writer: each event is one write() of one whole line, so a reader never waits for a flush.
 
     A line that was cut short by a crash gets its newline before the next is written. `write` raises nothing on
-    a full disk: it keeps count in `lost`, so that logging never kills training; `sync` makes it durable.
+    a full disk: it keeps count in `lost`, so that logging never kills training; `sync` makes it durable. A
+    file that was deleted is made anew.
     """
 
     def __init__(self, path: Path) -> None:
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = retry_file_work(lambda: os.open(path, flags, 0o600))
+        self._path = path
+        self._file = retry_file_work(self._open)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self.lost = 0
         self._torn = False  # the last line was cut by a crash, or by a full disk
         self._number = retry_file_work(self._resume)
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
 
     def _resume(self) -> int:
         size = os.fstat(self._file).st_size
@@ -43,6 +47,10 @@ class EventLog:
                 continue
         return 0
 
+    def number_behind(self, taken: int) -> None:
+        """Go on behind a number that was read: else what follows a file that was cut is taken for what is known."""
+        self._number = max(self._number, taken)
+
     def write(self, event: Event) -> None:
         with self._turn:
             self._write(event)
@@ -54,6 +62,9 @@ class EventLog:
         if self._torn:
             self._buffer[:0] = b"\n"
         try:
+            if not os.fstat(self._file).st_nlink:  # deleted: nobody would read it
+                os.dup2(fresh := self._open(), self._file, inheritable=False)
+                os.close(fresh)
             written = os.write(self._file, self._buffer)
         except OSError:
             written = 0

@@ -75,6 +75,12 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
+def is_of_machine(error: BaseException) -> bool:
+    """Return whether memory, the disk, a GPU or its driver failed, and not what was being read."""
+    words = f"{type(error).__name__}: {error}"
+    return is_out_of_memory(error) or is_disk_full(error) or of_words(words) is not None
+
+
 def _of_others(error: BaseException) -> float:
     """Say how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
     wanted = _WANTED.search(str(error))

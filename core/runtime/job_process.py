@@ -54,7 +54,9 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     stop = stop_signal.listen()
     events = EventLog(job_folder / "events.jsonl")
     try:
-        last = work(read_spec(job_folder), job_folder, events, stop)
+        spec = read_spec(job_folder)
+        events.number_behind(spec.events_taken)
+        last = work(spec, job_folder, events, stop)
     except stop_signal.StopAsked:
         last = Ended("stopped", "asked to stop", kind="asked")
     except BaseException as error:

@@ -74,20 +74,31 @@ class Batch:
 
 
 def read(place: Place, file: Path) -> Batch:
-    """Read one chunk of whole lines; or pass over a piece of a line that is too long."""
+    """Read one chunk of whole lines; or pass over a piece of a line that is too long.
+
+    A file that was cut or deleted is read from its beginning: what was taken in already is known by its numbers.
+    """
     batch = Batch(place, place.last_n, place.bytes_read, place.skipping)
-    chunk, size = _chunk(file, place.bytes_read, CHUNK_BYTES)
+    at = place.bytes_read
+    chunk, size = _chunk(file, at, CHUNK_BYTES)
+    if size < at:
+        batch.leave_out(
+            size, f"the file was cut here, or deleted: {at - size:,} bytes that were read are gone"
+        )
+        at, batch.bytes_read, batch.skipping = 0, 0, False
+        chunk, size = _chunk(file, at, CHUNK_BYTES)
     if len(chunk) == CHUNK_BYTES and b"\n" not in chunk:
-        chunk, size = _chunk(file, place.bytes_read, LINE_BYTES)
+        chunk, size = _chunk(file, at, LINE_BYTES)
     end = chunk.rfind(b"\n") + 1
+    batch.is_last = at + len(chunk) >= size
     if not end:
         if len(chunk) >= LINE_BYTES:
-            batch.bytes_read, batch.skipping = place.bytes_read + len(chunk), True
+            batch.bytes_read, batch.skipping = at + len(chunk), True
             batch.is_last = False
         return batch  # else: a line that is still being written
+    begins = at
     lines = chunk[:end].split(b"\n")[:-1]
-    at = place.bytes_read
-    if place.skipping:
+    if batch.skipping:
         batch.leave_out(at, f"the line that ends here is longer than {LINE_BYTES >> 20} MiB")
         at += len(lines[0]) + 1
         lines, batch.skipping = lines[1:], False
@@ -98,8 +109,7 @@ def read(place: Place, file: Path) -> Batch:
             break
         _sort_in(batch, at, line)
         at += len(line) + 1
-    batch.bytes_read = place.bytes_read + end
-    batch.is_last = place.bytes_read + len(chunk) >= size
+    batch.bytes_read = begins + end
     return batch
 
 

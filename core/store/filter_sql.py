@@ -17,7 +17,7 @@ _VERDICT = (
 )
 _SINCE = "coalesce(r.ended, r.created)"
 ALARM = "(SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id AND a.over_step IS NULL)"
-_TAGS = "from_json(r.tags, '[\"VARCHAR\"]')"
+_TAGS = "TRY(from_json(r.tags, '[\"VARCHAR\"]'))"
 _TEXTS = {
     "name": "r.name",
     "model": "r.model",

@@ -33,15 +33,20 @@ _FIELDS = (
     *("task", "item", "base", "tuned", "base_answer", "tuned_answer"),
     *("base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin"),
 )
-# Of an item that was scored again (out of memory, a second attempt) the last score counts.
+# Of an item that was scored again (out of memory, a second attempt) the last score counts. Answers are read of those
+# that changed alone: carried along, those of 50,000 items do not fit into the store's memory.
 _CHANGED = (
-    "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
-    " AND (? = '' OR task = ?)"
-    " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
+    "WITH newest AS (SELECT max(rowid) AS place FROM item_scores WHERE job_id = $1 AND (step IS NULL OR step = $2)"
+    " AND ($3 = '' OR task = $3) GROUP BY model, task, item),"
+    " scored AS (SELECT place, model, task, item, score FROM newest JOIN item_scores s ON s.rowid = place"
+    " WHERE job_id = $1),"
+    " changed AS (SELECT t.place AS of_tuned, b.place AS of_base FROM scored t"
+    " JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
+    " WHERE t.model = 'tuned' AND t.score <> b.score)"
     " SELECT t.task, t.item, b.score, t.score, b.answer, t.answer, b.answer_log_prob, t.answer_log_prob,"
     " b.gold_log_prob - b.best_other_log_prob, t.gold_log_prob - t.best_other_log_prob"
-    " FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
-    " WHERE t.model = 'tuned' AND t.score <> b.score"
+    " FROM changed JOIN item_scores t ON t.rowid = of_tuned JOIN item_scores b ON b.rowid = of_base"
+    " WHERE t.job_id = $1 AND b.job_id = $1"
     " ORDER BY t.score - b.score, coalesce(t.gold_log_prob - t.best_other_log_prob, 0), t.task, t.item"
 )
 _AT_STEPS = (
@@ -183,7 +188,7 @@ def _changed(
     """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
     known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
     found = []
-    for row in connection.execute(_CHANGED, [job_id, step, task, task]).fetchall():
+    for row in connection.execute(_CHANGED, [job_id, step, task]).fetchall():
         values = dict(zip(_FIELDS, row, strict=True))
         flip = known.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
         found.append(msgspec.structs.replace(flip, choices=(), **values))

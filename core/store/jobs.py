@@ -138,6 +138,11 @@ def bytes_read(connection: Connection, job_id: int) -> int:
     return int(one_value(connection, "SELECT bytes_read FROM jobs WHERE id = ?", [job_id]))
 
 
+def events_taken(connection: Connection, job_id: int) -> int:
+    """Return the highest number of a job's events that was taken in."""
+    return int(one_value(connection, "SELECT last_n FROM jobs WHERE id = ?", [job_id]))
+
+
 def begin_attempt(connection: Connection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
     """Count a new attempt on these GPUs, and forget what became of the last one. Returns its number."""
     connection.execute(

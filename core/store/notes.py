@@ -11,12 +11,21 @@ from finetop.core.store import run_records
 from finetop.core.store.database import one_value
 
 _json = msgspec.json.Encoder()
+_tags = msgspec.json.Decoder(list[str])
 
 
 def tags_of(connection: Connection, run_id: int) -> list[str]:
     """Read a run's tags, in the order in which they were put on."""
     tags = one_value(connection, "SELECT tags FROM runs WHERE id = ?", [run_id])
-    return msgspec.json.decode(tags, type=list[str])
+    return read_tags(tags)
+
+
+def read_tags(text: str) -> list[str]:
+    """Read the tags that a run's row holds; none where it is damaged: a list of runs goes on without them."""
+    try:
+        return _tags.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return []
 
 
 def set_tags(connection: Connection, run_id: int, tags: Sequence[str]) -> None:
@@ -30,7 +39,7 @@ def tagged(connection: Connection, words: str) -> list[tuple[int, list[str]]]:
     found = connection.execute(
         "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
     ).fetchall()
-    return [(number, msgspec.json.decode(tags)) for number, tags in found]
+    return [(number, read_tags(tags)) for number, tags in found]
 
 
 def note_of(connection: Connection, run_id: int) -> str:

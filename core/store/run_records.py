@@ -17,6 +17,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Large
 from finetop.core.runtime.files import write_whole
 from finetop.core.store.database import REBUILD, one_value, transaction
 
@@ -224,11 +225,15 @@ def number_of(connection: Connection) -> int:
     return int(found[0]) if found is not None and found[0] is not None else 0
 
 
+class _Told(msgspec.Struct):
+    number: Large
+
+
 def told_number(root: Path) -> int:
     """How often records were written, as store.json has it; 0 without one that can be read."""
     try:
-        return int(msgspec.json.decode((root / STORE).read_bytes())["number"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return msgspec.json.decode((root / STORE).read_bytes(), type=_Told).number
+    except (OSError, ValueError, RecursionError):
         return 0
 
 

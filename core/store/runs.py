@@ -18,6 +18,7 @@ from finetop.core.store import (
     checks,
     data_versions,
     jobs,
+    notes,
     parents,
     recipe_settings,
     run_records,
@@ -290,7 +291,7 @@ def _row(
         needs_you=rank == NEEDS_YOU,
         alarm=alarm,
         left_s=state.left_s if isinstance(state, data.Running) else None,
-        tags=msgspec.json.decode(tags),
+        tags=notes.read_tags(tags),
         note=note,
         said=said,
     )

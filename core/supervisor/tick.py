@@ -131,6 +131,7 @@ def spec_of(supervisor: Supervisor, job: Job) -> bytes:
         recipe=runs.recipe(supervisor.connection, job.run_id),
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
+        events_taken=jobs.events_taken(supervisor.connection, job.id),
     )
     return msgspec.json.encode(spec)
 

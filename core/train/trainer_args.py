@@ -7,7 +7,7 @@ import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.errors import BadInput, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,9 +156,7 @@ def configure(
     try:
         return config(**{**values, **raw})
     except (ValueError, TypeError, ImportError) as error:
-        raise BadInput(
-            f"trainer_args: {str(error).splitlines()[0]}", hint="Change or remove that option."
-        ) from error
+        raise BadInput(f"trainer_args: {first_line(error)}", hint="Change or remove that option.") from error
 
 
 def limit_steps(recipe: Recipe, rows: int) -> int:

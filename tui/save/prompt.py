@@ -15,15 +15,13 @@ from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.formats.markdown import block_text
 from finetop.core.client.report.svg import standalone
 from finetop.core.runtime.files import write_whole
-from finetop.core.text import clean, clean_line
+from finetop.core.text import clean_line, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
 
 _FONT = re.compile(r"@font-face \{.*?\}", re.DOTALL)  # the reader's own: no address in the file is asked
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 async def ask_of(screen: Screen[Any], picture: str) -> None:
@@ -128,14 +126,6 @@ def _points(charts: Sequence[Chart]) -> Table:
 def _csv(table: Table) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([_cell(cell) for cell in table.head])
-    writer.writerows([_cell(cell) for cell in row] for row in table.rows)
+    writer.writerow([spreadsheet_cell(cell) for cell in table.head])
+    writer.writerows([spreadsheet_cell(cell) for cell in row] for row in table.rows)
     return text.getvalue()
-
-
-def _cell(text: str) -> str:
-    """Make outside text safe within a cell: a spreadsheet obeys what begins as a formula."""
-    shown = clean(text)
-    return (
-        f"'{shown}" if shown.startswith(_FORMULA) and not _NUMBER.fullmatch(shown) and shown != "-" else shown
-    )

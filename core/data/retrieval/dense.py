@@ -14,7 +14,7 @@ import numpy as np
 
 from finetop.core.data import hub
 from finetop.core.data.hub import is_local
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -89,8 +89,7 @@ def _load(model: Path) -> Any:
     try:
         return StaticModel.from_pretrained(model)
     except (ValueError, KeyError, OSError, TypeError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise BadInput(f"search: {model} can't be read as a static model: {first}") from error
+        raise BadInput(f"search: {model} can't be read as a static model: {first_line(error)}") from error
 
 
 def _unit(model: Any, texts: Sequence[str]) -> Vectors:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from stdnum import iban, luhn
 
-from finetop.core.preflight.lint.patterns import Hit, Shape, hits_of
+from finetop.core.runtime.patterns import Hit, Shape, hits_of
 
 _SAMPLE_DOMAINS = re.compile(
     r"(?i)(?:^|\.)(?:example(?:\.\w+)?|test|invalid|localhost|local|domain\.\w+|email\.com|mail\.com|yourdomain\.\w+|"

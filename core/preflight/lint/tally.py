@@ -10,16 +10,16 @@ import msgspec
 
 from finetop.core.preflight.lint.pii_patterns import personal_in
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Example, Finding
-from finetop.core.preflight.lint.secret_patterns import secrets_in
+from finetop.core.runtime.secret_patterns import secrets_in
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import ModuleType
 
-    from finetop.core.preflight.lint.patterns import Hit
     from finetop.core.preflight.lint.row import Row
     from finetop.core.preflight.lint.second_pass import Whole
+    from finetop.core.runtime.patterns import Hit
 
 SHOWN = 160  # characters of an example
 BEFORE = 24  # of them before what is shown

@@ -93,7 +93,10 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
         parent = references({"model": recipe["model"], "objective": {}}).get("model.id")
         if parent is None or parent.kind != "run" or not parent.name.isdecimal():
             break
-        recipe = with_settings(recipe, {"model.id": runs.recipe(connection, int(parent.name))["model"]["id"]})
+        of_parent = runs.recipes(connection, [int(parent.name)]).get(int(parent.name))
+        if of_parent is None:
+            break  # a rebuild left it out: the job will say so
+        recipe = with_settings(recipe, {"model.id": of_parent["model"]["id"]})
     return recipe
 
 

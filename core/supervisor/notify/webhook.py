@@ -18,12 +18,12 @@ SHOWN = 200  # characters of an answer that refuses
 
 
 class SameHost(urllib.request.HTTPRedirectHandler):
-    """Goes on only to the host that was asked for, and posts there again."""
+    """Goes on only to the scheme and host that were asked for, and posts there again."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request:
-        if urlsplit(newurl).netloc != urlsplit(req.full_url).netloc or not is_fine(newurl):
+        if urlsplit(newurl)[:2] != urlsplit(req.full_url)[:2] or not is_fine(newurl):
             raise urllib.error.HTTPError(req.full_url, code, "it sends on to another host", headers, fp)
         return urllib.request.Request(newurl, data=req.data, headers=dict(req.header_items()), method="POST")
 

@@ -13,20 +13,35 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
-from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import one_value, open_store, transaction
 from finetop.core.supervisor.jobs.exit_reason import SinceStart
+from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
+from finetop.core.text import clean_line, plain
 
 LOCK_WAIT_S = 15.0  # a supervisor that was told to end takes a moment
 _json = msgspec.json.Encoder()
+
+
+# What a value that nobody thought of may bring about; a full disk and a lack of memory are none of these.
+DAMAGE = (
+    *(duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError),
+    *(ArithmeticError, LookupError, TypeError, ValueError, RecursionError),
+)
+
+
+class _Globals(msgspec.Struct):
+    """store.json, as far as it is read here."""
+
+    tables: dict[str, list[dict[str, Any]]]
 
 
 @dataclass
@@ -79,12 +94,13 @@ def rebuild(home: Home) -> Rebuilt:
     try:
         connection = open_store(fresh)
         try:
-            _take_globals(connection, home)
+            made.left_out += _take_globals(connection, home)
             for folder in run_folders(home):
                 try:
                     made.jobs += take_run(connection, home, folder)
-                except FinetopError as error:
-                    made.left_out.append(f"{folder.name}: {error}")
+                except (FinetopError, *DAMAGE) as error:
+                    made.left_out.append(f"{plain(folder.name)}: {_in_words(error)}")
+                    _keep_number(connection, number_of(folder))
                 else:
                     made.runs += 1
             made.events = int(one_value(connection, "SELECT coalesce(sum(last_n), 0) FROM jobs"))
@@ -115,9 +131,9 @@ def was_never_queued(folder: Path) -> bool:
         names = {file.name for file in folder.iterdir()}
         if "run.json" not in names:
             return names <= {"recipe.yaml"}
-        record = msgspec.json.decode((folder / "run.json").read_bytes())
+        record = msgspec.json.decode((folder / "run.json").read_bytes(), type=dict[str, Any])
         return names == {"recipe.yaml", "run.json"} and "store" not in record
-    except (OSError, msgspec.DecodeError, TypeError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -131,26 +147,38 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
 
     Raises BadInput when its run.json can't be used; nothing of it is in the store then.
     """
-    record = read_record(folder)
-    store = record["store"]
+    record = read_record(folder, number_of(folder))
+    store = record.store
     with transaction(connection):
-        _insert(connection, "runs", _run_row(record, folder, home))
-        recipe_settings.note(connection, int(record["id"]), record["recipe"])
-        for job in store["jobs"]:
-            _insert(connection, "jobs", {**job, "state": _text(job["state"]), "word": job["state"]["type"]})
-        for table, rows in store["tables"].items():
-            for row in rows:
-                _insert(connection, table, row)
+        for table, numbers in (("runs", [record.id]), ("jobs", [job["id"] for job in store.jobs])):
+            _require_new(connection, table, numbers)
+        _insert(connection, "runs", _run_row(record, folder, home), "run.json: store.run")
+        recipe_settings.note(connection, record.id, record.recipe)
+        for i, job in enumerate(store.jobs):
+            row = {**job, "state": _text(job["state"]), "word": job["state"]["type"]}
+            _insert(connection, "jobs", row, f"run.json: store.jobs[{i}]")
+        for table in run_records.kept_tables(connection):
+            for i, row in enumerate(store.tables.get(table, ())):
+                _insert(connection, table, row, f"run.json: store.tables.{table}[{i}]")
     try:
-        for job in store["jobs"]:
-            _take_events(connection, int(job["id"]), folder / job["folder"] / "events.jsonl")
+        for job in store.jobs:
+            _take_events(connection, job["id"], folder / job["folder"] / "events.jsonl")
         with transaction(connection):
             _finish(connection, record, folder)
     except BaseException:
         with transaction(connection):
-            run_records.remove_run(connection, record["id"])
+            run_records.remove_run(connection, record.id)
         raise
-    return len(store["jobs"])
+    return len(store.jobs)
+
+
+def _require_new(connection: Connection, table: str, numbers: list[int]) -> None:
+    """See that no other run has these numbers. Raises BadInput."""
+    taken = connection.execute(
+        f"SELECT id FROM {table} WHERE list_contains(?::INTEGER[], id)", [numbers]
+    ).fetchone()
+    if taken is not None:
+        raise BadInput(f"another folder has {table.removesuffix('s')} {taken[0]} too.")
 
 
 def _take_events(connection: Connection, job_id: int, file: Path) -> None:
@@ -164,58 +192,37 @@ def _take_events(connection: Connection, job_id: int, file: Path) -> None:
             return
 
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read a run's run.json.
-
-    Raises BadInput: it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
-    """
-    file = folder / "run.json"
-    try:
-        with open_regular(file) as opened:
-            record = msgspec.json.decode(opened.read())
-        format_, number = int(record["format"]), int(record["id"])
-        record["recipe"]["model"]["id"]
-    except (OSError, msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BadInput(f"its run.json can't be read ({error}).") from error
-    if format_ != run_records.FORMAT:
-        raise BadInput(f"its run.json is of format {format_}; this finetop reads {run_records.FORMAT}.")
-    if number != number_of(folder):
-        raise BadInput(f"its run.json is of run {number}.")
-    if "store" not in record:
-        raise BadInput("it was never queued: finetop was killed while it made the folder.")
-    return dict(record)
-
-
-def _run_row(record: dict[str, Any], folder: Path, home: Home) -> dict[str, Any]:
-    row = record["store"]["run"]
+def _run_row(record: Record, folder: Path, home: Home) -> dict[str, Any]:
+    row = record.store.run
     return {
         **row,
         "folder": str(folder.relative_to(home.root)),
-        "recipe": _text(record["recipe"]),
+        "recipe": _text(record.recipe),
         "state": _text(row["state"]),
         "rank": runs.DONE,
     }
 
 
-def _insert(connection: Connection, table: str, row: dict[str, Any]) -> None:
-    """Add a row of plain values. What a table lacks is left out: it is of another version."""
-    known = [column for column in run_records.columns_of(connection, table) if column in row]
-    if not known:
+def _insert(connection: Connection, table: str, row: dict[str, Any], place: str) -> None:
+    """Add a row of plain values. Raises BadInput, with its place, where the table can't keep one."""
+    kept = kept_row(connection, table, row, place)
+    if not kept:
         return
-    names = ", ".join(f'"{column}"' for column in known)
-    marks = ", ".join("?" for _ in known)
-    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", [row[column] for column in known])
+    names = ", ".join(f'"{column}"' for column in kept)
+    marks = ", ".join("?" for _ in kept)
+    connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", list(kept.values()))
 
 
-def _finish(connection: Connection, record: dict[str, Any], folder: Path) -> None:
+def _finish(connection: Connection, record: Record, folder: Path) -> None:
     """Put right what depends on more than one job's events, or on the moment at which they were taken in."""
-    run_id, store = int(record["id"]), record["store"]
-    for check_id, job_id, step, superseded in store["checks"]:
+    run_id, store = record.id, record.store
+    for check_id, job_id, step, superseded in store.checks:
         connection.execute(
-            "UPDATE checks SET id = ?, superseded = ? WHERE job_id = ? AND step IS NOT DISTINCT FROM ?",
-            [check_id, superseded, job_id, step],
+            "UPDATE checks SET superseded = ?, id = CASE WHEN EXISTS (SELECT 1 FROM checks WHERE id = ?"
+            " AND run_id <> ?) THEN id ELSE ? END WHERE job_id = ? AND step IS NOT DISTINCT FROM ?",
+            [superseded, check_id, run_id, check_id, job_id, step],
         )
-    for job in store["jobs"]:
+    for job in store.jobs:
         state = msgspec.convert(job["state"], data.State)
         if isinstance(state, data.Running):
             _settle_live(connection, job, state, folder)
@@ -223,7 +230,7 @@ def _finish(connection: Connection, record: dict[str, Any], folder: Path) -> Non
             connection.execute(
                 "UPDATE jobs SET ended_word = ? WHERE id = ?", [job.get("ended_word"), job["id"]]
             )
-    for row in store["tables"].get("cleaned", ()):
+    for row in store.tables.get("cleaned", ()):
         connection.execute(
             "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?",
             [run_id, row["job_id"], row["step"], row["time"]],
@@ -237,31 +244,55 @@ def _finish(connection: Connection, record: dict[str, Any], folder: Path) -> Non
 def _settle_live(connection: Connection, job: dict[str, Any], state: data.Running, folder: Path) -> None:
     """A job that runs: what an earlier attempt said of its phase and its end is not of this one."""
     since = SinceStart.read(folder / job["folder"] / "events.jsonl")
-    if since.attempt != job["attempt"] or not since.has_phase:
+    if since.attempt != job.get("attempt", 0) or not since.has_phase:
         jobs.show_state(connection, job["id"], state)
-    if since.attempt != job["attempt"]:
+    if since.attempt != job.get("attempt", 0):
         connection.execute("UPDATE jobs SET ended_word = NULL WHERE id = ?", [job["id"]])
 
 
-def _state_of(connection: Connection, record: dict[str, Any]) -> data.State:
+def _state_of(connection: Connection, record: Record) -> data.State:
     """A run's state: as recorded; while it is made, that of the job that makes it."""
-    state: data.State = msgspec.convert(record["store"]["run"]["state"], data.State)
+    state: data.State = msgspec.convert(record.store.run["state"], data.State)
     if isinstance(state, data.Running):
-        live = [job for job in jobs.live(connection) if job.run_id == record["id"]]
+        live = [job for job in jobs.live(connection) if job.run_id == record.id]
         state = next((job.state for job in live if job.verb in data.MAKES_A_RUN), state)
     return state
 
 
-def _take_globals(connection: Connection, home: Home) -> None:
-    """Take in what belongs to no run, from store.json; without it, numbers begin behind those that are seen."""
+def _take_globals(connection: Connection, home: Home) -> list[str]:
+    """Take in what belongs to no run, from store.json; without it, numbers begin behind those that are seen.
+
+    Returns what can't be kept of it, in words.
+    """
+    file = home.root / run_records.STORE
     try:
-        tables = msgspec.json.decode((home.root / run_records.STORE).read_bytes())["tables"]
-    except (OSError, msgspec.DecodeError, KeyError, TypeError):
-        return
-    known = set(run_records.global_tables(connection))
-    for table, rows in tables.items():
-        for row in rows if table in known else ():
-            _insert(connection, table, row)
+        tables = msgspec.json.decode(file.read_bytes(), type=_Globals).tables
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, RecursionError) as error:
+        return [f"{file.name}: it can't be read ({error})."]
+    left_out = []
+    for table in run_records.global_tables(connection):
+        for i, row in enumerate(tables.get(table, ())):
+            try:
+                _insert(connection, table, row, f"{file.name}: tables.{table}[{i}]")
+            except (BadInput, *DAMAGE) as error:
+                left_out.append(_in_words(error))
+    return left_out
+
+
+def _keep_number(connection: Connection, number: int) -> None:
+    """See that no new run gets the number of a folder that is left out."""
+    if run_records.next_number(connection, "runs") <= number < LARGEST:
+        with transaction(connection):
+            connection.execute("INSERT INTO removed VALUES ('runs', ?)", [number])
+
+
+def _in_words(error: Exception) -> str:
+    """Say in one line why something is left out."""
+    if isinstance(error, FinetopError):
+        return clean_line(str(error))
+    return clean_line(f"it can't be used ({type(error).__name__}: {str(error).partition(chr(10))[0]}).")
 
 
 def _text(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.tags import MOST, require_note, require_tag
+from finetop.core.runtime import secrets
 from finetop.core.store import notes, runs
 from finetop.core.store.database import transaction
 
@@ -38,6 +39,7 @@ def note(supervisor: Supervisor, ask: Note) -> NoteAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     before, now = notes.note_of(connection, run_id), require_note(ask.text)
+    secrets.require_none(now, "the note", hint="Notes are shown to all who see the run: leave it out.")
     if now != before:
         with transaction(connection):
             notes.set_note(connection, run_id, now)

@@ -34,6 +34,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.rebuild.record import read_record
 from finetop.core.supervisor.save_records import record
 
 if TYPE_CHECKING:
@@ -178,11 +179,13 @@ def restore(supervisor: Supervisor, ask: Restore) -> Done:
     connection, home = supervisor.connection, supervisor.home
     one = _find_trashed(home, ask.run)
     place = home.trash / one.folder
-    record = rebuild.read_record(place)
-    for row in record["store"]["tables"].get("parents", ()):
-        if not connection.execute("SELECT 1 FROM runs WHERE id = ?", [row["parent_id"]]).fetchone():
-            hint = f"Bring that back first: finetop trash --restore {row['parent_id']}."
-            raise Refused(f"{one.name} begins from run {row['parent_id']}, which is not there.", hint=hint)
+    for row in read_record(place, one.run_id).store.tables.get("parents", ()):
+        parent = row.get("parent_id")
+        if not connection.execute(
+            "SELECT 1 FROM runs WHERE id = TRY_CAST(? AS INTEGER)", [str(parent)]
+        ).fetchone():
+            hint = f"Bring that back first: finetop trash --restore {parent}."
+            raise Refused(f"{one.name} begins from run {parent}, which is not there.", hint=hint)
     name = runs.free_name(connection, one.name)
     folder = home.runs / one.folder
     if folder.exists():

@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.errors import BadInput, did_you_mean, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +41,7 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
         except (ValueError, TypeError) as error:
             kind = type(model).__name__
             raise BadInput(
-                f"method: {config.peft_type.value} does not go onto {kind}: {str(error).splitlines()[0][:300]}",
+                f"method: {config.peft_type.value} does not go onto {kind}: {first_line(error)}",
                 hint="Change the method's options, or take lora, which goes onto every model.",
             ) from error
     assert isinstance(wrapped, PeftModel)  # mixed models are not asked for

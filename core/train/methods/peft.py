@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.errors import BadInput, did_you_mean, first_line
 from finetop.core.train.methods._adapter import listed, require_modules, wrap
 from finetop.core.train.methods._settings import TargetModules
 from finetop.core.train.methods._start import Quantize, Start
@@ -95,7 +95,7 @@ def config_of(options: Options) -> PeftConfig:
         return kind(task_type="CAUSAL_LM", **where, **options.options)
     except (ValueError, TypeError) as error:
         raise BadInput(
-            f"method.options: {options.type}: {str(error).splitlines()[0][:300]}", hint="Change that setting."
+            f"method.options: {options.type}: {first_line(error)}", hint="Change that setting."
         ) from error
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,8 +127,9 @@ def load_model(
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
-        first = str(error).strip().splitlines()[0][:300]
-        raise BadInput(f"objective: no {config.model_type} model has these sizes: {first}") from error
+        raise BadInput(
+            f"objective: no {config.model_type} model has these sizes: {first_line(error)}"
+        ) from error
     print(f"a new {config.model_type} model of {sum(p.numel() for p in model.parameters()):,} parameters")
     for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
         setattr(model.generation_config, name, getattr(tokenizer, name))

@@ -16,7 +16,7 @@ from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainerCallback
 
 from finetop.core.data.weight_files import weight_files
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import checkpoint
 from finetop.core.protocol.events import Resumed
 from finetop.core.train.resume import random_state, state_files
@@ -303,9 +303,8 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise EnvironmentTrouble(
-            f"{folder / STATE}: {what} can't be put back: {lines[0][:200]}.", hint=ANOTHER
+            f"{folder / STATE}: {what} can't be put back: {first_line(error)}.", hint=ANOTHER
         ) from error
 
 

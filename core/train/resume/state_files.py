@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import EnvironmentTrouble, first_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def load(folder: Path) -> Any:
         return _read(written, load_file(folder / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise EnvironmentTrouble(
-            f"{folder}: the trainer's state can't be read: {error}.",
+            f"{folder}: the trainer's state can't be read: {first_line(error)}.",
             hint="Resume from another checkpoint: finetop resume RUN@STEP.",
         ) from error
 

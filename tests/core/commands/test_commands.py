@@ -142,6 +142,12 @@ def test_sql_prints_a_table_and_csv(finetop, rig):
     rig.wait_state(rig.submit("one", steps=3), "finished")
     assert finetop("sql", "SELECT name, step FROM runs")[1].splitlines() == ["name  step", "one      3"]
     assert finetop("sql", "SELECT name, step FROM runs", "--csv")[1].splitlines() == ["name,step", "one,3"]
+    cells = "SELECT '=1+1' AS \"@a\", '+x' AS b, '-3.5' AS c, -3.5 AS d, 'a=b' AS e"
+    assert finetop("sql", cells, "--csv")[1].splitlines() == ["@a,b,c,d,e", "=1+1,+x,-3.5,-3.5,a=b"]
+    assert finetop("sql", cells, "--spreadsheet")[1].splitlines() == [
+        "'@a,b,c,d,e",
+        "'=1+1,'+x,-3.5,-3.5,a=b",
+    ]
 
 
 def test_completion_knows_every_verb(finetop):

@@ -93,6 +93,60 @@ def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
         resolved_in(copy, home, events)
 
 
+# What the libraries say of these derives from Exception alone, or has its cause in the second line.
+DAMAGED = [
+    ("tokenizer.json", b"{", "tokenizer of", ""),
+    ("tokenizer.json", {"model": 3}, "tokenizer of", "ModelUntagged"),
+    ("tokenizer.json", {"decoder": "x"}, "tokenizer of", "PyDecoderWrapper"),
+    ("tokenizer.json", {"added_tokens": 3}, "tokenizer of", ""),
+    ("config.json", {"hidden_size": "x"}, "", "expected int"),
+    ("config.json", {"num_attention_heads": 0}, "", ""),
+    ("config.json", {"vocab_size": -1}, "", ""),
+    ("config.json", {"hidden_act": "no-such"}, "", "no-such"),
+    ("config.json", b"[" * 3000, "", ""),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "part", "cause"), DAMAGED)
+def test_a_damaged_file_of_a_model_is_one_line_with_its_cause(copy, home, events, name, change, part, cause):
+    import torch
+
+    base = resolved_in(copy, home, events)
+    file = copy / name
+    file.write_bytes(
+        change
+        if isinstance(change, bytes)
+        else json.dumps({**json.loads(file.read_bytes()), **change}).encode()
+    )
+    with pytest.raises(BadInput) as caught:
+        load.load_model(base, torch.float32, "cpu")
+    assert caught.value.message.startswith("model.id: ")
+    assert part in caught.value.message
+    assert cause in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_a_lack_of_memory_while_a_model_is_loaded_stays_one(copy, home, events, monkeypatch):
+    import torch
+    import transformers
+
+    base = resolved_in(copy, home, events)
+    for error in (
+        torch.OutOfMemoryError("CUDA out of memory. Tried"),
+        OSError(28, "No space left on device"),
+    ):
+        monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", raising(error))
+        with pytest.raises(type(error)):
+            load.load_model(base, torch.float32, "cpu")
+
+
+def raising(error):
+    def call(*given, **named):
+        raise error
+
+    return call
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, home, events, tmp_path):
     import torch

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from finetop.core.errors import BadInput
+from finetop.core.recipe import answer_rules
 from finetop.core.recipe.answer_rules import LONGEST_MATCHED_TEXT, RULES, check_rules, token_f1
 
 KEPT: list[tuple[str, object, str]] = [
@@ -141,3 +144,15 @@ def test_no_rules_is_refused() -> None:
 )
 def test_token_f1_is_squads(text, right, score):
     assert token_f1(text, right) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+$", "(a|aa)+$", "(.*a){25}x"])
+def test_a_pattern_that_would_search_for_ever_is_given_up(monkeypatch, pattern):
+    monkeypatch.setattr(answer_rules, "MATCH_S", 0.05)
+    before = signal.getsignal(signal.SIGVTALRM)
+    with pytest.raises(BadInput, match=r"takes more than 0\.05 s on one answer") as caught:
+        check_rules("a" * 500 + "!", [rule("regex", pattern)])
+    assert pattern in str(caught.value)
+    assert check_rules("a" * 500, [rule("regex", "a+$")])
+    assert signal.getsignal(signal.SIGVTALRM) == before
+    assert signal.getitimer(signal.ITIMER_VIRTUAL) == (0.0, 0.0)

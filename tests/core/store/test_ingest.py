@@ -1,5 +1,7 @@
 """Many jobs' events into the store at once: one transaction for all, each its share, none in another's way."""
 
+import os
+
 import duckdb
 import msgspec
 import pytest
@@ -31,6 +33,53 @@ def add(connection, name, verb="train", run_id=None):
         if verb == "train":
             runs.set_state(connection, number, running)
     return number, job
+
+
+def told(connection, job):
+    return connection.execute(
+        "SELECT bytes_read, last_n, bad_lines, bad_line FROM jobs WHERE id = ?", [job]
+    ).fetchone()
+
+
+@pytest.mark.parametrize("how", ["cut to nothing", "cut to its half", "deleted", "replaced"])
+def test_events_that_are_cut_or_deleted_under_a_job_are_told_and_what_comes_is_taken_in(
+    connection, tmp_path, how
+):
+    run, job = add(connection, "one")
+    file = tmp_path / "events.jsonl"
+    log = event_log.EventLog(file)
+    for step in range(1, 41):
+        log.write(events.metrics(step, {"loss": 1.0 / step}))
+    while ingest.take_in(connection, job, file):
+        pass
+    size = file.stat().st_size
+    if how == "cut to nothing":
+        os.truncate(file, 0)
+    elif how == "cut to its half":
+        os.truncate(file, size // 2)
+        log.write(events.metrics(41, {"loss": 0.5}))  # behind half a line: lost with it
+    else:
+        file.unlink()
+        if how == "replaced":
+            file.write_text("")
+            log.close()
+            log = event_log.EventLog(file)
+            log.number_behind(jobs.events_taken(connection, job))
+    ingest.take_in(connection, job, file)
+    assert "were read are gone" in told(connection, job)[3]
+    log.write(events.metrics(42, {"loss": 0.25}))
+    log.write(events.metrics(43, {"loss": 0.125}))
+    log.close()
+    while ingest.take_in(connection, job, file):
+        pass
+    bytes_read, last_n, bad, line = told(connection, job)
+    assert bytes_read == file.stat().st_size < size
+    assert (bad, runs.row(connection, run).step) == (2 if "half" in how else 1, 43)
+    steps = connection.execute("SELECT step FROM metrics ORDER BY step").fetchall()
+    assert steps == [(step,) for step in (*range(1, 41), 42, 43)], "one is there twice, or lost"
+    assert not ingest.take_in(connection, job, file)
+    assert told(connection, job) == (bytes_read, last_n, bad, line)
+    assert "gone" in jobs.of_run(connection, run)[0].unread
 
 
 async def take_in(supervisor, live):

@@ -250,3 +250,15 @@ def test_a_table_of_a_thousand_runs_opens_at_once(
     took = time.process_time() - began
     assert (found.total, len(found.rows), len(found.tasks)) == (1080, 100, 12)
     assert took < 0.3
+
+
+@pytest.mark.slow
+def test_the_changes_of_a_check_of_50_000_items_fit_into_the_store_s_memory(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    connection.execute(
+        "INSERT INTO item_scores SELECT 1, 1, model, repeat('k', 64), 'task' || i % 7, 'item' || i,"
+        " (i + length(model)) % 2, repeat('a', 400), -1.0, -1.0, -1.0, NULL"
+        " FROM range(50000) rows(i), (VALUES ('base'), ('tuned')) models(model)"
+    )
+    assert len(connection.execute(flipped_items._CHANGED, [1, None, ""]).fetchall()) == 50_000

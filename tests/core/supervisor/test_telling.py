@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -20,6 +22,7 @@ from finetop.core.store import ingest, notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
 from finetop.core.supervisor.notify import compose, deliver
+from finetop.core.supervisor.notify.webhook import SameHost
 from finetop.core.supervisor.requests import dispatch
 
 WRITES = """#!/bin/sh
@@ -276,6 +279,27 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
         hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
         assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
         assert hook.got == [{"a": 1}, {"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("to", "is_followed"),
+    [
+        ("https://localhost:9/b", True),
+        ("http://localhost:9/b", False),
+        ("https://localhost:8/b", False),
+        ("https://localhost.evil.example:9/b", False),
+        ("https://user@localhost:9/b", False),
+        ("file:///etc/passwd", False),
+    ],
+)
+def test_a_redirect_leads_to_no_other_host_port_or_scheme(to, is_followed):
+    asked = urllib.request.Request("https://localhost:9/a", data=b"{}", method="POST")
+    if is_followed:
+        again = SameHost().redirect_request(asked, None, 307, "", {}, to)
+        assert (again.full_url, again.data, again.get_method()) == (to, b"{}", "POST")
+    else:
+        with pytest.raises(urllib.error.HTTPError, match="another host"):
+            SameHost().redirect_request(asked, None, 307, "", {}, to)
 
 
 async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):

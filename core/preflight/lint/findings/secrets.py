@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.preflight.lint.secret_patterns import PASSWORD, secrets_in
 from finetop.core.preflight.lint.tally import Sight, sights
+from finetop.core.runtime.secret_patterns import PASSWORD, secrets_in
 
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.preflight.lint.pii_patterns import personal_in
-from finetop.core.preflight.lint.secret_patterns import secrets_in
 from finetop.core.preflight.lint.tally import SHOWN, example, excerpt, masked
+from finetop.core.runtime.secret_patterns import secrets_in
 
 KEY = "hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ4OTg3In0.4pcPyMD09olPSyXnrXCjTwXyr4BsezdI1AVTmud2fU4"

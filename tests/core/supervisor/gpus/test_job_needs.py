@@ -105,3 +105,8 @@ def test_a_plan_that_never_comes_is_not_waited_for(quiet, model, monkeypatch):
     monkeypatch.setattr(job_needs, "estimate", lambda *about: goes_on.wait())
     assert want(quiet, resolved(model)).gib is None
     goes_on.set()
+
+
+def test_a_run_that_a_rebuild_left_out_is_of_no_known_size(quiet, model):
+    recipe = {**resolved(model), "model": {**resolved(model)["model"], "id": "run:77@20"}}
+    assert want(quiet, recipe) == Want(1, None, is_estimate=True)

@@ -1,6 +1,7 @@
 """The database made again from the run folders: row for row, whatever became of the old one."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -26,10 +27,20 @@ from finetop.core.protocol.messages.submit import Import, Resume, Submit
 from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.runtime import event_log
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import approaches, backups, queue_order, run_records
+from finetop.core.store import (
+    approaches,
+    backups,
+    jobs,
+    notes,
+    parents,
+    queue_order,
+    run_list,
+    run_records,
+    runs,
+)
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock
+from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock, was_never_queued
 from finetop.core.supervisor.requests import triage
 
 
@@ -379,3 +390,216 @@ def test_every_row_comes_back(quiet):
     assert {row[9] for row in before["checks"]} == {True, False}, "none was set aside"
     assert rebuild(quiet.home).left_out == []
     assert differences(before, dump(quiet.home.database)) == []
+
+
+# In place of each value of a run.json; GONE: the field is not there.
+GONE = object()
+MUTATIONS = (GONE, None, "x", 3, 10**30, -1, 1e300, [[[]]], {"a": {"b": 1}}, "a\0b", "../../..")
+
+
+def fields_of(value, path=()):
+    """Name every field of a JSON value, of mappings and lists."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield (*path, key)
+        yield from fields_of(one, (*path, key))
+
+
+def damaged(told, path, value):
+    """The record with one field that is something else, or is gone."""
+    told = copy.deepcopy(told)
+    place = told
+    for name in path[:-1]:
+        place = place[name]
+    if value is GONE:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return told
+
+
+def as_run(told, number):
+    """The record of a run as that of another number, with jobs and checks of its own."""
+    told = copy.deepcopy(told)
+    store = told["store"]
+    told["id"] = store["run"]["id"] = number
+    told["name"] = store["run"]["name"] = f"good-{number}"
+    for job in store["jobs"]:
+        job["id"] += 10 * number
+        job["run_id"], job["folder"] = number, f"jobs/{job['id']:04d}-{job['verb']}"
+    store["checks"] = [[number, store["jobs"][1]["id"], 2, False]]
+    for row in [row for rows in store["tables"].values() for row in rows]:
+        row["run_id"] = number
+    return told
+
+
+def two_sound_runs(quiet):
+    """Two sound runs far from each other, and the record of a third with something everywhere."""
+    connection = quiet.supervisor.connection
+    start, end = events.Started(1, 1, 1, "cpu", "float32", {}), events.Ended("finished")
+    state = data.Finished(since=1.0, ended=2.0)
+    for name in ("first", "good", "last"):
+        if name == "last":
+            with transaction(connection):
+                connection.execute(
+                    "INSERT INTO removed VALUES ('runs', 9999), ('jobs', 999999), ('checks', 9999)"
+                )
+        told = [start, events.Verdict(2, verdict(30, step=2)), end]
+        quiet.job(quiet.run(name, (1, 2)), "check", told, state, step=2)
+    looked_at = Standing("looking", "ana", note="since when?")
+    triage.say(quiet.supervisor, SetStanding("good", "", looked_at))
+    with transaction(connection):
+        approaches.add_member(connection, "kb", approaches.Member(2, "lora", 1, False), "d" * 64)
+        parents.add(connection, 2, [parents.Parent(1, "model.id", 2)])
+        notes.set_tags(connection, 2, ["keep", "sweep/a"])
+        share = data.Share("u", 0, "H100", None)
+        undo = data.Before(state, 3)
+        connection.execute(
+            "UPDATE jobs SET gpus = ?, undo = ?, place = 1.5, not_before = 7 WHERE run_id = 2 AND verb = 'train'",
+            [msgspec.json.encode([share]).decode(), msgspec.json.encode(undo).decode()],
+        )
+        run_records.mark_run(connection, 2)
+    quiet.close()
+    return json.loads((quiet.home.runs / "0002-good" / "run.json").read_text())
+
+
+def rebuild_beside(quiet, told, mutations):
+    """Rebuild with a run for each mutation between the sound ones. Returns what was left out, by folder."""
+    for number, (path, value) in enumerate(mutations, 10):
+        folder = quiet.home.runs / f"{number:04d}-good-{number}"
+        folder.mkdir()
+        record = damaged(as_run(told, number), path, value)
+        (folder / "run.json").write_text(json.dumps(record))
+    written = {file: file.read_bytes() for file in quiet.home.runs.glob("*/run.json")}
+    made = rebuild(quiet.home)
+    assert {file: file.read_bytes() for file in written} == written
+    assert made.runs + len(made.left_out) == len(written)
+    return dict(line.split(": ", 1) for line in made.left_out)
+
+
+def of_sound_runs(dumped):
+    tables = ("runs", "jobs", "checks", "metrics", "checkpoints", "triage", "parents", "approaches")
+    place = {table: 0 if table == "runs" else 1 if table in ("jobs", "checks") else 0 for table in tables}
+    return {table: [row for row in dumped[table] if row[place[table]] in (1, 2, 10_000)] for table in tables}
+
+
+def list_everything(quiet):
+    """List every run there is and show some, as `ls`, `queue` and the app do, and look at the queue as a beat does."""
+    quiet.open()
+    connection = quiet.supervisor.connection
+    numbers = [number for (number,) in connection.execute("SELECT id FROM runs ORDER BY id").fetchall()]
+    for filter in ("", "tag=keep", "sweep/a"):
+        run_list.page(
+            connection, filter=filter, sort="newest", offset=0, limit=10**4, revision=1, now=time.time()
+        )
+    for number in numbers[::5]:
+        json.loads(msgspec.json.encode(runs.detail(connection, number)))
+        run_records.record_of(connection, number)
+    jobs.line(connection)
+    jobs.live(connection)
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(0, id="some"), pytest.param(None, id="all", marks=pytest.mark.slow)]
+)
+def test_whatever_is_damaged_in_a_run_json_the_others_come_back(quiet, part):
+    told = two_sound_runs(quiet)
+    fields = [path for path in fields_of(told) if path[0] != "recipe" or len(path) < 3]
+    every = [(path, value) for path in fields for value in MUTATIONS]
+    assert len(every) > 700, "a poor test"
+    before = of_sound_runs(dump(quiet.home.database))
+    left_out = rebuild_beside(quiet, told, every if part is None else every[part::23])
+    assert of_sound_runs(dump(quiet.home.database)) == before
+    says = ("run.json", "its run.json ", "it was never queued")
+    assert [line for line in left_out.values() if not line.startswith(says)] == []
+    assert len(left_out) > 10
+    list_everything(quiet)
+
+
+NAMED = [
+    (("store", "jobs", 0, "folder"), "../../../etc", "store.jobs[0].folder is '../../../etc' (job "),
+    (("store", "jobs", 0, "folder"), "/etc", "store.jobs[0].folder is '/etc' (job "),
+    (("store", "jobs", 1, "attempt"), "two", "store.jobs[1].attempt is 'two' (Expected `int`, got `str`)"),
+    (("store", "jobs", 1, "id"), 1, "store.jobs[1].folder is 'jobs/"),
+    (("store", "jobs", 0, "run_id"), 1, "store.jobs[0].run_id is 1 (the run is 14)"),
+    (("store", "run", "created"), 1e300, "store.run.created is 1e+300 (Expected `float` <="),
+    (("store", "run", "tags"), "keep", "store.run.tags is 'keep' (JSON is malformed"),
+    (("store", "run", "tags"), "[1]", "store.run.tags[0] is 1 (Expected `str`"),
+    (("store", "run", "name"), "../x", "store.run.name is '../x' (no name of a run)"),
+    (("store", "run", "state"), {"type": "?"}, "store.run.state.type is '?' (Invalid value '?')"),
+    (("store", "checks", 0, 1), 1, "store.checks[0][1] is 1 (the run has no such job)"),
+    (("store", "tables", "triage", 0, "state"), "sad", "store.tables.triage[0].state is 'sad' (Inval"),
+    (("recipe", "model"), None, "recipe.model is null (Expected `object`"),
+]
+
+
+def test_what_is_damaged_is_named_with_its_place_and_its_value(quiet):
+    told = two_sound_runs(quiet)
+    left_out = rebuild_beside(quiet, told, [(path, value) for path, value, _ in NAMED])
+    for number, (_, _, words) in enumerate(NAMED, 10):
+        assert left_out[f"{number:04d}-good-{number}"].startswith(f"run.json: {words}")
+
+
+def test_a_damaged_store_json_costs_what_is_damaged_alone(quiet):
+    two_sound_runs(quiet)
+    file = quiet.home.root / run_records.STORE
+    whole = json.loads(file.read_text())
+    whole["tables"]["removed"].append({"what": "runs", "highest": 10**40})
+    file.write_text(json.dumps({**whole, "number": 10**40}))
+    made = rebuild(quiet.home)
+    assert (made.runs, [line.partition(" (")[0] for line in made.left_out]) == (
+        3, [f"store.json: tables.removed[3].highest is {10**40}"])  # fmt: skip
+    for broken in ("[]", "{", '{"tables": {"removed": 3}}'):
+        file.write_text(broken)
+        made = rebuild(quiet.home)
+        assert (made.runs, len(made.left_out)) == (3, 1)
+        assert made.left_out[0].startswith("store.json: it can't be read (")
+
+
+def test_a_job_s_folder_that_is_a_link_elsewhere_is_refused(quiet, tmp_path):
+    two_sound_runs(quiet)
+    jobs_folder = quiet.home.runs / "0002-good" / "jobs"
+    jobs_folder.rename(tmp_path / "elsewhere")
+    jobs_folder.symlink_to(tmp_path / "elsewhere")
+    made = rebuild(quiet.home)
+    assert made.runs == 2
+    assert "it leads out of the run's folder, by a link" in made.left_out[0]
+
+
+def test_no_new_run_gets_the_number_of_a_folder_that_is_left_out(quiet):
+    for name in ("one", "two"):
+        quiet.run(name)
+    quiet.close()
+    (quiet.home.runs / "0002-two" / "run.json").write_text("{")
+    rebuild(quiet.home)
+    quiet.open()
+    assert quiet.run("three") == 3
+
+
+def test_a_damaged_folder_is_never_taken_for_one_that_was_never_queued(quiet):
+    folder = quiet.home.runs / "0001-one"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("recipe: 1\n")
+    for text, is_half_made in (
+        ('{"id": 1}', True),
+        ("[]", False),
+        ('"x"', False),
+        ("{", False),
+        ("3", False),
+    ):
+        (folder / "run.json").write_text(text)
+        assert was_never_queued(folder) == is_half_made, text
+
+
+@pytest.mark.parametrize("tags", ["", "keep", '{"a": 1}', "3", "null", "[1]", '["keep'])
+def test_tags_that_are_damaged_hide_no_run(quiet, tags):
+    """Such as an older rebuild took in: the run is listed without tags, and can be given new ones."""
+    quiet.run("one")
+    connection = quiet.supervisor.connection
+    connection.execute("UPDATE runs SET tags = ?", [tags])
+    for filter, shown in (("", 1), ("tag:keep", 0), ("one", 1), ("-tag:x", 1)):
+        page = run_list.page(connection, filter=filter, sort="newest", offset=0, limit=9, revision=1, now=1.0)
+        assert (len(page.rows), [row.tags for row in page.rows]) == (shown, [[]] * shown), filter
+    assert notes.tags_of(connection, 1) == []
+    assert runs.detail(connection, 1).row.name == "one"

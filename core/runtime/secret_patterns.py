@@ -1,4 +1,4 @@
-"""Keys, tokens and passwords as they look in text."""
+"""Keys, tokens and passwords as they look in text: what lint finds in rows, and what recipes and notes may not hold."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from finetop.core.preflight.lint.patterns import Hit, Shape, has_hint, hits_of
+from finetop.core.runtime.patterns import Hit, Shape, has_hint, hits_of
 
 
 def _entropy(text: str) -> float:
@@ -64,6 +64,11 @@ def _is_jwt(found: re.Match[str]) -> bool:
     return isinstance(decoded, dict) and "alg" in decoded
 
 
+def _has_key(found: re.Match[str]) -> bool:
+    """Tell a private key from its first line alone, or with dots in place of the key."""
+    return _KEY.match(found.string, found.start()) is not None
+
+
 def _is_password(found: re.Match[str]) -> bool:
     word = found[1]
     return not (_PLACEHOLDER.search(word) or word.lower() in _SAMPLE_PASSWORDS or word[0] in "<$%*{[")
@@ -72,6 +77,7 @@ def _is_password(found: re.Match[str]) -> bool:
 _PLACEHOLDER = re.compile(
     r"(?i)your|example|sample|placeholder|xxxx|1234567|abcdef|\.\.\.|\*\*\*|redacted|dummy|changeme|here$"
 )
+_KEY = re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\s*[A-Za-z0-9+/=:, \n\\-]{40}")
 _SAMPLE_PASSWORDS = {
     "password",
     "passwd",
@@ -137,7 +143,7 @@ SECRETS = (
     Shape(
         "GitHub token",
         ("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
-        re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{60,255})\b"),
+        re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{30,255}|github_pat_[A-Za-z0-9_]{30,255})\b"),
         _looks_random,
     ),
     Shape(
@@ -186,15 +192,21 @@ SECRETS = (
     Shape("Mailchimp key", ("-us",), re.compile(r"\b([0-9a-f]{32}-us\d{1,2})\b"), _looks_random),
     _service_key([one for one in _SERVICES if "_" in one], needs="_"),
     _service_key([one for one in _SERVICES if "_" not in one]),
+    Shape(
+        "Weights & Biases key",
+        ("wandb", "WANDB"),
+        re.compile(r"(?i)wandb[_-]?(?:api[_-]?)?key\W{1,5}([0-9a-f]{40})\b"),
+    ),
     Shape("npm token", ("npm_",), re.compile(r"\b(npm_[A-Za-z0-9]{36})\b"), _looks_random),
     Shape("PyPI token", ("pypi-",), re.compile(r"\b(pypi-[A-Za-z0-9_-]{50,})"), _looks_random),
     Shape(
         "private key",
         ("PRIVATE KEY-----",),
         re.compile(
-            r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----(?=\s*[A-Za-z0-9+/=:, \n\\-]{40})"
+            r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"
             r"(?:[^-]{1,20000}-----END (?:[A-Z0-9]+ )*PRIVATE KEY-----)?"
         ),
+        _has_key,
     ),
     Shape("JWT", ("eyJ",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{16,}"), _is_jwt),
     Shape(
@@ -216,7 +228,8 @@ SECRETS = (
         "key that is assigned",
         ("key", "Key", "KEY", "oken", "OKEN", "ecret", "ECRET", "redential", "REDENTIAL"),
         re.compile(
-            rf"(?i)(?:(?:api|access|account|auth|encryption|private|shared|signing|license)[ _-]?key|secret|token"
+            rf"(?i)(?:(?:api|access|account|auth|encryption|private|shared|signing|license)[ _-]?key|secret"
+            rf"|token(?!i[sz])"
             rf"|credentials?)[\w-]{{0,20}}{_IS}([A-Za-z0-9+/_=.-]{{16,256}})(?![\w(\[])"
         ),
         _is_assigned_key,
@@ -238,6 +251,7 @@ _ANYWHERE = {
     "Discord token",
     "Authorization header",
     "key that is assigned",
+    "Weights & Biases key",
 }  # with spaces
 
 

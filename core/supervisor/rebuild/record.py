@@ -1,0 +1,256 @@
+"""Reads a run.json for `rebuild` and sees that the store can keep every value; what it can't is named with its place.
+
+A damaged one must not reach the store: a state that can't be read, or another run's job, would be met by every list.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, NotRequired, TypedDict
+
+import msgspec
+from duckdb import DuckDBPyConnection as Connection
+from msgspec import Meta
+
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.limits import Place, Whole
+from finetop.core.protocol.messages.triage import StandingState
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.names import check_name
+from finetop.core.runtime.files import open_regular
+from finetop.core.store import run_records
+from finetop.core.text import quoted
+
+LARGEST = 10**9
+Number = Annotated[
+    int, Meta(ge=1, le=LARGEST)
+]  # of a run, a job, a check: the next one fits into its column too
+
+
+class _Named(TypedDict):
+    name: str
+
+
+class _Model(TypedDict):
+    id: str
+
+
+class _Recipe(TypedDict):
+    """As much of a recipe as the store reads itself; an older finetop's may differ in all else."""
+
+    model: _Model
+    method: _Named
+    objective: _Named
+    train: NotRequired[dict[str, Any]]
+    check: NotRequired[dict[str, Any]]
+    budget: NotRequired[dict[str, Any] | None]
+
+
+class _Try(TypedDict):
+    number: Whole
+    of: Whole
+
+
+class _Args(TypedDict, total=False):
+    """As much of a job's arguments as lists read."""
+
+    retry: _Try
+    resume: dict[str, Any]
+    paused: Whole | None
+    step: Whole | None
+    candidates: list[dict[str, Any]]
+    changes: list[str]
+
+
+class Store(msgspec.Struct, frozen=True):
+    """What the store had decided about a run, a row for a row of its tables."""
+
+    run: dict[str, Any]
+    jobs: list[dict[str, Any]]
+    checks: list[tuple[Number, Number | None, Whole | None, bool]]  # number, job, step, superseded
+    tables: dict[str, list[dict[str, Any]]]
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A run.json that can be kept."""
+
+    id: int
+    recipe: dict[str, Any]
+    store: Store
+
+
+OF_COLUMN: dict[str, Any] = {
+    "TINYINT": Annotated[int, Meta(ge=0, le=127)],
+    "INTEGER": Whole,
+    "BIGINT": Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)],
+    "DOUBLE": Place,
+    "BOOLEAN": bool,
+    "VARCHAR": str,
+}
+# What some columns mean beyond their type; of the second kind is the JSON that a text holds.
+MEANS: dict[tuple[str, str], Any] = {
+    ("runs", "id"): Number,
+    ("runs", "created"): events.Moment,
+    ("jobs", "id"): Number,
+    ("jobs", "created"): events.Moment,
+    ("jobs", "verb"): data.Verb,
+    ("jobs", "not_before"): events.Moment,
+    ("triage", "state"): StandingState,
+    ("triage", "time"): events.Moment,
+    ("comparisons", "created"): events.Moment,
+    ("data_versions", "first_seen"): events.Moment,
+    ("removed", "highest"): Annotated[int, Meta(ge=0, le=LARGEST)],
+}
+HOLDS: dict[tuple[str, str], Any] = {
+    ("runs", "tags"): list[str],
+    ("jobs", "args"): _Args,
+    ("jobs", "undo"): data.Before,
+    ("jobs", "gpus"): list[data.Share],
+    ("jobs", "ended_word"): events.Ended,
+    ("comparisons", "left_out"): dict[str, str],
+}
+
+
+def read_record(folder: Path, number: int) -> Record:
+    """Read the run.json of a folder that has this number.
+
+    Raises BadInput: it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
+    """
+    try:
+        with open_regular(folder / "run.json") as opened:
+            told = msgspec.json.decode(opened.read())
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"its run.json can't be read ({error}).") from error
+    told = _as(dict[str, Any], told, "run.json")
+    format_ = _as(int, told.get("format"), "run.json: format")
+    if format_ != run_records.FORMAT:
+        raise BadInput(f"its run.json is of format {format_}; this finetop reads {run_records.FORMAT}.")
+    run_id = _as(Number, told.get("id"), "run.json: id")
+    if run_id != number:
+        raise BadInput(f"its run.json is of run {run_id}.")
+    if "store" not in told:
+        raise BadInput("it was never queued: finetop was killed while it made the folder.")
+    _as(_Recipe, told.get("recipe"), "run.json: recipe")
+    _require_written(told["recipe"], "run.json: recipe")
+    record = Record(run_id, told["recipe"], _as(Store, told["store"], "run.json: store"))
+    _require_one_run(record, folder)
+    return record
+
+
+def _require_one_run(record: Record, folder: Path) -> None:
+    """See that a record is of this run alone, and of jobs inside its folder. Raises BadInput."""
+    run, jobs = record.store.run, record.store.jobs
+    of_rows = [
+        (f"run.json: store.tables.{name}[{i}]", row)
+        for name, rows in record.store.tables.items()
+        for i, row in enumerate(rows)
+    ]
+    of_jobs = [(f"run.json: store.jobs[{i}]", job) for i, job in enumerate(jobs)]
+    for place, value in (
+        ("run.json: store.run.id", run.get("id")),
+        *((f"{place}.run_id", row.get("run_id")) for place, row in (*of_jobs, *of_rows)),
+    ):
+        if value != record.id:
+            raise unkept(place, value, f"the run is {record.id}")
+    _require_name(run.get("name"))
+    is_under_way = False
+    for place, job in of_jobs:
+        job_id = _as(Number, job.get("id"), f"{place}.id")
+        if job.get("folder") != (own := f"jobs/{job_id:04d}-{job.get('verb')}"):
+            raise unkept(f"{place}.folder", job.get("folder"), f"job {job_id}'s is {own[:100]}")
+        if not (folder / own).resolve().is_relative_to(folder.resolve()):
+            raise unkept(f"{place}.folder", own, "it leads out of the run's folder, by a link")
+        is_under_way |= isinstance(state_of(job, place), data.Queued | data.Running)
+    state_of(run, "run.json: store.run")
+    numbers = {job["id"] for job in jobs}
+    if len(numbers) < len(jobs):
+        raise unkept("run.json: store.jobs", jobs, "two have one number")
+    for i, (_, job_id, *_) in enumerate(record.store.checks):
+        if job_id not in numbers:
+            raise unkept(f"run.json: store.checks[{i}][1]", job_id, "the run has no such job")
+    if is_under_way:
+        _require_recipe(record.recipe)
+
+
+def state_of(row: dict[str, Any], place: str) -> data.State:
+    """Return the state of a run's or a job's row. Raises BadInput."""
+    state: data.State = _as(data.State, row.get("state"), f"{place}.state")
+    for field in ("since", "ended", "next_at"):
+        if (moment := getattr(state, field, None)) is not None:
+            _as(events.Moment, moment, f"{place}.state.{field}")
+    _require_written(row["state"], f"{place}.state")
+    return state
+
+
+def _require_name(name: Any) -> None:
+    """See that a run's name is one: it is the name of a folder elsewhere. Raises BadInput."""
+    try:
+        check_name(_as(str, name, "run.json: store.run.name"), "run.json: store.run.name")
+    except RecipeError as error:
+        raise unkept("run.json: store.run.name", name, "no name of a run") from error
+
+
+def _require_recipe(recipe: dict[str, Any]) -> None:
+    """See that the recipe of a job that is to start can be read: the queue goes by it. Raises BadInput."""
+    try:
+        recipe_from_mapping(recipe, to_train=False)
+    except RecipeError as error:
+        raise BadInput(f"run.json: {error}") from error
+
+
+def kept_row(connection: Connection, table: str, row: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return what a table has a column for: what it lacks is of another version. Raises BadInput with the place."""
+    columns = connection.execute(
+        "SELECT column_name, data_type, is_nullable, column_default IS NOT NULL FROM duckdb_columns()"
+        " WHERE table_name = ? ORDER BY column_index",
+        [table],
+    ).fetchall()
+    kept: dict[str, Any] = {}
+    for name, kind, may_be_null, has_default in columns:
+        value = row.get(name)
+        if name in row and not (value is None and may_be_null):
+            kept[name] = _as(MEANS.get((table, name), OF_COLUMN[kind]), value, f"{place}.{name}")
+            if (held := HOLDS.get((table, name))) is not None:
+                _require_held(kept[name], held, f"{place}.{name}")
+        elif name in row:
+            kept[name] = None
+        elif not (may_be_null or has_default):
+            raise BadInput(f"{place}.{name} is missing.")
+    return kept
+
+
+def _require_held(text: str, kind: Any, place: str) -> None:
+    """See that a text is the JSON that it should be. Raises BadInput."""
+    try:
+        value = msgspec.json.decode(text)
+    except (ValueError, RecursionError) as error:
+        raise unkept(place, text, str(error)) from error
+    _as(kind, value, place)
+    _require_written(value, place)
+
+
+def _require_written(value: Any, place: str) -> None:
+    """See that a value can be sent on: JSON may hold numbers that nobody can write. Raises BadInput."""
+    try:
+        msgspec.json.encode(value)
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise unkept(place, value, str(error)) from error
+
+
+def _as(kind: Any, value: Any, place: str) -> Any:
+    """Return a value as what it must be. Raises BadInput with the place of what is none, inside of it too."""
+    try:
+        return msgspec.convert(value, kind)
+    except (msgspec.ValidationError, RecursionError) as error:
+        why, _, at = str(error).partition(" - at `$")
+        for key in re.findall(r"[^.\[\]`]+", at) if "..." not in at else ():
+            place += f"[{key}]" if isinstance(value, list) else f".{key}"
+            value = value[int(key) if isinstance(value, list) else key]
+        raise unkept(place, value, why) from error
+
+
+def unkept(place: str, value: Any, why: str) -> BadInput:
+    """Say which value can't be kept, and why."""
+    return BadInput(f"{place} is {quoted(value)} ({why}).")
