@@ -20,8 +20,8 @@ WIDTH = 80
 HEAD = """# Reference: every setting
 
 `finetop recipe train` prints a section, `finetop methods lora` the settings of a method, an objective or a protection;
-`--json` gives both as data. How a recipe is written: [recipes](recipe.md). This page is what `finetop recipe --markdown`
-prints.
+`--json` gives both as data. How a recipe is written: [recipes](recipe.md). This page is printed by
+`finetop recipe --markdown`.
 
 `[]` stands for each item of a list. *needed* has no default: it must be there where its section is.
 """
