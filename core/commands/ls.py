@@ -187,7 +187,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
         row.method,
         state_words(row),
         steps,
-        number(row.metrics.get("loss")),
+        f"{'reward ' if row.main_metric == 'reward' else ''}{number(row.metrics.get(row.main_metric))}",
         when,
         *(_cell(row, key) for key in more),
         row.said or answer_words(row),

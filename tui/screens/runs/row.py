@@ -53,9 +53,10 @@ class Column:
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
-    if "loss" not in row.metrics and row.metrics.get("reward") is not None:
-        return f"r {without_zero(row.metrics['reward'] or 0.0)}"
-    return value(row.metrics.get("loss")) if "loss" in row.metrics else ""
+    number = row.metrics.get(row.main_metric)
+    if number is not None and row.main_metric == "reward":
+        return f"r {without_zero(number)}"
+    return value(number) if row.main_metric in row.metrics else ""
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
