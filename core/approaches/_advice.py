@@ -74,15 +74,18 @@ def _saw(done: Sequence[ApproachRow]) -> str:
         if row.rows_seen is None:
             continue
         if row.trains:
-            rose = (
-                f", and its loss rose from {row.losses[0]:.2f} to {row.losses[1]:.2f}" if _rose(row) else ""
-            )
+            rose = f", and its loss rose {_moved(row)}" if _rose(row) else ""
             said.append(f"{row.name} trained on {counted(row.rows_seen, 'row')}{rose}")
         elif row.rows_seen:
             said.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
         else:
             said.append(f"{row.name} saw none")
     return f"{'; '.join(said)}." if said else ""
+
+
+def _moved(row: ApproachRow) -> str:
+    first, last = row.losses or (math.nan, math.nan)
+    return f"from {first:.2f} to {last:.2f}"
 
 
 def _rose(row: ApproachRow) -> bool:
