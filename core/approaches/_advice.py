@@ -9,6 +9,7 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.text import counted
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
+FEW_TO_LEARN_FROM = 50  # rows: below, a bad score may be theirs, and says little of training
 FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
 SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
 NOTES = 4  # of what an approach could not use
@@ -31,6 +33,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
     so_far = "So far: " if any(row.state == "under way" for row in rows) else ""
     found = [
         Advice("on this target", so_far + _on_target(done, metric)),
+        Advice("what each saw", _saw(done)),
         Advice("changing knowledge", _knowledge(done, metric)),
         Advice("style and format", _form(done, metric)),
         Advice("a domain's vocabulary", _vocabulary(done, metric)),
@@ -62,6 +65,45 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
         f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}."
         f"{_misses(best, metric)}{_forgot(cheap)}{_forgot(best)}"
     )
+
+
+def _saw(done: Sequence[ApproachRow]) -> str:
+    """Say how many rows each learned from or was shown, and whose loss did not fall."""
+    said = []
+    for row in done:
+        if row.rows_seen is None:
+            continue
+        if row.trains:
+            rose = f", and its loss rose {_moved(row)}" if _rose(row) else ""
+            said.append(f"{row.name} trained on {counted(row.rows_seen, 'row')}{rose}")
+        elif row.rows_seen:
+            said.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
+        else:
+            said.append(f"{row.name} saw none")
+    return f"{'; '.join(said)}." if said else ""
+
+
+def _moved(row: ApproachRow) -> str:
+    first, last = row.losses or (math.nan, math.nan)
+    return f"from {first:.2f} to {last:.2f}"
+
+
+def _rose(row: ApproachRow) -> bool:
+    return row.losses is not None and row.losses[1] > row.losses[0]
+
+
+def _learned_little(row: ApproachRow) -> str:
+    """Say why a score of this approach says little of training; nothing where it does."""
+    few = row.rows_seen is not None and row.rows_seen < FEW_TO_LEARN_FROM
+    if not few and not _rose(row):
+        return ""
+    why = (
+        f"{row.name} trained on {counted(row.rows_seen or 0, 'row')}"
+        if few
+        else f"the loss of {row.name} rose"
+    )
+    also = " and its loss rose" if few and _rose(row) else ""
+    return f"{why}{also}: train it on more, or with a lower train.learning_rate, before you decide"
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
@@ -202,6 +244,10 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
         return f"Not told apart: the best that trains and the best that does not ({numbers})."
+    if better is asked and (why := _learned_little(trained[0])):
+        return (
+            f"Not told by this: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
+        )
     verb = "Train" if better is trained else "Don't train"
     head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
     return f"{head} ({numbers}; paired difference {_change(gap)}).{_forgot(better[0])}"

@@ -38,6 +38,8 @@ class Member:
     measured: ApproachMeasured | None
     measuring: RunState | None  # of the job that measures it; None: it was not queued yet
     watts: float | None  # of its GPU while it trained
+    rows: int | None = None  # that it trained on
+    losses: tuple[float, float] | None = None  # before and after
 
 
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
@@ -132,6 +134,8 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         memory_gib=_mean(one.memory_gib for one in told),
         memory_of=next((one.memory_of for one in told), ""),
         news=_news(module.UPDATES, members, metric),
+        rows_seen=_rows_seen(own, module.TRAINS),
+        losses=_losses(own),
         notes=list(dict.fromkeys(line for one in told for line in one.said)),
     )
 
@@ -139,6 +143,17 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
+
+
+def _rows_seen(members: Sequence[Member], trains: bool) -> int | None:
+    if trains:
+        return max((member.rows for member in members if member.rows is not None), default=None)
+    return max((int(member.recipe.get("ask", {}).get("shots", 0)) for member in members), default=None)
+
+
+def _losses(members: Sequence[Member]) -> tuple[float, float] | None:
+    known = [member.losses for member in members if member.losses is not None]
+    return (fmean(first for first, _ in known), fmean(last for _, last in known)) if known else None
 
 
 def _brief(member: Member) -> RunBrief:

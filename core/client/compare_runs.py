@@ -110,15 +110,24 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=()))
     kept = [_kept(run) for run in runs]
+    named = suites_differ(runs) or None
+    answers = (
+        "-" if row.check is None else short_answer(row.check, name_suite=named)
+        for row in (r.row for r in runs)
+    )
     rows += [
-        Outcome("retained", tuple("-" if run.row.check is None else short_answer(run.row.check) for run in runs),
-                _best(kept, max)),
+        Outcome("retained", tuple(answers), _best(kept, max)),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
         Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
     ]  # fmt: skip
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
+
+
+def suites_differ(runs: Sequence[RunDetail]) -> bool:
+    """Say whether the runs were checked on different suites, so that each verdict must name its own."""
+    return len({run.row.check.suite for run in runs if run.row.check is not None}) > 1
 
 
 def other_tests(runs: Sequence[RunDetail]) -> bool:

@@ -115,9 +115,10 @@ def tell(
 ) -> None:
     """Print the table; of several machines with a column for the machine."""
     hosts = ("host",) if any(row.host for row in rows) else ()
+    differ = len({row.check.suite for row in rows if row.check is not None}) > 1
     print_table(
         (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-        [(*(row.host for _ in hosts), *line_of(row, more)) for row in rows],
+        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ or None)) for row in rows],
         right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
         above=headings(rows, groups, line.group),
     )
@@ -173,7 +174,7 @@ def _right(first: int, more: Sequence[str]) -> list[int]:
     return [first + place for place, key in enumerate(more) if not run_columns.is_word(key)]
 
 
-def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
+def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | None = None) -> tuple[str, ...]:
     state = row.state
     if isinstance(state, data.Queued):
         when = ""
@@ -187,10 +188,10 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
         row.method,
         state_words(row),
         steps,
-        number(row.metrics.get("loss")),
+        f"{'reward ' if row.main_metric == 'reward' else ''}{number(row.metrics.get(row.main_metric))}",
         when,
         *(_cell(row, key) for key in more),
-        row.said or answer_words(row),
+        row.said or answer_words(row, name_suite=name_suite),
     )
 
 

@@ -1,10 +1,12 @@
-"""`finetop methods`: which weights can move, what they can learn from, and what can protect what they know."""
+"""`finetop methods [NAME]`: which weights can move, what they learn from, what protects; or all settings of one."""
 
 from __future__ import annotations
 
 import argparse
 
 from finetop.core.commands.shared.output import print_json, print_table
+from finetop.core.commands.shared.settings import as_json, print_settings
+from finetop.core.recipe.fields import fields_of_plugin
 from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections
@@ -13,10 +15,14 @@ ABOUT = "which weights can move, what they learn from, built-in recipes"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    pass
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="every setting of this method, objective or protection"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    if args.name is not None:
+        return show(args.name, args.json)
     moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
     goes_on = {name: " ".join(methods.load(name).QUANTIZED) for name in methods.names()}
     protects = [(name, protections.load(name).ABOUT) for name in protections.names()]
@@ -41,4 +47,20 @@ def run(args: argparse.Namespace, home: Home) -> int:
     print_table(("protect", "against forgetting, in training"), protects)
     print()
     print_table(("recipe", "built in: finetop run RECIPE"), recipes)
+    return 0
+
+
+def show(name: str, json: bool) -> int:
+    """Print every setting of what has this name. Raises NotFound."""
+    known = fields_of_plugin(name)
+    if json:
+        shown = {
+            kind: {"about": about, "settings": [as_json(field) for field in own]}
+            for kind, (about, own) in known.items()
+        }
+        print_json({"name": name, **shown})
+        return 0
+    for kind, (about, own) in known.items():
+        print(f"{kind} {name}: {about}")
+        print_settings(own)
     return 0

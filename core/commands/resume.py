@@ -1,20 +1,23 @@
-"""`finetop resume RUN[@STEP]`: go on from a checkpoint, in the same run; --set shows what a change means."""
+"""`finetop resume RUN[@STEP]…`: go on from a checkpoint, in the same run; --set shows what a change means."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
-from finetop.core.commands.shared import args as shared_args
+from finetop.core.commands.shared import args as shared_args, several
 from finetop.core.commands.shared.args import run_and_step
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
-from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
+from finetop.core.commands.shared.output import answer_words, plain, state_words
+from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
+from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
@@ -24,7 +27,10 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", metavar="RUN[@STEP]", help="a run that has ended; the newest checkpoint, or STEP's"
+        "runs",
+        nargs="+",
+        metavar="RUN[@STEP]",
+        help="a run that has ended; the newest checkpoint, or STEP's; several may be named",
     )
     shared_args.settings(parser, "change one setting: train.epochs=4")
     parser.add_argument(
@@ -36,22 +42,43 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    name, step = run_and_step(args.run)
-    with Client(home) as client:
-        recipe = changed(client.ask(GetRun(name)).recipe, args.set, home) if args.set else None
-        queued = client.ask(Resume(name, step, recipe, args.anyway))
-    if not args.json:
-        tell(queued)
-    if not args.wait:
-        if args.json:
-            print_json({"resumed": plain(queued)})
-        return 0
-    last = until_over(home, queued.run, (lambda new: None) if args.json else Progress())
+    return run_several(args, [home])
+
+
+def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    def resume(run: str, home: Home) -> tuple[Home, ResumeAnswer]:
+        name, step = run_and_step(run)
+        with Client(home) as client:
+            recipe = changed(client.ask(GetRun(name)).recipe, args.set, home) if args.set else None
+            queued = client.ask(Resume(name, step, recipe, args.anyway))
+        if not args.json:
+            tell(queued)
+        return home, queued
+
+    outcomes, code = several.each(args, homes, resume)
+    last: dict[str, RunRow] = {}
+    if args.wait:
+        for run, outcome in outcomes:
+            if not isinstance(outcome, FinetopError):
+                last[run] = followed(*outcome, args.json)
+                code = max(code, 1 if last[run].said else exit_code(last[run]))
     if args.json:
-        print_json({"resumed": plain(queued), "run": plain(last)})
-    else:
+        several.print_outcomes(
+            [(run, made if isinstance(made, FinetopError) else (run, made[1])) for run, made in outcomes],
+            lambda made: {
+                "resumed": plain(made[1]),
+                **({"run": plain(last[made[0]])} if made[0] in last else {}),
+            },
+        )
+    return code
+
+
+def followed(home: Home, queued: ResumeAnswer, json: bool) -> RunRow:
+    """Follow a run to its end; returns its row."""
+    last = until_over(home, queued.run, (lambda new: None) if json else Progress())
+    if not json:
         print(f"{last.name}: {state_words(last)}  {last.said or answer_words(last)}".rstrip())
-    return 1 if last.said else exit_code(last)
+    return last
 
 
 def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:

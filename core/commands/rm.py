@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import args as shared_args
-from finetop.core.commands.shared.output import agreed, plain, print_json, print_table
+from finetop.core.commands.shared import args as shared_args, several
+from finetop.core.commands.shared.output import agreed, plain, print_json, print_table, warn
+from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.trash import Remove, Removed
 from finetop.core.runtime.home import Home
-from finetop.core.text import counted
+from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
@@ -17,31 +19,64 @@ ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="name or number")
+    several.arguments(parser)
     shared_args.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    with Client(home) as client:
-        going = client.ask(Remove(args.runs, only_show=True))
-        total = sum(one.size_bytes for one in going.runs)
-        if not args.json:
-            print_table(
-                ("run", "number", "checkpoints", "files", "size"),
-                [line(one) for one in going.runs],
-                right=(1, 2, 3, 4),
-            )
-        words = f"{counted(len(going.runs), 'run')}, {size_word(total)}"
-        if not agreed(args, f"Move {words} to the trash?"):
-            print("Nothing was done.")
-            return 1
-        client.ask(Remove([str(one.run_id) for one in going.runs]))
+    return run_several(args, [home])
+
+
+def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    """Say what goes, of all machines, and what can't; then ask once."""
+    outcomes, code = several.each(args, homes, lambda run, home: (home, run))
+    asked: dict[str, tuple[Home, list[str]]] = {}  # by machine
+    going: list[tuple[Home, list[Removed]]] = []
+    errors = {}
+    for run, outcome in outcomes:
+        if isinstance(outcome, FinetopError):
+            errors[run] = str(outcome)
+        else:
+            home, name = outcome
+            asked.setdefault(home.label, (home, []))[1].append(name)
+    for home, runs in asked.values():
+        with Client(home) as client:
+            answer = client.ask(Remove(runs, only_show=True, each=len(args.runs) > 1))
+        going.append((home, answer.runs))
+        for kept in answer.kept:
+            errors[kept.run] = kept.said
+            code = max(code, kept.exit_code)
+            if not args.json:
+                warn(clean_line(kept.said))
+    removed = [row for _, rows in going for row in rows]
+    if removed and not agree(args, removed):
+        print("Nothing was done.")
+        return max(code, 1)
+    for home, rows in going:
+        if rows:
+            with Client(home) as client:
+                client.ask(Remove([str(row.run_id) for row in rows]))
+    total = sum(row.size_bytes for row in removed)
     if args.json:
-        print_json({"removed": plain(going.runs), "size_bytes": total})
-    else:
+        document = {"removed": plain(removed), "size_bytes": total}
+        print_json({**document, "errors": errors} if errors else document)
+    elif removed:
+        words = f"{counted(len(removed), 'run')}, {size_word(total)}"
         print(f"{words} in the trash. Back: finetop trash --restore RUN; for good: finetop trash --empty")
-    return 0
+    return code
 
 
-def line(one: Removed) -> tuple[str, ...]:
-    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), size_word(one.size_bytes)
+def agree(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
+    """Say all that goes, and ask."""
+    if not args.json:
+        print_table(
+            ("run", "number", "checkpoints", "files", "size"),
+            [line(row) for row in removed],
+            right=(1, 2, 3, 4),
+        )
+    words = f"{counted(len(removed), 'run')}, {size_word(sum(row.size_bytes for row in removed))}"
+    return agreed(args, f"Move {words} to the trash?")
+
+
+def line(row: Removed) -> tuple[str, ...]:
+    return row.name, str(row.run_id), str(row.checkpoints), str(row.files), size_word(row.size_bytes)

@@ -58,8 +58,8 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
     elif found.device.strip():
         print(f"  where      {found.device.strip()}")
-    if answer_words(row):
-        print(f"  forgot?    {answer_words(row)}")
+    if answer := answer_words(row, name_suite=True):
+        print(f"  forgot?    {answer}")
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)
     if shown:
         print(f"  last       {shown}")
@@ -79,7 +79,9 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(f"  best       {clean_line(found.best.text)}")
     for check in found.checks:
         standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
-        print(f"  check      at step {check.step}: {short_answer(check)}{standing}, {ago(check.at)} ago")
+        print(
+            f"  check      at step {check.step}: {short_answer(check, name_suite=True)}{standing}, {ago(check.at)} ago"
+        )
     for parent in found.parents:
         step = "" if parent.step is None else f"@{parent.step}"
         print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")

@@ -99,7 +99,7 @@ class Category(msgspec.Struct, frozen=True):
 
 
 class Power(msgspec.Struct, frozen=True):
-    """How often a suite of this size and discordance would be REGRESSED if the ability fell by `drop`."""
+    """How often as many items as were used, of this discordance, would be REGRESSED if the ability fell by `drop`."""
 
     drop: float
     chance: float

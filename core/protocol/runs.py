@@ -242,6 +242,11 @@ class RunRow(msgspec.Struct, frozen=True):
     settings: dict[str, float | str] = {}  # of its recipe, those that were asked for
     group: str = ""  # what the list is parted by, in a word; empty: it has none
 
+    @property
+    def main_metric(self) -> Literal["reward", "loss"]:
+        """Name what says how well it learns: the reward of a run that is paid, whose loss is about 0, else the loss."""
+        return "loss" if self.metrics.get("reward") is None else "reward"
+
 
 class CheckpointRow(msgspec.Struct, frozen=True):
     step: int

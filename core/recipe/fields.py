@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.plugins import METHODS, OBJECTIVES
+from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.plugins import METHODS, OBJECTIVES, PROTECTIONS
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.type_words import choices, type_words
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
@@ -37,6 +38,59 @@ def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
     Settings of a list's items (data.train, rules) are `data.train[].path`. Raises NotFound.
     """
     return tuple(_walk(Recipe, "", method, objective))
+
+
+def sections() -> dict[str, str]:
+    """List what a recipe may say at its top, in the order of the schema, with one line of help each."""
+    return {
+        name: _about(info.type) if not is_struct(info.type) else (info.type.__doc__ or "").partition("\n")[0]
+        for name, info in struct_fields(Recipe).items()
+    }
+
+
+def fields_of_section(key: str) -> tuple[Field, ...]:
+    """List the settings at and below a key such as `train` or `check.target`, without those of one method or objective.
+
+    Raises NotFound.
+    """
+    below = ("method.", "objective.")
+    known = [field for field in fields() if not field.key.startswith(below) or field.key.endswith(".name")]
+    among = tuple(
+        field for field in known if field.key == key or field.key.startswith((f"{key}.", f"{key}["))
+    )
+    if among:
+        return among
+    if key.startswith(below):
+        hint = f"See `finetop {'methods lora' if key.startswith('method.') else 'methods sft'}`, or another name."
+        raise NotFound(f"{key} is a setting of one {key.partition('.')[0]}.", hint=hint)
+    names = [*sections(), *(field.key for field in known)]
+    raise NotFound(f"there is no section or setting {key!r} in a recipe.", hint=did_you_mean(key, names))
+
+
+def fields_of_plugin(name: str) -> dict[str, tuple[str, tuple[Field, ...]]]:
+    """List the settings of what has this name: by `method`, `objective` or `protect`, one line of help and its fields.
+
+    Raises NotFound.
+    """
+    made = {}
+    if name in METHODS.names():
+        own = [field for field in fields(method=name) if field.key.startswith("method.")]
+        made["method"] = METHODS.load(name).ABOUT, tuple(own[1:])
+    if name in OBJECTIVES.names():
+        own = [field for field in fields(objective=name) if field.key.startswith("objective.")]
+        made["objective"] = OBJECTIVES.load(name).ABOUT, tuple(own[1:])
+    if name in PROTECTIONS.names():
+        made["protect"] = PROTECTIONS.load(name).ABOUT, fields_of_section(f"protect.{name}")
+    if not made:
+        names = [*METHODS.names(), *OBJECTIVES.names(), *PROTECTIONS.names()]
+        said = f"there is no method, objective or protection {name!r}."
+        raise NotFound(said, hint=did_you_mean(name, names))
+    return made
+
+
+def _about(annotation: Any) -> str:
+    metas = getattr(annotation, "__metadata__", ())
+    return next((m.description for m in metas if isinstance(m, msgspec.Meta) and m.description), "")
 
 
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:
@@ -73,8 +127,6 @@ def _field(
     if default is msgspec.NODEFAULT:
         default = info.default if info.default_factory is msgspec.NODEFAULT else info.default_factory()
     required = default is msgspec.NODEFAULT
-    metas = getattr(info.type, "__metadata__", ())
-    about = next((m.description for m in metas if isinstance(m, msgspec.Meta) and m.description), "")
     plain = None if required else msgspec.json.decode(msgspec.json.encode(default))  # tuples become lists
     kind = type_words(Literal[words]) if words else type_words(info.type)
-    return Field(key, kind, plain, about, words, required)
+    return Field(key, kind, plain, _about(info.type), words, required)

@@ -69,14 +69,14 @@ class Model(Section, frozen=True, kw_only=True):
 
 
 class Method(Section, frozen=True, kw_only=True):
-    """Which weights move: the name of a file in core/train/methods, and that method's own Options."""
+    """Which weights move, and the method's own settings (finetop methods)."""
 
     name: Annotated[str, says("Which weights move.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
-    """What they learn from: the name of a file in core/train/objectives, and that objective's own Options."""
+    """What they learn from, and the objective's own settings."""
 
     name: Annotated[str, says("What the weights learn from.")] = "sft"
     options: Any = None
@@ -133,7 +133,7 @@ class Data(Section, frozen=True, kw_only=True):
 
 
 class Ask(Section, frozen=True, kw_only=True):
-    """How the model is asked, in training and in every score: what is put into a row's own prompt."""
+    """What is put before a row's own prompt, in training and in every score."""
 
     system: Annotated[
         LongText | None,
@@ -166,7 +166,7 @@ class Ask(Section, frozen=True, kw_only=True):
 
 
 class Train(Section, frozen=True, kw_only=True):
-    """How long, how fast, in what steps. A step is one optimizer step."""
+    """How long, how fast. A step is one optimizer step."""
 
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=10_000)] | None, says("Passes over the training rows.")
@@ -289,7 +289,7 @@ class Check(Section, frozen=True, kw_only=True):
 
 
 class Drift(Section, frozen=True, kw_only=True):
-    """The early alarm while it trains: loss on general text against the base model."""
+    """Early alarm: the loss on general text against the base model."""
 
     every: Annotated[
         Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
@@ -309,7 +309,7 @@ class Update(Section, frozen=True, kw_only=True):
 
 
 class Comparison(Section, frozen=True, kw_only=True):
-    """`finetop approaches`: prompt, few-shot, retrieval and training side by side, on this recipe's target."""
+    """Prompt, few-shot, retrieval and training side by side."""
 
     only: Annotated[
         tuple[Text, ...], says("Compare these approaches alone; with none, all that the recipe allows.")
@@ -363,19 +363,17 @@ def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.
 if TYPE_CHECKING:
 
     class Alarms(Section, frozen=True, kw_only=True):
-        """What is told of a run that trains: a setting for each file in core/train/alarms, on by default."""
+        """What is watched while it trains: a section for each alarm (docs/alarms.md), on by default."""
 
     class Protect(Section, frozen=True, kw_only=True):
-        """Protections against forgetting: a setting for each file in core/train/protections, off by default."""
+        """What holds the model to its base: a section for each protection (docs/methods.md), off by default."""
 
 else:
-    Alarms = _of_folder(
-        "Alarms", ALARMS, "What is told of a run that trains: one for each file in core/train/alarms."
-    )
+    Alarms = _of_folder("Alarms", ALARMS, "What is watched while it trains: a section for each alarm.")
     Protect = _of_folder(
         "Protect",
         PROTECTIONS,
-        "Protections against forgetting: one for each file in core/train/protections.",
+        "What holds the model to its base: a section for each protection.",
     )
 
 

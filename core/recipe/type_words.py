@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 
@@ -52,6 +53,8 @@ def _words(info: Any) -> str:
         return f"a list {_items(info.item_type)}"
     if isinstance(info, inspect.BoolType):
         return "true or false"
+    if isinstance(info, inspect.AnyType):
+        return "any value"
     return "null" if isinstance(info, inspect.NoneType) else "a mapping"
 
 
@@ -85,6 +88,15 @@ def _range(info: Any) -> str:
     if low_word or high_word:
         return f" {low_word or 'from '}{low}, {high_word or 'at most '}{high}"
     return f" from {low} to {high}"
+
+
+def value_words(value: Any) -> str:
+    """Write a setting's value as people write it in a recipe."""
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value)
 
 
 def number_words(number: float) -> str:

@@ -142,3 +142,40 @@ def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
         [run_ids],
     ).fetchall()
     return {run_id: float(watts) for run_id, watts in found if watts is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run learned from, and its loss before and after: of the evaluation where it was measured twice."""
+
+    rows: int  # of its training data that were kept; those set aside for the evaluation among them
+    losses: tuple[float, float] | None
+
+
+def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
+    """Count the rows that runs trained on, and read their loss at the beginning and at the end."""
+    rows = connection.execute(
+        "SELECT run_id, sum(kept) FROM data_reports d WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
+        " (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train')"
+        " GROUP BY run_id",
+        [run_ids],
+    ).fetchall()
+    found = connection.execute(_LOSSES, [run_ids]).fetchall()
+    losses = {(run_id, key): (first, last) for run_id, key, first, last in found}
+    return {
+        run_id: Trained(int(kept), losses.get((run_id, "eval_loss")) or losses.get((run_id, "loss")))
+        for run_id, kept in rows
+    }
+
+
+# A training loss is of one batch a step: its first and its last third are held against each other.
+_LOSSES = """
+    WITH ranked AS (
+        SELECT run_id, key, value, percent_rank() OVER (PARTITION BY run_id, key ORDER BY step) AS place FROM metrics
+        WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key IN ('loss', 'eval_loss') AND value IS NOT NULL
+    )
+    SELECT run_id, key,
+        avg(value) FILTER (place <= if(key = 'loss', 0.34, 0)) AS first,
+        avg(value) FILTER (place >= if(key = 'loss', 0.66, 1)) AS last
+    FROM ranked GROUP BY run_id, key HAVING max(place) = 1
+"""

@@ -299,7 +299,7 @@ def _regressed(batch: Batch) -> list[notices.New]:
         if isinstance(said, events.Verdict)
     ]
     return [
-        notices.New(batch.place.run_id, "regressed", step, verdicts.short_answer(check), at)
+        notices.New(batch.place.run_id, "regressed", step, verdicts.short_answer(check, name_suite=True), at)
         for at, step, check in told
         if check.verdict == "regressed" and not check.watch
     ]

@@ -147,7 +147,7 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | No
     result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
     checks.events.write(Verdict(step, msgspec.to_builtins(result)))
     checks.outcomes[step] = result
-    print(f"check at step {step}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
+    print(f"check at step {step}, suite {result.suite}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
     return result
 
 

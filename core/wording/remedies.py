@@ -7,7 +7,7 @@ from string import ascii_lowercase
 
 from finetop.core.protocol.messages.remedies import RemediesAnswer
 from finetop.core.protocol.runs import RemedyRow, Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
@@ -130,7 +130,15 @@ def now(found: RemediesAnswer) -> str:
     if row is None:
         return f"limit {found.margin:.1f}"
     reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
-    return f"now: {reached}retained {change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+    lost = f"{change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+    return f"now, {measured_by(found, row)}: {reached}retained {lost}"
+
+
+def measured_by(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Say on which items it was measured where the run stands: the newest check's, or those that remedies choose by."""
+    if found.now_by == "choosing":
+        return f"on the {counted(row.items_used, 'item')} that remedies are chosen by"
+    return f"by its newest check ({row.items_used:,} of {counted(row.items_total, 'item')})"
 
 
 def best(found: RemediesAnswer) -> list[str]:

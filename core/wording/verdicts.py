@@ -19,6 +19,7 @@ from finetop.core.text import clean_line, counted
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
+USUAL_SUITE = "quick"  # what is checked on where a recipe says nothing
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 
 
@@ -210,22 +211,26 @@ def report(name: str, result: CheckResult) -> str:
     return "\n".join(lines).rstrip()
 
 
-def short_answer(check: CheckBrief) -> str:
+def on_suite(suite: str, *, named: bool | None = None) -> str:
+    """Say on which suite a verdict stands: ' on core'. The usual one goes without saying, unless `named` says so."""
+    is_said = suite != USUAL_SUITE if named is None else named
+    return f" on {clean_line(suite, limit=40)}" if suite and is_said else ""
+
+
+def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
     """Answer "did it forget?" in a list's cell.
 
-    'REGRESSED -9.1', 'ok -1.9, a real drop', 'NO VERDICT: why'.
+    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why'; of the suite see `on_suite`.
     """
-    changed = "-" if check.drop is None else change_of(check.drop)
+    on = on_suite(check.suite, named=name_suite)
+    changed = f"{'-' if check.drop is None else change_of(check.drop)}{on}"
     if check.accepted:
         return f"{changed}, accepted ({clean_line(check.accepted)})"
     if check.fixed_by:
         return f"{changed}, fixed by {clean_line(check.fixed_by)}"
     if check.verdict == "no_verdict":
-        return (
-            f"{WORDS[check.verdict]}: {clean_line(check.reason, limit=80)}"
-            if check.reason
-            else WORDS[check.verdict]
-        )
+        why = f": {clean_line(check.reason, limit=80)}" if check.reason else ""
+        return f"{WORDS[check.verdict]}{on}{why}"
     if check.verdict == "regressed":
         return f"{WORDS[check.verdict]} {changed}"
     return f"{SHORT_WORDS['ok']} {changed}{beside_ok(check)}"

@@ -60,7 +60,7 @@ def conclude(check: Check) -> CheckResult:
     interval = confidence_sequence(sample_of_pool(check), plan.alpha)
     flips = sum_flips([_flips(check, task, [i for i in seen if i.task == task.name]) for task in plan.tasks])
     binary = flips.lost_corrected is not None
-    power = _power(check, flips) if binary else ()
+    power = _power(check, flips, seen) if binary and seen else ()
     reason = reason_of(verdict, by, plan, len(seen), drop, rows)
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
@@ -69,7 +69,7 @@ def conclude(check: Check) -> CheckResult:
         verdict=verdict,
         reason=reason,
         decided_by=by,
-        claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power),
+        claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power, len(seen)),
         margin=plan.margin,
         alpha=plan.alpha,
         items_used=len(seen),
@@ -116,13 +116,14 @@ def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
     return conclude(check)
 
 
-def _power(check: Check, flips: Flips) -> tuple[Power, ...]:
-    """Estimate the suite's power from the flips that cancel out, what an unchanged model would show too.
+def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...]:
+    """Estimate the power of the items asked from the flips that cancel out, what an unchanged model would show too.
 
-    A weighted suite is as good as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
+    A check that stopped early has that of the items it used, not of all that there are. A weighted suite is as good
+    as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
     """
     both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
-    margin, weights = check.plan.margin, [check.weights[item.task] for item in check.plan.order]
+    margin, weights = check.plan.margin, [check.weights[item.task] for item in seen]
     items = round(Fraction(sum(weights) ** 2, sum(weight**2 for weight in weights)))
     return tuple(
         Power(drop, chance_of_regressed(items, margin, both_ways + drop, drop))

@@ -165,6 +165,7 @@ def claims_of(
     interval: tuple[float, float],
     proven_drop: bool,
     power: tuple[Power, ...],
+    used: int,
 ) -> tuple[str, ...]:
     """Write out what is claimed, about what, and how often such a claim is wrong."""
     suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
@@ -190,13 +191,14 @@ def claims_of(
     )
     if proven_drop and verdict == "ok":
         lines.append("A real drop, under your limit.")
+    of_items = f"Power of the {counted(used, 'item')} asked"
     lines.extend(
-        f"Power: a true drop of {100 * entry.drop:g} points is caught {100 * entry.chance:.0f} % of the time."
+        f"{of_items}: a true drop of {100 * entry.drop:g} points is caught {100 * entry.chance:.0f} % of the time."
         for entry in power
         if entry.drop > 0
     )
     lines.extend(
-        f"Power: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
+        f"{of_items}: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
         for entry in power
         if entry.drop == 0
     )

@@ -85,6 +85,7 @@ def step_line(step: StepRow, steps: int) -> str:
     values = step.values
     parts = [f"step {step.step}" + (f"/{steps}" if steps else "")]
     for key, label, form in (
+        ("reward", "reward", ".4f"),
         ("loss", "loss", ".4f"),
         ("eval_loss", "eval", ".4f"),
         ("grad_norm", "grad", ".3f"),

@@ -82,10 +82,10 @@ def queued_words(state: data.Queued) -> str:
     return words if state.held else f"queued, {words}"
 
 
-def answer_words(row: data.RunRow) -> str:
+def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
     """The answer to 'did it forget?', in words."""
     if row.check is not None:
-        return short_answer(row.check)
+        return short_answer(row.check, name_suite=name_suite)
     if isinstance(row.checking, data.Running):
         return f"check {pulse.word(row.checking)}" if row.checking.pulse else "checking"
     if isinstance(row.checking, data.Queued):

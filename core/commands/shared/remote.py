@@ -34,7 +34,7 @@ def run_on(module: ModuleType, verb: str, args: argparse.Namespace, where: Where
         )
     with opened(where.on, home=where.home, command=where.remote_command) as homes:
         several = getattr(module, "run_several", None)
-        if len(homes) > 1 and several is not None:
+        if (len(homes) > 1 or hasattr(args, "runs")) and several is not None:
             return int(several(args, homes))
         home = homes[0]
         if getattr(args, "run", None):

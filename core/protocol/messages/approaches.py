@@ -94,6 +94,8 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_gib: float | None = None  # the most while it answered
     memory_of: str = ""  # GPU or host
     news: News | None = None
+    rows_seen: int | None = None  # that it trained on, or examples before each question; None: not known yet
+    losses: tuple[float, float] | None = None  # in training, at its beginning and end: a seed's mean
     notes: list[str] = []  # what it could not use of the documents, and questions that none of them fits
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -37,6 +37,7 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
     job_id: int | None = None
     trying: list[str] = []  # what that job tries
     price_s: float | None = None  # of trying one, by what the newest check took; None where nobody knows
+    now_by: Literal["check", "choosing"] = "check"  # which of the two `now` is
 
     @property
     def is_under_way(self) -> bool:

@@ -18,15 +18,25 @@ class Removed(msgspec.Struct, frozen=True):
     checkpoints: int
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """A run that can't go, and why, with the exit code of that error."""
+
+    run: str
+    said: str
+    exit_code: int
+
+
 class RemoveAnswer(msgspec.Struct, frozen=True):
     runs: list[Removed]
+    kept: list[Kept] = []
 
 
 class Remove(Order[RemoveAnswer], tag="remove", frozen=True):
-    """Move runs to the home's trash; `only_show` says what would go."""
+    """Move runs to the home's trash; `only_show` says what would go, `each` leaves out what can't, saying why."""
 
     runs: list[str]
     only_show: bool = False
+    each: bool = False
 
 
 class Trashed(msgspec.Struct, frozen=True):

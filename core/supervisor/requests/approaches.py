@@ -159,7 +159,7 @@ def _told(connection: Connection, comparison: str) -> list[_table.Member]:
     numbers = [member.run_id for member in members]
     rows = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     recipes, measured = runs.recipes(connection, numbers), store.measured(connection, numbers)
-    watts = store.power(connection, numbers)
+    watts, learned = store.power(connection, numbers), store.trained(connection, numbers)
     found = []
     for member in members:
         own = jobs.of_run(connection, member.run_id)
@@ -176,6 +176,8 @@ def _told(connection: Connection, comparison: str) -> list[_table.Member]:
                     (job.state for job in reversed(own) if job.verb in ("measure", "approach")), None
                 ),
                 watts=watts.get(member.run_id),
+                rows=learned[member.run_id].rows if member.run_id in learned else None,
+                losses=learned[member.run_id].losses if member.run_id in learned else None,
             )
         )
     return found

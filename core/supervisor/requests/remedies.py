@@ -55,6 +55,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         base=base,
         margin=float(general.get("margin", MARGIN)),
         now=now,
+        now_by="choosing" if tried.NOW in known else "check",
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
         best="" if found is None else found.name,

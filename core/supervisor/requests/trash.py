@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.errors import EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.errors import EnvironmentTrouble, FinetopError, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.trash import (
     EmptyTrash,
+    Kept,
     Remove,
     RemoveAnswer,
     Removed,
@@ -50,23 +51,51 @@ GOING = ".going"  # below the trash: what is being deleted
 
 
 def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
-    """Move runs to the trash, or say what would go (`only_show`).
+    """Move runs to the trash, or say what would go (`only_show`); with `each`, without those that can't.
 
     Raises NotFound, Refused for a run that lives or that another begins from, EnvironmentTrouble.
     """
     connection, home = supervisor.connection, supervisor.home
-    chosen = dict(runs.find_run(connection, run) for run in ask.runs)
-    for run_id, name in chosen.items():
-        require_ended(supervisor, run_id, name)
-        require_childless(connection, run_id, name, chosen)
-    folders = {run_id: folder_of(connection, home, run_id) for run_id in chosen}
+    chosen, folders, kept = _chosen(supervisor, ask)
     told = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
     if not ask.only_show:
         _write_records(supervisor)
         for run_id, folder in folders.items():
             _throw_away(connection, home, run_id, folder)
         supervisor.touch()
-    return RemoveAnswer(told)
+    return RemoveAnswer(told, kept)
+
+
+def _chosen(supervisor: Supervisor, ask: Remove) -> tuple[dict[int, str], dict[int, Path], list[Kept]]:
+    """Find the runs that can go, by name and by folder, and with `each` those that can't."""
+    connection = supervisor.connection
+    chosen: dict[int, str] = {}
+    folders: dict[int, Path] = {}
+    kept: list[Kept] = []
+
+    def keep(run: str, error: FinetopError) -> None:
+        if not ask.each:
+            raise error
+        kept.append(Kept(run, str(error), error.exit_code))
+
+    for run in ask.runs:
+        try:
+            run_id, name = runs.find_run(connection, run)
+            require_ended(supervisor, run_id, name)
+            folders[run_id] = folder_of(connection, supervisor.home, run_id)
+            chosen[run_id] = name
+        except FinetopError as error:
+            keep(run, error)
+    before = -1
+    while before != len(chosen):  # a run that stays keeps those that it begins from
+        before = len(chosen)
+        for run_id, name in list(chosen.items()):
+            try:
+                require_childless(connection, run_id, name, chosen)
+            except Refused as error:
+                keep(name, error)
+                del chosen[run_id], folders[run_id]
+    return chosen, folders, kept
 
 
 def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:

@@ -142,7 +142,22 @@ def paid(random: np.random.Generator) -> Log:
         random.standard_t(3, steps) * random.uniform(1e-4, 0.3), False, random, growth=random.uniform(0.5, 5)
     )
     empty = random.random(steps) < random.uniform(0, 0.4)
-    return replace(log, values={**log.values, "grad_norm": np.where(empty, 0.0, log.values["grad_norm"])})
+    values = {**log.values, "grad_norm": np.where(empty, 0.0, log.values["grad_norm"])}
+    return replace(log, values=values | _rewards(steps, random))
+
+
+def _rewards(steps: int, random: np.random.Generator) -> dict[str, Floats]:
+    """What answers earn, right or wrong: 8 to each of 2 to 8 prompts, some easier than others; more with time."""
+    prompts, at = int(random.choice([2, 4, 8])), np.arange(steps)[:, None] / steps
+    mean = random.uniform(0.1, 0.6) + random.uniform(0, 0.3) * at
+    even = random.uniform(2, 20)
+    chance = random.beta(mean * even, (1 - mean) * even, (steps, prompts))
+    right = random.binomial(8, chance) / 8
+    return {
+        "reward": right.mean(1),
+        "reward_deviation": np.sqrt(right * (1 - right)).mean(1),
+        "groups_alike": ((right == 0) | (right == 1)).mean(1),
+    }
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator], Log]] = {
@@ -211,6 +226,29 @@ def fills(log: Log, random: np.random.Generator) -> Log:
     )
 
 
+def unpaid(log: Log, random: np.random.Generator) -> Log:
+    """No answer earns anything from some step on; that other values go on is no matter here."""
+    return _planted(
+        paid(random),
+        random,
+        reward=lambda v, _: v * 0,
+        reward_deviation=lambda v, _: v * 0,
+        groups_alike=lambda v, _: v * 0 + 1,
+    )
+
+
+def unpaid_from_the_start(log: Log, random: np.random.Generator) -> Log:
+    log = paid(random)
+    nothing = {"reward": 0.0, "reward_deviation": 0.0, "groups_alike": 1.0}
+    values = {name: np.full(log.steps, value) for name, value in nothing.items()}
+    return replace(log, values={**log.values, **values}, fault_at=0)
+
+
+def alike(log: Log, random: np.random.Generator) -> Log:
+    """All answers to a prompt earn the same from some step on."""
+    return _planted(paid(random), random, reward=lambda v, _: v * 0 + 1, groups_alike=lambda v, _: v * 0 + 1)
+
+
 FAULTS: dict[str, tuple[str, Callable[[Log, np.random.Generator], Log]]] = {
     "no number": ("nan", nan),
     "spike": ("spike", spike),
@@ -220,4 +258,7 @@ FAULTS: dict[str, tuple[str, Callable[[Log, np.random.Generator], Log]]] = {
     "slow-down": ("slow_down", slow),
     "drift": ("drift", drifts),
     "disk": ("disk", fills),
+    "no reward from start": ("no_reward", unpaid_from_the_start),
+    "no reward": ("no_reward", unpaid),
+    "groups alike": ("groups_alike", alike),
 }

@@ -96,6 +96,29 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
     assert level["style and format"].startswith("Not told apart")
 
 
+def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
+    asked = row("few-shot", 0.9, rows_seen=4)
+
+    def said(**facts):
+        return texts(
+            [asked, row("lora", 0.1, -0.8, trains=True, **facts), row("prompt", 0.1, -0.8, rows_seen=0)],
+            "rules",
+        )
+
+    few = said(rows_seen=12, losses=(2.0, 2.4))
+    assert "Don't train" not in " ".join(few.values())
+    assert few["style and format"].startswith("Not told by this: few-shot keeps the rules better than lora (")
+    assert "but lora trained on 12 rows and its loss rose: train it on more" in few["style and format"]
+    assert few["what each saw"] == (
+        "few-shot was shown 4 examples with each question; lora trained on 12 rows, and its loss rose from 2.00 to"
+        " 2.40; prompt saw none."
+    )
+    enough = said(rows_seen=2000, losses=(2.0, 1.0))
+    assert enough["style and format"].startswith("Don't train: few-shot keeps the rules better than lora")
+    assert "lora trained on 2,000 rows;" in enough["what each saw"]
+    assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not told by this")
+
+
 def beside(one, metric, mean, gap=None):
     """A row with a score by another metric, and its difference to the best by that one."""
     gaps = {} if gap is None else {metric: Gap(gap, gap - 0.2, gap + 0.2, 50)}

@@ -138,6 +138,20 @@ def test_stop_and_kill(finetop, rig):
     assert (code, err) == (1, "finetop: long is stopped: there is nothing to kill.\n")
 
 
+def test_several_runs_are_stopped_though_one_name_is_wrong(finetop, rig):
+    for name in ("a", "b"):
+        rig.submit(name, steps=100_000, pause_s=0.02)
+    rig.wait_step("a")
+    code, out, err = finetop("stop", "a", "nobody", "b")
+    assert (code, err.count("\n"), "no run 'nobody'" in err) == (2, 1, True)
+    assert [line.split()[0] for line in out.splitlines()] == ["a", "b"]
+    for name in ("a", "b"):
+        rig.wait_state(name, "stopped")
+    code, out, _ = finetop("resume", "a", "b")
+    assert (code, [line.split()[:2] for line in out.splitlines()]) == (0, [["a", "goes"], ["b", "goes"]])
+    assert finetop("kill", "a", "b")[0] == 0
+
+
 def test_sql_prints_a_table_and_csv(finetop, rig):
     rig.wait_state(rig.submit("one", steps=3), "finished")
     assert finetop("sql", "SELECT name, step FROM runs")[1].splitlines() == ["name  step", "one      3"]

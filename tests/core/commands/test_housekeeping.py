@@ -64,6 +64,27 @@ def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, ans
     assert gone or "Nothing was done." in out
 
 
+def test_of_several_a_wrong_name_keeps_no_other_and_all_that_goes_is_named(finetop, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "y")
+    code, out, err = finetop("rm", "one", "nobody", "two")
+    assert (code, err.count("\n"), "no run 'nobody'" in err) == (2, 1, True)
+    assert [line.split()[0] for line in out.splitlines()[:3]] == ["run", "one", "two"]
+    assert asked[0].startswith("Move 2 runs, ")
+    assert [finetop("show", name)[0] for name in ("one", "two")] == [2, 2]
+    code, out, err = finetop("rm", "one", "two", "--yes")
+    assert (code, out, err.count("\n"), len(asked)) == (2, "", 2, 1)
+
+
+def test_stop_tries_each_run_and_exits_with_the_worst(finetop):
+    code, out, err = finetop("stop", "one", "nobody", "two")
+    assert (code, out) == (2, "")  # 1 for what has ended, 2 for what is not there
+    assert [line.split()[1] for line in err.splitlines()] == ["one", "there", "two"]
+    answer = json.loads(finetop("stop", "one", "nobody", "--json")[1])
+    assert [(run["run"], "error" in run) for run in answer["runs"]] == [("one", True), ("nobody", True)]
+
+
 def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
     code, out, _ = finetop("clean", "--last", "2")
     assert (code, "one@2" in out, "one@1" in out, "one@3" not in out) == (0, True, True, True)

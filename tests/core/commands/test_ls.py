@@ -2,7 +2,14 @@
 
 import json
 
+import msgspec
 from rig import Rig
+
+from finetop.core.commands import ls
+from finetop.core.commands.shared.follow import step_line
+from finetop.core.protocol.messages.runs import StepRow
+from finetop.core.protocol.run_filter import parse
+from finetop.core.protocol.runs import CheckBrief, Finished, RunRow
 
 
 def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
@@ -51,3 +58,28 @@ def test_tags_and_a_note_as_typed(rig: Rig, finetop):
     )
     assert finetop("tag", "mine")[0] == 2
     assert finetop("tag", "nobody", "+x")[0] == 2
+
+
+def checked_row(suite: str) -> RunRow:
+    check = CheckBrief(1, "ok", "", 1, 0.4, 3.0, False, 10, 10, suite, 0.0, [], {})
+    return RunRow(
+        1, suite, "m", "lora", "sft", Finished(2.0, 1.0), 0.0, 3, 3, {"loss": 0.5}, check, None, False
+    )
+
+
+def test_suites_are_named_where_they_differ_or_are_not_the_usual_one(capsys):
+    def said(*rows):
+        ls.tell(rows, [], parse(""), (), len(rows))
+        return [line.partition("ok ")[2] for line in capsys.readouterr().out.splitlines()[1:]]
+
+    assert said(checked_row("quick"), checked_row("quick")) == ["-0.4", "-0.4"]
+    assert said(checked_row("core")) == ["-0.4 on core"]
+    assert said(checked_row("quick"), checked_row("core")) == ["-0.4 on quick", "-0.4 on core"]
+
+
+def test_a_run_that_is_paid_shows_its_reward(capsys):
+    paid = msgspec.structs.replace(checked_row("quick"), metrics={"loss": 0.0, "reward": 0.25})
+    assert "reward 0.250" in ls.line_of(paid)
+    assert step_line(StepRow(3, 1.0, {"loss": 0.0, "reward": 0.25}), 9).startswith(
+        "step 3/9  reward 0.2500  loss 0.0000"
+    )

@@ -26,7 +26,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
 
     code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
     assert code == 0
-    assert "now: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
+    assert "that remedies are chosen by: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
     row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
     assert row.split()[:6] == ["★", "c", "half-way", "to", "the", "base"]
     assert row.split()[6:] == ["1.50", "80%", "-0.4", "±1.5", "ok", "interpolate-0.5"]

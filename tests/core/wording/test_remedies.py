@@ -1,5 +1,7 @@
 """Remedies in words: what is best and how sure that is, said the same everywhere."""
 
+import msgspec
+
 from finetop.core.protocol.messages.remedies import RemediesAnswer
 from finetop.core.protocol.runs import Finished, RemedyRow, Running
 from finetop.core.wording import remedies
@@ -69,3 +71,13 @@ def test_where_the_job_is():
     assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
     assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
     assert remedies.price(found) == ": about 30 s, nothing is retrained"
+
+
+def test_where_the_run_stands_says_on_which_items():
+    found = answer([])
+    now = msgspec.structs.replace(found.now, items_used=412, items_total=672)
+    by_check = msgspec.structs.replace(found, now=now)
+    said = "nats/token 1.00, retained -0.8 REGRESSED, limit 3.0"
+    assert remedies.now(by_check) == f"now, by its newest check (412 of 672 items): {said}"
+    chosen = msgspec.structs.replace(by_check, now_by="choosing")
+    assert remedies.now(chosen) == f"now, on the 412 items that remedies are chosen by: {said}"

@@ -192,6 +192,14 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
     assert verdicts.short_answer(short) == "REGRESSED -15.0"
     accepted = msgspec.structs.replace(short, accepted="ana: it is fine")
     assert verdicts.short_answer(accepted) == "-15.0, accepted (ana: it is fine)"
+    core = msgspec.structs.replace(short, suite="core")
+    assert verdicts.short_answer(core) == "REGRESSED -15.0 on core"  # the usual suite goes without saying
+    assert verdicts.short_answer(core, name_suite=False) == "REGRESSED -15.0"
+    usual = msgspec.structs.replace(short, suite="quick")
+    assert verdicts.short_answer(usual) == "REGRESSED -15.0"
+    assert verdicts.short_answer(usual, name_suite=True) == "REGRESSED -15.0 on quick"
+    open_one = msgspec.structs.replace(core, verdict="no_verdict", reason="at chance")
+    assert verdicts.short_answer(open_one) == "NO VERDICT on core: at chance"
 
 
 def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:

@@ -98,7 +98,7 @@ def _outcome(
         check = runs[at].row.check
         words: Line = ((row.cells[at], _weight(at, chosen)),)
         if row.label == "retained" and check is not None:
-            words = verdict_words(check, short=True)
+            words = verdict_words(check, short=True, name_suite=compare_runs.suites_differ(runs) or None)
         if at in row.best:
             words = (*words, (" *", "bold"))
         if sum(len(text) for text, _ in words) > cell - 1:
@@ -195,7 +195,7 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
         (f" {LETTERS[trade.run]} ", _weight(trade.run, chosen)),
         (f"{name:<28} ", _weight(trade.run, chosen)),
         (f"target {value(trade.target):>6}   ", ""),
-        *verdict_words(run.row.check, short=True),
+        *verdict_words(run.row.check, short=True, name_suite=compare_runs.suites_differ(runs) or None),
     )
     return (*words, ("   on the front", "bold")) if is_best else words
 

@@ -13,7 +13,7 @@ from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
-from finetop.core.recipe.type_words import number_words
+from finetop.core.recipe.type_words import value_words
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
 IMPORTANT = {
@@ -177,11 +177,7 @@ def shown_value(form: Form, key: str) -> str:
         value = value.get(part) if isinstance(value, dict) else None
     if key == "data.train" and isinstance(value, list):
         return _sources(value, form.base.folder)
-    if isinstance(value, bool) or value is None:
-        return "null" if value is None else str(value).lower()
-    if isinstance(value, float):
-        return number_words(value)
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value)
+    return value_words(value)
 
 
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:

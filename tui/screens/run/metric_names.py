@@ -13,8 +13,8 @@ from finetop.tui.text import value, without_zero
 
 # The order of importance: the first are charts, the next a number and a sparkline.
 TITLES = {
+    "reward": "reward",  # of a run that is paid: its loss says little
     "loss": "loss",
-    "reward": "reward",
     "drift": "drift",
     "grad_norm": "grad norm",
     "tokens_per_s": "tokens/s",

@@ -78,11 +78,12 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     if row.note or row.tags:
         lines.append(_labelled("note", clean_line(" ".join([*row.tags, row.note]))))
     target = _target(row.check) if row.check is not None else ""
-    loss = _loss(row, spark)
-    if target or loss:
-        both = f"{target}     loss {loss}"
-        words = both if target and loss and len(both) <= PANE_WORDS else target or loss
-        lines.append(_labelled("target" if target else "loss", words))
+    main = row.main_metric
+    number = _main_number(row, spark)
+    if target or number:
+        both = f"{target}     {main} {number}"
+        words = both if target and number and len(both) <= PANE_WORDS else target or number
+        lines.append(_labelled("target" if target else main, words))
     if row.alarm and row.check is not None:
         lines.append(_labelled("alarm", clean_line(row.alarm)))
     numbers = _numbers(row)
@@ -114,11 +115,11 @@ def _target(check: CheckBrief) -> str:
     return "  ".join(pairs[:2])
 
 
-def _loss(row: RunRow, spark: str) -> str:
-    loss = row.metrics.get("loss")
-    if loss is None:
+def _main_number(row: RunRow, spark: str) -> str:
+    number = row.metrics.get(row.main_metric)
+    if number is None:
         return ""
-    return f"{spark} {value(loss)}" if spark else value(loss)
+    return f"{spark} {value(number)}" if spark else value(number)
 
 
 def _numbers(row: RunRow) -> str:

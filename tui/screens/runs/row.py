@@ -32,7 +32,7 @@ from finetop.tui.theme import MARKS
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
 EXTRA = 100  # columns from this width on make room for those that are chosen
-NUMBER_WIDTH, TITLE = 6, 16
+NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 5
 WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
 ANSWER = "did it forget?"
 ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
@@ -53,9 +53,11 @@ class Column:
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
-    if "loss" not in row.metrics and row.metrics.get("reward") is not None:
-        return f"r {without_zero(row.metrics['reward'] or 0.0)}"
-    return value(row.metrics.get("loss")) if "loss" in row.metrics else ""
+    number = row.metrics.get(row.main_metric)
+    if number is not None and row.main_metric == "reward":
+        texts = (f"r {without_zero(number, digits)}" for digits in (2, 1, 0))
+        return next((text for text in texts if len(text) <= LOSS_WIDTH), "-")
+    return value(number) if row.main_metric in row.metrics else ""
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -81,7 +83,7 @@ COLUMNS = (
         beside_hosts=90,
     ),
     Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
-    Column("loss", 5, "right", 80, _loss, beside_hosts=97),
+    Column("loss", LOSS_WIDTH, "right", 80, _loss, beside_hosts=97),
     Column("left", 4, "right", 80, _left, beside_hosts=80),
     Column("model", 14, "left", 100, lambda row, *_: leaf(row.model)),
     Column("tok/s", 6, "right", 120, _speed),

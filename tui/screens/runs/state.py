@@ -65,7 +65,7 @@ class RunList(PagedList["RunRow"]):
         return detail.row
 
     async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
-        """Load the loss of a run for a sparkline, if there is none or it is old; returns whether it came."""
+        """Load a run's loss or reward for a sparkline, if there is none or it is old; returns whether it came."""
         if not row.step:
             return False
         if row.id in self._sparks_at:
@@ -73,7 +73,7 @@ class RunList(PagedList["RunRow"]):
             if age < (FAR_SPARKS_S if is_far else SPARKS_S) or not isinstance(row.state, Running):
                 return False
         self._sparks_at[row.id] = now
-        answer: CurvesAnswer = await self._ask(Curves(row.name, ["loss"], SPARK_COLUMNS, row.step))
+        answer: CurvesAnswer = await self._ask(Curves(row.name, [row.main_metric], SPARK_COLUMNS, row.step))
         means = [mean for curve in answer.curves[:1] for mean in curve.mean]
         self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
         return True

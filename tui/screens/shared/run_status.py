@@ -18,7 +18,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
-from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding
+from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding, on_suite
 from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, without_zero
 from finetop.tui.theme import MARKS, Mark
@@ -166,11 +166,12 @@ def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
     return ((f"checking{left}", "cyan"),)
 
 
-def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
-    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9, a real drop`, `NO VERDICT at chance`."""
-    change = f" {change_of(check.drop)}" if check.drop is not None else ""
+def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
+    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`."""
+    on = on_suite(check.suite, named=name_suite)
+    change = f" {change_of(check.drop)}{on}" if check.drop is not None else on
     if check.verdict == "no_verdict":
-        reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
+        reason = f"{on} {clean_line(check.reason)}" if check.reason and not short else on
         return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
     if check.verdict == "ok":
         return ((SHORT_WORDS["ok"], "green"), (f"{change}{beside_ok(check)}" if not short else change, ""))
@@ -185,17 +186,22 @@ def verdict_sentence(check: CheckBrief) -> Line:
     """Say a verdict in a sentence, with how it is known."""
     mark = mark_of_check(check)
     start: Line = ((f" {mark.mark} ", mark.style),)
+    on = on_suite(check.suite)
     drop, margin = (check.drop or 0.0) / 100, check.margin / 100
     what = finding(drop, margin, check.items_used, check.items_total)
     match check.verdict:
         case "regressed":
             settled = "accepted" if check.accepted else "fixed"
             word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
-            return (*start, word, (f"  {what}", ""))
+            return (*start, word, (f"{on}  {what}", ""))
         case "ok":
-            return (*start, (SHORT_WORDS["ok"], "green"), (f"{beside_ok(check)}  {what}", ""))
+            return (*start, (SHORT_WORDS["ok"], "green"), (f"{on}{beside_ok(check)}  {what}", ""))
         case _:
-            return (*start, (WORDS["no_verdict"], "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
+            return (
+                *start,
+                (WORDS["no_verdict"], "amber mark"),
+                (f"{on}  {clean_line(check.reason)}", "amber"),
+            )
 
 
 def state_sentence(row: RunRow, now: float) -> Line:

@@ -20,7 +20,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
     rows = [
         (
             "-" if check.step is None else f"{check.step:,}",
-            short_answer(check),
+            short_answer(check, name_suite=False),
             check.suite,
             f"{check.items_used:,} of {check.items_total:,}",
             "watch, no claim" if check.watch else f"claim {check.claim}" if check.claim else "",

@@ -20,7 +20,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
     """Draw what decides, loss and drift, and write the last value of all."""
     curves = told.curves
     found: list[Block] = []
-    for key, title in (("loss", "Loss"), ("reward", "Reward"), ("drift", "Drift, nats/token")):
+    for key, title in (("reward", "Reward"), ("loss", "Loss"), ("drift", "Drift, nats/token")):
         lines = [
             line_of(curves[one], 0, told.last, COLUMNS) for one in (key, *_OVER.get(key, ())) if one in curves
         ]

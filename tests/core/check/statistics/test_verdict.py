@@ -447,6 +447,22 @@ def test_power_against_simulation() -> None:
     assert chance_of_regressed(0, 0.03, 0.1, 0.0) == 0
 
 
+def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
+    items = suite(2, 1000)
+    base = {item.key: 1.0 for item in items}
+    plan = plan_of(items, base)
+    stopped = check_pairs(plan, pairs_of(items, base, base), until="decided")
+    assert (stopped.verdict, stopped.items_used < 1000) == ("ok", True)
+    both_ways = 2 / (stopped.items_used + 2)
+    for entry in stopped.power:
+        own = chance_of_regressed(stopped.items_used, 0.03, both_ways + entry.drop, entry.drop)
+        assert entry.chance == pytest.approx(own)
+    said = f"Power of the {stopped.items_used} items asked: a true drop of 5 points is caught"
+    assert any(claim.startswith(said) for claim in stopped.claims)
+    whole = check_pairs(plan, pairs_of(items, base, base), until="all")
+    assert whole.power[1].chance > stopped.power[1].chance
+
+
 def test_one_check_is_quick() -> None:
     draw = random.Random(1)
     items = suite(7, 100)

@@ -78,6 +78,13 @@ def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, host
     assert (code, "there is no run 'nobody' on lab and box" in err) == (2, True)
     code, _, err = finetop(*both, "sql", "SELECT 1")
     assert (code, "one machine at a time" in err) == (2, True)
+    hosts.rigs["ana@lab"].wait_state("only-lab", "finished")
+    code, out, err = finetop(*both, "rm", "box:both", "nobody", "only-lab", "--yes")
+    assert (code, "no run 'nobody'" in err, "2 runs, " in out) == (2, True, True)
+    assert (finetop(*both, "show", "both")[0], finetop(*both, "show", "only-lab")[0]) == (
+        0,
+        2,
+    )  # lab's is left
 
 
 def test_one_of_several_that_is_away_is_said_and_the_others_are_listed(finetop, hosts):

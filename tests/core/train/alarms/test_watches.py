@@ -204,3 +204,35 @@ def test_a_checkpoint_that_could_not_be_written_is_told_until_one_is():
     told = feed("disk", rows)
     assert [(step, over) for step, over, _ in told] == [(2, False), (5, True)]
     assert "could not be written" in told[0][2]
+
+
+PAID = {"reward": 0.5, "reward_deviation": 0.3, "groups_alike": 0.5}
+UNPAID = {"reward": 0.0, "reward_deviation": 0.0, "groups_alike": 1.0}
+ALL_RIGHT = {"reward": 1.0, "reward_deviation": 0.0, "groups_alike": 1.0}
+
+
+def test_a_reward_that_stays_0_is_told_at_the_fifth_step_by_one_alarm():
+    rows = [UNPAID] * 30 + [PAID] * 3
+    assert feed("no_reward", rows) == [
+        (5, False, "the reward is 0 for 5 steps: no answer earns anything"),
+        (33, True, "answers earn something: reward 0.5"),
+    ]
+    assert feed("groups_alike", rows) == []
+    assert feed("no_reward", [{**UNPAID, "reward_deviation": 0.5}] * 30) == []  # as much is earned as lost
+    assert feed("no_reward", [{"loss": 0.0}] * 30) == []
+
+
+def test_groups_that_are_all_alike_are_told_at_the_fifth_step():
+    assert feed("groups_alike", [ALL_RIGHT] * 8 + [PAID] * 3) == [
+        (5, False, "all answers to a prompt earn the same for 5 steps: reward 1"),
+        (11, True, "answers to a prompt earn different rewards again"),
+    ]
+    assert feed("groups_alike", [PAID] * 20 + [ALL_RIGHT] * 8)[0][0] == 25
+    assert feed("no_reward", [ALL_RIGHT] * 30) == []
+
+
+def test_where_such_steps_are_usual_more_of_them_are_needed():
+    usual = [PAID, UNPAID] * 100
+    assert feed("no_reward", usual + [UNPAID] * 6) == []
+    assert feed("no_reward", usual + [UNPAID] * 30)[0][0] == 216  # the 17th: 1 in 100,000 at a rate of a half
+    assert feed("no_reward", [UNPAID] * 2, steps=2)[0][0] == 2

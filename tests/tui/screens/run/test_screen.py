@@ -1034,6 +1034,8 @@ def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> N
         detail.row, metrics={"zeal": 1.0, "drift": 0.1, "eval_loss": 2.0, "tokens": 3.0}
     )
     assert metric_keys(row) == ["loss", "drift", "zeal"]
+    paid = msgspec.structs.replace(row, metrics={"loss": 0.0, "reward": 0.3, "drift": 0.1})
+    assert metric_keys(paid) == ["reward", "loss", "drift"]  # the first are charts
 
 
 def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:

@@ -30,6 +30,7 @@ from finetop.core.protocol.runs import Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines
+from finetop.tui.screens.runs.row import run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
@@ -46,6 +47,16 @@ def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
 
 def cursor_row(app: FinetopApp) -> str:
     return row_with(app, "▸")
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"), [(0.25, "r .25"), (1.0, "r 1.0"), (-0.25, "r -.2"), (12.4, "r 12"), (-123456.0, "-")]
+)
+def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
+    row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
+    line = "".join(text for text, _ in run_line(row, has_cursor=False, width=80, now=NOW, sparks={}))
+    assert f" {words} " in line
+    assert ".01" not in line
 
 
 async def test_each_run_says_whether_it_forgot() -> None:

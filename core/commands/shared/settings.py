@@ -1,0 +1,81 @@
+"""Shows settings of a recipe: printed, as JSON, and as the page docs/reference.md."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.plugins import METHODS, OBJECTIVES
+from finetop.core.recipe.fields import fields_of_plugin, fields_of_section, sections
+from finetop.core.recipe.type_words import value_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from finetop.core.recipe.fields import Field
+
+WIDTH = 80
+HEAD = """# Reference: every setting
+
+`finetop recipe train` prints a section, `finetop methods lora` the settings of a method, an objective or a protection;
+`--json` gives both as data. How a recipe is written: [recipes](recipe.md). This page is printed by
+`finetop recipe --markdown`.
+
+`[]` stands for each item of a list. *needed* has no default: it must be there where its section is.
+"""
+
+
+def as_json(field: Field) -> dict[str, Any]:
+    """Return a setting as plain data."""
+    made: dict[str, Any] = msgspec.to_builtins(field)
+    return made
+
+
+def print_settings(fields: Iterable[Field]) -> None:
+    """Print each setting as a recipe has it, with the values that it takes, and what it means below."""
+    for field in fields:
+        first = f"{field.key}: {default_words(field)}  ({field.type})"
+        print(textwrap.fill(first, WIDTH, subsequent_indent="        ", break_on_hyphens=False))
+        print(textwrap.indent(textwrap.fill(field.about, WIDTH - 4, break_on_hyphens=False), "    "))
+
+
+def default_words(field: Field) -> str:
+    """Write a default as people write it in a recipe, or that there is none."""
+    return "needed" if field.required else value_words(field.default) or '""'
+
+
+def page() -> str:
+    """Write all settings as docs/reference.md, which a test compares with it."""
+    return "\n".join(_page())
+
+
+def _page() -> Iterator[str]:
+    yield HEAD
+    yield "## The recipe\n"
+    of_the_run = [field for key in sections() for field in fields_of_section(key) if field.key == key]
+    yield from _table(of_the_run, "")
+    for key, about in sections().items():
+        below = [field for field in fields_of_section(key) if field.key != key]
+        if below:
+            yield f"## {key}\n\n{about}\n"
+            yield from _table(below, f"{key}.")
+    for kind, title, names in (
+        ("method", "Methods", METHODS.names()),
+        ("objective", "Objectives", OBJECTIVES.names()),
+    ):
+        yield f"## {title}\n\nSettings of `{kind}`, beside its name.\n"
+        for name in names:
+            about, own = fields_of_plugin(name)[kind]
+            yield f"### {name}\n\n{about[0].upper()}{about[1:]}.\n"
+            yield from _table(own, f"{kind}.") if own else ["No settings of its own.\n"]
+
+
+def _table(fields: Iterable[Field], prefix: str) -> Iterator[str]:
+    yield "| setting | default | values | meaning |\n|---|---|---|---|"
+    for field in fields:
+        default = "*needed*" if field.required else f"`{default_words(field)}`"
+        cells = (f"`{field.key.removeprefix(prefix)}`", default, field.type, field.about)
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    yield ""

@@ -1,0 +1,85 @@
+"""A verb on several runs: each is tried, one line each, and the exit code is the worst of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import print_json, warn
+from finetop.core.errors import FinetopError
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.protocol.messages.limits import Done
+    from finetop.core.protocol.request import Ask
+    from finetop.core.runtime.home import Home
+
+Made = TypeVar("Made")
+Outcomes = list[tuple[str, Made | FinetopError]]  # by run as it was typed
+
+
+def arguments(parser: argparse.ArgumentParser, about: str = "name or number") -> None:
+    """Add RUN, which may come again."""
+    parser.add_argument("runs", nargs="+", metavar="RUN", help=f"{about}; several may be named")
+
+
+def each(
+    args: argparse.Namespace, homes: Sequence[Home], do: Callable[[str, Home], Made]
+) -> tuple[Outcomes[Made], int]:
+    """Do it to each run of `args.runs`, on the machine that has it; what fails is said and keeps no other from it.
+
+    Returns what came of each, and the worst exit code. A run that is alone raises its own FinetopError.
+    """
+    outcomes: Outcomes[Made] = []
+    code = 0
+    for run in dict.fromkeys(args.runs):
+        try:
+            home, name = remote.find(run, homes)
+            outcomes.append((run, do(name, home)))
+        except FinetopError as error:
+            if len(args.runs) == 1:
+                raise
+            if not args.json:
+                warn(clean_line(str(error)))
+            outcomes.append((run, error))
+            code = max(code, error.exit_code)
+    return outcomes, code
+
+
+def order(args: argparse.Namespace, homes: Sequence[Home], ask: Callable[[str], Ask]) -> int:
+    """Give an order for each run, and print what the supervisor says."""
+
+    def do(run: str, home: Home) -> str:
+        with Client(home) as client:
+            done: Done = client.ask(ask(run))
+        if not args.json:
+            print(done.message)
+        return done.message
+
+    outcomes, code = each(args, homes, do)
+    if args.json:
+        print_outcomes(outcomes, lambda message: {"message": message})
+    return code
+
+
+def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:
+    """Print one run's outcome as its own document, those of several as a list."""
+    outcome = outcomes[0][1]
+    if len(outcomes) == 1 and not isinstance(outcome, FinetopError):
+        print_json(document(outcome))
+        return
+    print_json(
+        {
+            "runs": [
+                {
+                    "run": run,
+                    **({"error": str(made)} if isinstance(made, FinetopError) else document(made)),
+                }
+                for run, made in outcomes
+            ]
+        }
+    )

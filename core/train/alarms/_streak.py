@@ -1,0 +1,48 @@
+"""Steps in a row on which something is wrong: how many are too many, and when it is over.
+
+From the first step on, `least` of them. Where good steps were between, now and then a bad one is part of the method:
+then as many as would come about by chance, at the rate so far, once in 100,000 steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+CHANCE = 1e-5
+BACK = 3  # good steps after which it is over
+
+
+@dataclass
+class Streak:
+    """Counts bad steps in a row, and of those before them how many were bad."""
+
+    least: int
+    length: int = 0
+    seen: int = 0
+    bad: int = 0
+    good_since: int = 0
+    is_on: bool = False
+
+    def take(self, is_bad: bool) -> Literal["", "begins", "over"]:
+        """Take in a step; says whether it begins or ends what is worth an alarm."""
+        if is_bad:
+            self.length += 1
+            if self.is_on or self.length < self.needed():
+                return ""
+            self.is_on, self.good_since = True, 0
+            return "begins"
+        self.seen, self.bad, self.length = self.seen + 1 + self.length, self.bad + self.length, 0
+        self.good_since += 1
+        if not self.is_on or self.good_since < BACK:
+            return ""
+        self.is_on = False
+        return "over"
+
+    def needed(self) -> int:
+        """Return how many bad steps in a row are too many by now."""
+        if not self.seen:
+            return self.least
+        rate = (self.bad + 1) / (self.seen + 2)
+        return max(self.least, math.ceil(math.log(CHANCE) / math.log(rate)))

@@ -1,0 +1,49 @@
+"""Groups alike: for steps in a row all answers to a prompt have earned the same. Compared, they teach nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms._streak import Streak
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "all answers to a prompt earn the same: nothing is learned"
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.groups_alike:`."""
+
+    on: Annotated[bool, Meta(description="Tell when all answers to a prompt earn the same.")] = True
+    steps: Annotated[
+        int, Meta(ge=1, le=10**6, description="For so many steps in a row; more where that is usual.")
+    ] = 5
+
+
+@dataclass
+class GroupsAlike:
+    streak: Streak
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        reward, alike = values.get("reward"), values.get("groups_alike")
+        if reward is None or alike is None:
+            return None
+        match self.streak.take(alike >= 1 and reward != 0):  # of 0 another alarm speaks
+            case "begins":
+                said = f"all answers to a prompt earn the same for {self.streak.length} steps: reward {reward:.3g}"
+                return AlarmNote(said)
+            case "over":
+                return AlarmNote("answers to a prompt earn different rewards again", is_over=True)
+        return None
+
+
+def watch(options: Options, run: Run) -> GroupsAlike:
+    return GroupsAlike(Streak(options.steps))

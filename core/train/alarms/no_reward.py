@@ -1,0 +1,48 @@
+"""No reward: for steps in a row no answer has earned anything. There is nothing to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+from finetop.core.train.alarms._streak import Streak
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "the reward stays 0: nothing is learned"
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.no_reward:`."""
+
+    on: Annotated[bool, Meta(description="Tell when no answer earns anything.")] = True
+    steps: Annotated[
+        int, Meta(ge=1, le=10**6, description="For so many steps in a row; more where 0 is usual.")
+    ] = 5
+
+
+@dataclass
+class NoReward:
+    streak: Streak
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        reward = values.get("reward")
+        if reward is None:
+            return None
+        match self.streak.take(reward == 0 and not values.get("reward_deviation", 0.0)):
+            case "begins":
+                return AlarmNote(f"the reward is 0 for {self.streak.length} steps: no answer earns anything")
+            case "over":
+                return AlarmNote(f"answers earn something: reward {reward:.3g}", is_over=True)
+        return None
+
+
+def watch(options: Options, run: Run) -> NoReward:
+    return NoReward(Streak(options.steps))

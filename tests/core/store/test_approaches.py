@@ -1,0 +1,37 @@
+"""Comparisons of approaches in the store: what a run learned from, and what became of its loss."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.store import approaches
+from finetop.core.store.database import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path) -> None:
+    connection = open_store(tmp_path / "finetop.duckdb")
+    report = "INSERT INTO data_reports VALUES (?, ?, ?, ?, 0, 0, 9, 9, 'f')"
+    for run, source, kept in ((1, "a", 12), (1, "b", 30), (1, "test", 99), (2, "a", 12)):
+        connection.execute(report, [run, source, kept, kept])
+    connection.execute(
+        "INSERT INTO data_sources BY NAME SELECT 1 AS run_id, 1 AS job_id, 0.0 AS time, 'test' AS source, 'p' AS path,"
+        " '' AS part, 'eval' AS used_as, 99 AS rows, 'c' AS content, 'f' AS fingerprint, 0 AS size, '' AS revision"
+    )
+    metric = "INSERT INTO metrics VALUES (?, ?, ?, 0, ?, NULL)"
+    for step, loss in enumerate((1.0, 3.0, 2.0, 2.0, 4.0, 6.0)):
+        connection.execute(metric, [2, "loss", step, loss])
+    for run, step, loss in (
+        (1, 10, 2.0),
+        (1, 20, 9.0),
+        (1, 30, 1.5),
+        (2, 5, 1.0),
+    ):  # of one evaluation nothing rose
+        connection.execute(metric, [run, "eval_loss", step, loss])
+    assert approaches.trained(connection, [1, 2, 3]) == {
+        1: approaches.Trained(42, (2.0, 1.5)),
+        2: approaches.Trained(12, (2.0, 5.0)),
+    }
+    connection.close()
