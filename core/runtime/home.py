@@ -32,7 +32,8 @@ from finetop.core.text import clean_line
 ANOTHER = "Pick another with --home or FINETOP_HOME."
 MARK = "finetop-home"
 MARKS = {MARK, "finetop.duckdb"}  # the second of a home whose mark was not copied with it
-BY_HAND = {"settings.yaml", "hosts.yaml", "suites", "lost+found"}  # what may be there before the first start
+# what may be there before the first start: written by hand, or by who looks at other machines
+BY_HAND = {"settings.yaml", "hosts.yaml", "hosts.sockets.json", "suites", "lost+found"}
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 HERE = "here"  # the label of this machine, where several are looked at
 

@@ -251,6 +251,7 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
                 "SELECT id FROM runs WHERE state->>'$.type' = 'finished' ORDER BY random() LIMIT 1"
             ).fetchone()
             if gone is not None:
+                launcher.written -= stored(supervisor, gone[0])
                 await apps[1].ask(supervisor, Remove([str(gone[0])]))
         if number * BEAT_S % 3600 == 0:
             print(json.dumps(sample(number * BEAT_S / 3600, supervisor, apps)), flush=True)
@@ -260,12 +261,21 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
     states = supervisor.connection.execute(
         "SELECT state->>'$.type', count(*) FROM runs GROUP BY ALL ORDER BY ALL"
     ).fetchall()
-    stored = {
-        "steps": "SELECT count(*) FROM metrics WHERE key = 'loss'",
-        "alarms": "SELECT count(*) FROM alarms",
+    print(json.dumps({"written": launcher.written, "stored": stored(supervisor), "states": states}))
+
+
+def stored(supervisor: Supervisor, run_id: int | None = None) -> Counter[str]:
+    """Count what the store has of all runs, or of one."""
+    queries = {
+        "steps": "SELECT count(*) FROM metrics WHERE key = 'loss' AND (?1 IS NULL OR run_id = ?1)",
+        "alarms": "SELECT count(*) FROM alarms WHERE ?1 IS NULL OR run_id = ?1",
     }
-    counts = {name: supervisor.connection.execute(query).fetchone()[0] for name, query in stored.items()}
-    print(json.dumps({"written": launcher.written, "stored": counts, "states": states}))
+    return Counter(
+        {
+            name: supervisor.connection.execute(query, [run_id]).fetchone()[0]
+            for name, query in queries.items()
+        }
+    )
 
 
 def begin(home: Home, launcher: PretendingLauncher) -> Supervisor:
