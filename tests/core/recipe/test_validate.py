@@ -119,7 +119,7 @@ def test_a_model_that_can_be_nowhere_is_refused(name, tmp_path):
     if name.startswith("../"):
         resolve_text(text, cwd=tmp_path)  # a folder, which is looked for when the run is queued
         return
-    with pytest.raises(RecipeError, match="there is no folder .*, and no hub id is written so"):
+    with pytest.raises(RecipeError, match=r"there is no folder .*, and no hub id is written so"):
         resolve_text(text, cwd=tmp_path)
 
 
