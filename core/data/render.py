@@ -16,7 +16,7 @@ from finetop.core.errors import BadData, BadInput
 from finetop.core.runtime.limits import limited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -87,18 +87,24 @@ def _template(
     speak: bool,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    from jinja2 import TemplateError
-
     if not _knows_tools(tokenizer):
         messages, tools = _told_in_words(messages, tools), ()
     turns = [_turn(message) for message in messages]
     named = {"tools": [_described(tool) for tool in tools]} if tools else {}
+    return held_to_limits(
+        lambda: tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named),
+        place,
+    )
+
+
+def held_to_limits(template: Callable[[], Any], place: str) -> str:
+    """Let a chat template write one text, in bounded time, memory and length. Raises BadData at `place`."""
+    from jinja2 import TemplateError
+
     hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
         with limited(SECONDS, BYTES):
-            text = str(
-                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
-            )
+            text = str(template())
     except (TemplateError, OverflowError, RecursionError) as error:
         raise BadData(f"{place}: the model's chat template refuses the row: {error}", hint=hint) from error
     except (TimeoutError, MemoryError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.examples import Example
@@ -43,7 +44,9 @@ def _loss(model: Any, rows: Sequence[Example]) -> float:
     was_training = model.training
     model.eval()
     total = count = 0.0
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # PEFT 0.21 still hands keys and values over by their old name
+        warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
         for row in rows:
             ids, labels = (torch.tensor([part], device=model.device) for part in (row.input_ids, row.labels))
             total += float(model(input_ids=ids, labels=labels).loss) * row.answer_tokens

@@ -132,6 +132,18 @@ def test_what_can_not_be_is_refused_in_one_line(words, said, plan, folder):
 
 
 @pytest.mark.slow
+def test_modules_that_the_model_has_not_are_refused_before_it_is_queued(folder, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
+    words = ["run", str(folder / "mine.yaml"), "--set", f"model.id={folder / 'model'}"]
+    assert main([*words, "--set", "method.target_modules=[foo]"]) == 2
+    assert "the model has no module 'foo'" in capsys.readouterr().err
+    assert main([*words, "--set", "trainer_args.adam_beta=0.9"]) == 2
+    assert "Did you mean adam_beta" in capsys.readouterr().err
+    assert not (folder / "home").exists()
+
+
+@pytest.mark.slow
 def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys):
     """Asked of the job's own code, in its process: a T5 writes no text on from a text."""
     monkeypatch.undo()
