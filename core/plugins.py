@@ -132,6 +132,7 @@ class Objective(Configured, Protocol):
     - `make_tokenizer(options, base, rows)`: another tokenizer than the base's,
     - `copies(options)`: how often each example counts in a step's batch, where a trainer repeats them,
     - `WRITES = False`: the model it makes writes no text, so that nothing is sampled, probed or checked,
+    - `CONFIG`: the class of its trainer's arguments, where it is not trl.SFTConfig; `OWN`: those that are its settings,
     - `COMPARES = False`: it makes a new model, which has nothing to forget,
     - `LOSS_FALLS = False`: its loss does not say how well it learns, and no alarm looks at it.
     """

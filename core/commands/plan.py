@@ -8,6 +8,9 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+
+from msgspec import structs
 
 from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
@@ -16,10 +19,14 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
+from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
 from finetop.core.preflight.plan.shape import billions
-from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe import references
+from finetop.core.recipe.load import FileCheck, Loaded, check_files, file_problem, load_recipe
+from finetop.core.recipe.references import is_reference
 from finetop.core.recipe.schema import Model, Recipe
+from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import long_span
@@ -50,21 +57,73 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    recipe = load_recipe(args.recipe, args.set).recipe
+    chain = load_chain(args.recipe, args.set)
     require_sense(args)
+    if chain is None:
+        loaded = load_recipe(args.recipe, args.set)
+        plan = planned(args, home, loaded)
+        if args.json:
+            print_json({"plan": plain(plan)})
+        else:
+            print(*report(loaded.recipe, plan, args.config or loaded.recipe.model.id), sep="\n")
+        return 1 if plan.verdict == "no" else 0
+    plans = []
+    for stage in chain.stages:
+        loaded = replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
+        plans.append(planned(args, home, loaded))
+        if not args.json:
+            print("" if len(plans) == 1 else "\n", f"stage {stage.name}", sep="")
+            print(*report(loaded.recipe, plans[-1], args.config or loaded.recipe.model.id), sep="\n")
+    if args.json:
+        names = [stage.name for stage in chain.stages]
+        print_json(
+            {
+                "stages": [
+                    {"stage": name, "plan": plain(plan)} for name, plan in zip(names, plans, strict=True)
+                ]
+            }
+        )
+    return 1 if any(plan.verdict == "no" for plan in plans) else 0
+
+
+def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
+    """Plan one run. What the job would refuse is refused as it would. Raises BadInput, EnvironmentTrouble."""
+    recipe = loaded.recipe
+    if recipe.data.train:
+        check_files(loaded, None if args.config is None else but_for(recipe.model.id))
     found = inputs.find_config(recipe.model, home, args.config)
+    machine = machine_for(args, recipe, home)
+    rehearsal = Rehearsal(recipe, found.file, "cuda" if machine.device == "gpu" else "cpu")
+    try:
+        measured = lengths.measure(recipe, found.folder)
+        moving = rehearsal.answer()
+    finally:
+        rehearsal.stop()
     known = Known(
-        lengths=lengths.measure(recipe, found.folder),
+        lengths=measured,
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
+        trainable=moving.trainable,
     )
-    plan = estimate(recipe, found.config, machine_for(args, recipe, home), known, gpus=args.gpus)
-    if args.json:
-        print_json({"plan": plain(plan)})
-    else:
-        for line in report(recipe, plan, args.config or recipe.model.id):
-            print(line)
-    return 1 if plan.verdict == "no" else 0
+    return estimate(recipe, found.config, machine, known, gpus=args.gpus)
+
+
+def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
+    """Put the model that a chain's first stage begins from in place of a stage: it has the same shape."""
+    models = {stage.name: stage.loaded.recipe.model for stage in chain.stages}
+    model = recipe.model
+    while is_reference(model.id) and (begun := references.parse(model.id, "model.id")).kind == "stage":
+        model = models[begun.name]
+    return structs.replace(recipe, model=structs.replace(recipe.model, id=model.id, revision=model.revision))
+
+
+def but_for(model: str) -> FileCheck:
+    """Look at the files that a run needs, but not for its model, whose config.json was given."""
+
+    def look(path: Path, is_folder: bool) -> tuple[str, str]:
+        return ("", "") if is_folder and str(path) == model else file_problem(path, is_folder)
+
+    return look
 
 
 def require_sense(args: argparse.Namespace) -> None:

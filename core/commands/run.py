@@ -11,7 +11,10 @@ from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.preflight.plan import inputs
+from finetop.core.preflight.plan.machine import look
+from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.submit import (
@@ -24,6 +27,7 @@ from finetop.core.protocol.messages.submit import (
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.names import check_name
+from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -85,6 +89,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         raise BadInput(f"--from {args.first}: {args.recipe} has no stages.", hint="Leave --from out.")
     loaded = load_recipe(args.recipe, sets)
     resolved = require_files(loaded, home)
+    require_names(loaded.recipe, home)
     with Client(home) as client:
         queued = client.ask(Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority))
         say_what_stops(client)
@@ -99,6 +104,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
     return follow_run(args, home, queued.name)
+
+
+def require_names(recipe: Recipe, home: Home) -> None:
+    """See that the model has the modules that a recipe names, and the trainer the raw options, before it is queued.
+
+    The job's own code answers, in a process of some seconds; of a model that is not here it can't. Raises BadInput.
+    """
+    options = recipe.method.options
+    named = [getattr(options, key, ()) for key in ("target_modules", "modules_to_save")]
+    if home.link is not None or not (
+        recipe.trainer_args or any(isinstance(one, tuple) and one for one in named)
+    ):
+        return
+    try:
+        found = inputs.find_config(recipe.model, home)
+    except FinetopError:
+        return  # the job finds the model, or says why not
+    device = look(home.root, use_gpu=recipe.budget.gpus != 0).device
+    Rehearsal(recipe, found.file, "cuda" if device == "gpu" else "cpu").answer()
 
 
 def say_what_stops(client: Client) -> None:

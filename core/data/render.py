@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data.examples import IGNORED, Example
 from finetop.core.data.formats import Call, Conversation, Message
 from finetop.core.errors import BadData, BadInput, first_line
+from finetop.core.runtime.limits import limited
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
+
+# What a template may take for a row: SmolLM2's takes 0.1 ms, and a row of 10 MB a second.
+SECONDS, BYTES, LONGEST = 10.0, 1 << 30, 100_000_000
 
 TOOLS_IN_WORDS = (
     "You may call functions. For each call, answer with an object of its name and arguments within "
@@ -83,20 +87,37 @@ def _template(
     speak: bool,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    from jinja2 import TemplateError
-
     if not _knows_tools(tokenizer):
         messages, tools = _told_in_words(messages, tools), ()
     turns = [_turn(message) for message in messages]
     named = {"tools": [_described(tool) for tool in tools]} if tools else {}
+    return held_to_limits(
+        lambda: tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named),
+        place,
+    )
+
+
+def held_to_limits(template: Callable[[], Any], place: str) -> str:
+    """Let a chat template write one text, in bounded time, memory and length. Raises BadData at `place`."""
+    from jinja2 import TemplateError
+
+    hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
-        text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
-    except TemplateError as error:
-        hint = "Change the row, or set model.chat_template to a template that takes it."
+        with limited(SECONDS, BYTES):
+            text = str(template())
+    except (TemplateError, OverflowError, RecursionError) as error:
         raise BadData(
             f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
         ) from error
-    return str(text)
+    except (TimeoutError, MemoryError) as error:
+        much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
+        raise BadData(
+            f"{place}: the model's chat template takes more than {much} for the row.", hint=hint
+        ) from error
+    if len(text) > LONGEST:
+        said = f"{place}: the model's chat template makes {len(text):,} characters of the row; {LONGEST:,} is the most."
+        raise BadData(said, hint=hint)
+    return text
 
 
 def _turn(message: Message) -> dict[str, Any]:

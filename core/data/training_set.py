@@ -145,13 +145,8 @@ def build(
     """
     train = [_examples(source, data, make, events) for source in read_data.train]
     held_back = [_examples(source, data, make, events) for source in read_data.eval]
-    first = next((example for examples in train for example in examples), None)
-    if first is None:
-        raise BadInput(
-            "data.train: no row is left to learn from.",
-            hint=f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it.",
-        )
-    _show(first, tokenizer, events)
+    require_rows(sum(map(len, train)), sum(map(len, held_back)), has_eval=bool(read_data.eval), data=data)
+    _show(next(example for examples in train for example in examples), tokenizer, events)
     shares = [source.share for source in read_data.train]
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
@@ -217,7 +212,7 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
     )
     if rewritten:
         print(f"{source.name}: {rewritten} earlier answers are not learned: the chat template rewrites them")
-    _refuse_too_long(source.name, long_rows, len(source.rows), longest, data)
+    refuse_too_long(source.name, long_rows, len(source.rows), longest, data)
     return kept
 
 
@@ -233,7 +228,22 @@ def _as_bytes(example: AnyExample) -> bytes:
     return written
 
 
-def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
+def require_rows(train: int, held_back: int, *, has_eval: bool, data: Data) -> None:
+    """See that rows are left: of those to learn from, and of those for evaluation where there were any.
+
+    Raises BadInput.
+    """
+    why = f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it."
+    if not train:
+        raise BadInput("data.train: no row is left to learn from.", hint=why)
+    if has_eval and not held_back:
+        raise BadInput(
+            "data.eval: no row is left to evaluate on.", hint=f"{why} Or set data.eval.share to 0."
+        )
+
+
+def refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
+    """Hold a source's rows that are too long against data.on_long. Raises BadInput."""
     if not data.on_long.startswith("error-over-"):
         return
     allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))

@@ -28,7 +28,11 @@ def weight_files(path: Path) -> list[Path]:
                 f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again."
             )
         return [path / name for name in names]
-    return sorted(path.glob("*.safetensors"))
+    files = sorted(path.glob("*.safetensors"))
+    strange = next((file for file in files if not file.is_file()), None)
+    if strange is not None:  # a pipe or a device would be read for ever
+        raise BadInput(f"{strange} is not a regular file.", hint="Copy the model again.")
+    return files
 
 
 def weights_hash(path: Path, home: Home) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+from finetop.core.models import config_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def number_format(wanted: str, folder: Path | None, device: str) -> str:
     import torch
 
     if wanted == "auto" and folder is not None:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = config_file.read(folder / "config.json")
         wanted = str(config.get("dtype") or config.get("torch_dtype") or "float32")
     if device == "cpu" and wanted == "bfloat16" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return "float32"

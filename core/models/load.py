@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
-from finetop.core.models import quantize as fewer_bits
+from finetop.core.models import config_file, quantize as fewer_bits, safetensors_header
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 
@@ -35,11 +34,14 @@ def check_folder(path: Path, model_id: str) -> None:
         raise BadInput(
             f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model."
         )
-    if not weight_files(path):
+    config_file.read(path / "config.json")
+    files = weight_files(path)
+    if not files:
         raise BadInput(
             f"model.id: {model_id} has no .safetensors weights; pickled ones can run any code when opened.",
             hint="Convert it with save_pretrained of a recent transformers, and give the new folder.",
         )
+    safetensors_header.require_few(files)
 
 
 def read_config(base: ResolvedModel) -> Any:
@@ -49,6 +51,19 @@ def read_config(base: ResolvedModel) -> Any:
     return AutoConfig.from_pretrained(
         base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
     )
+
+
+def shape_of(base: ResolvedModel) -> Any:
+    """Build a model from its config.json, on the device that torch is told to use, without its weights.
+
+    Raises BadInput as load_model does, for what is no causal language model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_config(read_config(base), trust_remote_code=base.trust_remote_code)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unusable(base, "model", error) from error
 
 
 def read_template(path: str | None) -> str | None:
@@ -178,20 +193,20 @@ def is_adapter(folder: Path) -> bool:
 def adapter_config(folder: Path) -> dict[str, Any]:
     """Read what an adapter says of itself; nothing of a whole model, or of a broken file, which loading it tells."""
     try:
-        config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return config_file.read_object(folder / ADAPTER_CONFIG)
+    except BadInput:
         return {}
-    return dict(config)
 
 
 def is_reward_model(folder: Path) -> bool:
     """Say if a saved model, or adapter, gives a number for a text and writes none."""
     for name in (ADAPTER_CONFIG, "config.json"):
         try:
-            said = json.loads((folder / name).read_text(encoding="utf-8"))
-            kinds = list(said.get("architectures") or ())
-        except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+            said = config_file.read_object(folder / name)
+        except BadInput:
             continue  # not there; or broken, which loading it tells
+        kinds = said.get("architectures")
+        kinds = kinds if isinstance(kinds, list) else ()
         return said.get("task_type") == "SEQ_CLS" or any(
             str(kind).endswith("ForSequenceClassification") for kind in kinds
         )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
 from finetop.core.models import load
+from finetop.core.models.safetensors_header import read_header
 from finetop.core.runtime.failures import is_out_of_memory
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetop.core.models.resolved import ResolvedModel
+
+
+OTHER = "Pick another checkpoint: RUN@STEP."
+WIDEST = 65_536  # what a method here may have as its width
 
 
 def load_checkpoint(
@@ -35,6 +41,7 @@ def load_checkpoint(
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    _require_sizes(folder)
     model, tokenizer = load.load_model(base, dtype, device)
     try:
         with warnings.catch_warnings():
@@ -57,9 +64,38 @@ def load_checkpoint(
         why = "its weights are damaged" if isinstance(error, SafetensorError) else first_line(error)
         raise BadInput(
             f"{folder}: the adapter can't be loaded: {why}.",
-            hint="Pick another checkpoint: RUN@STEP.",
+            hint=OTHER,
         ) from error
     return tuned, tokenizer
+
+
+def _require_sizes(folder: Path) -> None:
+    """Refuse an adapter whose settings are wider than any of its tensors: PEFT makes it before it reads them.
+
+    Raises BadInput.
+    """
+    config = load.adapter_config(folder)
+    try:
+        shapes = read_header(folder / "adapter_model.safetensors").values()
+    except BadInput as error:
+        raise BadInput(
+            f"{folder}: the adapter can't be loaded: its weights are damaged.", hint=OTHER
+        ) from error
+    widest = max((side for shape in shapes for side in shape.size), default=0)
+    pattern = config.get("rank_pattern")
+    ranks = {"r": config.get("r"), "num_virtual_tokens": config.get("num_virtual_tokens")}
+    ranks |= (
+        {f"rank_pattern.{name}": rank for name, rank in pattern.items()} if isinstance(pattern, dict) else {}
+    )
+    # A Kronecker product's rank may be above the sides of its factors.
+    most = widest if config.get("peft_type") == "LORA" else max(widest, WIDEST)
+    for name, rank in ranks.items():
+        if isinstance(rank, int | float) and rank > most:
+            raise BadInput(
+                f"{plain(str(folder))}: adapter_config.json: {plain(name)} is {rank:,}, and no tensor of the adapter"
+                f" has more than {widest:,} rows.",
+                hint="Pick another checkpoint, or put back the file that belongs to these weights.",
+            )
 
 
 def _unround(tuned: Any, file: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
+from finetop.core.models import config_file
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
     looks at all rows of a batch: with it, what stands beside a text moved its logits by 3.5 (SmolLM2-135M),
     without it by nothing, at the same loss (3.23 nats). Linear layers alone, but for the head.
     """
-    saved = json.loads((resolved.path / "config.json").read_text(encoding="utf-8")).get("quantization_config")
+    saved = config_file.read(resolved.path / "config.json").get("quantization_config")
     if resolved.quantize == "none":
         return {"device_map": {"": device}} if saved else {}
     if saved:

@@ -6,13 +6,12 @@ scores a whole conversation, rendered with its own tokenizer and chat template (
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, first_line
-from finetop.core.models import load, quantize as fewer_bits
+from finetop.core.models import config_file, load, quantize as fewer_bits
 from finetop.core.runtime.failures import is_of_machine
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def require_one_label(folder: Path, name: str, key: str) -> None:
     """Refuse a classifier that gives several numbers. Raises BadInput."""
     if not load.is_reward_model(folder):
         return
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said = config_file.read(folder / "config.json")
     labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
     if labels != 1:
         raise BadInput(

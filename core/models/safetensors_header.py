@@ -15,9 +15,13 @@ from finetop.core.errors import BadInput
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 LONGEST_HEADER = 100 << 20  # bytes; the format's own limit
+MOST_TENSORS = (
+    500_000  # of a model; one of 61 layers with 384 experts, each matrix with its scales, has 140,000
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,28 @@ def read_header(file: Path) -> dict[str, Shape]:
     return {name: Shape(entry.dtype, tuple(entry.shape)) for name, entry in entries.items()}
 
 
+def require_few(files: Sequence[Path]) -> None:
+    """See that a model's files hold no more tensors than a model can have; they are counted, not read.
+
+    Raises BadInput.
+    """
+    count = 0
+    for file in files:
+        try:
+            with file.open("rb") as opened:
+                length = min(int.from_bytes(opened.read(8), "little"), LONGEST_HEADER)
+                count += opened.read(length).count(b'"data_offsets"')
+        except OSError as error:
+            raise BadInput(f"{plain(str(file))} can't be read: {error.strerror}.") from error
+        if count > MOST_TENSORS:
+            raise BadInput(
+                f"{plain(str(file.parent))}: its files hold more than {MOST_TENSORS:,} tensors.",
+                hint="Give another model.",
+            )
+
+
 def tensors(folder: Path) -> dict[str, Shape]:
     """Read the names and shapes of a full model's tensors, over all its files. Raises BadInput."""
-    return {
-        name: shape for file in weight_files.weight_files(folder) for name, shape in read_header(file).items()
-    }
+    files = weight_files.weight_files(folder)
+    require_few(files)
+    return {name: shape for file in files for name, shape in read_header(file).items()}

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
-from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe import protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.protections import Problem
+from finetop.core.recipe.references import is_reference
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from finetop.core.recipe.schema import Recipe, Source
+
+
+# At most 96 characters, neither .. nor -- in it, no - or . at an end of a part.
+_HUB_ID = re.compile(r"(?!.*(--|\.\.))(?=.{1,96}$)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
 
 def cross_problems(
@@ -34,7 +42,8 @@ def cross_problems(
     except RecipeError as error:
         problems.append(error)
     for rule in (
-        *((_method, _objective, recipe_protections.problems) if to_train else ()),
+        *((_method, _objective, _raw, recipe_protections.problems) if to_train else ()),
+        _model,
         _train,
         _data,
         _check,
@@ -77,6 +86,22 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
     if not compares and recipe.check.general is not None:
         said = f"check.general: {recipe.objective.name} makes no model to compare with its base."
         yield "check.general", said, "Set check.general to null."
+
+
+def _raw(recipe: Recipe) -> Iterator[Problem]:
+    """Raw options that only the job would refuse."""
+    own = getattr(OBJECTIVES.load(recipe.objective.name), "OWN", {})
+    return raw_options.problems(recipe.trainer_args, own)
+
+
+def _model(recipe: Recipe) -> Iterator[Problem]:
+    """A name that is no folder, no run, and can't be the hub's."""
+    name = recipe.model.id
+    if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name):
+        return
+    hint = "Give a hub id such as org/name, or a model's folder: ./folder or /folder."
+    said = f"model.id: there is no folder {quoted(name)}, and no hub id is written so."
+    yield "model.id", said, hint
 
 
 def _train(recipe: Recipe) -> Iterator[Problem]:

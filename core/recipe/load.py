@@ -89,7 +89,7 @@ def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
 
     `look` looks at one of them, where the run is to be on another machine.
     """
-    _raise_first(list(_file_problems(loaded, look or _file_problem)))
+    _raise_first(list(_file_problems(loaded, look or file_problem)))
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
@@ -256,7 +256,8 @@ def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
         yield f"{key}[{i}]", text, path.is_dir() or not (path.exists() or path.suffix)
 
 
-def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
+def file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
+    """Say what is wrong with a file or folder that a recipe names, and a hint; two empty texts where nothing is."""
     shown = plain(str(path))
     if not path.exists():
         return f"no such {'folder' if is_folder else 'file'}: {shown}.", near_file(path)

@@ -68,7 +68,7 @@ def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
     Names of methods go first, as they drop options. Whether the settings exist is found by the validation,
     as for a file. Raises RecipeError.
     """
-    parsed = [_parse_set(text, Origin(SET, cwd)) for text in sets]
+    parsed = [parse_set(text, Origin(SET, cwd)) for text in sets]
     for parts, value in sorted(parsed, key=lambda pair: pair[0][1:] != ("name",)):
         if len(parts) == 2 and parts[0] in _CHOICES and parts[1] == "name":
             recipe = _rename(recipe, str(parts[0]), value)
@@ -77,7 +77,8 @@ def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
     return recipe
 
 
-def _parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
+def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
+    """Take a --set text apart: the parts of its key, its value. Raises RecipeError."""
     key, equals, value = text.partition("=")
     key = key.strip()
     hint = "Write it as --set train.epochs=3."

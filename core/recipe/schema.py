@@ -172,7 +172,7 @@ class Train(Section, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=10_000)] | None, says("Passes over the training rows.")
     ] = 2.0
     max_steps: Annotated[
-        Count | None, says("Stop after this many steps, whatever epochs says; null for no limit.")
+        Count | None, says("Take this many steps, whatever epochs says; null for those of the epochs.")
     ] = None
     batch_size: Annotated[Count, says("Rows a device holds at once.")] = 4
     eval_batch_size: Annotated[Count | None, says("The same in evaluation; null for batch_size.")] = None

@@ -22,10 +22,10 @@ from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import Loaded, load_root
-from finetop.core.recipe.merge import merge_recipes
+from finetop.core.recipe.merge import merge_recipes, parse_set
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
-from finetop.core.recipe.strict_yaml import Node, parse
+from finetop.core.recipe.strict_yaml import Node, Origin, parse
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -84,10 +84,14 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
     """Take the chain's name out of the settings: --set's, the recipe's own, or the file's."""
-    given = [text.partition("=")[2] for text in sets if text.startswith("name=")]
+    given = [
+        parse_set(text, Origin("--set", shared.origin.folder))[1].value
+        for text in sets
+        if text.startswith("name=")
+    ]
     assert isinstance(shared.value, dict)
     own = shared.value["name"].value if "name" in shared.value else path.stem
-    return [text for text in sets if not text.startswith("name=")], given[-1] if given else str(own)
+    return [text for text in sets if not text.startswith("name=")], str(given[-1] if given else own)
 
 
 def _stage_of(text: str) -> str:

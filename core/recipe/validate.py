@@ -89,7 +89,7 @@ class _Reader:
         except msgspec.ValidationError:
             what = f"{key} is {quoted(value)}" if key else "this"
             return self.problem(node.place, key, f"{what}, and must be {type_words(annotation)}.")
-        if isinstance(read, str) and is_path(read, annotation):
+        if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
                 return str(resolve_path(read, node.origin.folder))
             except ValueError as error:
@@ -179,6 +179,17 @@ def is_path(text: str, annotation: Any) -> bool:
     metas = getattr(annotation, "__metadata__", ())
     marks = {(meta.extra or {}).get("path") for meta in metas if isinstance(meta, msgspec.Meta)}
     return "file" in marks or ("id" in marks and text.startswith(("./", "../", "/", "~")))
+
+
+def is_model_folder(text: str, annotation: Any, node: Node) -> bool:
+    """Return whether this text, which looks like a hub's id, is the folder of a model beside the recipe."""
+    metas = getattr(annotation, "__metadata__", ())
+    if not any((meta.extra or {}).get("path") == "id" for meta in metas if isinstance(meta, msgspec.Meta)):
+        return False
+    try:
+        return (node.origin.folder / text / "config.json").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 @lru_cache

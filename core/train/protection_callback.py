@@ -14,7 +14,6 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.errors import BadInput
-from finetop.core.models import load
 from finetop.core.protocol.events import Phase, metrics
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.train import protections
@@ -23,25 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from finetop.core.data.examples import AnyExample
-    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.protections._step import Acting, Base
     from finetop.core.train.trainer_setup import Setup
-
-
-def require(recipe: Recipe, base: ResolvedModel) -> None:
-    """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
-    requires = [
-        (module.require, options)
-        for name, options in recipe_protections.chosen(recipe).items()
-        if hasattr(module := protections.load(name), "require")
-    ]
-    if not requires:
-        return
-    config = load.read_config(base)
-    for require_shape, options in requires:
-        require_shape(config, options)
 
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:

@@ -12,12 +12,13 @@ from finetop.core.check.tasks import download
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import devices, load, resolve
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.length import count_steps
 from finetop.core.runtime.job_process import quiet
-from finetop.core.train import methods, objectives
+from finetop.core.train import objectives, rehearsal
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def train(
     events.write(Phase("finding the model"))
     base = resolve.resolve_model(recipe.model, home, events)
     dtype = devices.number_format(recipe.model.dtype, base.path, device)
-    check_number_format(dtype, recipe.method.name, device)
+    rehearsal.check_number_format(dtype, recipe.method.name, device)
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
         print(f"this CPU has no arithmetic for {recipe.model.dtype}: {dtype} is used, which is faster here")
@@ -88,6 +89,7 @@ def train(
         nan_guard,
         protection_callback,
         samples,
+        start_gap,
         trainer_args,
         trainer_setup,
     )
@@ -99,8 +101,7 @@ def train(
         resume.require_same(base, point)
     checkpoint.clear_leftovers(run_folder)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    methods.rehearse(recipe.method.name, recipe.method.options, base)
-    protection_callback.require(recipe, base)
+    rehearsal.require(recipe, base, dtype, device)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     limit_gpu_memory(recipe, device)
@@ -109,6 +110,8 @@ def train(
     examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
     model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
+    if point is None:
+        start_gap.tell(recipe.method.name, model, examples.train, events)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -138,7 +141,7 @@ def train(
     trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
-    trainer.args.max_steps = trainer_args.limit_steps(recipe, len(trainer.train_dataset) * copies)
+    trainer.args.max_steps = count_steps(recipe.train, len(trainer.train_dataset) * copies)
     longest_batch.try_worst(trainer, recipe, device, events)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
@@ -179,19 +182,6 @@ def load_model(
     if hasattr(objective, "load_model"):
         return objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
     return load.load_model(base, kind, device)[0]
-
-
-def check_number_format(dtype: str, method: str, device: str) -> None:
-    """Refuse float16 where it can't train: on the CPU, and for full weights. Raises BadInput."""
-    if dtype != "float16":
-        return
-    hint = "Set model.dtype to bfloat16, or to float32."
-    if device == "cpu":
-        raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
-    if not methods.load(method).KEEPS_BASE:
-        raise BadInput(
-            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
-        )
 
 
 def limit_gpu_memory(recipe: Recipe, device: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean, first_line
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe import raw_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,80 +17,6 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Recipe
 
-# Options that a section of the recipe sets: two places for one number would contradict each other.
-ELSEWHERE = {
-    "learning_rate": "train.learning_rate",
-    "num_train_epochs": "train.epochs",
-    "max_steps": "train.max_steps",
-    "per_device_train_batch_size": "train.batch_size",
-    "per_device_eval_batch_size": "train.eval_batch_size",
-    "gradient_accumulation_steps": "train.grad_accumulation",
-    "lr_scheduler_type": "train.schedule",
-    "warmup_steps": "train.warmup_steps",
-    "optim": "train.optimizer",
-    "weight_decay": "train.weight_decay",
-    "max_grad_norm": "train.max_grad_norm",
-    "seed": "train.seed",
-    "eval_steps": "train.eval_every",
-    "eval_strategy": "train.eval_every",
-    "save_steps": "train.save_every",
-    "save_strategy": "train.save_every",
-    "save_total_limit": "train.keep_checkpoints",
-    "max_length": "data.max_tokens",
-    "truncation_mode": "data.on_long",
-    "packing": "objective.packing",
-    "neftune_noise_alpha": "objective.neftune_alpha",
-    "completion_only_loss": "objective.loss",
-    "assistant_only_loss": "objective.loss",
-    "bf16": "model.dtype",
-    "fp16": "model.dtype",
-    "trust_remote_code": "model.trust_remote_code",
-    "chat_template_path": "model.chat_template",
-    "activation_checkpointing": "train.activation_checkpointing",
-}
-# Options that finetop's own reading, logging and saving rest on.
-OURS = {
-    "output_dir",
-    "report_to",
-    "logging_steps",
-    "logging_strategy",
-    "logging_nan_inf_filter",
-    "disable_tqdm",
-    "use_cpu",
-    "push_to_hub",
-    "remove_unused_columns",
-    "dataset_kwargs",
-    "dataset_text_field",
-    "model_init_kwargs",
-    "eos_token",
-    "pad_token",
-    "shuffle_dataset",
-    "do_train",
-    "do_eval",
-    "do_predict",
-    "resume_from_checkpoint",
-    "load_best_model_at_end",
-    "eval_on_start",
-}
-# What older versions and tutorials call them.
-RENAMED = {
-    "max_seq_length": "data.max_tokens of the recipe",
-    "group_by_length": "train_sampling_strategy: group_by_length",
-    "warmup_ratio": "train.warmup_steps of the recipe (0.03 is a share)",
-    "evaluation_strategy": "train.eval_every of the recipe",
-    "no_cuda": "CUDA_VISIBLE_DEVICES in the environment",
-    "load_in_4bit": "model.quantize of the recipe",
-    "load_in_8bit": "model.quantize of the recipe",
-    "gradient_checkpointing": "train.activation_checkpointing of the recipe",
-    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
-    "fp16_backend": "model.dtype of the recipe",
-    "use_mps_device": "nothing: it is picked where there is one",
-    "overwrite_output_dir": "nothing: every run has a folder of its own",
-    "logging_dir": "nothing: finetop keeps the metrics",
-    "tokenizer": "model.id of the recipe",
-    "per_gpu_train_batch_size": "train.batch_size of the recipe",
-    "use_liger_kernel": "nothing: it does not go with the memory-saving loss",
-}
 OPTIMIZERS = {
     "adamw": "adamw_torch",
     "adafactor": "adafactor",
@@ -114,7 +42,7 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         )
     return {
         "output_dir": str(output),
-        "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see limit_steps
+        "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see count_steps
         "per_device_train_batch_size": train.batch_size,
         "per_device_eval_batch_size": train.eval_batch_size or train.batch_size,
         "gradient_accumulation_steps": train.grad_accumulation,
@@ -159,14 +87,6 @@ def configure(
         raise BadInput(f"trainer_args: {first_line(error)}", hint="Change or remove that option.") from error
 
 
-def limit_steps(recipe: Recipe, rows: int) -> int:
-    """Count the steps of a run over that many rows (or packed sequences): epochs, cut short by max_steps."""
-    train = recipe.train
-    per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
-    wanted = math.inf if train.epochs is None else math.ceil(train.epochs * per_epoch)
-    return int(min(wanted, math.inf if train.max_steps is None else train.max_steps))
-
-
 def check_raw(
     raw: dict[str, Any],
     known: set[str],
@@ -174,15 +94,20 @@ def check_raw(
     own: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """See that each raw option exists and is set nowhere else. Raises BadInput that says what to use."""
+    for _, message, hint in raw_options.problems(raw, own):
+        raise BadInput(message, hint=hint)
     for name in raw:
-        key = f"trainer_args.{name}"
-        if setting := own.get(name) or ELSEWHERE.get(name):
-            raise BadInput(f"{key}: it is a setting of the recipe.", hint=f"Set {setting}.")
-        if name in OURS:
-            raise BadInput(f"{key}: finetop sets it itself.", hint="Remove it.")
-        if name in RENAMED:
-            raise BadInput(f"{key}: it is gone or renamed.", hint=f"Use {RENAMED[name]}.")
         if name not in known:
             near = did_you_mean(name, known)
             hint = near if near.startswith("Did") else f"See the options of trl.{config}."
-            raise BadInput(f"{key} is not an option of the trainer.", hint=hint)
+            raise BadInput(f"trainer_args.{name} is not an option of the trainer.", hint=hint)
+
+
+def require_raw(recipe: Recipe) -> None:
+    """See that the class of the objective's trainer knows the recipe's raw options. Raises BadInput."""
+    if not recipe.trainer_args:
+        return
+    objective = OBJECTIVES.load(recipe.objective.name)
+    module, _, name = getattr(objective, "CONFIG", "trl.SFTConfig").rpartition(".")
+    known = {field.name for field in dataclasses.fields(getattr(import_module(module), name)) if field.init}
+    check_raw(recipe.trainer_args, known, name, getattr(objective, "OWN", {}))

@@ -66,7 +66,9 @@ def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> 
     own = give() if give is not None else ""
     texts = (
         "" if of_message is None else of_message[1],
-        own if getattr(screen, "COPIES_LINES", False) else clean_line(own),  # a newline would run it in a shell
+        own
+        if getattr(screen, "COPIES_LINES", False)
+        else clean_line(own),  # a newline would run it in a shell
         next_command(screen),
     )
     commands = (texts[0], f"finetop{on}{texts[2].removeprefix('finetop')}" if texts[2] else "")

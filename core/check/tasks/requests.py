@@ -16,6 +16,7 @@ from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import harness, jsonl
 from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
 from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
+from finetop.core.data.render import held_to_limits
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
@@ -146,14 +147,14 @@ def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
         )
 
     def render(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
-        return cast(
-            "str",
-            tokenizer.apply_chat_template(
+        return held_to_limits(
+            lambda: tokenizer.apply_chat_template(
                 messages,
                 tokenize=False,
                 add_generation_prompt=add_generation_prompt,
                 continue_final_message=not add_generation_prompt,
             ),
+            "the suite's chat tasks",
         )
 
     return render

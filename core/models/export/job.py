@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
 from finetop.core.models.export.export import ExportRequest, Remedied, export
@@ -29,8 +31,14 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     device = devices.pick_device()
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
-    export(request, general_text(request.recipe, job.home), job.home, job.events)
+    text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)
+    export(request, text, job.home, job.events)
     return Ended("finished")
+
+
+def without_suite(recipe: Recipe) -> Recipe:
+    """Return a recipe that asks no suite: then the text is that of quick."""
+    return replace(recipe, check=replace(recipe.check, general=None))
 
 
 def request_of(job: Job, device: str) -> ExportRequest:

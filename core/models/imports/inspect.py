@@ -127,7 +127,7 @@ def kind_of(folder: Path) -> Kind | None:
 def require_weights(one: FolderModel) -> None:
     """Refuse a folder whose weights are pickled or missing. Raises BadInput."""
     wanted = "adapter_model.safetensors" if one.kind == "adapter" else "*.safetensors"
-    if any(one.folder.glob(wanted)):
+    if any(file.is_file() for file in one.folder.glob(wanted)):
         return
     pickled = sorted(file.name for pattern in _PICKLED for file in one.folder.glob(pattern))
     weights = [name for name in pickled if "model" in name]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,7 @@ class Known:
     lengths: Lengths | None = None
     past: Sequence[PastRun] = ()
     teacher: Mapping[str, Any] | None = None
+    trainable: int | None = None  # numbers that move, as the job's own code has counted them
 
 
 def estimate(
@@ -113,6 +115,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
     """Say in numbers what a step of this recipe holds on this machine."""
     train, extras = recipe.train, extras_of(recipe.objective.name)
     moving = trained(shape, recipe.method.name, recipe.method.options)
+    if known.trainable is not None:
+        beside = known.trainable if moving.beside else 0
+        moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside)
     on_gpu = machine.device == "gpu"
     size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
     is_beside = bool(moving.beside)
@@ -210,6 +215,7 @@ def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
 
 def find_fix(recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float) -> Fix | None:
     """Find the first change, cheapest first, with which the run fits."""
+    known = dataclasses.replace(known, trainable=None)  # which was counted for this method
     for change in changes(recipe):
         made = memory.parts(workload(change.recipe, shape, machine, known))
         need = memory.need(made, on_gpu=machine.device == "gpu")

@@ -31,6 +31,7 @@ class Family:
     head_bias: bool = False
     embedding_norm: bool = False
     keeps_scores: bool = False
+    scans: bool = False  # blocks of a state-space model: neither attention nor an inner network
     heads_keep_width: int | None = None  # width of a head where the config does not say
 
 
@@ -124,6 +125,7 @@ FAMILIES: Mapping[str, Family] = {
     "glm": Family(qkv_bias="attention_bias", mlp=("gate_up_proj", "down_proj"), fused_gate=True, heads_keep_width=128),
     "exaone4": Family(head_norms="width"),
     "mixtral": Family(),
+    "mamba": Family(scans=True, norms=1, is_tied=True),
     "qwen2_moe": Family(qkv_bias="qkv_bias"),
     "qwen3_moe": replace(LLAMA, mlp_bias=False, head_norms="width"),
     "olmoe": replace(LLAMA, mlp_bias=False, head_norms="hidden"),

@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """A model's config, and the folder that it was in, where its tokenizer may be too."""
+    """A model's config, and its file; where it lies its tokenizer may be too."""
 
     config: dict[str, Any]
-    folder: Path
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
 
 
 def find_config(model: Model, home: Home, given: str | None = None) -> Found:
@@ -33,7 +37,7 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
             f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",
             hint="Give its config.json with --config PATH.",
         )
-    return Found(read_config(place), place if place.is_dir() else place.parent)
+    return Found(read_config(place), place / "config.json" if place.is_dir() else place)
 
 
 def _place(model: Model, home: Home) -> Path | None:

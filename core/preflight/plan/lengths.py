@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetop.core.data import formats
+from finetop.core.data import formats, source_record
 from finetop.core.data.formats import Kind, Record
 from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.training_set import refuse_too_long, require_rows
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.schema import EvalShare, Recipe, Source
 
@@ -19,6 +20,7 @@ MOST_ROWS = 50_000  # of a file are looked at (about 1 s); the rest is taken to 
 SAMPLED = 200  # rows whose tokens are counted, where there is a tokenizer
 TOKENS_PER_WORD = 1.4  # of English text in passages of documents
 CHARACTERS_PER_TOKEN = 4.0  # of English text in vocabularies of 30,000 to 150,000 words
+COUNTED = "by its tokenizer"
 TURN_TOKENS = 5  # that a chat template puts around a turn
 
 
@@ -41,13 +43,16 @@ class _File:
 
     rows: list[list[int]]
     times: float
-    too_long: int = 0  # of those that were looked at
+    looked: int = 0  # rows that were looked at
+    too_long: int = 0  # of these, those of more than data.max_tokens
+    longest: int = 0  # tokens of the longest, before it is cut
 
 
 def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
     """Measure the data files of a recipe; None where none of them is a local file that is there.
 
-    `tokenizer` is a folder with a tokenizer.json. Raises BadInput for rows of no known shape.
+    `tokenizer` is a folder with a tokenizer.json. Raises BadInput for rows of no known shape; and as the job does where
+    no row is left, or too many are too long, as far as tokens are counted.
     """
     count, how = counter(tokenizer)
     kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
@@ -83,6 +88,10 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
             tokens += source.share * whole * mean
     if not isinstance(recipe.data.eval, EvalShare):
         eval_rows = sum(_rows_of(source, kinds, count, recipe) for source in recipe.data.eval)
+    for source, file in made if how == COUNTED else ():
+        refuse_too_long(source_record.name_of(source), file.too_long, file.looked, file.longest, recipe.data)
+    if len(named) == len(recipe.data.train):
+        require_rows(sum(len(file.rows) for _, file in made), 0, has_eval=False, data=recipe.data)
     return Lengths(
         rows=round(fixed + shared),
         eval_rows=round(eval_rows),
@@ -138,18 +147,19 @@ def _kept(file: _File, recipe: Recipe) -> _File:
     """Cut or drop long rows as the recipe says; plain text is cut into pieces, which are rows of their own."""
     most = recipe.data.max_tokens
     rows: list[list[int]] = []
-    too_long = 0
+    too_long = longest = 0
     for row in file.rows:
         if recipe.objective.name in ("pretrain", "continued-pretraining"):
             whole, rest = divmod(sum(row), most)
             rows += [[most]] * whole + ([[rest]] if rest > 1 else [])
             continue
         too_long += max(row) > most
+        longest = max(longest, *row)
         if max(row) <= most:
             rows.append(row)
         elif recipe.data.on_long == "truncate":
             rows.append([min(length, most) for length in row])
-    return _File(rows, file.times, too_long)
+    return _File(rows, file.times, len(file.rows), too_long, longest)
 
 
 def texts(record: Record) -> list[list[str]]:
@@ -209,4 +219,4 @@ def counter(folder: Path | None) -> tuple[Callable[[str], int], str]:
         seen["tokens"] += found
         return found
 
-    return count, "by its tokenizer"
+    return count, COUNTED

@@ -36,6 +36,10 @@ LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 TILE_BYTES_TORCH = 29.0
 
+# transformers' own scan of a state-space layer, without its kernel: A and B of each token in float32, their products,
+# the states.
+SCAN_COPIES = 4
+
 # On a CPU core/train/cpu_lm_head.py scores so many positions at a time, every word of them. Most is held where the next
 # ones begin: scaled logits and exponentials of the last in float32, and scaled logits of the new, in 16 bits too.
 HEAD_POSITIONS = 256
@@ -189,6 +193,7 @@ def layer_bytes(work: Workload) -> float:
     kept += size * shape.query_width  # what attention gives, for its own gradient
     if shape.keeps_scores:
         kept += shape.heads * work.sequence * (4 + 2 * size)
+    kept += SCAN_COPIES * 4 * shape.scanned
     inner = (2 if work.fused_kernels else 3) if shape.is_gated else 1
     kept += size * shape.mlp_width * (inner + learns["mlp out"])
     return kept + _paths(work)

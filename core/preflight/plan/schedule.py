@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.plan.result import Disk, Steps, Time
+from finetop.core.recipe.length import count_steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +35,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
     copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
-    steps = count_steps(recipe, math.ceil(rows * copies / max(1, gpus)))
+    steps = count_steps(recipe.train, math.ceil(rows * copies / max(1, gpus)))
     epochs = steps * per_step / max(1, rows * copies)
     return Steps(
         rows=lengths.rows,
@@ -53,14 +54,6 @@ def copies_of(recipe: Recipe) -> int:
     """How often each row counts in a run's steps."""
     objective = OBJECTIVES.load(recipe.objective.name)
     return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
-
-
-def count_steps(recipe: Recipe, rows: int) -> int:
-    """Count the steps over that many rows; the trainer's own count, core/train/trainer_args.py, needs the trainer."""
-    train = recipe.train
-    per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
-    wanted = math.inf if train.epochs is None else math.ceil(train.epochs * per_epoch)
-    return int(min(wanted, math.inf if train.max_steps is None else train.max_steps))
 
 
 def time_of(

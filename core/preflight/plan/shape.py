@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetop.core.errors import BadInput
+from finetop.core.models import config_file
 from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
@@ -68,6 +69,7 @@ class Shape:
     norm_in_float32: bool  # RMSNorm of transformers computes, and keeps, a float32 copy of its input
     other: int  # routers, sinks, scales
     keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
+    scanned: int  # numbers of a scan's state in each layer; 0 where there is none
     max_positions: int
     dtype: str  # what the weights were saved in
 
@@ -98,18 +100,7 @@ class Shape:
 
 def read_config(place: Path) -> dict[str, Any]:
     """Read a model's config.json, or that of a folder. Raises BadInput."""
-    path = place / "config.json" if place.is_dir() else place
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file.", hint="Give a model's config.json, or its folder.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(
-            f"{path}: can't be read as JSON: {error}.", hint="Give a model's config.json."
-        ) from error
-    if not isinstance(config, dict):
-        raise BadInput(f"{path}: is not a JSON object.", hint="Give a model's config.json.")
-    return config
+    return config_file.read(place / "config.json" if place.is_dir() else place)
 
 
 def read_shape(config: Mapping[str, Any]) -> Shape:
@@ -141,7 +132,8 @@ class _Reader:
         self.family = family
         self.hidden = self.number("hidden_size", "n_embd", "d_model")
         self.layers = self.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-        self.heads = self.number("num_attention_heads", "n_head", "n_heads", "num_heads")
+        heads = ("num_attention_heads", "n_head", "n_heads", "num_heads")
+        self.heads = 1 if family.scans else self.number(*heads)
         self.vocabulary = self.number("vocab_size")
         self.head_width = (
             self.maybe("head_dim") or family.heads_keep_width or max(1, self.hidden // self.heads)
@@ -180,6 +172,28 @@ class _Reader:
             return 1 if self.config.get("multi_query", True) else self.heads
         return self.maybe("num_key_value_heads") or self.heads
 
+    def scan(self) -> list[Linear]:
+        """The layers of a state-space block (arXiv:2312.00752), which has neither attention nor an inner network."""
+        inner, rank, bias = self.scan_width(), self.scan_rank(), bool(self.config.get("use_bias"))
+        wide = rank + 2 * (self.maybe("state_size") or 16)
+        return [
+            Linear("in_proj", "mlp in", self.hidden, 2 * inner, self.layers, bias),
+            Linear("x_proj", "other", inner, wide, self.layers),
+            Linear("dt_proj", "other", rank, inner, self.layers, bias=True),
+            Linear("out_proj", "mlp out", inner, self.hidden, self.layers, bias),
+        ]
+
+    def scan_width(self) -> int:
+        return self.maybe("intermediate_size") or (self.maybe("expand") or 2) * self.hidden
+
+    def scan_rank(self) -> int:
+        return self.maybe("time_step_rank") or -(-self.hidden // 16)
+
+    def scan_numbers(self) -> int:
+        """Numbers of all blocks beside the linear layers: the convolution, A and D."""
+        taps = (self.maybe("conv_kernel") or 4) + bool(self.config.get("use_conv_bias", True))
+        return self.layers * self.scan_width() * (taps + (self.maybe("state_size") or 16) + 1)
+
     def attention(self) -> list[Linear]:
         query, key, out = self.query_width, self.key_width, self.family.attention[-1]
         names = self.family.attention[:-1]
@@ -215,10 +229,12 @@ class _Reader:
     def shape(self, *, is_known: bool) -> Shape:
         family, hidden = self.family, self.hidden
         experts = self.maybe("num_local_experts", "num_experts", "n_routed_experts")
-        linears = self.attention()
+        linears = self.scan() if family.scans else self.attention()
         expert_numbers = other = 0
         width = self.dense_width()
-        if experts is None:
+        if family.scans:
+            width, other = self.scan_width(), self.scan_numbers()
+        elif experts is None:
             linears += self.mlp(width, self.layers)
         else:
             sparse = self.sparse_layers()
@@ -269,6 +285,7 @@ class _Reader:
             norm_in_float32=family.norm_in_float32,
             other=other,
             keeps_scores=family.keeps_scores,
+            scanned=self.scan_width() * (self.maybe("state_size") or 16) if family.scans else 0,
             max_positions=self.maybe("max_position_embeddings", "n_positions") or 0,
             dtype=str(self.config.get("dtype") or self.config.get("torch_dtype") or "float32"),
         )

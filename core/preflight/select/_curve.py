@@ -17,10 +17,10 @@ from finetop.core.errors import BadInput, RecipeError
 from finetop.core.preflight import select
 from finetop.core.preflight.select._request import Selected, TooFew, Wanted
 from finetop.core.protocol.tags import ALL, BY, ROWS
+from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.schema import EvalShare, Recipe
 from finetop.core.recipe.sweeps import MOST, NAME, SweepPoint, seeds_of
 from finetop.core.text import quoted
-from finetop.core.train.trainer_args import limit_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -173,7 +173,7 @@ def steps_on(recipe: Recipe, rows: int) -> int:
     held_back = recipe.data.eval
     if isinstance(held_back, EvalShare):
         rows -= round(rows * held_back.share)
-    return limit_steps(recipe, rows)
+    return count_steps(recipe.train, rows)
 
 
 def left_out(told: TooFew) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plugins import METHODS
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
@@ -32,23 +33,27 @@ def callbacks(name: str, options: Any) -> list[Any]:
     return [] if hook is None else list(hook(options))
 
 
-def rehearse(name: str, options: Any, base: ResolvedModel) -> None:
-    """Look at a base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput.
+def rehearse(name: str, options: Any, base: ResolvedModel) -> tuple[int, int | None]:
+    """Put a method onto a base's shape, before its weights are loaded: what does not go there is refused.
 
-    The model is built from its config.json without memory for its weights.
+    The model is built from its config.json without memory for its weights. Returns its parameters and how many of them
+    move; None where the method looks at the weights themselves. Raises BadInput.
     """
-    hook = getattr(load(name), "require", None)
-    if hook is None:
-        return
     import torch
-    from transformers import AutoModelForCausalLM
 
-    from finetop.core.models.load import read_config
+    from finetop.core.models import load as models
 
-    try:
-        config = read_config(base)
-        with torch.device("meta"):
-            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=base.trust_remote_code)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError):
-        return  # loading says better what is wrong with a model
-    hook(shape, options)
+    method = load(name)
+    with torch.device("meta"):
+        model = models.shape_of(base)
+        parameters = sum(weight.numel() for weight in model.parameters())
+        if hasattr(method, "require"):
+            method.require(model, options)
+        start = _start.Start(
+            general=lambda: [[0]], examples=[[0]], pad_token_id=0, quantize=base.quantize, base_path=base.path
+        )
+        try:
+            wrapped = method.prepare(model, options, start)
+        except (RuntimeError, OSError):
+            return parameters, None  # it looks at numbers, which are not there; or at a tokenizer's files
+    return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)

@@ -42,9 +42,14 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
             kind = type(model).__name__
             raise BadInput(
                 f"method: {config.peft_type.value} does not go onto {kind}: {first_line(error)}",
-                hint="Change the method's options, or take lora, which goes onto every model.",
+                hint="Change the method's options, or take lora or full.",
             ) from error
     assert isinstance(wrapped, PeftModel)  # mixed models are not asked for
+    if not any(weight.requires_grad for weight in wrapped.parameters()):
+        raise BadInput(
+            f"method: {config.peft_type.value} finds no layer of {type(model).__name__} that it can train.",
+            hint="Take lora or full.",
+        )
     answer_in_kind(wrapped)
     return wrapped
 

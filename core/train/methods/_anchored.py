@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from finetop.core.errors import BadInput
 from finetop.core.train.methods._adapter import lora_config, wrap
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -
     is a float32 copy meanwhile.
     """
     wrapped = wrap(model, lora_config(options, r=2 * options.rank, lora_alpha=2 * options.alpha))
+    require_matrices(wrapped)
     for layer in wrapped.modules():
         if NAME in getattr(layer, "lora_A", ()):
             first, second = _factors(layer, options.rank, begin)
@@ -70,10 +72,28 @@ def anchor(model: PreTrainedModel, options: Any, begin: Callable[[Any], None]) -
     return wrapped
 
 
+def require_matrices(wrapped: PeftModel) -> None:
+    """See that every adapted layer has one matrix to begin at: the experts of a mixture are many in one.
+
+    Raises BadInput.
+    """
+    from peft.tuners.lora.layer import ParamWrapper
+
+    path = next((path for path, layer in wrapped.named_modules() if isinstance(layer, ParamWrapper)), None)
+    if path is not None:
+        name = path.rpartition(".")[2]
+        raise BadInput(
+            f"method: it can't begin at the weights of {name}, which are those of many experts in one.",
+            hint="Name others as method.target_modules, say [q_proj, k_proj, v_proj, o_proj]; or take lora.",
+        )
+
+
 def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tensor, Tensor]:
     """Compute A0 [rank, in] and B0 [out, rank] of one layer, in float32, on the layer's device."""
     base = layer.get_base_layer()
     held = base.weight
+    if held.is_meta:  # a rehearsal: there are no weights to begin at
+        return layer.lora_A[NAME].weight.data[:rank], layer.lora_B[NAME].weight.data[:, :rank]
     base.weight = nn.Parameter(_whole(base).to(torch.float32, copy=True), requires_grad=False)
     layer.r[NAME] = rank
     try:

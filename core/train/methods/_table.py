@@ -14,7 +14,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.train.methods import lora
-from finetop.core.train.methods._adapter import require_divisor, require_modules, wrap
+from finetop.core.train.methods._adapter import adapted, require_divisor, require_modules, widths, wrap
 from finetop.core.train.methods._options import (
     BoftOptions,
     HraOptions,
@@ -113,6 +113,28 @@ def _turns_butterflies() -> bool:
         return torch.cuda.is_available() and get_fbd_cuda() is not None
 
 
+def _sparse(model: PreTrainedModel, options: ShiraOptions) -> None:
+    """See that every layer has as many weights as are to move."""
+    for path, module in adapted(model, options.target_modules):
+        inputs, outputs = widths(module)
+        if options.rank * (inputs + outputs) > inputs * outputs:
+            most = inputs * outputs // (inputs + outputs)
+            raise BadInput(
+                f"method.rank: {options.rank} asks for more weights than {path.rpartition('.')[2]} has.",
+                hint=f"Set {most} or less." if most else "Name fewer target_modules.",
+            )
+
+
+def _one_key_a_head(model: PreTrainedModel, options: PrefixTuningOptions) -> None:
+    """See that PEFT knows how many heads have keys: Falcon's one for all it does not."""
+    config = model.config.get_text_config()
+    if config.model_type == "falcon" and (config.multi_query or config.new_decoder_architecture):
+        raise BadInput(
+            "method: prefix-tuning does not go onto Falcon's keys, which its heads share.",
+            hint="Take prompt-tuning, or lora.",
+        )
+
+
 def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:
     """Name the norms: PEFT knows those of few architectures."""
     if options.target_modules != "auto":
@@ -201,6 +223,7 @@ ROWS: dict[str, TableMethod] = {
         config="ShiraConfig",  # arXiv:2406.13175
         spelled={**WHERE, "rank": "r"},
         more=_seeded("random_seed"),
+        check=_sparse,
     ),
     "hra": TableMethod(
         ABOUT="reflections of each layer's inputs: between LoRA and rotations",
@@ -240,6 +263,7 @@ ROWS: dict[str, TableMethod] = {
         Options=PrefixTuningOptions,
         config="PrefixTuningConfig",  # arXiv:2101.00190
         spelled={"tokens": "num_virtual_tokens"},
+        check=_one_key_a_head,
         MERGES=False,
         REFUSES={
             **TOKENS_FIRST,

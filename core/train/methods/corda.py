@@ -68,9 +68,10 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
         target_modules=names_of(model, options.target_modules),
         corda_config=CordaConfig(corda_method=method),
     )
-    was_training = model.training
-    begin(model, config, texts)
-    model.train(was_training)
+    if model.device.type != "meta":  # a rehearsal has nothing that flows
+        was_training = model.training
+        begin(model, config, texts)
+        model.train(was_training)
     return anchor(model, options, lambda layer: layer.corda_init(NAME, "corda"))
 
 

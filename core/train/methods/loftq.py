@@ -47,8 +47,11 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     import torch
 
+    from finetop.core.train.methods._anchored import require_matrices
+
     require(model, options)
     wrapped = wrap(model, lora_config(options))
+    require_matrices(wrapped)
     inner = wrapped.get_base_model()
     whole = Whole(start.base_path, inner.base_model_prefix)
     for path, layer in inner.named_modules():

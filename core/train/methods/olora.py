@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.train.methods._adapter import require_rank
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import adapted, require_rank
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
 from finetop.core.train.methods._start import Quantize, Start
 
@@ -19,7 +20,24 @@ QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
 NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
 KEEPS_BASE = True
 MERGES = True
-require = require_rank
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that the rank fits, and that PEFT can read the layers: it takes those of GPT-2 turned. Raises BadInput."""
+    require_rank(model, options)
+    turned = next(
+        (
+            path
+            for path, module in adapted(model, options.target_modules)
+            if not hasattr(module, "in_features")
+        ),
+        None,
+    )
+    if turned is not None:
+        raise BadInput(
+            f"method: olora does not go onto {turned.rpartition('.')[2]}, whose matrix is turned.",
+            hint="Take pissa, or lora.",
+        )
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "prefer the better of two answers, without a reward model"
+CONFIG = "trl.DPOConfig"
 ROWS = ("preference",)
 METRICS = {
     "rewards/margins": "reward_margin",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "be paid for own answers, scaled within each prompt's group; usual for rules that verify"
+CONFIG = "trl.GRPOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS
 OWN = {

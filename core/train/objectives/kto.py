@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "learn from answers marked good or bad, without pairs"
+CONFIG = "trl.KTOConfig"
 ROWS = ("labelled", "preference")
 METRICS = {
     "rewards/margins": "reward_margin",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "learn the better answers and shun the worse, without a reference model"
+CONFIG = "trl.experimental.orpo.ORPOConfig"
 ROWS = ("preference",)
 METRICS = {
     "rewards/margins": "reward_margin",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "be paid for own answers by a reward model or rules; PPO with a learned value"
+CONFIG = "transformers.TrainingArguments"
 ROWS = _generation.ROWS
 METRICS = {
     name: name

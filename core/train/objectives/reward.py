@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "learn which of two answers is better: the judge for ppo, rloo and grpo"
+CONFIG = "trl.RewardConfig"
 ROWS = ("preference",)
 WRITES = False
 METRICS = {

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "be paid for own answers, each against the others to its prompt; simpler than ppo"
+CONFIG = "trl.RLOOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS
 OWN = {"normalize_advantages": "objective.normalize", "reward_clip_range": "objective.reward_limit"}

@@ -54,7 +54,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 0.2
     from_base: Annotated[
         Annotated[int, Meta(ge=1, le=10**6)] | None,
-        Meta(description="Have the base write this many rows before step 1, in place of a file."),
+        Meta(
+            description="Have the base write rows before step 1, at most so many and no more than share asks for."
+        ),
     ] = None
     prompts: Annotated[
         PathText | None,
@@ -124,11 +126,16 @@ def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExamp
 
     file = base.run_folder / FILE
     if not file.is_file():
-        write(options, base, file)
+        write(options, base, file, min(options.from_base, needed(options.share, len(train))))
     made = read(file)
     tokens = sum(example.answer_tokens for example in made)
     print(f"protect.replay: {len(made)} rows of the base's own, {tokens:,} tokens to learn, kept in {FILE}")
     return training_set.mix([train, made], [None, options.share], base.recipe.train.seed)
+
+
+def needed(share: float, rows: int) -> int:
+    """Count the rows of the base that make this share beside so many others; at least one."""
+    return max(1, round(share * rows / (1 - share)))
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -155,13 +162,12 @@ def read(file: Path) -> list[AnyExample]:
     ]
 
 
-def write(options: Options, base: Base, file: Path) -> None:
-    """Have the base write the rows, and put them into a file all at once. Raises BadInput if it wrote nothing."""
+def write(options: Options, base: Base, file: Path, wanted: int) -> None:
+    """Have the base write so many rows, and put them into a file all at once. Raises BadInput if it wrote nothing."""
     import torch
 
     from finetop.core.protocol.events import Phase
 
-    assert options.from_base is not None
     began = time.monotonic()
     seed = base.recipe.train.seed
     asked = _asked(options, base)
@@ -172,11 +178,10 @@ def write(options: Options, base: Base, file: Path) -> None:
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
         tries = 0
-        while len(made) < options.from_base and tries < MOST_TRIES * options.from_base:
-            count = min(BATCH, options.from_base - len(made))
-            base.events.write(
-                Phase("writing replay rows", float(len(made)), float(options.from_base), "rows")
-            )
+        while len(made) < wanted and tries < MOST_TRIES * wanted:
+            count = min(BATCH, wanted - len(made))
+            base.events.write(Phase("writing replay rows", float(len(made)), float(wanted), "rows"))
+            print(f"protect.replay: {len(made)} of {wanted} rows written", flush=True)
             turns = [asked[(tries + at) % len(asked)] for at in range(count)] if asked else []
             made += _answers(options, base, turns or _questions(base, count))
             tries += count
@@ -188,7 +193,7 @@ def write(options: Options, base: Base, file: Path) -> None:
     aside.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in made))
     aside.replace(file)
     print(
-        f"protect.replay: the base wrote {len(made)} rows of {options.from_base} in {time.monotonic() - began:.1f} s",
+        f"protect.replay: the base wrote {len(made)} rows of {wanted} in {time.monotonic() - began:.1f} s",
         flush=True,
     )
 

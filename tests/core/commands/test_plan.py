@@ -9,8 +9,10 @@ import sys
 
 import pytest
 
+from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
 from finetop.core.preflight.plan import machine
+from finetop.core.preflight.plan.rehearsal import Moving
 
 LLAMA = {
     "model_type": "llama",
@@ -24,10 +26,26 @@ LLAMA = {
 }
 
 
+class Silent:
+    """In place of the process that asks the job's code: it takes seconds. tests/core/train/test_rehearsal.py asks."""
+
+    said = Moving()
+
+    def __init__(self, *_given):
+        pass
+
+    def answer(self):
+        return self.said
+
+    def stop(self):
+        pass
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A recipe on a model of which there is a config alone, on a machine without a GPU."""
     monkeypatch.setattr(machine, "gpus", lambda: ())
+    monkeypatch.setattr(plan_command, "Rehearsal", Silent)
     monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA))
@@ -113,10 +131,79 @@ def test_what_can_not_be_is_refused_in_one_line(words, said, plan, folder):
     assert said in err and len(err.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_modules_that_the_model_has_not_are_refused_before_it_is_queued(folder, monkeypatch, capsys):
+    monkeypatch.undo()
+    monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
+    words = ["run", str(folder / "mine.yaml"), "--set", f"model.id={folder / 'model'}"]
+    assert main([*words, "--set", "method.target_modules=[foo]"]) == 2
+    assert "the model has no module 'foo'" in capsys.readouterr().err
+    assert main([*words, "--set", "trainer_args.adam_beta=0.9"]) == 2
+    assert "Did you mean adam_beta" in capsys.readouterr().err
+    assert not (folder / "home").exists()
+
+
+@pytest.mark.slow
+def test_what_the_job_refuses_is_refused(folder, monkeypatch, capsys):
+    """Asked of the job's own code, in its process: a T5 writes no text on from a text."""
+    monkeypatch.undo()
+    monkeypatch.setenv("FINETOP_HOME", str(folder / "home"))
+    t5 = {"model_type": "t5", "d_model": 64, "d_ff": 128, "num_layers": 2, "num_heads": 4, "vocab_size": 400}
+    (folder / "model" / "config.json").write_text(json.dumps(t5))
+    assert main(["plan", str(folder / "mine.yaml"), "--gpu-memory", "24"]) == 2
+    assert "is not a causal language model" in capsys.readouterr().err
+
+
+def test_rows_that_are_all_too_long_are_refused_as_the_job_does(plan, folder):
+    code, out, err = plan(str(folder / "mine.yaml"), "--set", "data.max_tokens=8")
+    assert (code, out) == (2, "")
+    assert "data.train: no row is left to learn from" in err
+
+
+def test_files_that_are_not_there_are_refused_as_by_run(plan, folder):
+    code, _, err = plan(str(folder / "mine.yaml"), "--set", "data.train=[{path: /no/rows.jsonl}]")
+    assert (code, "no such file" in err) == (2, True)
+
+
+def test_each_stage_of_a_chain_is_planned_on_the_model_that_the_first_begins_from(plan, folder):
+    (folder / "links.yaml").write_text(
+        "recipe: 1\nmodel: {id: ./model}\ndata: {train: [{path: rows.jsonl}]}\n"
+        "stages:\n  - {name: sft, extends: lora}\n  - {name: more, extends: full}\n"
+    )
+    code, out, err = plan(str(folder / "links.yaml"), "--gpu-memory", "24")
+    assert (code, err) == (1, "")  # full does not fit
+    assert [line for line in out.splitlines() if line.startswith("stage ")] == ["stage sft", "stage more"]
+    assert "links.more: sft with full on model, 8.03B" in out
+    code, out, _ = plan(str(folder / "links.yaml"), "--gpu-memory", "24", "--json")
+    assert [stage["stage"] for stage in json.loads(out)["stages"]] == ["sft", "more"]
+
+
+def test_what_the_job_counts_is_what_the_plan_says(plan, folder, monkeypatch):
+    monkeypatch.setattr(Silent, "said", Moving(8_030_261_248, 123_456_789))
+    _, out, _ = plan(str(folder / "mine.yaml"), "--gpu-memory", "40")
+    assert "of which 123M move" in out
+
+
+def test_a_device_is_no_config(plan, folder):
+    code, _, err = plan(str(folder / "mine.yaml"), "--config", "/dev/zero")
+    assert (code, "/dev/zero: is not a regular file" in err) == (2, True)
+    config = {**LLAMA, "num_hidden_layers": 10**7}
+    (folder / "model" / "config.json").write_text(json.dumps(config))
+    code, _, err = plan(str(folder / "mine.yaml"))
+    assert (code, "num_hidden_layers is 10,000,000" in err) == (2, True)
+
+
 def test_it_loads_no_training_stack_and_no_database(folder):
     code = """
 import sys
+from finetop.core.commands import plan
+from finetop.core.preflight.plan.rehearsal import Moving
 from finetop.core.commands.main import main
+class Silent:
+    def __init__(self, *given): pass
+    def answer(self): return Moving()
+    def stop(self): pass
+plan.Rehearsal = Silent
 assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
 """

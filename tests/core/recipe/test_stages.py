@@ -90,3 +90,9 @@ def test_the_chains_that_come_with_finetop_load_and_are_no_single_recipes(tmp_pa
         chain = load_chain(name, cwd=tmp_path)
         assert chain.name == name
         assert len(chain.stages) == 3
+
+
+def test_a_name_that_is_quoted_is_the_name_without_its_quotes(tmp_path):
+    chain = load(tmp_path, sets=['name="links"'])
+    assert chain.name == "links"
+    assert chain.stages[0].loaded.recipe.name == "links.sft"

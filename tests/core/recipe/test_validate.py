@@ -111,3 +111,21 @@ def test_a_recipe_is_frozen() -> None:
     with pytest.raises(AttributeError):
         recipe.train.seed = 2  # type: ignore[misc]
     assert isinstance(recipe.data.train, tuple)
+
+
+@pytest.mark.parametrize("name", ["a/b/c", "no folder/here", "../gone", "-x/y", "a--b/c", "a..b", "x" * 97])
+def test_a_model_that_can_be_nowhere_is_refused(name, tmp_path):
+    text = f"recipe: 1\nextends: lora\nmodel: {{id: {name!r}}}\n"
+    if name.startswith("../"):
+        resolve_text(text, cwd=tmp_path)  # a folder, which is looked for when the run is queued
+        return
+    with pytest.raises(RecipeError, match=r"there is no folder .*, and no hub id is written so"):
+        resolve_text(text, cwd=tmp_path)
+
+
+def test_a_folder_that_looks_like_a_hub_id_is_the_folder(tmp_path):
+    text = "recipe: 1\nextends: lora\nmodel: {id: tiny/llama}\n"
+    assert resolve_text(text, cwd=tmp_path).recipe.model.id == "tiny/llama"
+    (tmp_path / "tiny" / "llama").mkdir(parents=True)
+    (tmp_path / "tiny" / "llama" / "config.json").write_text("{}")
+    assert resolve_text(text, cwd=tmp_path).recipe.model.id == str(tmp_path / "tiny" / "llama")

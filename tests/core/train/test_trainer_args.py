@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from finetop.core.errors import BadInput
+from finetop.core.recipe import raw_options
+from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import trainer_args
 
@@ -58,10 +60,10 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
     from trl import SFTConfig
 
     known = {field.name for field in dataclasses.fields(SFTConfig)}
-    assert set(trainer_args.ELSEWHERE) <= known
-    assert known >= trainer_args.OURS
-    gone = set(trainer_args.RENAMED) - known
-    assert set(trainer_args.RENAMED) - gone == {
+    assert set(raw_options.ELSEWHERE) <= known
+    assert known >= raw_options.OURS
+    gone = set(raw_options.RENAMED) - known
+    assert set(raw_options.RENAMED) - gone == {
         "gradient_checkpointing",
         "gradient_checkpointing_kwargs",
         "use_liger_kernel",
@@ -91,13 +93,13 @@ def test_the_defaults_lose_nothing_silently(tmp_path):
         ({"epochs": 1.0, "batch_size": 4, "grad_accumulation": 4}, 161, 11),
         ({"epochs": 0.5, "batch_size": 4, "grad_accumulation": 1}, 10, 2),
         ({"epochs": 2.0, "max_steps": 7, "batch_size": 1, "grad_accumulation": 1}, 100, 7),
-        ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 100),
+        ({"epochs": 1.0, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
         ({"epochs": None, "max_steps": 700, "batch_size": 1, "grad_accumulation": 1}, 100, 700),
         ({"epochs": 3.0, "batch_size": 8, "grad_accumulation": 8}, 1, 3),
     ],
 )
 def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
-    assert trainer_args.limit_steps(recipe_with(**train), rows) == steps
+    assert count_steps(recipe_with(**train).train, rows) == steps
 
 
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
@@ -107,3 +109,18 @@ def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     ):
         trainer_args.common(recipe, "bfloat16", "cpu", tmp_path)
     assert trainer_args.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("output_dir", "sets it itself"), ("deepspeed", "one GPU for now"), ("logging_dir", "gone or renamed")],
+)
+def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
+    with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):
+        resolve_text(f"{RECIPE}trainer_args: {{{name}: x}}\n")
+
+
+def test_a_name_that_no_trainer_knows_is_refused_before_the_model_is_loaded():
+    recipe = resolve_text(f"{RECIPE}trainer_args: {{adam_beta: 0.9}}\n").recipe
+    with pytest.raises(BadInput, match="Did you mean adam_beta"):
+        trainer_args.require_raw(recipe)

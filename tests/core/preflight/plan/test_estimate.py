@@ -9,10 +9,10 @@ from work import calls_of
 
 from finetop.core.preflight.plan.estimate import EXTRAS, Known, estimate
 from finetop.core.preflight.plan.lengths import Lengths
-from finetop.core.preflight.plan.schedule import PastRun, count_steps
+from finetop.core.preflight.plan.schedule import PastRun
+from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
 from finetop.core.train import objectives
-from finetop.core.train.trainer_args import limit_steps
 
 SHORT = Known(lengths=Lengths(rows=1000, eval_rows=100, tokens=200_000, longest=512, how="counted"))
 
@@ -103,10 +103,20 @@ def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8
     assert said == [True, True, False, False]
 
 
-@pytest.mark.parametrize("sets", [(), ("train.max_steps=7",), ("train.epochs=0.3",), ("train.batch_size=3",)])
-@pytest.mark.parametrize("rows", [1, 15, 16, 17, 1001])
-def test_steps_are_counted_as_the_trainer_counts_them(rows, sets):
-    assert count_steps(recipe("lora", *sets), rows) == limit_steps(recipe("lora", *sets), rows)
+@pytest.mark.parametrize(
+    ("sets", "rows", "steps"),
+    [
+        ((), 1, 2),
+        ((), 16, 2),
+        ((), 17, 4),
+        (("train.epochs=0.3",), 1001, 19),
+        (("train.batch_size=3",), 1001, 168),
+        (("train.max_steps=7",), 1001, 7),
+        (("train.max_steps=700",), 17, 700),  # as in every trainer: more than the epochs give, too
+    ],
+)
+def test_max_steps_decides_else_the_epochs(rows, sets, steps):
+    assert count_steps(recipe("lora", *sets).train, rows) == steps
 
 
 def test_packing_fills_its_rows(llama_8b, card):

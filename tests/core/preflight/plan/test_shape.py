@@ -51,6 +51,8 @@ CONFIGS = [
     ("olmoe", {**MOE, "num_experts": 4}),
     ("granitemoe", {**MOE, "num_local_experts": 4}),
     ("gpt_oss", {**MOE, "num_local_experts": 4, "head_dim": 24}),
+    ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "state_size": 8}),
+    ("mamba", {"hidden_size": 96, "num_hidden_layers": 3, "vocab_size": 331, "use_bias": True, "use_conv_bias": False}),
 ]  # fmt: skip
 
 

@@ -91,3 +91,7 @@ def test_plain_texts_begin_with_nothing(train: Callable[..., Any], home: Any) ->
         **SHORT,
     )
     assert all(IGNORED not in example.labels for example in replay.read(run.folder / replay.FILE))
+
+
+def test_no_more_rows_are_written_than_the_share_asks_for() -> None:
+    assert [replay.needed(0.2, rows) for rows in (0, 12, 24, 1000)] == [1, 3, 6, 250]

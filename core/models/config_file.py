@@ -1,0 +1,66 @@
+"""A model's config.json, read as what anybody may have written: a regular file of bounded size, with bounded sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput
+from finetop.core.text import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LARGEST_FILE = 16 << 20  # bytes; those with a quantiser's list of modules have 1 MB
+# The deepest and widest models have 126 layers, 53,248 inner numbers, 262,400 words, 512 experts (2026).
+LARGEST: Mapping[str, int] = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_layers"), 2_000),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "num_heads", "num_key_value_heads"), 100_000),
+    **dict.fromkeys(("num_local_experts", "num_experts", "n_routed_experts"), 10_000),
+    **dict.fromkeys(("hidden_size", "n_embd", "d_model", "intermediate_size", "ffn_dim", "n_inner"), 1_000_000),
+    "vocab_size": 10_000_000,
+    "max_position_embeddings": 1_000_000_000,
+    "n_positions": 100_000_000,
+    "state_size": 100_000,
+}  # fmt: skip
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the object that a config.json holds. Raises BadInput for what is none, or is too large to be one's."""
+    config = read_object(path)
+    inner = config.get("text_config")
+    for part in (config, inner if isinstance(inner, dict) else {}):
+        for key, most in LARGEST.items():
+            value = part.get(key)
+            if isinstance(value, int | float) and value > most:
+                raise BadInput(
+                    f"{plain(str(path))}: {key} is {value:,}, and no model has more than {most:,}.",
+                    hint="Give the config.json of a model that there is.",
+                )
+    return config
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file. Raises BadInput."""
+    shown, hint = plain(str(path)), "Give a model's config.json, or its folder."
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
+        with os.fdopen(opened, "rb") as file:
+            state = os.fstat(opened)
+            if not stat.S_ISREG(state.st_mode):
+                raise BadInput(f"{shown}: is not a regular file.", hint=hint)
+            if state.st_size > LARGEST_FILE:
+                raise BadInput(
+                    f"{shown}: has {state.st_size:,} bytes, and {LARGEST_FILE:,} is the most.", hint=hint
+                )
+            config = json.loads(file.read(LARGEST_FILE + 1))
+    except FileNotFoundError as error:
+        raise BadInput(f"{shown}: no such file.", hint=hint) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(f"{shown}: can't be read as JSON: {error}.", hint=hint) from error
+    if not isinstance(config, dict):
+        raise BadInput(f"{shown}: is not a JSON object.", hint=hint)
+    return config

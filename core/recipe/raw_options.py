@@ -1,0 +1,113 @@
+"""Options under `trainer_args:` that a recipe can't hand to the trainer, and what to use in their place."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# Options that a section of the recipe sets: two places for one number would contradict each other.
+ELSEWHERE = {
+    "learning_rate": "train.learning_rate",
+    "num_train_epochs": "train.epochs",
+    "max_steps": "train.max_steps",
+    "per_device_train_batch_size": "train.batch_size",
+    "per_device_eval_batch_size": "train.eval_batch_size",
+    "gradient_accumulation_steps": "train.grad_accumulation",
+    "lr_scheduler_type": "train.schedule",
+    "warmup_steps": "train.warmup_steps",
+    "optim": "train.optimizer",
+    "weight_decay": "train.weight_decay",
+    "max_grad_norm": "train.max_grad_norm",
+    "seed": "train.seed",
+    "eval_steps": "train.eval_every",
+    "eval_strategy": "train.eval_every",
+    "save_steps": "train.save_every",
+    "save_strategy": "train.save_every",
+    "save_total_limit": "train.keep_checkpoints",
+    "max_length": "data.max_tokens",
+    "truncation_mode": "data.on_long",
+    "packing": "objective.packing",
+    "neftune_noise_alpha": "objective.neftune_alpha",
+    "completion_only_loss": "objective.loss",
+    "assistant_only_loss": "objective.loss",
+    "bf16": "model.dtype",
+    "fp16": "model.dtype",
+    "trust_remote_code": "model.trust_remote_code",
+    "chat_template_path": "model.chat_template",
+    "activation_checkpointing": "train.activation_checkpointing",
+}
+# Options that finetop's own reading, logging and saving rest on.
+OURS = {
+    "output_dir",
+    "report_to",
+    "logging_steps",
+    "logging_strategy",
+    "logging_nan_inf_filter",
+    "disable_tqdm",
+    "use_cpu",
+    "push_to_hub",
+    "remove_unused_columns",
+    "dataset_kwargs",
+    "dataset_text_field",
+    "model_init_kwargs",
+    "eos_token",
+    "pad_token",
+    "shuffle_dataset",
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "resume_from_checkpoint",
+    "load_best_model_at_end",
+    "eval_on_start",
+}
+# What finetop does not do: it trains on one device, and publishes nothing.
+ONE_DEVICE = {
+    "deepspeed",
+    "fsdp",
+    "fsdp_config",
+    "parallelism_config",
+    "accelerator_config",
+    "local_rank",
+    "ddp_backend",
+}
+# What older versions and tutorials call them.
+RENAMED = {
+    "max_seq_length": "data.max_tokens of the recipe",
+    "group_by_length": "train_sampling_strategy: group_by_length",
+    "warmup_ratio": "train.warmup_steps of the recipe (0.03 is a share)",
+    "evaluation_strategy": "train.eval_every of the recipe",
+    "no_cuda": "CUDA_VISIBLE_DEVICES in the environment",
+    "load_in_4bit": "model.quantize of the recipe",
+    "load_in_8bit": "model.quantize of the recipe",
+    "gradient_checkpointing": "train.activation_checkpointing of the recipe",
+    "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
+    "fp16_backend": "model.dtype of the recipe",
+    "use_mps_device": "nothing: it is picked where there is one",
+    "overwrite_output_dir": "nothing: every run has a folder of its own",
+    "logging_dir": "nothing: finetop keeps the metrics",
+    "tokenizer": "model.id of the recipe",
+    "per_gpu_train_batch_size": "train.batch_size of the recipe",
+    "use_liger_kernel": "nothing: it does not go with the memory-saving loss",
+}
+
+
+def problems(
+    raw: Mapping[str, Any], own: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[str, str, str]]:
+    """List what is wrong with raw options, without the trainer's class: key, message, hint.
+
+    `own` says of options which setting of the objective has them.
+    """
+    for name in raw:
+        key = f"trainer_args.{name}"
+        if setting := own.get(name) or ELSEWHERE.get(name):
+            yield key, f"{key}: it is a setting of the recipe.", f"Set {setting}."
+        elif name in OURS:
+            yield key, f"{key}: finetop sets it itself.", "Remove it."
+        elif name in ONE_DEVICE:
+            yield key, f"{key}: finetop trains on one GPU for now.", "Remove it."
+        elif name in RENAMED:
+            yield key, f"{key}: it is gone or renamed.", f"Use {RENAMED[name]}."

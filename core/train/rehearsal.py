@@ -1,0 +1,108 @@
+"""What a training job refuses before it loads any weights, from config.json alone: asked by the job and by a plan.
+
+    python -m finetop.core.train.rehearsal CONFIG DEVICE < the resolved recipe
+
+The process answers for those that must not import the training stack: exit code 0 and what moves as a line of JSON;
+or the code of an error, and its message and hint as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import devices, load
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.train import methods, objectives, protections, trainer_args
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+
+class Moving(msgspec.Struct, frozen=True):
+    """How many numbers a model has and how many of them move; None where only the weights themselves would say."""
+
+    parameters: int | None = None
+    trainable: int | None = None
+
+
+def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Moving:
+    """See that a model of this config.json can be trained as the recipe says, and count what would move.
+
+    Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit.
+    """
+    check_number_format(dtype, recipe.method.name, device)
+    trainer_args.common(recipe, dtype, device, base.path)
+    trainer_args.require_raw(recipe)
+    moving = Moving()
+    if not hasattr(
+        objectives.load(recipe.objective.name), "load_model"
+    ):  # else it is another than the causal one
+        load.require_text(base.path, f"model.id: {base.id}")
+        moving = Moving(*methods.rehearse(recipe.method.name, recipe.method.options, base))
+    protections.require(recipe, base)
+    return moving
+
+
+def check_number_format(dtype: str, method: str, device: str) -> None:
+    """Refuse float16 where it can't train: on the CPU, and for full weights. Raises BadInput."""
+    if dtype != "float16":
+        return
+    hint = "Set model.dtype to bfloat16, or to float32."
+    if device == "cpu":
+        raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
+    if not methods.load(method).KEEPS_BASE:
+        raise BadInput(
+            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
+        )
+
+
+def main(config: str, device: str) -> int:
+    """Answer for a recipe on standard input and a config.json. Returns the exit code."""
+    folder = Path(config).parent
+    if Path(config).name == "config.json":
+        return answer(folder, device)
+    with tempfile.TemporaryDirectory() as aside:
+        shutil.copyfile(config, Path(aside) / "config.json")
+        return answer(Path(aside), device)
+
+
+def answer(folder: Path, device: str) -> int:
+    """Print the answer for a recipe on standard input and a model's folder. Returns the exit code."""
+    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.runtime.job_process import SETTINGS
+
+    os.environ.update({**SETTINGS, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
+    warnings.simplefilter("ignore")
+    recipe = recipe_from_mapping(json.load(sys.stdin), to_train=True)
+    base = ResolvedModel(
+        recipe.model.id,
+        folder,
+        None,
+        None,
+        "",
+        "",
+        trust_remote_code=recipe.model.trust_remote_code,
+        quantize=recipe.model.quantize,
+    )
+    said: Any
+    try:
+        dtype = devices.number_format(recipe.model.dtype, base.path, device)
+        said, code = require(recipe, base, dtype, device), 0
+    except FinetopError as error:
+        said, code = {"message": error.message, "hint": error.hint}, error.exit_code
+    print(msgspec.json.encode(said).decode(), flush=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""How far learned tokens put a model from its base before step 1: they begin as noise, and what they shift is large."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.examples import Example
+from finetop.core.protocol.events import Alarm
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.data.examples import AnyExample
+    from finetop.core.runtime.event_log import EventLog
+
+ROWS = 4
+MOST = 0.5  # nats/token above the base that are not worth a word: prompt tuning begins with words of the vocabulary
+METHODS = ("prefix-tuning", "prompt-tuning", "p-tuning")
+
+
+def tell(method: str, model: Any, train: Sequence[AnyExample], events: EventLog) -> None:
+    """Say in the log, and by an alarm where it is much, how far above the base's loss the model begins."""
+    rows = [example for example in train if isinstance(example, Example)][:ROWS]
+    if method not in METHODS or not rows:
+        return
+    with model.disable_adapter():
+        base = _loss(model, rows)
+    begins = _loss(model, rows)
+    print(f"before step 1: {begins:.2f} nats/token with the learned tokens, {base:.2f} without", flush=True)
+    if begins - base > MOST:
+        text = (
+            f"it begins {begins - base:.1f} nats/token above its base: the tokens of {method} begin at random, and "
+            "what they undo has to be learned back (more steps, fewer method.tokens, or lora, which begins at the base)"
+        )
+        events.write(Alarm("drift", 0, text))
+        print(f"alarm: {text}", flush=True)
+
+
+def _loss(model: Any, rows: Sequence[Example]) -> float:
+    """Return the mean loss of the rows' learned tokens, in nats."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    total = count = 0.0
+    with torch.no_grad(), warnings.catch_warnings():
+        # PEFT 0.21 still hands keys and values over by their old name
+        warnings.filterwarnings("ignore", "`past_key_values` is deprecated", FutureWarning)
+        for row in rows:
+            ids, labels = (torch.tensor([part], device=model.device) for part in (row.input_ids, row.labels))
+            total += float(model(input_ids=ids, labels=labels).loss) * row.answer_tokens
+            count += row.answer_tokens
+    model.train(was_training)
+    return total / max(1.0, count)

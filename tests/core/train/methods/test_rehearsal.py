@@ -1,0 +1,98 @@
+"""What is refused before weights are loaded is what the weights' own setup would refuse: methods by architectures.
+
+A plan and a job both ask `methods.rehearse`; here it is held against the real thing: a tiny model with weights, the
+method put onto it, a step backward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from finetop.core.errors import BadInput
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.train import methods
+from finetop.core.train.methods._start import Start
+
+WORDS = {"vocab_size": 400, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+DENSE = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, **WORDS}
+LLAMA = {**DENSE, "intermediate_size": 128, "num_key_value_heads": 2, "max_position_embeddings": 512}
+MODELS: dict[str, dict[str, Any]] = {
+    "llama": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": {**LLAMA, "head_dim": 16},
+    "gemma2": {**LLAMA, "head_dim": 16},
+    "gemma3_text": {**LLAMA, "head_dim": 16},
+    "mistral": LLAMA,
+    "phi3": LLAMA,
+    "gpt2": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 512, **WORDS},
+    "opt": {**DENSE, "ffn_dim": 128, "max_position_embeddings": 512, "word_embed_proj_dim": 64},
+    "gpt_neox": {**DENSE, "intermediate_size": 128, "max_position_embeddings": 512},
+    "falcon": DENSE,
+    "bloom": {"hidden_size": 64, "n_layer": 2, "n_head": 4, **WORDS},
+    "mixtral": {**LLAMA, "num_local_experts": 4},
+    "qwen2_moe": {
+        **LLAMA, "num_experts": 4, "moe_intermediate_size": 64, "shared_expert_intermediate_size": 64
+    },
+    "mamba": {"hidden_size": 64, "num_hidden_layers": 2, "state_size": 8, **WORDS},
+    "t5": {"d_model": 64, "d_ff": 128, "num_layers": 2, "num_heads": 4, "d_kv": 16, **WORDS},
+}  # fmt: skip
+# A sample in which something goes, each kind of refusal, and methods that begin at the weights.
+SAMPLE = [
+    ("llama", "lora"),
+    ("t5", "full"),
+    ("mamba", "full"),
+    ("mamba", "lora"),
+    ("gpt2", "olora"),
+    ("gpt2", "osf"),
+    ("falcon", "prefix-tuning"),
+    ("mixtral", "pissa"),
+    ("mixtral", "lora"),
+    ("phi3", "ia3"),
+    ("llama", "shira"),
+]
+ALL = [(model, method) for model in MODELS for method in methods.names()]
+
+
+def agree(model: str, method: str, tmp_path: Any) -> None:
+    config = AutoConfig.for_model(model, **MODELS[model])
+    config.save_pretrained(tmp_path)
+    base = ResolvedModel(model, tmp_path, None, None, "", "")
+    try:
+        counted = methods.rehearse(method, methods.load(method).Options(), base)
+    except BadInput:
+        with pytest.raises((BadInput, ValueError)):
+            set_up(config, method, tmp_path)
+        return
+    parameters, moving = set_up(config, method, tmp_path)
+    assert counted[0] == parameters
+    assert counted[1] in (None, moving)
+
+
+def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
+    """Make the model, put the method onto it, take a step backward. Returns parameters, and how many move."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    parameters = sum(weight.numel() for weight in model.parameters())
+    rows = [[1, 2, 3, 4, 5, 6, 7, 8]] * 4
+    start = Start(examples=rows, general=lambda: rows, pad_token_id=0, base_path=folder)
+    wrapped = methods.load(method).prepare(model, methods.load(method).Options(), start)
+    ids = torch.tensor([[2, 3, 4, 5, 6, 7]])
+    wrapped.train()(input_ids=ids, labels=ids).loss.backward()
+    return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the libraries, about settings that do not matter here
+@pytest.mark.parametrize(("model", "method"), SAMPLE)
+def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
+    agree(model, method, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("model", "method"), [pair for pair in ALL if pair not in SAMPLE])
+def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path):
+    agree(model, method, tmp_path)

@@ -1,0 +1,41 @@
+"""Learned tokens that begin far above the base are told before step 1; a method that begins at the base is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from finetop.core.data.examples import Example
+from finetop.core.models import load
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.train import methods, start_gap
+from finetop.core.train.methods._start import Start
+
+ROWS = [Example([5, 6, 7, 8, 9, 10], [-100, -100, 7, 8, 9, 10])] * 2
+
+
+def test_how_far_above_the_base_it_begins_is_told(tiny_model, tmp_path, capsys, monkeypatch):
+    base = ResolvedModel("tiny", tiny_model, None, None, "", "")
+    events = EventLog(tmp_path / "events.jsonl")
+
+    def begin(name: str, **options: Any) -> str:
+        torch.manual_seed(0)
+        method = methods.load(name)
+        model = load.load_model(base, torch.float32, "cpu")[0]
+        wrapped = method.prepare(
+            model, method.Options(**options), Start(pad_token_id=0, base_path=tiny_model)
+        )
+        start_gap.tell(name, wrapped, ROWS, events)
+        return str(capsys.readouterr().out)
+
+    assert begin("lora", rank=4) == ""
+    said = begin("prefix-tuning", tokens=4)
+    assert (
+        "nats/token with the learned tokens" in said and "alarm" not in said
+    )  # a model of noise loses nothing
+    monkeypatch.setattr(start_gap, "MOST", -100.0)
+    assert "nats/token above its base" in begin("prefix-tuning", tokens=4)
+    events.close()
+    assert b'"alarm"' in (tmp_path / "events.jsonl").read_bytes()
