@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from finetop.core import text
-from finetop.core.data import jsonl
-from finetop.core.models import safetensors_header
+from finetop.core.data import jsonl, render
+from finetop.core.models import config_file, safetensors_header
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages import runs
 from finetop.core.recipe import answer_rules, home_settings, strict_yaml
@@ -55,7 +55,15 @@ def mib(size: int) -> str:
             f"{text.SHOWN_BYTES:,} bytes; a value in an error, {text._SHOWN} characters",
         ),
         ("a text that a pattern", f"{answer_rules.LONGEST_MATCHED_TEXT:,} characters"),
-        ("the header of a safetensors", mib(safetensors_header.LONGEST_HEADER)),
+        (
+            "the header of a safetensors",
+            f"{mib(safetensors_header.LONGEST_HEADER)}; {safetensors_header.MOST_TENSORS:,}",
+        ),
+        ("the `config.json`", mib(config_file.LARGEST_FILE)),
+        (
+            "a chat template",
+            f"{render.SECONDS:.0f} s of CPU time, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
+        ),
         ("the path of a socket", f"{home.SOCKET_PATH_LIMIT} bytes"),
         ("messages to a command", f"{compose.MOST} a minute"),
     ],
