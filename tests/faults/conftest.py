@@ -1,7 +1,10 @@
 """The `finetop` command in a terminal; and the table of faults, to which each test adds its row by `survived`."""
 
+import os
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -48,9 +51,35 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         ]
         terminalreporter.write_line("  ".join(cells).rstrip())
+    if page := os.environ.get("FINETOP_FAULTS_PAGE"):
+        Path(page).write_text(reliability(rows, len(stats.get("passed", [])), len(stats.get("failed", []))))
     total = [sum(int(row[i]) for row in rows if row[i] != NONE) for i in range(2, 8)]
     words = ", ".join(f"{name} {count}" for name, count in zip(COLUMNS[2:], total, strict=True))
     terminalreporter.write_line(f"{len({row[0] for row in rows})} faults; {words}")
+
+
+def reliability(rows: list[list[str]], passed: int, failed: int) -> str:
+    """Write the page of what was survived: a row for each fault, with what all its cases come to."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    lines = [
+        "# What was survived, and when",
+        "",
+        f"Written by `make faults` on {time.strftime('%F')}, commit {commit.stdout.strip() or 'not known'},"
+        f" {os.cpu_count()} cores: {passed:,} tests passed, {failed:,} failed.",
+        "What each fault is stands in [what finetop survives](faults.md). `make nightly` adds an hour of random kills.",
+        "",
+        f"| {' | '.join(('fault', 'cases', *COLUMNS[2:]))} |",
+        f"|{'---|' * (len(COLUMNS))}",
+    ]
+    for fault in dict.fromkeys(row[0] for row in rows):
+        own = [row for row in rows if row[0] == fault]
+        sums = [sum(int(row[at]) for row in own if row[at] != NONE) for at in range(2, 8)]
+        lines.append(f"| {fault} | {len(own)} | {' | '.join(f'{value:,}' for value in sums)} |")
+    bad = [row[1] for row in rows if row[1].startswith(("FAILED", "NOT SURVIVED", "not run"))]
+    lines += ["", *(f"- {words}" for words in bad)] if bad else []
+    return "\n".join(lines) + "\n"
 
 
 def untold(stats: dict[str, list[object]]) -> Iterator[list[str]]:
