@@ -43,7 +43,8 @@ def ending(
         if rebooted:
             return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
         return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
-    if said is not None and said.status == "finished" and facts.code == 0:
+    is_late = job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM  # it was exiting already
+    if said is not None and said.status == "finished" and (facts.code == 0 or is_late):
         return data.Finished(since=since, ended=facts.ended)
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)

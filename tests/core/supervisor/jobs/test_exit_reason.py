@@ -80,6 +80,12 @@ def test_what_a_person_asked_for_is_no_failure():
     assert (used_up.how, used_up.cause) == ("stop", "budget.hours (2) is used up")
 
 
+def test_who_was_asked_to_stop_when_all_was_done_has_finished():
+    assert isinstance(ended(killed(15), Ended("finished"), asked="stop"), data.Finished)
+    assert isinstance(ended(killed(15), None, asked="stop"), data.Stopped)
+    assert isinstance(ended(killed(9), Ended("finished")), data.Failed)
+
+
 def test_the_logs_last_lines_are_few_and_short_and_of_a_progress_bar_the_last(tmp_path):
     lines = [f"line {n}" for n in range(50)]
     bar = "\r".join(f"{n} %" for n in range(100))
