@@ -14,6 +14,7 @@ from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import SQL_BYTES, Sql
 from finetop.core.protocol.messages.session import Hello
+from finetop.core.runtime.home import prepare
 from finetop.core.store import sql_query
 
 if TYPE_CHECKING:
@@ -166,8 +167,9 @@ def test_it_waits_for_its_turn_no_longer_than_for_its_answer(quiet) -> None:
 
 
 def test_copies_that_a_killed_supervisor_left_are_removed(cold_rig: Rig) -> None:
+    prepare(cold_rig.home)
     folder = cold_rig.home.root / f"{sql_query.PREFIX}left"
-    folder.mkdir(parents=True)
+    folder.mkdir()
     (folder / "finetop.duckdb").write_text("x")
     cold_rig.start()
     cold_rig.wait_ready()
