@@ -67,7 +67,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         counts = {"matching": page.matching, "total": page.total, "stopped": page.stopped}
         tell_json(page.rows, page.groups, line, counts)
-    elif not page.total:
+        return 0
+    if not page.total:
         print(
             f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
         )

@@ -50,7 +50,8 @@ async def read_all(home: Home) -> list[str]:
     try:
         names = [n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
         asks = [Runs(), *(GetRun(str(n)) for n in range(1, RUNS + 1))]
-        asks += [Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
+        each = (f"SELECT '{name}', count(*), bit_xor(hash(t)) FROM {name} t" for name in names)
+        asks += [Sql(" UNION ALL ".join(each))]  # every value of every table
         for ask in asks:
             line = wire.envelope(1, ask)
             answer = wire.reply_decoder.decode(await serve.reply(supervisor, line))

@@ -8,7 +8,8 @@ from finetop.core.protocol.messages.session import Hello
 AT_ONCE = 20
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [20])
 def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig, survived, rounds):
     wrong = 0
     for _ in range(rounds):
