@@ -18,7 +18,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.recipe.quiet_hours import clock
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import priority_word, why
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 ANYWHERE = True
@@ -137,7 +137,7 @@ def priority_of(word: str) -> int:
 def tell(found: QueueAnswer) -> None:
     """Print what runs, what waits and why, and what lets it go on."""
     if found.stopped:
-        release = ": finetop queue release" if "held" in found.stopped else ""
+        release = ": finetop queue release" if found.stopped == QUEUE_HELD else ""
         print(f"Nothing starts: {clean_line(found.stopped)}{release}")
     running = ", ".join(clean_line(name) for name in found.running) or "nothing"
     if not found.rows:

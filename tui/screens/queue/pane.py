@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
-from finetop.core.wording.queue import priority_word, why
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
 from finetop.tui.screens.queue.state import Entry, QueueList
@@ -74,7 +74,12 @@ def empty_lines(queues: QueueList) -> list[Line]:
         return [(), ((f" Nothing in the queue matches {clean_line(queues.filter)}.", ""),)]
     return [
         (),
-        ((" Nothing runs, nothing waits: what is queued now starts at once.", "bold"),),
+        (
+            (
+                f" Nothing runs, nothing waits{'' if queues.stopped() else ': what is queued now starts at once'}.",
+                "bold",
+            ),
+        ),
         (),
         ((" A run gets a place here when it is queued (4 Launch, or finetop run RECIPE),", ""),),
         ((" its check when it ends.", ""),),
@@ -83,7 +88,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
 
 def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
     """Say what to do next with the job under the cursor."""
-    if any(machine.queue is not None and "held" in machine.queue.stopped for machine in queues.machines):
+    if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
         return [next_line("W", "let the queue go on")]
     if entry is None:
         return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]

@@ -11,6 +11,7 @@ from textual.app import ComposeResult
 from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
+from finetop.core.wording.queue import QUEUE_HELD
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import Key, bindings, moves
 from finetop.tui.save import Sheet
@@ -242,7 +243,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         """Hold or release the whole queue of the machine under the cursor."""
         machine = self.queues.machine_of(self.entry)
         on = f" of {clean_line(machine.label)}" if machine.label else ""
-        if machine.queue is not None and "held" in machine.queue.stopped:
+        if machine.queue is not None and machine.queue.stopped == QUEUE_HELD:
             self._do(Release(), on_machine=True)
             return
         words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  What runs goes on.", ""))
