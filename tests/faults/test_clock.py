@@ -67,7 +67,7 @@ def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
     if shim.missing():
         pytest.skip(shim.missing())
     made = shim.shim(tmp_path)
-    made.environment["FINETOP_TEST_GRACE_S"] = "1"
+    made.environment["FINETOP_TEST_GRACE_S"] = "8"  # a keeper that comes later leaves
     dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit(steps=3)

@@ -209,7 +209,7 @@ def live_through(rig: Rig, trace: Trace) -> tuple[str, set[int]]:
 
 def start(rig: Rig, trace: Trace, place: str) -> None:
     """Start a supervisor that dies at a place, and whose first keeper dies at its own."""
-    own = {"FINETOP_SPARE": "0", "FINETOP_TEST_GRACE_S": "3", SWITCH: place}
+    own = {"FINETOP_SPARE": "0", "FINETOP_TEST_GRACE_S": "6", SWITCH: place}
     rig.start(**own, **({"FINETOP_TEST_ABORT_KEEPER": trace.keeper} if trace.keeper else {}))
 
 

@@ -339,7 +339,7 @@ def compare(world: World) -> dict[str, list[str]]:
 
 @pytest.mark.slow
 def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(cold_rig, survived, monkeypatch):
-    monkeypatch.setenv("FINETOP_TEST_GRACE_S", "2")  # keepers die, too
+    monkeypatch.setenv("FINETOP_TEST_GRACE_S", "6")  # keepers die, too
     cold_rig.settings = SEVERAL
     cold_rig.start()
     cold_rig.wait_ready()

@@ -102,7 +102,7 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
     first = (
         {SWITCH: place} if spare or place.startswith("supervisor") else {"FINETOP_TEST_ABORT_KEEPER": place}
     )
-    soon = {"FINETOP_TEST_GRACE_S": "1"}
+    soon = {"FINETOP_TEST_GRACE_S": "6"}  # a keeper that comes later leaves
     dying = cold_rig.start(FINETOP_SPARE="1" if spare else "0", **soon, **first)
     cold_rig.wait_ready()
     keeper_pid = keeper_of_spare(cold_rig) if spare else 0
