@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 BEAT_S = 30.0  # of the day, that pass with each beat
 STEPS = 16  # of a run, one a beat
 RESTART_S = 7200.0
+LAST_BEATS = 500
 SETTINGS = "settings: 1\nslots: {cpu_jobs: 4}\nretry: {times: 1, wait_s: 30}\n"
 ENDS = ("finished",) * 17 + ("killed", "failed", "silent")
 
@@ -258,6 +259,14 @@ async def soak(root: Path, hours: float, runs: int, seed: int) -> None:
         if number * BEAT_S % RESTART_S == 0 and number < beats:
             supervisor.connection.close()
             supervisor = begin(home, launcher)
+    for _ in range(LAST_BEATS):  # what is under way ends, and what was told last is taken in
+        clock.set_on(BEAT_S)
+        await beat(supervisor)
+        if not (supervisor.live or supervisor.queued):
+            break
+        launcher.work({job.id: supervisor.attempt(job) for job in supervisor.live})
+        for pretended in launcher.live.values():
+            pretended.asked = "stop" if pretended.end == "silent" else pretended.asked
     states = supervisor.connection.execute(
         "SELECT state->>'$.type', count(*) FROM runs GROUP BY ALL ORDER BY ALL"
     ).fetchall()
