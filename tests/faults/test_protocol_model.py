@@ -126,11 +126,7 @@ def traces() -> Iterator[Trace]:
         yield from (Trace((place, second), "", wish) for place in supervisors for second in supervisors)
 
 
-QUICK = {
-    Trace(("supervisor-claimed",), "keeper-locked"),
-    Trace(("supervisor-committed", "end-noticed"), "", "stop"),
-    Trace(("end-cleared",), "keeper-recorded", "kill"),
-}
+QUICK = {Trace(("supervisor-committed", "end-noticed"), "", "stop")}
 
 
 SLOW = int(
