@@ -201,5 +201,6 @@ def claims_of(
         f"{of_items}: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
         for entry in power
         if entry.drop == 0
+        and used == len(plan.order)  # who stops earlier does so by bets, and those keep to alpha
     )
     return tuple(lines)

@@ -460,6 +460,8 @@ def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
     said = f"Power of the {stopped.items_used} items asked: a true drop of 5 points is caught"
     assert any(claim.startswith(said) for claim in stopped.claims)
     whole = check_pairs(plan, pairs_of(items, base, base), until="all")
+    assert any("no change at all is called" in line for line in whole.claims)
+    assert not any("no change at all is called" in line for line in stopped.claims)
     assert whole.power[1].chance > stopped.power[1].chance
 
 
