@@ -44,6 +44,7 @@ PAGES = (
     Key("pagedown", "", "page(1)", "a page down"),
     Key("pageup", "", "page(-1)", "a page up"),
 )
+BACK = Key("escape", "back", "back", "back to where you came from")
 
 
 def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:

@@ -8,20 +8,18 @@ from __future__ import annotations
 import json
 import math
 import re
-import signal
 import string
-import threading
 import unicodedata
 from collections import Counter
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.runtime.limits import limited
 from finetop.core.text import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ValueKind = Literal["nothing", "text", "texts", "count", "number", "range", "pattern"]
 
@@ -141,30 +139,14 @@ def regex(text: str, value: str) -> bool:
 
     Raises BadInput where that takes too long: of `(a+)+$` each letter more doubles it, for ever with a hundred.
     """
-    with _time_limit(value):
-        return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
-
-
-@contextmanager
-def _time_limit(pattern: str) -> Iterator[None]:
-    """Interrupt a search after MATCH_S of the processor's time: in the main thread, where jobs search."""
-
-    def give_up(number: int, frame: object) -> None:
-        raise BadInput(
-            f"rule regex: {quoted(pattern)} takes more than {MATCH_S:g} s on one answer.",
-            hint="Write it without a repeat inside a repeat, such as (a+)+.",
-        )
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGVTALRM, give_up)
-    signal.setitimer(signal.ITIMER_VIRTUAL, MATCH_S)
     try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
+        with limited(MATCH_S):
+            return re.search(value, text[:LONGEST_MATCHED_TEXT]) is not None
+    except TimeoutError:
+        raise BadInput(
+            f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer.",
+            hint="Write it without a repeat inside a repeat, such as (a+)+.",
+        ) from None
 
 
 def json_object(text: str, value: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Foreign code that runs in this process, a template say, held to some CPU time and memory."""
+"""Foreign code that runs in this process, a template or a pattern, held to some CPU time and memory."""
 
 from __future__ import annotations
 
@@ -16,26 +16,38 @@ PAGE = resource.getpagesize()
 
 
 @contextmanager
-def limited(seconds: float, size: int) -> Iterator[None]:
-    """Let what runs inside take so much CPU time, and make the process larger by so many bytes.
+def limited(seconds: float, size: int | None = None) -> Iterator[None]:
+    """Let what runs inside take so much CPU time, and make the process larger by so many bytes, or by any.
 
     Raises TimeoutError, MemoryError. A timer goes with the main thread alone; in another only memory is bounded.
     """
-    is_main = threading.current_thread() is threading.main_thread()
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    most = _size() + size
-    if soft != resource.RLIM_INFINITY:
-        most = min(most, soft)
-    before = signal.signal(signal.SIGVTALRM, _over) if is_main else None
-    resource.setrlimit(resource.RLIMIT_AS, (most, hard))
-    try:
-        if is_main:
-            signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-        yield
-    finally:
-        if is_main:
+    with _bounded(size):
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGVTALRM, _over)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+        try:
+            yield
+        finally:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
             signal.signal(signal.SIGVTALRM, before)
+
+
+@contextmanager
+def _bounded(size: int | None) -> Iterator[None]:
+    """Let the process become larger by so many bytes."""
+    if size is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    most = _size() + size
+    resource.setrlimit(
+        resource.RLIMIT_AS, (most if soft == resource.RLIM_INFINITY else min(most, soft), hard)
+    )
+    try:
+        yield
+    finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 

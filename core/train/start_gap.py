@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.examples import Example
 from finetop.core.protocol.events import Alarm
+from finetop.core.train.methods import LEARNED_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,13 +17,12 @@ if TYPE_CHECKING:
 
 ROWS = 4
 MOST = 0.5  # nats/token above the base that are not worth a word: prompt tuning begins with words of the vocabulary
-METHODS = ("prefix-tuning", "prompt-tuning", "p-tuning")
 
 
 def tell(method: str, model: Any, train: Sequence[AnyExample], events: EventLog) -> None:
     """Say in the log, and by an alarm where it is much, how far above the base's loss the model begins."""
     rows = [example for example in train if isinstance(example, Example)][:ROWS]
-    if method not in METHODS or not rows:
+    if method not in LEARNED_TOKENS or not rows:
         return
     with model.disable_adapter():
         base = _loss(model, rows)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.session import Changes, Hello
-from finetop.core.runtime import processes
-from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.locks import is_held
+from finetop.core.supervisor.jobs import launch_local
 from finetop.core.text import counted
 
 RESTART = "`finetop supervisor stop`: the next command starts a new one, jobs go on"
@@ -94,18 +91,13 @@ def socket_rights(path: Path) -> Finding:
 
 def keepers(home: Home) -> Iterator[Finding]:
     """Count the jobs that live, and tell of keepers that no list knows, or that keep no process any more."""
-    live: list[tuple[str, dict[str, Any] | None]] = []
-    hollow: list[tuple[str, dict[str, Any] | None]] = []
-    for lock in sorted(home.runs.glob("*/jobs/*/lock")):
-        if not _is_held(lock):
-            continue
-        facts = record(lock.parent)
-        name = f"{lock.parents[2].name}/{lock.parent.name}"
-        started = facts is not None and facts.get("boot") == processes.boot_id()
-        alive = started and facts is not None and processes.alive(int(facts.get("job_pid", 0)))
-        (live if alive else hollow).append((name, facts))
+    held = [
+        (f"{job.folder.parents[1].name}/{job.folder.name}", job) for job in launch_local.living(home.runs)
+    ]
+    live = [name for name, job in held if job.has_process]
+    hollow = [(name, job) for name, job in held if not job.has_process]
     if hollow:
-        pids = " ".join(str(facts["pid"]) for _, facts in hollow if facts and "pid" in facts)
+        pids = " ".join(str(job.keeper) for _, job in hollow if job.keeper is not None)
         names = ", ".join(name for name, _ in hollow)
         text = f"{names}: a keeper holds the job, whose process is gone or not there yet"
         yield Finding(
@@ -113,7 +105,7 @@ def keepers(home: Home) -> Iterator[Finding]:
         )
     words = f"{counted(len(live), 'job')} live" if live else "no job lives"
     yield Finding("ok", "keepers", words)
-    yield from astray(home, [name for name, _ in live])
+    yield from astray(home, live)
 
 
 def astray(home: Home, live: list[str]) -> Iterator[Finding]:
@@ -137,12 +129,3 @@ def astray(home: Home, live: list[str]) -> Iterator[Finding]:
             f"{', '.join(unknown)}: lives, and is in no list",
             "finetop rebuild takes it in.",
         )
-
-
-def record(folder: Path) -> dict[str, Any] | None:
-    try:
-        with open_regular(folder / "keeper.json") as file:
-            facts = json.loads(file.read())
-    except (OSError, ValueError):
-        return None
-    return facts if isinstance(facts, dict) else None

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime import keeper, processes
@@ -310,13 +310,42 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
     )
 
 
+class Living(NamedTuple):
+    """A job that a keeper holds, known to a supervisor or not."""
+
+    folder: Path
+    keeper: int | None  # its pid; None where it has not written itself down yet
+    has_process: bool
+
+
+def living(runs: Path) -> Iterator[Living]:
+    """Yield the jobs of all runs whose keepers live; those of a file system that can't tell are left out."""
+    for lock in sorted(runs.glob("*/jobs/*/lock")):
+        try:
+            if not is_held(lock):
+                continue
+        except OSError:
+            continue
+        facts: dict[str, Any] = {}
+        with suppress(OSError):
+            facts = _facts(lock.with_name("keeper.json")) or {}
+        is_of_now = facts.get("boot") == processes.boot_id()
+        has_process = is_of_now and processes.alive(int(facts.get("job_pid", 0)))
+        yield Living(lock.parent, facts.get("pid"), has_process)
+
+
 def _read(path: Path, attempt: int) -> dict[str, Any] | None:
+    facts = _facts(path)
+    return facts if facts is not None and facts.get("attempt") == attempt else None
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
     try:
         with open_regular(path) as file:
             facts = json.loads(file.read())
     except (FileNotFoundError, ValueError):
         return None
-    return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
+    return facts if isinstance(facts, dict) else None
 
 
 def marked(mark: str) -> list[int]:

@@ -38,7 +38,7 @@ class _Model(TypedDict):
 
 
 class _Recipe(TypedDict):
-    """As much of a recipe as the store reads itself; an older finetop's may differ in all else."""
+    """As much of a recipe as the store reads itself; the rest is read where a job starts."""
 
     model: _Model
     method: _Named

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 
 names, load = METHODS.names, METHODS.load
+LEARNED_TOKENS = ("prompt-tuning", "p-tuning", "prefix-tuning")  # those that put tokens in front of the text
 
 
 def merges(name: str, options: Any) -> bool:

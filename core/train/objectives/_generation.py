@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from finetop.core.errors import BadInput
 from finetop.core.train import rewards
+from finetop.core.train.methods import LEARNED_TOKENS
 from finetop.core.train.rewards import Reward
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 ROWS = ("prompt", "conversation", "preference")
-TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PARTS = {f"part/{name}": f"reward_{name}" for name in ("model", *rewards.names())}
 
 MaxNewTokens = Annotated[
@@ -53,7 +53,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Refuse rewards that can't be, and learned tokens in front of prompts that are padded in front."""
     yield from rewards.problems(recipe.objective.options.reward)
     name, method = recipe.objective.name, recipe.method.name
-    if method in TOKENS_FIRST:
+    if method in LEARNED_TOKENS:
         said = f"method.name: {method} does not go with {name}: prompts are padded between its tokens and their text."
         yield "method.name", said, "Take lora or full."
 

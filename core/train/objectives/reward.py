@@ -44,10 +44,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Refuse learned tokens, behind which the last token is not found, and targets, which need text."""
-    from finetop.core.train.objectives._generation import TOKENS_FIRST
+    from finetop.core.train.methods import LEARNED_TOKENS
 
     name = recipe.method.name
-    if name in TOKENS_FIRST:
+    if name in LEARNED_TOKENS:
         said = f"method.name: {name} can't make a reward model: it does not train the score."
         yield "method.name", said, "Take lora or full."
     if recipe.check.target is not None:

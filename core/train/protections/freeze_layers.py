@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.train.methods import LEARNED_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
     if twice is not None:
         yield key, f"{key} names layer {twice} twice.", "Name it once."
-    if recipe.method.name in ("prompt-tuning", "p-tuning", "prefix-tuning"):
+    if recipe.method.name in LEARNED_TOKENS:
         said = f"{key}: {recipe.method.name} moves no layer; it learns tokens in front of the text."
         yield key, said, "Leave it out."
 

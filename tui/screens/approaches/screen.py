@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import BACK, Key, bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
@@ -43,7 +43,6 @@ OTHER = Key(
     "right_square_bracket", "other", "other(1)", "the next comparison", "finetop approaches", sign="[ ]"
 )
 OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "the comparison before")
-BACK = Key("escape", "back", "back", "back to where you came from")
 MOVES = (
     Key("k,up", "", "move(-1)", "approach before"),
     Key("pageup", "", "page(-1)", "back in the advice"),

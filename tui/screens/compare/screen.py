@@ -12,7 +12,7 @@ from finetop.core.client import compare_runs
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import PAGES, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.draw import (
     data_lines,
@@ -54,7 +54,6 @@ ALL = Key("0", "", "all", "all steps, no cursor")
 METRIC = Key("v", "metric", "metric(1)", "the next metric")
 METRIC_BEFORE = Key("V", "", "metric(-1)", "the metric before")
 DROP = Key("X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
-BACK = Key("escape", "back", "back", "back to where you came from")
 MOVES = (
     *PAGES,
     Key("g,home", "", "ends(-1)", "the first row"),

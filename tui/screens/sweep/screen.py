@@ -10,7 +10,7 @@ from finetop.core.client import compare_runs
 from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import BACK, Key, bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
@@ -48,7 +48,6 @@ SWEEP = Key(
     sign="[ ]",
 )
 SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "the sweep before")
-BACK = Key("escape", "back", "back", "back to where you came from")
 MOVES = (
     Key("k,up", "", "move(-1)", "setting before"),
     Key("pagedown", "", "page(1)", "a page down"),
