@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 Quantize = Literal["none", "nf4", "int8"]
 
 
@@ -22,3 +24,10 @@ class ResolvedModel:
     trust_remote_code: bool = False
     chat_template: str | None = None  # replaces the tokenizer's own
     quantize: Quantize = "none"  # how its linear layers are held
+
+
+class Moving(msgspec.Struct, frozen=True):
+    """How many numbers a model has and how many of them move; None where only the weights themselves would say."""
+
+    parameters: int | None = None
+    trainable: int | None = None

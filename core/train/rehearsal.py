@@ -21,18 +21,11 @@ import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load
-from finetop.core.models.resolved import ResolvedModel
+from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.train import methods, objectives, protections, trainer_args
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
-
-
-class Moving(msgspec.Struct, frozen=True):
-    """How many numbers a model has and how many of them move; None where only the weights themselves would say."""
-
-    parameters: int | None = None
-    trainable: int | None = None
 
 
 def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Moving:

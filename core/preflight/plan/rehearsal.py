@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models.resolved import Moving
 from finetop.core.recipe.load import recipe_to_mapping
 
 if TYPE_CHECKING:
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute
-
-
-class Moving(NamedTuple):
-    """How many numbers a model has, and how many move; None where that was not found out."""
-
-    parameters: int | None = None
-    trainable: int | None = None
 
 
 class Rehearsal:
@@ -49,7 +43,7 @@ class Rehearsal:
         if "message" in answer:
             kind = EnvironmentTrouble if self.process.returncode == EnvironmentTrouble.exit_code else BadInput
             raise kind(answer["message"], hint=answer["hint"])
-        return Moving(answer["parameters"], answer["trainable"])
+        return msgspec.convert(answer, Moving)
 
     def stop(self) -> None:
         """End the process, where nobody wants its answer any more."""

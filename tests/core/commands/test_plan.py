@@ -11,8 +11,8 @@ import pytest
 
 from finetop.core.commands import plan as plan_command
 from finetop.core.commands.main import main
+from finetop.core.models.resolved import Moving
 from finetop.core.preflight.plan import machine
-from finetop.core.preflight.plan.rehearsal import Moving
 
 LLAMA = {
     "model_type": "llama",
@@ -197,7 +197,7 @@ def test_it_loads_no_training_stack_and_no_database(folder):
     code = """
 import sys
 from finetop.core.commands import plan
-from finetop.core.preflight.plan.rehearsal import Moving
+from finetop.core.models.resolved import Moving
 from finetop.core.commands.main import main
 class Silent:
     def __init__(self, *given): pass
