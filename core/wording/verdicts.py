@@ -64,10 +64,10 @@ def finding(
 ) -> str:
     """Say what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'.
 
-    What arithmetic decides is certain, and of the suite's own items alone; of others the interval speaks.
+    What arithmetic decides, by the last item always, is certain, and of the suite's own items alone.
     """
     lost = f"{moved(drop)}{', weighted' if weighted else ''} (limit {points(margin)})"
-    if decided_by != "arithmetic":
+    if decided_by != "arithmetic" and used < total:
         return f"{lost}, proven on {used:,} of {counted(total, 'item')}"
     asked = "" if used == total else f", {used:,} asked"
     return f"{lost}, certain of the suite's {counted(total, 'item')}{asked}"

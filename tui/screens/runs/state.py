@@ -36,8 +36,8 @@ class RunList(PagedList["RunRow"]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it is known that there is nothing to show."""
-        return self.answer is not None and not self.pages.matching
+        """Whether it is known that there is nothing to show: what the newest answer counts may not be listed yet."""
+        return self.answer is not None and not self.answer.matching and not self.pages.matching
 
     async def load(self, run: str, at: RunRow | None) -> int | None:
         """Start over in the store's order; returns the place of the run of that name, else of the run `at`.

@@ -32,6 +32,7 @@ from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines
 from finetop.tui.screens.runs.row import run_line
 from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.screens.runs.state import RunList
 from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
 
@@ -656,3 +657,16 @@ async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
     monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
     (tmp_path / "app.json").write_bytes(content)
     assert input_lines.columns(Home(tmp_path)) in ((), ("x", "y", "z"))
+
+
+async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
+    """A supervisor that has just started: the first rows come with a refresh, into a list that has none."""
+    fake = FakeSupervisor([])
+    runs = RunList(fake.ask)
+    await runs.load("", None)
+    assert runs.is_empty
+    fake.rows = [make_row(1, "one", Finished(1.0, 2.0))]
+    assert await runs.refresh(0, 10)
+    assert not runs.is_empty
+    await runs.load("", None)
+    assert not runs.is_empty
