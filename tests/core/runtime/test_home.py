@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from finetop.core.client.connection import start_supervisor
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.runtime.home import MARK, Home, find_home, prepare
 from finetop.core.store.database import open_store
@@ -99,3 +102,23 @@ def test_a_database_that_is_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreTrouble, match="is a link"):
         open_store(home.database)
     assert not (tmp_path / "elsewhere.duckdb").exists()
+
+
+def test_a_home_that_can_not_be_written_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(EnvironmentTrouble, match="can't make the home folder .*: Read-only file system"):
+        prepare(Home(tmp_path))
+
+
+def test_a_log_that_is_a_link_is_said_in_words_and_not_followed(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    prepare(home)
+    home.log.symlink_to(tmp_path / "elsewhere.log")
+    with pytest.raises(EnvironmentTrouble, match="the supervisor's log .*: a link is in its place"):
+        start_supervisor(home)
+    assert not (tmp_path / "elsewhere.log").exists()
