@@ -111,7 +111,7 @@ def test_a_home_that_can_not_be_written_is_said_in_words(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(EnvironmentTrouble, match="can't make the home folder .*: Read-only file system"):
+    with pytest.raises(EnvironmentTrouble, match=r"can't make the home folder .*: Read-only file system"):
         prepare(Home(tmp_path))
 
 
@@ -119,6 +119,6 @@ def test_a_log_that_is_a_link_is_said_in_words_and_not_followed(tmp_path: Path) 
     home = Home(tmp_path / "home")
     prepare(home)
     home.log.symlink_to(tmp_path / "elsewhere.log")
-    with pytest.raises(EnvironmentTrouble, match="the supervisor's log .*: a link is in its place"):
+    with pytest.raises(EnvironmentTrouble, match=r"the supervisor's log .*: a link is in its place"):
         start_supervisor(home)
     assert not (tmp_path / "elsewhere.log").exists()
