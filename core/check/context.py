@@ -20,6 +20,7 @@ from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.schema import General
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +89,7 @@ def open_context(
         general=general,
         suite=suite,
         prepared=prepared,
-        windows=drift.windows_of(suite.text.read_text(encoding="utf-8"), tokenizer) if suite.text else (),
+        windows=drift.windows_of(read_given(suite.text).decode(), tokenizer) if suite.text else (),
         target_rows=target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder)
         if wanted
         else [],

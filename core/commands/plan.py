@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec import structs
 
+from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
@@ -91,6 +92,8 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     recipe = loaded.recipe
     if recipe.data.train:
         check_files(loaded, None if args.config is None else but_for(recipe.model.id))
+    if recipe.check.general is not None:
+        find_suite(recipe.check.general.suite, home)
     found = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, found.file, "cuda" if machine.device == "gpu" else "cpu")

@@ -112,7 +112,7 @@ def require_names(recipe: Recipe, home: Home) -> None:
     The job's own code answers, in a process of some seconds; of a model that is not here it can't. Raises BadInput.
     """
     options = recipe.method.options
-    named = [getattr(options, key, ()) for key in ("target_modules", "modules_to_save")]
+    named = [getattr(options, key, ()) for key in ("target_modules", "target_parameters", "modules_to_save")]
     if home.link is not None or not (
         recipe.trainer_args or any(isinstance(one, tuple) and one for one in named)
     ):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.runtime.files import open_given
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -45,7 +47,7 @@ def _paths(value: Any) -> Iterator[str]:
 
 def _of_file(file: Path) -> bytes:
     found = hashlib.sha256()
-    with file.open("rb") as opened:
+    with open_given(file) as opened:
         while block := opened.read(BLOCK):
             found.update(block)
     return found.digest()

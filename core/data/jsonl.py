@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -14,6 +12,7 @@ import msgspec
 from finetop.core.data import formats
 from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadData, BadInput
+from finetop.core.runtime.files import open_given
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
@@ -115,20 +114,16 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
 def open_file(path: Path) -> BinaryIO:
     """Open a file of rows; nothing that is no file, or that begins like no text. Raises BadInput."""
     try:
-        # A FIFO or a device in place of the file must not hang the program.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = open_given(path)
+        head = file.read(8)
+        file.seek(0)
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise BadInput(f"{path}: is a folder.", hint="Name the .jsonl files in it.") from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BadInput(f"{path}: cannot be read: {reason.lower()}.") from error
-    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
-    if file is None:
-        os.close(handle)
-        hint = "Name the .jsonl files in it." if path.is_dir() else ""
-        raise BadInput(f"{path}: is {'a folder' if hint else 'not a file'}.", hint=hint)
-    head = file.read(8)
-    file.seek(0)
     for beginning, what, hint in _BEGINNINGS:
         if head.startswith(beginning):
             file.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -18,7 +19,7 @@ def weight_files(path: Path) -> list[Path]:
     index = path / "model.safetensors.index.json"
     if index.is_file():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            names = sorted(set(json.loads(read_given(index))["weight_map"].values()))
             path.joinpath(*names)  # they are texts
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BadInput(f"{index} is damaged.", hint="Download the model again.") from error

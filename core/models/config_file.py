@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
+from finetop.core.runtime.files import read_given
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -47,19 +46,14 @@ def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file. Raises BadInput."""
     shown, hint = plain(str(path)), "Give a model's config.json, or its folder."
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would be waited for
-        with os.fdopen(opened, "rb") as file:
-            state = os.fstat(opened)
-            if not stat.S_ISREG(state.st_mode):
-                raise BadInput(f"{shown}: is not a regular file.", hint=hint)
-            if state.st_size > LARGEST_FILE:
-                raise BadInput(
-                    f"{shown}: has {state.st_size:,} bytes, and {LARGEST_FILE:,} is the most.", hint=hint
-                )
-            config = json.loads(file.read(LARGEST_FILE + 1))
+        config = json.loads(read_given(path, LARGEST_FILE))
     except FileNotFoundError as error:
         raise BadInput(f"{shown}: no such file.", hint=hint) from error
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise BadInput(
+            f"{shown}: can't be read: {(error.strerror or str(error)).lower()}.", hint=hint
+        ) from error
+    except (ValueError, RecursionError) as error:
         raise BadInput(f"{shown}: can't be read as JSON: {error}.", hint=hint) from error
     if not isinstance(config, dict):
         raise BadInput(f"{shown}: is not a JSON object.", hint=hint)

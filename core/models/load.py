@@ -10,6 +10,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import config_file, quantize as fewer_bits, safetensors_header
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,8 @@ def read_template(path: str | None) -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_given(Path(path)).decode()
+    except (OSError, ValueError) as error:
         raise BadInput(f"model.chat_template: can't read {path}: {error}.") from error
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
+from finetop.core.runtime.files import open_given
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def read_header(file: Path) -> dict[str, Shape]:
     """Read the names and shapes of a file's tensors. Raises BadInput for one that is broken or cut short."""
     try:
         size = file.stat().st_size
-        with file.open("rb") as opened:
+        with open_given(file) as opened:
             length = int.from_bytes(opened.read(8), "little")
             if not 2 <= length <= min(LONGEST_HEADER, size - 8):
                 raise BadInput(f"{plain(str(file))} is no safetensors file.", hint="Copy it again.")
@@ -81,7 +82,7 @@ def require_few(files: Sequence[Path]) -> None:
     count = 0
     for file in files:
         try:
-            with file.open("rb") as opened:
+            with open_given(file) as opened:
                 length = min(int.from_bytes(opened.read(8), "little"), LONGEST_HEADER)
                 count += opened.read(length).count(b'"data_offsets"')
         except OSError as error:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
+from finetop.core.runtime.files import open_given
 from finetop.core.text import plain, quoted
 
 BUILTIN = "builtin:"
@@ -127,11 +127,7 @@ def origin_of(path: Path, cwd: Path) -> Origin:
 def read_text(path: Path, label: str) -> str:
     """Read a recipe file: a regular file of at most 256 KiB of UTF-8. Raises RecipeError."""
     try:
-        # A FIFO or a device in place of the file must not hang the program.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise RecipeError("is not a file.", place=label)
+        with open_given(path) as file:
             content = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

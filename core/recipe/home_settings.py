@@ -26,6 +26,7 @@ from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
 from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
 from finetop.core.runtime import secrets, webhook_url
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from finetop.core.recipe.strict_yaml import Node
@@ -177,12 +178,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def load(home: Home) -> Settings:
     """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
-    from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
     from finetop.core.recipe.validate import read_as
 
     file = home.root / FILE
     try:
-        text = file.read_text(encoding="utf-8")
+        text = read_given(file, MAX_BYTES).decode()
     except FileNotFoundError:
         return Settings()
     except UnicodeDecodeError as error:

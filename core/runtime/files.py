@@ -20,6 +20,7 @@ Result = TypeVar("Result")
 PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system
 PATIENCE_S = 60.0
 AGAIN_S = 0.2
+LARGEST_GIVEN = 64 << 20  # bytes of a text, a template or a list that a person names
 MOUNTS = Path("/proc/self/mounts")
 NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "ocfs2"}
@@ -63,6 +64,29 @@ def open_regular(file: Path) -> BinaryIO:
         os.close(handle)
         raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
     return os.fdopen(handle, "rb")
+
+
+def open_given(file: Path) -> BinaryIO:
+    """Open a file that somebody has named, or that a link leads to. A pipe or a device is refused, not waited for.
+
+    Raises OSError, and ValueError for what can't be a path.
+    """
+    handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "Not a file", str(file))
+    return os.fdopen(handle, "rb")
+
+
+def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
+    """Return what is in a file that somebody has named. Raises OSError, also for one of over `most` bytes."""
+    with open_given(file) as opened:
+        content = opened.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"Over {most:,} bytes", str(file))
+    return content
 
 
 def write_whole(file: Path, content: bytes) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import FinetopError
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
@@ -17,7 +18,7 @@ def general_text(recipe: Recipe, home: Home) -> str | None:
     name = recipe.check.general.suite if recipe.check.general is not None else "quick"
     try:
         path = find_suite(name, home).text
-        return None if path is None else path.read_text(encoding="utf-8")
+        return None if path is None else read_given(path).decode()
     except (FinetopError, OSError) as error:
         print(f"no drift probe: {error}")
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, did_you_mean
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,7 +124,7 @@ def read_yaml(file: Path, trust_code: bool, place: str) -> dict[str, Any]:
     from lm_eval.tasks._yaml_loader import load_yaml
 
     try:
-        if not trust_code and "!function" in file.read_text(encoding="utf-8"):
+        if not trust_code and b"!function" in read_given(file):
             raise BadInput(
                 f"{place}: {file} runs Python that lies beside it (!function).",
                 hint="Read that code, then set trust_code: true for this task.",

@@ -19,8 +19,9 @@ from msgspec import Meta
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
-from finetop.core.recipe.strict_yaml import Node, Origin, parse, to_plain
+from finetop.core.recipe.strict_yaml import MAX_BYTES, Node, Origin, parse, to_plain
 from finetop.core.recipe.type_words import type_words
+from finetop.core.runtime.files import read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -132,9 +133,10 @@ def find_suite(name: str, home: Home) -> Suite:
 def load_suite(file: Path) -> Suite:
     """Read one suite's YAML. Raises RecipeError with file, line and key for the first fault in it."""
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"can't read the suite {file}: {error}.") from error
+        text = read_given(file, MAX_BYTES).decode()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput(f"can't read the suite {plain(str(file))}: {reason.lower()}.") from error
     root = parse(text, Origin(str(file), file.parent))
     entries = _known_keys(root, _File, "a suite")
     parts = _nodes(entries.get("tasks"), root, "tasks")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetop.core.errors import BadInput
+from finetop.core.runtime.files import read_given
 from finetop.core.runtime.home import HERE
 from finetop.core.text import clean_line
 
@@ -90,14 +91,15 @@ def _unlike(place: Place, taken: Sequence[str]) -> Place:
 
 def usual_places(file: Path) -> dict[str, Place]:
     """Read HOME/hosts.yaml; none where there is no such file. Raises RecipeError with file and line."""
+    from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
+
     try:
-        text = file.read_text("utf-8")
+        text = read_given(file, MAX_BYTES).decode()
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from error
     from finetop.core.errors import RecipeError, did_you_mean
-    from finetop.core.recipe.strict_yaml import Origin, parse
     from finetop.core.text import quoted
 
     root = parse(text, Origin(str(file), file.parent))

@@ -16,6 +16,7 @@ from pathlib import Path
 from finetop.core.data.retrieval import file_types
 from finetop.core.data.retrieval.file_types import Text, Unusable
 from finetop.core.errors import BadInput
+from finetop.core.runtime.files import open_given
 from finetop.core.text import clean_line
 
 MAX_BYTES = 256 * 2**20  # of a file, which is read whole
@@ -136,13 +137,8 @@ def _look_into(folder: Path, name: str, listing: Listing, seen: set[tuple[int, i
 
 def _take(path: Path, name: str, listing: Listing, seen: set[tuple[int, int]]) -> None:
     try:
-        # A FIFO or a device in place of the file must not hang the program.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb", closefd=True) as file:
-            facts = os.fstat(handle)
-            if not stat.S_ISREG(facts.st_mode):
-                listing.passed_over.append(f"{_shown(name)}: is not a file.")
-                return
+        with open_given(path) as file:
+            facts = os.fstat(file.fileno())
             if (facts.st_dev, facts.st_ino) in seen:
                 return
             seen.add((facts.st_dev, facts.st_ino))

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.runtime.files import read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -174,11 +175,7 @@ def read_adapter(folder: Path) -> AdapterConfig:
 def read_json(file: Path) -> dict[str, Any]:
     """Read a JSON object. Raises BadInput with the file's name."""
     try:
-        if file.stat().st_size > LONGEST_JSON:
-            raise BadInput(
-                f"{plain(str(file))} is over {LONGEST_JSON >> 20} MiB.", hint="Is it the right file?"
-            )
-        read = json.loads(file.read_text(encoding="utf-8"))
+        read = json.loads(read_given(file, LONGEST_JSON))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(
             f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."

@@ -5,6 +5,7 @@ It tells progress, then the report, as JSON lines.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -28,15 +29,14 @@ def main() -> int:
         report = lint.run(asked, home, say)
         if not (asked.only or asked.skip):
             lint_report.keep(report, home.root)
-        tell(Told(report=report))
+        last = Told(report=report)
     except FinetopError as error:
-        tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))
+        last = Told(trouble=Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:
         return 1  # nobody listens any more
-    finally:
-        signal.signal(
-            signal.SIGTERM, signal.SIG_DFL
-        )  # who has heard all need not wait for this process to end
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who has heard all does not wait for this process to end
+    with contextlib.suppress(BrokenPipeError):
+        tell(last)
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.models.load import PLAIN_TEMPLATE
+from finetop.core.runtime.files import read_given
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -136,7 +137,7 @@ def compiled(template: str) -> Any:
 def _template_of(folder: Path, config: Mapping[str, Any]) -> str | None:
     file = folder / "chat_template.jinja"
     if file.is_file():
-        return file.read_text(encoding="utf-8")
+        return read_given(file).decode()
     written = config.get("chat_template") or _json(folder / "chat_template.json").get("chat_template")
     if isinstance(written, list):  # several by name
         named = {one.get("name"): one.get("template") for one in written if isinstance(one, dict)}
@@ -146,7 +147,7 @@ def _template_of(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 def _json(file: Path) -> dict[str, Any]:
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = json.loads(read_given(file))
     except (OSError, ValueError):
         return {}  # not every model has one
     return value if isinstance(value, dict) else {}

@@ -278,6 +278,11 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
             f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
             "train.batch_size takes hardly longer."
         )
+    if shape.experts and work.trained.beside and not getattr(recipe.method.options, "target_parameters", ()):
+        said.append(
+            f"{recipe.method.name} goes onto linear layers: the experts, {shape.experts / shape.parameters:.0%} of the "
+            "weights, stay as they are. lora reaches them with method.target_parameters (docs/models.md)."
+        )
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")

@@ -98,6 +98,20 @@ def _require_names(model: PreTrainedModel, wanted: tuple[str, ...], key: str) ->
             raise BadInput(f"{key}: the model has no module {name!r}.", hint=did_you_mean(name, known))
 
 
+def require_parameters(model: PreTrainedModel, wanted: tuple[str, ...]) -> None:
+    """See that these are weights of the model, and none of a linear layer, which is a module. Raises BadInput."""
+    paths = {path: weight.ndim for path, weight in model.named_parameters()}
+    for name in wanted:
+        if not any(is_named(path, name) and dimensions > 2 for path, dimensions in paths.items()):
+            fused = sorted(
+                {path.split(".layers.", 1)[-1].partition(".")[2] for path, n in paths.items() if n > 2}
+            )
+            raise BadInput(
+                f"method.target_parameters: the model has no fused weight {name!r}.",
+                hint=f"It has {', '.join(fused)}." if fused else "It is no mixture of experts: leave it out.",
+            )
+
+
 def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> Iterator[tuple[str, Any]]:
     """List the linear layers that an adapter with these targets goes onto: all but the head, or those named."""
     import torch

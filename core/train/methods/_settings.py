@@ -16,6 +16,13 @@ TargetModules = Annotated[
     Literal["all-linear"] | tuple[str, ...],
     Meta(description="all-linear, or a list of module names such as [q_proj, v_proj]."),
 ]
+TargetParameters = Annotated[
+    tuple[str, ...],
+    Meta(
+        description="Fused weights that are no module, adapted too: the experts of a mixture, "
+        "[mlp.experts.gate_up_proj, mlp.experts.down_proj]."
+    ),
+]
 ModulesToSave = Annotated[
     tuple[str, ...],
     Meta(description="Modules trained whole and saved beside the adapter, such as [lm_head]."),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.train.methods._adapter import lora_config, require_modules, wrap
+from finetop.core.errors import BadInput
+from finetop.core.train.methods._adapter import lora_config, require_modules, require_parameters, wrap
 from finetop.core.train.methods._settings import (
     LORA,
     Alpha,
@@ -15,6 +16,7 @@ from finetop.core.train.methods._settings import (
     Rank,
     Rslora,
     TargetModules,
+    TargetParameters,
 )
 from finetop.core.train.methods._start import ALL_FORMATS, Start
 
@@ -26,8 +28,7 @@ ABOUT = "few weights, one GPU, easy to undo"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
-require = require_modules
-spelled = {**LORA, "rslora": "use_rslora"}
+spelled = {**LORA, "rslora": "use_rslora", "target_parameters": "target_parameters"}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,8 +38,20 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     alpha: Alpha = 32.0
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
+    target_parameters: TargetParameters = ()
     rslora: Rslora = False
     modules_to_save: ModulesToSave = ()
+
+
+def require(model: PreTrainedModel, options: Options) -> None:
+    """See that the modules and weights which the options name are in the model. Raises BadInput."""
+    require_modules(model, options)
+    require_parameters(model, options.target_parameters)
+    if options.target_parameters and options.dropout:
+        raise BadInput(
+            f"method.dropout: {options.dropout} can't be had with method.target_parameters.",
+            hint="Set it to 0: a weight has no inputs that could be dropped.",
+        )
 
 
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
@@ -47,4 +60,5 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     Raises BadInput if a named module is not in the model.
     """
     require(model, options)
-    return wrap(model, lora_config(options, use_rslora=options.rslora))
+    more = {"target_parameters": list(options.target_parameters)} if options.target_parameters else {}
+    return wrap(model, lora_config(options, use_rslora=options.rslora, **more))

@@ -14,6 +14,7 @@ import torch
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import Phase
+from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -48,8 +49,8 @@ def windows(
 
     if path is not None:
         try:
-            text, skipped = Path(path).read_text(encoding="utf-8"), 0
-        except (OSError, UnicodeDecodeError) as error:
+            text, skipped = read_given(Path(path)).decode(), 0
+        except (OSError, ValueError) as error:
             raise BadInput(
                 f"{key}.text: can't read {path}: {error}", hint="Give a .txt file in UTF-8."
             ) from error

@@ -123,7 +123,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert [one.source for one in found] == ["docs/one.md"]
     assert passed_over == [
         "docs/gone.txt: cannot be read: no such file or directory.",
-        "docs/pipe.txt: is not a file.",
+        "docs/pipe.txt: cannot be read: not a file.",
         "docs: 2 .png files: not a kind that is read. Save it as text.",
         "docs/c.pdf: not a kind that is read. Make it text, with pdftotext.",
     ]
