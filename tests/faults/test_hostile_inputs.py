@@ -109,7 +109,7 @@ def faults_of(told: Told) -> Iterator[str]:
         yield "a traceback"
     if any(not letter.isprintable() and letter not in "\n\r\t" for letter in told.text):
         yield "control characters"
-    failed = "--wait" in told.words and "FAILED" in told.text  # a run that failed stays, to be read
+    failed = "FAILED" in told.text or "the import of" in told.text  # what failed stays, to be read
     if told.code in (2, 4) and told.made and not failed:
         yield f"half made: {', '.join(sorted(told.made))}"
     if told.code == 0 and told.made - LEAVES - {name for name in told.made if name.startswith("run ")}:

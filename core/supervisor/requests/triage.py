@@ -14,6 +14,7 @@ from finetop.core.protocol.messages.triage import (
     TriageAnswer,
     TriageRun,
 )
+from finetop.core.runtime import secrets
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 
@@ -30,7 +31,9 @@ def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
 
 
 def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
-    """Keep how a regression is seen. Raises what `triage.say` raises."""
+    """Keep how a regression is seen. Raises BadInput, and what `triage.say` raises."""
+    said = f"{ask.standing.reason}\n{ask.standing.note}"
+    secrets.require_none(said, "the reason", hint="It is shown to all who see the run: leave it out.")
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     with transaction(supervisor.connection):
         answer = triage.say(supervisor.connection, ask)

@@ -31,17 +31,18 @@ def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
         cause = cut_end(clean_line(answer.job.cause), width - 44)
         looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
     right: Line = ((f"{tried} of {can} tried ", "dim"),)
-    return [spread(left, (*_now(answer), (" ", "")), width), spread(looked, right, width)]
+    return [spread(left, (*_now(answer, width), (" ", "")), width), spread(looked, right, width)]
 
 
-def _now(answer: RemediesAnswer) -> Line:
+def _now(answer: RemediesAnswer, width: int) -> Line:
     row = answer.now
     if row is None or row.drop is None:
         return (("not tried yet", "dim"),)
     reached = f"target {remedies.target(answer, row)}, " if answer.metric else ""
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
-    return ((f"now: {reached}retained {change_of(row.drop)} ", ""), (word, style))
+    where = f", {remedies.measured_by(answer, row)}" if width >= 120 else ""
+    return ((f"now{where}: {reached}retained {change_of(row.drop)} ", ""), (word, style))
 
 
 def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:

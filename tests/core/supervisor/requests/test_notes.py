@@ -4,10 +4,11 @@ import pytest
 
 from finetop.core.errors import BadInput, NotFound
 from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.store import run_records
 from finetop.core.store.database import open_store
 from finetop.core.supervisor.rebuild import rebuild
-from finetop.core.supervisor.requests import notes
+from finetop.core.supervisor.requests import notes, triage
 
 
 def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
@@ -40,3 +41,11 @@ def test_what_is_no_tag_and_too_much_is_refused(quiet):
         notes.note(supervisor, Note("a", "x" * 2001))
     with pytest.raises(NotFound):
         notes.tag(supervisor, Tag("b", ["x"]))
+
+
+@pytest.mark.parametrize("key", ["reason", "note"])
+def test_what_is_said_of_a_regression_holds_no_secret(quiet, key):
+    quiet.queue("a")
+    standing = Standing("accepted", **{key: "see https://x.org, password=hunter2hunter2"})
+    with pytest.raises(BadInput, match="shown to all"):
+        triage.say(quiet.supervisor, SetStanding("a", standing=standing))
