@@ -34,6 +34,11 @@ def read(path: Path) -> dict[str, Any]:
     for part in (config, inner if isinstance(inner, dict) else {}):
         for key, most in LARGEST.items():
             value = part.get(key)
+            if isinstance(value, int | float) and value < (0 if "expert" in key else 1):
+                raise BadInput(
+                    f"{plain(str(path))}: {key} is {value}, and no model has so few.",
+                    hint="Give the config.json of a model that there is.",
+                )
             if isinstance(value, int | float) and value > most:
                 raise BadInput(
                     f"{plain(str(path))}: {key} is {value:,}, and no model has more than {most:,}.",

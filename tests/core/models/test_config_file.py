@@ -32,7 +32,7 @@ def test_what_is_no_config_is_refused_at_once(kind, tmp_path):
 @pytest.mark.parametrize("key", ["num_hidden_layers", "vocab_size", "num_experts", "n_embd"])
 def test_sizes_that_no_model_has_are_refused(key, tmp_path):
     file = tmp_path / "config.json"
-    for config in ({key: 10**9}, {"text_config": {key: 1e300}}):
+    for config in ({key: 10**9}, {"text_config": {key: 1e300}}, {key: -1}):
         file.write_text(json.dumps(config))
         with pytest.raises(BadInput, match=f"{key} is "):
             config_file.read(file)
