@@ -157,9 +157,12 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
         pytest.skip("the model never comes to all of these places")
     name, asks = live_through(cold_rig, trace)
     real, died = outcome(cold_rig, name), len(cold_rig.processes) - 1
+    # On a slow machine the keeper that was to die may come too late, and be turned away before it does.
+    lived = [trace] if not trace.keeper or has_died(cold_rig, name) else [trace, trace._replace(keeper="")]
     allowed = {
         one
-        for deaths, asked, one in ends(trace)
+        for way in lived
+        for deaths, asked, one in ends(way)
         if deaths >= min(died, len(trace.supervisors)) and asked in asks
     }
     told, side = cold_rig.told_and_written(name)
@@ -168,12 +171,19 @@ def test_real_processes_that_die_there_come_to_what_the_model_allows(cold_rig, s
     assert real in allowed, (real, allowed, cold_rig.about(name))
 
 
+def has_died(rig: Rig, name: str) -> bool:
+    """Say if the last keeper of a run left no word of how its job ended."""
+    return not (rig.job_folder(name) / "exit.json").exists()
+
+
 def live_through(rig: Rig, trace: Trace) -> tuple[str, set[int]]:
     """Let a run be lived through by supervisors that die. Returns its name, and how often something was asked."""
     deaths = [*trace.supervisors, ""]
     start(rig, trace, deaths.pop(0))
     rig.wait_ready()
-    name = rig.submit("victim", steps=20, pause_s=0.02)
+    name = "victim"
+    with contextlib.suppress(NoSupervisor):  # it may die before it answers; by then the run is queued
+        rig.submit(name, steps=20, pause_s=0.02)
     asks = {0}
 
     def is_over() -> bool:

@@ -51,17 +51,12 @@ def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
     if now < message.due <= latest:
         teller.wait(way, message.due)
         return
-    again_at = now + tell.limit_s + _pause(message.tries)
+    again_at = now + tell.limit_s + AGAIN_S[0]  # should this process die meanwhile: the way is not to blame
     with transaction(supervisor.connection):
         notices.tried(supervisor.connection, message, again_at)
     abort_at("message-tried")
     task = asyncio.get_running_loop().create_task(send(tell, way, message.body))
     teller.on_their_way[way] = OnItsWay(message, task)
-
-
-def _pause(tries: int) -> float:
-    """Say how long to wait after so many tries before."""
-    return AGAIN_S[min(tries, len(AGAIN_S) - 1)]
 
 
 def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
@@ -73,7 +68,7 @@ def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
         if is_through or tries > len(AGAIN_S):
             notices.settle(supervisor.connection, message, "" if is_through else said or "it failed")
         else:
-            notices.wait(supervisor.connection, message, now + _pause(tries - 1))
+            notices.wait(supervisor.connection, message, now + AGAIN_S[tries - 1])
     outcome = "sent" if is_through else f"not sent, try {tries} of {len(AGAIN_S) + 1}"
     words = "\n  ".join(line for line in clean(said).splitlines() if line.strip())
     head = (
