@@ -6,7 +6,7 @@ READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults nightly bench screenshots clean
+.PHONY: demo test check faults slow nightly bench screenshots clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -22,7 +22,10 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
-	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/models tests/core/train/methods tests/core/check tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
+	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
+
+slow: $(READY)          ## the other long tests: every method on every architecture, the statistics simulated
+	$(BIN)/python -m pytest tests --ignore=tests/faults --ignore=tests/core/supervisor --ignore=tests/core/train/resume --ignore=tests/core/commands -m slow -n $(WORKERS) --dist worksteal
 
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS = 256
 BLOCK_BYTES = 2 << 20
+LONGEST_LINE = 256 << 20  # bytes; what is longer than a row may be is passed over, but not for ever
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -125,6 +126,11 @@ def _file_lines(read: Read) -> Iterator[tuple[int, int, bytes | None]]:
                 line = file.readline(MAX_LINE_BYTES + 1)
                 offset += len(line)
                 whole.update(line)
+                if offset - begin > LONGEST_LINE:
+                    raise BadData(
+                        f"{read.name}:{number}: the line goes on for more than {LONGEST_LINE >> 20} MiB.",
+                        hint="Write one JSON object a line.",
+                    )
             read.bytes = offset
             if number == 1:
                 kept = kept.removeprefix(_BOM)

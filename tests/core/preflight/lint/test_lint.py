@@ -13,11 +13,12 @@ import msgspec
 import pytest
 
 from finetop.core.commands.main import main
-from finetop.core.errors import BadInput
-from finetop.core.preflight.lint import lint as linting, load, names
+from finetop.core.errors import BadData, BadInput
+from finetop.core.preflight.lint import lines, lint as linting, load, names
 from finetop.core.preflight.lint.report import Asked, Given, Report
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
 
 GOOD = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is two."}]}
@@ -261,3 +262,11 @@ def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
     assert "has 2 stages" in capsys.readouterr().err
     assert main(["lint", "kb.yaml", "--set", "sft.data.train=[]"]) == 2
     assert "stage sft: data.train" in capsys.readouterr().err
+
+
+def test_a_line_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
+    with (tmp_path / "hole.jsonl").open("wb") as file:
+        file.truncate(1 << 40)
+    read = lines.opened(Source(path=str(tmp_path / "hole.jsonl")), "train")
+    with pytest.raises(BadData, match=r"hole\.jsonl:1: the line goes on for more than 256 MiB"):
+        list(lines.blocks(read, 0, 0, Home(tmp_path), lambda rows: None))
