@@ -7,6 +7,7 @@ FinetopError                 something went wrong that a person can act on
 ├── NotFound                 exit 2: no such run, suite, method or recipe (suggests a near name)
 ├── Refused                  exit 1: understood, but the answer is no (stop of a finished run)
 ├── NoVerdict                exit 3: a check that cannot decide (says why)
+├── Fault                    exit 70: of finetop itself (names the file that has the traceback)
 └── EnvironmentTrouble       exit 4: no supervisor, no disk, no GPU, no model within reach
     ├── NoSupervisor         exit 4: it does not answer
     └── StoreTrouble         exit 4: the database refuses (corrupt, newer than the program, locked)
@@ -87,6 +88,12 @@ class Refused(FinetopError):
 
 class NoVerdict(FinetopError):
     exit_code = 3
+
+
+class Fault(FinetopError):
+    """Something in finetop is wrong, and nobody who uses it can be blamed."""
+
+    exit_code = 70
 
 
 class EnvironmentTrouble(FinetopError):

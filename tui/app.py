@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import time
+import traceback
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from textual import work
+from textual import events, work
 from textual.app import App
 
 from finetop.core.client.connection import AsyncClient, start_supervisor
-from finetop.core.errors import FinetopError
+from finetop.core.errors import Fault, FinetopError
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.request import Answer, Request
+from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
 
+Place = TypeVar("Place")
 MINUTE_S = 60.0
+MADE_S = 5.0  # for a screen to be made; it takes 30 ms
 
 
 class FinetopApp(App[str], inherit_bindings=False):
@@ -76,6 +81,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         own = clean_line(socket.gethostname()) if machine is None else machine
         self.machines = [Machine(one, own if one.link is None else "") for one in self.homes]
         self.trouble = ""
+        self.fault: Fault | None = None  # that the app ends by
         self.said: Said | None = None
         self._hushed: Said | None = None  # the message that the newest key has taken away
         self._copied = Copied()
@@ -175,10 +181,8 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""
         from finetop.tui.screens.launch.screen import LaunchScreen
 
-        await self.switch_mode("launch")
-        screen = self.screen
-        assert isinstance(screen, LaunchScreen)
-        if from_run:
+        screen = await self._go_to("launch", LaunchScreen)
+        if screen is not None and from_run:
             await screen.fill_from_run(from_run, settings)
 
     @work
@@ -186,18 +190,23 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Go to Triage, with the cursor on that run."""
         from finetop.tui.screens.triage.screen import TriageScreen
 
-        await self.switch_mode("triage")
-        while not isinstance(self.screen, TriageScreen):
-            await self.pop_screen()
-        self.screen.load_anew(run)
+        screen = await self._go_to("triage", TriageScreen)
+        if screen is not None:
+            screen.load_anew(run)
 
     @work
     async def show_runs(self, run: str = "") -> None:
         """Go to the list of runs, with the cursor on that run."""
-        await self.switch_mode("runs")
-        while not isinstance(self.screen, RunsScreen):
+        screen = await self._go_to("runs", RunsScreen)
+        if screen is not None:
+            screen.load_anew(run)
+
+    async def _go_to(self, mode: str, kind: type[Place]) -> Place | None:
+        """Go to the first screen of a place; None where a key has led elsewhere meanwhile."""
+        await self.switch_mode(mode)
+        while self.current_mode == mode and not isinstance(self.screen, kind) and len(self.screen_stack) > 1:
             await self.pop_screen()
-        self.screen.load_anew(run)
+        return self.screen if isinstance(self.screen, kind) else None
 
     # --- the connection -----------------------------------------------------------------------------------
 
@@ -259,7 +268,31 @@ class FinetopApp(App[str], inherit_bindings=False):
                 assert isinstance(part, Top | Bottom)
                 part.redraw()
 
+    def _fatal_error(self) -> None:
+        """Leave after a fault of the app's own: one line says it, a file has the traceback."""
+        error = self._exception
+        words = f"a fault in the app: {clean_line(repr(error))}"
+        try:
+            write_whole(self.fault_file, "".join(traceback.format_exception(error)).encode())
+        except OSError:
+            self.fault = Fault(f"{words}.", hint="Nothing that runs was stopped.")
+        else:
+            hint = f"Nothing that runs was stopped. Its traceback is in {self.fault_file}."
+            self.fault = Fault(f"{words}.", hint=hint)
+        self._close_messages_no_wait()
+
+    @property
+    def fault_file(self) -> Path:
+        return self.homes[0].root / "app-fault.txt"
+
     # --- keys ---------------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Let a key wait until the screen that it is for has been made: a slow link brings several at once."""
+        if isinstance(event, events.Key) and self._screen_stacks[self.current_mode]:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
+        await super().on_event(event)
 
     def action_place(self, mode: str) -> None:
         if mode == "runs":
@@ -297,12 +330,11 @@ class FinetopApp(App[str], inherit_bindings=False):
             forget()
         self.screen.refresh(layout=True)
 
-    @work
-    async def action_save(self) -> None:
-        """Ask for a file's name, and write there what the screen shows."""
+    def action_save(self) -> None:
+        """Ask for a file's name, and write there what the screen shows that is here now."""
         from finetop.tui.save.prompt import ask_of
 
-        await ask_of(self.screen, self.export_screenshot(title="finetop"))
+        self.run_worker(ask_of(self.screen, self.export_screenshot(title="finetop")))
 
     def action_copy(self) -> None:
         """Copy what the cursor is on to the user's own terminal; again: the command that does what is next."""

@@ -14,7 +14,8 @@ from finetop.core.runtime.home import Home
 def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     """Run the app on homes, on a run where one is named, until the user leaves; returns the exit code, 0.
 
-    Its modules are imported here: commands must not pay for them. Raises EnvironmentTrouble where there is no terminal.
+    Its modules are imported here: commands must not pay for them. Raises EnvironmentTrouble where there is no terminal,
+    Fault where something in the app went wrong.
     """
     from finetop.tui.app import FinetopApp
     from finetop.tui.terminal.driver import DifferenceDriver
@@ -28,7 +29,10 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
-    goes_on = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver).run()
+    app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
+    goes_on = app.run()
+    if app.fault is not None:
+        raise app.fault
     if goes_on:
         print(goes_on)
     return 0

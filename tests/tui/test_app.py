@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from textual import events
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
 from finetop.core.errors import FinetopError, NoSupervisor
@@ -288,3 +290,51 @@ def test_outside_a_terminal_it_says_so() -> None:
     )
     assert "the app needs a terminal." in done.stderr
     assert not Path("/x").exists()
+
+
+KEYS = (
+    "1",
+    "2",
+    "3",
+    "4",
+    "e",
+    "question_mark",
+    "a",
+    "r",
+    "y",
+    "j",
+    "escape",
+    "enter",
+    "w",
+    "colon",
+    "slash",
+)
+
+
+@pytest.mark.parametrize("first", ["2", "3", "4", "question_mark", "a", "r"])
+async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(first: str, tmp_path: Path) -> None:
+    app, draw = make_app(FakeSupervisor(mixed_rows()), tmp_path), random.Random(first)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        for burst in [["e", first], *(draw.choices(KEYS, k=6) for _ in range(12))]:
+            for key in burst:
+                app.post_message(events.Key(key, key if len(key) == 1 else None))
+            await settled(pilot)
+        assert app.fault is None
+
+
+async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    app.homes = (Home(tmp_path),)
+
+    def broken() -> None:
+        raise ZeroDivisionError("on purpose")
+
+    with pytest.raises(ZeroDivisionError):
+        async with app.run_test(size=SIZE) as pilot:
+            await settled(pilot)
+            app.call_later(broken)
+            await settled(pilot)
+    assert app.fault is not None and app.fault.exit_code == 70
+    assert "\n" not in str(app.fault) and "on purpose" in str(app.fault)
+    assert "in broken" in app.fault_file.read_text()

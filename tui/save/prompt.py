@@ -29,8 +29,7 @@ async def ask_of(screen: Screen[Any], picture: str) -> None:
     host, to_save = host_of(screen), getattr(screen, "to_save", None)
     with refusals_said(host):
         shown = Sheet((screen.title or "screen").lower()) if to_save is None else await to_save()
-        bottom = screen.query_one(Bottom)
-        if screen.is_current and bottom.question is None:
+        if screen.is_current and (bottom := screen.query_one(Bottom)).question is None:
             ask(bottom, host, shown, picture)
 
 
