@@ -190,7 +190,7 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
             )
 
         prompts = {row.item: row.prompt_hash for row in rows}
-        scores = _kept(context, key, prompts, work, f"target of {scored_model.name}")
+        scores = _kept(context, key, prompts, work, f"scoring the target: {scored_model.name}")
         reached[metric] = {score.item: score for score in scores}
     return reached
 

@@ -218,7 +218,7 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     if other_tests(runs):
         return TESTS_DIFFER
     if len(found) < 2:
-        return "Which is better can't be told: fewer than two have a check with a target."
+        return "Can't rank: fewer than two runs have a target score."
     on_it = [names[number] for number in front(found)]
     left_out = len(runs) - len(found)
     words = f"{' and '.join(filter(None, (', '.join(on_it[:-1]), on_it[-1])))}"

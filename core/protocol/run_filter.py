@@ -253,7 +253,7 @@ def _term(token: _Token, negated: bool, key: str, op: str, value: str) -> Term:
     if not key:
         raise FilterFault(typed, f"a key must stand before {op}.", hint="Such as loss<1.2 or tag:draft.")
     if not value and not token.is_quoted:
-        raise FilterFault(typed, f"a value must stand behind {op}.", hint=f"Such as {_example(key)}.")
+        raise FilterFault(typed, f"a value must stand behind {op}.", hint=f"Try {_example(key)}.")
     return _keyed(token, negated != (op == "!="), key, _OPS[op], value)
 
 
@@ -266,7 +266,7 @@ def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
         _require_no_order(typed, key, op, "a word")
         if value.lower() not in CHOICES[key]:
             hint = did_you_mean(value[:60].lower(), CHOICES[key])
-            raise FilterFault(typed, f"{key} is never {value[:60]!r}.", hint=hint)
+            raise FilterFault(typed, f"no {key} {value[:60]!r}.", hint=hint)
         return Term("choice", key, "=", value.lower(), negated, typed)
     if key == "age":
         return Term("age", key, op, _age(typed, op, value), negated, typed)
@@ -292,7 +292,7 @@ def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
 
 def _require_no_order(typed: str, key: str, op: Op, what: str) -> None:
     if op in _COMPARES:
-        raise FilterFault(typed, f"{key} is {what} and has no order.", hint=f"Such as {_example(key)}.")
+        raise FilterFault(typed, f"{key} is {what} and has no order.", hint=f"Try {_example(key)}.")
 
 
 def _example(key: str) -> str:
@@ -307,7 +307,7 @@ def _example(key: str) -> str:
 def _number(typed: str, key: str, value: str) -> float:
     number = float(value) if _NUMBER.fullmatch(value) else math.nan
     if not math.isfinite(number):
-        raise FilterFault(typed, f"{value[:60]!r} is no number.", hint=f"Such as {_example(key)}.")
+        raise FilterFault(typed, f"{value[:60]!r} is not a number.", hint=f"Try {_example(key)}.")
     return number
 
 

@@ -294,7 +294,7 @@ class Drift(Section, frozen=True, kw_only=True):
     every: Annotated[
         Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
     ] = 0.1
-    limit: Annotated[Positive, says("Alarm when the loss rose by this much, in nats per token.")] = 0.1
+    limit: Annotated[Positive, says("Alarm when the loss rose by this much, in nats/token.")] = 0.1
 
 
 class Update(Section, frozen=True, kw_only=True):

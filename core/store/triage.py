@@ -51,7 +51,7 @@ _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
 _brief = msgspec.json.Decoder(CheckBrief)
 _SAID: dict[StandingState, str] = {
     "new": "is new again",
-    "looking": "is looked at by {by}",
+    "looking": "is assigned to {by}",
     "accepted": "is accepted: {reason}",
     "fixed": "is fixed by {fixed_by}",
 }
@@ -308,7 +308,7 @@ def _require_words(standing: Standing) -> None:
     if standing.state == "accepted" and not standing.reason.strip():
         raise BadInput("a regression is accepted for a reason.", hint="Give one: --reason TEXT.")
     if standing.state == "fixed" and not standing.fixed_by:
-        raise BadInput("say which run mends it.", hint="Name it: --fixed-by RUN.")
+        raise BadInput("say which run fixes it.", hint="Name it: --fixed-by RUN.")
 
 
 def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
@@ -322,10 +322,10 @@ def _fix(connection: Connection, run_id: int, name: str, fix: str) -> str:
     """Name the run that mends another. Raises NotFound, Refused."""
     fix_id, fix_name = runs.find_run(connection, fix)
     if fix_id == run_id:
-        raise Refused(f"{name} does not mend itself.", hint="Name the run that does.")
+        raise Refused(f"{name} does not fix itself.", hint="Name the run that does.")
     check = runs.row(connection, fix_id).check
     if check is not None and check.verdict == "regressed":
         raise Refused(
-            f"{fix_name} has regressed itself: it mends nothing.", hint=f"See `finetop show {fix_name}`."
+            f"{fix_name} has regressed itself: it fixes nothing.", hint=f"See `finetop show {fix_name}`."
         )
     return fix_name

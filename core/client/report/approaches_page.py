@@ -93,10 +93,7 @@ def _data(told: Compared) -> tuple[Block, ...]:
                 f"{name} has read the same rows otherwise: in other prompts, cut or weighed otherwise."
             )
         else:
-            versions = (
-                ", ".join(map(data_versions.version_words, one.detail.sources))
-                or "nobody knows which version"
-            )
+            versions = ", ".join(map(data_versions.version_words, one.detail.sources)) or "version unknown"
             lines.append(f"{name} was trained on others: {versions}.")
     return (Points(tuple(lines)), *data.blocks(first))
 

@@ -32,4 +32,4 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
     ranked = sorted(known, key=lambda place: (losses[place] or 0.0, place))
     middle = options.centre * (len(ranked) - 1)
     order = sorted(range(len(ranked)), key=lambda rank: (abs(rank - middle), rank))
-    return Choice([ranked[rank] for rank in order], losses, "nats per token of the answer", "can be scored")
+    return Choice([ranked[rank] for rank in order], losses, "nats/token of the answer", "can be scored")

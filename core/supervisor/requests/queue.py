@@ -168,7 +168,7 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     run_id, name = runs.find_run(connection, run)
     found = [job for job in jobs.queued(connection) if job.run_id == run_id]
     if not found:
-        raise Refused(f"{name} does not wait in the queue.", hint="What does: finetop queue.")
+        raise Refused(f"{name} is not waiting.", hint="What is: finetop queue.")
     return name, found
 
 

@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             ge=0,
             le=100,
-            description="Loss, in nats a token, up to which steps are whole: 1 to 3; 0 for no limit.",
+            description="Loss, in nats/token, up to which steps are whole: 1 to 3; 0 for no limit.",
         ),
     ] = 0.0
 
@@ -45,7 +45,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     """Refuse objectives whose loss is no likelihood."""
     if recipe.objective.name not in IN_NATS:
         key, name = "protect.loss_adaptive_lr", recipe.objective.name
-        yield key, f"{key}: the loss of {name} is not in nats a token.", "Lower train.learning_rate."
+        yield key, f"{key}: the loss of {name} is not in nats/token.", "Lower train.learning_rate."
 
 
 def rate(loss: float, tau: float) -> float:
@@ -58,5 +58,5 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
     from finetop.core.train.protections._step import Acting
 
     return Acting(
-        f"steps are whole up to {options.tau:g} nats a token", rate=lambda loss: rate(loss, options.tau)
+        f"steps are whole up to {options.tau:g} nats/token", rate=lambda loss: rate(loss, options.tau)
     )

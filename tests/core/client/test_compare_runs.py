@@ -104,7 +104,7 @@ def test_the_front_is_those_that_nothing_betters(scores: Any, front: str) -> Non
 
 
 def test_where_too_few_have_both_scores_it_is_said() -> None:
-    assert "can't be told" in compare_runs.front_sentence([ended("a"), checked("b", 1.0, 0.9)], "AB")
+    assert "Can't rank" in compare_runs.front_sentence([ended("a"), checked("b", 1.0, 0.9)], "AB")
     three = [ended("a"), checked("b", 1.0, 0.9), checked("c", 0.0, 0.95)]
     assert compare_runs.front_sentence(three, "ABC").endswith("; 1 without a check of both is left out.")
 

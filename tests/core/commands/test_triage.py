@@ -72,7 +72,7 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     ]
 
     code, out, _ = finetop("triage", "bad", "--looking")
-    assert (code, out) == (0, f"bad is looked at by {own_name()}\n")
+    assert (code, out) == (0, f"bad is assigned to {own_name()}\n")
     finetop("triage", "bad", "--note", "ask Ben")
     code, out, _ = finetop("accept", "bad", "--reason", "only the voice counts")
     assert (code, out) == (0, "bad is accepted: only the voice counts\n")
@@ -112,7 +112,7 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         (["triage", "bad", "--new", "--looking"], 2, "can't both be"),
         (["triage", "bad", "arithmetic"], 2, "--looking, --note, --fixed-by or --new"),
         (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
-        (["triage", "bad", "--fixed-by", "bad"], 1, "does not mend itself"),
+        (["triage", "bad", "--fixed-by", "bad"], 1, "does not fix itself"),
         (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
         (["flips", "bad", "--check", "1", "--kind", "x"], 2, "--check goes with none"),
         (

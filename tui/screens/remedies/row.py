@@ -120,7 +120,7 @@ def _doing(answer: RemediesAnswer) -> str:
     what = (
         job.phase.partition(": ")[2]
         .replace("scoring tuned", "scoring")
-        .replace("target of tuned", "scoring the target")
+        .replace("scoring the target: tuned", "scoring the target")
     )
     if job.phase.startswith("confirming "):
         what = f"confirming, {what}"

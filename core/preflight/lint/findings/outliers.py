@@ -93,7 +93,7 @@ class Finder:
                 severity="warning",
                 count=len(found),
                 of=len(known),
-                why=f"{WHY} Median {middle:.2f} nats a token over {len(known):,} answers{of_all}.",
+                why=f"{WHY} Median {middle:.2f} nats/token over {len(known):,} answers{of_all}.",
                 kinds={"far harder": harder, "far easier": len(found) - harder},
                 places=tuple(whole.place(one.at) for one in found[:PLACES]),
                 examples=tuple(

@@ -120,11 +120,11 @@ def test_order_and_holds_outlive_the_supervisor(queued):
     ("ask", "error", "says"),
     [
         (lambda s: move(s, "x", "first"), NotFound, "there is no run 'x'"),
-        (lambda s: move(s, "done", "first"), Refused, "done does not wait in the queue"),
+        (lambda s: move(s, "done", "first"), Refused, "done is not waiting"),
         (lambda s: move(s, "a", "before"), BadInput, "before which run?"),
         (lambda s: move(s, "a", "before", "a"), BadInput, "a can't stand before itself"),
-        (lambda s: move(s, "a", "before", "done"), Refused, "done does not wait"),
-        (lambda s: hold(s, "done"), Refused, "does not wait"),
+        (lambda s: move(s, "a", "before", "done"), Refused, "done is not waiting"),
+        (lambda s: hold(s, "done"), Refused, "is not waiting"),
         (
             lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")),
             Refused,

@@ -44,7 +44,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"kl_to_base": {"on": "rows"}}, {}, "protect.kl_to_base: its other options do nothing without weight."),
     ({"freeze_layers": [1, 1]}, {}, "protect.freeze_layers names layer 1 twice."),
     ({"freeze_layers": [0]}, {"method": {"name": "prompt-tuning"}}, "prompt-tuning moves no layer"),
-    ({"loss_adaptive_lr": 1}, {"objective": {"name": "dpo"}}, "the loss of dpo is not in nats a token."),
+    ({"loss_adaptive_lr": 1}, {"objective": {"name": "dpo"}}, "the loss of dpo is not in nats/token."),
     (
         {"mask_surprising": 2.5},
         {"objective": {"name": "dpo"}},
