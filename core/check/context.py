@@ -22,7 +22,7 @@ from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -61,6 +61,10 @@ class CheckContext:
     model_label: str = ""  # which of several models is asked, in words, for the phases
     reports_scores: bool = True  # item by item in the events
     phase_at: float = 0.0
+    shares: bool = (
+        True  # ranks score every other batch; else each scores all, as none can go on without the others
+    )
+    stops: Callable[[], bool] = lambda: False  # says that this rank is asked to stop
     reported: set[tuple[Name, Key]] = field(default_factory=set)
 
 
