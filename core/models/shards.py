@@ -35,8 +35,8 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         for weight in model.parameters():
             weight.data = weight.data.float()
-    for layer in layers_of(model):
-        fully_shard(layer, mesh=mesh, mp_policy=policy)
+    for part in (*layers_of(model), *embedding_of(model)):
+        fully_shard(part, mesh=mesh, mp_policy=policy)
     fully_shard(model, mesh=mesh, mp_policy=policy)
     # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.
     model._is_distributed_loading_by_transformers = True
@@ -49,6 +49,13 @@ def layers_of(model: Any) -> list[Any]:
     """List a model's layers, which are put together one after another."""
     names = set(getattr(model, "_no_split_modules", None) or ())
     return [module for module in model.modules() if type(module).__name__ in names]
+
+
+def embedding_of(model: Any) -> list[Any]:
+    """Return a model's embedding, which is of no use behind its first layer; none where the head is the same matrix."""
+    embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
+    is_tied = head is not None and head.weight is embedding.weight
+    return [] if is_tied else [embedding]
 
 
 def is_divided(model: Any) -> bool:

@@ -102,6 +102,14 @@ def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
     assert count_steps(recipe_with(**train).train, rows) == steps
 
 
+@pytest.mark.parametrize(
+    ("rows", "ranks", "steps"), [(36, 1, 18), (36, 2, 9), (37, 2, 10), (36, 4, 5), (3, 8, 1)]
+)
+def test_each_rank_takes_a_batch_of_its_own(rows, ranks, steps):
+    train = recipe_with(epochs=1.0, batch_size=2, grad_accumulation=1).train
+    assert count_steps(train, rows, ranks) == steps
+
+
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     recipe = recipe_with(optimizer="paged-adamw-8bit")
     with pytest.raises(
