@@ -128,7 +128,10 @@ def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any]
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     is_reward = type(inner).__name__.endswith("ForSequenceClassification")
     if not isinstance(model, PeftModel):
-        model.save_pretrained(folder, state_dict=weights, is_main_process=True)
+        model.save_pretrained(folder, state_dict=weights)
+        if weights is not None:  # held in float32, and saved as it computes
+            model.config.dtype = str(shards.saved_dtype(model)).removeprefix("torch.")
+            model.config.save_pretrained(folder)
         return "reward" if is_reward else "full"
     for config in model.peft_config.values():
         config.base_model_name_or_path = base.hub_id or str(base.path)

@@ -99,18 +99,26 @@ def whole(tree: Any) -> Any:
 def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
     """Return a divided model's whole weights by name, on rank 0; rounded to what it computes in, or as held."""
     state: dict[str, Tensor] = {}
+    names: dict[int, str] = {}  # of those that are used twice: a tied head
     for name, tensor in model.state_dict().items():
-        one = whole(tensor)
+        first = names.setdefault(local(tensor).data_ptr(), name)
+        one = state.get(first) if first != name else whole(tensor)
         if one is not None:
-            state[name] = one.to(model._saved_dtype) if rounded and one.is_floating_point() else one
+            state[name] = one.to(saved_dtype(model)) if rounded and one.is_floating_point() else one
     return state
+
+
+def saved_dtype(model: Any) -> torch.dtype:
+    """Return the number format of a divided model's checkpoints, in which it computes."""
+    dtype: torch.dtype = model._saved_dtype
+    return dtype
 
 
 def is_rounded(model: Any) -> bool:
     """Say if a divided model is held in more digits than its checkpoints have."""
     import torch
 
-    return is_divided(model) and model._saved_dtype != torch.float32
+    return is_divided(model) and saved_dtype(model) != torch.float32
 
 
 def fill(held: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:

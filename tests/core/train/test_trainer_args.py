@@ -121,7 +121,7 @@ def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("output_dir", "sets it itself"), ("deepspeed", "one GPU for now"), ("logging_dir", "gone or renamed")],
+    [("output_dir", "sets it itself"), ("deepspeed", "over GPUs itself"), ("logging_dir", "gone or renamed")],
 )
 def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
     with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):
