@@ -156,6 +156,8 @@ def train(
     resume.repeatable(trainer, recipe.train.seed)
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
+    if collectives.rank():  # what drops out differs from rank to rank
+        random_state.seed(recipe.train.seed + collectives.rank())
     stop.is_training = True
     resume.train(trainer, point, meter)
     nan_guard.require(watch, trainer.model, recipe, run_folder)

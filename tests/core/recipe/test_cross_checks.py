@@ -46,7 +46,7 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
     ("written", "said"),
     [
         (
-            "objective: {name: ppo, reward: {rules: [json_valid]}}",
+            "objective: {name: ppo, reward: {rules: [{rule: json_valid}]}}",
             r"budget\.gpus is 2, and ppo trains on one GPU. Set budget\.gpus to 1",
         ),
         (
