@@ -163,4 +163,4 @@ def _fits(model: Any) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info()
     size = sum(weight.numel() for weight in model.parameters()) * 4
-    return ROOM * size < free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return bool(ROOM * size < free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())

@@ -36,8 +36,13 @@ def two(cold_rig, tmp_path, tiny_model):
     """A rig whose training runs in two ranks, and a recipe of many steps for it."""
     cold_rig.start(**ENVIRONMENT)
     cold_rig.wait_ready()
+    check = {"general": {"suite": "quick"}}
     made = make_run(
-        tmp_path / "data", tiny_model, "long", train={"max_steps": 100_000, "save_every": 100_000}
+        tmp_path / "data",
+        tiny_model,
+        "long",
+        train={"max_steps": 100_000, "save_every": 100_000},
+        check=check,
     )
     cold_rig.recipe = resolve_text((made / "recipe.json").read_text())
     return cold_rig
