@@ -19,6 +19,10 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "sft": ("ddp", "fsdp"),
     "continued-pretraining": ("ddp", "fsdp"),
     "dpo": ("ddp", "fsdp"),
+    "kto": ("ddp",),
+    "orpo": ("ddp", "fsdp"),
+    "reward": ("ddp", "fsdp"),
+    "pretrain": ("ddp", "fsdp"),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
 

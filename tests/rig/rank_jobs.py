@@ -35,6 +35,19 @@ PAIRS = [
     {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": f"No idea, {n} perhaps."}
     for n in range(1, 41)
 ]
+MARKED = [
+    {"prompt": f"What is {n}?", "completion": f"It is {n * n}.", "label": n % 2 == 0} for n in range(1, 41)
+]
+TEXTS = [{"text": f"Number {n} is here. " * (n % 4 + 1)} for n in range(1, 41)]
+# What rows an objective learns from; the others take conversations.
+DATA = {
+    "dpo": PAIRS,
+    "orpo": PAIRS,
+    "reward": PAIRS,
+    "kto": MARKED,
+    "continued-pretraining": TEXTS,
+    "pretrain": TEXTS,
+}
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
@@ -58,9 +71,9 @@ def make_run(home: Path, model: Path, name: str, **sections: Any) -> Path:
     (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
     task = "{name: t, data: items.jsonl, chance: 0.0}"
     (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
-    is_pairs = sections.get("objective", {}).get("name") == "dpo"
+    rows = DATA.get(sections.get("objective", {}).get("name", "sft"), ROWS)
     data = home / f"{name}.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in (PAIRS if is_pairs else ROWS)))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     recipe: dict[str, Any] = {
         "recipe": 1,
         "name": "tiny",

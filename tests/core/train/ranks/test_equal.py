@@ -6,10 +6,15 @@ import math
 
 import pytest
 import torch
-from rank_jobs import WAYS, curve, going_on, make_job, make_run, of, read_events, run_all
+from rank_jobs import TEXT, WAYS, curve, going_on, make_job, make_run, of, read_events, run_all
 from safetensors.torch import load_file
 
+from finetop.core.models.export import export
 from finetop.core.protocol import events
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, read_spec
 
 pytestmark = pytest.mark.slow
 
@@ -120,14 +125,23 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
         assert all(math.isfinite(loss) for loss in rest.values())
 
 
-def test_what_two_ranks_trained_scores_as_what_one_did(jobs, tiny_model):
+@pytest.mark.parametrize("name", ["sft-full", "sft-lora"])
+def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path, jobs, name):
     from transformers import AutoModelForCausalLM
 
     ids = torch.arange(5, 45).view(1, -1)
     scores = []
     for count in (1, 2):
-        folder = jobs["sft-full", count].parent.parent / "checkpoints" / "step-000005"
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        job = jobs[name, count]
+        recipe = recipe_from_mapping(read_spec(job).recipe, to_train=True)
+        folder = job.parent.parent / "checkpoints" / "step-000005"
+        to = tmp_path / f"{count}"
+        request = export.ExportRequest(recipe, name, 5, folder, to, "float32", "cpu")
+        log = EventLog(tmp_path / f"{count}.jsonl")
+        agreed = export.export(request, TEXT, Home(home_of(job)), log)
+        log.close()
+        assert agreed
+        model = AutoModelForCausalLM.from_pretrained(to, dtype=torch.float32)
         with torch.no_grad():
             scores.append(model(input_ids=ids).logits)
     assert float((scores[0] - scores[1]).abs().max()) < 1e-4
