@@ -23,7 +23,7 @@ from finetop.core.recipe.schema import General
 from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -62,6 +62,10 @@ class CheckContext:
     model_label: str = ""  # which of several models is asked, in words, for the phases
     reports_scores: bool = True  # item by item in the events
     phase_at: float = 0.0
+    shares: bool = (
+        True  # ranks score every other batch; else each scores all, as none can go on without the others
+    )
+    stops: Callable[[], bool] = lambda: False  # says that this rank is asked to stop
     reported: set[tuple[Name, Key]] = field(default_factory=set)
 
 

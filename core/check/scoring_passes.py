@@ -20,7 +20,10 @@ from finetop.core.check.scoring.batches import (
     keys_of,
     score_batch,
 )
+from finetop.core.models import collectives
 from finetop.core.protocol.events import Phase, Scores
+from finetop.core.runtime.failures import is_out_of_memory
+from finetop.core.runtime.stop_signal import StopAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -132,18 +135,48 @@ def unscored(scoring: Scoring, items: Iterable[Item]) -> list[Item]:
 def score_missing(
     context: CheckContext, scoring: Scoring, items: Sequence[Item], pace: Pace, report: Callable[[], None]
 ) -> None:
-    """Score the items that have no score yet, in their batches, and keep them; `report` says how far it is."""
-    for item in items:
-        if item.key in scoring.scores:
-            continue
+    """Score the items that have no score yet, in their batches, and keep them; `report` says how far it is.
+
+    Ranks score a batch each at a time. A batch is the same whoever scores it, so all is as of one process.
+    """
+    batches = list(dict.fromkeys(scoring.batch_of[item.key] for item in unscored(scoring, items)))
+    at_once = collectives.count() if context.shares else 1
+    for at in range(0, len(batches), at_once):
         report()
-        batch = scoring.batch_of[item.key]
-        scores = score_batch(scoring.prepared, scoring.scored_model, batch)
-        if scoring.keys:
-            prompts = scoring.prepared.prompts[batch.task]
-            cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
-        scoring.scores.update({(batch.task, score.item): score for score in scores})
-        pace.fresh += len(batch.items)
+        together = batches[at : at + at_once]
+        for batch, scores in zip(together, _score_together(context, scoring, together), strict=True):
+            if scoring.keys:
+                prompts = scoring.prepared.prompts[batch.task]
+                cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
+            scoring.scores.update({(batch.task, score.item): score for score in scores})
+            pace.fresh += len(batch.items)
+
+
+def _score_together(
+    context: CheckContext, scoring: Scoring, batches: Sequence[Batch]
+) -> list[list[ItemScore]]:
+    """Score as many batches as there are ranks (or one on all); every rank gets all.
+
+    Raises StopAsked where any is asked to stop, and an error of memory where it is out on any: on all ranks.
+    """
+    import torch
+
+    own = collectives.own_share(batches) if context.shares else batches
+    made: list[list[ItemScore]] = []
+    is_full = False
+    try:
+        made = [score_batch(scoring.prepared, scoring.scored_model, batch) for batch in own]
+    except (RuntimeError, MemoryError) as error:
+        if collectives.count() == 1 or not context.shares or not is_out_of_memory(error):
+            raise
+        is_full = True
+    said = collectives.gathered((made, is_full, context.stops()))
+    if any(stops for _, _, stops in said):
+        raise StopAsked
+    full = [rank for rank, (_, is_full, _) in enumerate(said) if is_full]
+    if full:
+        raise torch.OutOfMemoryError(f"rank {full[0]}: out of memory")
+    return collectives.in_order([scores for scores, _, _ in said]) if context.shares else made
 
 
 def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], phase: str) -> None:

@@ -196,8 +196,6 @@ def memory_lines(plan: Plan) -> Iterator[str]:
         yield "no change that is known here makes it fit: take a smaller model"
     for way in plan.sharded:
         yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
-    if plan.sharded:
-        yield "  (finetop trains on one GPU for now; these are for other launchers)"
 
 
 def data_words(steps: Steps) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound
+from finetop.core.models import collectives, shards
 from finetop.core.protocol.events import Checkpoint
 from finetop.core.recipe.references import parse
 from finetop.core.runtime.crash_points import abort_at
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
+
+    # Puts together on all ranks what training needs to go on, and gives what writes it to a checkpoint's folder.
+    KeepState = Callable[[], Callable[[Path], None]]
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -58,21 +62,40 @@ def write(
     run_folder: Path,
     step: int,
     events: EventLog,
-    keep_state: Callable[[Path], None] | None = None,
+    keep_state: KeepState | None = None,
 ) -> Path:
     """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
 
-    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk.
+    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk. All
+    ranks take part, and the first writes: what they hold in parts is put together before.
     Raises OSError, or the library's own error, on a full disk; then nothing of the checkpoint is left.
     """
     target = folder_of(run_folder, step)
-    if target.is_dir():
+    if collectives.from_first(target.is_dir):
         return target  # a checkpoint of that step is there: written at once, it is complete
+    weights = shards.state_of(model) if shards.is_divided(model) else None
+    state = keep_state() if keep_state is not None else None
+    collectives.from_first(lambda: _write(model, tokenizer, base, run_folder, step, events, weights, state))
+    return target
+
+
+def _write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    base: ResolvedModel,
+    run_folder: Path,
+    step: int,
+    events: EventLog,
+    weights: dict[str, Any] | None,
+    keep_state: Callable[[Path], None] | None,
+) -> None:
+    """Write a checkpoint's folder beside its place, then put it there, and tell of it."""
+    target = folder_of(run_folder, step)
     aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700, parents=True)
     try:
-        kind = _save(model, base, aside)
+        kind = _save(model, base, aside, weights)
         tokenizer.save_pretrained(aside)
         if keep_state is not None:
             keep_state(aside)
@@ -84,7 +107,6 @@ def write(
         raise
     events.write(Checkpoint(step, str(target.relative_to(run_folder)), size, kind))
     events.sync()
-    return target
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> int:
@@ -100,13 +122,16 @@ def folder_of(run_folder: Path, step: int) -> Path:
     return run_folder / "checkpoints" / f"step-{step:06d}"
 
 
-def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
+def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any] | None) -> str:
     from peft import PeftModel
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
     is_reward = type(inner).__name__.endswith("ForSequenceClassification")
     if not isinstance(model, PeftModel):
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=weights)
+        if weights is not None:  # held in float32, and saved as it computes
+            model.config.dtype = str(shards.saved_dtype(model)).removeprefix("torch.")
+            model.config.save_pretrained(folder)
         return "reward" if is_reward else "full"
     for config in model.peft_config.values():
         config.base_model_name_or_path = base.hub_id or str(base.path)

@@ -44,12 +44,12 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def pick_device() -> str:
-    """Choose what to compute on: the first CUDA GPU, else Apple's, else the CPU."""
+def pick_device(number: int = 0) -> str:
+    """Choose what to compute on: the first CUDA GPU (or of several ranks, each its own), else Apple's, else the CPU."""
     import torch
 
     if torch.cuda.is_available():
-        return "cuda:0"
+        return f"cuda:{number}"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
-from finetop.core.recipe import protections as recipe_protections, raw_options
+from finetop.core.recipe import parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
@@ -42,7 +42,7 @@ def cross_problems(
     except RecipeError as error:
         problems.append(error)
     for rule in (
-        *((_method, _objective, _raw, recipe_protections.problems) if to_train else ()),
+        *((_method, _objective, _raw, recipe_protections.problems, parallel.problems) if to_train else ()),
         _model,
         _train,
         _data,

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Train
 
 
-def count_steps(train: Train, rows: int) -> int:
-    """Count the steps over that many rows (or packed sequences): max_steps where it is set, else the epochs'."""
+def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
+    """Count the steps over that many rows (or packed sequences): max_steps where it is set, else the epochs'.
+
+    Each rank takes a batch of its own at a time: 36 rows, batches of 2 and two ranks are 9 steps.
+    """
     if train.max_steps is not None:
         return train.max_steps
     assert train.epochs is not None  # one of them is set: see cross_checks
-    per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
-    return math.ceil(train.epochs * per_epoch)
+    batches = math.ceil(math.ceil(rows / train.batch_size) / ranks)
+    return math.ceil(train.epochs * max(1, math.ceil(batches / train.grad_accumulation)))

@@ -63,8 +63,8 @@ OURS = {
     "load_best_model_at_end",
     "eval_on_start",
 }
-# What finetop does not do: it trains on one device, and publishes nothing.
-ONE_DEVICE = {
+# How a training is spread over GPUs, which the recipe says in other words.
+SEVERAL_GPUS = {
     "deepspeed",
     "fsdp",
     "fsdp_config",
@@ -107,7 +107,8 @@ def problems(
             yield key, f"{key}: it is a setting of the recipe.", f"Set {setting}."
         elif name in OURS:
             yield key, f"{key}: finetop sets it itself.", "Remove it."
-        elif name in ONE_DEVICE:
-            yield key, f"{key}: finetop trains on one GPU for now.", "Remove it."
+        elif name in SEVERAL_GPUS:
+            hint = "Set budget.gpus, and train.parallel."
+            yield key, f"{key}: finetop spreads a training over GPUs itself.", hint
         elif name in RENAMED:
             yield key, f"{key}: it is gone or renamed.", f"Use {RENAMED[name]}."

@@ -215,6 +215,10 @@ class Train(Section, frozen=True, kw_only=True):
         bool | Literal["auto"],
         says("Try a step on the longest rows before the first, and undo it; auto: where there is a GPU."),
     ] = "auto"
+    parallel: Annotated[
+        Literal["auto", "ddp", "fsdp"],
+        says("On several GPUs: a copy on each (ddp) or weights divided (fsdp); auto: divided if all move."),
+    ] = "auto"
 
 
 class Samples(Section, frozen=True, kw_only=True):
@@ -332,7 +336,7 @@ class Budget(Section, frozen=True, kw_only=True):
 
     gpus: Annotated[
         Annotated[int, Meta(ge=0, le=1024)] | None,
-        says("GPUs; null is one if the machine has any, else none."),
+        says("GPUs, on which it trains side by side; null is one if the machine has any, else none."),
     ] = None
     memory_gib: Annotated[Positive | None, says("Memory per GPU that may be used, in GiB; null for all.")] = (
         None

@@ -21,6 +21,7 @@ WANTED = {
         "GPUs by number or UUID, such as 0,1",
     ),
     "FINETOP_SPARE": (re.compile(r"[01]"), "0 or 1"),
+    "FINETOP_CPU_RANKS": (re.compile(r"[1-9][0-9]{0,2}"), "a number of processes, such as 2"),
 }  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What every job's process does around its work: settings, signals, events, last words, the exit code.
 
 Exit code 0: finished or stopped, whatever the verdict (that is data); 1 failed, 2 bad input, 4 the environment.
-It appends events to events.jsonl and prints for people; the keeper has both outputs in log.txt.
+It appends events to events.jsonl and prints for people; the keeper has both outputs in log.txt. Of several ranks the
+first alone does; the others leave their last words (ranks.py), and what they say of an error in the log.
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import sys
 import traceback
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import failures, stop_signal
+from finetop.core.runtime import failures, ranks, stop_signal
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.job_folder import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from finetop.core.runtime.stop_signal import Stop
 
@@ -51,8 +52,19 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
         os.environ.setdefault(key, value)
     # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-    stop = stop_signal.listen()
-    events = EventLog(job_folder / "events.jsonl")
+    rank = ranks.own()
+    ranks.begin(job_folder, rank)
+    stop = stop_signal.listen(lambda: ranks.lost(job_folder, rank) is None, is_alone=rank.count == 1)
+    events = EventLog(job_folder / "events.jsonl" if rank.is_first else Path(os.devnull))
+    if not rank.is_first:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    def leave(last: Ended) -> None:
+        events.write_at_last(last)
+        ranks.end(job_folder, rank, last)
+        os._exit(last.exit_code)
+
+    watched = ranks.watch(job_folder, rank, leave)
     try:
         spec = read_spec(job_folder)
         events.number_behind(spec.events_taken)
@@ -62,12 +74,16 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     except BaseException as error:
         traceback.print_exc()
         last = failures.ended(error, what_to_lower(job_folder))
+        if stop.is_asked and last.kind == "communication":  # another rank stopped first
+            last = Ended("stopped", "asked to stop", kind="asked")
+    watched.set()
     print(
         " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
         flush=True,
     )
     events.write_at_last(last)
     events.sync()
+    ranks.end(job_folder, rank, last)
     return last.exit_code
 
 

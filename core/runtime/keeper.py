@@ -29,7 +29,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from finetop.core.runtime import log_file
@@ -44,6 +43,7 @@ from finetop.core.runtime.processes import (
     memory_limit_kib,
     oom_kills,
     start_time,
+    stat_field,
 )
 
 PR_SET_PDEATHSIG = 1
@@ -157,7 +157,7 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
-    signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
+    signal.signal(signal.SIGTERM, lambda number, frame: ask_to_stop(job.pid))
     signal.signal(signal.SIGUSR1, lambda number, frame: kill([job.pid, *descendants(os.getpid())]))
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -289,14 +289,13 @@ def die_with(keeper: int) -> Callable[[], None]:
     return tie
 
 
-def forward(pid: int, number: int) -> Callable[[int, FrameType | None], None]:
-    def send(_number: int, _frame: FrameType | None) -> None:
+def ask_to_stop(pid: int) -> None:
+    """Pass SIGTERM on to the job, or to its ranks where it has some: torchrun itself would fail of it."""
+    for asked in ranks_of(pid) or [pid]:
         try:
-            os.kill(pid, number)
+            os.kill(asked, signal.SIGTERM)
         except ProcessLookupError:
             pass
-
-    return send
 
 
 def wait(pid: int) -> tuple[int, int]:
@@ -343,6 +342,11 @@ def write_stacks(folder: Path) -> None:
         except OSError:
             continue  # it has ended, or the disk is full
         time.sleep(STACKS_S)
+
+
+def ranks_of(launcher: int) -> list[int]:
+    """List the ranks that torchrun has started: its children, not theirs, which have the same environment."""
+    return [pid for pid in descendants(launcher) if stat_field(pid, 1) == str(launcher) and rank_of(pid)]
 
 
 def rank_of(pid: int) -> str:

@@ -1,6 +1,7 @@
 """How a job is asked to stop: SIGTERM before training ends it at once, in training at the end of the step.
 
-A check on the way is broken off at once too; training then ends with the checkpoint it has.
+A check on the way is broken off at once too; training then ends with the checkpoint it has. One of several ranks
+can't leave a step or a check that the others are in: it says so, and all agree on it in their next exchange.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 
@@ -27,13 +29,18 @@ class Stop:
     is_checking: bool = False  # training pauses for a check, which is broken off at once
 
 
-def listen() -> Stop:
-    """Take SIGTERM as the wish to stop with a checkpoint."""
+def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True) -> Stop:
+    """Take SIGTERM as the wish to stop with a checkpoint.
+
+    It is none where torchrun ends the ranks that are left of a job: `is_wish` says no then.
+    """
     stop = Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        if not is_wish():
+            return
         stop.reason, stop.is_asked = "asked to stop", True
-        if not stop.is_training or stop.is_checking:
+        if not stop.is_training or (stop.is_checking and is_alone):
             raise StopAsked
         print("asked to stop: a checkpoint follows at the end of this step", flush=True)
 

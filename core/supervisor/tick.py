@@ -12,6 +12,7 @@ import msgspec
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
+from finetop.core.runtime import ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.store import ingest, jobs, notices, runs
@@ -94,7 +95,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     try:
         with transaction(supervisor.connection):
             parent_runs.pin(supervisor.connection, job.run_id)
-        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job)))
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, len(gpus))))
     except FinetopError as error:
         await _fail(supervisor, job, error)  # what its run begins from is gone
         return
@@ -120,18 +121,20 @@ def make_folder(folder: Path, above: Path, spec: bytes) -> None:
     write_whole(folder / "job.json", spec)
 
 
-def spec_of(supervisor: Supervisor, job: Job) -> bytes:
-    """Say what a job is to do."""
+def spec_of(supervisor: Supervisor, job: Job, gpus: int = 0) -> bytes:
+    """Say what a job is to do that gets so many GPUs."""
+    recipe = runs.recipe(supervisor.connection, job.run_id)
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
         run_id=job.run_id,
         run_name=job.run_name,
         verb=job.verb,
-        recipe=runs.recipe(supervisor.connection, job.run_id),
+        recipe=recipe,
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
         events_taken=jobs.events_taken(supervisor.connection, job.id),
+        ranks=ranks.count_of(job.verb, gpus, (recipe.get("budget") or {}).get("gpus")),
     )
     return msgspec.json.encode(spec)
 
@@ -191,13 +194,14 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in
     log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
+    rank_ends = await aside(partial(exit_reason.rank_ends, folder, supervisor.launcher.logs(folder)))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
     job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
     said, told_at = jobs.last_word(supervisor.connection, job.id)
     if facts is None and said is not None:  # only who watched it was killed, after its last word
         facts = Exit(said.exit_code, None, told_at, 0)
-    state = exit_reason.ending(job, facts, said, log, rebooted=facts is None and rebooted)
+    state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
     after_job.settle(supervisor, job, pool.ending_of(job, state), onward)
     return True
 

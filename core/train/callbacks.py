@@ -11,7 +11,7 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.runtime.failures import is_disk_full
@@ -21,12 +21,12 @@ from finetop.core.train.resume import random_state
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from transformers import TrainerState
 
     from finetop.core.data.formats import Prompt
+    from finetop.core.models.checkpoint import KeepState
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.alarm_callback import Alarms
@@ -168,6 +168,15 @@ def gpu_facts(device: str) -> dict[str, float]:
     return found
 
 
+def agree_on(stop: Stop) -> bool:
+    """Let all ranks stop for the reason of the first of them that has one. Returns whether any has."""
+    for said in collectives.gathered((stop.reason, stop.is_asked)):
+        if said[0]:
+            stop.reason, stop.is_asked = said
+            return True
+    return False
+
+
 class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
@@ -191,8 +200,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.drift = self.samples = Ration(1)
         self.checkpoint_bytes = 0.0  # what the last one took, or the first will
         self.looked_at_disk = -math.inf
-        self.keep_state: Callable[[Path], None] | None = None  # what training needs to go on, in checkpoints
+        self.keep_state: KeepState | None = None  # what training needs to go on, in checkpoints
         self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
+        self.is_first = collectives.rank() == 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         model, recipe, total = kwargs["model"], self.setup.recipe, state.max_steps
@@ -215,7 +225,10 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
-            self.probe = drift_probe.start(model, self.setup.tokenizer, self.general_text, self.setup.device)
+            with shards.put_together(model) as is_whole:
+                self.probe = drift_probe.start(
+                    model, self.setup.tokenizer, self.general_text, self.setup.device, shared=is_whole
+                )
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
@@ -223,30 +236,41 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step, total, train = state.global_step, state.max_steps, self.setup.recipe.train
         self._look_at_disk(step)
-        if self.stop.reason:
+        stops, probes, writes = self._agree(step)
+        if stops:
             control.should_training_stop = True
         is_last = step >= total
         every = steps_between(train.eval_every, total)
         control.should_evaluate = bool(self.setup.eval) and (is_last or step % every == 0)
         keeps_best = self.way is not None and self.way.keeps_best
         self.before_evaluation = random_state.now() if control.should_evaluate or keeps_best else None
-        if self.stop.reason and not is_last:
+        if stops and not is_last:
             control.should_evaluate = False  # the checkpoint comes first: whoever stops may be in a hurry
             return
         model = kwargs["model"]
-        if self.probe is not None and (self.drift.asks(step, time.monotonic()) or is_last):
+        if self.probe is not None and (probes or is_last):
             self._measure_drift(model, self.probe, step)
-        if self.samples.asks(step, time.monotonic()) or is_last:
+        if writes or is_last:
             self._write_samples(model, step)
         if self.way is not None and check_callback.is_due(self.way, step, total):
             if self._save(model, step):
                 self._check(self.way, step)
             control.should_evaluate |= self.way.keeps_best and bool(self.setup.eval)
-            if self.stop.reason:
+            if agree_on(self.stop):
                 control.should_training_stop = True
                 control.should_evaluate &= is_last
         elif step % steps_between(train.save_every, total) == 0 and not is_last:
             self._save(model, step)
+
+    def _agree(self, step: int) -> tuple[bool, bool, bool]:
+        """Return whether to stop, to probe and to write samples at this step, on all ranks alike.
+
+        Any of them may have a wish to stop; the first one's clock says what is due. One exchange a step.
+        """
+        now = time.monotonic()
+        due = [self.is_first and look.asks(step, now) for look in (self.drift, self.samples)]
+        stops, probes, writes = collectives.largest([bool(self.stop.reason), *due])
+        return bool(stops) and agree_on(self.stop), bool(probes), bool(writes)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.before_evaluation is not None:  # so that training is the same however often it is measured
@@ -271,7 +295,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _measure_drift(self, model: Any, start: drift_probe.Probe, step: int) -> None:
         self._now_does("measuring drift")
         before = time.monotonic()
-        values = drift_probe.measure(model, start)
+        with shards.put_together(model) as is_whole:
+            values = drift_probe.measure(model, start, shared=is_whole)
         self.drift.took(time.monotonic() - before)
         self.events.write(metrics(step, values))
         self.meter.alarms.look(step, values)
@@ -296,7 +321,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self._now_does("writing samples")
         before = time.monotonic()
         max_new_tokens = self.setup.recipe.samples.max_new_tokens
-        samples.write(model, self.setup.tokenizer, self.prompts, max_new_tokens, step, self.events)
+        with shards.put_together(model):
+            samples.write(model, self.setup.tokenizer, self.prompts, max_new_tokens, step, self.events)
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:
@@ -325,6 +351,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             return False
         self.meter.alarms.look(step, {"unwritten": 0.0})
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
-        keep = self.setup.recipe.train.keep_checkpoints
-        checkpoint.prune(self.setup.run_folder, keep, check_callback.spared(self.way))
+        if self.is_first:
+            keep = self.setup.recipe.train.keep_checkpoints
+            checkpoint.prune(self.setup.run_folder, keep, check_callback.spared(self.way))
         return True

@@ -22,6 +22,7 @@ from finetop.core.check import run_check
 from finetop.core.check.context import open_context
 from finetop.core.check.model_pair import ModelPair
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models import collectives, shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
@@ -82,13 +83,18 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     events.write(Phase("scoring base" if whole else "measuring base"))
     pair = ModelPair(setup.base, None, setup.dtype, setup.device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
-    with undisturbed(model, plain):
-        context = open_context(recipe, pair, setup.home, events, setup.run_folder)
+    with undisturbed(model, plain), shards.put_together(model) as is_whole:
+        with collectives.in_turn():
+            own_folder = setup.run_folder if collectives.rank() == 0 else None
+            context = open_context(recipe, pair, setup.home, events, own_folder)
+        context.shares = is_whole
         side = run_check.in_smaller_batches(
             context, lambda plan: run_check.score_base(context, plan, whole=whole)
         )
     free_memory(setup.device)
     pair.loaded_name = "tuned"
+    if collectives.count() > 1:
+        context.stops = lambda: bool(stop.reason)
     seconds = time.monotonic() - began
     print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)
     return TrainingChecks(recipe.check, model, context, side, plain, stop, events, began, seconds)
@@ -128,7 +134,8 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | No
     claim = checks.gone_claims + len(checks.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
-        with undisturbed(checks.model, checks.plain):
+        with undisturbed(checks.model, checks.plain), shards.put_together(checks.model) as is_whole:
+            checks.context.shares = is_whole
             result = interruptible(
                 checks.stop,
                 lambda: run_check.in_smaller_batches(
@@ -181,7 +188,7 @@ def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | 
     try:
         try:
             stop.is_checking = True
-            if stop.reason:
+            if collectives.largest([bool(stop.reason)])[0]:
                 return None
             return work()
         finally:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
 
+from finetop.core.models import collectives
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -32,8 +34,13 @@ class Probe:
     log_probs: Tensor  # [KL_TOKENS, vocabulary]
 
 
-def start(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str) -> Probe | None:
-    """Measure the model before its first step. None if the text is shorter than one window."""
+def start(
+    model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str, *, shared: bool = True
+) -> Probe | None:
+    """Measure the model before its first step. None if the text is shorter than one window.
+
+    Ranks share the windows, or all read all of them where one can't go on without the others.
+    """
     most = TOKENS_CPU if device == "cpu" else TOKENS
     tokens = tokenizer(text[: most * 16], add_special_tokens=False, verbose=False).input_ids[:most]
     count = len(tokens) // WINDOW
@@ -41,32 +48,37 @@ def start(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str
         print(f"no drift probe: its text has {len(tokens)} tokens, fewer than {WINDOW}")
         return None
     windows = torch.tensor(tokens[: count * WINDOW], device=device).view(count, WINDOW)
-    nats, log_probs = _score(model, windows)
+    nats, log_probs = _score(model, windows, shared=shared)
     return Probe(windows, nats, log_probs)
 
 
-def measure(model: Any, probe: Probe) -> dict[str, float]:
+def measure(model: Any, probe: Probe, *, shared: bool = True) -> dict[str, float]:
     """Return drift and kl against the start, in nats per token."""
-    nats, log_probs = _score(model, probe.windows)
+    nats, log_probs = _score(model, probe.windows, shared=shared)
     before = probe.log_probs.float()
     kl = (before.exp() * (before - log_probs.float())).sum(-1).mean()
     return {"drift": nats - probe.nats_per_token, "kl": float(kl)}
 
 
-def _score(model: Any, windows: Tensor) -> tuple[float, Tensor]:
-    """Mean cross-entropy over all windows, and the log-probabilities [KL_TOKENS, vocabulary] of the first."""
+def _score(model: Any, windows: Tensor, *, shared: bool) -> tuple[float, Tensor]:
+    """Mean cross-entropy over all windows, and the log-probabilities [KL_TOKENS, vocabulary] of the first.
+
+    The latter are of use on the first rank alone, which reads that window.
+    """
     was_training = model.training
     model.eval()
-    total, kept = 0.0, None
-    for window in windows:
+    sums, kept = [], None
+    for window in collectives.own_share(list(windows)) if shared else windows:
         with torch.no_grad():
             # learned tokens of an adapter stand before the text
             logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()
-        total += float(cross_entropy(logits, window[1:], reduction="sum"))
+        sums.append(float(cross_entropy(logits, window[1:], reduction="sum")))
         if kept is None:
             kept = log_softmax(logits[:KL_TOKENS], dim=-1).to(
                 torch.float16 if windows.is_cuda else torch.bfloat16
             )
     model.train(was_training)
-    assert kept is not None  # there is at least one window
+    if kept is None:  # fewer windows than ranks
+        kept = torch.zeros(1, 1)
+    total = sum(collectives.in_order(collectives.gathered(sums)) if shared else sums)
     return total / (windows.shape[0] * (WINDOW - 1)), kept

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.models import shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
@@ -214,7 +215,8 @@ def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
     """Copy to the CPU what a step may change: the weights that move, and small buffers."""
     moving = [weight.data for weight in model.parameters() if weight.requires_grad]
     buffers = [held for held in model.buffers() if held.numel() * held.element_size() <= LARGEST_BUFFER]
-    return [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in (*moving, *buffers)]
+    held = [shards.local(tensor).detach() for tensor in (*moving, *buffers)]
+    return [(tensor, tensor.to("cpu", copy=True)) for tensor in held]
 
 
 def _own_state(trainer: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import TrainerCallback
 
 from finetop.core.errors import FinetopError
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, collectives, shards
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +47,9 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
 
 def are_finite(model: Any) -> bool:
-    """Say if all weights that move are numbers."""
-    return all(bool(weight.isfinite().all()) for weight in model.parameters() if weight.requires_grad)
+    """Say if all weights that move are numbers, on all ranks."""
+    moving = (shards.local(weight) for weight in model.parameters() if weight.requires_grad)
+    return not collectives.largest([not all(bool(weight.isfinite().all()) for weight in moving)])[0]
 
 
 def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:

@@ -12,10 +12,10 @@ from finetop.core.check.tasks import download
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
-from finetop.core.errors import EnvironmentTrouble
-from finetop.core.models import devices, load, resolve
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import collectives, devices, load, resolve
 from finetop.core.protocol.events import Alarm, Ended, Phase
-from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.runtime.job_process import quiet
 from finetop.core.train import objectives, rehearsal
@@ -48,19 +48,21 @@ def train(
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
     objective = objectives.load(recipe.objective.name)
-    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
-    tell(asker)
-    rows = training_set.read(
-        recipe_protections.with_sources(recipe),
-        recipe.train.seed,
-        home,
-        events,
-        objective.ROWS,
-        run_folder,
-        asker,
-    )
-    events.write(Phase("finding the model"))
-    base = resolve.resolve_model(recipe.model, home, events)
+    require_ranks(recipe)
+    with collectives.in_turn():
+        asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+        tell(asker)
+        rows = training_set.read(
+            recipe_protections.with_sources(recipe),
+            recipe.train.seed,
+            home,
+            events,
+            objective.ROWS,
+            run_folder if collectives.rank() == 0 else None,
+            asker,
+        )
+        events.write(Phase("finding the model"))
+        base = resolve.resolve_model(recipe.model, home, events)
     dtype = devices.number_format(recipe.model.dtype, base.path, device)
     rehearsal.check_number_format(dtype, recipe.method.name, device)
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
@@ -76,7 +78,8 @@ def train(
         events,
     )
 
-    look_ahead(recipe, home, events)
+    if collectives.rank() == 0:
+        look_ahead(recipe, home, events)
 
     from finetop.core.check.tasks import general_text
     from finetop.core.models import checkpoint
@@ -87,6 +90,7 @@ def train(
         check_callback,
         longest_batch,
         nan_guard,
+        parallel,
         protection_callback,
         samples,
         start_gap,
@@ -99,17 +103,21 @@ def train(
     quiet()
     if point is not None:
         resume.require_same(base, point)
-    checkpoint.clear_leftovers(run_folder)
+    if collectives.rank() == 0:
+        checkpoint.clear_leftovers(run_folder)
+    recipe = parallel.as_before(recipe, point)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
     rehearsal.require(recipe, base, dtype, device)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     limit_gpu_memory(recipe, device)
-    loaded = load_model(objective, recipe, base, tokenizer, dtype, device)
+    loaded = load_model(objective, recipe, base, tokenizer, dtype, parallel.loads_on(recipe, device))
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
-    examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
+    train_rows = collectives.from_first(lambda: protection_callback.rows(at_start, examples.train))
+    examples = training_set.Examples(train_rows, examples.eval)
     model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
+    model = parallel.divide(recipe, model, device, dtype)
     if point is None:
         start_gap.tell(recipe.method.name, model, examples.train, events)
     setup = Setup(
@@ -141,18 +149,23 @@ def train(
     trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
-    trainer.args.max_steps = count_steps(recipe.train, len(trainer.train_dataset) * copies)
+    trainer.args.max_steps = count_steps(
+        recipe.train, len(trainer.train_dataset) * copies, collectives.count()
+    )
     longest_batch.try_worst(trainer, recipe, device, events)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
+    if collectives.rank():  # what drops out differs from rank to rank
+        random_state.seed(recipe.train.seed + collectives.rank())
     stop.is_training = True
     resume.train(trainer, point, meter)
     nan_guard.require(watch, trainer.model, recipe, run_folder)
     events.write(Phase("writing the final checkpoint"))
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)
-    checkpoint.prune(run_folder, recipe.train.keep_checkpoints, check_callback.spared(way))
+    if collectives.rank() == 0:
+        checkpoint.prune(run_folder, recipe.train.keep_checkpoints, check_callback.spared(way))
     check_callback.finish(way, step)
     if stop.reason and step < trainer.state.max_steps:
         said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
@@ -194,6 +207,13 @@ def limit_gpu_memory(recipe: Recipe, device: str) -> None:
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
     if limit < total:
         torch.cuda.set_per_process_memory_fraction(limit / total, device)
+
+
+def require_ranks(recipe: Recipe) -> None:
+    """Refuse what does not train in as many processes as there are. Raises BadInput."""
+    if collectives.count() > 1:
+        for _, message, hint in recipe_parallel.of_ranks(recipe, collectives.count()):
+            raise BadInput(message, hint=hint)
 
 
 def require_device(recipe: Recipe, device: str) -> None:

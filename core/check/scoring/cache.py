@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.models import collectives
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
@@ -53,8 +54,12 @@ def score_key(model: Mapping[str, Any], task: Mapping[str, Any]) -> ScoreKey:
 def read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, ItemScore]:
     """Read the scores of items whose prompt (item -> hash) is still the same.
 
-    Nothing where there is no file, or another key's.
+    Nothing where there is no file, or another key's. The first rank reads for all: it writes meanwhile.
     """
+    return collectives.from_first(lambda: _read(folder, key, prompts))
+
+
+def _read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, ItemScore]:
     try:
         lines = (folder / f"{key.name}.jsonl").read_bytes().split(b"\n")
     except OSError:
@@ -93,9 +98,12 @@ def read_or_score(
 
 
 def append(folder: Path, key: ScoreKey, scores: Iterable[ItemScore], prompts: Mapping[str, str]) -> None:
-    """Add scores to the key's file, which is made with its header if it is new or was cut short in its first line."""
+    """Add scores to the key's file, which is made with its header if it is new or was cut short in its first line.
+
+    Of several ranks the first does.
+    """
     lines = [Line(prompts[score.item], score) for score in scores]
-    if not lines:
+    if not lines or collectives.rank():
         return
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = os.open(folder / f"{key.name}.jsonl", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

@@ -8,16 +8,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from finetop.core.preflight.plan import memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
-from finetop.core.preflight.plan.memory import Part, Workload
+from finetop.core.preflight.plan.memory import Workload
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.protections import Sizes
 
 if TYPE_CHECKING:
@@ -58,15 +61,15 @@ def estimate(
     """
     known = known or Known()
     shape = shape_of(recipe, config)
-    work = workload(recipe, shape, machine, known)
+    count = gpus if gpus is not None else (recipe.budget.gpus or 1)
+    work = workload(recipe, shape, machine, known, count)
     parts = memory.parts(work)
     capacity = capacity_of(recipe, machine)
     need = memory.need(parts, on_gpu=work.on_gpu)
     verdict = judge(memory.total(parts), need, capacity)
-    count = gpus if gpus is not None else (recipe.budget.gpus or 1)
     fix = None
     if capacity is not None and verdict in ("tight", "no"):
-        fix = find_fix(recipe, shape, machine, known, capacity)
+        fix = find_fix(recipe, shape, machine, known, capacity, count)
     steps = None if known.lengths is None else steps_of(recipe, known.lengths, count)
     return Plan(
         model=recipe.model.id,
@@ -83,11 +86,11 @@ def estimate(
         verdict=verdict,
         fix=fix,
         gpus=count,
-        sharded=shards(work, parts, count) if count > 1 else (),
+        sharded=ways(recipe, shape, machine, known, count) if count > 1 else (),
         steps=steps,
         time=None if steps is None else time_of(recipe, shape, work, machine, known.past, steps, count),
         disk=disk_of(recipe, shape, work, machine, steps),
-        notes=tuple(notes(recipe, shape, work, known, machine)),
+        notes=tuple(notes(recipe, shape, work, known, machine, count)),
     )
 
 
@@ -111,8 +114,8 @@ def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
     return read_shape({**config, **said})
 
 
-def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Workload:
-    """Say in numbers what a step of this recipe holds on this machine."""
+def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int = 1) -> Workload:
+    """Say in numbers what a step of this recipe holds on each of so many GPUs of this machine."""
     train, extras = recipe.train, extras_of(recipe.objective.name)
     moving = trained(shape, recipe.method.name, recipe.method.options)
     if known.trainable is not None:
@@ -121,7 +124,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
     on_gpu = machine.device == "gpu"
     size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
     is_beside = bool(moving.beside)
-    moving_bytes = 4.0 if is_beside else size  # PEFT makes adapters of 16-bit models in float32
+    is_divided = way_of(recipe, max(1, ranks)) == "fsdp"
+    moving_bytes = 4.0 if is_beside or is_divided else size  # PEFT makes adapters of 16-bit models in float32
     states = STATES_8BIT.get(train.optimizer)
     optimizer = STATES.get(train.optimizer, 2.0) * moving_bytes if states is None else states
     packs = bool(getattr(recipe.objective.options, "packing", False))
@@ -138,7 +142,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
         batch_size=train.batch_size * extras.texts_per_row,
         sequence=longest + written,
         on_gpu=on_gpu,
-        weight_bytes=size,
+        weight_bytes=4.0 if is_divided else size,
         compute_bytes=size,
         quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
         trained_bytes=moving_bytes,
@@ -154,6 +158,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
         logit_tokens=written if extras.writes and extras.whole_logits else None,
         quantized_keeps_inputs=recipe.model.quantize == "int8",
         file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
+        ranks=max(1, ranks),
+        divided=is_divided,
     )
 
 
@@ -213,11 +219,13 @@ def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
     return "tight" if estimated <= capacity else "no"
 
 
-def find_fix(recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float) -> Fix | None:
+def find_fix(
+    recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float, ranks: int = 1
+) -> Fix | None:
     """Find the first change, cheapest first, with which the run fits."""
     known = dataclasses.replace(known, trainable=None)  # which was counted for this method
     for change in changes(recipe):
-        made = memory.parts(workload(change.recipe, shape, machine, known))
+        made = memory.parts(workload(change.recipe, shape, machine, known, ranks))
         need = memory.need(made, on_gpu=machine.device == "gpu")
         if need <= capacity:
             return _fix(change, need)
@@ -228,29 +236,26 @@ def _fix(change: Change, need: float) -> Fix:
     return Fix(change.text, change.sets, need)
 
 
-def shards(work: Workload, parts: Sequence[Part], gpus: int) -> tuple[Sharded, ...]:
-    """What each GPU holds with a copy of all, and with states or weights divided (arXiv:1910.02054).
-
-    Plain data parallel keeps a second copy of the gradients, in buckets. Divided weights are gathered a layer at a
-    time, the next one ahead.
-    """
-    size = {part.name: part.bytes for part in parts}
-    whole = memory.total(tuple(parts))
-    states = size.get("gradients", 0.0) + size.get("optimizer", 0.0)
-    weights = size.get("weights", 0.0)
-    buckets = work.trained.numbers * work.trained_bytes
-    off = 1 - 1 / gpus
-    gathered = 2 * weights / max(1, work.shape.layers)
-    return (
-        Sharded("a copy on each (DDP)", whole + buckets),
-        Sharded("optimizer and gradients divided (ZeRO-2)", whole - off * states),
-        Sharded("weights divided too (ZeRO-3, FSDP)", whole - off * (states + weights) + gathered),
-    )
+WAYS: dict[Literal["ddp", "fsdp"], str] = {"ddp": "a copy on each (ddp)", "fsdp": "weights divided (fsdp)"}
 
 
-def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> list[str]:
+def ways(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks: int) -> tuple[Sharded, ...]:
+    """Say what each GPU holds in each way that the recipe can train on several (core/recipe/parallel.py)."""
+    made = []
+    for way in WAYS:
+        train = msgspec.structs.replace(recipe.train, parallel=way)
+        one = msgspec.structs.replace(recipe, train=train)
+        if not list(of_ranks(one, ranks)):
+            parts = memory.parts(workload(one, shape, machine, known, ranks))
+            made.append(Sharded(WAYS[way], memory.total(parts)))
+    return tuple(made)
+
+
+def notes(
+    recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine, ranks: int = 1
+) -> list[str]:
     """What a reader should know of how this was found."""
-    said = []
+    said = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
     if not shape.is_known:
         named = f"family {shape.family}" if shape.family else "a config without model_type"
         said.append(f"{named} is not known here: counted as a Llama of the same widths.")

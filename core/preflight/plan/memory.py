@@ -97,6 +97,8 @@ class Workload:
     has_logits: bool = True
     logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
     file_bytes: float = 0.0  # of the weights' file, while they are read from it into other numbers
+    ranks: int = 1  # GPUs that train side by side
+    divided: bool = False  # weights, gradients and states over them (FSDP2), else a copy on each (DDP)
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
@@ -110,6 +112,16 @@ def parts(work: Workload) -> tuple[Part, ...]:
     activations = activation_memory(work)
     logits = logit_memory(work)
     passing = activations + logits
+    gathered = 0.0
+    if work.divided:
+        size, layer, head = work.compute_bytes, *gathered_numbers(shape)
+        weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
+        gathered = (2 * layer + head) * size  # the layer that is worked on, and the next
+        # Whole gradients until they are added up, in float32 too: a layer's; once activations are gone, of both ends.
+        ends = (head + shape.embeddings * bool(shape.head)) * size + head * 4
+        gradients += max(layer * (size + 4), ends - passing)
+    elif work.ranks > 1:
+        gradients *= 2  # the buckets that DDP adds up are a second copy
     if not work.accumulates:  # gradients come as activations go: the higher of both is the peak
         gradients = max(0.0, gradients - passing)
     step = max(0.0, moving.numbers * work.transient_bytes - passing)
@@ -120,6 +132,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
     scratch = max(unpacked, moving.scratch * work.compute_bytes)
     named = [
         ("weights", weights),
+        ("gathered", gathered),
         ("gradients", gradients),
         ("optimizer", optimizer + step),
         ("activations", activations + scratch),
@@ -150,6 +163,12 @@ def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
         return estimate * (1 + CPU_MARGIN) + CPU_MARGIN_BYTES
     formula = estimate - sum(part.bytes for part in made if part.name in ("libraries", "slack"))
     return estimate + MARGIN * formula + MARGIN_BYTES
+
+
+def gathered_numbers(shape: Shape) -> tuple[float, float]:
+    """Count the weights that are put together at once: those of one layer, and of the head with the last norm."""
+    ends = shape.embeddings + shape.positions + shape.head + shape.end_norm
+    return (shape.parameters - ends) / max(1, shape.layers), float(shape.output_weights + shape.end_norm)
 
 
 def weight_memory(work: Workload) -> float:
@@ -232,7 +251,6 @@ def logit_memory(work: Workload) -> float:
         held = min(tokens, HEAD_POSITIONS) * shape.vocabulary * each
     held += tokens * shape.hidden * 4  # the gradient of the last layer's output
     if work.trained.head_moves:
-        held += shape.output_weights * (
-            4 + work.weight_bytes
-        )  # the head's gradient, in float32 and then again
+        again = work.compute_bytes if work.divided else work.weight_bytes
+        held += shape.output_weights * (4 + again)  # the head's gradient, in float32 and then again
     return held

@@ -35,7 +35,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
     copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
-    steps = count_steps(recipe.train, math.ceil(rows * copies / max(1, gpus)))
+    steps = count_steps(recipe.train, rows * copies, max(1, gpus))
     epochs = steps * per_step / max(1, rows * copies)
     return Steps(
         rows=lengths.rows,

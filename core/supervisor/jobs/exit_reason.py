@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import failures, log_file, stack_dumps
+from finetop.core.runtime import failures, log_file, ranks, stack_dumps
 from finetop.core.runtime.files import open_regular
 from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.store.jobs import Job
@@ -25,13 +27,21 @@ HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
 READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
 PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
+# torch 2.13's torchrun of the first rank that failed; it says so before it ends the others.
+_EXIT_CODE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
 NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
 
 
 def ending(
-    job: Job, facts: Exit | None, said: events.Ended | None, log: list[str], *, rebooted: bool
+    job: Job,
+    facts: Exit | None,
+    said: events.Ended | None,
+    log: list[str],
+    ranks: Sequence[RankEnd] = (),
+    *,
+    rebooted: bool,
 ) -> data.State:
-    """Name how a job ended. Without an exit record it is lost.
+    """Name how a job ended, of several `ranks` by the one that it failed with. Without an exit record it is lost.
 
     Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
     """
@@ -57,9 +67,13 @@ def ending(
     if said is not None and said.status == "stopped" and not is_from_outside:
         is_of_itself = said.cause and said.kind != "asked"  # a budget, a check: not what was asked for
         return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
-    if job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM:
+    is_early = facts.signal == signal.SIGTERM or any(rank.signal == signal.SIGTERM for rank in ranks)
+    if job.asked in ("stop", *PAUSES) and is_early:
         return data.Stopped(facts.ended, _how(job), since)
-    return _failed(facts, why(facts, said, log), since, log)
+    cause = why_of_ranks(facts, said, log, ranks)
+    if ranks and ranks[0].said is not None:
+        facts = replace(facts, code=ranks[0].said.exit_code)  # torchrun's own is 1
+    return _failed(facts, cause, since, log)
 
 
 def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
@@ -68,6 +82,54 @@ def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) ->
 
 def _how(job: Job) -> Literal["stop", "pause"]:
     return "pause" if job.asked in PAUSES else "stop"
+
+
+@dataclass(frozen=True)
+class RankEnd:
+    """How one of a job's ranks ended by itself: its last words, or the signal that killed it, if torchrun tells it."""
+
+    number: int
+    said: events.Ended | None
+    signal: int | None = None
+
+
+def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
+    """Find which ranks of a job failed by themselves, the first of them first; none of a job of one process.
+
+    One that was left alone by another says so (communication), and is none of these.
+    """
+    words = ranks.read(folder)
+    killed = {int(rank): -int(code) for code, rank in _EXIT_CODE.findall(_tail(log)) if int(code) < 0}
+    dead = [RankEnd(number, None, killed.get(number)) for number, one in words.items() if one.ended is None]
+    failed = [
+        (one.at, RankEnd(number, one.ended))
+        for number, one in words.items()
+        if one.ended is not None and one.ended.status == "failed" and one.ended.kind != "communication"
+    ]
+    if (
+        not dead
+        and len({end.said and end.said.cause for _, end in failed}) == 1
+        and len(failed) == len(words)
+    ):
+        return []  # all say the same: it is no rank's
+    return [*dead, *(end for _, end in sorted(failed, key=lambda pair: pair[0]))]
+
+
+def why_of_ranks(
+    facts: Exit, said: events.Ended | None, log: list[str], ranks: Sequence[RankEnd]
+) -> failures.Cause:
+    """Say why a job failed, and which of its ranks."""
+    if not ranks:
+        return why(facts, said, log)
+    first = ranks[0]
+    cause = why(replace(facts, signal=first.signal), first.said, log)
+    if first.said is None and first.signal is None:
+        cause = failures.Cause(
+            "killed", "died without a word", "Somebody killed it, or its machine. See the log."
+        )
+    if first.said is not None and first.said.exit_code != 1:
+        return cause  # what it was told, or its machine: nothing of this rank alone
+    return replace(cause, cause=f"rank {first.number}: {cause.cause}")
 
 
 def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
@@ -138,16 +200,21 @@ def last_lines(log: Path, facts: Exit | None) -> list[str]:
 
     Of a crash in native code, where Python was: the frames of the thread that crashed, innermost first.
     """
-    try:
-        with open_regular(log) as file:
-            file.seek(max(0, file.seek(0, 2) - READ_BYTES))
-            lines = file.read().decode("utf-8", "replace").strip().split("\n")
-    except OSError:
-        return []
+    lines = _tail(log).strip().split("\n")
     shown = [log_file.newest(line.rstrip()) for line in lines if line.strip()]
     if facts is not None and facts.signal in failures.CRASHES:
         shown = _crash(shown)[:LINES] or shown
     return [line[:LINE_LIMIT] for line in shown[-LINES:]]
+
+
+def _tail(log: Path) -> str:
+    """Read the end of a log; nothing of one that can't be read."""
+    try:
+        with open_regular(log) as file:
+            file.seek(max(0, file.seek(0, 2) - READ_BYTES))
+            return file.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def _crash(lines: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finetop.core.protocol.messages.runs import ProcessRow
-from finetop.core.runtime import keeper, processes
+from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular, size_of, write_whole
 from finetop.core.runtime.locks import is_held
@@ -53,6 +53,7 @@ class LocalLauncher:
         if not claim(attempt.folder, attempt.number):
             return False
         abort_at("supervisor-claimed")
+        may_be_warm = may_be_warm and ranks_of(attempt.folder) == 1
         started = self._hand_over(attempt, environment) if may_be_warm else None
         self._started.append(started or start_keeper(attempt, environment))
         return True
@@ -250,6 +251,7 @@ def claim(folder: Path, attempt: int) -> bool:
             for stale in ("exit.json", "keeper.json"):
                 (folder / stale).unlink(missing_ok=True)
                 abort_at("claim-unlinked")
+            ranks.clear(folder)
     return is_free
 
 
@@ -277,12 +279,19 @@ def start_keeper(attempt: Attempt, environment: dict[str, str]) -> subprocess.Po
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=environment,
+        env={**environment, **ranks.launch_environment(ranks_of(attempt.folder))},
     )
 
 
 def job_command(folder: Path) -> list[str]:
-    return [sys.executable, "-m", "finetop.core.run_job", str(folder)]
+    """Return what a job's keeper starts: one process, or torchrun with as many ranks as job.json says."""
+    return ranks.launch_command(folder, ranks_of(folder))
+
+
+def ranks_of(folder: Path) -> int:
+    """Read in how many processes a job is to run; one where its file does not say."""
+    ranks_said = (_facts(folder / "job.json") or {}).get("ranks")
+    return ranks_said if isinstance(ranks_said, int) and ranks_said > 0 else 1
 
 
 def warm_command(file: Path) -> list[str]:

@@ -114,5 +114,9 @@ def make_trainer(setup: Setup) -> Any:
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
-    with language.switched_off(setup.model):
+        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            language.share_reference(dataset, setup, name)
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    with language.switched_off(setup.model), language.unhashed(setup.model):
         return language.build(setup, TokenizedDPO, DPOConfig, values, OWN)

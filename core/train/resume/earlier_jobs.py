@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from finetop.core.protocol import events
+from finetop.core.runtime.job_folder import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,6 +27,7 @@ class EarlierJobs:
     eval_losses: dict[int, float] = field(default_factory=dict)
     spent_s: float = 0.0  # of training, by all of them
     claims: int = 0  # claims made so far, also of checkpoints that are no more
+    ranks: int = 1  # of the job that the run began with: its steps have the rows of so many
 
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
@@ -41,7 +45,18 @@ def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
                 _add(earlier, event, is_training)
         if is_training and data:
             earlier.data = data
+        if is_training:
+            earlier.ranks = _ranks_of(folder) or earlier.ranks
     return earlier
+
+
+def _ranks_of(job_folder: Path) -> int | None:
+    """Say in how many processes a job ran that began a run, or began it anew; None of one that went on with it."""
+    try:
+        spec = read_spec(job_folder)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return None if (spec.args.get("resume") or {}).get("step") else spec.ranks
 
 
 def fingerprints(job_folder: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ go on where they were. What was told of later steps is superseded.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,13 +18,13 @@ from transformers import TrainerCallback
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.protocol.events import Resumed
 from finetop.core.train.resume import random_state, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -52,21 +53,27 @@ PARTS_OF_TRANSFORMERS = {
 ANOTHER = "Resume from another checkpoint: finetop resume RUN@STEP."
 
 
-def keep(trainer: Any, folder: Path) -> None:
-    """Write what training needs to go on to `folder`/state: optimizer, rates, generators, counts, an adapter as held.
+def keep(trainer: Any) -> Callable[[Path], None]:
+    """Put together what training needs to go on: optimizer, rates, generators, counts, an adapter as held.
 
-    A trainer of ours with `save_state(folder)` and `load_state(folder)` keeps its own. Raises OSError, or the
-    library's own error, on a full disk.
+    All ranks take part. What is returned writes it to FOLDER/state, on the first. A trainer of ours with
+    `save_state(folder)` and `load_state(folder)` keeps its own.
     """
+    tree: dict[str, Any] = {"format": FORMAT, "weights": held_tensors(trainer.model)}
+    tree["callbacks"] = {type(keeper).__name__: keeper.keep(trainer.model) for keeper in _keepers(trainer)}
+    if not has_own_state(trainer):
+        tree |= _of_transformers(trainer)
+    return partial(_write, trainer, tree)
+
+
+def _write(trainer: Any, tree: dict[str, Any], folder: Path) -> None:
+    """Write what was put together. Raises OSError, or the library's own error, on a full disk."""
     target = folder / STATE
     target.mkdir(mode=0o700)
-    tree: dict[str, Any] = {"format": FORMAT, "weights": adapter_tensors(trainer.model)}
-    tree["callbacks"] = {type(keeper).__name__: keeper.keep(trainer.model) for keeper in _keepers(trainer)}
     if has_own_state(trainer):
         (target / OWN).mkdir(mode=0o700)
         trainer.save_state(target / OWN)
     else:
-        tree |= _of_transformers(trainer)
         _save_counts(trainer, target / TRAINER_STATE)
     state_files.save(tree, target)
 
@@ -79,11 +86,12 @@ def has_own_state(trainer: Any) -> bool:
 def _of_transformers(trainer: Any) -> dict[str, Any]:
     scaler = getattr(trainer.accelerator, "scaler", None)
     return {
-        "optimizer": trainer.optimizer.state_dict(),
+        "optimizer": shards.whole(trainer.optimizer.state_dict()),
         "scheduler": {
             key: value for key, value in trainer.lr_scheduler.state_dict().items() if key != "lr_lambdas"
         },
         "random": random_state.now(),
+        "ranks": collectives.gathered(random_state.now())[1:],
         "scaler": None if scaler is None else scaler.state_dict(),
         "counts": {name: getattr(trainer, name) for name in COUNTS if hasattr(trainer, name)},
     }
@@ -98,6 +106,11 @@ def _save_counts(trainer: Any, file: Path) -> None:
         state.save_to_json(str(file))
     finally:
         state.log_history = whole
+
+
+def held_tensors(model: Any) -> dict[str, Tensor] | None:
+    """Return the weights whose saved form is not how they are held; None where it is."""
+    return shards.state_of(model, rounded=False) if shards.is_rounded(model) else adapter_tensors(model)
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
@@ -150,7 +163,7 @@ def announce(point: ResumePoint | None, run_folder: Path, last: int, events: Eve
             f"nothing is left to do: step {point.step} is done, and the run ends at {last}.",
             hint="Raise its length: --set train.epochs=N, or train.max_steps.",
         )
-    for folder in checkpoint.folders(run_folder):
+    for folder in checkpoint.folders(run_folder) if collectives.rank() == 0 else ():
         if checkpoint.step_of(folder) > point.step:
             checkpoint.remove(folder)
     events.write(Resumed(point.step))
@@ -169,6 +182,8 @@ def repeatable(trainer: Any, seed: int) -> None:
 
     def seeded(*given: Any) -> Any:
         sampler = original(*given)
+        if hasattr(sampler, "lengths"):  # rows of like length stand together over all that a step takes
+            sampler.batch_size *= collectives.count()
         plain = sampler is None or isinstance(sampler, RandomSampler) or not hasattr(sampler, "generator")
         return sampler if plain else SeededByEpoch(sampler, seed)
 
@@ -218,13 +233,20 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
     )
     trainer._load_scaler = lambda _: None
     trainer._load_rng_state = fitting("the generators' state", folder)(
-        lambda _: random_state.put_back(tree["random"])
+        lambda _: random_state.put_back(random_of(tree))
     )
     for name, count in tree["counts"].items():
         if hasattr(trainer, name):
             setattr(trainer, name, count)
     meter.tokens = float(tree["counts"].get(TOKENS, 0))
     trainer.train(resume_from_checkpoint=str(folder / STATE))
+
+
+def random_of(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where this rank's generators stood; of one that was not there before, where they stand."""
+    states: list[dict[str, Any]] = [tree["random"], *tree.get("ranks", ())]
+    rank = collectives.rank()
+    return states[rank] if rank < len(states) else random_state.now()
 
 
 def read_state(folder: Path, *, whole: bool) -> dict[str, Any]:
@@ -266,11 +288,10 @@ def _keepers(trainer: Any) -> list[Any]:
 def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
     """Copy tensors over those of the same names. Raises EnvironmentTrouble where one does not fit."""
     held = _held(model)
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            if name not in held or held[name].shape != tensor.shape:
-                raise EnvironmentTrouble(f"the checkpoint's {name} does not fit the model.", hint=ANOTHER)
-            held[name].copy_(tensor)
+    for name, tensor in tensors.items():
+        if name not in held or held[name].shape != tensor.shape:
+            raise EnvironmentTrouble(f"the checkpoint's {name} does not fit the model.", hint=ANOTHER)
+        shards.fill(held, {name: tensor})
 
 
 def _held(model: Any) -> dict[str, Tensor]:
@@ -313,8 +334,10 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]
-    optimizer.load_state_dict(saved)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for index, values in saved["state"].items():
+        saved["state"][index] = divided(values, weights[int(index)])
+    optimizer.load_state_dict(saved)
     for index, values in saved["state"].items():
         _as_saved(optimizer.state[weights[int(index)]], values)
     for group, settings in zip(optimizer.param_groups, fresh, strict=True):
@@ -326,6 +349,16 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     scaler = getattr(trainer.accelerator, "scaler", None)
     if scaler is not None and tree["scaler"] is not None:
         scaler.load_state_dict(tree["scaler"])
+
+
+def divided(values: Mapping[str, Any], weight: Tensor) -> dict[str, Any]:
+    """Divide the numbers that an optimizer has of a weight as that is divided; what is one for all stays whole."""
+    return {
+        name: shards.like(value, weight)
+        if isinstance(value, torch.Tensor) and value.shape == weight.shape
+        else value
+        for name, value in values.items()
+    }
 
 
 def _as_saved(held: dict[str, Any], saved: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.models import collectives, shards
 from finetop.core.train.trainer_args import configure
 
 if TYPE_CHECKING:
@@ -88,6 +89,31 @@ def reference_values(setup: Setup) -> dict[str, Any]:
     if not is_adapter:
         setup.events.write(Phase("scoring the rows before the first step"))
     return {"beta": setup.recipe.objective.options.beta, "precompute_ref_log_probs": not is_adapter}
+
+
+def share_reference(dataset: Any, setup: Setup, name: str) -> None:
+    """Let the first of several ranks write what the reference says where the others read it.
+
+    TRL takes a temporary file, which is another in each process.
+    """
+    if collectives.count() > 1:
+        file = setup.run_folder / f"reference-{name}.arrow"
+        collectives.from_first(lambda: file.unlink(missing_ok=True))
+        dataset._get_cache_file_path = lambda _: str(file)
+
+
+@contextmanager
+def unhashed(model: Any) -> Iterator[None]:
+    """Keep TRL from reading a divided model's weights meanwhile: it would name its file by them."""
+    from trl.trainer import dpo_trainer
+
+    original = dpo_trainer.hash_module
+    if shards.is_divided(model):
+        dpo_trainer.hash_module = lambda _: ""
+    try:
+        yield
+    finally:
+        dpo_trainer.hash_module = original
 
 
 @contextmanager

@@ -37,3 +37,49 @@ def test_what_goes_together_is_taken():
         + "ask: {documents: [d.md], search: dense, embedder: some/model}\napproaches: {only: [lora, few-shot]}"
     )
     assert resolve_text(text).recipe.approaches.only == ("lora", "few-shot")
+
+
+SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general: null}\nbudget: {gpus: 2}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "objective: {name: ppo, reward: {rules: [{rule: json_valid}]}}",
+            r"budget\.gpus is 2, and ppo trains on one GPU. Set budget\.gpus to 1",
+        ),
+        (
+            "method: {name: lora}\ntrain: {parallel: fsdp}",
+            r"train\.parallel: lora does not train with fsdp: a copy of the base is on each GPU. Set it to ddp",
+        ),
+        (
+            "method: {name: full}\ntrain: {optimizer: adafactor}",
+            r"train\.optimizer: adafactor does not go with divided weights \(fsdp\). Set it to adamw",
+        ),
+        (
+            "method: {name: full}\nprotect: {l2_sp: 0.1}",
+            r"protect\.l2_sp acts in the steps of one process, and budget\.gpus is 2",
+        ),
+        (
+            "method: {name: full}\nprotect: {mask_surprising: 2.5}",
+            r"protect\.mask_surprising reads with the base, which is divided over the GPUs",
+        ),
+    ],
+)
+def test_what_does_not_train_on_several_gpus_is_refused_with_what_to_change(written, said):
+    with pytest.raises(RecipeError, match=said):
+        resolve_text(SEVERAL + written)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "method: {name: full}",
+        "method: {name: lora}",
+        "method: {name: full}\ntrain: {parallel: ddp, optimizer: adafactor}\nprotect: {mask_surprising: 2.5}",
+        "method: {name: full}\nobjective: {name: dpo}",
+    ],
+)
+def test_what_trains_on_several_gpus_is_taken(written):
+    assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2

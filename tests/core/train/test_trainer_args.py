@@ -102,6 +102,14 @@ def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
     assert count_steps(recipe_with(**train).train, rows) == steps
 
 
+@pytest.mark.parametrize(
+    ("rows", "ranks", "steps"), [(36, 1, 18), (36, 2, 9), (37, 2, 10), (36, 4, 5), (3, 8, 1)]
+)
+def test_each_rank_takes_a_batch_of_its_own(rows, ranks, steps):
+    train = recipe_with(epochs=1.0, batch_size=2, grad_accumulation=1).train
+    assert count_steps(train, rows, ranks) == steps
+
+
 def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
     recipe = recipe_with(optimizer="paged-adamw-8bit")
     with pytest.raises(
@@ -113,7 +121,7 @@ def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("output_dir", "sets it itself"), ("deepspeed", "one GPU for now"), ("logging_dir", "gone or renamed")],
+    [("output_dir", "sets it itself"), ("deepspeed", "over GPUs itself"), ("logging_dir", "gone or renamed")],
 )
 def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
     with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):

@@ -2,11 +2,14 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
+import msgspec
 import pytest
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import Ended
+from finetop.core.runtime import ranks
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.jobs import exit_reason
 from finetop.core.supervisor.jobs.launcher import Exit
@@ -20,12 +23,16 @@ FAULT = [
 
 
 def ended(
-    facts: Exit | None, said: Ended | None = None, log: list[str] | None = None, asked: str = ""
+    facts: Exit | None,
+    said: Ended | None = None,
+    log: list[str] | None = None,
+    asked: str = "",
+    ends: Sequence[exit_reason.RankEnd] = (),
 ) -> data.State:
     job = Job.__new__(Job)
     object.__setattr__(job, "state", data.Running(since=1.0))
     object.__setattr__(job, "asked", asked)
-    return exit_reason.ending(job, facts, said, log or [], rebooted=False)
+    return exit_reason.ending(job, facts, said, log or [], ends, rebooted=False)
 
 
 def killed(number: int, **more: int) -> Exit:
@@ -117,3 +124,56 @@ def test_of_a_crash_the_frames_of_the_thread_that_crashed_are_kept(tmp_path):
     assert "in load_rows" in found[3]
     assert len(found) == exit_reason.LINES
     assert "in string_at (ctypes/__init__.py:" in ended(killed(11, oom_kills=0), None, found).hint
+
+
+TORCHRUN = "E1127 20:11:40.000 4 torch/distributed/elastic/multiprocessing/api.py:1003] "
+
+
+def left(folder, number, ended=None, at=1.0):
+    """Write what a rank leaves that ended so; nothing: it was killed."""
+    (folder / "ranks").mkdir(exist_ok=True)
+    words = ranks.LastWords(1, "1", "boot", ended, at)
+    (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(words))
+
+
+def of_ranks(folder, said=None, log="", asked="", **facts):
+    (folder / "log.txt").write_text(log)
+    ends = exit_reason.rank_ends(folder, folder / "log.txt")
+    return ended(Exit(1, None, 2.0, GIB, **facts), said, log.splitlines(), asked, ends)
+
+
+def test_the_rank_that_was_killed_is_named_with_its_signal(tmp_path):
+    alone = Ended("failed", "rank 1 died", "", 1, "communication")
+    left(tmp_path, 0, alone)
+    left(tmp_path, 1)
+    log = f"{TORCHRUN}failed (exitcode: -9) local_rank: 1 (pid: 4711) of binary: python\n"
+    state = of_ranks(tmp_path, alone, log)
+    assert (state.kind, state.cause) == ("killed", "rank 1: killed by signal 9")
+    assert of_ranks(tmp_path, alone, "").cause == "rank 1: died without a word"
+    state = of_ranks(tmp_path, alone, log, oom_kills=1)
+    assert (state.kind, state.cause) == ("out_of_memory", "rank 1: out of memory on this machine")
+    assert of_ranks(tmp_path, alone, log.replace("-9", "-15"), asked="stop").__class__ is data.Stopped
+
+
+def test_the_rank_that_failed_by_itself_is_named_not_those_it_left_alone(tmp_path):
+    left(tmp_path, 0, Ended("failed", "the ranks lost each other", "", 1, "communication"))
+    left(
+        tmp_path,
+        1,
+        Ended("failed", "out of memory on the GPU: 2 GiB", "Lower it.", 1, "gpu_out_of_memory"),
+        3.0,
+    )
+    left(tmp_path, 2, Ended("failed", "ValueError: a cabbage", "", 1, "code"), 4.0)
+    state = of_ranks(tmp_path, Ended("failed", "the ranks lost each other", "", 1, "communication"))
+    assert (state.kind, state.cause) == ("gpu_out_of_memory", "rank 1: out of memory on the GPU: 2 GiB")
+
+
+def test_what_was_wrong_before_is_no_ranks(tmp_path):
+    wrong = Ended("failed", "data.train: there is nothing", "Name a file.", 2, "bad_data")
+    left(tmp_path, 0, wrong)
+    left(tmp_path, 1, Ended("failed", "rank 0 failed", "", 1, "communication"))
+    state = of_ranks(tmp_path, wrong)
+    assert (state.cause, state.exit_code) == ("data.train: there is nothing", 2)
+    left(tmp_path, 0, Ended("failed", "ValueError: both", "", 1, "code"))
+    left(tmp_path, 1, Ended("failed", "ValueError: both", "", 1, "code"))
+    assert of_ranks(tmp_path, Ended("failed", "ValueError: both", "", 1, "code")).cause == "ValueError: both"

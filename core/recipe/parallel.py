@@ -1,0 +1,75 @@
+"""Which objective and method train on several GPUs, and how: one table for recipes, plans and the trainer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from finetop.core.plugins import METHODS, PROTECTIONS
+from finetop.core.recipe.protections import chosen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.recipe.protections import Problem
+    from finetop.core.recipe.schema import Recipe
+
+Way = Literal["single", "ddp", "fsdp"]
+# What each objective was tried with, on two ranks against one: a copy on each (adapters), and divided weights (full).
+WAYS: dict[str, tuple[Way, ...]] = {
+    "sft": ("ddp", "fsdp"),
+    "continued-pretraining": ("ddp", "fsdp"),
+    "dpo": ("ddp", "fsdp"),
+    "kto": ("ddp",),
+    "orpo": ("ddp", "fsdp"),
+    "reward": ("ddp", "fsdp"),
+    "pretrain": ("ddp", "fsdp"),
+}
+DIVIDED_OPTIMIZERS = ("adamw", "sgd")
+
+
+def way_of(recipe: Recipe, ranks: int) -> Way:
+    """Say how a recipe trains on so many ranks."""
+    if ranks == 1:
+        return "single"
+    if recipe.train.parallel != "auto":
+        return recipe.train.parallel
+    return "ddp" if METHODS.load(recipe.method.name).KEEPS_BASE else "fsdp"
+
+
+def problems(recipe: Recipe) -> Iterator[Problem]:
+    """Find what does not train on as many GPUs as the recipe asks for."""
+    if (recipe.budget.gpus or 1) > 1:
+        yield from of_ranks(recipe, recipe.budget.gpus or 1)
+
+
+def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
+    """Find what does not train on so many ranks."""
+    way, objective = way_of(recipe, ranks), recipe.objective.name
+    gpus = f"budget.gpus is {ranks}"
+    if objective not in WAYS:
+        yield "budget.gpus", f"{gpus}, and {objective} trains on one GPU.", "Set budget.gpus to 1."
+        return
+    if way not in WAYS[objective]:
+        said = f"train.parallel: {objective} does not train with {way}."
+        yield "train.parallel", said, f"Set it to {' or '.join(WAYS[objective])}."
+    if way == "fsdp":
+        yield from _divided(recipe)
+    for name, options in chosen(recipe).items():
+        module, key = PROTECTIONS.load(name), f"protect.{name}"
+        reads_base = name == "mask_surprising" or getattr(options, "from_base", None) is not None
+        if getattr(module, "STEPS", False):
+            said = f"{key} acts in the steps of one process, and {gpus}."
+            yield key, said, "Set budget.gpus to 1, or take protect.replay."
+        elif reads_base and way == "fsdp":
+            said = f"{key} reads with the base, which is divided over the GPUs (fsdp)."
+            yield key, said, "Set budget.gpus to 1, or train.parallel to ddp."
+
+
+def _divided(recipe: Recipe) -> Iterator[Problem]:
+    """Find what can't be done with weights that are divided over the GPUs."""
+    if METHODS.load(recipe.method.name).KEEPS_BASE:
+        said = f"train.parallel: {recipe.method.name} does not train with fsdp: a copy of the base is on each GPU."
+        yield "train.parallel", said, "Set it to ddp, or method.name to full."
+    if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
+        said = f"train.optimizer: {recipe.train.optimizer} does not go with divided weights (fsdp)."
+        yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."

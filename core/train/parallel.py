@@ -1,0 +1,56 @@
+"""How a training is spread over several ranks: where its model is loaded, how it is divided, what a step keeps.
+
+Adapters train with a copy of the model on each GPU (DDP, which the trainer does by itself); whole models with their
+weights, gradients and optimizer divided (FSDP2, core/models/shards.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput
+from finetop.core.models import collectives, load, shards
+from finetop.core.recipe.parallel import way_of
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.resume.resume_point import ResumePoint
+
+
+def loads_on(recipe: Recipe, device: str) -> str:
+    """Say where the model is read to: beside the GPU where it is divided, as it may not fit there whole."""
+    return "cpu" if way_of(recipe, collectives.count()) == "fsdp" else device
+
+
+def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
+    """Return the model, its weights divided over the ranks where the recipe trains so."""
+    if way_of(recipe, collectives.count()) != "fsdp":
+        return model
+    return shards.divide(model, device, load.torch_dtype(dtype, device))
+
+
+def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
+    """Return the recipe of a resumed run whose steps have as many rows as before, on however many ranks now.
+
+    Raises BadInput where so many rows can't be had in batches of train.batch_size.
+    """
+    before = point.earlier.ranks if point is not None and point.step else collectives.count()
+    now, added = collectives.count(), recipe.train.grad_accumulation
+    if before == now:
+        return recipe
+    if added * before % now:
+        rows = recipe.train.batch_size * added * before
+        said = (
+            f"budget.gpus: a step of this run has {rows} rows, which {now} ranks can't share in batches of "
+        )
+        hint = f"Set train.batch_size to {max(1, rows // now)}, or resume on {before}."
+        raise BadInput(f"{said}{recipe.train.batch_size}.", hint=hint)
+    print(
+        f"{before} ranks before, {now} now: train.grad_accumulation is {added * before // now} in place of {added}, "
+        "so that a step has as many rows",
+        flush=True,
+    )
+    train = msgspec.structs.replace(recipe.train, grad_accumulation=added * before // now)
+    return msgspec.structs.replace(recipe, train=train)

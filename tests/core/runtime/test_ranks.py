@@ -1,0 +1,120 @@
+"""The ranks of a job: how they are started, what they leave, and what one concludes when another is gone."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+
+import msgspec
+import pytest
+
+from finetop.core.protocol.events import Ended
+from finetop.core.runtime import processes, ranks
+from finetop.core.runtime.ranks import Rank
+
+
+def left(folder, number, pid=None, ended=None, boot=None):
+    """Write what a rank leaves; without a pid, of a process that has ended."""
+    if pid is None:
+        gone = subprocess.Popen([sys.executable, "-c", ""])
+        gone.wait()
+        pid, start = gone.pid, "1"
+    else:
+        start = processes.start_time(pid)
+    (folder / "ranks").mkdir(exist_ok=True)
+    words = ranks.LastWords(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0)
+    (folder / "ranks" / f"{number}.json").write_bytes(msgspec.json.encode(words))
+
+
+def test_one_process_is_started_as_ever_and_several_by_torchrun(tmp_path):
+    assert ranks.launch_command(tmp_path, 1)[1:] == ["-m", "finetop.core.run_job", str(tmp_path)]
+    command = ranks.launch_command(tmp_path, 4)
+    assert command[1:4] == ["-m", "torch.distributed.run", "--standalone"]
+    assert command[command.index("--nproc-per-node") + 1] == "4"
+    assert command[-3:] == ["-m", "finetop.core.run_job", str(tmp_path)]
+
+
+def test_each_node_of_several_is_told_where_they_meet(tmp_path):
+    command = ranks.launch_command(tmp_path, 1, nodes=2, rendezvous_id="4711", endpoint="node1:29500")
+    assert "--standalone" not in command
+    said = dict(itertools.pairwise(command))
+    assert (said["--nnodes"], said["--rdzv-id"], said["--rdzv-endpoint"]) == ("2", "4711", "node1:29500")
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank"),
+    [
+        ({}, Rank()),
+        ({"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank(1, 2, 1)),
+        ({"RANK": "one", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}, Rank()),
+    ],
+)
+def test_the_launcher_says_which_rank_a_process_is(environment, rank):
+    assert ranks.own(environment) == rank
+
+
+@pytest.mark.parametrize(
+    ("verb", "gpus", "asked", "said", "count"),
+    [
+        ("train", 4, 4, "", 4),
+        ("train", 0, None, "", 1),
+        ("train", 0, None, "2", 2),
+        ("train", 0, 0, "2", 2),
+        ("train", 0, 3, "2", 3),  # no NVML to say what there is
+        ("train", 1, None, "2", 1),
+        ("check", 1, 4, "2", 1),
+    ],
+)
+def test_only_training_runs_in_several(verb, gpus, asked, said, count):
+    assert ranks.count_of(verb, gpus, asked, {ranks.CPU_RANKS: said}) == count
+
+
+def test_a_rank_that_is_gone_without_a_word_is_dead(tmp_path):
+    left(tmp_path, 1, os.getpid())
+    assert ranks.lost(tmp_path, Rank(0, 2)) is None
+    left(tmp_path, 1)
+    assert ranks.lost(tmp_path, Rank(0, 2)) == Ended("failed", "rank 1 died", "", 1, "communication")
+    assert ranks.lost(tmp_path, Rank(1, 2)) is None, "it is not its own neighbour"
+    assert ranks.lost(tmp_path, Rank(0, 1)) is None
+
+
+def test_a_rank_that_says_why_it_fails_is_quoted_and_one_that_stops_is_followed(tmp_path):
+    left(tmp_path, 1, ended=Ended("failed", "out of memory on the GPU", kind="gpu_out_of_memory"))
+    word = ranks.lost(tmp_path, Rank(0, 2))
+    assert word is not None
+    assert (word.cause, word.kind) == ("rank 1 failed: out of memory on the GPU", "communication")
+    left(tmp_path, 1, ended=Ended("stopped", "asked to stop", kind="asked"))
+    assert ranks.lost(tmp_path, Rank(0, 2)) == Ended("stopped", "asked to stop", kind="asked")
+    left(tmp_path, 1, ended=Ended("finished"))
+    assert ranks.lost(tmp_path, Rank(0, 2)) is None
+
+
+def test_of_a_rank_on_another_machine_nobody_here_knows(tmp_path):
+    left(tmp_path, 1, boot="of another machine")
+    assert ranks.lost(tmp_path, Rank(0, 2)) is None
+
+
+def test_what_an_earlier_attempt_left_goes_and_what_is_damaged_says_nothing(tmp_path):
+    left(tmp_path, 0)
+    (tmp_path / "ranks" / "1.json").write_text("{")
+    assert list(ranks.read(tmp_path)) == [0]
+    ranks.clear(tmp_path)
+    assert ranks.read(tmp_path) == {}
+
+
+def test_a_rank_that_hangs_after_another_has_died_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "LOOK_S", 0.001)
+    monkeypatch.setattr(ranks, "GRACE_S", 0.0)
+    left(tmp_path, 1)
+    said = []
+
+    def leave(word):
+        said.append(word)
+        ends.set()
+
+    watching = ranks.Watch(tmp_path, Rank(0, 2), leave, ends := threading.Event())
+    watching.run()
+    assert [word.cause for word in said] == ["rank 1 died"]

@@ -1,0 +1,147 @@
+"""Training on two ranks is training on one with the same rows in a step: losses, weights, checkpoints, events."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from rank_jobs import TEXT, WAYS, curve, going_on, make_job, make_run, of, read_events, run_all
+from safetensors.torch import load_file
+
+from finetop.core.models.export import export
+from finetop.core.protocol import events
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, read_spec
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def jobs(tmp_path_factory, tiny_model):
+    """Each way once on two ranks in batches of 2, and once on one in batches of 4; the jobs' folders."""
+    folder = tmp_path_factory.mktemp("ranks")
+    made = {
+        (name, count): make_job(
+            make_run(folder / f"{name}-{count}", tiny_model, name, **sections), count, batch_size=4 // count
+        )
+        for name, sections in WAYS.items()
+        for count in (1, 2)
+    }
+    for count in (1, 2):
+        run_all([made[name, count] for name in WAYS], count)
+    return made
+
+
+def weights_of(job, step=5):
+    folder = job.parent.parent / "checkpoints" / f"step-{step:06d}"
+    return load_file(next(file for file in folder.glob("*.safetensors")))
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_losses_are_those_of_one_process(jobs, name):
+    one, two = (read_events(jobs[name, count]) for count in (1, 2))
+    for key in ("loss", "grad_norm", "tokens", "learning_rate"):
+        alone, together = curve(key, one), curve(key, two)
+        assert together == pytest.approx(alone, abs=1e-5), key
+        assert sorted(together) == [1, 2, 3, 4, 5]
+    assert curve("eval_loss", two)[5] == pytest.approx(curve("eval_loss", one)[5], abs=2e-3)
+    assert curve("drift", two) == pytest.approx(curve("drift", one), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_weights_are_those_of_one_process(jobs, name):
+    one, two = (weights_of(jobs[name, count]) for count in (1, 2))
+    assert one.keys() == two.keys()
+    for key, weight in one.items():
+        assert weight.dtype == two[key].dtype
+        assert float((weight - two[key]).abs().max()) <= 1e-5, key
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_every_event_is_told_once(jobs, name):
+    one, two = (read_events(jobs[name, count]) for count in (1, 2))
+    for kind in (
+        events.Started,
+        events.Planned,
+        events.DataRead,
+        events.Checkpoint,
+        events.Sample,
+        events.Ended,
+    ):
+        assert len(of(kind, two)) == len(of(kind, one)), kind
+    (planned,) = of(events.Planned, two)
+    assert (planned.steps, planned.rows) == (5, 36)
+    (alone,) = of(events.Planned, one)
+    assert planned.parameters == alone.parameters
+    assert planned.trainable_parameters == alone.trainable_parameters
+
+
+def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_model):
+    run = make_run(tmp_path, tiny_model, "epoch", train={"max_steps": None, "epochs": 1.0})
+    job = make_job(run, 2)
+    run_all([job], 2)
+    (planned,) = of(events.Planned, read_events(job))
+    assert planned.steps == 9
+    assert max(curve("epoch", read_events(job)).values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method):
+    """From step 4 of 8 on: the rest of the curve is that of the run that was never interrupted, on 2 and on 1."""
+    sections = {
+        "method": {"name": method},
+        "train": {"max_steps": 8, "save_every": 4, "learning_rate": 0.003},
+    }
+    runs = {
+        name: make_run(tmp_path / name, tiny_model, name, **sections)
+        for name in ("two", "one", "to-one", "to-two")
+    }
+    first = {
+        "two": make_job(runs["two"], 2),
+        "to-one": make_job(runs["to-one"], 2),
+        "one": make_job(runs["one"], 1, grad_accumulation=2),
+        "to-two": make_job(runs["to-two"], 1, grad_accumulation=2),
+    }
+    run_all([first["two"], first["to-one"]], 2)
+    run_all([first["one"], first["to-two"]], 1)
+    again = {
+        "two": make_job(runs["two"], 2, going_on(4)),
+        "to-one": make_job(runs["to-one"], 1, going_on(4)),
+        "to-two": make_job(runs["to-two"], 2, going_on(4), grad_accumulation=2),
+    }
+    whole = {name: curve("loss", read_events(job)) for name, job in first.items()}
+    run_all([again["two"], again["to-two"]], 2)
+    run_all([again["to-one"]], 1)
+    assert whole["two"] == pytest.approx(whole["one"], abs=1e-5)
+    for name, job in again.items():
+        happened = read_events(job)
+        assert of(events.Resumed, happened)[0].step == 4
+        rest = curve("loss", happened)
+        assert sorted(rest) == [5, 6, 7, 8], name
+        assert rest == pytest.approx({step: whole[name][step] for step in rest}, abs=1e-5), name
+        assert all(math.isfinite(loss) for loss in rest.values())
+
+
+@pytest.mark.parametrize("name", ["sft-full", "sft-lora"])
+def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path, jobs, name):
+    from transformers import AutoModelForCausalLM
+
+    ids = torch.arange(5, 45).view(1, -1)
+    scores = []
+    for count in (1, 2):
+        job = jobs[name, count]
+        recipe = recipe_from_mapping(read_spec(job).recipe, to_train=True)
+        folder = job.parent.parent / "checkpoints" / "step-000005"
+        to = tmp_path / f"{count}"
+        request = export.ExportRequest(recipe, name, 5, folder, to, "float32", "cpu")
+        log = EventLog(tmp_path / f"{count}.jsonl")
+        agreed = export.export(request, TEXT, Home(home_of(job)), log)
+        log.close()
+        assert agreed
+        model = AutoModelForCausalLM.from_pretrained(to, dtype=torch.float32)
+        with torch.no_grad():
+            scores.append(model(input_ids=ids).logits)
+    assert float((scores[0] - scores[1]).abs().max()) < 1e-4

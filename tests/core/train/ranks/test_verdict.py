@@ -1,0 +1,76 @@
+"""Checks on the way are shared out over the ranks, and come to the verdict of one process, to the bit of its JSON."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from rank_jobs import make_job, make_run, of, read_events, run_all
+
+from finetop.core.protocol import events
+
+pytestmark = pytest.mark.slow
+TASK = """\
+  - name: {name}
+    data: {name}.jsonl
+    chance: 0.0
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "{{{{question}}}}"
+      doc_to_target: gold
+      doc_to_choice: choices
+"""
+NAMES = ("shop", "mill", "clock")
+
+
+def write_suite(suites):
+    """Three tasks whose gold answers are drawn: the tiny model is right on some."""
+    chance = random.Random(1)
+    for name in NAMES:
+        rows = [
+            {
+                "id": f"n{n}",
+                "question": f"What is the {name} number {n}, and is it",
+                "choices": ["".join(chance.choices("abcdeghi", k=5)) for _ in range(2)],
+                "gold": chance.randrange(2),
+            }
+            for n in range(40)
+        ]
+        (suites / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tasks = "".join(TASK.format(name=name) for name in NAMES)
+    (suites / "three.yaml").write_text(f"suite: 1\nname: three\ntext: general.txt\ntasks:\n{tasks}")
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory, tiny_model):
+    """What the checks of steps 1 and 2 say, by method and count of ranks; step 1 has learned at rate 0."""
+    folder = tmp_path_factory.mktemp("verdicts")
+    jobs = {}
+    for count in (1, 2):
+        for method in ("lora", "full"):
+            home = folder / f"{method}-{count}"
+            run = make_run(
+                home,
+                tiny_model,
+                method,
+                method={"name": method},
+                train={"max_steps": 2, "learning_rate": 0.5, "warmup_steps": 2},
+                check={"every": 1, "at_end": False, "on_fail": "keep-best", "general": {"suite": "three"}},
+            )
+            write_suite(home / "suites")
+            jobs[method, count] = make_job(run, count, batch_size=4 // count)
+        run_all([jobs[method, count] for method in ("lora", "full")], count)
+    return {key: of(events.Verdict, read_events(job)) for key, job in jobs.items()}
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_verdict_of_two_ranks_is_that_of_one_process(verdicts, method):
+    one, two = verdicts[method, 1], verdicts[method, 2]
+    assert [told.step for told in one] == [told.step for told in two] == [1, 2]
+    results = [{**told[0].result, "seconds": 0.0} for told in (one, two)]
+    assert json.dumps(results[0], sort_keys=True) == json.dumps(results[1], sort_keys=True)
+    assert results[0]["items_used"] > 0
+    for key in ("verdict", "reason", "items_used", "gained", "lost"):
+        assert one[1].result.get(key) == two[1].result.get(key), key

@@ -1,0 +1,104 @@
+"""Faults 30 and 32 on one machine: one of two ranks is killed, or asked to stop; real training, gloo on the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from rank_jobs import make_run
+from waiting import TORCH_LIMIT_S, wait_until
+
+from finetop.core.models import checkpoint
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import processes, ranks
+
+pytestmark = pytest.mark.slow
+JOB = str(Path(__file__).parents[1] / "rig" / "ranked_job.py")
+ENVIRONMENT = {
+    "FINETOP_TEST_JOB": JOB,
+    "FINETOP_CPU_RANKS": "2",
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+
+@pytest.fixture
+def two(cold_rig, tmp_path, tiny_model):
+    """A rig whose training runs in two ranks, and a recipe of many steps for it."""
+    cold_rig.start(**ENVIRONMENT)
+    cold_rig.wait_ready()
+    check = {"general": {"suite": "quick"}}
+    made = make_run(
+        tmp_path / "data",
+        tiny_model,
+        "long",
+        train={"max_steps": 100_000, "save_every": 100_000},
+        check=check,
+    )
+    cold_rig.recipe = resolve_text((made / "recipe.json").read_text())
+    return cold_rig
+
+
+def begun(rig, name):
+    """Queue a run, and wait until both ranks train. Gives its name and what the ranks wrote down."""
+    recipe = {**rig.recipe.resolved, "train": {**rig.recipe.resolved["train"], "max_steps": 100_000}}
+    name = str(rig.ask(Submit(recipe, rig.recipe.text, name)).name)
+    wait_until(lambda: rig.ask(GetRun(name)).row.step >= 3, lambda: rig.about(name), TORCH_LIMIT_S)
+    words = ranks.read(rig.job_folder(name))
+    assert sorted(words) == [0, 1]
+    return name, words
+
+
+@pytest.mark.parametrize("repeats", [1, 20])
+def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats):
+    moments = random.Random(32)
+    wrong = doubled = 0
+    for number in range(repeats):
+        name, words = begun(two, f"killed-{number}")
+        rank = 1 if repeats > 1 else moments.randrange(2)
+        time.sleep(moments.uniform(0.0, 0.3))
+        os.kill(words[rank].pid, signal.SIGKILL)
+        row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+        wrong += (row.state.kind, row.state.cause) != ("killed", f"rank {rank}: killed by signal 9")
+        wrong += len(two.ask(GetRun(name)).jobs) != 1
+        wrong += any(processes.alive(one.pid) for one in words.values())
+        told = [line for line in lines_of(two, name) if '"ended"' in line]
+        doubled += len(told) > 1
+    survived("32", "kill -9 of one of two ranks in training", repeats=repeats, doubled=doubled, wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
+
+
+def lines_of(rig, name):
+    return (rig.job_folder(name) / "events.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_sigterm_to_either_rank_saves_a_checkpoint_and_ends_both(two, survived, rank):
+    name, words = begun(two, f"asked-{rank}")
+    os.kill(words[rank].pid, signal.SIGTERM)
+    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    (saved,) = checkpoint.complete(two.job_folder(name).parent.parent)
+    wrong = row.state.cause != "ended by signal 15 from outside, and saved"
+    wrong += checkpoint.step_of(saved) != two.ask(GetRun(name)).row.step
+    wrong += not checkpoint.is_resumable(saved)
+    ended = [json.loads(line)["e"] for line in lines_of(two, name) if '"ended"' in line]
+    wrong += [one["status"] for one in ended] != ["stopped"]
+    survived("30", f"SIGTERM to rank {rank} of two", wrong=wrong, orphans=len(two.orphans()))
+
+
+def test_a_stop_that_is_asked_for_stops_all_ranks_with_one_checkpoint(two, survived):
+    name, _ = begun(two, "stopped")
+    two.ask(Stop(name))
+    row = two.wait_state(name, "stopped", "failed")
+    wrong = len(checkpoint.complete(two.job_folder(name).parent.parent)) != 1
+    wrong += row.state.how != "stop"
+    survived("30", "stop of a run of two ranks", wrong=wrong, orphans=len(two.orphans()))

@@ -1,0 +1,99 @@
+"""Two ranks that talk and divide weights, without a trainer: what core/models/collectives.py and shards.py promise.
+
+RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py
+"""
+
+import torch
+
+from finetop.core.models import collectives, shards
+
+
+class Layer(torch.nn.Linear):
+    """What is put together at once."""
+
+
+class Small(torch.nn.Module):
+    """An embedding, two layers of five by five, and a head that is the embedding again."""
+
+    _no_split_modules = ("Layer",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = torch.nn.Embedding(7, 5)
+        self.layers = torch.nn.ModuleList(Layer(5, 5) for _ in range(2))
+        self.head = torch.nn.Linear(5, 7, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def get_input_embeddings(self) -> torch.nn.Module:
+        return self.embedding
+
+    def get_output_embeddings(self) -> torch.nn.Module:
+        return self.head
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        hidden = self.embedding(ids)
+        for layer in self.layers:
+            hidden = layer(hidden).tanh()
+        return self.head(hidden)
+
+
+def main() -> None:
+    rank = collectives.join("cpu")
+    talk(rank.number)
+    divide(rank.number)
+    collectives.leave()
+
+
+def talk(rank: int) -> None:
+    assert collectives.gathered(f"of {rank}") == ["of 0", "of 1"]
+    assert collectives.from_first(lambda: rank + 10) == 10
+    assert collectives.largest([rank, 5 - rank]) == [1, 5]
+    items = list("abcde")
+    own = [item.upper() for item in collectives.own_share(items)]
+    assert collectives.in_order(collectives.gathered(own)) == list("ABCDE")
+    try:
+        collectives.from_first(fail)
+    except OSError as error:
+        assert error.errno == 28  # a full disk of the first is everybody's
+    else:
+        raise AssertionError("the error of rank 0 is not raised")
+
+
+def fail() -> None:
+    raise OSError(28, "No space left on device")
+
+
+def divide(rank: int) -> None:
+    ids = torch.tensor([[1, 2, 3], [4, 5, 6]])
+    alone, divided = Small(), shards.divide(Small(), "cpu", torch.float32)
+    optimizers = [torch.optim.AdamW(model.parameters(), 0.01) for model in (alone, divided)]
+    for _ in range(3):
+        alone(ids).square().mean().backward()
+        divided(ids[rank : rank + 1]).square().mean().backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+    whole = shards.state_of(divided)
+    states = shards.whole(optimizers[1].state_dict())
+    with shards.put_together(divided) as fits:
+        assert fits
+        if rank == 0:  # a forward pass of one rank needs no other
+            assert torch.allclose(divided(ids), alone(ids), atol=1e-5)
+    if rank == 0:
+        assert whole.keys() == alone.state_dict().keys()
+        assert whole["head.weight"] is whole["embedding.weight"]
+        for name, weight in alone.state_dict().items():
+            assert torch.allclose(whole[name], weight, atol=1e-5), name
+        for index, values in optimizers[0].state_dict()["state"].items():
+            assert torch.allclose(states["state"][index]["exp_avg"], values["exp_avg"], atol=1e-6)
+    fresh = shards.divide(Small(), "cpu", torch.float32)
+    shards.fill(dict(fresh.named_parameters()), dict(alone.named_parameters()))
+    again = shards.state_of(fresh)
+    if rank == 0:
+        for name, weight in alone.state_dict().items():
+            assert torch.equal(again[name], weight), name
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""Real training jobs in two ranks on the CPU (gloo): made, started as the supervisor would, and read.
+
+    torchrun … rank_jobs.py JOB_FOLDER…
+
+As a program it does several jobs in a row in the same ranks, so that a test pays for the imports once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from waiting import TORCH_LIMIT_S
+
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import ranks
+
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
+            {"role": "assistant", "content": f"It is {n * n}." + " Yes." * (n % 3)},
+        ]
+    }
+    for n in range(1, 41)
+]
+PAIRS = [
+    {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": f"No idea, {n} perhaps."}
+    for n in range(1, 41)
+]
+MARKED = [
+    {"prompt": f"What is {n}?", "completion": f"It is {n * n}.", "label": n % 2 == 0} for n in range(1, 41)
+]
+TEXTS = [{"text": f"Number {n} is here. " * (n % 4 + 1)} for n in range(1, 41)]
+# What rows an objective learns from; the others take conversations.
+DATA = {
+    "dpo": PAIRS,
+    "orpo": PAIRS,
+    "reward": PAIRS,
+    "kto": MARKED,
+    "continued-pretraining": TEXTS,
+    "pretrain": TEXTS,
+}
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+WAYS = {
+    "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
+    "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},
+    "dpo-lora": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"}},
+    "dpo-full": {
+        "method": {"name": "full"},
+        "objective": {"name": "dpo"},
+        "train": {"learning_rate": 0.001},
+    },
+}
+
+
+def make_run(home: Path, model: Path, name: str, **sections: Any) -> Path:
+    """Make a run's folder with its data, its recipe and the suite it names. Returns the run's folder."""
+    folder = home / "runs" / f"0001-{name}"
+    folder.mkdir(parents=True)
+    suites = home / "suites"
+    suites.mkdir(exist_ok=True)
+    (suites / "general.txt").write_text(TEXT)
+    (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
+    task = "{name: t, data: items.jsonl, chance: 0.0}"
+    (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
+    rows = DATA.get(sections.get("objective", {}).get("name", "sft"), ROWS)
+    data = home / f"{name}.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe: dict[str, Any] = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(model), "dtype": "float32"},
+        "method": {"name": "lora"},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(data)}], "max_tokens": 64},
+        "train": {
+            "epochs": None,
+            "max_steps": 5,
+            "batch_size": 2,
+            "grad_accumulation": 1,
+            "learning_rate": 0.001,
+            "keep_checkpoints": None,
+            "save_every": 2,
+            "eval_every": 1.0,
+        },
+        "samples": {"count": 2, "max_new_tokens": 4},
+        "check": {"at_end": False, "general": {"suite": "tiny"}},
+        "drift": {"every": 0.5},
+    }
+    for section, values in sections.items():
+        own = {} if section in ("method", "objective") else recipe.get(section, {})
+        recipe[section] = {**own, **values}
+    (folder / "recipe.json").write_text(json.dumps(recipe))
+    return folder
+
+
+def make_job(run: Path, count: int, args: dict[str, Any] | None = None, **train: Any) -> Path:
+    """Make a run's next training job, in so many ranks. Returns its folder."""
+    recipe = json.loads((run / "recipe.json").read_text())
+    recipe["train"] |= train
+    number = len(list((run / "jobs").glob("*"))) + 1
+    job = run / "jobs" / f"{number:04d}-train"
+    job.mkdir(parents=True)
+    resolved = resolve_text(json.dumps(recipe)).resolved
+    spec = JobSpec(1, number, 1, "tiny", "train", resolved, args or {}, ranks=count)
+    (job / "job.json").write_bytes(msgspec.json.encode(spec))
+    return job
+
+
+def going_on(step: int) -> dict[str, Any]:
+    """Say that a job goes on from a step's checkpoint."""
+    return {"resume": {"step": step, "checkpoint": f"checkpoints/step-{step:06d}", "anyway": False}}
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+def start(job: Path, count: int) -> subprocess.Popen[str]:
+    """Start one job as its keeper would."""
+    return subprocess.Popen(
+        ranks.launch_command(job, count),
+        env=environment(),
+        cwd=job,
+        stdout=(job / "log.txt").open("w"),
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def run_all(jobs: list[Path], count: int) -> None:
+    """Do jobs one after another in the same ranks; all must end well."""
+    command = ranks.launch_command(jobs[0], count)
+    here = command.index("-m", 2) if count > 1 else 1
+    done = subprocess.run(
+        [*command[:here], __file__, *map(str, jobs)],
+        env={**environment(), "PYTHONPATH": str(Path(__file__).parent)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TORCH_LIMIT_S * len(jobs),
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+def read_events(job: Path) -> list[Any]:
+    """Read what a job told: each line once, in order."""
+    lines = [events.decode(line) for line in (job / "events.jsonl").read_bytes().splitlines()]
+    assert [line.n for line in lines] == list(range(1, len(lines) + 1))
+    return [line.e for line in lines]
+
+
+def of(kind: Any, happened: list[Any]) -> list[Any]:
+    return [event for event in happened if isinstance(event, kind)]
+
+
+def curve(key: str, happened: list[Any]) -> dict[int, float]:
+    """Return a metric by step, each told once."""
+    told = [(event.step, event.values[key]) for event in of(events.Metrics, happened) if key in event.values]
+    assert len(told) == len({step for step, _ in told}), f"{key} is told twice"
+    return dict(told)
+
+
+def main() -> int:
+    from finetop.core import run_job
+    from finetop.core.models import collectives
+
+    part = collectives.leave
+    collectives.leave = lambda: None  # the ranks stay together for the next job
+    codes = []
+    for folder in sys.argv[1:]:
+        codes.append(run_job.run(Path(folder)))
+        collectives.gathered(None)
+    part()
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
