@@ -78,7 +78,7 @@ def why_not() -> str:
 
 @dataclass
 class Cluster:
-    """Nodes n1 … of `gpus` pretended GPUs each; partitions main, debug (n1, at most a minute) and urgent, which preempts."""
+    """Nodes n1 … with `gpus` pretended GPUs each; partitions main, debug (n1, a minute at most), urgent (preempts)."""
 
     root: Path
     nodes: int = 4

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data, tags
 from finetop.core.recipe.home_settings import Slurm
 from finetop.core.store import jobs, notes, runs
@@ -28,6 +29,20 @@ def part(supervisor: Supervisor, ready: Sequence[Job]) -> tuple[list[Job], list[
 def goes_there(supervisor: Supervisor, job: Job) -> bool:
     """Decide where a job runs: with `slurm` in settings.yaml there, but for an import, which looks at files."""
     return supervisor.settings.slurm is not None and job.verb != "import"
+
+
+def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
+    """Refuse more nodes than jobs can have here. Raises BadInput."""
+    nodes = budget.get("nodes")
+    if not isinstance(nodes, int) or nodes == 1:
+        return
+    if supervisor.settings.slurm is None:
+        hint = "Set slurm in settings.yaml (docs/clusters.md), or leave budget.nodes out."
+        raise BadInput(f"budget.nodes is {nodes}, and jobs run on this machine alone.", hint=hint)
+    raise BadInput(
+        f"budget.nodes is {nodes}: a run trains on one node for now.",
+        hint="Leave it out; budget.gpus is of one node.",
+    )
 
 
 def not_yet(supervisor: Supervisor, job: Job) -> str:
