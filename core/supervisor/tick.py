@@ -102,16 +102,17 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         return
     if _to_start(supervisor, job) is None:
         return  # it was taken out of the queue meanwhile, or held
-    state = data.Running(since=time.time(), phase=data.STARTING)
+    batch = elsewhere.batch_of(supervisor, job)
+    place = None if batch is None else Place(elsewhere.ON_ITS_WAY)
+    state = data.Running(since=time.time(), phase=data.STARTING, waits="" if place is None else place.waits)
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
-    batch = elsewhere.batch_of(supervisor, job)
-    if batch is not None:
-        supervisor.places[job.id] = Place(elsewhere.ON_ITS_WAY)
+    if place is not None:
+        supervisor.places[job.id] = place
     abort_at("supervisor-committed")
     environment = warm_process.environment(supervisor, gpus)
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)

@@ -109,8 +109,10 @@ def show(supervisor: Supervisor, looks: Mapping[int, Look]) -> None:
     supervisor.places = {job: look.place for job, look in looks.items() if look.place is not None}
     for job in supervisor.live:
         place = supervisor.places.get(job.id)
-        state = jobs.state_of(supervisor.connection, job.id) if place is not None else job.state
-        if place is None or not isinstance(state, data.Running) or state.waits == place.waits:
+        if place is None or not isinstance(job.state, data.Running) or job.state.waits == place.waits:
+            continue
+        state = jobs.state_of(supervisor.connection, job.id)  # with what it told since the beat began
+        if not isinstance(state, data.Running):
             continue
         # what it ran for begins when it does
         since = state.since if place.waits else time.time()

@@ -125,15 +125,7 @@ class LocalLauncher:
             record = record_of(attempt.folder, attempt.number)
             if record is None or int(record["pid"]) not in seen:
                 continue  # it has no keeper yet, or no more
-            tree = processes.below(int(record["pid"]), seen)
-            main = seen.get(int(record["job_pid"]))
-            state = "" if main is None else main.state
-            usage[attempt.job] = Usage(
-                sum(process.cpu_s for process in tree),
-                processes.bytes_moved(process.pid for process in tree),
-                state == processes.STOPPED,
-                state == processes.WAITS_FOR_DEVICE,
-            )
+            usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), seen)
         return usage
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
@@ -240,6 +232,18 @@ class LocalLauncher:
             pass  # it has just died: the job gets a process of its own
         self.let_go()
         return None
+
+
+def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage:
+    """Say what the processes below a keeper use, among those that were seen."""
+    tree, main = processes.below(keeper, seen), seen.get(job)
+    state = "" if main is None else main.state
+    return Usage(
+        sum(process.cpu_s for process in tree),
+        processes.bytes_moved(process.pid for process in tree),
+        state == processes.STOPPED,
+        state == processes.WAITS_FOR_DEVICE,
+    )
 
 
 def look(folder: Path, attempt: int) -> Look:

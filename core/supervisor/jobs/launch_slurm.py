@@ -203,7 +203,17 @@ class SlurmLauncher:
         return size_of(attempt.folder / "events.jsonl")  # its processes are on a node: Slurm ends them
 
     def usage(self, attempts: Sequence[Attempt]) -> dict[int, Usage]:
-        return self._local.usage(self._here(attempts))
+        told = {attempt.job: self._told(attempt) for attempt in attempts if self._record(attempt) is not None}
+        return {
+            **self._local.usage(self._here(attempts)),
+            **{job: usage for job, usage in told.items() if usage is not None},
+        }
+
+    def _told(self, attempt: Attempt) -> Usage | None:
+        """Read what an attempt uses on its node; None for one that does not run."""
+        if not is_held(attempt.folder / "lock"):
+            return None
+        return slurm_record.usage(attempt.folder)
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
         return self._local.processes(self._here(attempts))

@@ -28,15 +28,16 @@ import msgspec
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import keeper
+from finetop.core.runtime import keeper, processes
 from finetop.core.runtime.files import retry_file_work, write_whole
 from finetop.core.runtime.job_folder import read_spec, run_folder_of
 from finetop.core.supervisor.jobs import resume_point, slurm_record
-from finetop.core.supervisor.jobs.launch_local import exit_of, record_of
+from finetop.core.supervisor.jobs.launch_local import exit_of, record_of, usage_of
 
 NEAR_S = 330.0  # to the time limit: Slurm's signal comes 300 s before it
 REQUEUE_S = 90.0  # in which a controller that does not answer is asked again
 AGAIN_S = 5.0
+USAGE_S = 10.0  # between two records of what the job uses
 MOST_STARTS = 20  # of a job that has no checkpoints, by its time limit
 TAIL_BYTES = 64 << 10  # of the events, to find the last word in
 
@@ -133,6 +134,7 @@ class Node:
         self._seen = 0  # the number of the last wish
         self._wish = ""
         self._goes_on = False
+        self._told_at = -USAGE_S  # when the usage was last written (monotonic)
 
     def on_term(self, number: int, frame: FrameType | None) -> None:
         """Pass Slurm's signal on: the job saves a checkpoint and exits."""
@@ -150,6 +152,7 @@ class Node:
         """Do what is asked for since the last look."""
         if self._job is None:
             return
+        self._tell_usage(self._job)
         try:
             wish = slurm_record.asked(self._folder, self._attempt)
         except OSError:
@@ -163,6 +166,17 @@ class Node:
             keeper.forward(self._job, signal.SIGTERM)(signal.SIGTERM, None)
         elif wish.what:
             os.kill(os.getpid(), keeper.SIGNALS[wish.what])
+
+    def _tell_usage(self, job: int) -> None:
+        """Write down what the job uses, from time to time: who judges its silence is on another machine."""
+        if time.monotonic() - self._told_at < USAGE_S:
+            return
+        self._told_at = time.monotonic()
+        usage = usage_of(os.getpid(), job, processes.look())
+        try:
+            write_whole(self._folder / slurm_record.USAGE, msgspec.json.encode(usage))
+        except OSError:
+            return  # a full disk; the next look tries again
 
     def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
         """Return an exit record with what only Slurm's side of it knows: whether it goes on, and why it was ended."""

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.runtime.files import open_regular, write_whole
+from finetop.core.supervisor.jobs.launcher import Usage
 
+USAGE = "usage.json"  # what a job uses on its node, written there
 MARK = "finetop"  # in front of each comment
 Wish = Literal["", "stop", "kill", "stacks"]
 
@@ -69,6 +71,12 @@ def ask(folder: Path, attempt: int, what: Wish) -> None:
     if before.what == "kill" or (before.what == "stop" and what == "stacks"):
         return
     write_whole(folder / "asked.json", msgspec.json.encode(Door(attempt, what, before.number + 1)))
+
+
+def usage(folder: Path) -> Usage | None:
+    """Read what a job uses on its node, as it was last written there. Raises OSError."""
+    found: Usage | None = _read(folder / USAGE, Usage)
+    return found
 
 
 def _read(file: Path, kind: Any) -> Any:
