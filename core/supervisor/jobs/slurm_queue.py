@@ -216,7 +216,7 @@ class SlurmQueue:
         self._gather()
         for group in list(self._groups):
             self._hand_over(group)
-            if time.monotonic() - now > LOOK_S:
+            if time.monotonic() - now > max(1.0, LOOK_S):
                 break  # look first: each takes 30 ms, and there may be hundreds
         self._cancel_due()
         self._ask_accounts()
