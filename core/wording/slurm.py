@@ -42,6 +42,7 @@ REFUSALS = (
     ("nvalid partition", "Set slurm.partition in settings.yaml; `sinfo -s` lists them."),
     ("nvalid account", "Set slurm.account in settings.yaml; `sacctmgr show assoc user=$USER` lists them."),
     ("nvalid qos", "Set slurm.qos in settings.yaml; `sacctmgr show qos` lists them."),
+    ("BadConstraints", "No node has so much: lower budget.gpus or slurm.extra in settings.yaml."),
     ("nvalid generic resource", "Lower budget.gpus, or set slurm.partition in settings.yaml to one with GPUs."),
     ("ime limit", "Lower slurm.time in settings.yaml; `sinfo -o '%P %l'` lists what partitions allow."),
     ("ode count", "Lower budget.nodes, or choose a larger partition: slurm.partition in settings.yaml."),
@@ -60,8 +61,15 @@ PASSING = (
 def waits(reason: str, job: str) -> str:
     """Say why a job waits: 'waits for: Priority (jobs with a higher priority go first)'."""
     name = reason.partition(",")[0].strip() or "None"
-    plain = REASONS.get(name) or next((words for begin, words in KINDS if name.startswith(begin)), "")
-    return f"waits for: {name} ({plain.format(id=job)})" if plain else f"waits for: {name}"
+    if name.startswith("Nodes required for job are DOWN"):  # what Slurm says in place of a word
+        name = "ReqNodeNotAvail"
+    plain = plainly(name).format(id=job)
+    return f"waits for: {name} ({plain})" if plain else f"waits for: {name}"
+
+
+def plainly(reason: str) -> str:
+    """Say in plain words what a reason means; nothing of one that is not known."""
+    return REASONS.get(reason) or next((words for begin, words in KINDS if reason.startswith(begin)), "")
 
 
 def silent(since: float | None) -> str:

@@ -133,8 +133,8 @@ def test_a_run_that_waits_there_can_be_paused_and_goes_on(live, cluster, survive
     ("slurm", "words", "hint"),
     [
         ("{partition: nowhere}", "nvalid partition", "slurm.partition"),
-        ("{partition: debug, time: '3-00:00:00'}", "", "slurm.time"),
-        ("{extra: ['--gres=gpu:99']}", "", "budget.gpus"),
+        ("{extra: ['--gres=gpu:99']}", "BadConstraints", "budget.gpus"),
+        ("{extra: ['--constraint=unheard']}", "eature", "slurm"),
     ],
 )
 def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
@@ -145,6 +145,18 @@ def test_what_slurm_refuses_fails_in_words_with_the_setting_to_change(
     slurm_rig.wait_ready()
     name = slurm_rig.submit("refused", steps=5)
     state = slurm_rig.wait_state(name, "failed").state
-    assert state.cause.startswith("Slurm refuses it: ") and words in state.cause
+    assert state.cause.startswith("Slurm ") and words in state.cause
     assert hint in state.hint
     survived("28", f"what Slurm refuses: {slurm}")
+
+
+def test_a_time_that_the_partition_does_not_allow_is_told(slurm_rig, survived):
+    slurm_rig.settings = "settings: 1\nslurm: {partition: debug, time: '3-00:00:00'}\n"
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    name = slurm_rig.submit("long", steps=5)
+    state = wait_because(slurm_rig, name, "PartitionTimeLimit")
+    assert state.because.endswith("(slurm.time is more than the partition allows)")
+    slurm_rig.ask(Stop(name))
+    slurm_rig.wait_state(name, "stopped")
+    survived("28", "a time that the partition does not allow", orphans=len(slurm_rig.orphans()))

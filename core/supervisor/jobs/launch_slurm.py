@@ -122,9 +122,9 @@ class SlurmLauncher:
             return alive
         if not (state or has_begun or exit):
             return Look(None, False, size, Place())  # a controller that lost it: it goes in once more
-        return self._over(attempt, record, state) or alive
+        return self._over(attempt, record, state, "" if listed is None else listed.reason) or alive
 
-    def _over(self, attempt: Attempt, record: Record, state: str) -> Look | None:
+    def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> Look | None:
         """End an attempt that Slurm says is over; None where it came to life meanwhile."""
         with locked(attempt.folder) as is_free:
             if not is_free:
@@ -140,7 +140,9 @@ class SlurmLauncher:
             return Look(Exit(None, int(number), time.time(), 0), False, size, Place())
         has_begun = record_of(attempt.folder, attempt.number) is not None
         made = exit or Exit(None, None, time.time(), 0)
-        return Look(replace(made, cause=cause_of(state, made.why, has_begun=has_begun)), False, size, Place())
+        return Look(
+            replace(made, cause=cause_of(state, made.why, reason, has_begun=has_begun)), False, size, Place()
+        )
 
     def _record(self, attempt: Attempt) -> Record | None:
         """Find which job of Slurm an attempt is; None for one of this machine. Raises OSError."""
@@ -263,8 +265,8 @@ LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every
 NOT_STARTED = "Its slurm.txt says more. Every node must see the home, and this Python: finetop doctor."
 
 
-def cause_of(state: str, why: str, *, has_begun: bool) -> Cause:
-    """Say why Slurm ended a job: by the state it gives, else by what the keeper saw."""
+def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Cause:
+    """Say why Slurm ended a job: by the state and the reason that it gives, else by what the keeper saw."""
     match state:
         case "TIMEOUT" | "DEADLINE":
             return Cause("time_limit", "its time limit in Slurm was reached", LIMIT)
@@ -282,6 +284,9 @@ def cause_of(state: str, why: str, *, has_begun: bool) -> Cause:
         return Cause("time_limit", "its time limit in Slurm was reached before a new checkpoint", LIMIT)
     if why == "preempted":
         return Cause("preempted", "ended by Slurm, and saved", "")
+    if not has_begun and (plain := words.plainly(reason)) and reason != "None":
+        said = f"Slurm gave it up: {reason} ({plain.format(id='JOB')})"
+        return Cause("bad_input", said, words.advice(reason))
     if not has_begun:
         return Cause("environment", "it could not be started on its node", NOT_STARTED)
     return Cause("vanished", "its process vanished without an exit record", "")
