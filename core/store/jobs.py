@@ -268,7 +268,7 @@ def checks_under_way(
     found = connection.execute(
         "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
     ).fetchall()
-    live = {run_id: data.as_seen(_state.decode(state)) for run_id, state in found}
+    live: dict[int, Any] = {run_id: data.as_seen(_state.decode(state)) for run_id, state in found}
     return {**waiting, **live}
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+
 import pytest
 from waiting import wait_until
 
@@ -75,10 +79,8 @@ def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survi
 
 
 def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived):
-    slurm_rig.settings = (
-        "settings: 1\nslurm: {time: '5'}\n"  # less is left than its warning: the signal means that
-    )
-    slurm_rig.start()
+    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
+    slurm_rig.start(FINETOP_TEST_WARNING_S="5")
     slurm_rig.wait_ready()
     number = start(slurm_rig, cluster, "victim")
     cluster.call("scancel", "--signal=TERM", "--batch", number)
@@ -97,17 +99,24 @@ def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slur
     one_curve(slurm_rig, survived, "30", "its time limit reached, in earnest", ["victim"])
 
 
-def test_a_job_that_could_not_save_loses_no_more_than_since_its_last_checkpoint(live, cluster, survived):
-    """Its keeper and it are killed at once, as by a node that fails."""
-    number = start(live, cluster, "victim", saves_every=10)
-    live.wait_step("victim", 25)
-    cluster.call("scancel", "--signal=KILL", "--full", number)
-    row = live.wait_state("victim", "finished", "failed", "lost", "queued")
-    live.wait_state("victim", "finished", "failed", "lost")
-    assert row is not None
-    one_curve(
-        live, survived, "30", "killed on its node, a checkpoint each 10 steps", ["victim"], most_lost=60
-    )
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
+    slurm_rig, cluster, survived, repeats
+):
+    """As by a node's kernel: nobody is left to write an exit record."""
+    slurm_rig.settings = "settings: 1\nslurm: {}\nretry: {wait_s: 0.1}\n"
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    names = [f"victim-{n}" for n in range(repeats)]
+    for name in names:
+        start(slurm_rig, cluster, name, saves_every=10)
+        slurm_rig.wait_step(name, 25)
+        keeper = json.loads((slurm_rig.job_folder(name) / "keeper.json").read_text())["pid"]
+        os.kill(keeper, signal.SIGKILL)
+        slurm_rig.wait_state(name, "finished", "failed", "stopped")
+    # the kernel ends the job with its keeper: at most what it did since step 20, until then
+    what = "its keeper killed on its node, a checkpoint each 10 steps"
+    one_curve(slurm_rig, survived, "30", what, names, most_lost=10 * repeats, repeats=repeats)
 
 
 def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster, survived):

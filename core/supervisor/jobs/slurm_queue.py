@@ -449,11 +449,31 @@ def options_of(group: Group) -> list[str]:
     return [
         f"--job-name={first.batch.array if count > 1 else first.batch.name}",
         f"--comment={names[0]} {group.mark}",
-        f"--output={output}", "--open-mode=append", "--input=none", "--requeue", f"--signal=B:TERM@{WARNING_S}",
+        f"--output={output}", "--open-mode=append", "--input=none", "--requeue",
+        f"--signal=B:TERM@{warning_s(first.batch.options)}",
         "--chdir=/", "--ntasks-per-node=1",
         *(array_of(group) if count > 1 else ()),
         *first.batch.options,
     ]  # fmt: skip
+
+
+def warning_s(options: Sequence[str]) -> int:
+    """Say how long before its time limit a job is told to save: five minutes, of a short one a fifth of its time."""
+    limit = next((option.removeprefix("--time=") for option in options if option.startswith("--time=")), "")
+    return min(WARNING_S, int(seconds_of(limit) / 5)) if limit else WARNING_S
+
+
+def seconds_of(limit: str) -> float:
+    """Read a time limit as Slurm does: minutes, minutes:seconds, hours:minutes:seconds, days-hours:minutes:seconds."""
+    days, dash, rest = limit.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if dash:
+        hours, minutes, seconds = (*parts, 0, 0)[:3]
+    elif len(parts) == 1:
+        hours, minutes, seconds = 0, parts[0], 0
+    else:
+        hours, minutes, seconds = (0, *parts)[-3:]
+    return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
 def array_of(group: Group) -> Iterator[str]:

@@ -309,3 +309,11 @@ def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
     slurm.jobs["777"] = Listed("777", "PENDING", "Priority", "", slurm.jobs["100"].comment)
     look(launcher, attempt)
     assert {job.id: job.state for job in slurm.jobs.values()} == {"100": "PENDING", "777": "CANCELLED"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [("5", 300), ("10:30", 630), ("24:00:00", 86400), ("3-00:00:00", 259200), ("1-12", 129600), ("2-03:04", 183840)],
+)
+def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
+    assert slurm_queue.seconds_of(limit) == seconds
