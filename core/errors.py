@@ -40,6 +40,10 @@ Kind = Literal[
     "communication",  # between ranks: NCCL, gloo
     "restarted",  # the machine
     "vanished",  # without an exit record
+    "preempted",  # by a cluster, for a job that goes first
+    "time_limit",  # of a cluster
+    "node_failed",  # of a cluster
+    "cancelled",  # in a cluster's queue, by somebody
     "code",  # an exception of Python, of ours or of a library's
 ]
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cluster import Cluster, started
 from hosts import Hosts
-from rig import Rig
+from rig import IN_SLURM, Rig
 from still import Still, still
 
 from finetop.core.runtime.home import Home
@@ -109,3 +110,21 @@ def quiet(tmp_path: Path) -> Iterator[Still]:
     made = still(tmp_path / "home")
     yield made
     made.supervisor.connection.close()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Slurm cluster on this machine, shared by a file's tests; skips, saying so, where none can be had."""
+    made = started(tmp_path_factory.mktemp("slurm"))
+    yield made
+    made.down()
+
+
+@pytest.fixture
+def slurm_rig(cluster: Cluster, cold_rig: Rig) -> Iterator[Rig]:
+    """A home whose jobs go to that cluster, with nothing in its queue; no supervisor runs yet."""
+    cluster.clear()
+    cold_rig.settings = IN_SLURM
+    cold_rig.variables = cluster.variables
+    yield cold_rig
+    cluster.clear()

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
-from finetop.core.protocol.messages.machine import GpuRow, Gpus, GpusAnswer
+from finetop.core.protocol.messages.machine import GpuRow, Gpus, GpusAnswer, NodeRow
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.gpus import bars, lines_of, machine_words
+from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
 ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
 ANYWHERE = True
@@ -50,10 +50,12 @@ def tell(found: GpusAnswer) -> None:
     """Print what is there: a row for each GPU, below it what is on it, below all what waits."""
     if found.trouble:
         print(f"✗ {clean_line(found.trouble)}. See finetop doctor.")
-    elif not found.gpus:
+    elif not found.gpus and not found.nodes:
         print(f"No GPU here: {machine_words(found)} (settings.yaml slots.cpu_jobs).")
     if found.gpus:
         print_gpus(found)
+    if found.nodes:
+        print_nodes(found.nodes)
     for job in found.on_cpu:
         print(f"{clean_line(job.run)} ({job.verb}) {'is on the CPU' if found.gpus else 'runs'}")
     for one in found.waiting:
@@ -68,6 +70,20 @@ def print_gpus(found: GpusAnswer) -> None:
     rows = [(*cells(gpu), bars(gpu.history, CELLS)) for gpu in found.gpus]
     below = [[f"     {line}" for line in lines_of(gpu)] for gpu in found.gpus]
     print_table((*HEAD, f"last {minutes:.0f} min"), rows, right=(0, 2, 3, 4, 5, 6, 7), below=below)
+
+
+def print_nodes(nodes: Sequence[NodeRow]) -> None:
+    """Print the nodes of the cluster, each with its GPUs and the runs of this home that are there."""
+    rows = [
+        (
+            clean_line(node.name),
+            clean_line(node.partitions),
+            node_words(node),
+            clean_line(", ".join(node.jobs)),
+        )
+        for node in nodes
+    ]
+    print_table(("node", "partition", "state", "runs here"), rows)
 
 
 def cells(gpu: GpuRow) -> tuple[str, ...]:

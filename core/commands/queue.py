@@ -170,7 +170,7 @@ def _priority(row: QueueRow) -> str:
 ALWAYS = ("#", "run", "what", "why it waits")
 COLUMNS = (
     ("host", lambda row: row.host),
-    ("#", lambda row: str(row.state.place)),
+    ("#", lambda row: str(row.state.place or "-")),
     ("run", lambda row: row.run),
     ("what", _what),
     ("wants", lambda row: row.wants),

@@ -21,7 +21,7 @@ STARTING = "starting"  # the phase of a job that has not said anything yet
 
 
 class Queued(msgspec.Struct, tag="queued", frozen=True):
-    place: int  # 1 starts next
+    place: int  # 1 starts next; 0: it waits in the queue of a cluster, not in ours
     because: str = ""  # why it waits
     held: bool = False  # until a person releases it
     paused_at: int | None = None  # the step that it goes on from when it is released
@@ -42,6 +42,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     usual_s: float | None = None  # its usual step, where one is known
     evidence: str = ""  # what its processes do meanwhile, in words
     frames: list[str] = []  # where they are, a line each
+    waits: str = ""  # why it waits in a cluster's queue; empty once it runs
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):
@@ -90,6 +91,13 @@ State = Queued | Running | Finished | Stopped | Failed | Lost
 def well(state: Running) -> Running:
     """Leave out of a state what is said of a silence."""
     return msgspec.structs.replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[])
+
+
+def as_seen(state: State) -> State:
+    """Return a state as people see it: who waits in a cluster's queue is queued, and has no place in ours."""
+    if isinstance(state, Running) and state.waits and not state.asked:
+        return Queued(place=0, because=state.waits)
+    return state
 
 
 def in_short(state: State) -> State:

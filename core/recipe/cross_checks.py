@@ -50,6 +50,7 @@ def cross_problems(
         _target,
         _ask,
         _approaches,
+        _budget,
     ):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=place_of(key, places, whole), key=key, hint=hint))
@@ -190,3 +191,19 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
         hint = f"Add it there, or take {' or '.join(target.metrics)}."
         said = f"approaches.metric is {section.metric}, and check.target.metric has it not."
         yield "approaches.metric", said, hint
+
+
+def _budget(recipe: Recipe) -> Iterator[Problem]:
+    """Nodes have as many GPUs each."""
+    nodes, gpus = recipe.budget.nodes or 1, recipe.budget.gpus
+    if nodes == 1:
+        return
+    if not gpus:
+        yield (
+            "budget.nodes",
+            f"budget.nodes is {nodes}, and budget.gpus is not set.",
+            f"Set budget.gpus: {nodes * 4}.",
+        )
+    elif gpus % nodes:
+        said = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."
+        yield "budget.gpus", said, f"Take a multiple of budget.nodes: {-(-gpus // nodes) * nodes}."

@@ -10,6 +10,7 @@ retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
 resume: {after_reboot: true, after_crash: true}
 quiet_hours: {from: "22:00", to: "07:00", days: [mon, tue, wed, thu, fri], pause: false}
 logs: {mib: 256}
+slurm: {partition: gpu, account: lab, time: "24:00:00", qos: normal, at_once: 4, extra: ["--mem=64G"]}
 tell: {on: [alarms, failed, lost, hung, regressed], command: [notify-me], webhook: {url_file: webhook.txt}}
 bell: true
 notify: none
@@ -134,6 +135,38 @@ class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"st
     days: tuple[Day, ...] = get_args(Day)
 
 
+SlurmName = Annotated[
+    str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,199}$", extra={"words": "a name that Slurm knows"})
+]
+SlurmTime = Annotated[
+    str,
+    Meta(
+        pattern="^([0-9]{1,6}|([0-9]{1,4}-)?[0-9]{1,4}(:[0-5]?[0-9]){1,2})$",
+        extra={"words": 'a time limit such as "24:00:00" or "3-00:00:00" (days-hours:minutes:seconds)'},
+    ),
+]
+SlurmOption = Annotated[
+    str,
+    Meta(
+        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?$",
+        max_length=1000,
+        extra={"words": 'an option of sbatch in one word such as "--mem=64G"'},
+    ),
+]
+
+
+class Slurm(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How jobs go into the queue of a cluster: with this section they do, without it they run on this machine."""
+
+    partition: SlurmName | None = None  # null: the cluster's default, as with the next three
+    account: SlurmName | None = None
+    time: SlurmTime | None = None  # of a job; one that reaches it is queued again, and goes on
+    qos: SlurmName | None = None
+    # runs of a sweep at a time: its job array's limit; null: as many as the cluster gives
+    at_once: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    extra: tuple[SlurmOption, ...] = ()  # more options of sbatch, behind finetop's own
+
+
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
@@ -171,6 +204,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     resume: Resume = Resume()
     quiet_hours: QuietHours | None = None
     logs: Logs = Logs()
+    slurm: Slurm | None = None
     tell: Tell = Tell()
     bell: bool = True  # of the terminal, when something happens while the app is open; at most one in 10 s
     notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's own notifications, by that sequence
@@ -195,7 +229,33 @@ def load(home: Home) -> Settings:
         raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
     found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
+    if found.slurm is not None:
+        _require_slurm(root, found.slurm)
     return found
+
+
+# What finetop itself says to sbatch: said twice, one of them would not hold.
+OF_FINETOP = {
+    "array", "comment", "job-name", "open-mode", "output", "error", "input", "parsable", "requeue", "no-requeue",
+    "signal", "wrap", "wait", "test-only", "chdir", "nodes", "ntasks", "ntasks-per-node", "dependency", "export",
+}  # fmt: skip
+OF_SECTION = {"partition", "account", "time", "qos"}
+
+
+def _require_slurm(root: Node, slurm: Slurm) -> None:
+    """Refuse options that finetop gives itself, and secrets: every user of a cluster can read a job's options."""
+    for index, option in enumerate(slurm.extra):
+        name, place = option[2:].partition("=")[0], _place(root, "slurm", "extra", index)
+        if name in OF_SECTION:
+            said = f"slurm.extra: {option[:60]!r} has a setting of its own."
+            raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
+        if name in OF_FINETOP:
+            raise RecipeError(
+                f"slurm.extra: finetop gives --{name} itself.", place=place, hint="Leave it out."
+            )
+        if what := secrets.find(option):
+            said = f"slurm.extra holds {what}, and every user of the cluster can read a job's options."
+            raise RecipeError(said, place=place, hint="Let the job read it from a file that is yours alone.")
 
 
 def _require_tell(root: Node, tell: Tell) -> None:

@@ -338,6 +338,10 @@ class Budget(Section, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=0, le=1024)] | None,
         says("GPUs, on which it trains side by side; null is one if the machine has any, else none."),
     ] = None
+    nodes: Annotated[
+        Annotated[int, Meta(ge=1, le=256)] | None,
+        says("Nodes of a cluster that share the GPUs evenly; null is one. More need slurm in settings.yaml."),
+    ] = None
     memory_gib: Annotated[Positive | None, says("Memory per GPU that may be used, in GiB; null for all.")] = (
         None
     )

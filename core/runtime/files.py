@@ -155,12 +155,13 @@ def why_not_for_database(kind: str) -> str:
     return ""
 
 
-def require_local(root: Path) -> None:
-    """Refuse a home whose database would lie on a network file system, or on FUSE. Raises EnvironmentTrouble."""
-    if why := why_not_for_database(file_system_of(root)):
+def require_local(folder: Path) -> None:
+    """Refuse a folder for the database on a network file system, or on FUSE. Raises EnvironmentTrouble."""
+    if why := why_not_for_database(file_system_of(folder)):
         raise EnvironmentTrouble(
-            f"{root} {why}.",
-            hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are.",
+            f"{folder} {why}.",
+            hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are."
+            " For a cluster leave it there, and put the database alone on one: FINETOP_DATABASE=/var/tmp/finetop.",
         )
 
 

@@ -35,6 +35,7 @@ MARKS = {MARK, "finetop.duckdb"}  # the second of a home whose mark was not copi
 # what may be there before the first start: written by hand, or by who looks at other machines
 BY_HAND = {"settings.yaml", "hosts.yaml", "hosts.sockets.json", "suites", "lost+found"}
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
+DATABASE_FOLDER = "FINETOP_DATABASE"  # of the environment
 HERE = "here"  # the label of this machine, where several are looked at
 
 
@@ -89,7 +90,11 @@ class Home:
 
     @property
     def database(self) -> Path:
-        return self.root / "finetop.duckdb"
+        """The store: in the home, or in a folder of this machine's own, where the home is on a shared file system."""
+        folder = os.environ.get(DATABASE_FOLDER)
+        if not folder or self.link is not None:
+            return self.root / "finetop.duckdb"
+        return Path(folder).absolute() / f"finetop-{_digest(self.root)}.duckdb"
 
     @property
     def lock(self) -> Path:
@@ -107,9 +112,8 @@ class Home:
         inside = self.root / "supervisor.sock"
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside
-        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
         runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/finetop-{os.getuid()}")
-        return runtime / f"finetop-{digest}.sock"
+        return runtime / f"finetop-{_digest(self.root)}.sock"
 
     @property
     def runs(self) -> Path:
@@ -129,6 +133,10 @@ class Home:
 
     def run_folder(self, run_id: int, name: str) -> Path:
         return self.runs / f"{run_id:04d}-{name}"
+
+
+def _digest(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root)).hexdigest()[:16]
 
 
 def find_home(given: str | None = None) -> Home:
@@ -165,6 +173,10 @@ def prepare(home: Home) -> None:
         for folder in (home.runs, home.scores, home.models):
             folder.mkdir(mode=0o700, exist_ok=True)
             require_own(folder)
+    if (folder := home.database.parent) != home.root:
+        with making("the database's folder", folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            require_own(folder, may_be_link=False)
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -29,7 +29,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Protocol
 
 from finetop.core.runtime import log_file
 from finetop.core.runtime.crash_points import abort_at
@@ -72,7 +73,23 @@ def main() -> int:
     return start(command, folder, attempt)
 
 
-def start(command: list[str], folder: Path, attempt: int) -> int:
+class Door(Protocol):
+    """Another way in than signals, for a keeper on another machine than its supervisor."""
+
+    def begin(self, job: int) -> None:
+        """Take notice of the process that is kept."""
+
+    def on_term(self, number: int, frame: FrameType | None) -> None:
+        """Handle SIGTERM in the keeper's place."""
+
+    def look(self) -> None:
+        """Look what is asked for, once a second."""
+
+    def facts(self, facts: dict[str, Any]) -> dict[str, Any]:
+        """Complete an exit record."""
+
+
+def start(command: list[str], folder: Path, attempt: int, door: Door | None = None) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
     log = retry_file_work(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
@@ -92,7 +109,7 @@ def start(command: list[str], folder: Path, attempt: int) -> int:
         )
         return 0
     abort_at("keeper-started")
-    return keep(job, folder, attempt)
+    return keep(job, folder, attempt, door)
 
 
 def spare(command: list[str]) -> int:
@@ -155,14 +172,16 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     return said
 
 
-def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
+def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | None = None) -> int:
     """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
-    signal.signal(signal.SIGTERM, lambda number, frame: ask_to_stop(job.pid))
+    signal.signal(
+        signal.SIGTERM, door.on_term if door is not None else lambda number, frame: ask_to_stop(job.pid)
+    )
     signal.signal(signal.SIGUSR1, lambda number, frame: kill([job.pid, *descendants(os.getpid())]))
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watch = Watch(folder)
+    watch = Watch(folder, door)
     signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
     signal.setitimer(signal.ITIMER_REAL, HASTE_S)
     began = time.monotonic()
@@ -178,24 +197,24 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
         },
     )
     abort_at("keeper-recorded")
+    if door is not None:
+        door.begin(job.pid)
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     before, now = watch.oom_kills[0], oom_kills()
     end_all()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
     abort_at("keeper-waited")
-    write_json(
-        folder / "exit.json",
-        {
-            "attempt": attempt,
-            "code": code if code >= 0 else None,
-            "signal": -code if code < 0 else None,
-            "ended": time.time(),
-            "ran_s": round(time.monotonic() - began, 3),  # whatever became of the clock
-            "peak_memory_kib": peak_kib,
-            "oom_kills": None if before is None or now is None else now - before,
-            "memory_limit_kib": memory_limit_kib(),
-        },
-    )
+    facts = {
+        "attempt": attempt,
+        "code": code if code >= 0 else None,
+        "signal": -code if code < 0 else None,
+        "ended": time.time(),
+        "ran_s": round(time.monotonic() - began, 3),  # whatever became of the clock
+        "peak_memory_kib": peak_kib,
+        "oom_kills": None if before is None or now is None else now - before,
+        "memory_limit_kib": memory_limit_kib(),
+    }
+    write_json(folder / "exit.json", facts if door is None else door.facts(facts))
     abort_at("keeper-written")
     return 0
 
@@ -203,12 +222,15 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
 class Watch:
     """What a timer looks at while the job runs: the log's size, and the kernel's count of processes it killed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, door: Door | None = None) -> None:
+        self._door = door
         self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(folder)
 
     def look(self) -> None:
+        if self._door is not None:
+            self._door.look()
         is_flood = self._limit is not None and bound_log(self._log, self._limit)
         if time.monotonic() - self._counted_at >= OOM_LOOK_S:
             self._counted_at = time.monotonic()

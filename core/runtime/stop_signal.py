@@ -27,6 +27,9 @@ class Stop:
     is_asked: bool = False  # by a signal
     is_training: bool = False
     is_checking: bool = False  # training pauses for a check, which is broken off at once
+    is_raised: bool = (
+        False  # the work is broken off already: a second signal must not break off the last words
+    )
 
 
 def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True) -> Stop:
@@ -40,7 +43,10 @@ def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True)
         if not is_wish():
             return
         stop.reason, stop.is_asked = "asked to stop", True
+        if stop.is_raised:
+            return
         if not stop.is_training or (stop.is_checking and is_alone):
+            stop.is_raised = True
             raise StopAsked
         print("asked to stop: a checkpoint follows at the end of this step", flush=True)
 

@@ -33,7 +33,11 @@ _NUMBERS = {
     "id": "r.id",
     "drop": "TRY_CAST(r.brief->>'drop' AS DOUBLE)",
 }
-_STATE = "r.state->>'type'"
+# Who waits in a cluster's queue is live for the store, and queued for people: see protocol/runs.py as_seen.
+_STATE = (
+    "CASE WHEN coalesce(r.state->>'waits', '') <> '' AND coalesce(r.state->>'asked', '') = ''"
+    " THEN 'queued' ELSE r.state->>'type' END"
+)
 _GROUPS = {
     "method": "r.method",
     "model": "r.model",

@@ -186,7 +186,7 @@ def of_run(connection: Connection, run_id: int) -> list[data.JobRow]:
         data.JobRow(
             job_id,
             verb,
-            _state.decode(state),
+            data.as_seen(_state.decode(state)),
             attempt,
             folder,
             bad,
@@ -268,7 +268,8 @@ def checks_under_way(
     found = connection.execute(
         "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
     ).fetchall()
-    return {**waiting, **{run_id: _state.decode(state) for run_id, state in found}}
+    live: dict[int, Any] = {run_id: data.as_seen(_state.decode(state)) for run_id, state in found}
+    return {**waiting, **live}
 
 
 def next_checkpoints(connection: Connection) -> float:

@@ -159,10 +159,10 @@ def set_rank(connection: Connection, run_id: int) -> None:
     check = _brief.decode(brief_text) if brief_text else None
     seen = _seen_as(connection, run_id, check)
     regressed = seen in (triage_states.PLACES["new"], triage_states.PLACES["looking"])
-    is_waiting = isinstance(state, data.Queued)
+    is_waiting = isinstance(data.as_seen(state), data.Queued)
     if isinstance(state, data.Failed | data.Lost) or regressed or (said and not is_waiting):
         rank = NEEDS_YOU
-    elif isinstance(state, data.Running):
+    elif isinstance(state, data.Running) and not is_waiting:
         rank = (
             NEEDS_YOU
             if alarms.any_open(connection, run_id) or state.pulse in ("hung", "stopped")
@@ -272,7 +272,7 @@ def _row(
 ) -> data.RunRow:
     run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
     tags, note, said = found[12:]
-    state = _state.decode(state_text)
+    state = data.as_seen(_state.decode(state_text))
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
     return data.RunRow(

@@ -59,7 +59,7 @@ def main() -> int:
 
 def open_home(home: Home) -> Connection:
     """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
-    files.require_local(home.root)
+    files.require_local(home.database.parent)
     sql_query.remove_left(home.database)
     run_records.require_database(home.database, home.runs)
     connection = open_store(home.database)
@@ -162,6 +162,7 @@ def trouble(supervisor: Supervisor) -> str:
         or supervisor.room.words
         or newer
         or pool.trouble(supervisor)
+        or supervisor.launcher.trouble()
         or supervisor.settings_fault
     )
 

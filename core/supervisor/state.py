@@ -23,7 +23,8 @@ from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.jobs.launch_local import LocalLauncher
-from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
+from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
+from finetop.core.supervisor.jobs.launcher import Attempt, Launcher, Place
 from finetop.core.train.alarms.disk import Disk
 
 TRY_AGAIN_S = 60.0  # for a driver that was not there
@@ -162,6 +163,7 @@ class Supervisor:
     )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
+    places: dict[int, Place] = field(default_factory=dict)  # of live jobs that are not on this machine
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     settings: Settings = field(default_factory=Settings)
     settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
@@ -185,7 +187,11 @@ class Supervisor:
 
     def __post_init__(self) -> None:
         self.changed_at = self.revision
-        self.launcher = LocalLauncher(self.home.root)
+        self.launcher = SlurmLauncher(LocalLauncher(self.home.root))
+
+    def here(self) -> list[Job]:
+        """List the live jobs of this machine."""
+        return [job for job in self.live if job.id not in self.places]
 
     def attempt(self, job: Job) -> Attempt:
         """Name a job's newest attempt, as launchers know it."""

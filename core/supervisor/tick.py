@@ -22,8 +22,8 @@ from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import after_job, exit_reason, liveness
-from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
+from finetop.core.supervisor.jobs import after_job, elsewhere, exit_reason, liveness
+from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Place, Signal
 from finetop.core.supervisor.notify import deliver
 from finetop.core.supervisor.queue import ready as waiting
 from finetop.core.supervisor.requests import parent_runs
@@ -57,6 +57,7 @@ async def beat(supervisor: Supervisor) -> None:
         raise
     took_s = time.monotonic() - began
     sizes = {job_id: look.size for job_id, look in looks.items()}
+    elsewhere.show(supervisor, looks)
     await take_in(supervisor, supervisor.live, sizes)
     read(supervisor)
     for job in supervisor.live:
@@ -67,7 +68,8 @@ async def beat(supervisor: Supervisor) -> None:
     read(supervisor)
     ready = waiting.ready(supervisor, now)
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
-        for job, gpus in pool.choose(supervisor, ready):
+        here, there = elsewhere.part(supervisor, ready)
+        for job, gpus in (*pool.choose(supervisor, here), *((job, ()) for job in there)):
             await start(supervisor, job, gpus)
     look_at_disk(supervisor)
     deliver.tend(supervisor, now)
@@ -101,17 +103,21 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         return
     if _to_start(supervisor, job) is None:
         return  # it was taken out of the queue meanwhile, or held
-    state = data.Running(since=time.time(), phase=data.STARTING)
+    batch = elsewhere.batch_of(supervisor, job)
+    place = None if batch is None else Place(elsewhere.ON_ITS_WAY)
+    state = data.Running(since=time.time(), phase=data.STARTING, waits="" if place is None else place.waits)
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
+    if place is not None:
+        supervisor.places[job.id] = place
     abort_at("supervisor-committed")
     environment = warm_process.environment(supervisor, gpus)
     begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
-    await aside(partial(begins, may_be_warm=job.verb == "train"))
+    await aside(partial(begins, may_be_warm=job.verb == "train", batch=batch))
     abort_at("supervisor-spawned")
 
 
@@ -199,8 +205,9 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
     read(supervisor)
     job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
     said, told_at = jobs.last_word(supervisor.connection, job.id)
-    if facts is None and said is not None:  # only who watched it was killed, after its last word
-        facts = Exit(said.exit_code, None, told_at, 0)
+    if said is not None and (facts is None or exit_reason.is_unwatched(facts)):
+        cause = None if facts is None else facts.cause  # only who watched it was killed, after its last word
+        facts = Exit(said.exit_code, None, told_at, 0, cause=cause)
     state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
     after_job.settle(supervisor, job, pool.ending_of(job, state), onward)
     return True

@@ -47,6 +47,8 @@ def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
     """Say if a process should wait: somebody is there, nothing runs or is about to, and the memory is free."""
     if os.environ.get(SWITCH) == "0" or failures >= MOST_FAILURES:
         return False
+    if supervisor.settings.slurm is not None:
+        return False  # the next training job runs on a node
     if not supervisor.pool.has_looked:
         return False  # nobody knows yet which GPU is next
     if now - supervisor.asked_at > IDLE_S or now - supervisor.busy_at < SETTLE_S:

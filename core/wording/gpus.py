@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer
+from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import gib
 
@@ -53,3 +53,13 @@ def bars(history: Sequence[int | None], cells: int) -> str:
         level = sum(known) / len(known) / 100 if known else None
         drawn.append("·" if level is None else BLOCKS[min(len(BLOCKS) - 1, int(level * len(BLOCKS)))])
     return "".join(drawn)
+
+
+def node_words(node: NodeRow) -> str:
+    """Say how a node stands: 'mixed, 2 of 4 rtx free', 'drained: bad fan'."""
+    if node.reason:
+        return f"{clean_line(node.state)}: {clean_line(node.reason)}"
+    if not node.gpus:
+        return f"{clean_line(node.state)}, no GPU"
+    kind = clean_line(node.kind) or "GPUs"
+    return f"{clean_line(node.state)}, {max(0, node.gpus - node.used)} of {node.gpus} {kind} free"

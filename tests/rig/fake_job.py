@@ -109,7 +109,7 @@ def main() -> int:
                 save(log, folder, step)
             if stopping:
                 save(log, folder, step)
-                log.write_at_last(events.Ended("stopped"))
+                log.write_at_last(events.Ended("stopped", kind="asked"))
                 return 0
             if step > plan.get("start", 0):
                 time.sleep(plan.get("pause_s", 0.0))

@@ -19,7 +19,7 @@ from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
 from finetop.core.protocol.messages.session import Hello
-from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
@@ -30,6 +30,7 @@ MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a sup
 # What failed stays so: tests of how that is told need not wait for all tries.
 ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
 SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
+IN_SLURM = "settings: 1\nslurm: {partition: main}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 
@@ -40,6 +41,7 @@ class Rig:
     home: Home
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     settings: str = ALONE  # of the home
+    variables: dict[str, str] = field(default_factory=dict)  # of the environment of its supervisors
     side: Path | None = None  # where jobs note what they told; None: in their own folders
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
@@ -52,7 +54,13 @@ class Rig:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, MARK: str(self.home.root), **self.side_setting(), **environment},
+                env={
+                    **os.environ,
+                    MARK: str(self.home.root),
+                    **self.variables,
+                    **self.side_setting(),
+                    **environment,
+                },
             )
         self.processes.append(process)
         return process
@@ -76,6 +84,22 @@ class Rig:
             return client.ask(ask)
 
     def submit(self, name: str = "fake", *, budget: dict[str, Any] | None = None, **plan: Any) -> str:
+        recipe, text = self.recipe(budget, plan)
+        return str(self.ask(Submit(recipe, text, name)).name)
+
+    def submit_sweep(
+        self, name: str, count: int, *, budget: dict[str, Any] | None = None, **plan: Any
+    ) -> list[str]:
+        """Queue a sweep of so many runs that differ in their seeds; returns their names."""
+        recipe, text = self.recipe(budget, plan)
+        runs = [
+            SweepRun(f"{name}-{seed}", {**recipe, "train": {**recipe["train"], "seed": seed}})
+            for seed in range(count)
+        ]
+        return [made.name for made in self.ask(SubmitSweep(name, runs, text)).runs]
+
+    def recipe(self, budget: dict[str, Any] | None, plan: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        """Make the recipe of a fake run, and the text that it was resolved from."""
         loaded = resolve_text(RECIPE)
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
         if not plan.get("general", True):
@@ -83,7 +107,7 @@ class Rig:
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}
-        return str(self.ask(Submit(recipe, loaded.text, name)).name)
+        return recipe, loaded.text
 
     def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:
         """Wait until a run is in one of these states, and return its row."""

@@ -11,7 +11,7 @@ from finetop.core.runtime.home import Home, prepare
 
 def look(home: Home) -> Iterator[Finding]:
     """Look at the machine, the home, and what runs on it. Nothing is changed but that the home is made."""
-    from finetop.core.commands.doctor_checks import folders, gpus, machine, processes
+    from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
 
     yield machine.python()
     yield machine.libraries()
@@ -23,5 +23,6 @@ def look(home: Home) -> Iterator[Finding]:
     yield from folders.look(home)
     yield from processes.look(home)
     yield from gpus.look()
+    yield from slurm.look(home)
     yield machine.lingering()
     yield machine.clock(home)

@@ -22,7 +22,7 @@ SHOWN = 3  # of a list
 def look(home: Home) -> Iterator[Finding]:
     yield Finding("ok", "home", f"{home.root}, for you only")
     yield rights(home)
-    yield file_system(home.root)
+    yield file_system(home.database.parent)
     yield disk(home.root)
     yield own_settings(home)
     yield from strays(home)
@@ -54,10 +54,12 @@ def listed(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def file_system(root: Path) -> Finding:
-    kind = files.file_system_of(root)
+def file_system(folder: Path) -> Finding:
+    """Say whether the database can lie in a folder: the home, or that of FINETOP_DATABASE."""
+    kind = files.file_system_of(folder)
     if why := files.why_not_for_database(kind):
-        return Finding("trouble", "file system", f"it {why}", "Put --home on a local disk.")
+        fix = "Put --home on a local disk."
+        return Finding("trouble", "file system", f"it {why}", fix)
     return Finding("ok", "file system", kind or "not known")
 
 

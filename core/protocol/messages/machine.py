@@ -80,6 +80,19 @@ class GpuWaiting(msgspec.Struct, frozen=True):
     because: str
 
 
+class NodeRow(msgspec.Struct, frozen=True):
+    """A node of the cluster that jobs go to."""
+
+    name: str
+    state: str  # idle, mixed, allocated, drained, down …
+    partitions: str
+    gpus: int
+    used: int  # of them
+    kind: str  # of them
+    reason: str  # why it is drained or down
+    jobs: list[str]  # of this home, by their runs' names
+
+
 class GpusAnswer(msgspec.Struct, frozen=True):
     gpus: list[GpuRow]
     driver: str
@@ -91,6 +104,7 @@ class GpusAnswer(msgspec.Struct, frozen=True):
     waiting: list[GpuWaiting]  # for GPUs, or for a job to end
     column_s: float  # what one number of a history stands for
     age_s: float  # of the look
+    nodes: list[NodeRow] = []  # of the cluster that jobs go to
 
 
 class Gpus(Question[GpusAnswer], tag="gpus", frozen=True):

@@ -65,7 +65,7 @@ class LiveRow(msgspec.Struct, frozen=True):
     run: str
     what: str  # train, check, export, import
     state: Running
-    on: str = ""  # its GPUs, in words
+    on: str = ""  # its GPUs in words, or the nodes of a cluster
 
 
 class QueueAnswer(msgspec.Struct, frozen=True):

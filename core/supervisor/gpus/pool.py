@@ -158,7 +158,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     ours = [gpu for gpu in pool.seen.gpus if not left_out(supervisor, gpu)]
     if not pool.is_in_charge or (pool.seen.gpus and not ours):
         waiting = [Waiting(job.id, job.run_name, Want(gpus=0)) for job in ready]
-        return decide(waiting, (), (), rules, cpu_live=len(supervisor.live))
+        return decide(waiting, (), (), rules, cpu_live=len(supervisor.here()))
     if trouble := stuck_words(pool) or pool.seen.trouble:
         return blind(supervisor, ready, rules, f"waits: {trouble}")
     if pool.look is None or pool.look.began <= pool.stale_until:
@@ -180,7 +180,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         [share for _, share in held],
         rules,
         unfit=sum(1 for gpu in ours if gpu.fault),
-        cpu_live=sum(1 for job in supervisor.live if job.id not in on_gpus),
+        cpu_live=sum(1 for job in supervisor.here() if job.id not in on_gpus),
     )
 
 
@@ -190,7 +190,7 @@ def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) 
     without = [
         Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
     ]
-    busy = sum(1 for job in supervisor.live if not job.gpus)
+    busy = sum(1 for job in supervisor.here() if not job.gpus)
     found = decide(without, (), (), rules, unfit=1, cpu_live=busy)
     rest = {job.id: why for job, want in wants if want is None or want.gpus}
     return Decision(found.starts, {**found.reasons, **rest}, {})

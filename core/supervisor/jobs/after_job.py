@@ -225,6 +225,9 @@ RULES: dict[errors.Kind, Rule] = {
     "killed": Rule("crash"),
     "crashed": Rule("crash"),
     "vanished": Rule("crash"),
+    "preempted": Rule("crash", wait=0.0),
+    "time_limit": Rule("crash", wait=0.0),
+    "node_failed": Rule("crash", wait=0.0),
     "hung": Rule("retry"),
     "out_of_memory": Rule("retry", wait=5.0),  # what others run takes long, as a rule
     "gpu_taken": Rule("retry", wait=5.0),

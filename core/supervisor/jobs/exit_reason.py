@@ -58,6 +58,8 @@ def ending(
         return data.Finished(since=since, ended=facts.ended)
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)
+    if facts.cause is not None and facts.cause.kind == "cancelled" and (said is None or said.kind == "asked"):
+        return data.Stopped(facts.ended, "kill" if said is None else "stop", since, facts.cause.cause)
     if job.asked == HUNG:
         said_of = failures.Cause(
             "hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state))
@@ -74,6 +76,11 @@ def ending(
     if ranks and ranks[0].said is not None:
         facts = replace(facts, code=ranks[0].said.exit_code)  # torchrun's own is 1
     return _failed(facts, cause, since, log)
+
+
+def is_unwatched(facts: Exit) -> bool:
+    """Say whether nobody saw how a job ended: a cluster says that it did, and its keeper is gone."""
+    return facts.code is None and facts.signal is None
 
 
 def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
@@ -134,6 +141,8 @@ def why_of_ranks(
 
 def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
     """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
+    if facts.cause is not None and (said is None or said.kind == "asked"):
+        return facts.cause
     if _was_out_of_memory(facts, said):
         return failures.Cause(
             "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular, size_of, write_whole
 from finetop.core.runtime.locks import is_held
-from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal, Trace, Usage, Warm
+from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
 
 LEFT_BEHIND_S = 2.0  # in which no other job is looked at
 LOOKS = 5
@@ -49,7 +50,14 @@ class LocalLauncher:
         self._warm_failures = 0
         self._pids: dict[tuple[int, int], int] = {}  # keepers of (job, attempt), for `owners`
 
-    def submit(self, attempt: Attempt, environment: dict[str, str], *, may_be_warm: bool) -> bool:
+    def submit(
+        self,
+        attempt: Attempt,
+        environment: dict[str, str],
+        *,
+        may_be_warm: bool = False,
+        batch: Batch | None = None,
+    ) -> bool:
         if not claim(attempt.folder, attempt.number):
             return False
         abort_at("supervisor-claimed")
@@ -118,15 +126,7 @@ class LocalLauncher:
             record = record_of(attempt.folder, attempt.number)
             if record is None or int(record["pid"]) not in seen:
                 continue  # it has no keeper yet, or no more
-            tree = processes.below(int(record["pid"]), seen)
-            main = seen.get(int(record["job_pid"]))
-            state = "" if main is None else main.state
-            usage[attempt.job] = Usage(
-                sum(process.cpu_s for process in tree),
-                processes.bytes_moved(process.pid for process in tree),
-                state == processes.STOPPED,
-                state == processes.WAITS_FOR_DEVICE,
-            )
+            usage[attempt.job] = usage_of(int(record["pid"]), int(record["job_pid"]), seen)
         return usage
 
     def processes(self, attempts: Sequence[Attempt]) -> Sequence[ProcessRow]:
@@ -155,6 +155,12 @@ class LocalLauncher:
         self._pids = {mark: pid for mark, pid in self._pids.items() if pid in keepers}
         owned = {pid: owner(pid, keepers) for pid in pids} if keepers else {}
         return {pid: job for pid, job in owned.items() if job is not None}
+
+    def nodes(self) -> Sequence[NodeRow]:
+        return ()
+
+    def trouble(self) -> str:
+        return ""
 
     def tend(self) -> bool:
         self._started = [process for process in self._started if process.poll() is None]
@@ -227,6 +233,18 @@ class LocalLauncher:
             pass  # it has just died: the job gets a process of its own
         self.let_go()
         return None
+
+
+def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage:
+    """Say what the processes below a keeper use, among those that were seen."""
+    tree, main = processes.below(keeper, seen), seen.get(job)
+    state = "" if main is None else main.state
+    return Usage(
+        sum(process.cpu_s for process in tree),
+        processes.bytes_moved(process.pid for process in tree),
+        state == processes.STOPPED,
+        state == processes.WAITS_FOR_DEVICE,
+    )
 
 
 def look(folder: Path, attempt: int) -> Look:
@@ -316,6 +334,8 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
         facts.get("oom_kills"),
         int(facts.get("memory_limit_kib", 0)),
         facts.get("ran_s"),
+        facts.get("goes_on") is True,
+        str(facts.get("why", "")),
     )
 
 
@@ -338,8 +358,8 @@ def living(runs: Path) -> Iterator[Living]:
         facts: dict[str, Any] = {}
         with suppress(OSError):
             facts = _facts(lock.with_name("keeper.json")) or {}
-        is_of_now = facts.get("boot") == processes.boot_id()
-        has_process = is_of_now and processes.alive(int(facts.get("job_pid", 0)))
+        is_elsewhere = bool(facts) and facts.get("boot") != processes.boot_id()  # a node of a cluster
+        has_process = is_elsewhere or processes.alive(int(facts.get("job_pid", 0)))
         yield Living(lock.parent, facts.get("pid"), has_process)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
+from finetop.core.runtime.failures import Cause
 
 Signal = Literal["stop", "kill", "stacks"]  # save and exit; end the whole tree; write the stacks into the log
 Trace = Literal["none", "here", "restarted"]
@@ -35,6 +37,17 @@ class Exit:
     )
     memory_limit_kib: int = 0  # what it could use; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
+    goes_on: bool = False  # a cluster is to start it again
+    why: str = ""  # a cluster ended it: preempted, time_limit
+    cause: Cause | None = None  # where a cluster's queue says why it ended
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an attempt is that does not run on this machine: in a cluster's queue, and why; or on which nodes."""
+
+    waits: str = ""
+    nodes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,17 @@ class Look:
     exit: Exit | None
     is_alive: bool
     size: int  # of its events, looked at last: when a job has ended, that is all of them
+    place: Place | None = None  # None: on this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How a job goes into a cluster's queue."""
+
+    name: str
+    options: tuple[str, ...]
+    array: str = ""  # jobs of one array go in together: its name
+    at_once: int | None = None  # of an array
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +95,18 @@ class Launcher(Protocol):
     Methods raise OSError where a folder can't be looked at: who lives is not dead then.
     """
 
-    def submit(self, attempt: Attempt, environment: dict[str, str], *, may_be_warm: bool) -> bool:
-        """Start an attempt, by the process that waits if it may. False when an earlier one still holds the job."""
+    def submit(
+        self,
+        attempt: Attempt,
+        environment: dict[str, str],
+        *,
+        may_be_warm: bool = False,
+        batch: Batch | None = None,
+    ) -> bool:
+        """Start an attempt: by the process that waits if it may; with `batch` in a cluster's queue.
+
+        False when an earlier one still holds the job.
+        """
 
     def list(self, attempts: Sequence[Attempt]) -> dict[int, Look]:
         """Look at the attempts, by their jobs' numbers."""
@@ -106,6 +140,12 @@ class Launcher(Protocol):
 
     def owners(self, attempts: Sequence[Attempt], pids: set[int]) -> Mapping[int, int]:
         """Say which of these processes belong to which job."""
+
+    def nodes(self) -> Sequence[NodeRow]:
+        """List the nodes of the cluster, as last heard of; nothing without one."""
+
+    def trouble(self) -> str:
+        """Say that a cluster does not answer; nothing while it does, or there is none."""
 
     def tend(self) -> bool:
         """Take notice of what has ended. Returns whether the process that waits is among it."""

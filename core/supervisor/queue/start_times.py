@@ -19,6 +19,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want, decide
 from finetop.core.supervisor.gpus.usage import card_of
+from finetop.core.supervisor.jobs.launcher import Place
 from finetop.core.supervisor.state import Supervisor
 
 REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
@@ -29,10 +30,11 @@ MOST = (
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 
 
-def live_rows(live: Sequence[Job]) -> list[LiveRow]:
-    """List what runs, with what it has of the GPUs."""
+def live_rows(live: Sequence[Job], places: Mapping[int, Place]) -> list[LiveRow]:
+    """List what runs, with what it has of the GPUs, or the nodes that it is on."""
+    on = {job: place.nodes for job, place in places.items()}
     return [
-        LiveRow(job.run_id, job.run_name, job.verb, job.state, data.gpus_word(job.gpus))
+        LiveRow(job.run_id, job.run_name, job.verb, job.state, on.get(job.id) or data.gpus_word(job.gpus))
         for job in live
         if isinstance(job.state, data.Running)
     ]
@@ -50,6 +52,7 @@ def starts(
     `recipes` are those of all these jobs' runs, by the runs' numbers.
     """
     may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
+    live = [job for job in live if job.id not in supervisor.places]
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)

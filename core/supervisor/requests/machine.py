@@ -6,7 +6,7 @@ import asyncio
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,6 +22,7 @@ from finetop.core.protocol.messages.machine import (
     GpuWaiting,
     LookAhead,
     LookAheadAnswer,
+    NodeRow,
     PathFacts,
     Paths,
     PathsAnswer,
@@ -34,6 +35,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool
 from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.jobs import hostlist
 from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
@@ -68,11 +70,30 @@ def told(supervisor: Supervisor) -> GpusAnswer:
         trouble=pool.stuck_words(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
-        on_cpu=[_job(job, None, None) for job in live.values() if job.id not in on_gpus],
+        on_cpu=[
+            _job(job, None, None)
+            for job in live.values()
+            if job.id not in on_gpus and job.id not in supervisor.places
+        ],
         waiting=[GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names],
         column_s=pool.KEPT_LOOKS / COLUMNS * monitor.LOOK_S,
         age_s=0.0 if own.look is None else time.monotonic() - own.look.began,
+        nodes=nodes(supervisor, live),
     )
+
+
+def nodes(supervisor: Supervisor, live: Mapping[int, Job]) -> list[NodeRow]:
+    """List the nodes of the cluster that jobs go to, with the runs of this home that are there."""
+    if supervisor.settings.slurm is None and not supervisor.places:
+        return []
+    on: dict[str, list[str]] = {}
+    for job, place in supervisor.places.items():
+        for name in hostlist.names(place.nodes) if job in live else ():
+            on.setdefault(name, []).append(live[job].run_name)
+    return [
+        msgspec.structs.replace(node, jobs=sorted(on.get(node.name, ())))
+        for node in supervisor.launcher.nodes()
+    ]
 
 
 def cores() -> int:

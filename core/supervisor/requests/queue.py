@@ -25,10 +25,14 @@ LIMIT = 1000
 def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
     """List what waits, first to start on top, and what runs."""
     connection, now = supervisor.connection, time.time()
-    found, live = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
+    found, everywhere = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
+    there = [(job, data.as_seen(job.state)) for job in everywhere]
+    live = [job for job, state in there if isinstance(state, data.Running)]
+    found = [*((job, state) for job, state in there if isinstance(state, data.Queued)), *found]
     shown = found[: max(1, min(ask.limit, LIMIT))]
     recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
-    starts = start_times.starts(supervisor, live, [job for job, _ in shown], recipes, now)
+    ours = [job for job, state in shown if state.place]
+    starts = start_times.starts(supervisor, live, ours, recipes, now)
     return QueueAnswer(
         [
             _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
@@ -37,7 +41,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
         len(found),
         [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in live],
         ready.stopped(supervisor, now),
-        start_times.live_rows(live),
+        start_times.live_rows(live, supervisor.places),
     )
 
 
@@ -167,6 +171,12 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     found = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    there = [job for job in jobs.live(connection) if isinstance(data.as_seen(job.state), data.Queued)]
+    if not found and any(job.run_id == run_id for job in there):
+        hint = (
+            f"Take it back and hold it: finetop pause {name}. Slurm's own order: scontrol top, scontrol hold."
+        )
+        raise Refused(f"{name} waits in Slurm's queue, which finetop does not order.", hint=hint)
     if not found:
         raise Refused(f"{name} is not waiting.", hint="What is: finetop queue.")
     return name, found

@@ -33,6 +33,7 @@ from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs import elsewhere
 from finetop.core.supervisor.requests import parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
@@ -207,6 +208,7 @@ def require_run(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
     read = recipe_from_mapping(recipe, to_train=verb == "train")
+    elsewhere.require_nodes(supervisor, msgspec.structs.asdict(read.budget))
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
+from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer, NodeRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
-from finetop.core.wording.gpus import bars, fault_words, stranger
+from finetop.core.wording.gpus import bars, fault_words, node_words, stranger
 from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.text import Line, cut_end, cut_middle, line_width
 from finetop.tui.theme import StyleName
@@ -71,11 +71,12 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
     lines: list[Line] = []
     if answer.trouble:
         lines.append(((" ✗ ", "red"), (clean_line(answer.trouble), "red"), (": finetop doctor", "")))
-    elif not answer.gpus:
+    elif not answer.gpus and not answer.nodes:
         lines.append(_slots(answer, width))
     elif answer.age_s > OLD_S:
         lines.append(((f" ! not looked at for {short_span(answer.age_s)}", "amber"),))
     lines += [gpu_line(gpu, width) for gpu in answer.gpus]
+    lines += [node_line(node, width) for node in answer.nodes]
     if answer.gpus and answer.on_cpu:
         names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in answer.on_cpu)
         lines.append((("  CPU  ", "dim"), (names, "")))
@@ -116,6 +117,15 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
     room = width - line_width(line) - 2
     return (*line, ("  ", ""), *who(gpu, room))
+
+
+def node_line(node: NodeRow, width: int) -> Line:
+    """Write a node of the cluster as one row: its GPUs, and the runs of this home that are there."""
+    used = min(BAR, round(BAR * node.used / node.gpus)) if node.gpus else 0
+    bar: Line = ((OURS * used, "cyan"), (FREE * (BAR - used if node.gpus else BAR), "dim"))
+    line: Line = ((f" {cut_end(clean_line(node.name), 12):<12} ", ""), *bar)
+    words = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
+    return (*line, ("  ", ""), (cut_end(words, width - line_width(line) - 2), "amber" if node.reason else ""))
 
 
 def memory_bar(gpu: GpuRow) -> Line:

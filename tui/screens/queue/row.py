@@ -39,7 +39,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     name = clean_line(row.run)
     if row.what != "train" and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
-    place = str(row.state.place) if isinstance(row, QueueRow) and not entry.is_gone else ""
+    place = str(row.state.place or "-") if isinstance(row, QueueRow) and not entry.is_gone else ""
     line: Line = (
         cursor_mark(has_cursor),
         (" ", ""),

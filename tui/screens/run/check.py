@@ -35,7 +35,8 @@ def no_check_lines(row: RunRow) -> list[Line]:
 def under_way(checking: Running | Queued) -> Line:
     """Say how far a check is."""
     if isinstance(checking, Queued):
-        return (("   a check waits: ", "bold"), (f"{ordinal(checking.place)} in the queue", ""))
+        place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
+        return (("   a check waits: ", "bold"), (place, ""))
     left = f", {long_span(round(checking.left_s, -1))} left" if checking.left_s is not None else ""
     return (("   checking  ", "cyan"), (f"{phase_words(checking)}{left}", ""))
 

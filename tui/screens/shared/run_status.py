@@ -74,7 +74,8 @@ def forgot(row: RunRow, now: float) -> Line:
         case Lost():
             return _capitals("LOST", state.cause)
         case Queued():
-            place = "" if state.held or is_for_later(state, now) else ordinal(state.place)
+            has_place = state.place and not state.held and not is_for_later(state, now)
+            place = ordinal(state.place) if has_place else ""
             return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
         case Running():
             return _running(row, state)
@@ -157,7 +158,8 @@ def _amount(number: float) -> str:
 
 def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
     if isinstance(checking, Queued):
-        return ((f"check {'held' if checking.held else f'waits, {ordinal(checking.place)}'}", ""),)
+        place = f", {ordinal(checking.place)}" if checking.place else " in Slurm"
+        return ((f"check {'held' if checking.held else f'waits{place}'}", ""),)
     if checking.pulse:
         return (("check ", ""), *silence(checking))
     left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
@@ -246,7 +248,8 @@ def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
     if state.held:
         return (("held", "bold"), ("  it waits in the queue until it is released", ""))
     because = why(state, now)
-    words = f"  {ordinal(state.place)} in the queue{f': {because}' if because else ''}"
+    place = f"{ordinal(state.place)} in the queue" if state.place else "in Slurm"
+    words = f"  {place}{f': {because}' if because else ''}"
     return (("queued", "bold"), (words, ""))
 
 

@@ -11,8 +11,9 @@ from finetop.core.supervisor.jobs import launch_local
 ROOM = Path(supervisor.__file__).parent
 OF_A_MACHINE = ("fcntl", "finetop.core.runtime.keeper", "finetop.core.runtime.job_process")
 LOCAL = ROOM / "jobs" / "launch_local.py"
-# A command that a person is told by is no job: what it leaves is ended by the same means.
-EXEMPT = {LOCAL, ROOM / "notify" / "send.py"}
+# A command that a person is told by is no job: what it leaves is ended by the same means. On a node of a cluster the
+# keeper is one of that machine.
+EXEMPT = {LOCAL, ROOM / "jobs" / "slurm_node.py", ROOM / "notify" / "send.py"}
 
 
 def imports(tree: ast.AST) -> set[str]:

@@ -1,0 +1,90 @@
+"""The cluster that jobs go to: its commands, its partition, and whether its nodes can see the home."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from finetop.core.commands.doctor_checks.finding import Finding
+from finetop.core.errors import FinetopError
+from finetop.core.recipe import home_settings
+from finetop.core.recipe.home_settings import Slurm
+from finetop.core.runtime import files
+from finetop.core.runtime.home import DATABASE_FOLDER, Home
+from finetop.core.supervisor.jobs import slurm_commands
+from finetop.core.supervisor.jobs.slurm_commands import NoAnswer, Node, Said
+from finetop.core.text import counted
+
+COMMANDS = ("sbatch", "squeue", "scancel", "scontrol", "sinfo")
+# File systems of one machine alone; of others it is not known whether every node has them at the same place.
+OF_ONE_MACHINE = {"ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "tmpfs", "overlay", "ramfs"}
+
+
+def look(home: Home) -> Iterator[Finding]:
+    """Look at the cluster, where settings.yaml has a section for it."""
+    try:
+        settings = home_settings.load(home).slurm
+    except FinetopError:
+        return  # told with the settings
+    if settings is None:
+        if shutil.which("sbatch") is not None:
+            yield Finding(
+                "ok", "Slurm", "sbatch is here; jobs run on this machine: no slurm in settings.yaml"
+            )
+        return
+    missing = [name for name in COMMANDS if shutil.which(name) is None]
+    if missing:
+        fix = "Load your cluster's module, then: finetop supervisor stop."
+        yield Finding("trouble", "Slurm", f"{missing[0]} is not on the PATH", fix)
+        return
+    try:
+        nodes = slurm_commands.nodes()
+    except (NoAnswer, Said) as error:
+        yield Finding(
+            "trouble", "Slurm", f"it does not answer: {error}", "Jobs that run there go on; try again."
+        )
+        return
+    yield partition(settings, nodes)
+    yield shared(home.root, nodes)
+    yield shared(Path(sys.prefix), nodes)
+    yield database(home)
+
+
+def partition(settings: Slurm, nodes: list[Node]) -> Finding:
+    """Say whether the partition is there, with how many nodes and GPUs."""
+    known = sorted({name.strip().rstrip("*") for node in nodes for name in node.partitions.split(",")})
+    if settings.partition is not None and (lost := set(settings.partition.split(",")) - set(known)):
+        text = f"there is no partition {min(lost)}; there is {', '.join(known)}"
+        return Finding("trouble", "Slurm", text, "Set slurm.partition in settings.yaml.")
+    own = settings.partition or ""
+    inside = [node for node in nodes if not own or set(own.split(",")) & set(_names(node))]
+    gpus = sum(node.gpus for node in inside)
+    where = f"partition {own}" if own else "its default partition"
+    return Finding("ok", "Slurm", f"{where}: {counted(len(inside), 'node')}, {counted(gpus, 'GPU')}")
+
+
+def _names(node: Node) -> list[str]:
+    return [name.strip().rstrip("*") for name in node.partitions.split(",")]
+
+
+def shared(folder: Path, nodes: list[Node]) -> Finding:
+    """Say whether every node can see a folder: by its file system, as no job is started to look."""
+    kind = files.file_system_of(folder)
+    is_alone = {node.name for node in nodes} <= {os.uname().nodename.partition(".")[0]}
+    if kind in OF_ONE_MACHINE and not is_alone:
+        text = f"{folder} is on {kind}, a disk of this machine: nodes can't see it"
+        return Finding(
+            "warning", "Slurm", text, "Put it on the file system that all nodes share, at one path."
+        )
+    return Finding("ok", "Slurm", f"{folder} is on {kind or 'a file system that is not known'}")
+
+
+def database(home: Home) -> Finding:
+    """Say where the database is: a shared file system is no place for it."""
+    text = f"the database is {home.database}"
+    if why := files.why_not_for_database(files.file_system_of(home.database.parent)):
+        return Finding("trouble", "Slurm", f"{text}, which {why}", f"Set {DATABASE_FOLDER}=/var/tmp/finetop.")
+    return Finding("ok", "Slurm", f"{text}, on this machine's own disk")

@@ -1,0 +1,35 @@
+"""Slurm's short form of several hosts: n[1-3,7] is n1, n2, n3 and n7."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+MOST = 10_000  # of one text
+
+
+def names(text: str) -> list[str]:
+    """List the hosts of a text such as 'n[01-03],login'."""
+    found: list[str] = []
+    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
+        found += _expanded(part)
+    return found[:MOST]
+
+
+def _expanded(part: str) -> Iterator[str]:
+    before, bracket, rest = part.partition("[")
+    if not bracket:
+        yield part
+        return
+    inside, _, after = rest.partition("]")
+    for piece in inside.split(","):
+        first, dash, last = piece.partition("-")
+        if not dash or not (first.isdecimal() and last.isdecimal()):
+            numbers = [piece]
+        else:
+            numbers = [
+                f"{n:0{len(first)}d}" for n in range(int(first), min(int(last), int(first) + MOST) + 1)
+            ]
+        for number in numbers:
+            for ending in _expanded(after) if after else ("",):
+                yield f"{before}{number}{ending}"

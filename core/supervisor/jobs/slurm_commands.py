@@ -1,0 +1,158 @@
+"""Slurm's own commands as plain calls with a time limit: sbatch, squeue, scancel, sinfo, sacct.
+
+Each may take as long as its limit, and is called in a thread. Without a controller squeue and sbatch block for 9 s.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+LIMIT_S = 30.0
+# In front of what a client says that never reached the controller, or never heard its answer.
+UNREACHABLE = (
+    "Unable to contact", "Socket timed out", "Connection refused", "Zero Bytes were transmitted",
+    "Connection timed out", "Unable to connect", "Transport endpoint is not connected", "Unexpected message received",
+)  # fmt: skip
+WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
+ACTIVE = {
+    "RUNNING", "CONFIGURING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING",
+}  # fmt: skip
+# SLURM_* of a job that the supervisor runs in would be taken for options; GPUs are what Slurm gives.
+KEPT = {"SLURM_CONF", "SLURM_CLUSTERS"}
+NOT_PASSED_ON = ("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
+
+
+class NoAnswer(Exception):
+    """The controller did not answer, or its answer was lost: what was asked for may have been done."""
+
+
+class Said(Exception):
+    """The command failed, in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A job as squeue lists it."""
+
+    id: str  # of an array's task 123_4
+    state: str
+    reason: str
+    nodes: str
+    comment: str
+
+    @property
+    def waits(self) -> bool:
+        return self.state in WAITING
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in WAITING and self.state not in ACTIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node as sinfo lists it, with its GPUs."""
+
+    name: str
+    state: str  # idle, mixed, allocated, drained, down …
+    partitions: str
+    gpus: int
+    used: int
+    kind: str  # of its GPUs, as Slurm names it
+    cpus: str  # allocated/idle/other/total
+    reason: str  # why it is drained or down
+
+
+def environment(own: Mapping[str, str]) -> dict[str, str]:
+    """Return what a job's environment is made of: the supervisor's, without what only holds on this machine."""
+    return {
+        key: value
+        for key, value in own.items()
+        if (not key.startswith("SLURM_") or key in KEPT) and key not in NOT_PASSED_ON
+    }
+
+
+def call(words: Sequence[str], *, given: str = "", own: Mapping[str, str] | None = None) -> str:
+    """Call a command and return what it prints. Raises NoAnswer, Said."""
+    variables = {**environment(os.environ if own is None else own), "SLURM_TIME_FORMAT": "standard"}
+    try:
+        done = subprocess.run(
+            words, input=given, capture_output=True, encoding="utf-8", errors="replace", timeout=LIMIT_S,
+            env=variables, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise NoAnswer(f"{words[0]} took more than {LIMIT_S:g} s") from error
+    except OSError as error:
+        raise Said(f"{words[0]}: {error.strerror}") from error
+    if done.returncode == 0:
+        return done.stdout
+    said = " ".join(done.stderr.split())[:500] or f"{words[0]} ended with code {done.returncode}"
+    if any(words in said for words in UNREACHABLE):
+        raise NoAnswer(said)
+    raise Said(said)
+
+
+def submit(options: Sequence[str], script: str, own: Mapping[str, str]) -> str:
+    """Put a batch script into the queue; returns the job's number. Raises NoAnswer, Said."""
+    answer = call(["sbatch", "--parsable", *options], given=script, own=own)
+    number = answer.strip().splitlines()[-1].partition(";")[0] if answer.strip() else ""
+    if not number.isdecimal():
+        raise Said(f"sbatch answered {answer.strip()[:200]!r}")
+    return number
+
+
+def listing() -> list[Listed]:
+    """List this user's jobs, those too that ended a few minutes ago. Raises NoAnswer, Said."""
+    answer = call(["squeue", "--me", "--states=all", "--array", "--noheader", "--format=%i|%T|%r|%N|%k"])
+    return [Listed(*parts) for line in answer.splitlines() if len(parts := line.split("|", 4)) == 5]
+
+
+def cancel(job: str, *options: str) -> None:
+    """Cancel a job, or signal it. Raises NoAnswer, Said."""
+    call(["scancel", *options, job])
+
+
+def nodes() -> list[Node]:
+    """List the cluster's nodes. Raises NoAnswer, Said."""
+    form = "NodeList:|,StateLong:|,Partition:|,Gres:|,GresUsed:|,CPUsState:|,Reason:"
+    answer = call(["sinfo", "--Node", "--noheader", f"--Format={form}"])
+    found: dict[str, Node] = {}
+    for line in answer.splitlines():
+        parts = [part.strip() for part in line.split("|")]
+        if len(parts) < 7:
+            continue
+        name, state, partition, gres, used, cpus = parts[:6]
+        if name in found:  # once for each of its partitions
+            partition = f"{found[name].partitions}, {partition}"
+        reason = "" if parts[6] in ("none", "(null)") else parts[6]
+        count, kind = _gpus(gres)
+        found[name] = Node(
+            name, state.rstrip("*~#!%$@^-"), partition, count, _gpus(used)[0], kind, cpus, reason
+        )
+    return list(found.values())
+
+
+def _gpus(text: str) -> tuple[int, str]:
+    """Count the GPUs of a text such as 'gpu:rtx:4(S:0-1),shard:8', and name their kind."""
+    count, kind = 0, ""
+    for part in text.split(","):
+        words = part.partition("(")[0].split(":")
+        if words[0] == "gpu" and words[-1].isdecimal():
+            count += int(words[-1])
+            kind = words[1] if len(words) > 2 else kind
+    return count, kind
+
+
+def ended(job: str) -> str:
+    """Ask the accounting how a job ended: a state, or nothing where it does not know. Raises NoAnswer."""
+    try:
+        answer = call(
+            ["sacct", "--jobs", job, "--allocations", "--noheader", "--parsable2", "--format=State"]
+        )
+    except Said:
+        return ""  # this cluster keeps no accounts
+    lines = answer.split("\n")
+    return lines[0].split(" ")[0].strip() if lines else ""

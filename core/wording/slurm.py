@@ -1,0 +1,87 @@
+"""Slurm in plain words: why a job waits in its queue, how it ended there, and what to change where it is refused."""
+
+from __future__ import annotations
+
+from finetop.core.wording.durations import clock
+
+# Of `man squeue`, JOB REASON CODES: the ones that people meet.
+REASONS = {
+    "None": "Slurm looks at it next",
+    "Priority": "jobs with a higher priority go first",
+    "Resources": "no node has enough free",
+    "Dependency": "another job has to end first",
+    "DependencyNeverSatisfied": "what it depends on has failed, so it never starts: stop it",
+    "JobHeldUser": "held; let it go: scontrol release {id}",
+    "JobHeldAdmin": "held by an administrator of the cluster",
+    "BeginTime": "its start time has not come",
+    "ReqNodeNotAvail": "nodes that it may use are down, drained or reserved",
+    "NodeDown": "a node that it needs is down",
+    "PartitionDown": "the partition starts nothing now",
+    "PartitionInactive": "the partition takes and starts nothing now",
+    "PartitionTimeLimit": "slurm.time is more than the partition allows",
+    "PartitionNodeLimit": "budget.nodes is more than the partition allows, or has up",
+    "PartitionConfig": "the partition can't give what it asks for",
+    "BadConstraints": "no node is as slurm.extra asks for",
+    "Reservation": "its reservation has not begun",
+    "Licenses": "a licence is not free",
+    "JobArrayTaskLimit": "as many of its sweep run as slurm.at_once allows",
+    "Cleaning": "its last start is being cleaned up",
+    "InvalidAccount": "slurm.account is no account of yours",
+    "InvalidQOS": "slurm.qos is no QOS of yours",
+    "JobLaunchFailure": "it could not be started: see slurm.txt in the job's folder",
+    "launch failed requeued held": "it could not be started and is held; let it go: scontrol release {id}",
+    "QOSMaxJobsPerUserLimit": "as many of your jobs run as the QOS allows",
+    "QOSMaxSubmitJobPerUserLimit": "you have as many jobs there as the QOS allows",
+    "AssocMaxJobsLimit": "as many of your jobs run as the account allows",
+    "AssocGrpGRES": "the account's share of GPUs is used up",
+}
+KINDS = (("QOS", "a limit of the QOS is reached"), ("Assoc", "a limit of the account is reached"))
+
+# What sbatch says, and what to do about it; the first that fits.
+REFUSALS = (
+    ("nvalid partition", "Set slurm.partition in settings.yaml; `sinfo -s` lists them."),
+    ("nvalid account", "Set slurm.account in settings.yaml; `sacctmgr show assoc user=$USER` lists them."),
+    ("nvalid qos", "Set slurm.qos in settings.yaml; `sacctmgr show qos` lists them."),
+    ("BadConstraints", "No node has so much: lower budget.gpus or slurm.extra in settings.yaml."),
+    ("nvalid generic resource", "Lower budget.gpus, or set slurm.partition in settings.yaml to one with GPUs."),
+    ("ime limit", "Lower slurm.time in settings.yaml; `sinfo -o '%P %l'` lists what partitions allow."),
+    ("ode count", "Lower budget.nodes, or choose a larger partition: slurm.partition in settings.yaml."),
+    ("node configuration is not available", "No node has so much: lower budget.gpus or slurm.extra in settings.yaml."),
+    ("ermission", "Choose a partition or account that you may use: slurm in settings.yaml."),
+    ("option", "See slurm.extra in settings.yaml."),
+)  # fmt: skip
+PASSING = (
+    "Job violates accounting/QOS policy",
+    "temporarily",
+    "ob limit",
+    "Resource temporarily unavailable",
+)
+
+
+def waits(reason: str, job: str) -> str:
+    """Say why a job waits: 'waits for: Priority (jobs with a higher priority go first)'."""
+    name = reason.partition(",")[0].strip() or "None"
+    if name.startswith("Nodes required for job are DOWN"):  # what Slurm says in place of a word
+        name = "ReqNodeNotAvail"
+    plain = plainly(name).format(id=job)
+    return f"waits for: {name} ({plain})" if plain else f"waits for: {name}"
+
+
+def plainly(reason: str) -> str:
+    """Say in plain words what a reason means; nothing of one that is not known."""
+    return REASONS.get(reason) or next((words for begin, words in KINDS if reason.startswith(begin)), "")
+
+
+def silent(since: float | None) -> str:
+    """Say since when nothing was heard of Slurm; None: never yet."""
+    return "Slurm does not answer" if since is None else f"Slurm has not answered since {clock(since)}"
+
+
+def advice(said: str) -> str:
+    """Say which setting to change where sbatch refuses a job."""
+    return next((hint for part, hint in REFUSALS if part in said), "See slurm in settings.yaml.")
+
+
+def may_pass(said: str) -> bool:
+    """Say whether a refusal is one of now: a limit on how many jobs a user may have there."""
+    return any(part in said for part in PASSING)

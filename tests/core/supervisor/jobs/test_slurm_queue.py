@@ -1,0 +1,319 @@
+"""Slurm's queue by a stand-in for its commands: what is handed over, found again, refused, taken back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from finetop.core.supervisor.jobs import launch_slurm, slurm_commands, slurm_queue, slurm_record
+from finetop.core.supervisor.jobs.launch_local import LocalLauncher
+from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
+from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Look
+from finetop.core.supervisor.jobs.slurm_commands import Listed, NoAnswer, Said
+
+
+class StandIn:
+    """Slurm's commands as functions: which jobs it has, and what it answers next."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Listed] = {}
+        self.scripts: list[str] = []
+        self.options: list[list[str]] = []
+        self.calls = 0  # of squeue
+        self.fails: list[Exception] = []  # of sbatch, one after another
+        self.loses: list[Exception] = []  # the same, after it has done what was asked
+        self.is_away = False
+
+    def listing(self) -> list[Listed]:
+        self.calls += 1
+        if self.is_away:
+            raise NoAnswer("Unable to contact slurm controller")
+        return list(self.jobs.values())
+
+    def submit(self, options: list[str], script: str, own: object) -> str:
+        if self.is_away:
+            raise NoAnswer("Unable to contact slurm controller")
+        if self.fails:
+            raise self.fails.pop(0)
+        number = str(100 + len(self.scripts))
+        self.scripts.append(script)
+        self.options.append(options)
+        comment = next(word for word in options if word.startswith("--comment=")).removeprefix("--comment=")
+        count = next(
+            (int(o.split("-")[-1].split("%")[0]) + 1 for o in options if o.startswith("--array=")), 0
+        )
+        for id in [f"{number}_{at}" for at in range(count)] or [number]:
+            self.jobs[id] = Listed(id, "PENDING", "Priority", "", comment)
+        if self.loses:
+            raise self.loses.pop(0)
+        return number
+
+    def cancel(self, job: str, *options: str) -> None:
+        if self.is_away:
+            raise NoAnswer("Unable to contact slurm controller")
+        if job in self.jobs and (not options or self.jobs[job].waits):
+            self.becomes(job, "CANCELLED")
+
+    def becomes(self, job: str, state: str) -> None:
+        before = self.jobs[job]
+        self.jobs[job] = Listed(job, state, "None", "n1", before.comment)
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    made = StandIn()
+    for name in ("listing", "submit", "cancel"):
+        monkeypatch.setattr(slurm_commands, name, getattr(made, name))
+    monkeypatch.setattr(slurm_commands, "ended", lambda job: "")
+    for module, names in (
+        (slurm_queue, ("LOOK_S", "AGAIN_S", "FULL_S", "GATHER_S")),
+        (launch_slurm, ("SETTLE_S",)),
+    ):
+        for name in names:
+            monkeypatch.setattr(module, name, 0.0)
+    return made
+
+
+@pytest.fixture
+def launcher(slurm: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SlurmLauncher:
+    return made_launcher(monkeypatch, tmp_path)
+
+
+def made_launcher(monkeypatch: pytest.MonkeyPatch, home: Path) -> SlurmLauncher:
+    """Make a launcher whose queue does its rounds when the test says so."""
+    made = SlurmLauncher(LocalLauncher(home))
+    monkeypatch.setattr(made._queue, "_begin", lambda: None)
+    return made
+
+
+def attempt_of(home: Path, job: int = 1, number: int = 1) -> Attempt:
+    folder = home / "runs" / f"{job:04d}-fake" / "jobs" / f"{job:04d}-train"
+    folder.mkdir(parents=True, exist_ok=True)
+    return Attempt(job, folder, number)
+
+
+def submit(launcher: SlurmLauncher, attempt: Attempt, array: str = "") -> None:
+    assert launcher.submit(
+        attempt, {}, batch=Batch("fake-train", ("--nodes=1",), array, 2 if array else None)
+    )
+
+
+def look(launcher: SlurmLauncher, attempt: Attempt) -> Look:
+    """Let the queue do a round, twice so that a look is behind what it found, and look."""
+    for _ in range(2):
+        launcher.list([attempt])
+        launcher._queue.round()
+        time.sleep(0.001)
+    return launcher.list([attempt])[attempt.job]
+
+
+def test_a_job_goes_in_once_and_waits_with_its_reason(launcher, slurm, tmp_path):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    assert launcher.list([attempt])[1].place.waits == "is handed to Slurm"
+    seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit) == (True, None)
+    assert seen.place.waits == "waits for: Priority (jobs with a higher priority go first)"
+    assert len(slurm.scripts) == 1 and str(attempt.folder) in slurm.scripts[0]
+    assert {"--requeue", "--open-mode=append", "--signal=B:TERM@300", "--nodes=1"} <= set(slurm.options[0])
+    assert slurm_record.read(attempt.folder, 1).id == "100"
+
+
+@pytest.mark.parametrize("error", [NoAnswer("Socket timed out"), Said("sbatch ended with code 1")])
+def test_an_answer_that_was_lost_is_found_again_by_its_mark(launcher, slurm, tmp_path, error):
+    slurm.loses = [error]
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    assert look(launcher, attempt).is_alive
+    look(launcher, attempt)
+    assert (len(slurm.scripts), slurm_record.read(attempt.folder, 1).id) == (1, "100")
+
+
+def test_a_controller_that_never_heard_it_is_told_again(launcher, slurm, tmp_path):
+    slurm.fails = [NoAnswer("Socket timed out"), NoAnswer("Socket timed out")]
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    for _ in range(3):
+        assert look(launcher, attempt).is_alive
+    assert (len(slurm.scripts), slurm_record.read(attempt.folder, 1).id) == (1, "100")
+
+
+@pytest.mark.parametrize("is_in", [False, True], ids=["before sbatch", "after it"])
+def test_a_supervisor_that_died_on_the_way_neither_loses_nor_doubles_it(
+    launcher, slurm, monkeypatch, tmp_path, is_in
+):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    if is_in:
+        slurm.loses = [KeyboardInterrupt()]
+        with pytest.raises(KeyboardInterrupt):
+            launcher._queue.round()
+    after = made_launcher(monkeypatch, tmp_path)
+    seen = look(after, attempt)
+    assert (seen.is_alive, seen.exit) == (is_in, None)  # else it is given up, and begun in a new attempt
+    if not is_in:
+        assert (after.trace(attempt), seen.size, after.revoke(attempt)) == ("none", 0, True)
+        submit(after, attempt_of(tmp_path, number=2))
+        assert look(after, attempt_of(tmp_path, number=2)).is_alive
+    assert len(slurm.scripts) == 1
+
+
+def test_nobody_is_dead_while_slurm_does_not_answer_and_the_app_says_since_when(launcher, slurm, tmp_path):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    slurm.is_away = True
+    slurm.jobs.clear()
+    for _ in range(3):
+        assert look(launcher, attempt).is_alive
+    assert launcher._queue.silence().startswith("Slurm has not answered since ")
+    other = attempt_of(tmp_path, 2)
+    submit(launcher, other)
+    assert look(launcher, other).place.waits.startswith("Slurm has not answered since ")
+    slurm.is_away = False
+    assert look(launcher, other).place.waits.startswith("waits for: Priority")
+
+
+def test_a_job_that_the_controller_has_lost_before_it_began_goes_in_once_more(launcher, slurm, tmp_path):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    slurm.jobs.clear()
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit, launcher.trace(attempt)) == (False, None, "none")
+
+
+def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
+    slurm.fails = [Said("sbatch: error: invalid partition specified: gpux")]
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    exit = look(launcher, attempt).exit
+    assert exit.cause.kind == "bad_input"
+    assert exit.cause.cause == "Slurm refuses it: sbatch: error: invalid partition specified: gpux"
+    assert exit.cause.hint.startswith("Set slurm.partition in settings.yaml")
+
+
+def test_a_limit_on_how_many_jobs_may_wait_there_is_waited_out(launcher, slurm, tmp_path):
+    slurm.fails = [
+        Said("Job violates accounting/QOS policy (job submit limit, user's size and/or time limits)")
+    ]
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    launcher._queue.round()
+    assert launcher.list([attempt])[1].place.waits.startswith("waits: Slurm takes no more jobs of yours now")
+    assert look(launcher, attempt).place.waits.startswith("waits for: Priority")
+
+
+def test_one_squeue_a_look_whatever_the_number_of_jobs(launcher, slurm, tmp_path):
+    attempts = [attempt_of(tmp_path, job) for job in range(1, 41)]
+    for attempt in attempts:
+        submit(launcher, attempt)
+    launcher._queue.round()
+    before = slurm.calls
+    launcher._queue.round()
+    looks = launcher.list(attempts)
+    assert slurm.calls == before + 1
+    assert all(seen.place.waits.startswith("waits for: Priority") for seen in looks.values())
+
+
+def test_a_sweep_is_one_array_with_its_limit(launcher, slurm, tmp_path):
+    attempts = [attempt_of(tmp_path, job) for job in range(1, 7)]
+    for attempt in attempts:
+        submit(launcher, attempt, array="rates")
+    launcher._queue.round()
+    assert len(slurm.scripts) == 1 and "--array=0-5%2" in slurm.options[0]
+    assert [slurm_record.read(one.folder, 1).id for one in attempts] == [f"100_{at}" for at in range(6)]
+    assert all(slurm.scripts[0].count(str(one.folder / "slurm.txt")) == 1 for one in attempts)
+
+
+def test_an_array_whose_answer_was_lost_is_found_by_a_new_supervisor(launcher, slurm, monkeypatch, tmp_path):
+    attempts = [attempt_of(tmp_path, job) for job in range(1, 4)]
+    for attempt in attempts:
+        submit(launcher, attempt, array="rates")
+    slurm.loses = [KeyboardInterrupt()]
+    with pytest.raises(KeyboardInterrupt):
+        launcher._queue.round()
+    after = made_launcher(monkeypatch, tmp_path)
+    for _ in range(2):
+        after.list(attempts)
+        after._queue.round()
+    assert all(seen.is_alive for seen in after.list(attempts).values())
+    assert [slurm_record.read(one.folder, 1).id for one in attempts] == [f"100_{at}" for at in range(3)]
+
+
+@pytest.mark.parametrize("is_in", [False, True])
+@pytest.mark.parametrize(("wish", "number"), [("stop", 15), ("kill", 9)])
+def test_who_waits_there_and_is_to_end_leaves_the_queue(launcher, slurm, tmp_path, wish, number, is_in):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    if is_in:
+        look(launcher, attempt)
+    assert launcher.signal(attempt, wish)
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit.signal, seen.exit.cause) == (False, number, None)
+    assert [job.state for job in slurm.jobs.values()] == ["CANCELLED"] * is_in
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "has_begun"),
+    [
+        ("TIMEOUT", "time_limit", True),
+        ("NODE_FAIL", "node_failed", True),
+        ("PREEMPTED", "preempted", True),
+        ("CANCELLED", "cancelled", False),
+        ("OUT_OF_MEMORY", "out_of_memory", True),
+        ("FAILED", "environment", False),
+        ("COMPLETED", "vanished", True),
+    ],
+)
+def test_how_it_ended_there_is_told_where_its_folder_does_not(
+    launcher, slurm, tmp_path, state, kind, has_begun
+):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    if has_begun:
+        (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    slurm.becomes("100", state)
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit.cause.kind) == (False, kind)
+    assert (attempt.folder / "attempt").read_text() == "0", "who comes late leaves"
+
+
+def test_what_is_to_go_on_is_alive_until_slurm_says_that_it_is_over(launcher, slurm, tmp_path):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    record = '{"attempt": 1, "code": 0, "signal": null, "ended": 1.0, "goes_on": true, "why": "preempted"}'
+    (attempt.folder / "exit.json").write_text(record)
+    slurm.becomes("100", "COMPLETING")
+    assert look(launcher, attempt).is_alive
+    slurm.becomes("100", "PENDING")
+    assert look(launcher, attempt).is_alive
+    slurm.becomes("100", "CANCELLED")
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit.code, seen.exit.cause.kind) == (False, 0, "cancelled")
+
+
+def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    slurm.jobs["777"] = Listed("777", "PENDING", "Priority", "", slurm.jobs["100"].comment)
+    look(launcher, attempt)
+    assert {job.id: job.state for job in slurm.jobs.values()} == {"100": "PENDING", "777": "CANCELLED"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [("5", 300), ("10:30", 630), ("24:00:00", 86400), ("3-00:00:00", 259200), ("1-12", 129600), ("2-03:04", 183840)],
+)
+def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
+    assert slurm_queue.seconds_of(limit) == seconds

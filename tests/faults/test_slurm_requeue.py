@@ -1,0 +1,159 @@
+"""Fault 30: preempted, requeued, at the time limit, its node lost: saved, gone on with, one curve."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from waiting import wait_until
+
+from finetop.core.protocol.messages.queue import Queue, Stop
+from finetop.core.protocol.messages.runs import GetRun
+
+
+def start(rig, cluster, name: str, **plan: object) -> str:
+    """Start a run that is long enough to be ended on the way; returns its number in Slurm once it trains."""
+    rig.submit(name, **{"steps": 150, "pause_s": 0.05, **plan})
+    rig.wait_step(name, 5)
+    return next(
+        job for job, state, said in cluster.jobs() if f"-{name} attempt" in said and state == "RUNNING"
+    )
+
+
+def one_curve(
+    rig, survived, fault: str, what: str, names: list[str], most_lost: int = 0, repeats: int = 1
+) -> None:
+    """See that runs finished with each step told once; and how many steps they did twice, having lost them."""
+    lost = doubled = wrong = written = again = 0
+    for name in names:
+        row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
+        detail = rig.ask(GetRun(name))
+        side = [int(n) for job in detail.jobs for n in side_of(rig, detail, job)]
+        told = rig.told_and_written(name)[0]
+        lost += len(set(side) - set(told))
+        doubled += len(told) - len(set(told))
+        wrong += type(row.state).__name__ != "Finished" or sorted(told) != list(range(1, row.steps + 1))
+        written += len(side)
+        again += len(side) - len(set(side))
+    survived(fault, f"{what}; steps lost {again}", repeats=repeats, written=written, lost=lost, doubled=doubled,
+             wrong=wrong + (again > most_lost), orphans=len(rig.orphans()))  # fmt: skip
+
+
+def side_of(rig, detail, job) -> list[str]:
+    file = rig.home.root / detail.folder / job.folder / "side.txt"
+    return file.read_text().split() if file.exists() else []
+
+
+@pytest.fixture
+def live(slurm_rig):
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    return slurm_rig
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, cluster, survived, repeats):
+    names = [f"victim-{n}" for n in range(repeats)]
+    for name in names:
+        start(live, cluster, name, budget={"gpus": 4})
+        urgent = cluster.call(
+            "sbatch", "--parsable", "--partition=urgent", "--nodes=4", "--exclusive", "--output=/dev/null",
+            "--wrap", "sleep 1",
+        )  # fmt: skip
+        assert urgent is not None
+        live.wait_state(name, "queued", "finished")
+        live.wait_state(name, "finished", "failed", "lost")
+    one_curve(live, survived, "30", "preempted in Slurm", names, repeats=repeats)
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survived, repeats):
+    names = [f"victim-{n}" for n in range(repeats)]
+    for name in names:
+        number = start(live, cluster, name)
+        assert cluster.call("scontrol", "requeue", number) is not None
+        live.wait_state(name, "finished", "failed", "lost")
+    one_curve(live, survived, "30", "requeued in Slurm", names, repeats=repeats)
+
+
+def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived):
+    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
+    slurm_rig.start(FINETOP_TEST_WARNING_S="5")
+    slurm_rig.wait_ready()
+    number = start(slurm_rig, cluster, "victim")
+    cluster.call("scancel", "--signal=TERM", "--batch", number)
+    slurm_rig.wait_state("victim", "finished", "failed", "lost")
+    assert "is queued again" in (slurm_rig.job_folder("victim") / "slurm.txt").read_text()
+    one_curve(slurm_rig, survived, "30", "the time limit is near", ["victim"])
+
+
+@pytest.mark.slow
+def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slurm_rig, cluster, survived):
+    slurm_rig.settings = "settings: 1\nslurm: {partition: debug, time: '1'}\n"
+    slurm_rig.start(FINETOP_TEST_WARNING_S="30")
+    slurm_rig.wait_ready()
+    start(slurm_rig, cluster, "victim", steps=400, pause_s=0.3)
+    slurm_rig.wait_state("victim", "finished", "failed", "lost", limit_s=600.0)
+    one_curve(slurm_rig, survived, "30", "its time limit reached, in earnest", ["victim"])
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
+    slurm_rig, cluster, survived, repeats
+):
+    """As by a node's kernel: nobody is left to write an exit record."""
+    slurm_rig.settings = "settings: 1\nslurm: {}\nretry: {wait_s: 0.1}\n"
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    names = [f"victim-{n}" for n in range(repeats)]
+    for name in names:
+        start(slurm_rig, cluster, name, saves_every=10)
+        slurm_rig.wait_step(name, 25)
+        keeper = json.loads((slurm_rig.job_folder(name) / "keeper.json").read_text())["pid"]
+        os.kill(keeper, signal.SIGKILL)
+        slurm_rig.wait_state(name, "finished", "failed", "stopped")
+    # the kernel ends the job with its keeper: at most what it did since step 20, until then
+    what = "its keeper killed on its node, a checkpoint each 10 steps"
+    one_curve(slurm_rig, survived, "30", what, names, most_lost=10 * repeats, repeats=repeats)
+
+
+def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster, survived):
+    number = start(live, cluster, "victim")
+    cluster.call("scancel", number)
+    state = live.wait_state("victim", "stopped", "finished", "failed", "lost").state
+    assert (state.how, state.cause) == ("stop", "cancelled in Slurm")
+    survived("30", "cancelled in Slurm by somebody", orphans=len(live.orphans()))
+
+
+def test_stop_saves_first_and_is_the_end(live, cluster, survived):
+    start(live, cluster, "victim")
+    live.ask(Stop("victim"))
+    row = live.wait_state("victim", "stopped")
+    told, side = live.told_and_written("victim")
+    steps = [checkpoint.step for checkpoint in live.ask(GetRun("victim")).checkpoints]
+    assert (row.state.how, steps[-1]) == ("stop", max(side))
+    wait_until(lambda: not cluster.call("squeue", "-h"), "its job is over")
+    survived("30", "stopped by finetop", written=len(side), lost=len(set(side) - set(told)),
+             orphans=len(live.orphans()))  # fmt: skip
+
+
+def test_a_sweep_is_an_array_with_a_limit_one_of_it_requeued(slurm_rig, cluster, survived):
+    slurm_rig.settings = "settings: 1\nslurm: {at_once: 2}\n"
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    names = slurm_rig.submit_sweep("rates", 6, steps=60, pause_s=0.05)
+
+    def tasks(*states: str) -> list[str]:
+        return [job for job, state, said in cluster.jobs() if "sweep rates" in said and state in states]
+
+    wait_until(lambda: len(tasks("RUNNING")) == 2, slurm_rig.home.log.read_text)
+    assert len({task.partition("_")[0] for task in tasks("RUNNING", "PENDING")}) == 1, "one array"
+    wait_until(
+        lambda: any("slurm.at_once" in row.state.because for row in slurm_rig.ask(Queue()).rows), "a reason"
+    )
+    cluster.call("scontrol", "requeue", tasks("RUNNING")[0])
+    for name in names:
+        slurm_rig.wait_state(name, "finished", "failed", "lost")
+    one_curve(slurm_rig, survived, "30", "a sweep of 6 as an array, one requeued", names)

@@ -1,0 +1,126 @@
+"""Faults 27 and 29: Slurm's controller killed in mid-submit, sbatch's answer lost, the supervisor killed beside it."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+from waiting import LIMIT_S, wait_until
+
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.runtime.crash_points import DIED, SWITCH
+
+PER_REPEAT = 3  # runs
+
+
+def counts(rig, names: list[str]) -> dict[str, int]:
+    """Count what was written, lost, doubled and wrongly marked of runs that should have finished at their first try."""
+    lost = doubled = wrong = written = 0
+    for name in names:
+        row = rig.wait_state(name, "finished", "failed", "lost", "stopped")
+        told, side = rig.told_and_written(name)
+        lost += len(set(side) - set(told)) + (not side)
+        doubled += (
+            len(told) - len(set(told)) + len(side) - len(set(side))
+        )  # a second start writes its steps again
+        wrong += row.state.__class__.__name__ != "Finished" or row.step != len(set(side))
+        written += len(side)
+    return {
+        "written": written,
+        "lost": lost,
+        "doubled": doubled,
+        "wrong": wrong,
+        "orphans": len(rig.orphans()),
+    }
+
+
+@pytest.mark.parametrize("repeats", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing(
+    slurm_rig, cluster, survived, repeats
+):
+    slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3")
+    slurm_rig.wait_ready()
+    moments, names = random.Random(7), []
+    for repeat in range(repeats):
+        names += [slurm_rig.submit(f"run-{repeat}-{n}", steps=8, pause_s=0.05) for n in range(PER_REPEAT)]
+        time.sleep(moments.uniform(0.0, 2.0))
+        cluster.kill_controller()
+        time.sleep(moments.uniform(0.0, 1.0))
+        cluster.start_controller()
+        for name in names[-PER_REPEAT:]:
+            slurm_rig.wait_state(name, "finished", "failed", "lost")
+    what = "Slurm's controller killed in mid-submit"
+    survived("27", what, repeats=repeats, **counts(slurm_rig, names))
+
+
+LOST = {
+    "it says that it failed": "exit 1",
+    "it says nothing": "exit 0",
+    "it says something else": "echo maintenance on Friday",
+    "it hangs": "sleep 60",
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_an_answer_of_sbatch_that_was_lost_makes_no_second_job(slurm_rig, cluster, survived, tmp_path, how):
+    real = os.environ.get("PATH", "")
+    wrapper = tmp_path / "bin" / "sbatch"
+    wrapper.parent.mkdir()
+    once = tmp_path / "lost"
+    # it loses one answer in two
+    wrapper.write_text(
+        f"#!/bin/sh\nif mkdir {once} 2>/dev/null; then PATH={real!r} sbatch \"$@\" >/dev/null; {LOST[how]};\n"
+        f"else rmdir {once}; PATH={real!r} exec sbatch \"$@\"; fi\n"
+    )  # fmt: skip
+    wrapper.chmod(0o755)
+    slurm_rig.start(PATH=f"{wrapper.parent}:{real}", FINETOP_TEST_SLURM_LIMIT_S="3")
+    slurm_rig.wait_ready()
+    before = len(cluster.jobs())
+    names = [slurm_rig.submit(f"run-{n}", steps=8) for n in range(4)]
+    found = counts(slurm_rig, names)
+    found["doubled"] += abs(len(cluster.jobs()) - before - len(names))
+    survived("29", f"sbatch's answer lost: {how}", repeats=2, **found)
+
+
+@pytest.mark.parametrize("place", ["slurm-claimed", "slurm-recorded", "slurm-answered"])
+def test_the_supervisor_killed_beside_sbatch_starts_it_once(slurm_rig, survived, place):
+    dying = slurm_rig.start(**{SWITCH: place})
+    slurm_rig.wait_ready()
+    name = slurm_rig.submit("victim", steps=8)
+    assert dying.wait(LIMIT_S) == DIED
+    slurm_rig.start(FINETOP_TEST_GRACE_S="2")
+    slurm_rig.wait_ready()
+    survived("27", f"kill -9 of the supervisor at {place}", **counts(slurm_rig, [name]))
+
+
+def test_the_supervisor_killed_while_runs_wait_and_run_there_knows_them_all(slurm_rig, survived):
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    names = [slurm_rig.submit(f"run-{n}", steps=40, pause_s=0.05, budget={"gpus": 4}) for n in range(6)]
+    for _ in range(3):
+        wait_until(lambda: any(slurm_rig.ask(GetRun(name)).row.step for name in names), "one runs")
+        slurm_rig.restart()
+    survived("27", "kill -9 of the supervisor, runs in Slurm", repeats=3, **counts(slurm_rig, names))
+
+
+def test_an_attempt_that_slurm_starts_twice_does_its_work_once(slurm_rig, cluster, survived):
+    """The script of a job goes in once more beside it, as after a controller's restart."""
+    slurm_rig.start()
+    slurm_rig.wait_ready()
+    name = slurm_rig.submit("twice", steps=30, pause_s=0.05)
+    slurm_rig.wait_step(name)
+    folder: Path = slurm_rig.job_folder(name)
+    number = next(job for job, _, comment in cluster.jobs() if comment.split()[1] == folder.parents[1].name)
+    script = cluster.call("scontrol", "write", "batch_script", number, "-")
+    copy = folder / "again.sh"
+    copy.write_text(script)
+    assert cluster.call("sbatch", "--parsable", f"--output={folder}/again.txt", str(copy)) is not None
+    wait_until(
+        lambda: (
+            "nothing to do" in (folder / "again.txt").read_text() if (folder / "again.txt").exists() else 0
+        )
+    )
+    survived("27", "a job that Slurm starts twice", **counts(slurm_rig, [name]))
