@@ -6,7 +6,7 @@ READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults nightly bench screenshots clean
+.PHONY: demo test check faults nightly gpu bench screenshots clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -22,11 +22,16 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
-	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/models tests/core/train/methods tests/core/check tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
+	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/models tests/core/train/methods tests/core/check tests/core/commands tests/core/train/test_pretended_gpu.py tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
 
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000
 nightly: faults         ## the same with an hour of random kills and every trace of the protocol's model
+
+gpu: $(READY)           ## all that needs a GPU, in ten minutes: tests, then speed and memory as docs/gpu-report.md
+	$(BIN)/python -m pytest -m gpu -q > gpu-tests.txt || true
+	$(BIN)/python tests/bench/gpu_report.py --tests gpu-tests.txt --to docs/gpu-report.md
+	rm -f gpu-tests.txt
 
 bench: $(READY)         ## measurements, each beside its peer
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

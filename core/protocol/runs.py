@@ -143,6 +143,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     args: dict[str, Any] = {}
     log_mib: int | None = None  # so much of the disk its log may take
     events_taken: int = 0  # the highest number of its events that is in the store
+    gpu_gib: float | None = None  # its share of a GPU's memory; None: all of it
 
 
 class TaskBrief(msgspec.Struct, frozen=True):

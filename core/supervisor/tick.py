@@ -94,7 +94,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     try:
         with transaction(supervisor.connection):
             parent_runs.pin(supervisor.connection, job.run_id)
-        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job)))
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, gpus)))
     except FinetopError as error:
         await _fail(supervisor, job, error)  # what its run begins from is gone
         return
@@ -120,8 +120,8 @@ def make_folder(folder: Path, above: Path, spec: bytes) -> None:
     write_whole(folder / "job.json", spec)
 
 
-def spec_of(supervisor: Supervisor, job: Job) -> bytes:
-    """Say what a job is to do."""
+def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
+    """Say what a job is to do, with so much of each GPU's memory."""
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -132,6 +132,7 @@ def spec_of(supervisor: Supervisor, job: Job) -> bytes:
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
         events_taken=jobs.events_taken(supervisor.connection, job.id),
+        gpu_gib=min((share.gib for share in gpus if share.gib is not None), default=None),
     )
     return msgspec.json.encode(spec)
 

@@ -34,7 +34,7 @@ IF_STOPPED = "asked to stop, before the first step"
 def work(job: Job) -> Ended:
     """Say who runs on what, then train."""
     narrow_gpus()
-    device = devices.pick_device()
+    device = devices.open_device(job.spec.gpu_gib)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     recipe = job.recipe(to_train=True)
     train.require_device(recipe, device)
