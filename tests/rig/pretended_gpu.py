@@ -362,6 +362,7 @@ def install() -> Mode:
         return attend(query, key, value, attn_mask=attn_mask, **more)
 
     torch.nn.functional.scaled_dot_product_attention = seen
+    torch.inference_mode = torch.no_grad  # tensors that are wrapped can't be made inference tensors
     torch.__future__.set_swap_module_params_on_conversion(True)
     torch._C._set_only_lift_cpu_tensors(True)
     torch.autograd.set_multithreading_enabled(False)

@@ -36,10 +36,10 @@ ALIGN = 8  # bytes; a header ends at such a place
 class Merger:
     """Gives the tensors of the merged model by name; `tuned` is the model as it was trained, `kind` the format."""
 
-    def __init__(self, base: ResolvedModel, tuned: Any, folder: Path, kind: torch.dtype) -> None:
+    def __init__(self, skeleton: Any, tuned: Any, kind: torch.dtype) -> None:
         self.held = dict(tuned.get_base_model().named_modules())
-        self.skeleton = skeleton_of(base, folder)
-        self.adapter = self.skeleton.active_adapter
+        self.skeleton = skeleton
+        self.adapter = skeleton.active_adapter
         self.kind = kind
         self.parts: dict[str, Tensor] = {}  # of the module that was merged last
 
@@ -80,25 +80,47 @@ class Merger:
         return merged
 
 
+def merger_for(base: ResolvedModel, tuned: Any, folder: Path, kind: torch.dtype) -> Merger | None:
+    """Return what merges a model tensor by tensor; None where it is merged in memory.
+
+    That is so of whole bases, of int8 ones (which are listened to written out), of files that name tensors otherwise
+    than the model, and of adapters whose numbers are not all in their file.
+    """
+    if base.quantize != "nf4" or base.trust_remote_code or not load.is_adapter(folder):
+        return None
+    if not hasattr(tuned, "merge_and_unload"):
+        return None
+    skeleton = skeleton_of(base, folder)
+    saved = {name for file in weight_files(base.path) for name in read_header(file)}
+    with torch.device("meta"):
+        named = saved <= set(load.shape_of(base).state_dict())
+    adapter = f".{skeleton.active_adapter}"
+    own = [value for name, value in all_tensors(skeleton) if adapter in name]
+    return Merger(skeleton, tuned, kind) if named and not any(value.is_meta for value in own) else None
+
+
+def all_tensors(model: Any) -> list[tuple[str, Tensor]]:
+    return [*model.named_parameters(), *model.named_buffers()]
+
+
 def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
     """Build the model with its adapter, in whole numbers; the adapter alone has weights."""
-    from peft import PeftModel
+    from peft import PeftModel, load_peft_weights
 
     with torch.device("meta"):
         empty = load.shape_of(base)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="peft")
-        return PeftModel.from_pretrained(empty, folder, low_cpu_mem_usage=True, torch_device="cpu")
-
-
-def can_merge(base: ResolvedModel, tuned: Any, folder: Path) -> bool:
-    """Return whether every tensor of the base's files has its place in the model, under the same name."""
-    if base.quantize != "nf4" or not load.is_adapter(folder) or not hasattr(tuned, "get_base_model"):
-        return False
-    with torch.device("meta"):
-        names = set(load.shape_of(base).state_dict())
-    saved = {name for file in weight_files(base.path) for name in read_header(file)}
-    return saved <= names and not base.trust_remote_code
+        # PEFT 0.21 asks transformers by an old name, and looks for AdaLoRA's ranks by names of modules
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+        skeleton = PeftModel.from_pretrained(empty, folder, low_cpu_mem_usage=True, torch_device="cpu")
+    # PEFT has put the adapter's weights where the base's are, which are nowhere
+    mark = f".{skeleton.active_adapter}"
+    names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
+    saved = load_peft_weights(str(folder), device="cpu")
+    there = {names[name]: value for name, value in saved.items() if name in names}
+    skeleton.load_state_dict(there, strict=False, assign=True)
+    return skeleton
 
 
 def own_tensors(module: Any) -> dict[str, Tensor]:

@@ -77,8 +77,11 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
     tuned, tokenizer = load_trained(request, base, work, events)
     texts = general_windows(text, tokenizer, tuned)
     said = scores(tuned, texts)
-    if request.remedy is None and by_tensor.can_merge(base, tuned, request.checkpoint):
-        merger = by_tensor.Merger(base, tuned, request.checkpoint, load.torch_dtype(work, request.device))
+    kind = load.torch_dtype(work, request.device)
+    merger = None
+    if request.remedy is None:
+        merger = by_tensor.merger_for(base, tuned, request.checkpoint, kind)
+    if merger is not None:
         del tuned
         return export_by_tensor(request, base, merger, tokenizer, said, texts, work, events)
     events.write(Phase("merging"))
