@@ -6,7 +6,7 @@ READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 # Four on two cores: tests wait for processes a third of their time and more.
 WORKERS ?= 4
 
-.PHONY: demo test check faults slow nightly bench screenshots clean
+.PHONY: demo test check faults slow nightly gpu bench screenshots clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -30,6 +30,11 @@ slow: $(READY)          ## the other long tests: every method on every architect
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000
 nightly: faults         ## the same with an hour of random kills and every trace of the protocol's model
+
+gpu: $(READY)           ## all that needs a GPU, in ten minutes: tests, then speed and memory as docs/gpu-report.md
+	$(BIN)/python -m pytest -m gpu -q > gpu-tests.txt || true
+	$(BIN)/python tests/bench/gpu_report.py --tests gpu-tests.txt --to docs/gpu-report.md
+	rm -f gpu-tests.txt
 
 bench: $(READY)         ## measurements, each beside its peer
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

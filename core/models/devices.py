@@ -44,6 +44,46 @@ def free_memory(device: str) -> None:
         torch.cuda.empty_cache()
 
 
+def free_bytes(device: str) -> float | None:
+    """Return the bytes that are free on a GPU; None elsewhere."""
+    import torch
+
+    return float(torch.cuda.mem_get_info(device)[0]) if device.startswith("cuda") else None
+
+
+def memory_of(device: str, limit_gib: float | None = None) -> float | None:
+    """Return the bytes that a device has, or that a job may use of a GPU; None where it does not tell."""
+    import psutil
+    import torch
+
+    if device == "cpu":
+        return float(psutil.virtual_memory().total)
+    if not device.startswith("cuda"):
+        return None
+    total = float(torch.cuda.get_device_properties(device).total_memory)
+    return total if limit_gib is None else min(total, limit_gib * 2**30)
+
+
+def open_device(*limits_gib: float | None, number: int = 0) -> str:
+    """Choose what a job computes on, and keep to its share of a GPU; a limit of None is all of it."""
+    device = pick_device(number)
+    limit = min((gib for gib in limits_gib if gib is not None), default=None)
+    if limit is not None:
+        keep_to(device, limit)
+    return device
+
+
+def keep_to(device: str, limit_gib: float) -> None:
+    """Take at most so much of a GPU's memory: what would not fit fails here and not at a neighbour's."""
+    import torch
+
+    if not device.startswith("cuda"):
+        return
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if limit_gib < total:
+        torch.cuda.set_per_process_memory_fraction(limit_gib / total, device)
+
+
 def pick_device(number: int = 0) -> str:
     """Choose what to compute on: the first CUDA GPU (or of several ranks, each its own), else Apple's, else the CPU."""
     import torch

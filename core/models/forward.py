@@ -74,6 +74,30 @@ def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs
     return logits[:, -ids.shape[1] :][:, kept]
 
 
+def cache_bytes(model: Any) -> int:
+    """Count the bytes that the key/value cache takes for a token of one text, over all layers."""
+    config = model.config.get_text_config()
+    layers, hidden = int(config.num_hidden_layers), int(config.hidden_size)
+    heads = int(getattr(config, "num_attention_heads", None) or 1)
+    width = int(getattr(config, "head_dim", None) or hidden // heads)
+    kept = int(getattr(config, "num_key_value_heads", None) or heads)
+    return 2 * layers * kept * width * int(model.dtype.itemsize)
+
+
+def spread(cache: Any, rows: int) -> Any:
+    """Let rows go on from a cache of one row: keys and values are looked at by all, and copied by none.
+
+    Layers that hold more than keys and values (states that were read over) repeat them.
+    """
+    for layer in cache.layers:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if keys is None or values is None or hasattr(layer, "conv_states"):
+            layer.batch_repeat_interleave(rows)
+        elif keys.numel():
+            layer.keys, layer.values = (held.expand(rows, *held.shape[1:]) for held in (keys, values))
+    return cache
+
+
 def read_on(
     model: Any, ids: Tensor, positions: Tensor, mask: Tensor | None, cache: Any
 ) -> tuple[Tensor, Any]:

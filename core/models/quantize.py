@@ -45,8 +45,12 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
     without it by nothing, at the same loss (3.23 nats). Linear layers alone, but for the head.
     """
     saved = config_file.read(resolved.path / "config.json").get("quantization_config")
-    if resolved.quantize == "none":
-        return {"device_map": {"": device}} if saved else {}
+    if (
+        resolved.quantize == "none"
+    ):  # on a GPU tensor by tensor: the machine's memory may be smaller than the model
+        if device == "auto":  # on the GPU as far as it goes, the rest beside it
+            return {"device_map": "auto"}
+        return {"device_map": {"": device}} if saved or device.startswith("cuda") else {}
     if saved:
         raise BadInput(
             f"model.quantize: {resolved.id} is saved in fewer bits already.",

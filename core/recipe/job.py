@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
+from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import job_process
@@ -105,5 +106,7 @@ def settings_to_lower(recipe: Recipe) -> str:
     wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
     if not train.activation_checkpointing:
         wishes.append("set train.activation_checkpointing to true")
+    if not METHODS.load(recipe.method.name).KEEPS_BASE and train.master in ("auto", "float32"):
+        wishes.append("set train.master to stochastic")
     text = "; ".join(wishes)
     return text[0].upper() + text[1:] + "."

@@ -52,6 +52,8 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
     if way not in WAYS[objective]:
         said = f"train.parallel: {objective} does not train with {way}."
         yield "train.parallel", said, f"Set it to {' or '.join(WAYS[objective])}."
+    if recipe.train.compile:
+        yield "train.compile", f"train.compile is for one GPU, and {gpus}.", "Set train.compile to false."
     if way == "fsdp":
         yield from _divided(recipe)
     for name, options in chosen(recipe).items():
@@ -67,6 +69,9 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
 
 def _divided(recipe: Recipe) -> Iterator[Problem]:
     """Find what can't be done with weights that are divided over the GPUs."""
+    if recipe.train.master not in ("auto", "float32"):
+        said = "train.master: weights that are divided over GPUs (fsdp) are held in float32."
+        yield "train.master", said, "Set it to auto."
     if METHODS.load(recipe.method.name).KEEPS_BASE:
         said = f"train.parallel: {recipe.method.name} does not train with fsdp: a copy of the base is on each GPU."
         yield "train.parallel", said, "Set it to ddp, or method.name to full."

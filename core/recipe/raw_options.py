@@ -38,6 +38,8 @@ ELSEWHERE = {
     "trust_remote_code": "model.trust_remote_code",
     "chat_template_path": "model.chat_template",
     "activation_checkpointing": "train.activation_checkpointing",
+    "torch_compile": "train.compile",
+    "use_liger_kernel": "train.kernels",
 }
 # Options that finetop's own reading, logging and saving rest on.
 OURS = {
@@ -73,6 +75,15 @@ SEVERAL_GPUS = {
     "local_rank",
     "ddp_backend",
 }
+# What would leave a run other than its recipe says.
+UNSOUND = {
+    # Seen in transformers 5.24: after N steps it begins at step 1 again, with the weights of step N and a step count
+    # that was made for the larger batch.
+    "auto_find_batch_size": (
+        "it begins again on weights that have moved, and covers fewer rows.",
+        "Set train.batch_size (finetop plan says what fits) and train.grad_accumulation.",
+    ),
+}
 # What older versions and tutorials call them.
 RENAMED = {
     "max_seq_length": "data.max_tokens of the recipe",
@@ -90,7 +101,6 @@ RENAMED = {
     "logging_dir": "nothing: finetop keeps the metrics",
     "tokenizer": "model.id of the recipe",
     "per_gpu_train_batch_size": "train.batch_size of the recipe",
-    "use_liger_kernel": "nothing: it does not go with the memory-saving loss",
 }
 
 
@@ -110,5 +120,8 @@ def problems(
         elif name in SEVERAL_GPUS:
             hint = "Set budget.gpus, and train.parallel."
             yield key, f"{key}: finetop spreads a training over GPUs itself.", hint
+        elif name in UNSOUND:
+            why, fix = UNSOUND[name]
+            yield key, f"{key}: {why}", fix
         elif name in RENAMED:
             yield key, f"{key}: it is gone or renamed.", f"Use {RENAMED[name]}."

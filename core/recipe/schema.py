@@ -22,6 +22,7 @@ Positive = Annotated[float, Meta(gt=0)]
 Pace = Annotated[int, Meta(ge=1, le=10**9)] | Annotated[float, Meta(gt=0, le=1)]
 PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
 Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
@@ -59,6 +60,10 @@ class Model(Section, frozen=True, kw_only=True):
         Literal["none", "nf4", "int8"],
         says("Hold the linear layers' weights in fewer bits; nf4 takes a quarter of bfloat16's memory."),
     ] = "none"
+    attention: Annotated[
+        Attention,
+        says("Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."),
+    ] = "auto"
     revision: Annotated[Text | None, says("Branch, tag or commit on the hub; null for the newest.")] = None
     trust_remote_code: Annotated[
         bool, says("Run Python code that comes with the model. Off unless you have read that code.")
@@ -191,11 +196,21 @@ class Train(Section, frozen=True, kw_only=True):
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
         says("What turns gradients into steps. In 8 bits it takes a quarter of the memory, on a GPU."),
     ] = "adamw"
+    master: Annotated[
+        Literal["auto", "float32", "stochastic", "nearest"],
+        says("How 16-bit weights of full tuning are held: float32 where it fits, or rounded by chance."),
+    ] = "auto"
     weight_decay: Annotated[float, Meta(ge=0, le=1), says("Pull of the trained weights towards zero.")] = 0.0
     activation_checkpointing: Annotated[
         bool,
         says("Compute activations again in the backward pass: far less memory, about a third slower."),
     ] = False
+    kernels: Annotated[
+        Literal["none", "liger"], says("liger: fused norms and activations, where liger-kernel is installed.")
+    ] = "none"
+    compile: Annotated[bool, says("Compile the model with torch.compile: minutes at first, then faster.")] = (
+        False
+    )
     max_grad_norm: Annotated[Positive, says("Longer gradients are scaled down to this length.")] = 1.0
     stop_on_nan: Annotated[
         Count | None,

@@ -10,58 +10,20 @@ import ctypes
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from finetop.core.runtime import amd_gpus
+from finetop.core.runtime.gpu import GIB, Fault, Gpu, GpuReading, Process
 from finetop.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 LIBRARY = "libnvidia-ml.so.1"
-GIB = 2**30
 HOST_PROCESSES = "pid:[4026531836]"  # the kernel's own name space of processes
 HAS_NO_ANSWER = "the GPU driver does not answer"
 
-# lost: it is off the bus, or wants a reset; failing: its memory is damaged; unreadable: not for us, or undivided MIG
-Fault = Literal["", "lost", "failing", "unreadable"]
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Process:
-    """A process that computes on a GPU; its memory is None where the driver does not tell."""
-
-    pid: int
-    gib: float | None
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU, or one instance of a divided one, at one moment."""
-
-    index: int  # NVML's: the order of the PCI bus
-    uuid: str
-    name: str
-    total_gib: float = 0.0  # without what the driver keeps to itself
-    used_gib: float = 0.0  # by anybody
-    others_gib: float = 0.0  # of that, by processes that are none of ours, as the supervisor divides it
-    busy: int | None = None  # % of the last moment in which it computed
-    celsius: int | None = None
-    watts: float | None = None
-    processes: tuple[Process, ...] | None = None  # None: not told
-    fault: Fault = ""
-    trouble: str = ""  # the fault in words
-    is_part: bool = False  # an instance: CUDA lets a process use one of them, and no other GPU beside
-
-
-@dataclass(frozen=True)
-class GpuReading:
-    """All GPUs at one moment; `trouble` is why there is nothing to see, where a driver should be there."""
-
-    gpus: tuple[Gpu, ...] = ()
-    driver: str = ""
-    cuda: str = ""  # the newest CUDA that the driver runs
-    trouble: str = ""
 
 
 def load() -> Any | None:
@@ -79,14 +41,15 @@ def load() -> Any | None:
 
 
 def look(wait_s: float = 20.0) -> GpuReading:
-    """Look once, for at most so long."""
+    """Look once, for at most so long: at NVIDIA's GPUs, else at AMD's."""
     nvml = load()
-    if nvml is None:
+    amdsmi = amd_gpus.load() if nvml is None else None
+    if nvml is None and amdsmi is None:
         return GpuReading()
     found: list[GpuReading] = []
 
     def once() -> None:
-        looker = Looker(nvml)
+        looker = amd_gpus.AmdLooker(amdsmi) if nvml is None else Looker(nvml)
         found.append(looker.look())
         looker.close()
 
@@ -195,7 +158,6 @@ class Looker:
     def _gpu(self, handle: Any, index: int, fault: Fault, trouble: str, *, is_part: bool = False) -> Gpu:
         nvml = self._nvml
         memory = self._memory(handle)
-        total = memory.total - getattr(memory, "reserved", 0)
         usage = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)
         watts = self._told(nvml.nvmlDeviceGetPowerUsage, handle)
         running = self._told(nvml.nvmlDeviceGetComputeRunningProcesses, handle)
@@ -203,7 +165,7 @@ class Looker:
             index=index,
             uuid=nvml.nvmlDeviceGetUUID(handle),
             name=nvml.nvmlDeviceGetName(handle),
-            total_gib=total / GIB,
+            total_gib=memory.total / GIB,
             used_gib=memory.used / GIB,
             busy=None if usage is None else int(usage.gpu),
             celsius=self._told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
@@ -214,11 +176,20 @@ class Looker:
             is_part=is_part,
         )
 
-    def _memory(self, handle: Any) -> Any:
-        """Ask for the memory, what the driver keeps for itself told apart where it can (drivers since 510)."""
+    def _memory(self, handle: Any) -> Memory:
+        """Ask for the memory, what the driver keeps for itself told apart where it can (drivers since 510).
+
+        A GPU that has none of its own (GB10, DGX Spark) does not tell it, and is used with the machine's.
+        """
         nvml = self._nvml
         told = self._told(nvml.nvmlDeviceGetMemoryInfo, handle, nvml.nvmlMemory_v2)
-        return nvml.nvmlDeviceGetMemoryInfo(handle) if told is None else told
+        try:
+            told = nvml.nvmlDeviceGetMemoryInfo(handle) if told is None else told
+        except nvml.NVMLError as error:
+            if error.value != nvml.NVML_ERROR_NOT_SUPPORTED:
+                raise
+            return machine_memory()
+        return Memory(told.total - getattr(told, "reserved", 0), told.used)
 
     def _fault(self, handle: Any, index: int) -> tuple[Fault, str]:
         """Say if a GPU that answers is unfit: for what NVIDIA's DCGM takes one out of service."""
@@ -247,6 +218,22 @@ class Looker:
     def _is_lost(self, error: Any) -> bool:
         nvml = self._nvml
         return error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A GPU's memory in bytes, without what the driver keeps."""
+
+    total: int
+    used: int
+
+
+def machine_memory() -> Memory:
+    """Return the machine's own memory, which some GPUs share."""
+    import psutil
+
+    machine = psutil.virtual_memory()
+    return Memory(machine.total, machine.total - machine.available)
 
 
 def words_of(error: Any) -> str:

@@ -39,6 +39,9 @@ SETTINGS = {  # of the environment, before torch is imported; what the user has 
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
     "BITSANDBYTES_NOWELCOME": "1",
+    # GPUs in NVML's order; and memory that grows in place: rows of many lengths leave holes between fixed blocks.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
     # Waiting threads spin a little, then sleep: at once costs 1.8x on a quiet machine, never costs 3x on a busy one.
     "GOMP_SPINCOUNT": "20000",
 }

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.recipe.home_settings import Settings
-from finetop.core.runtime.gpus import GpuReading
+from finetop.core.runtime.gpu import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
 from finetop.core.store.notices import Message

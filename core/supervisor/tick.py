@@ -97,7 +97,7 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     try:
         with transaction(supervisor.connection):
             parent_runs.pin(supervisor.connection, job.run_id)
-        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, len(gpus))))
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, gpus)))
     except FinetopError as error:
         await _fail(supervisor, job, error)  # what its run begins from is gone
         return
@@ -127,8 +127,8 @@ def make_folder(folder: Path, above: Path, spec: bytes) -> None:
     write_whole(folder / "job.json", spec)
 
 
-def spec_of(supervisor: Supervisor, job: Job, gpus: int = 0) -> bytes:
-    """Say what a job is to do that gets so many GPUs."""
+def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
+    """Say what a job is to do, in how many processes and with how much of each GPU's memory."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
     spec = data.JobSpec(
         format=1,
@@ -140,7 +140,8 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: int = 0) -> bytes:
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
         events_taken=jobs.events_taken(supervisor.connection, job.id),
-        ranks=ranks.count_of(job.verb, gpus, (recipe.get("budget") or {}).get("gpus")),
+        ranks=ranks.count_of(job.verb, len(gpus), (recipe.get("budget") or {}).get("gpus")),
+        gpu_gib=min((share.gib for share in gpus if share.gib is not None), default=None),
     )
     return msgspec.json.encode(spec)
 

@@ -43,10 +43,17 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     """
 
     def __init__(
-        self, events: EventLog, device: str, own: Mapping[str, str], alarms: Alarms, spent_s: float = 0.0
+        self,
+        events: EventLog,
+        device: str,
+        own: Mapping[str, str],
+        alarms: Alarms,
+        spent_s: float = 0.0,
+        energy_wh: float = 0.0,
     ) -> None:
         self.events = events
         self.spent_before_s = spent_s  # by the run's earlier jobs
+        self.energy_wh = energy_wh  # of the GPU, by them and since
         self.alarms = alarms
         self.device = device
         self.own = own  # metrics of the objective: the trainer's names, and ours
@@ -58,10 +65,12 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.tokens = 0.0
         self.first_step = 0  # that a resumed run begins behind
         self.gpu: dict[str, float] = {}  # how it was at the last look
+        self.looked = self.began
         self.evaluated = 0  # batches of this evaluation
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.began, self.first_step = time.monotonic(), state.global_step
+        self.began = self.looked = time.monotonic()
+        self.first_step = state.global_step
         self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
         self.alarms.begin(state.max_steps)
 
@@ -76,7 +85,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.step_s = max(1e-9, time.monotonic() - self.step_began)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items()}
+        # TRL writes None for a mean of nothing, such as the spread of one answer's reward
+        logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items() if value is not None}
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
             found = {"eval_loss": float(logs["eval_loss"])}
@@ -133,7 +143,17 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         )
         print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
         if self.device.startswith("cuda"):
-            self.gpu = gpu_facts(self.device)
+            self._look_at_gpu(now)
+
+    def _look_at_gpu(self, now: float) -> None:
+        """Ask the GPU how it is, and add up the energy since the last look, at the mean of both powers."""
+        before, self.gpu = self.gpu.get("gpu_watts"), gpu_facts(self.device)
+        watts = self.gpu.get("gpu_watts")
+        if watts is not None:
+            mean = watts if before is None else (watts + before) / 2
+            self.energy_wh += mean * (now - self.looked) / 3600
+            self.gpu["energy_wh"] = self.energy_wh
+        self.looked = now
 
     def _phase(self, state: TrainerState, now: float) -> float:
         """Say how far training is; returns the seconds left, at the pace so far with all that is around."""
@@ -150,6 +170,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._phase(state, time.monotonic())  # with all that was spent
+        if self.energy_wh:
+            print(f"energy: {self.energy_wh:.3g} Wh of the GPU, over the whole run", flush=True)
 
 
 def gpu_facts(device: str) -> dict[str, float]:

@@ -21,12 +21,14 @@ import torch
 from finetop.core.check import run_check
 from finetop.core.check.context import open_context
 from finetop.core.check.model_pair import ModelPair
+from finetop.core.check.scoring.batches import ScoredModel, score_batch
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.models import collectives, shards
+from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.train import master
 from finetop.core.train.intervals import steps_between
 from finetop.core.train.resume import random_state
 from finetop.core.wording.verdicts import verdict_line
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from finetop.core.check.context import CheckContext
     from finetop.core.check.run_check import BaseScores
     from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.check.scoring.batches import Batch, PreparedSuite
     from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.schema import Check
     from finetop.core.runtime.event_log import EventLog
@@ -83,7 +86,7 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     events.write(Phase("scoring base" if whole else "measuring base"))
     pair = ModelPair(setup.base, None, setup.dtype, setup.device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
-    with undisturbed(model, plain), shards.put_together(model) as is_whole:
+    with undisturbed(model, plain), attention.for_scoring(model), shards.put_together(model) as is_whole:
         with collectives.in_turn():
             own_folder = setup.run_folder if collectives.rank() == 0 else None
             context = open_context(recipe, pair, setup.home, events, own_folder)
@@ -134,7 +137,12 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | No
     claim = checks.gone_claims + len(checks.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
-        with undisturbed(checks.model, checks.plain), shards.put_together(checks.model) as is_whole:
+        with (
+            undisturbed(checks.model, checks.plain),
+            shards.put_together(checks.model) as is_whole,
+            master.as_saved(checks.model, checks.context.pair.dtype),
+            attention.for_scoring(checks.model),
+        ):
             checks.context.shares = is_whole
             result = interruptible(
                 checks.stop,
@@ -196,6 +204,33 @@ def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | 
     except StopAsked:
         stop.is_checking = False
         return None
+
+
+def try_longest(checks: TrainingChecks) -> None:
+    """Score the batch with the most tokens on the model in memory, as a check on the way would; nothing is kept."""
+    prepared = checks.context.prepared
+    if not prepared.batches:
+        return
+    batch = max(prepared.batches, key=lambda batch: tokens_of(prepared, batch))
+    with (
+        undisturbed(checks.model, checks.plain),
+        master.as_saved(checks.model, checks.context.pair.dtype),
+        attention.for_scoring(checks.model),
+    ):
+
+        def take(plan: BatchPlan) -> object:
+            return score_batch(prepared, ScoredModel("tuned", None, lambda: checks.model, plan), batch)
+
+        if checks.base.whole:  # smaller batches would need the base again, which is gone
+            take(checks.base.plan)
+        else:
+            run_check.in_smaller_batches(checks.context, take)
+
+
+def tokens_of(prepared: PreparedSuite, batch: Batch) -> int:
+    """Count the tokens that a batch has the model read and write."""
+    inputs = [one for item in batch.items for one in prepared.inputs[batch.task, item]]
+    return sum(len(one.tokens) + getattr(one, "max_new_tokens", 0) for one in inputs)
 
 
 def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
@@ -274,11 +309,14 @@ def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
     moves = [(weight, weight.requires_grad) for weight in model.parameters()]
     wrapped = own_forwards(model)
     state = random_state.now()
+    precision = torch.get_float32_matmul_precision()  # training may round products to TF32, a check does not
+    torch.set_float32_matmul_precision("highest")
     model.eval()
     _carry(model, plain)
     try:
         yield
     finally:
+        torch.set_float32_matmul_precision(precision)
         _carry(model, wrapped)
         for module in in_training:
             module.training = True

@@ -36,7 +36,7 @@ def work(job: Job) -> Ended:
     rank = ranks.own()
     if rank.count == 1:
         narrow_gpus()
-    device = devices.pick_device(rank.local)
+    device = devices.open_device(job.spec.gpu_gib, number=rank.local)
     collectives.join(device)
     job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     recipe = job.recipe(to_train=True)

@@ -16,6 +16,7 @@ from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
 from finetop.core.runtime import failures
+from finetop.core.train import check_callback, paged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 # Bytes; those that a forward pass may change (turning angles for long rows) are small.
 LARGEST_BUFFER = 1 << 20
+PROMPTS = (
+    "prompt_ids",
+    "prompt_input_ids",
+    "prompt_attention_mask",
+)  # what stands in front of a row's answers
 
 
 class DoesNotFit(FinetopError):
@@ -39,12 +45,19 @@ def is_wanted(recipe: Recipe, device: str) -> bool:
     return device != "cpu" if said == "auto" else said
 
 
-def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bool:
+def try_worst(
+    trainer: Any,
+    recipe: Recipe,
+    device: str,
+    events: EventLog,
+    checks: check_callback.TrainingChecks | None = None,
+) -> bool:
     """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
 
-    Then the longest rows of an evaluation. Where the model writes its own answers, each is as long as it may be, and is
-    paid. `trainer` is one of transformers or PPO's, before its `train`. Returns whether it was done: a recipe may
-    not want it. The weights that move are held on the CPU meanwhile. Raises DoesNotFit.
+    Then the longest rows of an evaluation, and the longest batch of a check on the way. Where the model writes its own
+    answers, each is as long as it may be, and is paid. `trainer` is one of transformers or PPO's, before its `train`.
+    Returns whether it was done: a recipe may not want it. The weights that move are held on the CPU meanwhile. Raises
+    DoesNotFit.
     """
     if not is_wanted(recipe, device):
         return False
@@ -57,6 +70,8 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
                 with _written_out(trainer):
                     _train(trainer, device)
                     _evaluate(trainer, device)
+            if checks is not None:  # beside the optimizer's states, as later
+                check_callback.try_longest(checks)
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
@@ -149,7 +164,18 @@ def longest(rows: Any, count: int) -> list[int]:
 
 def _collate(trainer: Any, rows: Any, batch: Sequence[int], description: str) -> Any:
     kept = trainer._remove_unused_columns(rows, description=description)
-    return trainer.data_collator([kept[index] for index in batch])
+    return trainer.data_collator(uneven([kept[index] for index in batch]))
+
+
+def uneven(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Shorten the last of several rows by a token, as usual batches are: of rows of one length none needs a mask."""
+    if len(rows) < 2 or "seq_lengths" in rows[0]:
+        return rows
+    last = {
+        name: value[:-1] if isinstance(value, list) and len(value) > 1 and name not in PROMPTS else value
+        for name, value in rows[-1].items()
+    }
+    return [*rows[:-1], last]
 
 
 @contextmanager
@@ -198,9 +224,13 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
         for tensor, copied in held:
             with torch.no_grad():
                 tensor.copy_(copied)
-        if optimizer is not None:
-            optimizer.state.clear()
-        trainer.optimizer = optimizer
+        made = trainer.optimizer
+        if paged.is_paged(made):  # its buffers are never freed: the same ones are trained with
+            paged.begin_anew(made)
+        else:
+            if optimizer is not None:
+                optimizer.state.clear()
+            trainer.optimizer = optimizer
         for name, value in own.items():
             setattr(trainer, name, value)
         for name, value in counts.items():

@@ -13,12 +13,13 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import collectives, devices, load, resolve
+from finetop.core.models import attention, collectives, devices, kernels, load, resolve
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
 from finetop.core.runtime.job_process import quiet
 from finetop.core.train import objectives, rehearsal
+from finetop.core.train.resume.earlier_jobs import EarlierJobs
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def train(
     rehearsal.require(recipe, base, dtype, device)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
-    limit_gpu_memory(recipe, device)
+    use_gpu_as_it_is(recipe, device)
     loaded = load_model(objective, recipe, base, tokenizer, dtype, parallel.loads_on(recipe, device))
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
     train_rows = collectives.from_first(lambda: protection_callback.rows(at_start, examples.train))
@@ -141,8 +142,9 @@ def train(
     prompts = prompts[: recipe.samples.count] if writes else []
     text = general_text.general_text(recipe, home) if writes else None
     events.write(Phase("preparing the trainer"))
-    spent_s = 0.0 if point is None else point.earlier.spent_s
-    meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
+    earlier = EarlierJobs() if point is None else point.earlier
+    alarms = alarm_callback.Alarms(recipe, events)
+    meter = callbacks.Meter(events, device, objective.METRICS, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
@@ -152,7 +154,7 @@ def train(
     trainer.args.max_steps = count_steps(
         recipe.train, len(trainer.train_dataset) * copies, collectives.count()
     )
-    longest_batch.try_worst(trainer, recipe, device, events)
+    longest_batch.try_worst(trainer, recipe, device, events, way)
     resume.repeatable(trainer, recipe.train.seed)
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
@@ -193,20 +195,24 @@ def load_model(
     """Load the model that the recipe names, or what the objective makes of it."""
     kind = load.torch_dtype(dtype, device)
     if hasattr(objective, "load_model"):
-        return objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
-    return load.load_model(base, kind, device)[0]
+        model = objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
+    else:
+        model = load.load_model(base, kind, device)[0]
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    attention.use(model, recipe.model.attention, device, packs=packs)
+    kernels.fuse(model, recipe.train.kernels)
+    return model
 
 
-def limit_gpu_memory(recipe: Recipe, device: str) -> None:
-    """Keep to budget.memory_gib on a GPU: what would not fit fails here and not at a neighbour's."""
+def use_gpu_as_it_is(recipe: Recipe, device: str) -> None:
+    """Keep to budget.memory_gib on a GPU, and let float32 products use its tensor cores (TF32)."""
     import torch
 
-    limit = recipe.budget.memory_gib
-    if limit is None or not device.startswith("cuda"):
+    if not device.startswith("cuda"):
         return
-    total = torch.cuda.get_device_properties(device).total_memory / 2**30
-    if limit < total:
-        torch.cuda.set_per_process_memory_fraction(limit / total, device)
+    if recipe.budget.memory_gib is not None:
+        devices.keep_to(device, recipe.budget.memory_gib)
+    torch.set_float32_matmul_precision("high")
 
 
 def require_ranks(recipe: Recipe) -> None:

@@ -60,6 +60,7 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
         "fp16": dtype == "float16",
         "use_cpu": device == "cpu",
         "activation_checkpointing": train.activation_checkpointing,
+        "torch_compile": train.compile,
         "activation_checkpointing_kwargs": {"use_reentrant": False},  # needs no gradient at its input
         "eval_strategy": "no",  # finetop's own callback asks for evaluations and saves
         "save_strategy": "no",

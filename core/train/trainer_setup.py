@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.train import methods
@@ -76,15 +77,24 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 
 def make_trainer(objective: Objective, setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
-    from finetop.core.train import cpu_lm_head
+    from finetop.core.models import shards
+    from finetop.core.train import cpu_lm_head, master, stochastic_adamw
 
     method = setup.recipe.method
     if setup.device == "cpu":
         cpu_lm_head.install()
     setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
-    with unrounded(setup.model):
+    held = None  # divided weights are float32 by themselves
+    if not shards.is_divided(setup.model):
+        held = master.hold(setup.model, setup.recipe, setup.dtype, setup.device)
+    mixed = partial(master.mixed, held, setup.dtype, setup.device)
+    with unrounded(setup.model), mixed():
         trainer = objective.make_trainer(setup)
+    if held == "float32":  # samples, drift and protections compute as its trainer does
+        trainer.model.forward = mixed()(trainer.model.forward)
     own = methods.optimizer(method.name, trainer.model, method.options, trainer.args)
+    if own is None and held == "stochastic":
+        own = stochastic_adamw.make(trainer)
     if own is not None:
         trainer.optimizer = own
     return trainer

@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from wide_model import wide_model
 
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
@@ -198,30 +199,6 @@ def whole_card():
     torch.cuda.set_per_process_memory_fraction(1.0, "cuda:0")
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def wide_model(folder, tiny_model):
-    """A Llama of 205 million random weights, with the tiny model's tokenizer: large enough to be measured."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    made = folder / "wide"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.save_pretrained(made)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=1024,
-        intermediate_size=2816,
-        num_hidden_layers=16,
-        num_attention_heads=16,
-        num_key_value_heads=16,
-        max_position_embeddings=2048,
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(made)
-    return made
 
 
 @pytest.mark.parametrize(("method", "quantize"), [("full", "none"), ("lora", "none"), ("lora", "nf4")])

@@ -1,9 +1,9 @@
 """NVML for tests: the functions of nvidia-ml-py that finetop calls, answered from a JSON file that a test edits.
 
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
-total and used (GiB), busy, celsius, watts, processes ([[pid, GiB or null], …], or null: not told), error (every
-question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc, remap_failed, parts (GPUs that
-it is divided into). What is left out is not supported, as on many cards.
+total (GiB, null: not told) and used (GiB), busy, celsius, watts, processes ([[pid, GiB or null], …], or null: not
+told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc,
+remap_failed, parts (GPUs that it is divided into). What is left out is not supported, as on many cards.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ class FakeNvml:
 
     def nvmlDeviceGetMemoryInfo(self, handle: Any, version: int | None = None) -> Any:
         gpu = self._of(handle)
+        if gpu.get("total", 80) is None:
+            self._fail("NOT_SUPPORTED")
         total, used = gpu.get("total", 80) * GIB, gpu.get("used", 0) * GIB
         return SimpleNamespace(total=total, used=used, free=total - used, reserved=0)
 

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 Name = Literal["base", "tuned"]
 Scores = TypeVar("Scores")
 
-VERSION = 2  # of what a score means; part of every cache key
+VERSION = 3  # of what a score means; part of every cache key
 LEAST_ROW_TOKENS = 64
+CACHE_PER_ROW_TOKEN = (
+    1 << 20
+)  # bytes of keys and values that are held for each: 4 GiB where 4,096 are read at once
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import Prompt
-from finetop.core.models.forward import end_tokens, keeps_cache, longest_packed, read_on
+from finetop.core.check.scoring.batch_plan import CACHE_PER_ROW_TOKEN, Prompt
+from finetop.core.models.forward import (
+    cache_bytes,
+    end_tokens,
+    keeps_cache,
+    longest_packed,
+    read_on,
+    spread,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,19 +74,26 @@ def _answer_all(
     def alike(place: int) -> tuple[bool, int, tuple[str, ...]]:
         return splits[place], begins[place], prompts[place].stop
 
+    together = tokens_together(model, plan)
     order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
     answers: dict[int, str] = {}
     while order:
         first = order[0]
-        size = max(1, plan.row_tokens * TOKENS_PER_ROW_TOKEN // _room(prompts[first]))
+        size = max(1, together // _room(prompts[first]))
         batch = [place for place in order[:size] if alike(place) == alike(first)]
         order = order[len(batch) :]
-        together = [prompts[place] for place in batch]
+        some = [prompts[place] for place in batch]
         known = _known(model, memory, begins[first], plan)
-        shared = _shared_beginning(together) if splits[first] else 0  # padding behind it would shift a window
-        state = _begin(model, tokenizer, together, known, shared)
-        answers.update(zip(batch, _write(model, tokenizer, together, state), strict=True))
+        shared = _shared_beginning(some) if splits[first] else 0  # padding behind it would shift a window
+        state = _begin(model, tokenizer, some, known, shared)
+        answers.update(zip(batch, _write(model, tokenizer, some, state), strict=True))
     return [answers[place] for place in range(len(prompts))]
+
+
+def tokens_together(model: Any, plan: BatchPlan) -> int:
+    """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
+    room = plan.row_tokens * CACHE_PER_ROW_TOKEN // max(1, cache_bytes(model))
+    return min(plan.row_tokens * TOKENS_PER_ROW_TOKEN, room)
 
 
 def _room(prompt: Prompt) -> int:
@@ -152,7 +166,7 @@ def _begin(
         _, cache = read_on(model, ids, torch.arange(begun, shared, device=model.device)[None], mask, cache)
         begun = shared
     if cache is not None and len(prompts) > 1:
-        cache.batch_repeat_interleave(len(prompts))
+        spread(cache, len(prompts))
     rests = [prompt.tokens[begun:] for prompt in prompts]
     width = max(map(len, rests))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0

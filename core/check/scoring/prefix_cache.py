@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.models.forward import read_on
+from finetop.core.models.forward import read_on, spread
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -112,9 +112,7 @@ class Past:
     def fresh(self, rows: int) -> Any:
         """Return a cache for so many rows to go on from."""
         cache = _own(self.cache)
-        if rows > 1:
-            cache.batch_repeat_interleave(rows)
-        return cache
+        return spread(cache, rows) if rows > 1 else cache
 
 
 class PrefixMemory:

@@ -10,10 +10,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batch_plan import CACHE_PER_ROW_TOKEN, BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
-from finetop.core.models.forward import has_virtual_tokens, logits_at, longest_input, longest_packed, mask_for
+from finetop.core.models.forward import (
+    cache_bytes,
+    has_virtual_tokens,
+    logits_at,
+    longest_input,
+    longest_packed,
+    mask_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -150,6 +157,9 @@ def _packed(
         TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
         for place in places
     ]
+    if past is not None:  # each row goes on from a copy of the beginning
+        room = row_tokens * CACHE_PER_ROW_TOKEN // max(1, cache_bytes(model))
+        row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
         logits = _run_packed(model, batch, past)
         predicting = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.runtime import gpus
-from finetop.core.runtime.gpus import Gpu, GpuReading
+from finetop.core.runtime.gpu import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or load it anew: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
 WHOLE = (

@@ -11,9 +11,11 @@ from torch.nn.functional import log_softmax
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load, merge as merging, resolve, save
-from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.devices import free_bytes, free_memory, scoring_dtype
+from finetop.core.models.export import by_tensor
 from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.safetensors_header import tensors
 from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.events import Phase
 
@@ -75,6 +77,13 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
     tuned, tokenizer = load_trained(request, base, work, events)
     texts = general_windows(text, tokenizer, tuned)
     said = scores(tuned, texts)
+    kind = load.torch_dtype(work, request.device)
+    merger = None
+    if request.remedy is None:
+        merger = by_tensor.merger_for(base, tuned, request.checkpoint, kind)
+    if merger is not None:
+        del tuned
+        return export_by_tensor(request, base, merger, tokenizer, said, texts, work, events)
     events.write(Phase("merging"))
     whole = merge(request, base, tuned, work)
     del tuned
@@ -91,14 +100,48 @@ def export(request: ExportRequest, text: str | None, home: Home, events: EventLo
         # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
         agreements.append(compare("loaded again, beside what was written", rounded, found, work))
         agreements.append(compare("loaded again, beside as trained", said, found, work, written))
-        facts = {"dtype": written, "agreements": [one.plain for one in agreements]}
-        save.note(aside, {**facts_of(request, base), **facts})
-        require_agreement(request, agreements, aside)
-        save.put(aside, request.to)
+        publish(request, base, written, agreements, aside)
+    return agreements
+
+
+def export_by_tensor(
+    request: ExportRequest,
+    base: ResolvedModel,
+    merger: by_tensor.Merger,
+    tokenizer: PreTrainedTokenizerBase,
+    said: Tensor,
+    texts: Tensor,
+    work: str,
+    events: EventLog,
+) -> list[Agreement]:
+    """Merge and write a checkpoint on a base in 4 bits tensor by tensor; what was written is loaded and listened to."""
+    written = format_of(request, base)
+    with save.beside(request.to) as aside:
+        events.write(Phase("merging and writing"))
+        kind = load.torch_dtype(written, "file")
+        by_tensor.write(merger, base, kind, aside)
+        by_tensor.write_settings(base, tokenizer, kind, aside)
+        save.note(aside, facts_of(request, base))
+        merger.let_go()
+        free_memory(request.device)
+        events.write(Phase("loading it again"))
+        found = listen(base, aside, texts, work, request.device)
+        agreements = [compare("loaded again, beside as trained", said, found, work, written)]
+        publish(request, base, written, agreements, aside)
+    return agreements
+
+
+def publish(
+    request: ExportRequest, base: ResolvedModel, written: str, agreements: Sequence[Agreement], aside: Path
+) -> None:
+    """Put a written model in its place once it has proved what it says. Raises FinetopError where it has not."""
+    facts = {"dtype": written, "agreements": [agreement.plain for agreement in agreements]}
+    save.note(aside, {**facts_of(request, base), **facts})
+    require_agreement(request, agreements, aside)
+    save.put(aside, request.to)
     print(f"exported {request.name} in {written}: {request.to}")
     for agreement in agreements:
         print(f"exported, {agreement.words}", flush=True)
-    return agreements
 
 
 def format_of(request: ExportRequest, base: ResolvedModel) -> str:
@@ -202,9 +245,13 @@ def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model:
 
 
 def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
-    """Load what was written, as anybody would, and score the texts with it."""
+    """Load what was written, as anybody would, and score the texts with it; what a GPU can't hold lies beside it."""
     resolved = replace(base, path=folder, quantize="none", chat_template=None)
-    model = merging.load_whole(resolved, load.torch_dtype(work, device), device)
+    kind = load.torch_dtype(work, device)
+    size = sum(shape.count for shape in tensors(folder).values()) * kind.itemsize
+    room = free_bytes(device)
+    place = device if room is None or size < SHARE_OF_GPU * room else "auto"
+    model = merging.load_whole(resolved, kind, place)
     found = scores(model, texts)
     del model
     free_memory(device)
@@ -224,6 +271,7 @@ def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
     }
 
 
+SHARE_OF_GPU = 0.9  # of what is free, that a model's weights may take
 WINDOW = 256  # tokens
 WINDOWS = 4
 # How far a token's log-probability may move, in nats: the mean over tokens, and any one. Seen of SmolLM2-135M with

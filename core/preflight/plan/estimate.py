@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core.models.attention import best_kernel
+from finetop.core.plugins import METHODS
 from finetop.core.preflight.plan import memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Workload
@@ -20,6 +22,7 @@ from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, tim
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.master import held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.protections import Sizes
 
@@ -28,12 +31,10 @@ if TYPE_CHECKING:
 
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
+    from finetop.core.preflight.plan.method_options import Trained
     from finetop.core.recipe.schema import Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
-# Bytes of the optimizer's states for each byte of what moves, and for each number where it holds 8-bit ones.
-STATES = {"adamw": 2.0, "adafactor": 0.02, "sgd": 0.0}
-STATES_8BIT = {"adamw-8bit": 2.0, "paged-adamw-8bit": 2.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +126,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
     is_beside = bool(moving.beside)
     is_divided = way_of(recipe, max(1, ranks)) == "fsdp"
-    moving_bytes = 4.0 if is_beside or is_divided else size  # PEFT makes adapters of 16-bit models in float32
-    states = STATES_8BIT.get(train.optimizer)
-    optimizer = STATES.get(train.optimizer, 2.0) * moving_bytes if states is None else states
+    master = not is_divided and is_master(recipe, shape, moving, size, machine)
+    moving_bytes = 4.0 if is_beside or is_divided or master else size  # PEFT makes adapters in float32
     packs = bool(getattr(recipe.objective.options, "packing", False))
     longest = recipe.data.max_tokens
     if known.lengths is not None and known.lengths.longest and not packs:
@@ -146,11 +146,14 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         compute_bytes=size,
         quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
         trained_bytes=moving_bytes,
-        optimizer_bytes=optimizer,
+        optimizer_bytes=optimizer_bytes(train, moving_bytes),
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
-        repeats_keys=not packs,  # batches of rows are padded
+        masked=mask_cells(recipe, moving, longest + written, extras, on_gpu=on_gpu),
+        keeps_scores=recipe.model.attention == "eager",
+        fused_kernels=train.kernels == "liger",
+        master=master,
         frozen_models=_other_models(recipe, shape, size, is_beside, known),
         protections=held.on_device + (0.0 if on_gpu else held.on_host),
         token_extras=_token_extras(shape, extras, size),
@@ -161,6 +164,33 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         ranks=max(1, ranks),
         divided=is_divided,
     )
+
+
+def is_master(recipe: Recipe, shape: Shape, moving: Trained, size: float, machine: Machine) -> bool:
+    """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
+    if size == 4.0 or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
+        return False
+    still = max(0, shape.parameters - moving.numbers)
+    return held_in(recipe.train, size, moving.numbers, still, capacity_of(recipe, machine)) == "float32"
+
+
+def mask_cells(recipe: Recipe, moving: Trained, sequence: int, extras: Extras, *, on_gpu: bool) -> float:
+    """Count the cells of a batch's attention mask; none where batches are padded at the right, or kernels need none.
+
+    Packed rows lie in one sequence, of which every token has a cell for every other.
+    """
+    rows, packs = (
+        recipe.train.batch_size * extras.texts_per_row,
+        bool(getattr(recipe.objective.options, "packing", 0)),
+    )
+    wanted = recipe.model.attention
+    kernel = best_kernel(on_gpu=on_gpu, packs=packs) if wanted == "auto" else wanted
+    if kernel in ("flash_attention_2", "flex"):
+        return 0.0
+    tokens = float(sequence + moving.virtual_tokens)
+    if packs:
+        return (rows * tokens) ** 2
+    return rows * tokens**2 if extras.writes or moving.virtual_tokens else 0.0
 
 
 def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:

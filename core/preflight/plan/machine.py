@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 
 from finetop.core.runtime import gpus as nvml
+from finetop.core.runtime.gpu import GIB
 
 # 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
 TERAFLOPS = {
@@ -59,7 +60,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
 @lru_cache(maxsize=1)
 def gpus() -> tuple[tuple[str, float], ...]:
     """List the GPUs that are fit for jobs: name and memory in bytes."""
-    return tuple((gpu.name, gpu.total_gib * nvml.GIB) for gpu in nvml.look().gpus if not gpu.fault)
+    return tuple((gpu.name, gpu.total_gib * GIB) for gpu in nvml.look().gpus if not gpu.fault)
 
 
 def free_memory() -> float:

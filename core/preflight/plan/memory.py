@@ -90,7 +90,13 @@ class Workload:
     chunked_loss: bool = True
     fused_kernels: bool = False  # norms and activation functions keep their inputs alone
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
-    repeats_keys: bool = False  # SDPA with a padding mask: keys and values are copied for every query head
+    masked: float = (
+        0.0  # cells of an attention mask: SDPA keeps a number for each in every layer, and copies keys
+    )
+    keeps_scores: bool = False  # plain attention: its square of scores stays
+    master: bool = (
+        False  # the model's own weights move in float32: computed with from a copy, the stream in float32
+    )
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
@@ -177,6 +183,8 @@ def weight_memory(work: Workload) -> float:
     whole = shape.parameters * work.weight_bytes
     if work.quantize != "none":
         whole += shape.linear_weights * (LINEAR_BYTES[work.quantize] - work.weight_bytes)
+    if work.master:
+        whole += moving.numbers * (4.0 - work.weight_bytes + work.compute_bytes)
     return whole + moving.beside * work.trained_bytes + moving.held * 4.0
 
 
@@ -185,13 +193,19 @@ def activation_memory(work: Workload) -> float:
     shape, moving = work.shape, work.trained
     tokens = work.batch_size * (work.sequence + moving.virtual_tokens)
     each = layer_bytes(work)
-    stream = work.compute_bytes * shape.hidden
+    stream = stream_bytes(work) * shape.hidden
     layers = shape.layers * moving.depth
+    masks = work.masked * (work.compute_bytes * (1 if work.checkpointing else shape.layers) + 1)
     rebuilt = moving.rebuilt * work.compute_bytes
     ends = tokens * (2 * stream + 4 * shape.hidden + work.token_extras)  # embedded words, the last norm
     if work.checkpointing:
-        return tokens * (layers * stream + each) + rebuilt / max(1, shape.layers) + ends
-    return tokens * layers * each + rebuilt + ends
+        return tokens * (layers * stream + each) + rebuilt / max(1, shape.layers) + ends + masks
+    return tokens * layers * each + rebuilt + ends + masks
+
+
+def stream_bytes(work: Workload) -> float:
+    """Return the bytes of a number that goes from layer to layer."""
+    return 4.0 if work.master else work.compute_bytes
 
 
 def layer_bytes(work: Workload) -> float:
@@ -202,20 +216,33 @@ def layer_bytes(work: Workload) -> float:
         role: every or any(linear.name in moving.learning for linear in shape.linears if linear.role == role)
         for role in ("attention in", "attention out", "mlp in", "mlp out")
     }
-    norm = 4 * shape.hidden if shape.norm_in_float32 and not work.fused_kernels else size * shape.hidden
+    stream = stream_bytes(work)
+    norm = 4 * shape.hidden if shape.norm_in_float32 and not work.fused_kernels else stream * shape.hidden
     if moving.norms_move and not work.fused_kernels:
-        norm += size * shape.hidden  # normalised, before the norm's weight
+        norm += stream * shape.hidden  # normalised, before the norm's weight
     kept = shape.norms_per_layer * norm
-    kept += size * shape.hidden * (learns["attention in"] + learns["mlp in"])
-    keys = shape.query_width if work.repeats_keys else shape.key_width
+    kept += (
+        size
+        * shape.hidden
+        * sum(
+            learns[role] * (_linears(shape, role) if work.master else 1)
+            for role in ("attention in", "mlp in")
+        )
+    )
+    keys = shape.query_width if work.masked else shape.key_width
     kept += size * (shape.query_width + 2 * keys)  # turned queries and keys, values
     kept += size * shape.query_width  # what attention gives, for its own gradient
-    if shape.keeps_scores:
+    if shape.keeps_scores or work.keeps_scores:
         kept += shape.heads * work.sequence * (4 + 2 * size)
     kept += SCAN_COPIES * 4 * shape.scanned
     inner = (2 if work.fused_kernels else 3) if shape.is_gated else 1
     kept += size * shape.mlp_width * (inner + learns["mlp out"])
     return kept + _paths(work)
+
+
+def _linears(shape: Shape, role: str) -> float:
+    """Count a layer's linear parts of a role: autocast rounds their float32 input for each of them anew."""
+    return sum(linear.count for linear in shape.linears if linear.role == role) / max(1, shape.layers)
 
 
 def _paths(work: Workload) -> float:

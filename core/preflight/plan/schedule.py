@@ -80,6 +80,8 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
     """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
     moving = work.trained
     weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
+    if work.master:
+        weights += moving.numbers * (work.trained_bytes - work.weight_bytes)
     states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
     if moving.beside and states:
         states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held

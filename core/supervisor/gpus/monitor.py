@@ -12,7 +12,8 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, sees_all_processes
+from finetop.core.runtime.gpu import Gpu, GpuReading
+from finetop.core.runtime.gpus import Looker, sees_all_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -16,7 +16,7 @@ from finetop.core.wording.units import whole_gib
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from finetop.core.runtime.gpus import Gpu
+    from finetop.core.runtime.gpu import Gpu
 
 IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
 ROUNDING_GIB = 1e-6

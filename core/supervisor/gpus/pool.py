@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpus as nvml
-from finetop.core.runtime.gpus import Gpu, GpuReading
+from finetop.core.runtime.gpu import Gpu, GpuReading
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
@@ -255,7 +255,8 @@ def environment(supervisor: Supervisor, shares: Placement) -> dict[str, str]:
     """Return what a job's environment must say of GPUs: those that it has and no other, by UUID."""
     if not supervisor.pool.is_in_charge:
         return {}  # what is there is left as it is
-    return {VISIBLE: ",".join(share.uuid for share in shares)}
+    # CUDA numbers GPUs by their speed otherwise, and NVML by their place on the bus
+    return {VISIBLE: ",".join(share.uuid for share in shares), "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
 
 
 def guess(supervisor: Supervisor) -> Placement:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Gpu, Process
+from finetop.core.runtime.gpu import Gpu, Process
 
 Held = tuple[int, Share]  # a job's number and what it holds
 

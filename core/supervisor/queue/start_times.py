@@ -13,7 +13,7 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Gpu
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import checks
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import pool

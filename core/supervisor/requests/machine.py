@@ -29,7 +29,8 @@ from finetop.core.protocol.messages.machine import (
 )
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime import child
-from finetop.core.runtime.gpus import HAS_NO_ANSWER, Gpu, Process
+from finetop.core.runtime.gpu import Gpu, Process
+from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import monitor, pool

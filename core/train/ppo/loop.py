@@ -22,6 +22,7 @@ from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropo
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.resume import state_files
 from finetop.core.train.resume.resume import put_at
+from finetop.core.train.weight_groups import weight_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -320,19 +321,8 @@ def _mean(numbers: Sequence[float]) -> float:
 
 
 def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:
-    """Make the optimizer that the arguments name, with weight decay on matrices alone, as transformers does."""
+    """Make the optimizer that the arguments name."""
     from transformers import Trainer
-    from transformers.trainer_pt_utils import get_parameter_names
 
-    plain = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
-    decayed = set(get_parameter_names(model, [torch.nn.LayerNorm], plain))
-    moving = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    groups = [
-        {
-            "params": [weight for name, weight in moving if name in decayed],
-            "weight_decay": arguments.weight_decay,
-        },
-        {"params": [weight for name, weight in moving if name not in decayed], "weight_decay": 0.0},
-    ]
     kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    return kind([group for group in groups if group["params"]], **settings)
+    return kind(weight_groups(model, arguments.weight_decay), **settings)

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Only such lines are decoded: a run of a million steps has a million others.
-MARKS = (b'"type":"data"', b'"type":"verdict"', b'"type":"resumed"', b'"eval_loss"', b'"spent_s"')
+MARKS = (
+    b'"type":"data"',
+    b'"type":"verdict"',
+    b'"type":"resumed"',
+    b'"eval_loss"',
+    b'"spent_s"',
+    b'"energy_wh"',
+)
 
 
 @dataclass
@@ -26,6 +33,7 @@ class EarlierJobs:
     verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)  # step -> result of its check
     eval_losses: dict[int, float] = field(default_factory=dict)
     spent_s: float = 0.0  # of training, by all of them
+    energy_wh: float = 0.0  # of their GPU, as far as it was told
     claims: int = 0  # claims made so far, also of checkpoints that are no more
     ranks: int = 1  # of the job that the run began with: its steps have the rows of so many
 
@@ -79,8 +87,10 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
             earlier.verdicts[event.step] = event.result
     elif isinstance(event, events.Phase):
         earlier.spent_s = event.spent_s or earlier.spent_s
-    elif isinstance(event, events.Metrics) and (loss := event.values.get("eval_loss")) is not None:
-        earlier.eval_losses[event.step] = loss
+    elif isinstance(event, events.Metrics):
+        earlier.energy_wh = event.values.get("energy_wh") or earlier.energy_wh
+        if (loss := event.values.get("eval_loss")) is not None:
+            earlier.eval_losses[event.step] = loss
 
 
 def _events(file: Path) -> Iterator[events.Event]:

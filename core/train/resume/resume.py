@@ -20,6 +20,7 @@ from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.protocol.events import Resumed
+from finetop.core.train import paged
 from finetop.core.train.resume import random_state, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
 
@@ -334,12 +335,14 @@ def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]
+    paged_before = paged.buffers(optimizer)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, values in saved["state"].items():
         saved["state"][index] = divided(values, weights[int(index)])
     optimizer.load_state_dict(saved)
     for index, values in saved["state"].items():
         _as_saved(optimizer.state[weights[int(index)]], values)
+    paged.page_again(optimizer, paged_before)
     for group, settings in zip(optimizer.param_groups, fresh, strict=True):
         group.update(settings)
     if isinstance(schedule, LambdaLR):  # its curve is that of the recipe, which may be longer by now

@@ -82,6 +82,7 @@ def make_trainer(
             values,
             {**OWN, **own},
             table=table,
+            padded="left",
             reward_funcs=paying(payer, rows),
         )
 

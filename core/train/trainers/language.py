@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.models import collectives, shards
 from finetop.core.train.trainer_args import configure
+from finetop.core.train.trainers import padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,12 +37,14 @@ def build(
     own: Mapping[str, str] | None = None,
     *,
     table: Callable[[Sequence[Any]], Any] | None = None,
+    padded: Literal["left", "right"] = "right",
     **more: Any,
 ) -> Any:
     """Build a trainer of TRL that prints nothing. `more` are its class's own arguments.
 
     `values` are its configuration beside what every trainer has, `own` says which setting each of them is. `table`
-    makes a data set of examples; without, a column for each of their parts. Raises BadInput for a raw option of the
+    makes a data set of examples; without, a column for each of their parts. `padded` is the side at which its batches
+    are filled up. Raises BadInput for a raw option of the
     recipe that can't be.
     """
     from transformers import PrinterCallback
@@ -58,6 +61,8 @@ def build(
         **more,
     )
     trainer.remove_callback(PrinterCallback)
+    if padded == "right":
+        padding.leave_masks_out(trainer)
     return trainer
 
 

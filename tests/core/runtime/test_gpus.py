@@ -6,7 +6,8 @@ import pytest
 from fake_nvml import UUIDS, Cards, FakeNvml
 
 from finetop.core.runtime import gpus
-from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, Process
+from finetop.core.runtime.gpu import Gpu, GpuReading, Process
+from finetop.core.runtime.gpus import Looker
 
 
 @pytest.fixture
@@ -61,6 +62,15 @@ def test_trouble_is_named_and_the_other_gpu_is_well(cards, facts, fault, words):
     assert first.fault == ""
     assert (second.uuid, second.fault) == (UUIDS[1], fault)
     assert words in second.trouble
+
+
+def test_a_gpu_that_does_not_tell_its_memory_has_the_machine_s(cards, monkeypatch):
+    """GB10 of a DGX Spark: one memory for both."""
+    monkeypatch.setattr(gpus, "machine_memory", lambda: gpus.Memory(128 << 30, 40 << 30))
+    cards.change(1, total=None)
+    first, second = looker(cards).look().gpus
+    assert (first.total_gib, first.used_gib) == (80, 0)
+    assert (second.total_gib, second.used_gib, second.fault) == (128, 40, "")
 
 
 def test_a_lost_gpu_comes_back_and_one_that_has_gone_is_missed(cards):

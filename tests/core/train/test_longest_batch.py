@@ -243,3 +243,15 @@ def test_the_longest_rows_are_those_that_it_takes():
 )  # fmt: skip
 def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted, tiny_model, tmp_path):
     assert longest_batch.is_wanted(recipe_of(tmp_path, tiny_model, tries=said), device) is wanted
+
+
+def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_where_one_is_made():
+    rows = [
+        {"prompt_ids": [1, 2], "chosen_ids": [3, 4, 5], "rejected_ids": [6], "ref": 0.5} for _ in range(2)
+    ]
+    first, last = longest_batch.uneven(rows)
+    assert first == rows[0]
+    assert last == {"prompt_ids": [1, 2], "chosen_ids": [3, 4], "rejected_ids": [6], "ref": 0.5}
+    assert longest_batch.uneven(rows[:1]) == rows[:1]
+    packed = [{"input_ids": [1, 2], "seq_lengths": [2]}] * 2
+    assert longest_batch.uneven(packed) == packed

@@ -35,3 +35,18 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
     monkeypatch.setattr(torch.cuda, "temperature", not_of_this_card)
     monkeypatch.setattr(torch.cuda, "power_draw", lambda device: 412_500)
     assert gpu_facts("cuda:0") == {"gpu_util": 91.0, "gpu_watts": 412.5}
+
+
+def test_energy_is_power_over_time_and_goes_on_in_a_resumed_run(tmp_path, monkeypatch):
+    from finetop.core.train import callbacks
+
+    log = event_log.EventLog(tmp_path / "events.jsonl")
+    meter = callbacks.Meter(log, "cuda:0", {}, SimpleNamespace(), energy_wh=50.0)
+    meter.looked = 0.0
+    for at, watts in ((3600.0, 300.0), (7200.0, 500.0)):
+        monkeypatch.setattr(callbacks, "gpu_facts", lambda device, watts=watts: {"gpu_watts": watts})
+        meter._look_at_gpu(at)
+    assert meter.gpu["energy_wh"] == 50.0 + 300.0 + 400.0
+    monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {})
+    meter._look_at_gpu(9000.0)
+    assert "energy_wh" not in meter.gpu and meter.energy_wh == 750.0

@@ -37,6 +37,7 @@ def configured(recipe, dtype, output):
         ({"group_by_length": True}, r"Use train_sampling_strategy"),
         ({"learning_rate": 1.0}, r"it is a setting of the recipe\. Set train\.learning_rate\."),
         ({"push_to_hub": True}, r"finetop sets it itself"),
+        ({"auto_find_batch_size": True}, r"covers fewer rows\. Set train\.batch_size"),
         (
             {"adam_beta": 0.9},
             r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta",
@@ -66,7 +67,6 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
     assert set(raw_options.RENAMED) - gone == {
         "gradient_checkpointing",
         "gradient_checkpointing_kwargs",
-        "use_liger_kernel",
     }
 
 

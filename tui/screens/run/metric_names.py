@@ -27,8 +27,17 @@ TITLES = {
     "gpu_watts": "power",
     "gpu_celsius": "temperature",
     "host_gib": "host memory",
+    "energy_wh": "energy",
 }
-SYSTEM = ("gpu_util", "memory_gib", "tokens_per_s", "gpu_watts", "gpu_celsius", "host_gib")  # of the machine
+SYSTEM = (
+    "gpu_util",
+    "memory_gib",
+    "tokens_per_s",
+    "gpu_watts",
+    "energy_wh",
+    "gpu_celsius",
+    "host_gib",
+)  # of the machine
 _WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or told by the step
 
 
@@ -65,6 +74,8 @@ def shown(key: str, number: float | None) -> str:
             return count(round(number)) if number >= 100 else f"{number:.1f}"
         case "gpu_watts":
             return f"{number:.0f} W"
+        case "energy_wh":
+            return f"{number / 1000:.2f} kWh" if number >= 1000 else f"{number:.0f} Wh"
         case "gpu_celsius":
             return f"{number:.0f} C"
         case "memory_gib" | "host_gib":

@@ -184,7 +184,8 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     for at in range(0, len(charts), layout.chart_columns):
         lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
     on_cpu = board.detail.device.startswith("cpu")  # where a run's memory is the host's
-    expected = [key for key in SYSTEM if key != "host_gib" or not on_cpu]
+    implied = ("energy_wh", "host_gib") if on_cpu else ("energy_wh",)  # energy is power over time
+    expected = [key for key in SYSTEM if key not in implied]
     if missing := [title_of(key) for key in expected if key not in board.detail.row.metrics]:
         words = f"not available: {', '.join(missing)}{_why(board.detail)}"
         lines += paragraph(words, width, 2, style="dim")

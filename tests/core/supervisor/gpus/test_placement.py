@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Gpu
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.supervisor.gpus.placement import IDLE_GIB, Reason, Rules, Waiting, Want, decide, place
 
 RULES = Rules(share=True, reserve_gib=1.0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Gpu, Process
+from finetop.core.runtime.gpu import Gpu, Process
 from finetop.core.supervisor.gpus.usage import card_of, uninvited, use_of
 
 

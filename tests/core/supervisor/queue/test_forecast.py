@@ -9,7 +9,7 @@ import pytest
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Hold, Queue, Release
 from finetop.core.protocol.runs import Share
-from finetop.core.runtime.gpus import Gpu
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want

@@ -83,6 +83,22 @@ def test_groups_learn_what_pays(train: Any, name: str) -> None:
     assert run.curve("reward_regex") == pytest.approx(reward)
 
 
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_an_evaluation_of_one_row_is_told_without_a_spread(train: Any, name: str) -> None:
+    """Of one answer's reward there is none, for which TRL logs None."""
+    run = train(
+        PROMPTS[:5],
+        objective={"name": name, "generations": 2, **BANDIT},
+        train={"batch_size": 2, "max_steps": 1},
+        data={"eval": {"share": 0.2}},
+        samples={"count": 0},
+    )
+    assert run.ended == events.Ended("finished")
+    (evaluation,) = (event.values for event in run.of(events.Metrics) if "eval_loss" in event.values)
+    assert evaluation["eval_reward"] == -evaluation["eval_loss"]
+    assert "eval_reward_deviation" not in evaluation
+
+
 @pytest.mark.parametrize(("name", "method"), [("ppo", "lora"), ("rloo", "pissa"), ("grpo", "lora")])
 def test_an_adapter_learns_beside_its_reference_and_is_saved(train: Any, name: str, method: str) -> None:
     more = {} if name == "ppo" else {"generations": 2}

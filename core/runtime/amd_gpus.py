@@ -1,0 +1,108 @@
+"""The GPUs of this machine as AMD's management library (amdsmi, part of ROCm) tells of them.
+
+Read where the library is installed and NVIDIA's is not. Written after its documentation (ROCm 6.4 and 7), and tested on
+a stand-in for it alone: what a card does not tell is left out.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.runtime.gpu import GIB, Gpu, GpuReading, Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MIB = 2**20
+
+
+def load() -> Any | None:
+    """Return amdsmi's functions; None where it is not installed, or its library is not there."""
+    if find_spec("amdsmi") is None:
+        return None
+    try:
+        import amdsmi
+    except (ImportError, OSError, KeyError):  # it looks for its library at once
+        return None
+    return amdsmi
+
+
+class AmdLooker:
+    """Looks at the GPUs again and again, as `Looker` does at NVIDIA's."""
+
+    def __init__(self, amdsmi: Any) -> None:
+        self._smi = amdsmi
+        self._is_open = False
+
+    def look(self) -> GpuReading:
+        """Look at all GPUs. A driver that fails as a whole is told as `trouble`."""
+        smi = self._smi
+        try:
+            if not self._is_open:
+                smi.amdsmi_init()
+                self._is_open = True
+            handles = smi.amdsmi_get_processor_handles()
+        except smi.AmdSmiException as error:
+            self.close()
+            return GpuReading(trouble=f"the GPU driver does not answer: {error}")
+        gpus = tuple(self._gpu(index, handle) for index, handle in enumerate(handles))
+        driver = self._told(smi.amdsmi_get_gpu_driver_info, handles[0]) if handles else None
+        return GpuReading(gpus=gpus, driver=str((driver or {}).get("driver_version", "")))
+
+    def close(self) -> None:
+        """Let go of the library; the next look opens it again."""
+        if self._is_open:
+            self._is_open = False
+            try:
+                self._smi.amdsmi_shut_down()
+            except self._smi.AmdSmiException:
+                pass
+
+    def _gpu(self, index: int, handle: Any) -> Gpu:
+        smi = self._smi
+        asic = self._told(smi.amdsmi_get_gpu_asic_info, handle) or {}
+        memory = self._told(smi.amdsmi_get_gpu_vram_usage, handle)
+        busy = self._told(smi.amdsmi_get_gpu_activity, handle) or {}
+        power = self._told(smi.amdsmi_get_power_info, handle) or {}
+        edge = smi.AmdSmiTemperatureType.HOTSPOT
+        running = self._told(smi.amdsmi_get_gpu_process_list, handle)
+        uuid = str(self._told(smi.amdsmi_get_gpu_device_uuid, handle) or "")
+        if memory is None:
+            text = "it does not tell its memory"
+            return Gpu(index, uuid, str(asic.get("market_name", "AMD GPU")), fault="unreadable", trouble=text)
+        return Gpu(
+            index=index,
+            uuid=uuid,
+            name=str(asic.get("market_name", "AMD GPU")),
+            total_gib=memory["vram_total"] * MIB / GIB,
+            used_gib=memory["vram_used"] * MIB / GIB,
+            busy=_whole(busy.get("gfx_activity")),
+            celsius=_whole(
+                self._told(smi.amdsmi_get_temp_metric, handle, edge, smi.AmdSmiTemperatureMetric.CURRENT)
+            ),
+            watts=_number(power.get("current_socket_power")) or _number(power.get("average_socket_power")),
+            processes=None if running is None else tuple(_process(entry) for entry in running),
+        )
+
+    def _told(self, ask: Callable[..., Any], *words: Any) -> Any | None:
+        """Ask for what not every card or driver tells: None then."""
+        try:
+            return ask(*words)
+        except self._smi.AmdSmiException:
+            return None
+
+
+def _number(value: object) -> float | None:
+    """Read a number; a card that does not tell says 'N/A'."""
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return None if number is None else round(number)
+
+
+def _process(entry: Any) -> Process:
+    used = _number((entry.get("memory_usage") or {}).get("vram_mem"))
+    return Process(int(entry["pid"]), None if used is None else used / GIB)

@@ -1,0 +1,85 @@
+"""Weights that move, held in float32 beside arithmetic in 16 bits, or in 16 bits rounded by chance (train.master)."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from finetop.core.errors import BadInput
+from finetop.core.models import shards
+from finetop.core.models.devices import memory_of
+from finetop.core.recipe import master
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from finetop.core.recipe.master import Held
+    from finetop.core.recipe.schema import Recipe
+
+WORDS = {
+    "float32": "weights that move are held in float32, and computed with in {}",
+    "stochastic": "weights that move are held in {} and rounded by chance; so are the optimizer's numbers",
+    "nearest": "weights that move are held in {} and rounded to the nearest: steps far smaller than them are lost",
+}
+
+
+def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
+    """Hold the weights that move as the recipe says, before a trainer is made; None where there is nothing to choose.
+
+    An adapter is float32 by itself. Raises BadInput for an optimizer that can't round by chance.
+    """
+    if dtype == "float32" or methods.load(recipe.method.name).KEEPS_BASE:
+        return None
+    moving, still = (
+        sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)
+        for moves in (True, False)
+    )
+    held = master.held_in(recipe.train, 2.0, moving, still, memory_of(device, recipe.budget.memory_gib))
+    if held == "stochastic" and recipe.train.optimizer != "adamw":
+        said = f"train.master: stochastic rounds in an AdamW of its own, not in {recipe.train.optimizer}."
+        raise BadInput(said, hint="Set train.optimizer to adamw, or train.master to float32.")
+    if held == "stochastic" and dtype != "bfloat16":
+        said = f"train.master: stochastic rounds bfloat16 weights, not {dtype}."
+        raise BadInput(said, hint="Set model.dtype to bfloat16, or train.master to float32.")
+    if held == "float32":
+        for weight in moving_weights(model):
+            weight.data = weight.data.float()
+    print(f"train.master: {WORDS[held].format(dtype)}", flush=True)
+    return held
+
+
+def moving_weights(model: Any) -> list[Tensor]:
+    return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def mixed(held: Held | None, dtype: str, device: str) -> Any:
+    """Return a context in which float32 weights are computed with in 16 bits; one that does nothing without them."""
+    if held != "float32":
+        return nullcontext()
+    return torch.autocast(torch.device(device).type, getattr(torch, dtype))
+
+
+@contextmanager
+def as_saved(model: Any, dtype: str) -> Iterator[None]:
+    """Round float32 weights to the format that a checkpoint is scored in, meanwhile; an adapter's stay.
+
+    So a check on the way scores the very model that the check of its checkpoint loads.
+    """
+    kind = getattr(torch, dtype)
+    held = (
+        []
+        if hasattr(model, "peft_config") or shards.is_divided(model)
+        else [(w, w.data) for w in moving_weights(model) if w.dtype != kind]
+    )
+    for weight, _ in held:
+        weight.data = weight.data.to(kind)
+    try:
+        yield
+    finally:
+        for weight, data in held:
+            weight.data = data

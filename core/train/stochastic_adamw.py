@@ -1,0 +1,90 @@
+"""AdamW on 16-bit weights, whose numbers are rounded up or down by chance, so that small steps count on average.
+
+A step that is a tenth of the distance between two bfloat16 numbers moves a weight in one of ten cases, by all of that
+distance; rounded to the nearest it never would. Both moments are held in 16 bits and rounded so too, since the second
+one changes by 0.1 % a step, less than bfloat16 can say: 8 bytes a number with its gradient, as plain 16-bit AdamW.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.optim import Optimizer
+
+from finetop.core.train.weight_groups import weight_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+LOST_BITS = 16  # of float32's 32, those that bfloat16 has not
+
+
+class StochasticAdamW(Optimizer):  # type: ignore[misc]  # the library is untyped
+    """AdamW (arXiv:1711.05101) for bfloat16 weights; all arithmetic is in float32."""
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Take one step on every weight that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    self._move(weight, group)
+        return loss
+
+    def _move(self, weight: Tensor, group: dict[str, Any]) -> None:
+        state = self.state[weight]
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = torch.zeros_like(weight)
+            state["exp_avg_sq"] = torch.zeros_like(weight)
+        state["step"] += 1
+        first, second = group["betas"]
+        gradient = weight.grad.float()
+        mean = state["exp_avg"].float().lerp_(gradient, 1 - first)
+        square = state["exp_avg_sq"].float().mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        unbiased = math.sqrt(1 - second ** state["step"])
+        length = square.sqrt().div_(unbiased).add_(group["eps"])
+        moved = weight.float().mul_(1 - group["lr"] * group["weight_decay"])
+        moved.addcdiv_(mean, length, value=-group["lr"] / (1 - first ** state["step"]))
+        for held, exact in ((state["exp_avg"], mean), (state["exp_avg_sq"], square), (weight, moved)):
+            put_rounded(held, exact)
+
+
+def make(trainer: Any) -> StochasticAdamW:
+    """Make the optimizer of a trainer of transformers, or of PPO's, from its arguments."""
+    arguments = trainer.args
+    return StochasticAdamW(
+        weight_groups(trainer.model, arguments.weight_decay),
+        lr=arguments.learning_rate,
+        betas=(arguments.adam_beta1, arguments.adam_beta2),
+        eps=arguments.adam_epsilon,
+    )
+
+
+def put_rounded(held: Tensor, exact: Tensor) -> None:
+    """Round float32 numbers into a tensor: in bfloat16 up or down by chance, so that the mean is exact.
+
+    Added to the bits that are cut off, a number drawn from all that they can be carries over as often as it should.
+    """
+    if held.dtype == torch.bfloat16:
+        bits = exact.view(torch.int32)
+        bits.add_(torch.randint_like(bits, 1 << LOST_BITS)).bitwise_and_(-(1 << LOST_BITS))
+    held.copy_(exact)

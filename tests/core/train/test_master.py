@@ -1,0 +1,122 @@
+"""Weights that move in full tuning: small steps count, and a check on the way sees what a checkpoint holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+
+from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.master import float32_bytes, held_in
+from finetop.core.train import master
+from finetop.core.train.stochastic_adamw import StochasticAdamW, put_rounded
+
+RECIPE = "recipe: 1\nname: a\nmethod: {name: full}\nobjective: {name: sft}\n"
+GB = 1e9
+
+
+def train_with(**settings: Any) -> Any:
+    return msgspec.structs.replace(resolve_text(RECIPE).recipe.train, **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "memory", "held"),
+    [
+        ({}, 24 * GB, "float32"),
+        ({}, None, "float32"),
+        ({}, 20 * GB, "stochastic"),
+        ({"optimizer": "adafactor"}, 12 * GB, "float32"),
+        ({"optimizer": "adafactor"}, 9 * GB, "nearest"),
+        ({"master": "float32"}, 1 * GB, "float32"),
+        ({"master": "nearest"}, 24 * GB, "nearest"),
+    ],
+)
+def test_float32_is_held_where_it_fits(settings: dict[str, Any], memory: float | None, held: str) -> None:
+    """A billion numbers that move."""
+    assert held_in(train_with(**settings), 2.0, 1e9, 0.0, memory) == held
+
+
+def test_float32_beside_bfloat16_takes_18_bytes_a_number() -> None:
+    assert float32_bytes(train_with(), 2.0) == 18.0
+    assert float32_bytes(train_with(optimizer="adamw-8bit"), 2.0) == 12.0
+
+
+def test_numbers_rounded_by_chance_are_right_on_average() -> None:
+    torch.manual_seed(0)
+    exact = torch.full((200_000,), 1.0 + 2**-10)  # an eighth of the way to the next bfloat16 number
+    held = torch.empty_like(exact, dtype=torch.bfloat16)
+    put_rounded(held, exact.clone())
+    assert set(held.float().unique().tolist()) == {1.0, 1.0 + 2**-7}
+    assert float(held.double().mean()) == pytest.approx(1.0 + 2**-10, abs=3e-5)  # four deviations
+    put_rounded(held, torch.ones_like(exact))
+    assert torch.equal(held.float(), torch.ones_like(exact))
+
+
+def test_its_steps_are_those_of_adamw_where_nothing_is_rounded() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(40, 7)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    settings = {"lr": 0.01, "betas": (0.9, 0.99), "eps": 1e-6, "weight_decay": 0.1}
+    optimizers = StochasticAdamW([ours], **settings), torch.optim.AdamW([theirs], **settings)
+    for _ in range(5):
+        gradient = torch.randn_like(start)
+        for weight, optimizer in zip((ours, theirs), optimizers, strict=True):
+            weight.grad = gradient.clone()
+            optimizer.step()
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_at_the_recipe_s_own_rate_weights_move_only_by_chance_or_in_float32() -> None:
+    """Weights of deviation 0.02, as models begin with; the first step of AdamW moves each by the whole rate."""
+    torch.manual_seed(0)
+    start = (0.02 * torch.randn(200, 500)).bfloat16()
+    rate = train_with().learning_rate
+    assert rate == 2e-5
+    moved, mean = {}, {}
+    for name, kind in (("nearest", torch.optim.AdamW), ("stochastic", StochasticAdamW)):
+        weight = torch.nn.Parameter(start.clone())
+        weight.grad = torch.ones_like(start)
+        kind([weight], lr=rate, weight_decay=0.0).step()
+        weight = weight.detach()
+        moved[name] = float((weight != start).float().mean())
+        mean[name] = float((weight.double() - start.double()).mean())
+    assert moved["nearest"] < 0.5
+    assert mean["stochastic"] == pytest.approx(-rate, rel=0.02)
+    assert abs(mean["nearest"] + rate) > 0.05 * rate
+
+
+def recipe_with(**settings: Any) -> Any:
+    return msgspec.structs.replace(resolve_text(RECIPE).recipe, train=train_with(**settings))
+
+
+def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back() -> None:
+    model = torch.nn.Linear(3, 3).bfloat16()
+    assert master.hold(model, recipe_with(master="float32"), "bfloat16", "cpu") == "float32"
+    weight = model.weight
+    with torch.no_grad():
+        weight.add_(1e-4)
+    exact = weight.detach().clone()
+    assert exact.dtype == torch.float32
+    with master.as_saved(model, "bfloat16"):
+        assert torch.equal(weight.detach(), exact.bfloat16())
+        assert model(torch.ones(1, 3, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert torch.equal(weight.detach(), exact)
+    with master.mixed("float32", "bfloat16", "cpu"):
+        assert model(torch.ones(1, 3)).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"master": "stochastic", "optimizer": "sgd"}, "rounds in an AdamW of its own, not in sgd"),
+        ({"master": "stochastic"}, "rounds bfloat16 weights, not float16"),
+    ],
+)
+def test_what_can_t_be_rounded_by_chance_is_refused(settings: dict[str, Any], says: str) -> None:
+    from finetop.core.errors import BadInput
+
+    dtype = "bfloat16" if "optimizer" in settings else "float16"
+    with pytest.raises(BadInput, match=says):
+        master.hold(torch.nn.Linear(2, 2), recipe_with(**settings), dtype, "cpu")

@@ -1,0 +1,74 @@
+"""Training on a GPU that is none: no operation mixes devices, and the host waits no more than it must.
+
+The native half is compiled on the spot; without a compiler, or with a torch for CUDA, the tests skip.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pretended_guard
+import pytest
+
+RIG = Path(pretended_guard.__file__).parent
+FEW = ("method lora", "objective grpo", "checks on the way")
+# Waits of a step that are the libraries' own, which no line of finetop's could leave out; see docs/gpu.md.
+MOST_OF_OURS = 2  # the pause at a step's end for its time, and the line of metrics
+
+pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
+
+
+@pytest.fixture(scope="module")
+def library(request: pytest.FixtureRequest) -> Path:
+    return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
+
+
+def run(library: Path, model: Path, home: Path, *names: str) -> dict[str, dict[str, Any]]:
+    """Run cases in a process of their own; by name, what became of each."""
+    done = subprocess.run(
+        [sys.executable, str(RIG / "pretended_runs.py"), str(home), str(model), *names],
+        env={
+            **os.environ,
+            pretended_guard.LIBRARY: str(library),
+            "CUDA_VISIBLE_DEVICES": "GPU-0",
+            "HF_HUB_OFFLINE": "1",
+            "PYTHONPATH": str(RIG),
+            "PYTHONWARNINGS": "ignore",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    outcomes = [json.loads(line) for line in done.stdout.splitlines()]
+    return {outcome["name"]: outcome for outcome in outcomes}
+
+
+def require_sound(outcome: dict[str, Any]) -> None:
+    assert not outcome["mismatches"], outcome
+    assert set(outcome["codes"].values()) == {0}, outcome
+    assert outcome["waits"], outcome  # the step was seen
+    ours = {place: count for place, count in outcome["waits"].items() if " in " not in place}
+    assert sum(ours.values()) <= MOST_OF_OURS, ours
+
+
+@pytest.mark.slow
+def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
+    library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    outcomes = run(library, tiny_model, tmp_path / "home")
+    assert len(outcomes) > 40
+    for outcome in outcomes.values():
+        require_sound(outcome)
+
+
+def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Path) -> None:
+    outcomes = run(library, tiny_model, tmp_path / "home", *FEW)
+    assert set(outcomes) == set(FEW)
+    for outcome in outcomes.values():
+        require_sound(outcome)

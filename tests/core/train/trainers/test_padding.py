@@ -1,0 +1,78 @@
+"""Batches padded at the right: their loss and gradients without a mask are those with it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from finetop.core.train.trainers import padding
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Loss:
+    """Stands for a trainer of TRL, whose loss calls its model with a whole batch."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.masks: list[bool] = []
+        model.register_forward_pre_hook(self.see, with_kwargs=True)
+
+    def see(self, module: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        self.masks.append(kwargs.get("attention_mask") is not None)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        return model(**inputs, use_cache=False).loss
+
+
+def batch() -> dict[str, Any]:
+    ids = torch.arange(24).reshape(3, 8) + 10
+    mask = torch.tensor([[1] * 8, [1] * 7 + [0], [1] * 3 + [0] * 5])
+    return {"input_ids": ids, "attention_mask": mask, "labels": torch.where(mask == 1, ids, -100)}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attention: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    found = []
+    for leaves_out in (False, True):
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation=attention)
+        trainer: Any = Loss(model)
+        if leaves_out:
+            padding.leave_masks_out(trainer)
+        loss = trainer.compute_loss(model, batch())
+        loss.backward()
+        found.append((loss.detach(), [weight.grad for weight in model.parameters()]))
+    assert torch.equal(found[0][0], found[1][0])
+    pairs = zip(found[0][1], found[1][1], strict=True)
+    assert all(torch.allclose(with_mask, without, atol=1e-7) for with_mask, without in pairs)
+
+
+def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    trainer: Any = Loss(model)
+    padding.leave_masks_out(trainer)
+    trainer.compute_loss(model, batch())
+    model(**batch(), use_cache=False)
+    trainer.compute_loss(model, batch())
+    seen_last = trainer.masks[1]  # a call that is none of the loss
+    assert seen_last is True
+
+
+@pytest.mark.parametrize(
+    ("config", "adapter"),
+    [({"output_router_logits": True}, False), ({}, True)],
+    ids=["a mixture that is balanced", "learned tokens in front"],
+)
+def test_where_a_mask_means_more_it_stays(config: dict[str, Any], adapter: bool) -> None:
+    text = SimpleNamespace(**config)
+    peft = SimpleNamespace(is_prompt_learning=adapter)
+    model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: text), active_peft_config=peft)
+    assert not padding.is_exact(SimpleNamespace(model=model))
