@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -66,7 +67,7 @@ def open_regular(file: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
-def open_given(file: Path) -> BinaryIO:
+def open_given(file: Path) -> BufferedReader:
     """Open a file that somebody has named, or that a link leads to. A pipe or a device is refused, not waited for.
 
     Raises OSError, and ValueError for what can't be a path.
