@@ -122,7 +122,7 @@ def folder_of(run_folder: Path, step: int) -> Path:
     return run_folder / "checkpoints" / f"step-{step:06d}"
 
 
-def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any] | None) -> str:
+def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any] | None = None) -> str:
     from peft import PeftModel
 
     inner = model.get_base_model() if isinstance(model, PeftModel) else model
