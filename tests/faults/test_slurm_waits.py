@@ -71,7 +71,7 @@ def test_a_job_that_is_held_there_says_how_it_is_let_go(live, cluster, survived)
     )
     name = live.submit("held", steps=5)
     number = number_of(cluster, name)
-    cluster.call("scontrol", "hold", number)
+    cluster.call("scontrol", "uhold", number)  # as a user does; root's own hold is an administrator's
     state = wait_because(live, name, "JobHeldUser")
     row = live.ask(GetRun(name)).row
     assert state.because == f"waits for: JobHeldUser (held; let it go: scontrol release {number})"

@@ -313,7 +313,14 @@ def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
 
 @pytest.mark.parametrize(
     ("limit", "seconds"),
-    [("5", 300), ("10:30", 630), ("24:00:00", 86400), ("3-00:00:00", 259200), ("1-12", 129600), ("2-03:04", 183840)],
+    [
+        ("5", 300),
+        ("10:30", 630),
+        ("24:00:00", 86400),
+        ("3-00:00:00", 259200),
+        ("1-12", 129600),
+        ("2-03:04", 183840),
+    ],
 )
 def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
     assert slurm_queue.seconds_of(limit) == seconds
