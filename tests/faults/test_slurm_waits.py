@@ -7,7 +7,7 @@ import time
 import pytest
 from waiting import wait_until
 
-from finetop.core.errors import Refused
+from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import Gpus
 from finetop.core.protocol.messages.queue import Hold, Pause, Queue, Stop
@@ -77,7 +77,7 @@ def test_a_job_that_is_held_there_says_how_it_is_let_go(live, cluster, survived)
     assert state.because == f"waits for: JobHeldUser (held; let it go: scontrol release {number})"
     assert (data.word(row.state), row.state.because) == ("queued", state.because)
     assert [one.name for one in live.ask(Runs(filter="state:queued")).rows] == [name]
-    with pytest.raises(Refused, match="waits in Slurm's queue"):
+    with pytest.raises(FinetopError, match="waits in Slurm's queue"):
         live.ask(Hold(name))
     cluster.call("scancel", blocker.strip())
     cluster.call("scontrol", "release", number)
