@@ -28,8 +28,6 @@ REASONS = {
     "Cleaning": "its last start is being cleaned up",
     "InvalidAccount": "slurm.account is no account of yours",
     "InvalidQOS": "slurm.qos is no QOS of yours",
-    "JobLaunchFailure": "it could not be started: see slurm.txt in the job's folder",
-    "launch failed requeued held": "it could not be started and is held; let it go: scontrol release {id}",
     "QOSMaxJobsPerUserLimit": "as many of your jobs run as the QOS allows",
     "QOSMaxSubmitJobPerUserLimit": "you have as many jobs there as the QOS allows",
     "AssocMaxJobsLimit": "as many of your jobs run as the account allows",

@@ -41,7 +41,7 @@ def counts(rig, names: list[str]) -> dict[str, int]:
 def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing(
     slurm_rig, cluster, survived, repeats
 ):
-    slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3")
+    slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3", FINETOP_TEST_GRACE_S="2")
     slurm_rig.wait_ready()
     moments, names = random.Random(7), []
     for repeat in range(repeats):

@@ -7,7 +7,7 @@ import time
 import pytest
 from waiting import wait_until
 
-from finetop.core.errors import Refused
+from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import Gpus
 from finetop.core.protocol.messages.queue import Hold, Pause, Queue, Stop
@@ -71,13 +71,13 @@ def test_a_job_that_is_held_there_says_how_it_is_let_go(live, cluster, survived)
     )
     name = live.submit("held", steps=5)
     number = number_of(cluster, name)
-    cluster.call("scontrol", "hold", number)
+    cluster.call("scontrol", "uhold", number)  # as a user does; root's own hold is an administrator's
     state = wait_because(live, name, "JobHeldUser")
     row = live.ask(GetRun(name)).row
     assert state.because == f"waits for: JobHeldUser (held; let it go: scontrol release {number})"
     assert (data.word(row.state), row.state.because) == ("queued", state.because)
     assert [one.name for one in live.ask(Runs(filter="state:queued")).rows] == [name]
-    with pytest.raises(Refused, match="waits in Slurm's queue"):
+    with pytest.raises(FinetopError, match="waits in Slurm's queue"):
         live.ask(Hold(name))
     cluster.call("scancel", blocker.strip())
     cluster.call("scontrol", "release", number)

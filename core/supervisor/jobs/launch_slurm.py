@@ -87,6 +87,8 @@ class SlurmLauncher:
         key, queue = _key(attempt), self._queue
         view = queue.view
         listed = view.jobs.get(record.id) if view is not None and record.id else None
+        if listed is not None and listed.waits and listed.is_stuck:
+            return self._stuck(attempt, record)
         if listed is not None and listed.waits:
             self._gone.pop(key, None)
             return Look(None, True, self._size(attempt), Place(words.waits(listed.reason, listed.id)))
@@ -123,6 +125,14 @@ class SlurmLauncher:
         if not (state or has_begun or exit):
             return Look(None, False, size, Place())  # a controller that lost it: it goes in once more
         return self._over(attempt, record, state, "" if listed is None else listed.reason) or alive
+
+    def _stuck(self, attempt: Attempt, record: Record) -> Look:
+        """Give up a job that Slurm could not start and holds for ever: it goes in once more, or goes on in another."""
+        if record_of(attempt.folder, attempt.number) is not None:
+            over = self._over(attempt, record, "NODE_FAIL", "")
+            self._queue.cancel(record.id)
+            return over or Look(None, True, self._size(attempt), Place())
+        return Look(None, False, self._size(attempt), Place())  # it is revoked, and cancelled with that
 
     def _over(self, attempt: Attempt, record: Record, state: str, reason: str) -> Look | None:
         """End an attempt that Slurm says is over; None where it came to life meanwhile."""

@@ -48,6 +48,11 @@ class Listed:
         return self.state in WAITING
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether Slurm could not start it, as where its controller is killed in mid-launch, and holds it for ever."""
+        return self.reason.startswith(("launch fail", "JobLaunchFailure", "JobHoldMaxRequeue"))
+
+    @property
     def is_over(self) -> bool:
         return self.state not in WAITING and self.state not in ACTIVE
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Only such lines are decoded: a run of a million steps has a million others.
+STARTED = b'"type":"started"'
 MARKS = (
     b'"type":"data"',
     b'"type":"verdict"',
@@ -39,14 +40,18 @@ class EarlierJobs:
 
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
-    """Read what the jobs of a run told before the one in `job_folder` began."""
+    """Read what the jobs of a run told before the one in `job_folder` began.
+
+    Of that one itself counts what it told before its newest start: a cluster may have started it again.
+    """
     earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
-        if folder.name >= job_folder.name:
+        if folder.name > job_folder.name:
             break
         is_training = folder.name.endswith("-train")
         data: dict[str, str] = {}
-        for event in _events(folder / "events.jsonl"):
+        is_own = folder.name == job_folder.name
+        for event in _events(folder / "events.jsonl", before_start=is_own):
             if isinstance(event, events.DataRead):
                 data[event.source] = event.fingerprint
             else:
@@ -93,13 +98,19 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
             earlier.eval_losses[event.step] = loss
 
 
-def _events(file: Path) -> Iterator[events.Event]:
+def _events(file: Path, *, before_start: bool = False) -> Iterator[events.Event]:
+    """Read the events that matter; with `before_start` those before the job's newest start, none without one."""
     try:
         opened = file.open("rb")
     except FileNotFoundError:
         return
     with opened:
+        left = sum(STARTED in line for line in opened) if before_start else -1
+        opened.seek(0)
         for line in opened:
+            left -= STARTED in line
+            if not left:
+                return
             if not any(mark in line for mark in MARKS):
                 continue
             try:

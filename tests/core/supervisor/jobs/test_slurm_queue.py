@@ -186,6 +186,27 @@ def test_a_job_that_the_controller_has_lost_before_it_began_goes_in_once_more(la
     assert (seen.is_alive, seen.exit, launcher.trace(attempt)) == (False, None, "none")
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_job_that_slurm_could_not_start_and_holds_for_ever_is_given_up(
+    launcher, slurm, tmp_path, has_begun
+):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    if has_begun:
+        (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    comment = slurm.jobs["100"].comment
+    slurm.jobs["100"] = Listed("100", "PENDING", "launch failed requeued held", "", comment)
+    seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit is not None) == (False, has_begun)
+    if has_begun:
+        assert seen.exit.cause.kind == "node_failed"
+    else:
+        assert launcher.revoke(attempt)
+    launcher._queue.round()
+    assert slurm.jobs["100"].state == "CANCELLED"
+
+
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
     slurm.fails = [Said("sbatch: error: invalid partition specified: gpux")]
     attempt = attempt_of(tmp_path)
@@ -313,7 +334,14 @@ def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
 
 @pytest.mark.parametrize(
     ("limit", "seconds"),
-    [("5", 300), ("10:30", 630), ("24:00:00", 86400), ("3-00:00:00", 259200), ("1-12", 129600), ("2-03:04", 183840)],
+    [
+        ("5", 300),
+        ("10:30", 630),
+        ("24:00:00", 86400),
+        ("3-00:00:00", 259200),
+        ("1-12", 129600),
+        ("2-03:04", 183840),
+    ],
 )
 def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
     assert slurm_queue.seconds_of(limit) == seconds

@@ -54,3 +54,15 @@ def test_what_training_took_so_far_is_added_up_by_the_jobs_themselves(tmp_path):
     second = write(tmp_path, "0003-train", phase(9.0))
     assert read_earlier_jobs(tmp_path, second).spent_s == 7.5
     assert read_earlier_jobs(tmp_path, tmp_path / "jobs" / "0004-train").spent_s == 9.0
+
+
+def test_of_a_job_that_was_started_again_counts_what_it_told_before(tmp_path):
+    start = events.Started(1, 1, 1, "cpu", "float32", {})
+    write(tmp_path, "0001-train", start, data("a"), verdict(10, 1))
+    again = write(
+        tmp_path, "0002-train", start, data("b"), events.Resumed(10), verdict(20, 2), verdict(30, 3),
+        start, data("c"), events.Resumed(20), verdict(30, 4), start, data("d"), verdict(40, 5),
+    )  # fmt: skip
+    told = read_earlier_jobs(tmp_path, again)
+    assert (told.data, told.claims) == ({"faq.jsonl": "c"}, 4)
+    assert {step: result["claim"] for step, result in told.verdicts.items()} == {10: 1, 20: 2, 30: 4}

@@ -1,0 +1,84 @@
+"""A run in Slurm, nothing faked but the cluster: trained, requeued on the way, checked; its curve is that of here."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from waiting import TORCH_LIMIT_S, wait_until
+
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"Can you mend lamp {n}?"},
+            {"role": "assistant", "content": "Yes."},
+        ]
+    }
+    for n in range(24)
+]
+
+
+@pytest.fixture
+def finetop(tmp_path, cluster):
+    """Run one command in a process of its own: (exit code, stdout, stderr). The supervisor ends with the test."""
+    cluster.clear()
+    (tmp_path / "home").mkdir(mode=0o700)
+    own = {"FINETOP_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", **cluster.variables}
+
+    def run(*words):
+        command = [sys.executable, "-m", "finetop.tui.main", *words]
+        made = subprocess.run(
+            command, capture_output=True, text=True, check=False, env={**os.environ, **own}, cwd=tmp_path
+        )
+        return made.returncode, made.stdout, made.stderr
+
+    yield run
+    run("supervisor", "stop")
+    cluster.clear()
+
+
+def losses(finetop, name):
+    code, out, err = finetop(
+        "sql", f"SELECT m.step, m.value FROM metrics m JOIN runs r ON r.id = m.run_id WHERE r.name = '{name}'"
+        " AND m.key = 'loss' ORDER BY m.step", "--csv",
+    )  # fmt: skip
+    assert code == 0, err
+    return out.splitlines()[1:]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_requeued_trains_as_one_that_never_was(finetop, cluster, tiny_model, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    (tmp_path / "mine.yaml").write_text(
+        f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
+        "data: {train: [{path: rows.jsonl}]}\n"
+        "train: {max_steps: 400, batch_size: 4, grad_accumulation: 1, save_every: 20}\nsamples: {count: 0}\n"
+    )
+    settings = tmp_path / "home" / "settings.yaml"
+    assert finetop("run", "mine.yaml", "--name", "here", "--wait")[0] == 3  # random weights: NO VERDICT
+    settings.write_text("settings: 1\nslurm: {partition: main}\n")
+    code, out, err = finetop("run", "mine.yaml", "--name", "there")
+    assert code == 0, out + err
+
+    def step():
+        return json.loads(finetop("show", "there", "--json")[1])["run"]["row"]["step"]
+
+    wait_until(lambda: step() >= 30, cluster.log, TORCH_LIMIT_S)
+    number = next(job for job, state, said in cluster.jobs() if "there" in said and state == "RUNNING")
+    assert cluster.call("scontrol", "requeue", number) is not None
+    code, out, err = finetop("tail", "there")
+    shown = wait_until(
+        lambda: (run := json.loads(finetop("show", "there", "--json")[1])["run"]) and run["checks"] and run,
+        cluster.log,
+        TORCH_LIMIT_S,
+    )
+    assert shown["row"]["state"]["type"] == "finished", shown
+    assert [job["verb"] for job in shown["jobs"]] == ["train", "check"], (
+        "one job went on, and its check followed"
+    )
+    assert shown["jobs"][0]["attempt"] == 1
+    events = (tmp_path / "home" / shown["folder"] / shown["jobs"][0]["folder"] / "events.jsonl").read_text()
+    assert events.count('"type":"started"') == 2 and events.count('"type":"resumed"') == 1
+    assert losses(finetop, "there") == losses(finetop, "here")
+    assert len(losses(finetop, "there")) == 400
