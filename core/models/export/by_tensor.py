@@ -117,6 +117,9 @@ def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
     # PEFT has put the adapter's weights where the base's are, which are nowhere
     mark = f".{skeleton.active_adapter}"
     names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
+    names |= {
+        short.removesuffix(".weight"): name for short, name in names.items()
+    }  # DoRA's lengths are saved so
     saved = load_peft_weights(str(folder), device="cpu")
     there = {names[name]: value for name, value in saved.items() if name in names}
     skeleton.load_state_dict(there, strict=False, assign=True)
