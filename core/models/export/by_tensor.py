@@ -145,7 +145,8 @@ def unpacked(module: Any, kind: torch.dtype) -> dict[str, Tensor]:
 
 def write(merger: Merger, base: ResolvedModel, written: torch.dtype, folder: Path) -> None:
     """Write the merged tensors to files like the base's, each of which says first what is in it."""
-    total, places = 0, {}
+    total = 0
+    places: dict[str, str] = {}
     for file in weight_files(base.path):
         shapes = read_header(file)
         total += write_file(folder / file.name, shapes, written, merger.tensor)
