@@ -81,7 +81,8 @@ def cache_bytes(model: Any) -> int:
     heads = int(getattr(config, "num_attention_heads", None) or 1)
     width = int(getattr(config, "head_dim", None) or hidden // heads)
     kept = int(getattr(config, "num_key_value_heads", None) or heads)
-    return 2 * layers * kept * width * int(model.dtype.itemsize)
+    size = model.dtype.itemsize if hasattr(model, "dtype") else 2
+    return 2 * layers * kept * width * int(size)
 
 
 def spread(cache: Any, rows: int) -> Any:

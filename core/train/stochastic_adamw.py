@@ -36,7 +36,7 @@ class StochasticAdamW(Optimizer):  # type: ignore[misc]  # the library is untype
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Take one step on every weight that has a gradient."""
         loss = None

@@ -102,7 +102,15 @@ def cases(model: Path) -> list[Case]:
     lora = {"method": {"name": "lora"}}
     return [
         *(
-            Case(f"method {name}", {"method": {"name": name, **METHODS.get(name, {})}})
+            Case(
+                f"method {name}",
+                {
+                    "method": {"name": name, **METHODS.get(name, {})},
+                    "model": {
+                        "quantize": sorted(methods.load(name).QUANTIZED)[-1]
+                    },  # none, where it goes on that
+                },
+            )
             for name in methods.names()
         ),
         *(Case(f"objective {name}", teach(name), rows.get(name, "answers")) for name in objectives.names()),

@@ -117,6 +117,9 @@ def skeleton_of(base: ResolvedModel, folder: Path) -> Any:
     # PEFT has put the adapter's weights where the base's are, which are nowhere
     mark = f".{skeleton.active_adapter}"
     names = {name.replace(mark, ""): name for name, _ in all_tensors(skeleton) if mark in name}
+    names |= {
+        short.removesuffix(".weight"): name for short, name in names.items()
+    }  # DoRA's lengths are saved so
     saved = load_peft_weights(str(folder), device="cpu")
     there = {names[name]: value for name, value in saved.items() if name in names}
     skeleton.load_state_dict(there, strict=False, assign=True)
@@ -142,7 +145,8 @@ def unpacked(module: Any, kind: torch.dtype) -> dict[str, Tensor]:
 
 def write(merger: Merger, base: ResolvedModel, written: torch.dtype, folder: Path) -> None:
     """Write the merged tensors to files like the base's, each of which says first what is in it."""
-    total, places = 0, {}
+    total = 0
+    places: dict[str, str] = {}
     for file in weight_files(base.path):
         shapes = read_header(file)
         total += write_file(folder / file.name, shapes, written, merger.tensor)

@@ -232,3 +232,35 @@ def test_an_unknown_family_is_said(llama_8b, card):
     plan = estimate(recipe(), {**llama_8b, "model_type": "novel"}, card)
     assert plan.notes[0] == "family novel is not known here: counted as a Llama of the same widths."
     assert plan.steps is None
+
+
+def size_of(plan, *names):
+    return sum(part.bytes for part in plan.parts if part.name in names)
+
+
+def test_full_tuning_in_float32_takes_18_bytes_a_number_and_rounded_by_chance_8(llama_8b, card):
+    held = ("weights", "gradients", "optimizer")
+    large = replace(card, memory=200e9)
+    for master, each in (("float32", 18.0), ("stochastic", 8.0), ("nearest", 8.0), ("auto", 18.0)):
+        plan = estimate(recipe("full", f"train.master={master}"), llama_8b, large, SHORT)
+        assert size_of(plan, *held) / plan.parameters == pytest.approx(each, rel=0.001)
+    small = estimate(recipe("full"), llama_8b, replace(card, memory=80e9), SHORT)
+    assert size_of(small, *held) / small.parameters == pytest.approx(8.0, rel=0.001)  # auto
+    asked = estimate(recipe("full", "train.master=float32"), llama_8b, replace(card, memory=90e9), SHORT)
+    assert asked.verdict == "no" and "train.master=stochastic" in asked.fix.sets
+    assert asked.disk.checkpoint == pytest.approx(4 * asked.parameters)
+
+
+def test_a_mask_is_counted_where_there_is_one(llama_8b, card):
+    def activations(*sets):
+        wide = ("train.batch_size=4", "data.max_tokens=4096", *sets)
+        return size_of(estimate(recipe("lora", *wide), llama_8b, card), "activations")
+
+    rows = activations()
+    packed = "objective.packing=true"
+    assert activations(packed, "model.attention=flash_attention_2") == rows
+    cells, layers, size = (4 * 4096) ** 2, 32, 2
+    keys = 2 * (4096 - 1024) * size * 4 * 4096 * layers  # of every query head
+    assert activations(packed, "model.attention=sdpa") - rows == pytest.approx(
+        cells * (layers * size + 1) + keys
+    )
