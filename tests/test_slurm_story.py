@@ -47,38 +47,61 @@ def losses(finetop, name):
     return out.splitlines()[1:]
 
 
-@pytest.mark.slow
-def test_a_run_that_is_requeued_trains_as_one_that_never_was(finetop, cluster, tiny_model, tmp_path):
+def queued(finetop, tmp_path, tiny_model, budget=""):
+    """Queue a run of 400 steps in Slurm."""
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
         "data: {train: [{path: rows.jsonl}]}\n"
-        "train: {max_steps: 400, batch_size: 4, grad_accumulation: 1, save_every: 20}\nsamples: {count: 0}\n"
+        "train: {max_steps: 400, batch_size: 2, grad_accumulation: 2, save_every: 20}\nsamples: {count: 0}\n"
+        f"{budget}"
     )
-    settings = tmp_path / "home" / "settings.yaml"
-    assert finetop("run", "mine.yaml", "--name", "here", "--wait")[0] == 3  # random weights: NO VERDICT
-    settings.write_text("settings: 1\nslurm: {partition: main}\n")
+    (tmp_path / "home" / "settings.yaml").write_text("settings: 1\nslurm: {partition: main}\n")
     code, out, err = finetop("run", "mine.yaml", "--name", "there")
     assert code == 0, out + err
 
-    def step():
-        return json.loads(finetop("show", "there", "--json")[1])["run"]["row"]["step"]
 
-    wait_until(lambda: step() >= 30, cluster.log, TORCH_LIMIT_S)
+def shown(finetop):
+    return json.loads(finetop("show", "there", "--json")[1])["run"]
+
+
+def requeued_and_ended(finetop, cluster):
+    """Wait until the run trains, queue its job again, and wait for its end and the check behind it."""
+    wait_until(lambda: shown(finetop)["row"]["step"] >= 30, cluster.log, TORCH_LIMIT_S)
     number = next(job for job, state, said in cluster.jobs() if "there" in said and state == "RUNNING")
     assert cluster.call("scontrol", "requeue", number) is not None
-    code, out, err = finetop("tail", "there")
-    shown = wait_until(
-        lambda: (run := json.loads(finetop("show", "there", "--json")[1])["run"]) and run["checks"] and run,
-        cluster.log,
-        TORCH_LIMIT_S,
-    )
-    assert shown["row"]["state"]["type"] == "finished", shown
-    assert [job["verb"] for job in shown["jobs"]] == ["train", "check"], (
+    run = wait_until(lambda: (run := shown(finetop)) and run["checks"] and run, cluster.log, TORCH_LIMIT_S)
+    assert run["row"]["state"]["type"] == "finished", run
+    assert [job["verb"] for job in run["jobs"]] == ["train", "check"], (
         "one job went on, and its check followed"
     )
-    assert shown["jobs"][0]["attempt"] == 1
-    events = (tmp_path / "home" / shown["folder"] / shown["jobs"][0]["folder"] / "events.jsonl").read_text()
+    assert run["jobs"][0]["attempt"] == 1
+    return run
+
+
+def events_of(tmp_path, run):
+    return (tmp_path / "home" / run["folder"] / run["jobs"][0]["folder"] / "events.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_on_two_nodes_is_requeued_and_goes_on_on_both(finetop, cluster, tiny_model, tmp_path):
+    queued(finetop, tmp_path, tiny_model, "budget: {nodes: 2, gpus: 0}\n")
+    run = requeued_and_ended(finetop, cluster)
+    events = events_of(tmp_path, run)
     assert events.count('"type":"started"') == 2 and events.count('"type":"resumed"') == 1
+    assert events.count('"type":"ended"') == 1 + events.count('"status":"stopped"')
+    assert len(losses(finetop, "there")) == 400
+    folder = tmp_path / "home" / run["folder"] / run["jobs"][0]["folder"]
+    assert sorted(file.name for file in (folder / "ranks").iterdir()) == ["0.json", "1.json"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_requeued_trains_as_one_that_never_was(finetop, cluster, tiny_model, tmp_path):
+    queued(finetop, tmp_path, tiny_model)
+    run = requeued_and_ended(finetop, cluster)
+    events = events_of(tmp_path, run)
+    assert events.count('"type":"started"') == 2 and events.count('"type":"resumed"') == 1
+    (tmp_path / "home" / "settings.yaml").write_text("settings: 1\n")
+    assert finetop("run", "mine.yaml", "--name", "here", "--wait")[0] == 3  # random weights: NO VERDICT
     assert losses(finetop, "there") == losses(finetop, "here")
     assert len(losses(finetop, "there")) == 400

@@ -152,6 +152,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     log_mib: int | None = None  # so much of the disk its log may take
     events_taken: int = 0  # the highest number of its events that is in the store
     ranks: int = 1  # processes that it runs in: one for each of its GPUs
+    nodes: int = 1  # of a cluster, over which they are spread evenly
     gpu_gib: float | None = None  # its share of a GPU's memory; None: all of it
 
 

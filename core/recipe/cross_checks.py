@@ -198,11 +198,11 @@ def _budget(recipe: Recipe) -> Iterator[Problem]:
     nodes, gpus = recipe.budget.nodes or 1, recipe.budget.gpus
     if nodes == 1:
         return
-    if not gpus:
+    if gpus is None:
         yield (
             "budget.nodes",
             f"budget.nodes is {nodes}, and budget.gpus is not set.",
-            f"Set budget.gpus: {nodes * 4}.",
+            f"Set budget.gpus: {nodes * 4}, or 0 for nodes without a GPU.",
         )
     elif gpus % nodes:
         said = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."

@@ -87,17 +87,23 @@ def launch_environment(ranks: int, cores: int | None = None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, (cores or os.cpu_count() or 1) // ranks))}
 
 
-def count_of(verb: str, gpus: int, asked: int | None, environment: Mapping[str, str] = os.environ) -> int:
+def count_of(
+    verb: str,
+    gpus: int,
+    asked: int | None,
+    nodes: int = 1,
+    environment: Mapping[str, str] = os.environ,
+) -> int:
     """Say in how many processes a job runs that has so many GPUs, and whose recipe asked for so many.
 
-    Only training goes on several. FINETOP_CPU_RANKS says it of a training that needs no GPU.
+    Only training goes on several. FINETOP_CPU_RANKS says it of a training that needs no GPU; there is one a node.
     """
     if verb != "train":
         return 1
     if gpus or asked:
         return gpus or asked or 1
     said = environment.get(CPU_RANKS, "")
-    return int(said) if said.isdecimal() else 1
+    return max(nodes, int(said) if said.isdecimal() else 1)
 
 
 def begin(job_folder: Path, rank: Rank) -> None:

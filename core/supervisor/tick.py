@@ -130,6 +130,8 @@ def make_folder(folder: Path, above: Path, spec: bytes) -> None:
 def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
     """Say what a job is to do, in how many processes and with how much of each GPU's memory."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
+    budget = recipe.get("budget") or {}
+    nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -140,7 +142,8 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
         events_taken=jobs.events_taken(supervisor.connection, job.id),
-        ranks=ranks.count_of(job.verb, len(gpus), (recipe.get("budget") or {}).get("gpus")),
+        ranks=ranks.count_of(job.verb, len(gpus), budget.get("gpus"), nodes),
+        nodes=nodes,
         gpu_gib=min((share.gib for share in gpus if share.gib is not None), default=None),
     )
     return msgspec.json.encode(spec)

@@ -39,10 +39,6 @@ def require_nodes(supervisor: Supervisor, budget: Mapping[str, object]) -> None:
     if supervisor.settings.slurm is None:
         hint = "Set slurm in settings.yaml (docs/clusters.md), or leave budget.nodes out."
         raise BadInput(f"budget.nodes is {nodes}, and jobs run on this machine alone.", hint=hint)
-    raise BadInput(
-        f"budget.nodes is {nodes}: a run trains on one node for now.",
-        hint="Leave it out; budget.gpus is of one node.",
-    )
 
 
 def not_yet(supervisor: Supervisor, job: Job) -> str:

@@ -14,9 +14,11 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
+from finetop.core.runtime import ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import write_whole
 from finetop.core.supervisor.jobs import launch_local, slurm_commands, slurm_record
@@ -32,6 +34,7 @@ AGAIN_S = 10.0  # before a controller that did not answer is told a batch script
 FULL_S = 60.0  # before one that takes no more jobs now is
 GATHER_S = 1.0  # after the last run of a sweep has come, its array goes in
 FORGET_S = 120.0
+FIRST_NODE = "$(hostname):$((20000 + SLURM_JOB_ID % 20000))"  # where the batch script runs
 NODES_S = 20.0  # between two looks at the nodes, while somebody asks for them
 WARNING_S = 300  # before its time limit a job is told to save
 NODE = "finetop.core.supervisor.jobs.slurm_node"
@@ -481,6 +484,18 @@ def array_of(group: Group) -> Iterator[str]:
     yield f"--array=0-{len(group.orders) - 1}{'' if at_once is None else f'%{at_once}'}"
 
 
+def command_of(folder: Path) -> list[str]:
+    """Return what the keeper starts: on several nodes torchrun on each, below one srun; the shell fills in `$`."""
+    nodes, count = launch_local.nodes_of(folder), launch_local.ranks_of(folder)
+    if nodes == 1:
+        return launch_local.job_command(folder)
+    step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    launch = ranks.launch_command(
+        folder, max(1, count // nodes), nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
+    )
+    return [*step, *launch]
+
+
 def script_of(orders: Sequence[Order]) -> str:
     """Write the batch script: it becomes the keeper of its attempt."""
     lines = ["#!/bin/sh", 'case "${SLURM_ARRAY_TASK_ID:-0}" in']
@@ -492,8 +507,9 @@ def script_of(orders: Sequence[Order]) -> str:
             NODE,
             str(folder),
             str(order.attempt.number),
-            *launch_local.job_command(folder),
+            *command_of(folder),
         ]
         output = f" >>{shlex.quote(str(folder / 'slurm.txt'))} 2>&1" if len(orders) > 1 else ""
-        lines.append(f"{at}) exec {shlex.join(own)}{output};;")
+        words = (f'"{word}"' if word.startswith("$") else shlex.quote(word) for word in own)
+        lines.append(f"{at}) exec {' '.join(words)}{output};;")
     return "\n".join([*lines, "esac", ""])

@@ -69,7 +69,7 @@ def test_the_launcher_says_which_rank_a_process_is(environment, rank):
     ],
 )
 def test_only_training_runs_in_several(verb, gpus, asked, said, count):
-    assert ranks.count_of(verb, gpus, asked, {ranks.CPU_RANKS: said}) == count
+    assert ranks.count_of(verb, gpus, asked, environment={ranks.CPU_RANKS: said}) == count
 
 
 def test_a_rank_that_is_gone_without_a_word_is_dead(tmp_path):
