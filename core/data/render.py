@@ -97,6 +97,10 @@ def _template(
     )
 
 
+class Unbounded(BadData):
+    """A template that goes on and on: the next row is not tried."""
+
+
 def held_to_limits(template: Callable[[], Any], place: str) -> str:
     """Let a chat template write one text, in bounded time, memory and length. Raises BadData at `place`."""
     from jinja2 import TemplateError
@@ -111,7 +115,7 @@ def held_to_limits(template: Callable[[], Any], place: str) -> str:
         ) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
-        raise BadData(
+        raise Unbounded(
             f"{place}: the model's chat template takes more than {much} for the row.", hint=hint
         ) from error
     if len(text) > LONGEST:

@@ -11,6 +11,7 @@ from finetop.core.models import config_file, quantize as fewer_bits, safetensors
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 from finetop.core.runtime.files import read_given
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +66,18 @@ def shape_of(base: ResolvedModel) -> Any:
         return AutoModelForCausalLM.from_config(read_config(base), trust_remote_code=base.trust_remote_code)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _unusable(base, "model", error) from error
+
+
+def tokenizer_file(folder: Path) -> Any:
+    """Read the tokenizer.json of a folder by the library `tokenizers` alone. Raises BadInput."""
+    import tokenizers
+
+    file = folder / "tokenizer.json"
+    try:
+        return tokenizers.Tokenizer.from_str(read_given(file).decode())
+    except Exception as error:  # the library raises no other kind
+        hint = "Copy the model again."
+        raise BadInput(f"{plain(str(file))} can't be read: {first_line(error)}", hint=hint) from error
 
 
 def read_template(path: str | None) -> str | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from finetop.core.models.load import PLAIN_TEMPLATE
+from finetop.core.models.load import PLAIN_TEMPLATE, tokenizer_file
 from finetop.core.runtime.files import read_given
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -24,9 +24,7 @@ class LightTokenizer:
     is_fast = True
 
     def __init__(self, folder: Path, template: str | None = None) -> None:
-        import tokenizers
-
-        self.inner: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.inner: Any = tokenizer_file(folder)
         self.inner.no_truncation()
         self.inner.no_padding()
         config = _json(folder / "tokenizer_config.json")

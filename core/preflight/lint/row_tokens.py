@@ -90,6 +90,8 @@ class Meter:
             return [
                 _with(row, counts) for row, counts in zip(rows, self._examples(objective, rows), strict=True)
             ]
+        except render.Unbounded:
+            raise  # each other row would take as long
         except FinetopError as error:
             if len(rows) > 1:  # one of them is refused: which
                 return [one for row in rows for one in self._counted(objective, [row])]

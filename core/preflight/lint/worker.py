@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import msgspec
 
+from finetop.core.errors import FinetopError
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import lines, row as rows
 from finetop.core.preflight.lint.lines import Block
@@ -123,7 +124,15 @@ def main() -> int:
     first = read_message(sys.stdin.buffer)
     if first is None:
         return 0
-    looker = Looker(msgspec.msgpack.decode(first, type=Setup))
+    try:
+        return answer_all(Looker(msgspec.msgpack.decode(first, type=Setup)))
+    except FinetopError as error:
+        print(f"finetop: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def answer_all(looker: Looker) -> int:
+    """Look at each block that is asked for, until none is."""
     while (message := read_message(sys.stdin.buffer)) is not None:
         try:
             write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))

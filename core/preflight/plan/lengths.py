@@ -205,9 +205,9 @@ def counter(folder: Path | None) -> tuple[Callable[[str], int], str]:
     file = None if folder is None else folder / "tokenizer.json"
     if file is None or not file.is_file():
         return lambda text: math.ceil(len(text) / CHARACTERS_PER_TOKEN), "from characters"
-    import tokenizers
+    from finetop.core.models.load import tokenizer_file
 
-    tokenizer: Any = tokenizers.Tokenizer.from_file(str(file))
+    tokenizer: Any = tokenizer_file(file.parent)
     seen = {"texts": 0, "characters": 0, "tokens": 0}
 
     def count(text: str) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import msgspec
 import pytest
 
 from finetop.core.commands.main import main
+from finetop.core.data import render
 from finetop.core.errors import BadData, BadInput
 from finetop.core.preflight.lint import lines, lint as linting, load, names
 from finetop.core.preflight.lint.report import Asked, Given, Report
@@ -270,3 +273,22 @@ def test_a_line_that_never_ends_is_not_read_to_its_end(tmp_path: Path) -> None:
     read = lines.opened(Source(path=str(tmp_path / "hole.jsonl")), "train")
     with pytest.raises(BadData, match=r"hole\.jsonl:1: the line goes on for more than 256 MiB"):
         list(lines.blocks(read, 0, 0, Home(tmp_path), lambda rows: None))
+
+
+def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> None:
+    """Its tokenizer is cut off, or its template never ends: one line, whatever the rows are."""
+    data = write(tmp_path / "rows.jsonl", *[GOOD] * 4)
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    os.truncate(folder / "tokenizer.json", 100)
+    with pytest.raises(BadInput, match=r"tokenizer\.json can't be read"):
+        lint(tmp_path, data, model=str(folder))
+    shutil.copy(tiny_model / "tokenizer.json", folder)
+    (folder / "chat_template.jinja").write_text(
+        "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    )
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.raises(BadInput, match=r"chat template takes more than 0\.2 s for the row"),
+    ):
+        patch.setattr(render, "SECONDS", 0.2)
+        lint(tmp_path, data, model=str(folder))
