@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,7 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 
 def make_trainer(objective: Objective, setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
+    from finetop.core.models import shards
     from finetop.core.train import cpu_lm_head
 
     method = setup.recipe.method
@@ -84,6 +85,9 @@ def make_trainer(objective: Objective, setup: Setup) -> Any:
     setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
     with unrounded(setup.model):
         trainer = objective.make_trainer(setup)
+    if shards.is_divided(setup.model):
+        # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
+        trainer._defer_fsdp_gradient_reduction = nullcontext
     own = methods.optimizer(method.name, trainer.model, method.options, trainer.args)
     if own is not None:
         trainer.optimizer = own
