@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -92,6 +92,9 @@ def make_trainer(objective: Objective, setup: Setup) -> Any:
         trainer = objective.make_trainer(setup)
     if held == "float32":  # samples, drift and protections compute as its trainer does
         trainer.model.forward = mixed()(trainer.model.forward)
+    if shards.is_divided(setup.model):
+        # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
+        trainer._defer_fsdp_gradient_reduction = nullcontext
     own = methods.optimizer(method.name, trainer.model, method.options, trainer.args)
     if own is None and held == "stochastic":
         own = stochastic_adamw.make(trainer)

@@ -42,6 +42,7 @@ def main() -> None:
     rank = collectives.join("cpu")
     talk(rank.number)
     divide(rank.number)
+    compute_in_16_bits(rank.number)
     collectives.leave()
 
 
@@ -58,6 +59,22 @@ def talk(rank: int) -> None:
         assert error.errno == 28  # a full disk of the first is everybody's
     else:
         raise AssertionError("the error of rank 0 is not raised")
+
+
+def compute_in_16_bits(rank: int) -> None:
+    """What moves is held in float32 all the same, and saved as it computes; what goes on needs all its digits."""
+    model = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    model(torch.tensor([[1, 2, 3]])).float().square().mean().backward()
+    optimizer.step()
+    saved, held = shards.state_of(model), shards.state_of(model, rounded=False)
+    assert shards.is_rounded(model)
+    if rank == 0:
+        assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+        assert {weight.dtype for weight in held.values()} == {torch.float32}
+        assert all(torch.equal(held[name].bfloat16(), weight) for name, weight in saved.items())
+        moved = held["layers.0.weight"] != Small().bfloat16().float().state_dict()["layers.0.weight"]
+        assert moved.all()  # in bfloat16 most would stay where they are
 
 
 def fail() -> None:

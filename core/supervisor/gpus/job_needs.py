@@ -101,7 +101,7 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
 
 
 def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -> float:
-    """Estimate the memory that a job needs on a GPU, in GiB, every row as long as the recipe allows.
+    """Estimate the memory that a job needs on each GPU, in GiB, every row as long as the recipe allows.
 
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
@@ -112,7 +112,8 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
 
     recipe = recipe_from_mapping(resolved, to_train=False)
     config = inputs.find_config(recipe.model, home).config
-    made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=1)
+    gpus = recipe.budget.gpus or 1 if verb == "train" else 1
+    made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=gpus)
     match verb:
         case "check" | "remedy" | "approach" | "measure":
             weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)

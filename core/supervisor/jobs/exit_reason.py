@@ -28,6 +28,7 @@ LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
 READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
 PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
 # torch 2.13's torchrun of the first rank that failed; it says so before it ends the others.
+TORCHRUN = "torch/distributed/elastic/multiprocessing/api.py:"
 _EXIT_CODE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
 NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
 
@@ -207,10 +208,12 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
 def last_lines(log: Path, facts: Exit | None) -> list[str]:
     """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
 
-    Of a crash in native code, where Python was: the frames of the thread that crashed, innermost first.
+    What torchrun reports once a rank has failed is left out: the rank's own words stand before it. Of a crash in
+    native code, where Python was: the frames of the thread that crashed, innermost first.
     """
     lines = _tail(log).strip().split("\n")
     shown = [log_file.newest(line.rstrip()) for line in lines if line.strip()]
+    shown = shown[: next((place for place, line in enumerate(shown) if TORCHRUN in line), None)] or shown
     if facts is not None and facts.signal in failures.CRASHES:
         shown = _crash(shown)[:LINES] or shown
     return [line[:LINE_LIMIT] for line in shown[-LINES:]]

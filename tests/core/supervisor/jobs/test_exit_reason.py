@@ -155,6 +155,14 @@ def test_the_rank_that_was_killed_is_named_with_its_signal(tmp_path):
     assert of_ranks(tmp_path, alone, log.replace("-9", "-15"), asked="stop").__class__ is data.Stopped
 
 
+def test_what_torchrun_reports_does_not_hide_the_ranks_own_words(tmp_path):
+    log = tmp_path / "log.txt"
+    log.write_text(f"step 3\nValueError: a cabbage\n{TORCHRUN}failed (exitcode: 1)\nTraceback\n=====\n")
+    assert exit_reason.last_lines(log, None) == ["step 3", "ValueError: a cabbage"]
+    log.write_text(f"{TORCHRUN}failed (exitcode: 1)\n=====\n")
+    assert exit_reason.last_lines(log, None)[-1] == "====="
+
+
 def test_the_rank_that_failed_by_itself_is_named_not_those_it_left_alone(tmp_path):
     left(tmp_path, 0, Ended("failed", "the ranks lost each other", "", 1, "communication"))
     left(

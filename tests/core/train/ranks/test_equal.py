@@ -79,6 +79,25 @@ def test_every_event_is_told_once(jobs, name):
     assert planned.trainable_parameters == alone.trainable_parameters
 
 
+def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model):
+    """Four rows a step on two ranks: in two batches each, of divided weights and of copies (ddp)."""
+    ways = {
+        "one": (1, {"batch_size": 4}),
+        "added": (2, {"batch_size": 1, "grad_accumulation": 2}),
+        "copies": (2, {"batch_size": 2, "parallel": "ddp"}),
+    }
+    made = {
+        name: make_job(make_run(tmp_path / name, tiny_model, name, **WAYS["sft-full"]), count, **train)
+        for name, (count, train) in ways.items()
+    }
+    run_all([made["added"], made["copies"]], 2)
+    run_all([made["one"]], 1)
+    for key in ("loss", "grad_norm"):
+        alone = curve(key, read_events(made["one"]))
+        for name in ("added", "copies"):
+            assert curve(key, read_events(made[name])) == pytest.approx(alone, abs=1e-5), (name, key)
+
+
 def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_model):
     run = make_run(tmp_path, tiny_model, "epoch", train={"max_steps": None, "epochs": 1.0})
     job = make_job(run, 2)
