@@ -38,6 +38,7 @@ from finetop.core.wording import slurm as words
 
 SETTLE_S = 3.0  # for what a node wrote last to be seen here
 INSIST_S = 15.0  # for a keeper to see that it is to be killed; then Slurm is told
+DOUBT_S = 120.0  # after a controller was away
 SILENT_S = 15.0  # after which the app says that Slurm does not answer
 
 
@@ -128,7 +129,11 @@ class SlurmLauncher:
         has_begun = record_of(attempt.folder, attempt.number) is not None
         wish = slurm_record.asked(attempt.folder, attempt.number).what
         reason = "" if listed is None else listed.reason
-        is_lost = state in NEVER_BEGAN and (reason in ("", "None") or not words.plainly(reason))
+        # a controller that was killed cancels what it no longer knows: that is nobody's wish
+        is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
+        is_lost = (is_doubtful or state in NEVER_BEGAN) and (
+            reason in ("", "None") or not words.plainly(reason)
+        )
         if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
             return Look(
                 None, False, size, Place()

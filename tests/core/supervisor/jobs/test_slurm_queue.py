@@ -211,6 +211,21 @@ def test_a_job_that_slurm_could_not_start_and_holds_for_ever_is_given_up(
     assert slurm.jobs["100"].state == "CANCELLED"
 
 
+def test_a_job_that_a_restarted_controller_has_cancelled_before_it_began_goes_in_once_more(
+    launcher, slurm, tmp_path
+):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    slurm.is_away = True
+    look(launcher, attempt)
+    slurm.is_away = False
+    slurm.becomes("100", "CANCELLED")
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit) == (False, None)
+
+
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
     slurm.fails = [Said("sbatch: error: invalid partition specified: gpux")]
     attempt = attempt_of(tmp_path)
