@@ -163,6 +163,8 @@ async def _start_again(supervisor: Supervisor, job: Job) -> None:
         await start(supervisor, job, job.gpus)
         return
     hint = "Can this machine start processes? See `finetop doctor`."
+    if job.id in supervisor.places:
+        hint = "Its slurm.txt says more. Every node must see the home, and this Python: `finetop doctor`."
     await _fail(
         supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint)
     )

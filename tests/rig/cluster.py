@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,15 +200,14 @@ class Cluster:
 
 
 def free_ports(count: int) -> list[int]:
-    """Find ports that nobody listens on."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Find ports that nobody listens on, below those that the kernel gives to whoever connects."""
+    free: list[int] = []
+    while len(free) < count:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as one, suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            free.append(port)
+    return free
 
 
 def started(root: Path) -> Cluster:
@@ -216,6 +215,9 @@ def started(root: Path) -> Cluster:
     if why := why_not():
         pytest.skip(why)
     cluster = Cluster(root)
-    cluster.up()
-    time.sleep(0.2)
+    try:
+        cluster.up()
+    except BaseException:
+        cluster.down()
+        raise
     return cluster

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-LIMIT_S = 60.0  # what takes 1 s on a quiet machine may take 20 beside other work
+LIMIT_S = 120.0  # what takes 1 s on a quiet machine may take 20 beside other work
 TORCH_LIMIT_S = 600.0  # for a process that imports torch, which takes 10
 LOOK_S = 0.02  # between two looks
 

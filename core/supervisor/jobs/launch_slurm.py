@@ -38,6 +38,7 @@ from finetop.core.wording import slurm as words
 
 SETTLE_S = 3.0  # for what a node wrote last to be seen here
 INSIST_S = 15.0  # for a keeper to see that it is to be killed; then Slurm is told
+DOUBT_S = 120.0  # after a controller was away
 SILENT_S = 15.0  # after which the app says that Slurm does not answer
 
 
@@ -122,9 +123,22 @@ class SlurmLauncher:
         state = listed.state if listed is not None else queue.state_of(record.id)
         if state is None:
             return alive
-        if not (state or has_begun or exit):
-            return Look(None, False, size, Place())  # a controller that lost it: it goes in once more
-        return self._over(attempt, record, state, "" if listed is None else listed.reason) or alive
+        write_whole(
+            attempt.folder / "looked", b""
+        )  # a change of the folder: what a node wrote last is seen now
+        has_begun = record_of(attempt.folder, attempt.number) is not None
+        wish = slurm_record.asked(attempt.folder, attempt.number).what
+        reason = "" if listed is None else listed.reason
+        # a controller that was killed cancels what it no longer knows: that is nobody's wish
+        is_doubtful = state == "CANCELLED" and time.monotonic() - queue.was_silent_at < DOUBT_S
+        is_lost = (is_doubtful or state in NEVER_BEGAN) and (
+            reason in ("", "None") or not words.plainly(reason)
+        )
+        if is_lost and not has_begun and exit is None and wish not in ("stop", "kill"):
+            return Look(
+                None, False, size, Place()
+            )  # Slurm has lost it, or could not start it: it goes in once more
+        return self._over(attempt, record, state, reason) or alive
 
     def _stuck(self, attempt: Attempt, record: Record) -> Look:
         """Give up a job that Slurm could not start and holds for ever: it goes in once more, or goes on in another."""
@@ -271,8 +285,15 @@ def _explained(exit: Exit) -> Exit:
     return replace(exit, cause=cause_of("", exit.why, has_begun=True)) if exit.why else exit
 
 
+NEVER_BEGAN = (
+    "",
+    "COMPLETED",
+    "FAILED",
+    "NODE_FAIL",
+    "BOOT_FAIL",
+    "PREEMPTED",
+)  # what Slurm says where it lost one
 LIMIT = "Raise slurm.time in settings.yaml, or save more often: train.save_every."
-NOT_STARTED = "Its slurm.txt says more. Every node must see the home, and this Python: finetop doctor."
 
 
 def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Cause:
@@ -297,6 +318,4 @@ def cause_of(state: str, why: str, reason: str = "", *, has_begun: bool) -> Caus
     if not has_begun and (plain := words.plainly(reason)) and reason != "None":
         said = f"Slurm gave it up: {reason} ({plain.format(id='JOB')})"
         return Cause("bad_input", said, words.advice(reason))
-    if not has_begun:
-        return Cause("environment", "it could not be started on its node", NOT_STARTED)
     return Cause("vanished", "its process vanished without an exit record", "")

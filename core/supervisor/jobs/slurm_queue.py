@@ -6,6 +6,7 @@ for is looked for by its mark before it is handed over again, so that no answer 
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
 import sys
@@ -93,6 +94,7 @@ class SlurmQueue:
         self.view: View | None = None
         self.heard_at: float | None = None  # by the wall clock
         self.is_silent = False
+        self.was_silent_at = -math.inf  # when it last did not answer (monotonic)
         self.records: dict[Key, Record] = {}  # of live attempts; the thread completes them
         self.missing: set[Key] = set()  # attempts that never got into the queue
         self.nodes: list[Node] = []
@@ -233,7 +235,7 @@ class SlurmQueue:
         try:
             listed = slurm_commands.listing()
         except (NoAnswer, Said):
-            self.is_silent = True
+            self._note_silence()
             return False
         by_mark: dict[str, list[Listed]] = {}
         for job in listed:
@@ -243,6 +245,9 @@ class SlurmQueue:
         self.heard_at, self.is_silent = time.time(), False
         self._cancel_doubles(self.view)
         return True
+
+    def _note_silence(self) -> None:
+        self.is_silent, self.was_silent_at = True, time.monotonic()
 
     def _cancel_doubles(self, view: View) -> None:
         """Cancel a second job of an attempt, which a lost answer may have made: it would find nothing to do."""
@@ -336,7 +341,7 @@ class SlurmQueue:
                 options_of(group), script_of(group.orders), group.orders[0].variables
             )
         except NoAnswer:
-            self.is_silent = True
+            self._note_silence()
             group.tried_at, group.not_before = time.monotonic(), now + AGAIN_S
             group.because = self.silence()
             return
@@ -401,7 +406,7 @@ class SlurmQueue:
             try:
                 slurm_commands.cancel(job_id, *options)
             except NoAnswer:
-                self.is_silent = True
+                self._note_silence()
                 return  # the next round tries again
             except Said:
                 pass  # it is gone
@@ -423,7 +428,7 @@ class SlurmQueue:
             self.nodes = slurm_commands.nodes()
             self.heard_at, self.is_silent = time.time(), False
         except (NoAnswer, Said):
-            self.is_silent = True
+            self._note_silence()
 
 
 def replace_id(record: Record, id: str) -> Record:

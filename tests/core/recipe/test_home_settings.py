@@ -22,6 +22,21 @@ def test_what_is_set_is_read(tmp_path):
     [
         ("settings: 1\nkeep: {lasst: 3}\n", r"settings.yaml:2: .*Did you mean last\?"),
         ("settings: 1\nkeep: {last: 0}\n", r"settings.yaml:2: keep.last is 0"),
+        ("settings: 1\nslurm: {partiton: gpu}\n", r"settings.yaml:2: .*Did you mean partition\?"),
+        (
+            "settings: 1\nslurm: {partition: 'a b'}\n",
+            r"settings.yaml:2: slurm.partition is 'a b'.*a name that Slurm",
+        ),
+        (
+            "settings: 1\nslurm: {time: soon}\n",
+            r"settings.yaml:2: slurm.time is 'soon'.*a time limit such as",
+        ),
+        (
+            "settings: 1\nslurm: {extra: [--mem 8G]}\n",
+            r"settings.yaml:2: slurm.extra.*an option of sbatch in one word",
+        ),
+        ("settings: 1\nslurm: {extra: [--qos=x]}\n", r"settings.yaml:2: slurm.extra: .*Set slurm.qos"),
+        ("settings: 1\nslurm: {extra: [--array=1-9]}\n", r"settings.yaml:2: .*finetop gives --array itself"),
         ("settings: 1\nkeep: {last: soon}\n", r"settings.yaml:2: keep.last is 'soon'"),
         ("settings: 2\n", r"settings.yaml:1: settings is 2"),
         ("keep: {last: 3}\n", r"Begin with `settings: 1`"),

@@ -35,7 +35,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Still]:
     made = still(tmp_path / "home")
     made.queue("one")
     yield made
-    for keeper in made.supervisor.launcher._started:
+    for keeper in made.supervisor.launcher._local._started:
         keeper.wait()
     made.close()
 

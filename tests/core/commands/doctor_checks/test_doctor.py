@@ -11,13 +11,14 @@ import pytest
 from waiting import wait_until
 
 from finetop.core.commands import doctor_checks
-from finetop.core.commands.doctor_checks import folders, machine, processes
+from finetop.core.commands.doctor_checks import folders, machine, processes, slurm
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime import files as runtime_files
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.jobs import slurm_commands
 
 
 def by_subject(findings):
@@ -245,3 +246,54 @@ def test_doctor_loads_neither_torch_nor_duckdb(home):
     )
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert made.stdout.splitlines()[-1] == "[]"
+
+
+CLUSTER = [
+    slurm_commands.Node("n1", "idle", "main*, debug", 4, 0, "rtx", "", ""),
+    slurm_commands.Node("n2", "idle", "main*", 4, 0, "rtx", "", ""),
+]
+
+
+@pytest.fixture
+def in_slurm(home, tmp_path, monkeypatch):
+    """Give the home a cluster whose commands are there and answer; returns how to set its section."""
+    for name in slurm.COMMANDS:
+        (tmp_path / "bin" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setattr(slurm_commands, "nodes", lambda: CLUSTER)
+
+    def look(section="{}"):
+        (home.root / "settings.yaml").write_text(f"settings: 1\nslurm: {section}\n")
+        return list(slurm.look(home))
+
+    return look
+
+
+def test_a_cluster_is_looked_at_where_settings_name_one(in_slurm, home, monkeypatch, tmp_path):
+    assert in_slurm("{partition: main}")[0].text == "partition main: 2 nodes, 8 GPUs"
+    lost = in_slurm("{partition: gpux}")[0]
+    assert (lost.level, lost.text) == ("trouble", "there is no partition gpux; there is debug, main")
+    mounts = tmp_path / "mounts"
+    monkeypatch.setattr(runtime_files, "MOUNTS", mounts)
+    mounts.write_text("/dev/sda1 / ext4 rw 0 0\n")
+    assert "nodes can't see it" in in_slurm()[1].text
+    mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {home.root} nfs4 rw 0 0\n")
+    shared, where = in_slurm()[1], in_slurm()[-1]
+    assert (shared.level, where.level) == ("ok", "trouble") and "FINETOP_DATABASE" in where.fix
+    monkeypatch.setenv("FINETOP_DATABASE", str(tmp_path / "local"))
+    assert in_slurm()[-1].level == "ok"
+    prepare(home)
+    open_home(home).close()
+    assert home.database.parent == tmp_path / "local" and home.database.exists()
+
+
+def test_a_cluster_that_is_not_there_or_does_not_answer_is_told(in_slurm, monkeypatch):
+    def silent():
+        raise slurm_commands.NoAnswer("Unable to contact slurm controller")
+
+    monkeypatch.setattr(slurm_commands, "nodes", silent)
+    assert in_slurm()[0].text.startswith("it does not answer: Unable to contact")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert in_slurm()[0].text == "sbatch is not on the PATH"

@@ -176,11 +176,15 @@ def test_nobody_is_dead_while_slurm_does_not_answer_and_the_app_says_since_when(
     assert look(launcher, other).place.waits.startswith("waits for: Priority")
 
 
-def test_a_job_that_the_controller_has_lost_before_it_began_goes_in_once_more(launcher, slurm, tmp_path):
+@pytest.mark.parametrize("state", ["", "FAILED", "COMPLETED", "NODE_FAIL"])
+def test_a_job_that_slurm_has_lost_before_it_began_goes_in_once_more(launcher, slurm, tmp_path, state):
     attempt = attempt_of(tmp_path)
     submit(launcher, attempt)
     look(launcher, attempt)
-    slurm.jobs.clear()
+    if state:
+        slurm.becomes("100", state)
+    else:
+        slurm.jobs.clear()
     for _ in range(3):
         seen = look(launcher, attempt)
     assert (seen.is_alive, seen.exit, launcher.trace(attempt)) == (False, None, "none")
@@ -205,6 +209,21 @@ def test_a_job_that_slurm_could_not_start_and_holds_for_ever_is_given_up(
         assert launcher.revoke(attempt)
     launcher._queue.round()
     assert slurm.jobs["100"].state == "CANCELLED"
+
+
+def test_a_job_that_a_restarted_controller_has_cancelled_before_it_began_goes_in_once_more(
+    launcher, slurm, tmp_path
+):
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    look(launcher, attempt)
+    slurm.is_away = True
+    look(launcher, attempt)
+    slurm.is_away = False
+    slurm.becomes("100", "CANCELLED")
+    for _ in range(3):
+        seen = look(launcher, attempt)
+    assert (seen.is_alive, seen.exit) == (False, None)
 
 
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
@@ -287,7 +306,6 @@ def test_who_waits_there_and_is_to_end_leaves_the_queue(launcher, slurm, tmp_pat
         ("PREEMPTED", "preempted", True),
         ("CANCELLED", "cancelled", False),
         ("OUT_OF_MEMORY", "out_of_memory", True),
-        ("FAILED", "environment", False),
         ("COMPLETED", "vanished", True),
     ],
 )
