@@ -133,7 +133,7 @@ def prepare(home: Path) -> None:
     suites = home / "suites"
     suites.mkdir(parents=True)
     (suites / "tiny.yaml").write_text(SUITE)
-    (suites / "general.txt").write_text(TEXT * 40)
+    (suites / "general.txt").write_text(TEXT * 240)
     numbers = range(16)
     write_rows(
         suites / "items.jsonl",
