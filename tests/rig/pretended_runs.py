@@ -57,7 +57,7 @@ PROTECTIONS: dict[str, Any] = {
     "kl_to_base": 0.5,
     "l2_sp": 0.1,
     "loss_adaptive_lr": 1.0,
-    "mask_surprising": 2.5,
+    "mask_surprising": 1e6,
     "replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4},
 }
 
