@@ -122,7 +122,7 @@ def cases(model: Path) -> list[Case]:
         Case("objective grpo, full", {**teach("grpo"), "method": {"name": "full"}}, "prompts"),
         Case("packing", {**lora, "objective": {"name": "sft", "packing": True}}),
         Case("activation checkpointing", {**lora, "train": {"activation_checkpointing": True}}),
-        Case("checks on the way", {**lora, "check": {"every": 1, "general": {"suite": "tiny"}}}),
+        Case("checks on the way", {**lora, "check": {"every": 2, "general": {"suite": "tiny"}}}),
         Case("nf4", {**lora, "model": {"quantize": "nf4"}}),
         Case("int8", {**lora, "model": {"quantize": "int8"}}),
     ]
