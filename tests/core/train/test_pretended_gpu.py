@@ -18,8 +18,12 @@ import pretended_guard
 import pytest
 
 RIG = Path(pretended_guard.__file__).parent
-FEW = ("method lora", "checks on the way")
-NO_KERNELS = ("nf4", "int8", "method loftq")  # bitsandbytes has none for a GPU here: loading is as far as it goes
+FEW = ("method lora",)
+NO_KERNELS = (
+    "nf4",
+    "int8",
+    "method loftq",
+)  # bitsandbytes has none for a GPU here: loading is as far as it goes
 # Where finetop's own lines make the host wait in a step; the libraries' waits are listed in docs/gpu.md.
 ALLOWED = (
     "synchronize core/train/callbacks.py",  # a step's time is taken when it is done
