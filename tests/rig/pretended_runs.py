@@ -91,7 +91,8 @@ def cases(model: Path) -> list[Case]:
     def teach(name: str) -> dict[str, Any]:
         own = {"teacher": str(model)} if name == "distill" else OBJECTIVES.get(name, {})
         method = "full" if name == "pretrain" else "lora"
-        return {"objective": {"name": name, **own}, "method": {"name": method}}
+        more = {"check": {"general": None}} if name == "reward" else {}  # it writes no text
+        return {"objective": {"name": name, **own}, "method": {"name": method}, **more}
 
     rows = {
         **dict.fromkeys(("dpo", "orpo", "reward"), "pairs"),
