@@ -70,7 +70,7 @@ def begin(setup: Setup, trainer: Any) -> None:
 class StepCost:
     """What a step's protections took, and said."""
 
-    seconds: float = 0.0
+    marks: tuple[Any, Any] | None = None  # when they began and ended
     loss: Any = 0.0
     values: dict[str, Any] = field(default_factory=dict)
 
@@ -100,19 +100,21 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
         return stepping
 
     def _add_gradients(self) -> None:
-        before = self._now()
+        before = self._mark()
         scaler = getattr(self.trainer.accelerator, "scaler", None)
         scale = float(scaler.get_scale()) if scaler is not None else 1.0
         for acting in self.acting:
             if acting.gradients is not None:
                 self.step.values |= acting.gradients(scale)
-        self.step.seconds = self._now() - before
+        self.step.marks = before, self._mark()
 
-    def _now(self) -> float:
-        """Look at the clock once the GPU has done what it was told so far."""
-        if self.trainer.args.device.type == "cuda":
-            torch.cuda.synchronize(self.trainer.args.device)
-        return time.monotonic()
+    def _mark(self) -> Any:
+        """Mark this moment: on a GPU in its own queue, so that nobody waits for it."""
+        if self.trainer.args.device.type != "cuda":
+            return time.monotonic()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = time.monotonic()
@@ -139,11 +141,20 @@ class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library 
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step = self.step
-        self.spent_s += step.seconds
+        seconds = between(*step.marks) if step.marks else 0.0
+        self.spent_s += seconds
         values = {key: float(value) for key, value in step.values.items()}
-        self.events.write(metrics(state.global_step, {**values, "protect_s": step.seconds}))
+        self.events.write(metrics(state.global_step, {**values, "protect_s": seconds}))
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         whole = max(1e-9, time.monotonic() - self.began)
         each = self.spent_s / max(1, state.global_step)
         print(f"protect: {each:.3f} s a step, {100 * self.spent_s / whole:.0f} % of training", flush=True)
+
+
+def between(before: Any, after: Any) -> float:
+    """Return the seconds between two marks; of a GPU's queue, once it has come to the second."""
+    if isinstance(before, float):
+        return float(after - before)
+    after.synchronize()
+    return float(before.elapsed_time(after)) / 1000

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ARMS = ("float32", "stochastic", "nearest")
+ARMS = ("nearest", "stochastic", "float32")
 MARK, END = "<!-- master -->", "\n\nAn adapter is"
 ROWS, TOKENS = 2, 48
 TEXT = "Arr, {n} be the number of me ship, and {m} be the barrels o' rum that she carries across the seven seas, matey!"

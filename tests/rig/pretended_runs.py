@@ -57,7 +57,7 @@ PROTECTIONS: dict[str, Any] = {
     "kl_to_base": 0.5,
     "l2_sp": 0.1,
     "loss_adaptive_lr": 1.0,
-    "mask_surprising": 2.5,
+    "mask_surprising": 1e6,
     "replay": {"from_base": 2, "share": 0.2, "max_new_tokens": 4},
 }
 
@@ -91,7 +91,8 @@ def cases(model: Path) -> list[Case]:
     def teach(name: str) -> dict[str, Any]:
         own = {"teacher": str(model)} if name == "distill" else OBJECTIVES.get(name, {})
         method = "full" if name == "pretrain" else "lora"
-        return {"objective": {"name": name, **own}, "method": {"name": method}}
+        more = {"check": {"general": None}} if name == "reward" else {}  # it writes no text
+        return {"objective": {"name": name, **own}, "method": {"name": method}, **more}
 
     rows = {
         **dict.fromkeys(("dpo", "orpo", "reward"), "pairs"),
@@ -122,7 +123,7 @@ def cases(model: Path) -> list[Case]:
         Case("objective grpo, full", {**teach("grpo"), "method": {"name": "full"}}, "prompts"),
         Case("packing", {**lora, "objective": {"name": "sft", "packing": True}}),
         Case("activation checkpointing", {**lora, "train": {"activation_checkpointing": True}}),
-        Case("checks on the way", {**lora, "check": {"every": 1, "general": {"suite": "tiny"}}}),
+        Case("checks on the way", {**lora, "check": {"every": 2, "general": {"suite": "tiny"}}}),
         Case("nf4", {**lora, "model": {"quantize": "nf4"}}),
         Case("int8", {**lora, "model": {"quantize": "int8"}}),
     ]
@@ -133,7 +134,7 @@ def prepare(home: Path) -> None:
     suites = home / "suites"
     suites.mkdir(parents=True)
     (suites / "tiny.yaml").write_text(SUITE)
-    (suites / "general.txt").write_text(TEXT * 40)
+    (suites / "general.txt").write_text(TEXT * 240)
     numbers = range(16)
     write_rows(
         suites / "items.jsonl",

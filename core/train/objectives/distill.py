@@ -59,7 +59,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
-    from finetop.core.train.trainers import language
+    from finetop.core.train.trainers import language, padding
 
     options: Options = setup.recipe.objective.options
     teacher = load_teacher(setup, options)
@@ -85,6 +85,7 @@ def make_trainer(setup: Setup) -> Any:
         log(logs, *rest, **named)
 
     trainer.compute_loss = compute_loss
+    padding.leave_masks_out(trainer)
     trainer.log = with_own
     return trainer
 
@@ -119,16 +120,18 @@ def distilled(
     from torch.nn.functional import cross_entropy
 
     labels = inputs["labels"][:, 1:]
-    learned = labels != -100
+    learned = (labels != -100).flatten().nonzero()[:, 0]  # the host waits for their number once
+    targets = labels.flatten()[learned]
     text = {key: inputs[key] for key in ("input_ids", "attention_mask", "position_ids") if key in inputs}
-    student = model(**text, use_cache=False).logits[:, -labels.shape[1] - 1 : -1][learned]
+    student = model(**text, use_cache=False).logits[:, -labels.shape[1] - 1 : -1].flatten(0, 1)[learned]
+    text.pop("attention_mask", None)  # rows are padded at the right, where nothing looks
     with torch.no_grad():
-        taught = teacher(**text, use_cache=False).logits[:, :-1][learned]
+        taught = teacher(**text, use_cache=False).logits[:, :-1].flatten(0, 1)[learned]
     width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
     total_kl, total_own = student.new_zeros(2, dtype=torch.float32)
     for at in range(0, len(student), POSITIONS):
         some, other = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
-        total_own = total_own + cross_entropy(some, labels[learned][at : at + POSITIONS], reduction="sum")
+        total_own = total_own + cross_entropy(some, targets[at : at + POSITIONS], reduction="sum")
         total_kl = total_kl + divergence(some[:, :width], other[:, :width], options)
     count = max(1, len(student))
     loss = options.weight * total_kl / count + (1 - options.weight) * total_own / count

@@ -260,16 +260,18 @@ class PolicyTrainer:
         count = self.args.gradient_accumulation_steps
         batches = [self.rollout[number] for number in self.order[:count]]
         self.order = self.order[count:]
-        tokens = sum(float(batch.mask.sum()) for batch in batches)
-        sums: dict[str, float] = {}
+        tokens = torch.stack([batch.mask.sum() for batch in batches]).sum()
+        sums: dict[str, Any] = {}
         for batch in batches:
             loss, told = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
             (loss / tokens).backward()
-            for name, value in {**told, "loss": float(loss.detach())}.items():
+            for name, value in {**told, "loss": loss.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + value / tokens
-            self.tokens += int(batch.attention.sum())
+        seen = torch.stack([batch.attention.sum() for batch in batches]).sum()
         rate = float(self.schedules[0].get_last_lr()[0])
         norm = self._climb()
+        self.tokens += int(seen)
+        sums = {name: float(value) for name, value in sums.items()}  # the host waits for the step here, once
         state = self.state
         state.global_step += 1
         state.epoch = self._epochs(state.global_step)

@@ -47,8 +47,8 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 
 def batch_loss(
     said: AnswerReading, values: Tensor, batch: Batch, settings: Options
-) -> tuple[Tensor, dict[str, float]]:
-    """Sum the loss of a batch over its tokens, and what is told of it."""
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Sum the loss of a batch over its tokens, and what is told of it: numbers that nobody has waited for yet."""
     mask = batch.mask
     policy, clipped = policy_loss(said.logprobs, batch.logprobs, batch.advantages, mask, settings.clip)
     value = value_loss(values, batch.values, batch.returns, mask, settings.value_clip)
@@ -58,10 +58,10 @@ def batch_loss(
         loss = loss - settings.entropy_weight * entropy
     moved = divergence(said.logprobs.detach(), batch.logprobs, mask).sum()
     told = {
-        "policy_loss": float(policy.detach()),
-        "value_loss": float(value.detach()),
-        "entropy": float(entropy.detach()),
-        "clip_fraction": float(clipped),
-        "step_kl": float(moved),
+        "policy_loss": policy.detach(),
+        "value_loss": value.detach(),
+        "entropy": entropy.detach(),
+        "clip_fraction": clipped.detach(),
+        "step_kl": moved,
     }
     return loss, told
