@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+from cluster import times
 from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Queue, Stop
@@ -53,7 +54,7 @@ def live(slurm_rig):
     return slurm_rig
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
 def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, cluster, survived, repeats):
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:
@@ -68,7 +69,8 @@ def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, clust
     one_curve(live, survived, "30", "preempted in Slurm", names, repeats=repeats)
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survived, repeats):
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:
@@ -78,6 +80,7 @@ def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survi
     one_curve(live, survived, "30", "requeued in Slurm", names, repeats=repeats)
 
 
+@pytest.mark.slow
 def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived):
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
     slurm_rig.start(FINETOP_TEST_WARNING_S="5")
@@ -99,7 +102,8 @@ def test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end(slur
     one_curve(slurm_rig, survived, "30", "its time limit reached, in earnest", ["victim"])
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoint(
     slurm_rig, cluster, survived, repeats
 ):
@@ -119,6 +123,7 @@ def test_a_job_whose_keeper_is_killed_loses_no_more_than_since_its_last_checkpoi
     one_curve(slurm_rig, survived, "30", what, names, most_lost=10 * repeats, repeats=repeats)
 
 
+@pytest.mark.slow
 def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster, survived):
     number = start(live, cluster, "victim")
     cluster.call("scancel", number)
@@ -127,6 +132,7 @@ def test_a_job_that_somebody_cancels_there_is_stopped_and_stays_so(live, cluster
     survived("30", "cancelled in Slurm by somebody", orphans=len(live.orphans()))
 
 
+@pytest.mark.slow
 def test_stop_saves_first_and_is_the_end(live, cluster, survived):
     start(live, cluster, "victim")
     live.ask(Stop("victim"))
@@ -139,6 +145,7 @@ def test_stop_saves_first_and_is_the_end(live, cluster, survived):
              orphans=len(live.orphans()))  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sweep_is_an_array_with_a_limit_one_of_it_requeued(slurm_rig, cluster, survived):
     slurm_rig.settings = "settings: 1\nslurm: {at_once: 2}\n"
     slurm_rig.start()

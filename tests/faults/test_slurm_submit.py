@@ -8,10 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
+from cluster import times
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.crash_points import DIED, SWITCH
+
+pytestmark = pytest.mark.slow  # where Slurm is installed, 10 s each: it is one cluster, and they take turns
 
 PER_REPEAT = 3  # runs
 
@@ -37,7 +40,7 @@ def counts(rig, names: list[str]) -> dict[str, int]:
     }
 
 
-@pytest.mark.parametrize("repeats", [2, pytest.param(50, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [times(50)])
 def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing(
     slurm_rig, cluster, survived, repeats
 ):

@@ -14,6 +14,8 @@ from finetop.core.protocol.messages.queue import Hold, Pause, Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes
 
+pytestmark = pytest.mark.slow  # where Slurm is installed, 10 s each: it is one cluster, and they take turns
+
 ANSWER_S = 5.0  # a hundred times what an answer takes: a wait for Slurm takes 9
 
 
