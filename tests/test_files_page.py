@@ -20,7 +20,7 @@ def test_every_exit_code_has_its_row() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and hasattr(kind, "exit_code")
     }
-    rows = re.findall(r"^\| (\d) \|", PAGE, re.MULTILINE)
+    rows = re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE)
     assert [int(row) for row in rows] == sorted({0, *codes})
 
 

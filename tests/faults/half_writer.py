@@ -59,7 +59,7 @@ def write(run_folder: Path) -> None:
     done = [checkpoint.step_of(one) for one in checkpoint.complete(run_folder)]
     with (run_folder / "side.txt").open("a", buffering=1) as side:
         for step in range(max(done, default=0) + 1, 1_000_000):
-            checkpoint.write(Model(), Tokenizer(), BASE, run_folder, step, log, state)
+            checkpoint.write(Model(), Tokenizer(), BASE, run_folder, step, log, lambda: state)
             side.write(f"{step}\n")
             checkpoint.prune(run_folder, 3)
 

@@ -15,7 +15,7 @@ from finetop.core.runtime import gpus
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import monitor, pool
-from finetop.core.supervisor.jobs import launch_local, launch_slurm, slurm_commands, slurm_queue
+from finetop.core.supervisor.jobs import launch_local, launch_slurm, slurm_batch, slurm_commands, slurm_queue
 
 LIMIT_S = 60.0
 FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job.py")))
@@ -37,7 +37,7 @@ def main() -> int:
     slurm_queue.LOOK_S = slurm_queue.AGAIN_S = slurm_queue.GATHER_S = 0.5
     slurm_queue.FULL_S = slurm_queue.NODES_S = launch_slurm.SETTLE_S = 1.0
     slurm_commands.LIMIT_S = float(os.environ.get("FINETOP_TEST_SLURM_LIMIT_S", slurm_commands.LIMIT_S))
-    slurm_queue.WARNING_S = int(os.environ.get("FINETOP_TEST_WARNING_S", slurm_queue.WARNING_S))
+    slurm_batch.WARNING_S = int(os.environ.get("FINETOP_TEST_WARNING_S", slurm_batch.WARNING_S))
     let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
     return program.main()
 

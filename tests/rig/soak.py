@@ -92,7 +92,9 @@ class PretendingLauncher:
     exits: dict[tuple[int, int], Exit] = field(default_factory=dict)
     written: Counter[str] = field(default_factory=Counter)
 
-    def submit(self, attempt: Attempt, environment: dict[str, str], *, may_be_warm: bool) -> bool:
+    def submit(
+        self, attempt: Attempt, environment: dict[str, str], *, may_be_warm: bool, batch: object = None
+    ) -> bool:
         spec = json.loads((attempt.folder / "job.json").read_bytes())
         log = EventLog(attempt.folder / "events.jsonl")
         self.live[attempt.job] = Pretended(log, spec["verb"], self.draw.choice(ENDS))

@@ -32,7 +32,8 @@ from finetop.core.supervisor.jobs.launcher import (
     Usage,
     Warm,
 )
-from finetop.core.supervisor.jobs.slurm_queue import Key, SlurmQueue
+from finetop.core.supervisor.jobs.slurm_batch import Key
+from finetop.core.supervisor.jobs.slurm_queue import SlurmQueue
 from finetop.core.supervisor.jobs.slurm_record import Record
 from finetop.core.wording import slurm as words
 

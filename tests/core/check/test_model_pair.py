@@ -156,6 +156,8 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
         step=3,
         model_label="",
         reports_scores=True,
+        shares=True,
+        stops=lambda: False,
     )
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
     scoring = scoring_passes.open_scoring(context, prepared, ScoredModel("tuned", None, lambda: model, PLAN))

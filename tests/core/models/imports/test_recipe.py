@@ -35,6 +35,7 @@ def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Pa
         "alpha": 4.0,
         "dropout": 0.0,
         "rslora": False,
+        "target_parameters": [],
         "modules_to_save": [],
         "target_modules": 0,
     }
@@ -55,6 +56,7 @@ def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Pa
         "revision": "abc",
         "trust_remote_code": False,
         "chat_template": None,
+        "attention": "auto",
     }
     given = of(adapter, base="full", quantize="nf4").recipe.resolved["model"]
     assert (given["id"], given["revision"], given["quantize"]) == (str(full), None, "nf4")

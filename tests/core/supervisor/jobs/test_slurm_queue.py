@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.supervisor.jobs import launch_slurm, slurm_commands, slurm_queue, slurm_record
+from finetop.core.supervisor.jobs import launch_slurm, slurm_batch, slurm_commands, slurm_queue, slurm_record
 from finetop.core.supervisor.jobs.launch_local import LocalLauncher
 from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
 from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Look
@@ -362,4 +362,4 @@ def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
     ],
 )
 def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
-    assert slurm_queue.seconds_of(limit) == seconds
+    assert slurm_batch.seconds_of(limit) == seconds

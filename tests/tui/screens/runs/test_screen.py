@@ -464,7 +464,7 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert "2 of 13 match" in text_of(app).splitlines()[-2]
         await pilot.press("enter", "slash")
         await typed(pilot, " state:")
-        assert "a value must stand behind :. Such as state:r" in text_of(app).splitlines()[-2]
+        assert "a value must stand behind :. Try state:r" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
         await settled(pilot)
         assert "state:: a value must stand behind" in text_of(app).splitlines()[-2], "kept as it was before"
