@@ -107,6 +107,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
         trainable=moving.trainable,
+        still_experts=moving.experts,
     )
     return estimate(recipe, found.config, machine, known, gpus=args.gpus)
 

@@ -31,3 +31,4 @@ class Moving(msgspec.Struct, frozen=True):
 
     parameters: int | None = None
     trainable: int | None = None
+    experts: int = 0  # of them, in the experts of a mixture which nothing that moves lies beside

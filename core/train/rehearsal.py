@@ -41,7 +41,7 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
         objectives.load(recipe.objective.name), "load_model"
     ):  # else it is another than the causal one
         load.require_text(base.path, f"model.id: {base.id}")
-        moving = Moving(*methods.rehearse(recipe.method.name, recipe.method.options, base))
+        moving = methods.rehearse(recipe.method.name, recipe.method.options, base)
     protections.require(recipe, base)
     return moving
 

@@ -45,6 +45,7 @@ class Known:
     past: Sequence[PastRun] = ()
     teacher: Mapping[str, Any] | None = None
     trainable: int | None = None  # numbers that move, as the job's own code has counted them
+    still_experts: int = 0  # numbers in experts that nothing of it reaches
 
 
 def estimate(
@@ -313,10 +314,10 @@ def notes(
             f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
             "train.batch_size takes hardly longer."
         )
-    if shape.experts and work.trained.beside and not getattr(recipe.method.options, "target_parameters", ()):
+    if known.still_experts and work.trained.beside:
         said.append(
-            f"{recipe.method.name} goes onto linear layers: the experts, {shape.experts / shape.parameters:.0%} of the "
-            "weights, stay as they are. lora reaches them with method.target_parameters (docs/models.md)."
+            f"{recipe.method.name} leaves the experts as they are, {known.still_experts / shape.parameters:.0%} of the "
+            "weights. lora reaches them with method.target_parameters (docs/models.md)."
         )
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.models.resolved import Moving
 from finetop.core.plugins import METHODS
 from finetop.core.train.methods import _start
 
@@ -34,11 +36,11 @@ def callbacks(name: str, options: Any) -> list[Any]:
     return [] if hook is None else list(hook(options))
 
 
-def rehearse(name: str, options: Any, base: ResolvedModel) -> tuple[int, int | None]:
+def rehearse(name: str, options: Any, base: ResolvedModel) -> Moving:
     """Put a method onto a base's shape, before its weights are loaded: what does not go there is refused.
 
-    The model is built from its config.json without memory for its weights. Returns its parameters and how many of them
-    move; None where the method looks at the weights themselves. Raises BadInput.
+    The model is built from its config.json without memory for its weights; what a method that looks at the weights
+    themselves moves is not known. Raises BadInput.
     """
     import torch
 
@@ -48,6 +50,10 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> tuple[int, int | N
     with torch.device("meta"):
         model = models.shape_of(base)
         parameters = sum(weight.numel() for weight in model.parameters())
+        experts = Counter[str]()
+        for path, weight in model.named_parameters():
+            if ".experts." in path:
+                experts[path.partition(".experts.")[0] + ".experts."] += weight.numel()
         if hasattr(method, "require"):
             method.require(model, options)
         start = _start.Start(
@@ -56,5 +62,7 @@ def rehearse(name: str, options: Any, base: ResolvedModel) -> tuple[int, int | N
         try:
             wrapped = method.prepare(model, options, start)
         except (RuntimeError, OSError):
-            return parameters, None  # it looks at numbers, which are not there; or at a tokenizer's files
-    return parameters, sum(weight.numel() for weight in wrapped.parameters() if weight.requires_grad)
+            return Moving(parameters)  # it looks at numbers, which are not there; or at a tokenizer's files
+    moving = {path: weight.numel() for path, weight in wrapped.named_parameters() if weight.requires_grad}
+    still = sum(count for module, count in experts.items() if not any(module in path for path in moving))
+    return Moving(parameters, sum(moving.values()), still)

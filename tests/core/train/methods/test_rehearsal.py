@@ -47,8 +47,8 @@ def agree(model: str, method: str, tmp_path: Any) -> None:
             set_up(config, method, tmp_path)
         return
     parameters, moving = set_up(config, method, tmp_path)
-    assert counted[0] == parameters
-    assert counted[1] in (None, moving)
+    assert counted.parameters == parameters
+    assert counted.trainable in (None, moving)
 
 
 def set_up(config: Any, method: str, folder: Any) -> tuple[int, int]:
@@ -75,3 +75,18 @@ def test_a_rehearsal_says_what_the_setup_does(model, method, tmp_path):
 @pytest.mark.parametrize(("model", "method"), [pair for pair in ALL if pair not in SAMPLE])
 def test_a_rehearsal_says_what_the_setup_does_everywhere(model, method, tmp_path):
     agree(model, method, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "reaches"),
+    [
+        ("mixtral", {}, True),  # PEFT knows the names that its experts had before they were fused
+        ("qwen2_moe", {}, False),
+        ("qwen2_moe", {"target_parameters": ("mlp.experts.gate_up_proj", "mlp.experts.down_proj")}, True),
+    ],
+)
+def test_experts_that_nothing_reaches_are_counted(model, options, reaches, tmp_path):
+    AutoConfig.for_model(model, **MODELS[model]).save_pretrained(tmp_path)
+    base = ResolvedModel(model, tmp_path, None, None, "", "")
+    counted = methods.rehearse("lora", methods.load("lora").Options(**options), base)
+    assert (counted.experts == 0) == reaches
