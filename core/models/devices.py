@@ -64,24 +64,19 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
     return total if limit_gib is None else min(total, limit_gib * 2**30)
 
 
-def open_device(*limits_gib: float | None, number: int = 0) -> str:
-    """Choose what a job computes on, and keep to its share of a GPU; a limit of None is all of it."""
-    device = pick_device(number)
-    limit = min((gib for gib in limits_gib if gib is not None), default=None)
-    if limit is not None:
-        keep_to(device, limit)
-    return device
+def open_device(limit_gib: float | None, number: int = 0) -> str:
+    """Choose what a job computes on, and take at most so much of a GPU's memory; None is all of it.
 
-
-def keep_to(device: str, limit_gib: float) -> None:
-    """Take at most so much of a GPU's memory: what would not fit fails here and not at a neighbour's."""
+    What would not fit fails here and not at a neighbour's.
+    """
     import torch
 
-    if not device.startswith("cuda"):
-        return
-    total = torch.cuda.get_device_properties(device).total_memory / 2**30
-    if limit_gib < total:
-        torch.cuda.set_per_process_memory_fraction(limit_gib / total, device)
+    device = pick_device(number)
+    if limit_gib is not None and device.startswith("cuda"):
+        total = torch.cuda.get_device_properties(device).total_memory / 2**30
+        if limit_gib < total:
+            torch.cuda.set_per_process_memory_fraction(limit_gib / total, device)
+    return device
 
 
 def pick_device(number: int = 0) -> str:

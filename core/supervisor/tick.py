@@ -132,6 +132,7 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
     recipe = runs.recipe(supervisor.connection, job.run_id)
     budget = recipe.get("budget") or {}
     nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1
+    limits = [budget.get("memory_gib"), *(share.gib for share in gpus)]
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -144,7 +145,7 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
         events_taken=jobs.events_taken(supervisor.connection, job.id),
         ranks=ranks.count_of(job.verb, len(gpus), budget.get("gpus"), nodes),
         nodes=nodes,
-        gpu_gib=min((share.gib for share in gpus if share.gib is not None), default=None),
+        gpu_gib=min((gib for gib in limits if gib is not None), default=None),
     )
     return msgspec.json.encode(spec)
 

@@ -36,7 +36,7 @@ def work(job: Job) -> Ended:
     rank = ranks.own()
     if rank.count == 1:
         narrow_gpus()
-    device = devices.open_device(job.spec.gpu_gib, number=rank.local)
+    device = devices.open_device(job.spec.gpu_gib, rank.local)
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
     job.started(where, devices.number_format(job.dtype, None, device), PACKAGES)

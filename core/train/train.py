@@ -111,7 +111,7 @@ def train(
     rehearsal.require(recipe, base, dtype, device)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
-    use_gpu_as_it_is(recipe, device)
+    use_tensor_cores(device)
     loaded = load_model(objective, recipe, base, tokenizer, dtype, parallel.loads_on(recipe, device))
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
     train_rows = collectives.from_first(lambda: protection_callback.rows(at_start, examples.train))
@@ -204,15 +204,12 @@ def load_model(
     return model
 
 
-def use_gpu_as_it_is(recipe: Recipe, device: str) -> None:
-    """Keep to budget.memory_gib on a GPU, and let float32 products use its tensor cores (TF32)."""
+def use_tensor_cores(device: str) -> None:
+    """Let a GPU's float32 products use its tensor cores (TF32)."""
     import torch
 
-    if not device.startswith("cuda"):
-        return
-    if recipe.budget.memory_gib is not None:
-        devices.keep_to(device, recipe.budget.memory_gib)
-    torch.set_float32_matmul_precision("high")
+    if device.startswith("cuda"):
+        torch.set_float32_matmul_precision("high")
 
 
 def require_ranks(recipe: Recipe) -> None:

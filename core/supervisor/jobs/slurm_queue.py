@@ -234,7 +234,7 @@ class SlurmQueue:
                 continue
             job = self._listed(view, unsure.record)
             if job is not None:
-                self._know(unsure.attempt, replace_id(unsure.record, job.id))
+                self._know(unsure.attempt, msgspec.structs.replace(unsure.record, id=job.id))
             else:
                 self.missing.add(key)
             with self._lock:
@@ -330,7 +330,9 @@ class SlurmQueue:
             group.because = f"waits: Slurm takes no more jobs of yours now ({said})"
         else:
             for order in group.orders:
-                self._know(order.attempt, replace_refused(self._record_of(order, group), said))
+                self._know(
+                    order.attempt, msgspec.structs.replace(self._record_of(order, group), refused=said)
+                )
             self._drop(group)
 
     def _adopt(self, group: Group) -> bool:
@@ -348,7 +350,9 @@ class SlurmQueue:
             record = self._record_of(order, group)
             self._know(
                 order.attempt,
-                replace_id(record, number if record.index is None else f"{number}_{record.index}"),
+                msgspec.structs.replace(
+                    record, id=number if record.index is None else f"{number}_{record.index}"
+                ),
             )
         self._drop(group)
 
@@ -396,14 +400,6 @@ class SlurmQueue:
             self.heard_at, self.is_silent = time.time(), False
         except (NoAnswer, Said):
             self._note_silence()
-
-
-def replace_id(record: Record, id: str) -> Record:
-    return msgspec.structs.replace(record, id=id)
-
-
-def replace_refused(record: Record, said: str) -> Record:
-    return msgspec.structs.replace(record, refused=said)
 
 
 def end_unstarted(attempt: Attempt, number: int) -> None:

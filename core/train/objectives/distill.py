@@ -59,7 +59,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
-    from finetop.core.train.trainers import language, padding
+    from finetop.core.train.trainers import language, masks
 
     options: Options = setup.recipe.objective.options
     teacher = load_teacher(setup, options)
@@ -85,7 +85,7 @@ def make_trainer(setup: Setup) -> Any:
         log(logs, *rest, **named)
 
     trainer.compute_loss = compute_loss
-    padding.leave_masks_out(trainer)
+    masks.leave_out(trainer)
     trainer.log = with_own
     return trainer
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.models import collectives, shards
 from finetop.core.train.trainer_args import configure
-from finetop.core.train.trainers import padding
+from finetop.core.train.trainers import masks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def build(
     )
     trainer.remove_callback(PrinterCallback)
     if padded == "right":
-        padding.leave_masks_out(trainer)
+        masks.leave_out(trainer)
     return trainer
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.train.trainers import padding
+from finetop.core.train.trainers import masks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def test_loss_and_gradients_are_the_same_without_a_mask(tiny_model: Path, attent
         model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, attn_implementation=attention)
         trainer: Any = Loss(model)
         if leaves_out:
-            padding.leave_masks_out(trainer)
+            masks.leave_out(trainer)
         loss = trainer.compute_loss(model, batch())
         loss.backward()
         found.append((loss.detach(), [weight.grad for weight in model.parameters()]))
@@ -58,7 +58,7 @@ def test_the_mask_is_left_out_of_the_loss_alone(tiny_model: Path) -> None:
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     trainer: Any = Loss(model)
-    padding.leave_masks_out(trainer)
+    masks.leave_out(trainer)
     trainer.compute_loss(model, batch())
     model(**batch(), use_cache=False)
     trainer.compute_loss(model, batch())
@@ -75,4 +75,4 @@ def test_where_a_mask_means_more_it_stays(config: dict[str, Any], adapter: bool)
     text = SimpleNamespace(**config)
     peft = SimpleNamespace(is_prompt_learning=adapter)
     model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: text), active_peft_config=peft)
-    assert not padding.is_exact(SimpleNamespace(model=model))
+    assert not masks.is_exact(SimpleNamespace(model=model))

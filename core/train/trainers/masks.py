@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def leave_masks_out(trainer: Any) -> None:
+def leave_out(trainer: Any) -> None:
     """Compute the loss of batches that are padded at the right without masks, where the model lets that be exact."""
     if not is_exact(trainer):
         return
@@ -44,14 +44,14 @@ def is_exact(trainer: Any) -> bool:
 
 @contextmanager
 def _without_masks(model: Any) -> Iterator[None]:
-    handle = model.register_forward_pre_hook(_leave_out, with_kwargs=True)
+    handle = model.register_forward_pre_hook(_without_mask, with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _leave_out(
+def _without_mask(
     module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     mask = kwargs.get("attention_mask")
