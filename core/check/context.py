@@ -62,9 +62,8 @@ class CheckContext:
     model_label: str = ""  # which of several models is asked, in words, for the phases
     reports_scores: bool = True  # item by item in the events
     phase_at: float = 0.0
-    shares: bool = (
-        True  # ranks score every other batch; else each scores all, as none can go on without the others
-    )
+    # ranks score every other batch; else each scores all, as none can go on without the others
+    shares: bool = True
     stops: Callable[[], bool] = lambda: False  # says that this rank is asked to stop
     reported: set[tuple[Name, Key]] = field(default_factory=set)
 

@@ -27,9 +27,8 @@ class Stop:
     is_asked: bool = False  # by a signal
     is_training: bool = False
     is_checking: bool = False  # training pauses for a check, which is broken off at once
-    is_raised: bool = (
-        False  # the work is broken off already: a second signal must not break off the last words
-    )
+    # the work is broken off already: a second signal must not break off the last words
+    is_raised: bool = False
 
 
 def listen(is_wish: Callable[[], bool] = lambda: True, *, is_alone: bool = True) -> Stop:

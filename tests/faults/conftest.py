@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -77,8 +78,8 @@ def reliability(rows: list[list[str]], passed: int, failed: int) -> str:
         own = [row for row in rows if row[0] == fault]
         sums = [sum(int(row[at]) for row in own if row[at] != NONE) for at in range(2, 8)]
         lines.append(f"| {fault} | {len(own)} | {' | '.join(f'{value:,}' for value in sums)} |")
-    bad = [row[1] for row in rows if row[1].startswith(("FAILED", "NOT SURVIVED", "not run"))]
-    lines += ["", *(f"- {words}" for words in bad)] if bad else []
+    bad = Counter(row[1] for row in rows if row[1].startswith(("FAILED", "NOT SURVIVED", "not run")))
+    lines += ["", *(f"- {words}" + f" ({n} tests)" * (n > 1) for words, n in bad.items())] if bad else []
     return "\n".join(lines) + "\n"
 
 

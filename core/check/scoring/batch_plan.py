@@ -17,9 +17,8 @@ Scores = TypeVar("Scores")
 
 VERSION = 3  # of what a score means; part of every cache key
 LEAST_ROW_TOKENS = 64
-CACHE_PER_ROW_TOKEN = (
-    1 << 20
-)  # bytes of keys and values that are held for each: 4 GiB where 4,096 are read at once
+# bytes of keys and values that are held for each: 4 GiB where 4,096 are read at once
+CACHE_PER_ROW_TOKEN = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -180,10 +180,8 @@ def mask_cells(recipe: Recipe, moving: Trained, sequence: int, extras: Extras, *
 
     Packed rows lie in one sequence, of which every token has a cell for every other.
     """
-    rows, packs = (
-        recipe.train.batch_size * extras.texts_per_row,
-        bool(getattr(recipe.objective.options, "packing", 0)),
-    )
+    rows = recipe.train.batch_size * extras.texts_per_row
+    packs = bool(getattr(recipe.objective.options, "packing", False))
     wanted = recipe.model.attention
     kernel = best_kernel(on_gpu=on_gpu, packs=packs) if wanted == "auto" else wanted
     if kernel in ("flash_attention_2", "flex"):

@@ -90,13 +90,11 @@ class Workload:
     chunked_loss: bool = True
     fused_kernels: bool = False  # norms and activation functions keep their inputs alone
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
-    masked: float = (
-        0.0  # cells of an attention mask: SDPA keeps a number for each in every layer, and copies keys
-    )
+    # cells of an attention mask: SDPA keeps a number for each in every layer, and copies keys
+    masked: float = 0.0
     keeps_scores: bool = False  # plain attention: its square of scores stays
-    master: bool = (
-        False  # the model's own weights move in float32: computed with from a copy, the stream in float32
-    )
+    # the model's own weights move in float32: computed with from a copy, the stream in float32
+    master: bool = False
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
