@@ -21,7 +21,7 @@ REASONS = {
     "PartitionTimeLimit": "slurm.time is more than the partition allows",
     "PartitionNodeLimit": "budget.nodes is more than the partition allows, or has up",
     "PartitionConfig": "the partition can't give what it asks for",
-    "BadConstraints": "no node is as slurm.extra asks for",
+    "BadConstraints": "no node has what it asks for",
     "Reservation": "its reservation has not begun",
     "Licenses": "a licence is not free",
     "JobArrayTaskLimit": "as many of its sweep run as slurm.at_once allows",
