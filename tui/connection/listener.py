@@ -141,7 +141,7 @@ async def follow(
         try:
             if not is_connected:
                 hello = await asker.ask(Hello())
-                is_connected, revision = True, NEVER
+                is_connected, was_started, revision = True, True, NEVER
                 listener.connected(hello)
             answer = await asker.ask(Changes(since=revision))
         except NoSupervisor:
@@ -157,7 +157,6 @@ async def follow(
         except FinetopError as error:
             listener.refused(error)
         else:
-            was_started = True
             if (answer.revision, answer.trouble) != (revision, trouble):
                 revision, trouble = answer.revision, answer.trouble
                 listener.changed(answer)
