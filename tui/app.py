@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import socket
 import time
 import traceback
@@ -11,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from rich.console import Console
 from textual import events, work
 from textual.app import App
 
@@ -27,8 +29,9 @@ from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
+from finetop.tui.terminal.look_of import find_look
 from finetop.tui.text import Line, cut_end
-from finetop.tui.theme import Look, StyleName, find_look
+from finetop.tui.theme import Look, StyleName
 from finetop.tui.widgets.frame import Bottom, Top
 
 if TYPE_CHECKING:
@@ -76,6 +79,10 @@ class FinetopApp(App[str], inherit_bindings=False):
     ) -> None:
         self.look = find_look() if look is None else look
         super().__init__(driver_class=driver_class, ansi_color=True)
+        # the palette is made for what the terminal has: nothing makes other colours of it
+        self.console = Console(
+            color_system="truecolor", file=io.StringIO(), force_terminal=True, legacy_windows=False
+        )
         self.homes = (home, *others)
         self.folder = Path.cwd() if folder is None else folder
         own = clean_line(socket.gethostname()) if machine is None else machine
