@@ -30,6 +30,7 @@ class Host(Protocol):
     """The app, as its screens see it."""
 
     look: Look
+    theme_chosen: str  # "" where the terminal says it
     trouble: str  # what is wrong with the whole, in words; empty when nothing is
     supervisor_is_lost: bool
     said: Said | None  # the message above the footer, until the next key
@@ -55,6 +56,8 @@ class Host(Protocol):
     def say(self, text: str, style: StyleName = "") -> None: ...
 
     def hush(self) -> None: ...
+
+    def show_theme(self, theme: str) -> None: ...
 
     def start_supervisor(self) -> object: ...
 

@@ -44,6 +44,7 @@ EVERYWHERE = (
     Key("q", "", "leave", "leave; runs go on"),
 )
 MESSAGES = Key("", "", "messages", "all messages so far")
+THEME = Key("", "", "theme", "choose the colours, kept", sign=":")
 
 
 def new_screen(name: str, *arguments: Any) -> Screen[Any]:
