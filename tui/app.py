@@ -23,7 +23,7 @@ from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
-from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
+from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import GroundTold, Said, StoreChanged
@@ -127,10 +127,13 @@ class FinetopApp(App[str], inherit_bindings=False):
     def where(self, width: int) -> Line:
         return top_words(self.machines, width)
 
-    def places(self) -> Sequence[tuple[str, str, int]]:
-        """Return key, name and number of each place."""
+    def load(self, width: int) -> Line:
+        return load_words(self.machines, width)
+
+    def places(self) -> Sequence[tuple[str, str, int, StyleName]]:
+        """Return key, name and number of each place, and the number's style."""
         return [
-            (place.key, place.name, sum(place.counted(machine) for machine in self.machines))
+            (place.key, place.name, sum(place.counted(machine) for machine in self.machines), place.hue)
             for place in PLACES
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
@@ -14,6 +14,8 @@ from finetop.tui.theme import StyleName
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
+
+CURSOR: Final[Span] = ("▸", "reverse")  # the first cell of the row under the cursor
 
 
 def cut_end(text: str, width: int) -> str:
@@ -96,7 +98,7 @@ def line_width(line: Line) -> int:
 
 def cursor_mark(has_cursor: bool) -> Span:
     """Return the first cell of a row: the cursor, or a blank."""
-    return ("▸", "reverse") if has_cursor else (" ", "")
+    return CURSOR if has_cursor else (" ", "")
 
 
 def cut_line(line: Line, width: int) -> Line:

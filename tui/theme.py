@@ -76,6 +76,7 @@ _ASCII: Final = str.maketrans(
         "┊": ":",
         "·": ".",
         "▒": "%",
+        "░": "-",
         "…": "~",
         "⟦": "[",
         "⟧": "]",
@@ -86,6 +87,8 @@ _ASCII: Final = str.maketrans(
         "←": "<",
         "→": ">",
         "█": "#",
+        **dict.fromkeys("▉▊▋▌", "#"),
+        **dict.fromkeys("▍▎▏", "-"),
         **dict(zip("▁▂▃▄▅▆▇", "..::||#", strict=True)),
     }
 )

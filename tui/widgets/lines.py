@@ -17,7 +17,7 @@ from textual.widget import Widget
 
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import CURSOR, Line, cut_end
 from finetop.tui.theme import Look, style, to_look
 
 
@@ -53,8 +53,12 @@ def set_height(widget: Widget, rows: int) -> None:
 
 
 def to_strip(line: Line, width: int, look: Look) -> Strip:
-    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks."""
+    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks.
+
+    A line that begins with the cursor is the row under it, and has its background.
+    """
     segments: list[Segment] = []
+    is_under_cursor = line[:1] == (CURSOR,)
     left = width
     for text, name in line:
         if not text.isprintable():
@@ -65,10 +69,10 @@ def to_strip(line: Line, width: int, look: Look) -> Strip:
             text = to_look(look, cut_end(text, left))
             text = set_cell_size(text, left)
             cells = left
-        segments.append(Segment(text, style(look, name)))
+        segments.append(Segment(text, style(look, name, is_under_cursor=is_under_cursor)))
         left -= cells
         if left <= 0:
             break
     if left > 0:
-        segments.append(Segment(" " * left, style(look, "")))
+        segments.append(Segment(" " * left, style(look, "", is_under_cursor=is_under_cursor)))
     return Strip(segments, width)

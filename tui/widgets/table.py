@@ -158,5 +158,5 @@ class Table(Widget):
             return to_strip((), width, look)
         entry = self._laid_out[y]
         if isinstance(entry, str):
-            return to_strip(((f" {entry}", "dim"),), width, look)
+            return to_strip(((f" {entry}", "heading"),), width, look)
         return to_strip(self._draw(entry, entry == self.cursor, width), width, look)

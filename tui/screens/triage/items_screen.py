@@ -17,6 +17,7 @@ from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_w
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
+from finetop.tui.widgets.bar import share_bar
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
@@ -169,13 +170,13 @@ def title_line(items: Items, row: TriageRow, width: int) -> Line:
 def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     """Draw one kind of items: how many were lost and won of how many."""
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
-    bar = round(12 * kind.lost / max(1, kind.n))
+    bar = share_bar(kind.lost / max(1, kind.n), 12, "red") if width >= NARROW else ()
     return (
         cursor_mark(has_cursor),
         ("  ", ""),
         (f"{name:<26}", "bold" if has_cursor else ""),
         (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
-        *((("━" * bar, ""), ("·" * (12 - bar), "dim")) if width >= NARROW else ()),
+        *bar,
         (f"   {kind.won} won" if kind.won else "", "dim"),
     )
 
