@@ -16,6 +16,7 @@ Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
 
 CURSOR: Final[Span] = ("▸", "reverse")  # the first cell of the row under the cursor
+RULE: Final[Span] = ("── ", "faint")  # the beginning of a rule
 
 
 def cut_end(text: str, width: int) -> str:
@@ -132,9 +133,9 @@ def rule(title: Line, width: int, right: Line = ()) -> Line:
     """Draw a rule across the width, with a title in it and words at its right end."""
     fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
     if fill < 1:
-        return rule(title, width) if right else (("── ", "dim"), *title)
+        return rule(title, width) if right else (RULE, *title)
     end: Line = ((" ", ""), *right) if right else ()
-    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)
+    return (RULE, *title, (" " + "─" * fill, "faint"), *end)
 
 
 def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:

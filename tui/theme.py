@@ -72,7 +72,7 @@ _ASCII: Final = str.maketrans(
         "─": "-",
         "━": "#",
         "│": "|",
-        **dict.fromkeys("┌├└", "+"),
+        **dict.fromkeys("┌├└╭╮╰╯┤┬", "+"),
         "┊": ":",
         "·": ".",
         "▒": "%",

@@ -88,16 +88,16 @@ COLUMNS = (
     Column("loss", LOSS_WIDTH, "right", 80, _loss, beside_hosts=97),
     Column("left", 4, "right", 80, _left, beside_hosts=80),
     Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), style="dim"),
-    Column("tok/s", 6, "right", 120, _speed, style="dim"),
-    Column("loss", 10, "left", 120, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
-    Column("tags, note", 18, "left", 140, lambda row, *_: " ".join([*row.tags, row.note])),
+    Column("tok/s", 6, "right", 118, _speed, style="dim"),
+    Column("loss", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
+    Column("tags, note", 18, "left", 138, lambda row, *_: " ".join([*row.tags, row.note])),
 )
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
 def name_width(width: int) -> int:
     """Return how wide the name's column is on a terminal of that width."""
-    return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
+    return 20 if width < 80 else 22 if width < 118 else 24 if width < 138 else 27
 
 
 def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()) -> Line:

@@ -39,10 +39,10 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
-        yield Lines(id="title")
-        yield Lines(id="head")
-        yield Table(self.draw_row, self.draw_heading, id="items")
-        yield Lines(id="pane")
+        yield Lines(id="title", box="top")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, self.draw_heading, id="items", box="low")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
@@ -76,7 +76,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
 
     def redraw(self) -> None:
-        items, width = self.items, self.size.width
+        items, width = self.items, self.query_one("#title", Lines).room.width
         self.query_one("#title", Lines).show((title_line(items, self.row, width),))
         rows = len(items.shown_kinds) + items.matching
         head = item_head(item_widths(width), first="item") if rows else ((f"   {empty_words(items)}", "dim"),)
@@ -86,7 +86,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     def show_pane(self) -> None:
         """Write the item under the cursor in a few rows, and what is next."""
-        width, at = self.size.width, self.query_one(Table).cursor
+        width, at = self.query_one("#pane", Lines).room.width, self.query_one(Table).cursor
         item, kind = self.item_at(at), self.kind_at(at)
         lines: list[Line] = []
         if kind is not None:
