@@ -19,7 +19,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     """
     from finetop.tui.app import FinetopApp
     from finetop.tui.terminal.driver import DifferenceDriver
-    from finetop.tui.theme import require_theme
+    from finetop.tui.terminal.look_of import require_theme
 
     require_theme(os.environ.get("FINETOP_THEME", ""))
     without = "`finetop ls` lists the runs without one."

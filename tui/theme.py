@@ -1,23 +1,36 @@
-"""The one table of marks, words and colours, and how they look on this terminal: 16 colours, 24 bits, none, ASCII.
+"""The one table of marks and styles, and how they look on this terminal: 24 bits, 256 colours, 16, none, ASCII.
 
-Widgets name styles ("red", "dim"); nothing else in the app knows a colour. The background is never painted.
+Widgets name styles ("red", "dim"), which stand for the roles of finetop.tui.palette.
 """
 
 from __future__ import annotations
 
-import locale
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
+from rich.color import Color, ColorSystem
 from rich.style import Style
 
-from finetop.core.errors import EnvironmentTrouble
+from finetop.tui.palette import PALETTES, Colours, mixed
 
-StyleName = Literal["", "bold", "dim", "reverse", "red", "amber", "green", "cyan", "amber mark"]
-Colours = Literal["none", "16", "dark", "light", "colour-blind dark", "colour-blind light"]
+# red: regressed, failed, refused. amber: a warning. green: ok. cyan: running. reverse: what is selected.
+# faint: rules, grid lines. seriesN: a curve; "seriesN faint": its area, or its raw points beneath.
+StyleName = Literal[
+    "", "bold", "dim", "reverse", "red", "amber", "green", "cyan", "amber mark", "accent", "queued", "heading",
+    "key", "faint", "series1", "series2", "series3", "series4", "series5", "series6", "series7", "series8",
+    "series1 faint", "series2 faint", "series3 faint", "series4 faint", "series5 faint", "series6 faint",
+    "series7 faint", "series8 faint",
+]  # fmt: skip
+SERIES: Final[tuple[StyleName, ...]] = (
+    "series1", "series2", "series3", "series4", "series5", "series6", "series7", "series8",
+)  # fmt: skip
+SERIES_FAINT: Final[tuple[StyleName, ...]] = (
+    "series1 faint", "series2 faint", "series3 faint", "series4 faint", "series5 faint", "series6 faint",
+    "series7 faint", "series8 faint",
+)  # fmt: skip
+Depth = Literal[4, 8, 24]  # bits of a colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,7 @@ MARKS: Final[Mapping[str, Mark]] = {
     "ok": Mark("✓", "+", "green"),
     "finished": Mark("✓", "+", ""),
     "running": Mark("●", "*", "cyan"),
-    "queued": Mark("○", "o", ""),
+    "queued": Mark("○", "o", "queued"),
     "stopped": Mark("■", "#", ""),
     "paused": Mark("■", "#", ""),
     "checkpoint": Mark("▾", "v", ""),
@@ -59,10 +72,11 @@ _ASCII: Final = str.maketrans(
         "─": "-",
         "━": "#",
         "│": "|",
-        **dict.fromkeys("┌├└", "+"),
+        **dict.fromkeys("┌├└╭╮╰╯┤┬", "+"),
         "┊": ":",
         "·": ".",
         "▒": "%",
+        "░": "-",
         "…": "~",
         "⟦": "[",
         "⟧": "]",
@@ -73,72 +87,68 @@ _ASCII: Final = str.maketrans(
         "←": "<",
         "→": ">",
         "█": "#",
+        **dict.fromkeys("▉▊▋▌", "#"),
+        **dict.fromkeys("▍▎▏", "-"),
         **dict(zip("▁▂▃▄▅▆▇", "..::||#", strict=True)),
     }
 )
 _BRAILLE: Final = range(0x2800, 0x2900)
 
-_COLOURS: Final[Mapping[Colours, Mapping[str, str]]] = {
-    "none": {},
-    "16": {"red": "color(1)", "amber": "color(3)", "green": "color(2)", "cyan": "color(6)"},
-    "dark": {"red": "#ff6b6b", "amber": "#e5b567", "green": "#7ec77e", "cyan": "#5cc8d8"},
-    "light": {"red": "#b42318", "amber": "#8a5a00", "green": "#1a6e2e", "cyan": "#0b6a80"},
-    "colour-blind dark": {"red": "#d55e00", "amber": "#e5b567", "green": "#4c9be8", "cyan": "#5cc8d8"},
-    "colour-blind light": {"red": "#d55e00", "amber": "#8a5a00", "green": "#0b5cad", "cyan": "#0b6a80"},
+_ROLES: Final[Mapping[str, str]] = {
+    "red": "regressed",
+    "amber": "warning",
+    "green": "ok",
+    "cyan": "running",
+    "key": "accent",
+    "reverse": "accent",
 }
-_GREY: Final[Mapping[str, str]] = {"dark": "#8088a0", "light": "#656d76"}
+_BOLD: Final = ("bold", "red", "amber mark", "heading", "key")
+# Where a terminal has few colours or none, these stand for some of them.
+_FEW: Final[Mapping[str, Style]] = {
+    "accent": Style(bold=True),
+    "dim": Style(dim=True),
+    "faint": Style(dim=True),
+    "series7": Style(bold=True),
+    "series8": Style(dim=True),
+}
+_MIDDLE: Final = "#808080"  # what faint curves are mixed with where the background is not known
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How this terminal is drawn on: which colours, and whether only ASCII."""
+    """How this terminal is drawn on: which colours, of how many bits, and whether only ASCII."""
 
     colours: Colours = "16"
     ascii: bool = False
+    depth: Depth = 24
 
 
-def find_look(environ: Mapping[str, str] | None = None, encoding: str | None = None) -> Look:
-    """Tell from the environment how to draw: NO_COLOR, TERM, COLORTERM, the locale, FINETOP_THEME.
-
-    24-bit colours need a terminal that says it has them and a known background: FINETOP_THEME (dark, light,
-    "colour-blind dark", "colour-blind light") or COLORFGBG. Else the 16 colours, of which 1, 2, 3 and 6 do on any.
-    """
-    environ = os.environ if environ is None else environ
-    encoding = locale.getpreferredencoding(False) if encoding is None else encoding
-    only_ascii = encoding.lower().replace("-", "") != "utf8"
-    if environ.get("NO_COLOR") or environ.get("TERM") in ("dumb", "vt100", "vt220"):
-        return Look("none", only_ascii)
-    background = environ.get("FINETOP_THEME", "")
-    if background not in _COLOURS:
-        painted = environ.get("COLORFGBG", "").rpartition(";")[2]
-        background = {"0": "dark", "15": "light"}.get(painted, "16")
-    if environ.get("COLORTERM") not in ("truecolor", "24bit") and background != "none":
-        background = "16"
-    colours = next(known for known in _COLOURS if known == background)
-    return Look(colours, only_ascii)
-
-
-def require_theme(name: str) -> None:
-    """Refuse a theme that there is not. Raises EnvironmentTrouble."""
-    if name and name not in _COLOURS:
-        from finetop.core.text import quoted  # the app starts without what reads recipes
-
-        raise EnvironmentTrouble(
-            f"FINETOP_THEME is {quoted(name)} in the environment.",
-            hint=f"It is one of {', '.join(_COLOURS)}.",
-        )
+@lru_cache(maxsize=512)
+def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Style:
+    """Return the terminal style of a style's name, on the background of the row under the cursor or on its own."""
+    palette = PALETTES[look.colours]
+    first, _, second = name.partition(" ")
+    role = _ROLES.get(first, first)
+    is_series = role.startswith("series")
+    colour = palette.series[int(role[-1]) - 1] if is_series else getattr(palette, role, "")
+    few = _FEW.get(role) if not colour else None
+    if second == "faint":
+        few = None if colour.startswith("#") else Style(dim=True)
+        colour = mixed(colour, palette.ground or _MIDDLE, 0.45)
+    drawn = Style(
+        color=_colour(look, colour),
+        bgcolor=_colour(look, palette.row) if is_under_cursor else None,
+        bold=True if name in _BOLD else None,
+        reverse=True if name == "reverse" else None,
+    )
+    return drawn if few is None else drawn + few
 
 
-@lru_cache(maxsize=64)
-def style(look: Look, name: StyleName) -> Style:
-    """Return the terminal style of a style's name."""
-    if name == "dim":
-        grey = _GREY.get(look.colours.rpartition(" ")[2])
-        return Style(color=grey) if grey else Style(dim=True)
-    if name in ("bold", "reverse"):
-        return Style(bold=name == "bold", reverse=name == "reverse")
-    colour, _, is_mark = name.partition(" ")
-    return Style(color=_COLOURS[look.colours].get(colour), bold=True if colour == "red" or is_mark else None)
+def _colour(look: Look, name: str) -> Color | None:
+    if not name:
+        return None
+    colour = Color.parse(name)
+    return colour if look.depth == 24 else colour.downgrade(ColorSystem.EIGHT_BIT)
 
 
 def to_look(look: Look, text: str) -> str:

@@ -22,7 +22,7 @@ from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.text import cut_middle, of_steps, value
-from finetop.tui.theme import Look, find_look, to_look
+from finetop.tui.theme import Look, to_look
 from finetop.tui.widgets.lines import to_strip
 
 SIZE = (80, 24)
@@ -235,22 +235,6 @@ async def test_the_background_is_never_painted() -> None:
             for segment in strip:
                 colour = segment.style.bgcolor if segment.style is not None else None
                 assert colour is None or colour.is_default, segment
-
-
-@pytest.mark.parametrize(
-    ("environ", "encoding", "look"),
-    [
-        ({"TERM": "xterm-256color"}, "UTF-8", Look("16")),
-        ({"TERM": "xterm", "NO_COLOR": "1"}, "utf8", Look("none")),
-        ({"TERM": "xterm"}, "ANSI_X3.4-1968", Look("16", ascii=True)),
-        ({"COLORTERM": "truecolor", "FINETOP_THEME": "light"}, "UTF-8", Look("light")),
-        ({"COLORTERM": "truecolor", "COLORFGBG": "15;0"}, "UTF-8", Look("dark")),
-        ({"COLORTERM": "truecolor"}, "UTF-8", Look("16")),  # the background is not known
-        ({"FINETOP_THEME": "light"}, "UTF-8", Look("16")),  # the terminal has no 24-bit colours
-    ],
-)
-def test_the_look_follows_the_terminal(environ: dict[str, str], encoding: str, look: Look) -> None:
-    assert find_look(environ, encoding) == look
 
 
 def test_ascii_keeps_every_cell_in_its_place() -> None:

@@ -18,6 +18,7 @@ from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
     hint_of,
+    hue,
     next_step,
     ran_for,
     state_sentence,
@@ -81,9 +82,10 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     main = row.main_metric
     number = _main_number(row, spark)
     if target or number:
-        both = f"{target}     {main} {number}"
-        words = both if target and number and len(both) <= PANE_WORDS else target or number
-        lines.append(_labelled("target" if target else main, words))
+        words: Line = ((target, ""),) if target else number
+        both: Line = (*words, (f"     {main} ", "dim"), *number) if target and number else ()
+        words = both if both and line_width(both) <= PANE_WORDS else words
+        lines.append(((f"   {'target' if target else main:<7}", "dim"), *words))
     if row.alarm and row.check is not None:
         lines.append(_labelled("alarm", clean_line(row.alarm)))
     numbers = _numbers(row)
@@ -115,11 +117,12 @@ def _target(check: CheckBrief) -> str:
     return "  ".join(pairs[:2])
 
 
-def _main_number(row: RunRow, spark: str) -> str:
+def _main_number(row: RunRow, spark: str) -> Line:
     number = row.metrics.get(row.main_metric)
     if number is None:
-        return ""
-    return f"{spark} {value(number)}" if spark else value(number)
+        return ()
+    curve: Line = ((f"{spark} ", hue(row)),) if spark else ()
+    return (*curve, (value(number), "bold"))
 
 
 def _numbers(row: RunRow) -> str:
