@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from os.path import commonpath
 from typing import TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
@@ -43,6 +44,30 @@ def cut_middle(text: str, width: int) -> str:
         tail = letter + tail
     head = set_cell_size(text, width - 1 - cell_len(tail)).rstrip()
     return f"{head}…{tail}"
+
+
+def told_apart(names: Sequence[str], width: int) -> list[str]:
+    """Cut names to `width` cells so that they differ: what they begin with alike goes first."""
+    if all(cell_len(name) <= width for name in names):
+        return list(names)
+    alike = commonpath(list(names))
+    alike = alike[: max((alike.rfind(mark) + 1 for mark in "-_./ "), default=0)]
+    cut = [_without_start(name, len(alike), width) for name in names]
+    for short in {short for short in cut if cut.count(short) > 1}:
+        same = [at for at, other in enumerate(cut) if other == short]
+        if 1 < len(same) < len(names):
+            for at, better in zip(same, told_apart([names[at] for at in same], width), strict=True):
+                cut[at] = better
+    return cut
+
+
+def _without_start(name: str, alike: int, width: int) -> str:
+    rest = name[alike:]
+    if cell_len(name) <= width:
+        return name
+    if not alike or cell_len(rest) >= width:
+        return cut_middle(rest if len(rest) > 1 else name, width)
+    return f"{set_cell_size(name[:alike], width - 1 - cell_len(rest)).rstrip()}…{rest}"
 
 
 def padded(text: str, width: int) -> str:

@@ -11,18 +11,8 @@ from rich.cells import cell_len
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.widgets.axis import Scale, label, scale_of, share_of, widened, x_end, x_labels, y_labels
-from finetop.tui.widgets.chart import (
-    GUTTER,
-    Series,
-    View,
-    columns_of,
-    draw,
-    fitted,
-    place_at,
-    plot_width,
-    smoothed,
-    value_at,
-)
+from finetop.tui.widgets.chart import GUTTER, columns_of, draw, place_at, plot_width
+from finetop.tui.widgets.series import Series, View, fitted, smoothed, value_at
 
 VIEW = View(0, 100, 100)
 
