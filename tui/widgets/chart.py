@@ -125,12 +125,15 @@ def _draw_curves(
         for line, _ in lines:
             raw = braille.joined(_bands(line, 0, scale, rows, columns))
             _put(cells, braille.bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
+    for line, _ in lines:
+        if line.has_band and not only_ascii:
+            _draw_band(cells, line, scale)
     for line, bands in lines:
         dots = braille.joined(bands)
         if rows >= _THICK_FROM and not only_ascii:
             dots = braille.thickened(dots, rows)
         bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
-        if len(lines) == 1 and not only_ascii:
+        if len(lines) == 1 and not (line.has_band or only_ascii):
             _draw_area(cells, bits, _FAINT[line.style])
         _put(cells, bits, line.style, only_ascii=only_ascii)
     for line, bands in zip(series, heights, strict=True):
@@ -154,6 +157,17 @@ def _draw_area(cells: Cells, bits: braille.Bits, style: StyleName) -> None:
     for x, y in lowest.items():
         for row in cells[y + 1 :]:
             row[x] = (_AREA, style)
+
+
+def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
+    """Fill what lies between a line's low and high, faintly."""
+    curve = line.curve
+    for column, low, high in zip(curve.column, curve.low, curve.high, strict=True):
+        ends = [_dot_row(min(max(end, scale.low), scale.high), scale, len(cells)) for end in (high, low)]
+        is_in_view = low <= scale.high and high >= scale.low and 0 <= column < 2 * len(cells[0])
+        if is_in_view and ends[0] is not None and ends[1] is not None:
+            for row in cells[ends[0] // 4 : ends[1] // 4 + 1]:
+                row[column // 2] = (_AREA, _FAINT[line.style])
 
 
 def _is_sparse(bands: Sequence[Band]) -> bool:

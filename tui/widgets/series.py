@@ -13,7 +13,7 @@ from finetop.tui.theme import StyleName
 from finetop.tui.widgets.axis import Scale, widened
 
 SPIKE = 4.0  # times the usual reach of a bin above or below its mean: such a bin is a spike, and seen
-_START: Final = 0.1  # of the x axis in which curves fall fast
+_START: Final = 0.2  # of the x axis in which curves fall fast
 _LESS: Final = 0.6  # of the whole range: less is worth cutting the start off
 
 
@@ -31,6 +31,9 @@ class Series:
     letter: str = ""
     is_strong: bool = False
     style: StyleName = "series1"
+    has_band: bool = (
+        False  # low and high of its curve are drawn, faintly: a spread, not the reach of single points
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def values_of(series: Series, smoothing: float) -> list[float]:
 
 def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
     """List what sticks out of the line: column, the bin's mean and its extreme. The usual noise stays out of sight."""
-    if smoothing or series.is_points or not series.curve.column:
+    if smoothing or series.is_points or series.has_band or not series.curve.column:
         return []
     curve = series.curve
     spikes: list[tuple[int, float, float]] = []

@@ -50,8 +50,7 @@ from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.series import View
 
-CHART = 3  # of the body is the chart a third, and no more than 14 rows
-TALLEST = 14
+CHART, LOWEST = 3, 8  # of the body is the chart a third or more, and so many rows at least
 SMOOTHING = 0.6  # until `m` changes it: noise would hide which is which
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
 RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
@@ -145,11 +144,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         held, host = self.held, host_of(self)
         match self.tab:
             case "numbers":
-                chart = self._chart_lines(width, height)
-                below, where = self._part(
-                    table_lines(held.runs, self.chosen, width, host.now()), height - len(chart)
-                )
-                return [*chart, *below], where
+                table = table_lines(held.runs, self.chosen, width, host.now())
+                chart = self._chart_lines(width, height, len(table))
+                return ([*chart], "") if self.is_full else self._below(chart, table, height)
             case "data":
                 return self._part(data_lines(held, self.chosen, width), height)
             case "samples":
@@ -159,15 +156,19 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
                 metric = metrics[self.target % len(metrics)] if metrics else ""
                 return self._part(scatter_lines(held.runs, metric, self.chosen, width, height), height)
 
-    def _chart_lines(self, width: int, height: int) -> list[Line]:
-        """Draw the curves in a third of the tab, or in all of it."""
+    def _chart_lines(self, width: int, height: int, table: int) -> list[Line]:
+        """Draw the curves in what the table leaves of the tab, or in all of it."""
         held, shown = self.held, self.shown
         if not held.metric:
             return []
-        rows = height if self.is_full else min(TALLEST, max(6, height // CHART))
+        rows = height if self.is_full else max(LOWEST, height // CHART, height - table)
         view = View(held.first, held.last, 0, shown.cursor, shown.smoothing, shown.is_log, held.x)
         look = host_of(self).look
-        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, rows), look)
+        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, min(rows, height)), look)
+
+    def _below(self, chart: list[Line], table: list[Line], height: int) -> tuple[list[Line], str]:
+        lines, where = self._part(table, height - len(chart))
+        return [*chart, *lines], where
 
     def _part(self, lines: list[Line], height: int) -> tuple[list[Line], str]:
         """Cut a long tab to its room, from where it was scrolled to."""
