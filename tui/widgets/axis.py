@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 _LARGEST = 1e300  # values beyond are drawn at the edge
+_LEAST = 1e-300  # of a logarithmic axis
 _FIRST_END = 50  # steps that an axis of unknown end starts with
 _SAME = 1e-9  # of a value: the mean of equal numbers differs from them by less
 _JUMP = 1000.0  # a value so many ranges away makes a new range: doubling would leave the rest a flat line
@@ -26,7 +27,7 @@ def scale_of(low: float, high: float, *, is_log: bool = False) -> Scale:
     """Fit a scale to values from low to high, with ends of two digits."""
     low, high = _bounded(low), _bounded(high)
     if is_log:
-        low, high = max(low, 1e-300), max(high, 1e-300)
+        low, high = max(low, _LEAST), max(high, _LEAST)
         return Scale(_round_log(low, up=False), _round_log(high * 1.0000001, up=True), True)
     if high - low <= abs(high) * _SAME:
         reach = abs(low) * 0.1 or 1.0
@@ -73,7 +74,7 @@ def share_of(scale: Scale, value: float) -> float | None:
     if scale.is_log:
         if value <= 0 or low <= 0:
             return None
-        low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        low, high, value = math.log10(low), math.log10(high), math.log10(max(value, _LEAST))
     span = high / 2 - low / 2
     if not span > 0:
         return 0.5

@@ -133,7 +133,7 @@ def _draw_curves(
         if rows >= _THICK_FROM and not only_ascii:
             dots = braille.thickened(dots, rows)
         bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
-        if len(lines) == 1 and not (line.has_band or only_ascii):
+        if len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii):
             _draw_area(cells, bits, _FAINT[line.style])
         _put(cells, bits, line.style, only_ascii=only_ascii)
     for line, bands in zip(series, heights, strict=True):
@@ -172,7 +172,7 @@ def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
 
 def _is_sparse(bands: Sequence[Band]) -> bool:
     """Say whether points are so few that each is to be seen."""
-    return len(bands) > 1 and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
+    return bool(bands) and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
 
 
 def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
@@ -224,7 +224,7 @@ def _draw_ends(
 ) -> dict[int, Line]:
     """Write what stands at the lines' ends; returns what stands right of the picture, by its row."""
     named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
-    named.sort(key=lambda pair: pair[0][1])
+    named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
         rows = _spread([top // 4 for (_, top, _), _ in named], len(cells))
         return {

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from finetop.core.protocol.messages.runs import Across
-from finetop.tui.widgets.axis import Scale
+from finetop.tui.widgets.axis import Scale, share_of
 
 LABEL = 5  # cells of the longest label of the y axis
-_APART = 3  # cells between two labels of the x axis, about
+_APART, _SHORTEST = 2, 4  # cells between two labels of the x axis, and of a label
 _TRIES = 4  # coarser steps, until the labels fit
 _SPANS: Final = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 _COUNTS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
@@ -34,11 +34,16 @@ def round_step(span: float, most: int) -> float:
 
 def y_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
     """Return the values of the y axis that have a label, and the labels, from the lowest up."""
+    ticks = _y_ticks(scale, rows)
+    return [(at, text) for at, text in ticks if len(text) <= LABEL and share_of(scale, at) is not None]
+
+
+def _y_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
     if scale.is_log and scale.high >= 10 * scale.low:
         return _log_ticks(scale, rows)
     span, most = scale.high - scale.low, min(8, max(2, rows * 2 // 5))
-    if not math.isfinite(span):
-        return [(scale.low, label(scale.low)), (scale.high, label(scale.high))]
+    if not 0 < span < math.inf:
+        return [(scale.low, label(scale.low))]
     step = round_step(span, most)
     for _ in range(_TRIES):
         values = _multiples(scale.low, scale.high, step)
@@ -56,15 +61,21 @@ def _multiples(low: float, high: float, step: float) -> list[float]:
 
 def _apart(scale: Scale, step: float) -> list[tuple[float, str]]:
     """Label values that differ by too little for their length: the first as it is, the others as what they add."""
-    first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
-    return [(first, label(first)), *((value, f"+{label(value - first, step)}"[:LABEL]) for value in others)]
+    first = scale.low
+    for _ in range(_TRIES):
+        first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
+        labels = [f"+{label(value - first, step)}" for value in others]
+        if len(set(labels)) == len(labels) and all(len(text) <= LABEL for text in labels):
+            return [(first, label(first)), *zip(others, labels, strict=True)]
+        step = round_step(step * 1.5, 1)
+    return [(first, label(first))]
 
 
 def _log_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
     first, last = math.ceil(math.log10(scale.low) - 1e-9), math.floor(math.log10(scale.high) + 1e-9)
     every = max(1, -(-(last - first) // max(1, rows // 2)))
     ticks = [10.0**power for power in range(first, last + 1, every)]
-    if len(ticks) < 3:
+    if last - first < 2:
         ticks = [
             factor * 10.0**power
             for power in range(first - 1, last + 1)
@@ -105,12 +116,12 @@ def x_ticks(first: float, last: float, columns: int, x: Across = "step") -> XTic
     """Lay out the x axis below `columns` cells: its ends always, round numbers between them where there is room."""
     unit, size = _unit(last, x)
     span = max(last - first, 1e-9)
-    longest = len(_x_label(last / size, round_step(span / size, 10), x))
+    longest = max(_SHORTEST, len(_x_label(last / size, round_step(span / size, 10), x)))
     step = round_step(span / size, max(1, columns // (longest + _APART)))
     step = max(1.0, step) if x == "step" else step
     end = _x_label(last / size, step, x)
     placed = {columns - 1: (columns - len(end), end)} if len(end) <= columns else {}
-    for value in _multiples(first / size, last / size, step):
+    for value in (first / size, *_multiples(first / size, last / size, step)):
         cell = min(columns - 1, int((value * size - first) / span * columns + 1e-6))
         text = _x_label(value, step, x)
         at = max(0, cell - len(text) // 2)
