@@ -96,7 +96,6 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._hushed: Said | None = None  # the message that the newest key has taken away
         self._copied = Copied()
         self.messages: list[Said] = []
-        self.large: tuple[str, ...] = ()
         self.running = 0
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s

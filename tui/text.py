@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
@@ -46,6 +46,34 @@ def cut_middle(text: str, width: int) -> str:
         tail = letter + tail
     head = set_cell_size(text, width - 1 - cell_len(tail)).rstrip()
     return f"{head}…{tail}"
+
+
+def told_apart(names: Sequence[str], width: int) -> list[str]:
+    """Cut names to `width` cells so that they differ: what they begin with alike goes first."""
+    if all(cell_len(name) <= width for name in names):
+        return list(names)
+    alike = next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
+    word = max(names[0].rfind(mark, 0, alike) + 1 for mark in "-_./ ")
+    cut: list[str] = []
+    for start in (word, alike):
+        cut = [_without_start(name, start, width) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+    for short in {short for short in cut if 1 < cut.count(short) < len(cut)}:
+        same = [at for at, other in enumerate(cut) if other == short]
+        for at, better in zip(same, told_apart([names[at] for at in same], width), strict=True):
+            cut[at] = better
+    return cut
+
+
+def _without_start(name: str, start: int, width: int) -> str:
+    """Cut a name to `width` cells: its first letters, and what follows the start that it shares."""
+    rest = name[start:]
+    if cell_len(name) <= width:
+        return name
+    if not start or cell_len(rest) >= width:
+        return cut_middle(rest or name, width)
+    return f"{set_cell_size(name[:start], width - 1 - cell_len(rest)).rstrip()}…{rest}"
 
 
 def padded(text: str, width: int) -> str:

@@ -22,6 +22,7 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
+from finetop.tui.screens.runs.overlay import Overlay, overlay_lines
 from finetop.tui.screens.runs.pane import (
     empty_lines,
     fault_words,
@@ -55,6 +56,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
+        self.overlay = Overlay()
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -131,7 +133,12 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         """Write the pane, the next step and the footer for the run under the cursor."""
         row = self.row
         pane = self.query_one("#pane", Lines)
-        if row is None:
+        marked = list(self.runs.marked.values())
+        self.set_class(len(marked) > 1, "-overlay")
+        if len(marked) > 1:
+            is_grouped, size = bool(self.runs.line.group), (self.size.width, pane.size.height)
+            pane.show(overlay_lines(self.overlay, marked, size, self.host.look, is_grouped=is_grouped))
+        elif row is None:
             pane.show(())
         else:
             now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
@@ -173,6 +180,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.app.screen is not self:
             return
         is_far = any(home.link is not None for home in self.host.homes)
+        marked = list(self.runs.marked.values())
+        if len(marked) > 1 and await self.overlay.load(
+            self.host.ask, marked, self.size.width, self.host.now()
+        ):
+            self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
         for row in (self.row, *map(self.runs.pages.rows.get, with_column)):
             if row is None or self._wants_anew:
@@ -203,6 +215,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.runs.toggle(self.row)
             self.query_one(Table).move(1)
             self.redraw()
+            self.rest()
 
     def action_compare(self) -> None:
         if len(self.runs.marked) > 1:
