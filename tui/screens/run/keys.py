@@ -8,8 +8,9 @@ from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
-from finetop.tui.screens.shared.run_status import hint_of, next_step
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
 CURSOR = Key(
@@ -138,7 +139,7 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     if tab == "steps" and (chosen := chosen_step(view_state, detail)) is not None:
         return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
     if isinstance(row.state, Failed | Lost):
-        knows = hint_of(row) or isinstance(row.state, Lost)
+        knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
     if isinstance(row.state, Queued) and not can_go_on(row):
         return "esc", "back to the runs: it starts by itself"

@@ -33,9 +33,10 @@ from finetop.tui.screens.runs.pane import (
 from finetop.tui.screens.runs.row import head_line, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
 from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Bottom, Question, Top
+from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
@@ -186,15 +187,26 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.row is not None:
             self.host.open_run(self.row.name)
         elif self.runs.is_empty and not self.runs.filter:
-            self._queue_demo()
+            self._ask_for_demo()
+
+    @work
+    async def _ask_for_demo(self) -> None:
+        """Say what the demo takes before it is queued."""
+        words = await actions.demo_question(self.host)
+        if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
+            answer = Answer("y", "queue both", self._queue_demo)
+            self.query_one(Bottom).ask(words, [answer], leave="not now")
 
     @work
     async def _queue_demo(self) -> None:
-        await queue_demo(self.host)
-        self.load_anew()
+        self.load_anew(await queue_demo(self.host))
 
     def action_new(self) -> None:
-        self.host.open_launch(from_run=self.row.name if self.row is not None else "")
+        row = self.row
+        if row is None:
+            self.host.open_launch()
+        else:
+            self.host.open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away, and go on to the next."""

@@ -26,13 +26,15 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, St
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
-from finetop.core.protocol.runs import Finished, Queued, Running
+from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines
 from finetop.tui.screens.runs.row import run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
+from finetop.tui.screens.shared.fix import fix_of
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
 
@@ -256,8 +258,13 @@ async def test_enter_without_runs_queues_the_demo() -> None:
         await settled(pilot)
         await pilot.press("enter")
         await settled(pilot, 0.5)
+        question = row_with(app, "Train and check two demo runs?")
+        assert "min on 2 CPU cores; downloads 0.3 GB." in question
+        assert not asked(fake, Submit)
+        await pilot.press("y")
+        await settled(pilot, 0.5)
         assert [ask.name for ask in asked(fake, Submit)] == ["demo-lora", "demo-full-hot"]
-        assert "2 runs are queued" in text_of(app)
+        assert "2 runs queued" in text_of(app)
 
 
 async def test_the_first_run_comes_into_an_empty_list_by_itself() -> None:
@@ -467,7 +474,9 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert "a value must stand behind :. Try state:r" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
         await settled(pilot)
-        assert "state:: a value must stand behind" in text_of(app).splitlines()[-2], "kept as it was before"
+        above, prompt = text_of(app).splitlines()[-3:-1]
+        assert "state:: a value must stand behind" in above
+        assert prompt.startswith(" / state:running loss<1 state:"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
 
 
@@ -670,3 +679,50 @@ async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
     assert not runs.is_empty
     await runs.load("", None)
     assert not runs.is_empty
+
+
+async def test_what_is_refused_of_a_typed_text_leaves_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "columns")
+        await pilot.press("enter")
+        await settled(pilot)
+        await typed(pilot, "eval_los")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert " columns: eval_los" in text_of(app)
+        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app)
+        await typed(pilot, "s")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert " columns: " not in text_of(app)
+        assert app.screen.runs.columns == ("eval_loss",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("hint", "settings"),
+    [
+        (
+            "Lower train.batch_size (now 8) and raise train.grad_accumulation (now 1) by as much; lower data.max_tokens"
+            " (now 512).",
+            {"train.batch_size": 4, "train.grad_accumulation": 2},
+        ),
+        ("Lower data.max_tokens (now 512).", {"data.max_tokens": 256}),
+        ("Lower train.learning_rate (now 0.001): finetop resume x@3", {"train.learning_rate": "0.00033"}),
+        ("Set model.dtype to float32 (or float16, which needs less memory).", {"model.dtype": "float32"}),
+        ("The traceback is in the job's log.", {}),
+        ("Set slurm.partition to gpu in settings.yaml.", {}),
+    ],
+)
+def test_a_new_run_from_a_failed_one_changes_what_its_error_names(
+    hint: str, settings: dict[str, object]
+) -> None:
+    row = make_row(1, "failed", Failed(NOW, "out of memory", hint))
+    assert fix_of(row) == settings
+    key, words = next_step(row)
+    assert (key, "with" in words) == (("n", True) if settings else ("enter", False))
