@@ -211,7 +211,9 @@ class Bottom(Lines, can_focus=True):
     def _open_again(self) -> None:
         """Let a text that was refused be typed on, with what is wrong with it."""
         said = host_of(self).said
-        if self._kept is not None and self.question is None and said is not None and said.style == "red":
+        if self._kept is None or self.question is not None or not self.screen.is_current:
+            return
+        if said is not None and said.style == "red":
             self.question, self._kept = self._kept, None
             self._refuse(said.text)
 
