@@ -30,14 +30,15 @@ from finetop.tui.screens.runs.pane import (
     pane_lines,
     state_line,
 )
-from finetop.tui.screens.runs.row import head_line, run_line
+from finetop.tui.screens.runs.row import head_line, part_heading, run_line, time_title
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
-from finetop.tui.text import Line
+from finetop.tui.screens.shared.run_status import heading_of
+from finetop.tui.text import Line, rule
 from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
 
@@ -64,6 +65,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         yield Lines(id="head")
         yield Table(self.draw_row, self.draw_heading, id="runs")
         yield Lines(id="empty")
+        yield Lines(id="going")
         yield Lines(id="pane")
         yield Bottom()
 
@@ -96,6 +98,40 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         row = self.runs.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
+        return self._line_of(row, width, has_cursor=has_cursor)
+
+    def draw_heading(self, index: int) -> str:
+        row = self.runs.pages.rows.get(index)
+        heading = "" if row is None else heading_words(self.runs, row)
+        if row is None or not heading or not self.runs.has_parts:
+            return heading
+        rows = (other for other in self.runs.pages.rows.values() if heading_of(other) == heading)
+        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
+        return part_heading(heading, time_title(rows), self.size.width, has_hosts=has_hosts, chosen=chosen)
+
+    def redraw(self) -> None:
+        self.set_class(self.runs.is_empty, "-empty")
+        # where the list has parts, each of them says it in its heading
+        time = "" if self.runs.has_parts else time_title(self.runs.pages.rows.values())
+        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
+        head = head_line(self.size.width, has_hosts=has_hosts, chosen=chosen, time=time)
+        self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
+        self.query_one("#head", Lines).show((head,))
+        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
+        self.query_one(Table).show(self.runs.pages.matching)
+        self.show_pane()
+
+    def _show_going(self) -> None:
+        """Show what runs while the rows in view are others."""
+        going = self.runs.going
+        lines = [self._line_of(row, self.size.width) for row in going[: 4 if self.has_class("-tall") else 2]]
+        if going:
+            lines.insert(0, rule((("running, out of view", "dim"),), self.size.width))
+        part = self.query_one("#going", Lines)
+        set_height(part, len(lines))
+        part.show(lines)
+
+    def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
         return run_line(
             row,
             has_cursor=has_cursor,
@@ -105,19 +141,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             chosen=self.runs.columns,
             is_marked=row.id in self.runs.marked,
         )
-
-    def draw_heading(self, index: int) -> str:
-        row = self.runs.pages.rows.get(index)
-        return "" if row is None else heading_words(self.runs, row)
-
-    def redraw(self) -> None:
-        self.set_class(self.runs.is_empty, "-empty")
-        head = head_line(self.size.width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
-        self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
-        self.query_one("#head", Lines).show((head,))
-        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
-        self.query_one(Table).show(self.runs.pages.matching)
-        self.show_pane()
 
     def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
@@ -168,6 +191,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     async def _load_in_view(self) -> None:
         table = self.query_one(Table)
+        await self.runs.load_going(*table.rows_in_view())
+        self._show_going()
         while not self._wants_anew and await self.runs.load_missing(*table.rows_in_view()):
             self.redraw()
         if self.app.screen is not self:
