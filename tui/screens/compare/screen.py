@@ -34,7 +34,7 @@ from finetop.tui.screens.compare.state import (
 from finetop.tui.screens.run.keys import FAR_RIGHT, LOG_SCALE, RIGHT, SMOOTH, TAB_BEFORE, ZOOM, ZOOM_OUT
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.text import Line, line_width, without_zero
+from finetop.tui.text import Line, decimals, line_width
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -308,7 +308,7 @@ def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
         text = "-" if value is None else shown(held.metric, value)
         parts.append(((f"{LETTERS[number]} {text}", "bold" if number == chosen else ""),))
     if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+        parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
     for part in parts:

@@ -22,7 +22,7 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import Line, cut_middle, leaf, line_width, rule, spread, value, without_zero
+from finetop.tui.text import Line, cut_middle, decimals, leaf, line_width, rule, spread, value
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
 
@@ -132,7 +132,7 @@ def _numbers(row: RunRow) -> str:
             words.append(f"{label} {value(row.metrics[key])}")
     drift = row.metrics.get("drift")
     if drift is not None:
-        words.append(f"drift {without_zero(drift)} nats/token")
+        words.append(f"drift {decimals(drift)} nats/token")
     return "   ".join(words)
 
 

@@ -17,6 +17,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
 from finetop.tui.text import (
+    STEPS_WIDTH,
     Line,
     cursor_mark,
     cut_end,
@@ -26,13 +27,12 @@ from finetop.tui.text import (
     line_width,
     of_steps,
     value,
-    without_zero,
 )
 from finetop.tui.theme import MARKS
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
 EXTRA = 100  # columns from this width on make room for those that are chosen
-NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 5
+NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 6
 WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
 ANSWER, TIME = "did it forget?", "time"
 ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # what it has on a terminal of 80 columns, and before others grow
@@ -57,7 +57,7 @@ class Column:
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
     number = row.metrics.get(row.main_metric)
     if number is not None and row.main_metric == "reward":
-        texts = (f"r {without_zero(number, digits)}" for digits in (2, 1, 0))
+        texts = (f"r {number:.{digits}f}" for digits in (2, 1, 0))
         return next((text for text in texts if len(text) <= LOSS_WIDTH), "-")
     return value(number) if row.main_metric in row.metrics else ""
 
@@ -99,8 +99,8 @@ COLUMNS = (
         beside_hosts=90,
         widest=21,
     ),
-    Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
-    Column("loss", LOSS_WIDTH, "right", 80, _loss, beside_hosts=97),
+    Column("step", STEPS_WIDTH, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
+    Column("loss", LOSS_WIDTH, "right", 80, _loss, gap=1, beside_hosts=97),
     Column(TIME, 4, "right", 80, _time, beside_hosts=80),
     Column("age", 4, "right", 128, _age),
     Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), widest=26),
@@ -192,7 +192,7 @@ def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int
 
 def _name_width(width: int) -> int:
     """Return how wide the name is at least."""
-    return 20 if width < 80 else 22 if width < 120 else 24
+    return 20 if width < 100 else 22 if width < 120 else 24
 
 
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from finetop.core.protocol.runs import Failed, RunRow
+from finetop.core.text import number_words
 
 _SET = re.compile(
     r"\b[Ss]et ((?:model|train|data|method|objective|budget|check|protect)\.[a-z_.]+) to ([\w.-]*\w)"
@@ -29,7 +30,7 @@ def _lowered(lower: re.Match[str], hint: str) -> Mapping[str, object]:
     """Halve a number of rows or tokens, and what keeps the batch as large is doubled; a rate becomes a third."""
     key, now = lower[1], float(lower[2])
     if key == "train.learning_rate":
-        return {key: f"{now / 3:.2g}"}
+        return {key: number_words(now / 3, 2)}
     alike = _ALIKE.match(hint, lower.end())
     return {key: max(1, int(now) // 2)} | ({alike[1]: int(alike[2]) * 2} if alike else {})
 

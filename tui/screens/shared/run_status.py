@@ -21,7 +21,7 @@ from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding, on_suite
 from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import Line, Span, without_zero
+from finetop.tui.text import Line, Span, decimals
 from finetop.tui.theme import MARKS, Mark
 
 NOT_CHECKED = Mark("-", "-", "")
@@ -127,7 +127,7 @@ def _running(row: RunRow, state: Running) -> Line:
         return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
     if drift is not None:
-        return ((f"drift {without_zero(drift)}", ""),)
+        return ((f"drift {decimals(drift)}", ""),)
     return ((_progress(state), "dim"),)
 
 

@@ -10,7 +10,17 @@ from finetop.core.wording.units import metric_words
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
 from finetop.tui.screens.sweep.state import SweepData, best
-from finetop.tui.text import Line, cursor_mark, cut_middle, of_steps, rule, spread, value, wrapped
+from finetop.tui.text import (
+    STEPS_WIDTH,
+    Line,
+    cursor_mark,
+    cut_middle,
+    of_steps,
+    rule,
+    spread,
+    value,
+    wrapped,
+)
 from finetop.tui.widgets.frame import next_line
 
 ROWS_OF_A_SENTENCE = 4
@@ -55,7 +65,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
     mark = mark_of(row)
     cells = 28 if width < 100 else 48
     name = cut_middle(clean_line(row.name), cells)
-    numbers = f" {of_steps(row.step, row.steps):>9}"
+    numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
     if width >= 90 or not held.metric:
         numbers += f"  loss {value(seed_groups.loss(row)):>6}"
     if held.metric:

@@ -54,7 +54,7 @@ def cursor_row(app: FinetopApp) -> str:
 
 
 @pytest.mark.parametrize(
-    ("reward", "words"), [(0.25, "r .25"), (1.0, "r 1.0"), (-0.25, "r -.2"), (12.4, "r 12"), (-123456.0, "-")]
+    ("reward", "words"), [(0.25, "r 0.25"), (1.0, "r 1.00"), (-0.25, "r -0.2"), (12.4, "r 12.4"), (-123456.0, "-")]
 )
 def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
     row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
@@ -68,9 +68,9 @@ async def test_each_run_says_whether_it_forgot() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         said = {
-            "support-full-1e-4": "✗ support-full-1e-4      full   1200/1200  0.982  41 m  REGRESSED -9.1",
+            "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
             "sql-lora-70b": "FAILED out of memory",
-            "legal-cpt": "DRIFT .08 of .10",
+            "legal-cpt": "DRIFT 0.08 of 0.10",
             "support-r16": "ok -0.1 at step 600",
             "support-r32": "loading model 39 %",
             "support-r64": "1st, wants 2 GPUs",
@@ -131,7 +131,7 @@ async def test_every_row_fits_and_the_answer_is_never_pushed_out(width: int) -> 
         assert all(len(row) <= width for row in text_of(app).splitlines())
         assert "REGRESSED -9.1" in row_with(app, "▸")
         assert "? keys" in text_of(app).splitlines()[-1]
-        assert ("1200/1200" in cursor_row(app)) == (width >= 80)
+        assert ("1,200/1,200" in cursor_row(app)) == (width >= 80)
 
 
 async def test_columns_come_with_the_width() -> None:
@@ -180,7 +180,7 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         fake.change([newcomer, *rows, r16])
         await settled(pilot, 0.2)
         after = text_of(app).splitlines()
-        assert "900/1200" in cursor_row(app)  # its numbers changed in place
+        assert "900/1,200" in cursor_row(app)  # its numbers changed in place
         assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
         assert "newcomer" not in text_of(app)
         assert "o takes in 1 new" in after[1]
@@ -711,7 +711,7 @@ async def test_what_is_refused_of_a_typed_text_leaves_it_open(
             {"train.batch_size": 4, "train.grad_accumulation": 2},
         ),
         ("Lower data.max_tokens (now 512).", {"data.max_tokens": 256}),
-        ("Lower train.learning_rate (now 0.001): finetop resume x@3", {"train.learning_rate": "0.00033"}),
+        ("Lower train.learning_rate (now 0.001): finetop resume x@3", {"train.learning_rate": "3.3e-4"}),
         ("Set model.dtype to float32 (or float16, which needs less memory).", {"model.dtype": "float32"}),
         ("The traceback is in the job's log.", {}),
         ("Set slurm.partition to gpu in settings.yaml.", {}),
@@ -741,7 +741,7 @@ async def test_what_runs_is_in_sight_under_many_that_need_you() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         assert "── running, out of view" in text_of(app)
-        assert "820/1200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
+        assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
         await pilot.press("G")
         await settled(pilot)
         assert "out of view" not in text_of(app), "now the list itself shows it"
