@@ -75,7 +75,7 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the settings of a recipe's method and objective are where nobody sets them; nothing of unknown ones."""
+    """Return what settings of a recipe's method and objective are where nobody sets them; none of unknown ones."""
     names = [(recipe.get(part) or {}).get("name", usual) for part, usual in USUAL.items()]
     try:
         return {field.key: field.default for field in fields(*names)}

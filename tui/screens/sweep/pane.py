@@ -67,7 +67,7 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
     name = cut_middle(clean_line(row.name), cells)
     numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
     if width >= 90 or not held.metric:
-        numbers += f"  loss {value(seed_groups.loss(row)):>6}"
+        numbers += f"  {seed_groups.loss_word([row])} {value(seed_groups.loss(row)):>6}"
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     is_one_of_more = is_chosen and len(setting.runs) > 1
@@ -95,17 +95,17 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
 
 
 def next_words(held: SweepData, setting: Setting | None) -> Line:
-    """Say what to do next: open the run that is chosen; which setting is best so far."""
+    """Say what to do next: open the best run that has not regressed, else the one that is chosen."""
     if setting is None:
         return ()
     leader = best(held)
     name = cut_middle(clean_line(held.run_of(setting).name), 24)
     if leader is None:
         return next_line("enter", f"open {name}")
-    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(leader))
-    if leader is setting:
-        return next_line("enter", f"open {name}: best of what has not regressed")
-    return next_line("enter", f"open {name}. Best not regressed: {values}")
+    name = cut_middle(clean_line(held.run_of(leader).name), 24)
+    return next_line(
+        "enter" if leader is setting else "b", f"open {name}: the best target that has not regressed"
+    )
 
 
 def empty_lines(trouble: str) -> list[Line]:
