@@ -9,6 +9,7 @@ import socket
 import time
 import traceback
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -292,7 +293,7 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def redraw_frame(self) -> None:
         """Write again what is around every screen."""
-        for screen in self.screen_stack if self._screen_stacks else ():
+        for screen in chain.from_iterable(self._screen_stacks.values()):
             for part in screen.query(".frame"):
                 assert isinstance(part, Top | Bottom)
                 part.redraw()

@@ -8,9 +8,10 @@ from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from finetop.core.text import clean, clean_line
+from finetop.core.text import clean, clean_line, number_words
 from finetop.tui.theme import StyleName
 
+STEPS_WIDTH = 11  # cells
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
@@ -87,37 +88,34 @@ def leaf(path: str) -> str:
 
 
 def of_steps(done: int, planned: int) -> str:
-    """Write progress in at most 9 cells: '820/1200', '12k/120k', '41' where no end is known."""
+    """Write progress in at most STEPS_WIDTH cells: '820/1,200', '12k/120k', '41' where no end is known."""
     if not planned:
         return _short(done) if done else ""
-    whole = f"{done}/{planned}"
-    return whole if len(whole) <= 9 else f"{_short(done)}/{_short(planned)}"
+    whole = f"{done:,}/{planned:,}"
+    return whole if len(whole) <= STEPS_WIDTH else f"{_short(done)}/{_short(planned)}"
 
 
 def _short(number: int) -> str:
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if number >= size * 10:
-            return f"{number // size}{unit}"
-    return str(number)
+            return f"{number // size:,}{unit}"
+    return f"{number:,}"
 
 
 def value(number: float | None, width: int = 5) -> str:
-    """Write a metric in `width` cells or little more: 0.982, 12.31, 1.2e-05; '-' for none."""
+    """Write a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for none."""
     if number is None:
         return "-"
     size = abs(number)
     if size and (size < 0.001 or size >= 100_000):
-        return f"{number:.1e}"
+        return number_words(number, 2)
     digits = max(0, width - 1 - len(str(int(size))))
-    return f"{number:.{min(3, digits)}f}"
+    return f"{number:,.{min(3, digits)}f}"
 
 
-def without_zero(number: float | None, digits: int = 2) -> str:
-    """Write a number below one without its zero: .08; '-' for none."""
-    if number is None:
-        return "-"
-    text = f"{number:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+def decimals(number: float | None, digits: int = 2) -> str:
+    """Write a number with so many decimals: 0.08; '-' for none."""
+    return "-" if number is None else f"{number:.{digits}f}"
 
 
 def line_width(line: Line) -> int:

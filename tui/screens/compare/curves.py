@@ -10,7 +10,7 @@ from finetop.tui.screens.compare.state import LETTERS, ComparedRuns
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
 from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis
-from finetop.tui.text import Line, line_width, without_zero
+from finetop.tui.text import Line, decimals, line_width
 from finetop.tui.theme import SERIES, Look, StyleName
 from finetop.tui.widgets.chart import draw, place_at, plot_width
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
@@ -107,7 +107,7 @@ def _title(
     if view.x != "step":
         parts.append(((NAMES[view.x], "dim"),))
     if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+        parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
     if is_cut:

@@ -11,7 +11,7 @@ from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
-from finetop.tui.text import Line, cursor_mark, cut_end, line_width, without_zero
+from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import GUTTER, draw, plot_width
@@ -177,13 +177,13 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
+        parts[-1] = (*parts[-1], (f" of {decimals(limit)}", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
     if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+        parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == board.charts[0]:

@@ -9,8 +9,9 @@ from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.metric_names import metric_keys, title_of
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
-from finetop.tui.screens.shared.run_status import hint_of, next_step
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
 CURSOR = Key(
@@ -165,7 +166,7 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         what = "back to all charts" if view_state.is_full else f"{title_of(metric)} full screen"
         return ("esc" if view_state.is_full else "enter"), what
     if isinstance(row.state, Failed | Lost):
-        knows = hint_of(row) or isinstance(row.state, Lost)
+        knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
     if isinstance(row.state, Queued) and not can_go_on(row):
         return "esc", "back to the runs: it starts by itself"

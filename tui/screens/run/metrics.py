@@ -12,7 +12,7 @@ from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, me
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cut_end, line_width, rule, without_zero, wrapped
+from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
@@ -140,7 +140,9 @@ def _forecast(board: Board) -> list[Line]:
     step = drift_forecast(curve, limit, int(view.first), int(view.last), columns)
     if step is None:
         return []
-    words = f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {without_zero(limit)} near step"
+    words = (
+        f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {decimals(limit)} near step"
+    )
     return [((" ! ", "amber mark"), ("DRIFT", "amber mark"), (f"{words} {count(_rounded(step))}", "amber"))]
 
 

@@ -41,6 +41,7 @@ from finetop.tui.screens.run.view_state import (
 )
 from finetop.tui.screens.run.zoom import Shown, is_fit, moved, zoomed, zoomed_to
 from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
     can_end,
     kill_question,
@@ -360,7 +361,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_new(self) -> None:
         if self.detail is not None:
-            host_of(self).open_launch(from_run=self.detail.row.name)
+            row = self.detail.row
+            host_of(self).open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""

@@ -85,11 +85,13 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  .09 of .10  nats/token" in title
+        assert "drift  0.09 of 0.10  nats/token" in title
         assert "0.1 ----" in row_with(app, "limit")
         assert row_with(app, " step 0 ").count("500            1,200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
-        assert row_with(app, "! DRIFT") == " ! DRIFT .09: at this pace it reaches the limit .10 near step 840"
+        assert (
+            row_with(app, "! DRIFT") == " ! DRIFT 0.09: at this pace it reaches the limit 0.10 near step 840"
+        )
         assert "check at 600 ok -0.1" in text_of(app)
 
 
@@ -836,7 +838,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "floor ")
         assert row_with(app, "arith  ") == (
-            "▸ ✗ arith            .877  .657   -22.0  -28.0 to -16.0    218 of 600   50    2"
+            "▸ ✗ arith           0.877 0.657   -22.0  -28.0 to -16.0    218 of 600   50    2"
         )
         assert "no verdict. The base model scores 0.262" in row_with(app, "grammar")
         assert "carry 21 of 40" in row_with(app, "kinds")
@@ -1138,9 +1140,9 @@ def assert_harmless(app: FinetopApp) -> None:
         ("learning_rate", 8.12e-5, "8.1e-5"),
         ("tokens_per_s", 4103.4, "4,103"),
         ("tokens_per_s", 3.14, "3.1"),
-        ("drift", 0.081, ".08"),
-        ("drift", 0.0042, ".004"),
-        ("drift", -0.0001, ".00"),
+        ("drift", 0.081, "0.08"),
+        ("drift", 0.0042, "0.004"),
+        ("drift", -0.0001, "0.00"),
         ("memory_gib", 38.21, "38.2 GiB"),
         ("gpu_util", 91.0, "91 %"),
         ("grad_norm", None, "not finite"),
