@@ -41,7 +41,7 @@ def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, whe
     tabs: Line = (("   ", ""),)
     for name in TABS:
         tabs = (*tabs, (f" {name} ", "reverse" if name == tab else ""), (" ", ""))
-    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "key"), (" next ", "dim"))
     return [names, spread(tabs, right, width)]
 
 
