@@ -23,10 +23,11 @@ from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
-from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
+from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
+from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings
-from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, new_screen
+from finetop.tui.messages import GroundTold, Said, StoreChanged
+from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.terminal.look_of import find_look
@@ -77,7 +78,9 @@ class FinetopApp(App[str], inherit_bindings=False):
         pace_s: float | None = None,
         driver_class: type[Driver] | None = None,
     ) -> None:
-        self.look = find_look() if look is None else look
+        self.theme_chosen = kept(home).theme if look is None else ""
+        self.look = find_look(kept=self.theme_chosen) if look is None else look
+        self._ground = ""  # dark or light, once the terminal has said so
         super().__init__(driver_class=driver_class, ansi_color=True)
         # the palette is made for what the terminal has: nothing makes other colours of it
         self.console = Console(
@@ -123,10 +126,13 @@ class FinetopApp(App[str], inherit_bindings=False):
     def where(self, width: int) -> Line:
         return top_words(self.machines, width)
 
-    def places(self) -> Sequence[tuple[str, str, int]]:
-        """Return key, name and number of each place."""
+    def load(self, width: int) -> Line:
+        return load_words(self.machines, width)
+
+    def places(self) -> Sequence[tuple[str, str, int, StyleName]]:
+        """Return key, name and number of each place, and the number's style."""
         return [
-            (place.key, place.name, sum(place.counted(machine) for machine in self.machines))
+            (place.key, place.name, sum(place.counted(machine) for machine in self.machines), place.hue)
             for place in PLACES
         ]
 
@@ -163,6 +169,23 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._hushed, self.said = self.said, None
         if self._hushed is not None:
             self.redraw_frame()
+
+    @property
+    def asks_ground(self) -> bool:
+        """Whether the terminal is asked for its background."""
+        return self.look.colours == "either"
+
+    def on_ground_told(self, told: GroundTold) -> None:
+        self._ground = told.ground
+        self.show_theme(self.theme_chosen)
+
+    def show_theme(self, theme: str) -> None:
+        """Draw in a theme from now on, "" for what the terminal says."""
+        self.theme_chosen = theme
+        self.look = find_look(kept=theme, ground=self._ground)
+        for stack in self._screen_stacks.values():
+            for screen in stack:
+                screen.query("*").refresh()
 
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
@@ -321,14 +344,19 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         async def chosen(key: Key | None) -> None:
             if key is not None:
-                await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES) else behind)
+                await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES, THEME) else behind)
 
-        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES]), chosen)
+        self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
 
         self.push_screen(MessagesPage())
+
+    def action_theme(self) -> None:
+        from finetop.tui.screens.themes import open_themes
+
+        open_themes(self)
 
     def action_redraw(self) -> None:
         forget = getattr(self._driver, "forget", None)

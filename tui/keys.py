@@ -66,12 +66,12 @@ def bindings(keys: Sequence[Key]) -> list[BindingType]:
 def footer(keys: Sequence[Key], width: int, *, has_help: bool = True) -> Line:
     """Lay out the footer: most used first, `? keys` always last; what does not fit goes as a whole."""
     spans: list[Line] = []
-    last: Line = (("?", "bold"), (" keys", "dim")) if has_help else ()
+    last: Line = (("?", "key"), (" keys", "dim")) if has_help else ()
     left = width - 1 - line_width(last)
     for key in keys:
         if not key.label:
             continue
-        entry: Line = ((key.shown, "bold"), (f" {key.label}  ", "dim"))
+        entry: Line = ((key.shown, "key"), (f" {key.label}  ", "dim"))
         if line_width(entry) > left:
             break
         left -= line_width(entry)

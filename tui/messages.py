@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from textual.message import Message
 
@@ -18,6 +19,14 @@ class StoreChanged(Message):
 
     def can_replace(self, message: Message) -> bool:
         return isinstance(message, StoreChanged)
+
+
+class GroundTold(Message):
+    """The terminal has said what its background is."""
+
+    def __init__(self, ground: Literal["dark", "light"]) -> None:
+        super().__init__()
+        self.ground = ground
 
 
 @dataclass(frozen=True, slots=True)

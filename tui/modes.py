@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from finetop.tui.connection.machines import Machine
 from finetop.tui.keys import Key
+from finetop.tui.theme import StyleName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Place:
     name: str
     command: str
     counted: Callable[[Machine], int] = lambda machine: 0
+    hue: StyleName = ""  # of that number
 
     @property
     def as_key(self) -> Key:
@@ -30,8 +32,8 @@ class Place:
 
 PLACES = (
     Place("1", "runs", "Runs", "finetop ls"),
-    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.to_triage),
-    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.queued),
+    Place("2", "triage", "Triage", "finetop triage", lambda machine: machine.to_triage, "red"),
+    Place("3", "queue", "Queue", "finetop queue", lambda machine: machine.queued, "queued"),
     Place("4", "launch", "Launch", "finetop run RECIPE"),
 )
 EVERYWHERE = (
@@ -44,6 +46,7 @@ EVERYWHERE = (
     Key("q", "", "leave", "leave; runs go on"),
 )
 MESSAGES = Key("", "", "messages", "all messages so far")
+THEME = Key("", "", "theme", "choose the colours, kept", sign=":")
 
 
 def new_screen(name: str, *arguments: Any) -> Screen[Any]:

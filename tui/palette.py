@@ -76,8 +76,8 @@ PALETTES: Final[Mapping[Colours, Palette]] = {
         ok="color(2)",
         regressed="color(1)",
         warning="color(3)",
-        queued="color(4)",
-        series=("color(6)", "color(3)", "color(5)", "color(2)", "color(1)", "color(4)", "", ""),
+        queued="color(12)",
+        series=("color(6)", "color(3)", "color(5)", "color(2)", "color(1)", "color(12)", "", ""),
     ),
     "either": Palette(
         accent="#8b55e7",

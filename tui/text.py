@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
@@ -14,6 +14,9 @@ from finetop.tui.theme import StyleName
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
+
+CURSOR: Final[Span] = ("▸", "reverse")  # the first cell of the row under the cursor
+RULE: Final[Span] = ("── ", "faint")  # the beginning of a rule
 
 
 def cut_end(text: str, width: int) -> str:
@@ -124,7 +127,7 @@ def line_width(line: Line) -> int:
 
 def cursor_mark(has_cursor: bool) -> Span:
     """Return the first cell of a row: the cursor, or a blank."""
-    return ("▸", "reverse") if has_cursor else (" ", "")
+    return CURSOR if has_cursor else (" ", "")
 
 
 def cut_line(line: Line, width: int) -> Line:
@@ -158,9 +161,9 @@ def rule(title: Line, width: int, right: Line = ()) -> Line:
     """Draw a rule across the width, with a title in it and words at its right end."""
     fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
     if fill < 1:
-        return rule(title, width) if right else (("── ", "dim"), *title)
+        return rule(title, width) if right else (RULE, *title)
     end: Line = ((" ", ""), *right) if right else ()
-    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)
+    return (RULE, *title, (" " + "─" * fill, "faint"), *end)
 
 
 def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:

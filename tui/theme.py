@@ -72,10 +72,11 @@ _ASCII: Final = str.maketrans(
         "─": "-",
         "━": "#",
         "│": "|",
-        **dict.fromkeys("┌├└", "+"),
+        **dict.fromkeys("┌├└╭╮╰╯┤┬", "+"),
         "┊": ":",
         "·": ".",
         "▒": "%",
+        "░": "-",
         "…": "~",
         "⟦": "[",
         "⟧": "]",
@@ -86,6 +87,8 @@ _ASCII: Final = str.maketrans(
         "←": "<",
         "→": ">",
         "█": "#",
+        **dict.fromkeys("▉▊▋▌", "#"),
+        **dict.fromkeys("▍▎▏", "-"),
         **dict(zip("▁▂▃▄▅▆▇", "..::||#", strict=True)),
     }
 )

@@ -301,7 +301,7 @@ class FakeRun:
         if isinstance(ask, Changes):
             while ask.since >= self.revision:
                 await self._changed.wait()
-            return ChangesAnswer(self.revision)
+            return ChangesAnswer(self.revision, running=1, gpus=4, gpus_taken=2)
         self.asked.append(ask)
         if self.refuses is not None and not isinstance(ask, Hello):
             raise self.refuses

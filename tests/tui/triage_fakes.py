@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
 from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
@@ -70,5 +71,5 @@ class FakeTriage(FakeSupervisor):
             return triage.ANSWERS[type(ask)](self._own, ask)
         answer = await super().ask(ask)
         if isinstance(answer, ChangesAnswer):
-            answer = ChangesAnswer(answer.revision, to_triage=triage_states.to_triage(self.connection))
+            answer = replace(answer, to_triage=triage_states.to_triage(self.connection))
         return answer

@@ -201,7 +201,12 @@ class FakeSupervisor:
                 raise NoSupervisor("the supervisor went away.")
             noticed = max((n.id for n in self.notices), default=0)
             queued = sum(isinstance(row.state, Queued) for row in self.rows)
-            return ChangesAnswer(self.revision, noticed=noticed, queued=queued)
+            running = sum(isinstance(row.state, Running) for row in self.rows)
+            to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
+            counted = {"queued": queued, "to_triage": to_triage, "running": running}
+            return ChangesAnswer(
+                self.revision, noticed=noticed, gpus=4, gpus_taken=min(4, running), **counted
+            )
         self.asked.append(ask)
         match ask:
             case Hello():

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PACE_S, FAR_PACE_S = 0.4, 2.0
 AGAIN_S = 0.6  # between two attempts to connect
 NEVER = -1
+COUNTED = ("queued", "to_triage", "running", "gpus", "gpus_taken")  # for the top row
 AT_ONCE = 20  # notices that are read; the list has the rest
 BELL_S = 10.0  # between two bells
 NOTIFICATION = 200  # cells
@@ -87,8 +88,9 @@ class MachineListener:
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
             app.say_how_it_stands()
-        if (answer.queued, answer.to_triage) != (machine.queued, machine.to_triage):
-            machine.queued, machine.to_triage = answer.queued, answer.to_triage
+        if any(getattr(answer, field) != getattr(machine, field) for field in COUNTED):
+            for field in COUNTED:
+                setattr(machine, field, getattr(answer, field))
             app.redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:

@@ -10,7 +10,10 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock
 from finetop.tui.text import Line, cut_end, line_width
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.bar import share_bar
 
+LOAD = 6  # cells of the bar of GPUs
 REASON = 60  # cells of why a machine is out of reach
 _BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
 
@@ -28,6 +31,9 @@ class Machine:
     lost_at: float = 0.0
     queued: int = 0  # jobs that wait there
     to_triage: int = 0  # runs whose regression nobody has looked at
+    running: int = 0  # jobs that run there
+    gpus: int = 0
+    gpus_taken: int = 0
     noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
 
     @property
@@ -55,12 +61,30 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
     return _fitting((*short, (f", {lost} lost", "amber")) if lost else short, width)
 
 
+def load_words(machines: Sequence[Machine], width: int) -> Line:
+    """Say for the top row how many jobs run, and how many GPUs have one, in `width` cells or not at all."""
+    running, gpus = sum(machine.running for machine in machines), sum(machine.gpus for machine in machines)
+    taken = sum(machine.gpus_taken for machine in machines)
+    mark = MARKS["running"]
+    count: Line = ((f"{mark.mark} {running}", mark.style),) if running else ()
+    word: Line = ((" running", "dim"),) if running else ()
+    gap: Line = (("  ", ""),) if running else ()
+    bar: Line = (*share_bar(taken / gpus, LOAD, "cyan"), (" ", "")) if gpus else ()
+    share: Line = (("GPU ", "dim"), *bar, (f"{taken}/{gpus}", "")) if gpus else ()
+    short: Line = (share[0], share[-1]) if gpus else ()
+    long = (*count, *word, *(gap if gpus else ()), *share)
+    if line_width(long) <= width:
+        return long
+    return _fitting((*count, *(gap if gpus else ()), *short), width)
+
+
 def _one(machine: Machine) -> Line:
     if not machine.is_elsewhere:
-        return (("  ".join(filter(None, [machine.name, machine.device])), "dim"),)
+        device = "" if machine.gpus else machine.device  # the bar says it
+        return (("  ".join(filter(None, [machine.name, device])), "dim"),)
     label = machine.home.label
     own = f" ({machine.name})" if machine.name and machine.name != label else ""
-    device = f"  {machine.device}" if machine.device and not machine.is_lost else ""
+    device = f"  {machine.device}" if machine.device and not (machine.is_lost or machine.gpus) else ""
     return (("on ", "dim"), *_state(machine, label), (own + device, "dim"))
 
 

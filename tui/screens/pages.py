@@ -30,8 +30,8 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
 
     def compose(self) -> ComposeResult:
         yield Top()
-        yield Lines(id="about")
-        yield Table(self.draw_row, self.draw_heading, id="list")
+        yield Lines(id="about", box="top")
+        yield Table(self.draw_row, self.draw_heading, id="list", box="low")
         yield Bottom()
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
@@ -88,7 +88,7 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         about = cut_end(key.about, room)
         line: Line = (
             cursor_mark(has_cursor),
-            (f"  {key.shown:<9}", "bold"),
+            (f"  {key.shown:<9}", "key"),
             (about, "bold" if has_cursor else ""),
         )
         if key.command and width >= 70:
@@ -140,7 +140,7 @@ class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
         return (
             cursor_mark(has_cursor),
             (f"  {name:<12}", "bold"),
-            (f"{key.shown:<9}", "dim"),
+            (f"{key.shown:<9}", "key"),
             (key.about, "bold" if has_cursor else ""),
         )
 

@@ -9,7 +9,7 @@ import termios
 import time
 import tty
 from codecs import getincrementaldecoder
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from select import select
 from threading import Thread
@@ -17,13 +17,12 @@ from typing import Any, Final, Literal
 
 from rich.traceback import Traceback
 from textual import events
-from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
-from textual.events import Key
 from textual.message import Message
 
 from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
+from finetop.tui.terminal.keyboard import Keyboard
 from finetop.tui.terminal.link_state import way_of
 from finetop.tui.terminal.screen_diff import Pen, difference
 
@@ -42,6 +41,8 @@ _LEAVE_SCREEN: Final = "\x1b[?1049l"
 # Only this tells of what ssh and the network hold back: they take megabytes before a write blocks.
 _PROBE: Final = "\x1b[6n"
 _PROBE_EVERY = 2048
+# What its background is; one that has no answer to this answers the question behind it.
+_ASK_GROUND: Final = "\x1b]11;?\x07"
 # So much may follow an unanswered question: a small picture never waits, and a slow link is never far behind.
 _AHEAD = 4096
 # An answer that takes longer is taken for lost (a terminal that never answered is not waited for).
@@ -55,10 +56,6 @@ _LAST_ANSWER_S = 1.0
 _LOOK_S = 0.1
 
 _Mark = Literal["picture", "answer", "stop"]
-_ESC = "\x1b"
-# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
-_MORE_TO_COME = frozenset("[O]P_^X")
-_WORDS = frozenset("bf")
 
 
 class TerminalWriter(Thread):
@@ -168,6 +165,9 @@ class TerminalWriter(Thread):
                 return "".join(pieces), going_on
 
     def _controlled(self, sequence: str) -> str:
+        if sequence == _ASK_GROUND:
+            self._asked_at, self._bytes_since_question = time.monotonic(), 0
+            return sequence + _PROBE
         reset = "\x1b[m" if _LEAVE_SCREEN in sequence and self._pen.style != "" else ""
         if not _HARMLESS.fullmatch(sequence):
             self._shown, self._pen = None, Pen()
@@ -213,6 +213,7 @@ class DifferenceDriver(LinuxDriver):
         self._colour = not app.no_color
         self._wanted: Cells | None = None
         self._terminal: TerminalWriter | None = None
+        self._keyboard = Keyboard(debug)
 
     def write(self, data: str) -> None:
         """Take a frame into the wanted picture, or pass a control sequence on."""
@@ -246,6 +247,9 @@ class DifferenceDriver(LinuxDriver):
         super().start_application_mode()  # type: ignore[no-untyped-call]
         self.attrs_before = for_a_shell(self.attrs_before)
         self._forget_on_resize()
+        if getattr(self._app, "asks_ground", False):
+            self._keyboard.awaits_ground = True
+            self._terminal.control(_ASK_GROUND)
         if self._wanted is not None:
             self._wanted = self._blank_or_wanted()
             self.forget()
@@ -269,7 +273,7 @@ class DifferenceDriver(LinuxDriver):
 
     def run_input_thread(self) -> None:
         """Pass on what is typed until the app ends, and what was typed by then; bytes that are no text are ?."""
-        keyboard = Keyboard(self._debug)
+        keyboard = self._keyboard
         decode = getincrementaldecoder("utf-8")("replace").decode
         is_last = False
         while not is_last:
@@ -325,21 +329,3 @@ def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
         settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
         settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
     return settings
-
-
-class Keyboard(XTermParser):
-    """Textual's parser, but for alt: a terminal sends Esc and a letter for it.
-
-    So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
-    No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
-    """
-
-    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
-        first, behind = sequence[:1], sequence[1:]
-        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
-        if first == _ESC and is_key:
-            yield Key("escape", _ESC)
-            sequence = behind
-        elif alt:
-            yield Key("escape", _ESC)
-        yield from super()._sequence_to_key_events(sequence)

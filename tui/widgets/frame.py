@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from textual import events
 
 from finetop.core.wording.durations import clock
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import Key, footer
 from finetop.tui.text import Line, cut_end, line_width, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
@@ -38,13 +38,26 @@ class Top(Lines):
         """Write the row again, after a minute or when the machine became known."""
         host = host_of(self)
         left: Line = ((" finetop ", "bold"), (" ", ""))
-        for key, name, number in host.places():
-            text = f" {key} {name}{f' {number}' if number else ''} "
-            left = (*left, (text, "reverse" if name == self.place else ""), (" ", ""))
+        for key, name, number, hue in host.places():
+            words = f" {key} {name}{f' {number}' if number else ''} "
+            tab: Line = ((words, "reverse"),)
+            if name != self.place:
+                tab = ((f" {key} ", "dim"), (name, ""), (f" {number}" if number else "", hue), (" ", ""))
+            left = (*left, *tab, (" ", ""))
         time: Line = ((f"{clock(host.now())} ", ""),)
-        where = host.where(self.size.width - line_width(left) - line_width(time) - 4)
-        right: Line = (*where, ("  " if where else "", ""), *time)
-        self.show((spread(left, right, self.size.width),))
+        room = self.size.width - line_width(left) - line_width(time) - 4
+        self.show((spread(left, (*_load_and_place(host, room), *time), self.size.width),))
+
+
+def _load_and_place(host: Host, room: int) -> Line:
+    """Say in `room` cells what runs, and where the app is: a machine elsewhere goes before what runs."""
+    if any(home.link for home in host.homes):
+        where = host.where(room)
+        load = host.load(room - line_width(where) - 2)
+    else:
+        load = host.load(room)
+        where = host.where(room - line_width(load) - 2)
+    return tuple(span for part in (load, where) if part for span in (*part, ("  ", "")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,10 +254,10 @@ def _cut(words: Line, width: int) -> Line:
 def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:
     spans: Line = ((" ", ""),)
     for key, words in pairs:
-        spans = (*spans, (key, "bold"), (f" {words}   ", ""))
+        spans = (*spans, (key, "key"), (f" {words}   ", "dim"))
     return spans
 
 
 def next_line(key: str, words: str, *, before: str = "next") -> Line:
     """Say what to do next: one key, and what it does and costs."""
-    return ((f" {before:>4}  ", "bold"), (key, "bold"), (f"  {words}", ""))
+    return ((f" {before:>4}  ", "bold"), (key, "key"), (f"  {words}", ""))

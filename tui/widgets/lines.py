@@ -7,18 +7,25 @@ control sequence reaches the terminal whatever a caller forgot.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final, Literal
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import CURSOR, RULE, Line, cut_end, cut_line, line_width
 from finetop.tui.theme import Look, style, to_look
+
+Box = Literal[
+    "", "top", "sides", "low", "whole"
+]  # the top border, rows between, rows and the border below, all
+ROOMY: Final = Size(100, 34)  # a terminal from which on there are boxes
+_GAP = 3  # blanks in a title through which the border goes
 
 
 class Lines(Widget):
@@ -27,9 +34,25 @@ class Lines(Widget):
     class Resized(Message):
         """It has another size than before: who fills it to the last row fills it again."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
+    def __init__(self, *, id: str | None = None, classes: str | None = None, box: Box = "") -> None:
         super().__init__(id=id, classes=classes)
         self.lines: tuple[Line, ...] = ()
+        self._box = box
+
+    @property
+    def box(self) -> Box:
+        """Its part of a box, where the terminal has room for boxes."""
+        return self._box if is_roomy(self.app.size) else ""
+
+    @property
+    def room(self) -> Size:
+        """The cells within its box, a title in the border among them; as wide as the terminal, laid out or not yet."""
+        width, height = self.app.size.width, self.size.height
+        return (
+            Size(width - 2, max(0, height - (self.box in ("low", "whole"))))
+            if self.box
+            else Size(width, height)
+        )
 
     def show(self, lines: Sequence[Line]) -> None:
         """Show these lines in place of the ones before; only rows that differ are drawn again."""
@@ -43,7 +66,7 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         line = self.lines[y] if y < len(self.lines) else ()
-        return to_strip(line, self.size.width, host_of(self).look)
+        return boxed(line, y, self.size, self.box, host_of(self).look)
 
 
 def set_height(widget: Widget, rows: int) -> None:
@@ -52,11 +75,48 @@ def set_height(widget: Widget, rows: int) -> None:
         widget.styles.height = rows
 
 
+def is_roomy(size: Size) -> bool:
+    """Whether a terminal has rows and columns to spare for boxes."""
+    return size.width >= ROOMY.width and size.height >= ROOMY.height
+
+
+def boxed(line: Line, y: int, size: Size, box: Box, look: Look) -> Strip:
+    """Draw a row of a widget with its part of a box around it: a title in the border, sides, or the border below."""
+    width = size.width
+    if not box:
+        return to_strip(line, width, look)
+    if box in ("low", "whole") and y == size.height - 1:
+        return to_strip(((f"╰{'─' * (width - 2)}╯", "faint"),), width, look)
+    left, right = "│", "│"
+    if box in ("top", "whole") and y == 0:
+        left, right, line = "╭", "╮", _in_border(line, width - 2)
+    elif line[:1] == (RULE,):
+        left, right, line = "├", "┤", _in_border(line, width - 2)
+    edge = style(look, "faint")
+    within = to_strip(line, width - 2, look)
+    return Strip([Segment(to_look(look, left), edge), *within, Segment(to_look(look, right), edge)], width)
+
+
+def _in_border(line: Line, width: int) -> Line:
+    """Lay a title out in a border: it goes on where the title has blanks to spare."""
+    spans: Line = ()
+    for text, name in cut_line(line, width):
+        is_gap = len(text) > _GAP and not text.strip()
+        spans = (*spans, (f" {'─' * (len(text) - 2)} ", "faint") if is_gap else (text, name))
+    left = width - line_width(spans)
+    return (*spans, (f" {'─' * (left - 1)}" if left > 1 else "─" * left, "faint"))
+
+
 def to_strip(line: Line, width: int, look: Look) -> Strip:
-    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks."""
+    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks.
+
+    From the cursor on, as far as a divider, it is the row under it and has its background.
+    """
     segments: list[Segment] = []
+    is_under_cursor = False
     left = width
     for text, name in line:
+        is_under_cursor = (is_under_cursor or (text, name) == CURSOR) and text != "│"
         if not text.isprintable():
             text = clean_line(text)
         text = to_look(look, text)
@@ -65,10 +125,10 @@ def to_strip(line: Line, width: int, look: Look) -> Strip:
             text = to_look(look, cut_end(text, left))
             text = set_cell_size(text, left)
             cells = left
-        segments.append(Segment(text, style(look, name)))
+        segments.append(Segment(text, style(look, name, is_under_cursor=is_under_cursor)))
         left -= cells
         if left <= 0:
             break
     if left > 0:
-        segments.append(Segment(" " * left, style(look, "")))
+        segments.append(Segment(" " * left, style(look, "", is_under_cursor=is_under_cursor)))
     return Strip(segments, width)

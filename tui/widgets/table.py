@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from finetop.tui.app_interface import host_of
 from finetop.tui.text import Line, cursor_mark
-from finetop.tui.widgets.lines import to_strip
+from finetop.tui.widgets.lines import Box, boxed, is_roomy
 
 DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
 HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
@@ -45,14 +45,27 @@ class Table(Widget):
     class Opened(Message):
         """The row under the cursor was clicked."""
 
-    def __init__(self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None) -> None:
+    def __init__(
+        self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None, box: Box = ""
+    ) -> None:
         super().__init__(id=id)
+        self._box = box
         self._draw = draw
         self._heading_of = heading_of or (lambda index: "")
         self.count = 0
         self.cursor = 0
         self.first = 0
         self._laid_out: list[int | str] = []  # a row's index, or a heading
+
+    @property
+    def box(self) -> Box:
+        """Its part of a box, where the terminal has room for boxes."""
+        return self._box if is_roomy(self.app.size) else ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has, headings among them."""
+        return self.size.height - (self.box == "low")
 
     def show(self, count: int, cursor: int | None = None) -> None:
         """Draw anew: there are `count` rows now, and the cursor is on that one (else where it was)."""
@@ -74,7 +87,7 @@ class Table(Widget):
 
     def page(self, direction: int) -> None:
         """Move the cursor by a page."""
-        self.move(direction * max(1, self.size.height - 2))
+        self.move(direction * max(1, self.rows - 2))
 
     def ends(self, direction: int) -> None:
         """Move the cursor to the first row, or to the last."""
@@ -122,10 +135,10 @@ class Table(Widget):
         self.first = min(self.first, self.cursor)
         laid_out = self._entries()
         while self.cursor not in laid_out and self.first < self.cursor:
-            self.first = max(self.first + 1, self.cursor - self.size.height + 1)
+            self.first = max(self.first + 1, self.cursor - self.rows + 1)
             laid_out = self._entries()
         # rows that went leave no gap at the end while others are above
-        while self.first > 0 and len(laid_out) < self.size.height:
+        while self.first > 0 and len(laid_out) < self.rows:
             self.first -= 1
             longer = self._entries()
             if self.cursor not in longer:
@@ -140,23 +153,20 @@ class Table(Widget):
         entries: list[int | str] = []
         above = ""
         index = self.first
-        while len(entries) < self.size.height and index < self.count:
+        while len(entries) < self.rows and index < self.count:
             heading = self._heading_of(index)
             if heading and heading != above:
                 entries.append(heading)
                 above = heading
-                if len(entries) == self.size.height:
+                if len(entries) == self.rows:
                     break
             entries.append(index)
             index += 1
         return entries
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
-        look = host_of(self).look
-        if y >= len(self._laid_out):
-            return to_strip((), width, look)
-        entry = self._laid_out[y]
-        if isinstance(entry, str):
-            return to_strip(((f" {entry}", "dim"),), width, look)
-        return to_strip(self._draw(entry, entry == self.cursor, width), width, look)
+        entry = self._laid_out[y] if y < len(self._laid_out) else ""
+        line: Line = ((f" {entry}", "heading"),) if isinstance(entry, str) else ()
+        if isinstance(entry, int):
+            line = self._draw(entry, entry == self.cursor, max(0, self.size.width - 2 * bool(self.box)))
+        return boxed(line, y, self.size, self.box, host_of(self).look)

@@ -82,6 +82,9 @@ async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
         supervisor.teller.newest,
         jobs.count_queued(supervisor.connection),
         triage_states.to_triage(supervisor.connection),
+        len(supervisor.live),
+        len(supervisor.pool.seen.gpus),
+        len({share.uuid for job in supervisor.live for share in job.gpus}),
     )
 
 

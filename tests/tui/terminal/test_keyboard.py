@@ -7,7 +7,7 @@ import time
 import pytest
 from textual import constants
 
-from finetop.tui.terminal.driver import Keyboard
+from finetop.tui.terminal.keyboard import Keyboard
 from finetop.tui.widgets.entry import Entry, typed
 
 
@@ -59,3 +59,26 @@ def test_words_are_passed_over_in_a_text() -> None:
         entry = typed(entry, key, None) or entry
         stops.append(entry.at)
     assert stops == [9, 4, 0, 0, 4, 9, 14, 14]
+
+
+@pytest.mark.parametrize(
+    ("answer", "ground"),
+    [
+        ("\x1b]11;rgb:1e1e/1e1e/2e2e\x1b\\", "dark"),
+        ("\x1b]11;rgb:fd/f6/e3\x07", "light"),
+        ("\x1b]11;rgba:ffff/ffff/ffff/ffff\x07", "light"),
+    ],
+)
+def test_the_terminals_background_is_no_key_however_it_comes(answer: str, ground: str) -> None:
+    for cut in range(1, len(answer)):
+        keyboard = Keyboard()
+        keyboard.awaits_ground = True
+        told = [*keyboard.feed("j" + answer[:cut]), *keyboard.feed(answer[cut:] + "k")]
+        if cut == 1:  # an Esc alone may be a key: it is not held back
+            continue
+        assert [getattr(event, "ground", getattr(event, "key", "")) for event in told] == ["j", ground, "k"]
+        assert not keyboard.awaits_ground
+
+
+def test_esc_and_a_bracket_are_keys_where_nothing_was_asked() -> None:
+    assert keys("\x1b]") == [("escape", "\x1b"), ("right_square_bracket", "]")]

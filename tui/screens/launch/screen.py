@@ -46,6 +46,7 @@ from finetop.tui.screens.launch.view import (
     View,
     beside,
     field_lines,
+    in_border,
     next_words,
     recipe_lines,
     scrolled,
@@ -83,8 +84,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Launch")
-        yield Lines(id="form")
-        yield Lines(id="pane")
+        yield Lines(id="form", box="whole")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     def to_run(self) -> str:
@@ -132,15 +133,17 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def redraw(self) -> None:
         """Write everything again."""
         view = self.view
-        width, height = self.query_one("#form").size
+        form, pane = self.query_one("#form", Lines), self.query_one("#pane", Lines)
+        width, height = form.room
         left_width = 18 if width < 80 else 24
         has_cursor = self.part == "recipes"
+        title = [in_border(left_width, has_cursor=has_cursor)] if form.box else []
+        height -= len(title)
         left = recipe_lines(self.bases, self.base_at, has_cursor=has_cursor, width=left_width)
         right = field_lines(view, width - left_width - 2)
         rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
-        self.query_one("#form", Lines).show(rows)
-        pane = self.query_one("#pane", Lines)
-        pane.show(pane_lines(view, width, pane.size.height))
+        form.show([*title, *rows])
+        pane.show(pane_lines(view, pane.room.width, pane.room.height))
         bottom = self.query_one(Bottom)
         bottom.is_typed_above = self.entry is not None
         has_target = self.form.loaded is not None and self.form.loaded.recipe.check.target is not None

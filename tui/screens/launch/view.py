@@ -63,7 +63,7 @@ def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int
     cursor = 0
     for index, base in enumerate(bases):
         if index == 0 or base.group != bases[index - 1].group:
-            lines += [*([()] if lines else []), ((f" {base.group}", "dim"),)]
+            lines += [*([()] if lines else []), ((f" {base.group}", "heading"),)]
         if index == at:
             cursor = len(lines)
         name = cut_middle(clean_line(base.title), width - 3)
@@ -92,7 +92,7 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
             cursor = len(lines)
         lines.append(_field_line(view, label, field, width, label_width))
     if fields and not view.all_settings:
-        lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "bold")))
+        lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "key")))
     return lines, cursor
 
 
@@ -106,7 +106,7 @@ def _field_line(view: View, label: str, field: Field, width: int, label_width: i
     return (
         (" ", ""),
         _cursor(is_here, is_active=True),
-        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else ""),
+        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else "dim"),
         *value,
         (" " * max(2, value_width + 2 - line_width(value)), ""),
         *aside,
@@ -183,11 +183,18 @@ def scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
     return lines[first : first + height]
 
 
+def in_border(left_width: int, *, has_cursor: bool) -> Line:
+    """Name the two parts in the border above them; the one with the cursor in the colour of what is active."""
+    first, second = ("accent", "dim") if has_cursor else ("dim", "accent")
+    fill = "─" * (left_width - len(" recipe "))
+    return ((" recipe ", first), (f"{fill}┬", "faint"), (" settings", second))
+
+
 def beside(left: Sequence[Line], right: Sequence[Line], left_width: int, height: int) -> list[Line]:
     """Put two blocks of lines side by side, with a line between."""
     rows: list[Line] = []
     for y in range(height):
         cell = left[y] if y < len(left) else ()
         blank = " " * (left_width - line_width(cell))
-        rows.append((*cell, (blank, ""), ("│", "dim"), *(right[y] if y < len(right) else ())))
+        rows.append((*cell, (blank, ""), ("│", "faint"), *(right[y] if y < len(right) else ())))
     return rows

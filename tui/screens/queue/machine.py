@@ -13,13 +13,14 @@ from finetop.core.wording.gpus import bars, fault_words, node_words, stranger
 from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.text import Line, cut_end, cut_middle, line_width
 from finetop.tui.theme import StyleName
+from finetop.tui.widgets.bar import FREE, eighths, share_bar
 
 BAR = 20
 IDLE_GIB = 0.25  # less than a CUDA context: a screen's memory does not make a GPU somebody's
 OLD_S = 20.0  # a look at the GPUs comes each two seconds
 HISTORY, HISTORY_FROM = 15, 100  # cells, and columns of the terminal
 HEAT_FROM = 120
-OURS, OTHERS, FREE = "━", "▒", "·"
+OTHERS = "▒"
 
 
 def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> list[Line]:
@@ -86,11 +87,9 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
 def _slots(answer: GpusAnswer, width: int) -> Line:
     """Draw a machine without GPUs: how many of its jobs at a time are taken."""
     live, most = len(answer.on_cpu), max(1, answer.cpu_jobs)
-    taken = min(BAR, round(BAR * live / most))
     line: Line = (
         (" CPU  ", "dim"),
-        (OURS * taken, "cyan"),
-        (FREE * (BAR - taken), "dim"),
+        *share_bar(live / most, BAR, "cyan"),
         (f"  {live} of {most} job{'' if most == 1 else 's'} at a time", ""),
     )
     cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
@@ -114,15 +113,20 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         if width >= HEAT_FROM:
             line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
     if width >= HISTORY_FROM:
-        line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
+        line = (
+            *line,
+            (
+                f"  {bars(gpu.history, HISTORY):>{HISTORY}}",
+                "cyan" if gpu.jobs else "amber" if gpu.others else "dim",
+            ),
+        )
     room = width - line_width(line) - 2
     return (*line, ("  ", ""), *who(gpu, room))
 
 
 def node_line(node: NodeRow, width: int) -> Line:
     """Write a node of the cluster as one row: its GPUs, and the runs of this home that are there."""
-    used = min(BAR, round(BAR * node.used / node.gpus)) if node.gpus else 0
-    bar: Line = ((OURS * used, "cyan"), (FREE * (BAR - used if node.gpus else BAR), "dim"))
+    bar = share_bar(node.used / node.gpus if node.gpus else 0.0, BAR, "cyan")
     line: Line = ((f" {cut_end(clean_line(node.name), 12):<12} ", ""), *bar)
     words = node_words(node) + (f"   {clean_line(', '.join(node.jobs))}" if node.jobs else "")
     return (*line, ("  ", ""), (cut_end(words, width - line_width(line) - 2), "amber" if node.reason else ""))
@@ -130,16 +134,16 @@ def node_line(node: NodeRow, width: int) -> Line:
 
 def memory_bar(gpu: GpuRow) -> Line:
     """Draw a GPU's memory: what is ours, what is others', what is free."""
-    total = max(gpu.total_gib, 0.01)
-    ours = _cells(gpu.ours_gib, total)
-    others = min(BAR - ours, _cells(gpu.others_gib, total))
-    return ((OURS * ours, "cyan"), (OTHERS * others, "amber"), (FREE * (BAR - ours - others), "dim"))
+    ours, others = (_share(gib, gpu.total_gib) for gib in (gpu.ours_gib, gpu.others_gib))
+    mine = eighths(ours, BAR)
+    strangers = min(BAR - len(mine), round(BAR * others) or int(others > 0))
+    free = BAR - len(mine) - strangers
+    return ((mine, "cyan"), (OTHERS * strangers, "amber"), (FREE * free, "faint"))
 
 
-def _cells(gib: float, total: float) -> int:
-    """Return the cells of a part: at least one for what is more than a screen's memory."""
-    cells = round(BAR * min(1.0, max(0.0, gib / total)))
-    return cells or int(gib > IDLE_GIB)
+def _share(gib: float, total: float) -> float:
+    """Return the share of a memory; none for what a screen takes."""
+    return min(1.0, gib / max(total, 0.01)) if gib > IDLE_GIB else 0.0
 
 
 def who(gpu: GpuRow, room: int) -> Line:

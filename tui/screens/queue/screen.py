@@ -84,12 +84,12 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Queue")
-        yield Lines(id="state")
-        yield Lines(id="machines")
-        yield Lines(id="head")
-        yield Table(self.draw_row, self.draw_heading, id="queue")
-        yield Lines(id="empty")
-        yield Lines(id="pane")
+        yield Lines(id="state", box="top")
+        yield Lines(id="machines", box="sides")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, self.draw_heading, id="queue", box="low")
+        yield Lines(id="empty", box="low")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -118,7 +118,8 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     def redraw(self) -> None:
         """Write everything again from what is held, with the cursor on its job."""
-        queues, (width, height) = self.queues, self.size
+        queues, height = self.queues, self.size.height
+        width = self.query_one("#state", Lines).room.width
         self.set_class(queues.is_known and not queues.entries, "-empty")
         self.query_one("#state", Lines).show((state_line(queues, width),))
         self.query_one("#head", Lines).show((head_line(width),))
@@ -139,7 +140,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         lines = (
             []
             if entry is None
-            else pane_lines(entry, width=self.size.width, height=pane.size.height, now=now)
+            else pane_lines(entry, width=pane.room.width, height=pane.room.height, now=now)
         )
         pane.show(lines)
         keys = footer_keys(entry, can_undo=bool(self._done))

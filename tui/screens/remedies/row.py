@@ -9,6 +9,7 @@ from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
+from finetop.tui.widgets.bar import share_bar
 
 NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
 RETRAINING = 26  # cells of what trains again
@@ -92,9 +93,7 @@ def _gain(row: RemedyRow, width: int) -> Line:
     percent: Span = (f"{remedies.gain(row):>{PERCENT}}", "")
     if not cells:
         return (percent,)
-    filled = 0 if row.gain is None else min(cells, max(0, round(row.gain * cells)))
-    style = bar_style(row)
-    return (("━" * filled, style), ("·" * (cells - filled), "dim"), (" ", ""), percent)
+    return (*share_bar(row.gain or 0.0, cells, bar_style(row)), (" ", ""), percent)
 
 
 def bar_style(row: RemedyRow) -> StyleName:

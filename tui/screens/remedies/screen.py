@@ -63,11 +63,11 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
-        yield Lines(id="title")
-        yield Lines(id="head")
-        yield Table(self.draw_row, self.draw_heading, id="remedies")
+        yield Lines(id="title", box="top")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, self.draw_heading, id="remedies", box="low")
         yield Lines(id="whole")
-        yield Lines(id="picture")
+        yield Lines(id="picture", box="whole")
         yield Lines(id="best")
         yield Bottom()
 
@@ -129,7 +129,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
 
     def redraw(self) -> None:
-        answer, width = self.shown, self.size.width
+        answer, width = self.shown, self.query_one("#title", Lines).room.width
         self.set_class(self.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
         if answer is None:
@@ -140,7 +140,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         title.show(title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(answer, width),))
         self.query_one(Table).show(len(self.rows))
-        picture.show(picture_lines(answer, width=width, height=picture.size.height))
+        picture.show(picture_lines(answer, width=width, height=picture.room.height))
         best = self.query_one("#best", Lines)
         lines = best_lines(answer, width)
         set_height(best, len(lines))

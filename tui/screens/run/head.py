@@ -18,6 +18,7 @@ from finetop.tui.screens.shared.run_status import (
     state_sentence,
 )
 from finetop.tui.text import Line, cut_middle, leaf, line_width, spread
+from finetop.tui.widgets.bar import share_bar
 
 Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
 TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
@@ -111,9 +112,7 @@ def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: flo
     room = min(_BAR, width - line_width(left) - line_width(right) - len(percent) - 1)
     if room < 4:
         return spread((*left, (percent.strip(), "")), right, width)
-    full = int(done * room)
-    bar: Line = (("━" * full, "cyan"), ("·" * (room - full), "dim"))
-    line: Line = (*left, *bar, (percent, ""))
+    line: Line = (*left, *share_bar(done, room, "cyan"), (percent, ""))
     return (*line, (" " * (width - line_width(line) - line_width(right)), ""), *right)
 
 
@@ -135,7 +134,7 @@ def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line
     line = _tabs(tab, row, gap=" ")
     if line_width(line) + (len(where) + 3 if where else 0) > width:
         line = _tabs(tab, row, gap="")
-    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "key"), (" next ", "dim"))
     if where and line_width(line) + line_width(right) >= width:
         right = ((f"{where} ", ""),)
     return spread(line, right, width)

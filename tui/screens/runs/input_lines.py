@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import msgspec
 from textual.geometry import Size
 
 from finetop.core.errors import BadInput, FinetopError
@@ -19,10 +17,10 @@ from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
 from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import Noted, read_noted
-from finetop.core.runtime.files import open_regular, write_whole
-from finetop.core.runtime.home import Home, find_home
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import Host
+from finetop.tui.kept import keep, kept
 from finetop.tui.screens.runs.actions import CountQuestion
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
@@ -34,8 +32,6 @@ from finetop.tui.widgets.frame import Bottom, TextQuestion
 NOW_NOTED = 30  # cells of what is noted already
 COLUMNS = "columns"
 FILTER = "/"  # what stands before it
-FILE = "app.json"
-LARGEST = 64 << 10  # bytes of a file that is ours
 
 
 class TypedLines(Protocol):
@@ -221,32 +217,15 @@ async def _choose(screen: TypedLines, text: str) -> None:
     if needed > screen.size.width:
         screen.host.say(f"all of them need a terminal of {needed} columns; this one has {screen.size.width}.")
     try:
-        keep_columns(screen.host.homes[0], columns)
+        keep(screen.host.homes[0], columns=list(columns))
     except (OSError, FinetopError) as error:
         screen.host.say(f"the columns are not kept for the next time: {error}", "red")
     screen.load_anew()
 
 
-class Kept(msgspec.Struct, frozen=True):
-    format: int = 1
-    columns: list[str] = []  # of the list of runs, beside those that are always there
-
-
-def file_of(home: Home) -> Path:
-    """Find the file on this machine, where the terminal is. Raises EnvironmentTrouble."""
-    return (home if home.link is None else find_home()).root / FILE
-
-
 def columns(home: Home) -> tuple[str, ...]:
-    """Read the chosen columns; none where the file is not there, or is none of ours."""
+    """Read the chosen columns; none where what is kept can't be read."""
     try:
-        with open_regular(file_of(home)) as opened:
-            kept = msgspec.json.decode(opened.read(LARGEST), type=Kept)
-        return read_columns(" ".join(kept.columns))
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, FinetopError):
+        return read_columns(" ".join(kept(home).columns))
+    except FinetopError:
         return ()
-
-
-def keep_columns(home: Home, chosen: tuple[str, ...]) -> None:
-    """Write the chosen columns. Raises OSError, EnvironmentTrouble."""
-    write_whole(file_of(home), msgspec.json.encode(Kept(columns=list(chosen))) + b"\n")

@@ -15,7 +15,7 @@ from finetop.core.protocol.run_filter import is_metric
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
-from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
+from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
 from finetop.tui.text import (
     Line,
     cursor_mark,
@@ -28,7 +28,7 @@ from finetop.tui.text import (
     value,
     without_zero,
 )
-from finetop.tui.theme import MARKS
+from finetop.tui.theme import MARKS, StyleName
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
 EXTRA = 100  # columns from this width on make room for those that are chosen
@@ -50,6 +50,7 @@ class Column:
     gap: int = 2
     beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
     key: str = ""  # of one that was chosen
+    style: StyleName | None = ""  # None: the hue of the run
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -81,21 +82,22 @@ COLUMNS = (
         lambda row, *_: row.method if row.objective in ("sft", "imported") else row.objective,
         gap=1,
         beside_hosts=90,
+        style="dim",
     ),
     Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
     Column("loss", LOSS_WIDTH, "right", 80, _loss, beside_hosts=97),
     Column("left", 4, "right", 80, _left, beside_hosts=80),
-    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model)),
-    Column("tok/s", 6, "right", 120, _speed),
-    Column("loss", 10, "left", 120, lambda row, now, sparks: sparks.get(row.id, "")),
-    Column("tags, note", 18, "left", 140, lambda row, *_: " ".join([*row.tags, row.note])),
+    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), style="dim"),
+    Column("tok/s", 6, "right", 118, _speed, style="dim"),
+    Column("loss", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
+    Column("tags, note", 18, "left", 138, lambda row, *_: " ".join([*row.tags, row.note])),
 )
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
 def name_width(width: int) -> int:
     """Return how wide the name's column is on a terminal of that width."""
-    return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
+    return 20 if width < 80 else 22 if width < 118 else 24 if width < 138 else 27
 
 
 def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()) -> Line:
@@ -128,7 +130,8 @@ def run_line(
     )
     for column in _columns(width, bool(row.host), tuple(chosen)):
         text = clean_line(column.cell(row, now, sparks))
-        cells = (*cells, (" " * column.gap + _aside(text, column), ""))
+        style = hue(row) if column.style is None else column.style
+        cells = (*cells, (" " * column.gap + _aside(text, column), style))
     return (*cells, ("  ", ""), *cut_line(forgot(row, now), width - line_width(cells) - 2))
 
 

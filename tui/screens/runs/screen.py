@@ -61,11 +61,11 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
-        yield Lines(id="state")
-        yield Lines(id="head")
-        yield Table(self.draw_row, self.draw_heading, id="runs")
-        yield Lines(id="empty")
-        yield Lines(id="pane")
+        yield Lines(id="state", box="top")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, self.draw_heading, id="runs", box="low")
+        yield Lines(id="empty", box="low")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -113,8 +113,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
-        head = head_line(self.size.width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
-        self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
+        width = self.query_one("#state", Lines).room.width
+        head = head_line(width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
+        self.query_one("#state", Lines).show((state_line(self.runs, width),))
         self.query_one("#head", Lines).show((head,))
         self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
@@ -141,7 +142,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             pane.show(())
         else:
             now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
-            pane.show(pane_lines(row, width=self.size.width, height=pane.size.height, now=now, spark=spark))
+            pane.show(pane_lines(row, width=pane.room.width, height=pane.room.height, now=now, spark=spark))
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
         self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
 

@@ -21,7 +21,7 @@ from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding, on_suite
 from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, without_zero
-from finetop.tui.theme import MARKS, Mark
+from finetop.tui.theme import MARKS, Mark, StyleName
 
 NOT_CHECKED = Mark("-", "-", "")
 HEADINGS = ("needs you", "running", "queued", "done")
@@ -56,6 +56,13 @@ def mark_of(row: RunRow) -> Mark:
     if row.check is not None:
         return mark_of_check(row.check)
     return MARKS["stopped"] if isinstance(state, Stopped) else NOT_CHECKED
+
+
+def hue(row: RunRow) -> StyleName:
+    """Return the colour in which a run's curve is drawn."""
+    hues: dict[StyleName, StyleName] = {"amber mark": "amber", "": "dim"}
+    style = mark_of(row).style
+    return hues.get(style, style)
 
 
 def mark_of_check(check: CheckBrief) -> Mark:

@@ -46,8 +46,8 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
-        yield Lines(id="title")
-        yield Lines(id="item")
+        yield Lines(id="title", box="top")
+        yield Lines(id="item", box="low")
         yield Bottom()
 
     def to_copy(self) -> str:
@@ -59,7 +59,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
-        item, width = self.items.items.get(self.at), self.size.width
+        item, width = self.items.items.get(self.at), self.query_one("#item", Lines).room.width
         if item is None:
             return
         place = (self.at, self.items.matching)
@@ -67,9 +67,9 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         body = self.query_one("#item", Lines)
         known = self.known.get(self.at)
         lines = item_lines(known or ItemAnswer(item, [], [], [], [], NO_KIND), width)
-        self.top = min(self.top, max(0, len(lines) - body.size.height))
+        self.top = min(self.top, max(0, len(lines) - body.room.height))
         body.show(lines[self.top :])
-        more = len(lines) - self.top > body.size.height
+        more = len(lines) - self.top > body.room.height
         step = ("↓", "the next item") if self.at + 1 < self.items.matching else ("esc", "back to the items")
         step = ("pgdn", "there is more below") if more else step
         self.query_one(Bottom).offer((next_line(*step),), ITEM_KEYS)
@@ -107,7 +107,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.action_move(direction * self.items.matching)
 
     def action_scroll(self, direction: int) -> None:
-        self.top = max(0, self.top + direction * max(1, self.query_one("#item").size.height - 2))
+        self.top = max(0, self.top + direction * max(1, self.query_one("#item", Lines).room.height - 2))
         self.redraw()
 
     def action_back(self) -> None:

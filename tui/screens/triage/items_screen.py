@@ -17,6 +17,7 @@ from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_w
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
+from finetop.tui.widgets.bar import share_bar
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
@@ -38,10 +39,10 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
-        yield Lines(id="title")
-        yield Lines(id="head")
-        yield Table(self.draw_row, self.draw_heading, id="items")
-        yield Lines(id="pane")
+        yield Lines(id="title", box="top")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, self.draw_heading, id="items", box="low")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
@@ -75,7 +76,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
 
     def redraw(self) -> None:
-        items, width = self.items, self.size.width
+        items, width = self.items, self.query_one("#title", Lines).room.width
         self.query_one("#title", Lines).show((title_line(items, self.row, width),))
         rows = len(items.shown_kinds) + items.matching
         head = item_head(item_widths(width), first="item") if rows else ((f"   {empty_words(items)}", "dim"),)
@@ -85,7 +86,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
 
     def show_pane(self) -> None:
         """Write the item under the cursor in a few rows, and what is next."""
-        width, at = self.size.width, self.query_one(Table).cursor
+        width, at = self.query_one("#pane", Lines).room.width, self.query_one(Table).cursor
         item, kind = self.item_at(at), self.kind_at(at)
         lines: list[Line] = []
         if kind is not None:
@@ -161,21 +162,21 @@ def title_line(items: Items, row: TriageRow, width: int) -> Line:
     if items.answer is not None:
         left = (*left, (f"   {count(items.answer.lost)} lost, {count(items.answer.won)} won", ""))
     if not items.filter:
-        return spread(left, (("/", "bold"), (" filter ", "dim")), width)
+        return spread(left, (("/", "key"), (" filter ", "dim")), width)
     words = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
-    return spread(left, (("/", "bold"), (words, "bold")), width)
+    return spread(left, (("/", "key"), (words, "bold")), width)
 
 
 def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     """Draw one kind of items: how many were lost and won of how many."""
     name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
-    bar = round(12 * kind.lost / max(1, kind.n))
+    bar = share_bar(kind.lost / max(1, kind.n), 12, "red") if width >= NARROW else ()
     return (
         cursor_mark(has_cursor),
         ("  ", ""),
         (f"{name:<26}", "bold" if has_cursor else ""),
         (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
-        *((("━" * bar, ""), ("·" * (12 - bar), "dim")) if width >= NARROW else ()),
+        *bar,
         (f"   {kind.won} won" if kind.won else "", "dim"),
     )
 

@@ -60,11 +60,11 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
-        yield Lines(id="state")
-        yield Lines(id="head")
-        yield Table(self.draw_row, id="cells")
-        yield Lines(id="empty")
-        yield Lines(id="pane")
+        yield Lines(id="state", box="top")
+        yield Lines(id="head", box="sides")
+        yield Table(self.draw_row, id="cells", box="low")
+        yield Lines(id="empty", box="low")
+        yield Lines(id="pane", box="whole")
         yield Bottom()
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
 
     def redraw(self) -> None:
-        held, width = self.held, self.size.width
+        held, width = self.held, self.query_one("#state", Lines).room.width
         self.set_class(held.is_empty, "-empty")
         self._columns = columns_of(width, held.tasks, self.column)
         state = self.query_one("#state", Lines)
@@ -148,6 +148,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
     def _share_height(self, rows: int) -> None:
         """Return the table what it needs up to a half, and the pane the rest."""
         room = self.size.height - 6  # beside what is above, what is next, and the footer
+        rows += bool(self.query_one(Table).box)
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
         set_height(pane, height)
@@ -162,10 +163,11 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
+        height -= bool(pane.box)
         if cell is not None or not pane.lines:
             # else what was said of another cell stays until this one's has come
             now = host_of(self).now()
-            pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
+            pane.show(pane_lines(row, task, cell, width=pane.room.width, height=height, now=now))
         on_name = self.column == NAME and not self.is_turned
         keys = footer_keys(
             row,
@@ -225,7 +227,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.look_anew()
             return
         self.column = min(max(NAME, self.column + by), TASKS + len(self.held.tasks) - 1)
-        columns = columns_of(self.size.width, self.held.tasks, self.column)
+        columns = columns_of(self.query_one("#state", Lines).room.width, self.held.tasks, self.column)
         if columns != self._columns:
             self.redraw()
         else:

@@ -1,0 +1,63 @@
+"""What the terminal sends: keys as the app hears them, and what it answers about its background."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from textual._xterm_parser import XTermParser
+from textual.events import Key
+from textual.message import Message
+
+from finetop.tui.messages import GroundTold
+
+_ESC = "\x1b"
+# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+_MORE_TO_COME = frozenset("[O]P_^X")
+_WORDS = frozenset("bf")
+_GROUND_TOLD = re.compile(
+    r"\x1b\]11;rgba?:([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})/([0-9a-fA-F]{1,4})(?:/[0-9a-fA-F]+)?(?:\x07|\x1b\\)"
+)
+_GROUND_BEGUN = re.compile(r"\x1b\](?:1(?:1(?:;[^\x07\x1b]{0,40}\x1b?)?)?)?\Z")  # an answer that came in two
+
+
+def _ground(parts: Sequence[str]) -> Literal["dark", "light"]:
+    """Say of a colour's red, green and blue, each of one to four digits, whether it is dark."""
+    red, green, blue = (int(part, 16) / (16 ** len(part) - 1) for part in parts)
+    return "light" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "dark"
+
+
+class Keyboard(XTermParser):
+    """Textual's parser, but for alt: a terminal sends Esc and a letter for it.
+
+    So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
+    No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
+    """
+
+    awaits_ground = False  # the terminal was asked for its background
+    _begun = ""
+
+    def feed(self, data: str) -> Iterable[Message]:
+        """Yield what was typed, and the terminal's answer about its background, which Textual takes for keys."""
+        if self.awaits_ground:
+            data, self._begun = self._begun + data, ""
+            if told := _GROUND_TOLD.search(data):
+                self.awaits_ground = False
+                yield GroundTold(_ground(told.groups()))
+                data = data[: told.start()] + data[told.end() :]
+            elif begun := _GROUND_BEGUN.search(data):
+                self._begun = data[begun.start() :]
+                data = data[: begun.start()]
+        if data:
+            yield from super().feed(data)
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
+        first, behind = sequence[:1], sequence[1:]
+        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
+        if first == _ESC and is_key:
+            yield Key("escape", _ESC)
+            sequence = behind
+        elif alt:
+            yield Key("escape", _ESC)
+        yield from super()._sequence_to_key_events(sequence)
