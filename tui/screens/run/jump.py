@@ -18,32 +18,38 @@ from finetop.tui.widgets.series import View
 
 def point_at(view_state: ViewState, held: RunData, detail: RunDetail, step: int) -> None:
     """Put the charts' cursor on a step; one that is out of view is brought into it."""
-    axis = view_state.axis(held, detail)
     for shown in (view_state.shown, replace(view_state.shown, zoom=None)):
-        first, last = stretch(shown, axis)
-        cell = cell_of(step, View(first, last, x=shown.x), held.steps, axis.cells)
+        cell = _cell_of(shown, view_state, held, detail, step)
         if cell is not None:
             view_state.shown = replace(shown, cursor=cell)
             return
 
 
+def _cell_of(shown: Shown, view_state: ViewState, held: RunData, detail: RunDetail, step: int) -> int | None:
+    axis = view_state.axis(held, detail)
+    first, last = stretch(shown, axis)
+    return cell_of(step, View(first, last, x=shown.x), held.steps, axis.cells)
+
+
 def to_event(view_state: ViewState, held: RunData, detail: RunDetail, direction: int) -> bool:
-    """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one."""
-    log = view_state.log
-    here = (
-        (step_in_view(log, held) if log.at is not None else None)
-        if view_state.tab == "log"
-        else view_state.step
-    )
+    """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one.
+
+    On the charts those in the cursor's own column are not gone to: they are named there together.
+    """
+    steps, shown = sorted({event.step for event in events_of(detail)}), view_state.shown
+    here = view_state.step
+    if view_state.tab == "log":
+        here = step_in_view(view_state.log, held)
+    elif shown.cursor is not None:
+        steps = [at for at in steps if _cell_of(shown, view_state, held, detail, at) != shown.cursor]
     if here is None:
         here = detail.row.step + 1
-    steps = sorted({event.step for event in events_of(detail)})
     ahead = [step for step in steps if (step > here if direction > 0 else step < here)]
     if not ahead:
         return False
     step = ahead[0] if direction > 0 else ahead[-1]
     if view_state.tab == "log":
-        opened_at(log, step)
+        opened_at(view_state.log, step)
     point_at(view_state, held, detail, step)
     view_state.step = step
     return True
