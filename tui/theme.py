@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
 
-from rich.color import Color, ColorSystem
+from rich.color import Color
 from rich.style import Style
 
 from finetop.tui.palette import PALETTES, Colours, mixed
@@ -148,7 +148,21 @@ def _colour(look: Look, name: str) -> Color | None:
     if not name:
         return None
     colour = Color.parse(name)
-    return colour if look.depth == 24 else colour.downgrade(ColorSystem.EIGHT_BIT)
+    return colour if look.depth == 24 else nearest_of_256(colour)
+
+
+@lru_cache(maxsize=256)
+def nearest_of_256(colour: Color) -> Color:
+    """Return the nearest colour of the cube and the greys (Rich takes the cube's, however much bluer it is)."""
+    if colour.triplet is None:
+        return colour
+    wanted = colour.triplet
+
+    def distance(number: int) -> int:
+        own = Color.from_ansi(number).get_truecolor()
+        return sum((a - b) ** 2 for a, b in zip(own, wanted, strict=True))
+
+    return Color.from_ansi(min(range(16, 256), key=distance))
 
 
 def to_look(look: Look, text: str) -> str:

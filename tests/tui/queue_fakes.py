@@ -114,7 +114,9 @@ class QueueFake(FakeSupervisor):
         match ask:
             case Changes():
                 answer = await super().ask(ask)
-                return msgspec.structs.replace(answer, queued=len(self.waiting))
+                taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
+                counted = {"queued": len(self.waiting), "running": len(self.live)}
+                return msgspec.structs.replace(answer, gpus=len(self.gpus.gpus), gpus_taken=taken, **counted)
             case Queue() | Gpus() if self.is_gone:
                 return await super().ask(ask)
             case Queue():

@@ -6,10 +6,10 @@ from itertools import combinations
 from typing import get_args
 
 import pytest
-from rich.color import Color, ColorSystem
+from rich.color import Color
 
 from finetop.tui.palette import PALETTES, Colours
-from finetop.tui.theme import SERIES, Depth, Look, StyleName, style
+from finetop.tui.theme import SERIES, Depth, Look, StyleName, nearest_of_256, style
 
 READABLE = 4.5  # to one: WCAG AA
 TEXT = ("accent", "running", "ok", "regressed", "warning", "queued", "heading", "dim")
@@ -62,10 +62,10 @@ def test_text_can_be_read_on_its_background_and_under_the_cursor(colours: Colour
     palette = PALETTES[colours]
     needed = READABLE if depth == 24 else 3.0 if colours == "either" else 4.0  # the nearest of 256
     for ground in (*GROUNDS[colours], *filter(None, [palette.row])):
-        under = Color.parse(ground) if depth == 24 else Color.parse(ground).downgrade(ColorSystem.EIGHT_BIT)
+        under = Color.parse(ground) if depth == 24 else nearest_of_256(Color.parse(ground))
         for role in TEXT:
             colour = Color.parse(getattr(palette, role))
-            drawn = colour if depth == 24 else colour.downgrade(ColorSystem.EIGHT_BIT)
+            drawn = colour if depth == 24 else nearest_of_256(colour)
             assert contrast(drawn, under) >= needed, (colours, role, ground, drawn.get_truecolor())
 
 

@@ -63,9 +63,8 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
 
 def load_words(machines: Sequence[Machine], width: int) -> Line:
     """Say for the top row how many jobs run, and how many GPUs have one, in `width` cells or not at all."""
-    heard = [machine for machine in machines if not machine.is_lost]
-    running, gpus = sum(machine.running for machine in heard), sum(machine.gpus for machine in heard)
-    taken = sum(machine.gpus_taken for machine in heard)
+    running, gpus = sum(machine.running for machine in machines), sum(machine.gpus for machine in machines)
+    taken = sum(machine.gpus_taken for machine in machines)
     mark = MARKS["running"]
     count: Line = ((f"{mark.mark} {running}", mark.style),) if running else ()
     word: Line = ((" running", "dim"),) if running else ()

@@ -27,7 +27,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
     app = app_on(lab)
     async with app.run_test(size=(100, 24)) as pilot:
         await settled(pilot)
-        assert "on lab (gpu-box-3)  4 GPUs  14:22" in text_of(app).splitlines()[0]
+        assert "● 3  GPU 3/4  on lab (gpu-box-3)  14:22" in text_of(app).splitlines()[0]
         before = text_of(app).splitlines()[1:12]
         lab.down()
         await settled(pilot, 0.1)
@@ -69,9 +69,9 @@ async def test_several_machines_are_one_list_with_a_host_column() -> None:
         await settled(pilot)
         assert "on lab, box, here  14:22" in text_of(app).splitlines()[0]
         assert "17 in all" in text_of(app)
-        assert row_with(app, "mine").split()[1:3] == ["mine", "here"]
+        assert row_with(app, "mine").strip("│").split()[1:3] == ["mine", "here"]
         rows = [line for line in text_of(app).splitlines() if "support-r16" in line]
-        assert {line.split()[2] for line in rows[:2]} == {"lab", "box"}
+        assert {line.strip("│").split()[2] for line in rows[:2]} == {"lab", "box"}
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)])

@@ -54,7 +54,7 @@ def head_lines(
     tabs: Line = (("   ", ""),)
     for name in TABS:
         tabs = (*tabs, (f" {name} ", "reverse" if name == tab else ""), (" ", ""))
-    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "key"), (" next ", "dim"))
     return [names, spread(tabs, right, width)]
 
 

@@ -97,7 +97,7 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
     if not fields and view.searched:
         lines.append((("   no setting is called so", "dim"),))
     if fields and not view.all_settings and not view.searched:
-        lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "bold")))
+        lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "key")))
     return lines, cursor
 
 
@@ -111,7 +111,7 @@ def _field_line(view: View, label: str, field: Field, width: int, label_width: i
     return (
         (" ", ""),
         _cursor(is_here, is_active=True),
-        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else ""),
+        (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if is_here else "dim"),
         *value,
         (" " * max(2, value_width + 2 - line_width(value)), ""),
         *aside,

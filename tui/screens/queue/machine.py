@@ -113,7 +113,13 @@ def gpu_line(gpu: GpuRow, width: int) -> Line:
         if width >= HEAT_FROM:
             line = (*line, (f"{'-' if gpu.celsius is None else gpu.celsius:>7}", ""))
     if width >= HISTORY_FROM:
-        line = (*line, (f"  {bars(gpu.history, HISTORY):>{HISTORY}}", ""))
+        line = (
+            *line,
+            (
+                f"  {bars(gpu.history, HISTORY):>{HISTORY}}",
+                "cyan" if gpu.jobs else "amber" if gpu.others else "dim",
+            ),
+        )
     room = width - line_width(line) - 2
     return (*line, ("  ", ""), *who(gpu, room))
 

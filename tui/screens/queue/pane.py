@@ -26,7 +26,7 @@ def state_line(queues: QueueList, width: int) -> Line:
         line = (*line, ("   nothing starts: ", ""), (stopped, "bold"))
     if queues.filter:
         shown = f" {cut_middle(clean_line(queues.filter), 20)}: {len(queues.entries)} match"
-        return spread(line, (("/", "bold"), (shown, "bold"), (" ", "")), width)
+        return spread(line, (("/", "key"), (shown, "bold"), (" ", "")), width)
     free = free_words(queues.machines)
     return spread(line, ((free, "dim"), (" ", "")), width) if free else line
 

@@ -85,7 +85,7 @@ def check_lines(
 def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) -> Line:
     """Say which check it is and how it was made, as much as fits; with others, its place among them."""
     number, total = place
-    right: Line = (("v", "bold"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
+    right: Line = (("v", "key"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
     facts = [f"suite {clean_line(outcome.suite) or '?'}"]
     if outcome.step is not None:
         facts.append(f"step {count(outcome.step)}")

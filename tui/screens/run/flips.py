@@ -25,7 +25,7 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
         return []
     name = clean_line(task.task)
     title: Line = ((name, "bold"), (f": {task.lost} lost, {task.won} won of {counted(task.n, 'item')}", ""))
-    right: Line = (("enter", "bold"), (" whole answers", "dim")) if flips else ()
+    right: Line = (("enter", "key"), (" whole answers", "dim")) if flips else ()
     lines = [rule(title, width, right)]
     kinds = _kinds(outcome, task.task)
     if kinds and rows > _KINDS_FROM:

@@ -223,7 +223,7 @@ def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, h
     job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]
-    other: Line = (("v", "bold"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
+    other: Line = (("v", "key"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
     room = max(10, width - 8 - line_width(other))
     title = rule(((cut_end(_title(log_view, held, job), room), ""),), width, other)
     searched_text = "" if log_view.search is None else log_view.search.text

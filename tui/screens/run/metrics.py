@@ -55,7 +55,7 @@ def metrics_lines(board: Board, width: int, height: int, *, is_full: bool = Fals
 
 def log_rule(width: int) -> Line:
     """Draw the rule above the log's end."""
-    return rule((("log, newest last", ""),), width, (("l", "bold"), (" whole log", "dim")))
+    return rule((("log, newest last", ""),), width, (("l", "key"), (" whole log", "dim")))
 
 
 def _cursor_rule(board: Board, width: int) -> Line:
@@ -63,7 +63,7 @@ def _cursor_rule(board: Board, width: int) -> Line:
     if board.step is None:
         return ()
     text = ", ".join(event.words for event in board.under_cursor)
-    right: Line = (("l", "bold"), (f" log at step {count(board.step)}", "dim"))
+    right: Line = (("l", "key"), (f" log at step {count(board.step)}", "dim"))
     room = max(10, width - 8 - line_width(right))
     title = f"step {count(board.step)}{': ' if text else ''}{text}"
     return rule(((cut_end(title, room), "bold" if text else ""),), width, right)

@@ -40,10 +40,10 @@ def recipe_lines(
         lines += [rule((("data", ""),), width), *data_lines(detail, width), *versions, *plan_line(detail)]
     name, base = base_of(detail)
     if base is None or is_whole:
-        turn: Line = (("v", "bold"), (f" what differs from {name}", "dim")) if base is not None else ()
+        turn: Line = (("v", "key"), (f" what differs from {name}", "dim")) if base is not None else ()
         lines.append(rule((("settings, all defaults filled in", ""),), width, turn))
         return [*lines, *settings_lines(detail.recipe, width)]
-    turn = (("v", "bold"), (" all", "dim"))
+    turn = (("v", "key"), (" all", "dim"))
     lines.append(rule(((f"settings that differ from the recipe {name}", ""),), width, turn))
     return [*lines, *_differing_lines(detail.recipe, base, name, width)]
 

@@ -205,14 +205,15 @@ def state_line(runs: RunList, width: int) -> Line:
     right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
     needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
-    left: Line = (*marked, (needs, "bold" if answer.need_you else "dim"))
+    left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    for words in (
-        f"{answer.running} running",
-        f"{answer.queued} queued{stopped}",
-        f"{count(answer.total)} in all",
-    ):
-        more: Line = (*left, (f"   {words}", ""))
+    parts: tuple[tuple[str, StyleName], ...] = (
+        (f"{answer.running} running", "cyan" if answer.running else "dim"),
+        (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"),
+        (f"{count(answer.total)} in all", "dim"),
+    )
+    for words, style in parts:
+        more: Line = (*left, ("   ", ""), (words, style))
         if line_width(more) + 2 + line_width(right) <= width:
             left = more
     return spread(left, right, width)
@@ -223,15 +224,15 @@ def _order_words(runs: RunList, width: int) -> Line:
     pieces: list[Line] = []
     if runs.line.terms:
         terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
-        pieces.append((("/", "bold"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
+        pieces.append((("/", "key"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
     if runs.pages.newcomers:
-        pieces.append((("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold")))
+        pieces.append((("o", "key"), (f" takes in {runs.pages.newcomers} new", "bold")))
     elif runs.pages.reordered:
-        pieces.append((("o", "bold"), (" sorts again: the order changed", "dim")))
+        pieces.append((("o", "key"), (" sorts again: the order changed", "dim")))
     if runs.line.group:
         pieces.append(((f"by {clean_line(runs.line.group)}", "bold"),))
     if not (runs.pages.newcomers or runs.pages.reordered):
-        pieces.append((("o", "bold"), (f" sort: {sort_words(runs.line.sort or Sort())}", "dim")))
+        pieces.append((("o", "key"), (f" sort: {sort_words(runs.line.sort or Sort())}", "dim")))
     words: Line = ()
     for piece in pieces:
         more: Line = (*words, ("  ", ""), *piece) if words else piece

@@ -162,9 +162,9 @@ def title_line(items: Items, row: TriageRow, width: int) -> Line:
     if items.answer is not None:
         left = (*left, (f"   {count(items.answer.lost)} lost, {count(items.answer.won)} won", ""))
     if not items.filter:
-        return spread(left, (("/", "bold"), (" filter ", "dim")), width)
+        return spread(left, (("/", "key"), (" filter ", "dim")), width)
     words = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
-    return spread(left, (("/", "bold"), (words, "bold")), width)
+    return spread(left, (("/", "key"), (words, "bold")), width)
 
 
 def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:

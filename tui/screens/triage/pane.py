@@ -195,7 +195,7 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
     ]
     if rest and len(lines) < rows:
         more = [f"{others} more lost"] * (others > 0) + [f"{facts.won} won"] * bool(facts.won)
-        lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "bold"))] if more else []
+        lines += [((f"   {', '.join(more)}: ", "dim"), ("enter", "key"))] if more else []
     return lines
 
 

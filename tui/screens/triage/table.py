@@ -96,11 +96,12 @@ def _is_settled(standing: Standing | None) -> bool:
 
 
 def _cell(cell: TriageCell | None, width: int, *, is_cursor: bool, is_settled: bool) -> tuple[Span, ...]:
-    """Draw a change and its mark; only what is proven lost, and nobody has taken, is red."""
+    """Draw a change and its mark; only what is proven lost, and nobody has taken, is red; what is kept is dim."""
     mark = TASK_MARKS.get(cell.mark) if cell is not None else None
     text = "-" if cell is None or mark is None or cell.drop is None else change(cell.drop / 100)
     words = f"{text}{mark.mark if mark is not None and cell is not None and cell.drop is not None else ' '}"
     style: StyleName = "red" if cell is not None and cell.mark == "lost" and not is_settled else ""
+    style = "dim" if cell is not None and cell.mark == "kept" else style
     return (
         (" " * max(0, width - 1 - len(words)), ""),
         (words, "reverse" if is_cursor else style),
@@ -211,7 +212,7 @@ def state_line(held: TriageList, width: int, now: float) -> Line:
     words = counts_line(answer)
     if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
         words = f"{words.rstrip('.')}; {newest_words(answer, now)}"
-    left: Line = ((f" {words}", "bold" if answer.new else ""),)
+    left: Line = ((f" {words}", "red" if answer.new else ""),)
     return spread(left, (*_right(held), (" ", "")), width)
 
 
@@ -219,13 +220,13 @@ def _right(held: TriageList) -> Line:
     pages = held.pages
     if held.filter:
         return (
-            ("/", "bold"),
+            ("/", "key"),
             (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
         )
     if pages.newcomers:
-        return (("o", "bold"), (f" takes in {counted(pages.newcomers, 'new check')}", "bold"))
+        return (("o", "key"), (f" takes in {counted(pages.newcomers, 'new check')}", "bold"))
     if pages.reordered:
-        return (("o", "bold"), (" sorts again: the order changed", "dim"))
+        return (("o", "key"), (" sorts again: the order changed", "dim"))
     return ((facts_words(list(held.pages.rows.values())), "dim"),)
 
 

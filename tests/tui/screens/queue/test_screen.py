@@ -42,8 +42,8 @@ async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
         await opened(pilot)
         assert "3 Queue 4" in text_of(app).splitlines()[0]
         assert "1 of 4 GPUs free" in row_with(app, "4 waiting")
-        assert "━━━━━━━━━━━━━·······   51 of 80    92 %  support-r16" in text_of(app)
-        assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒·   74 of 80    99 %  ana: python 48213" in text_of(app)
+        assert "████████████▉░░░░░░░   51 of 80    92 %  support-r16" in text_of(app)
+        assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒░   74 of 80    99 %  ana: python 48213" in text_of(app)
         assert "free, kept for support-dpo" in text_of(app)
         assert "820/1200, ends 14:38" in text_of(app)
         assert "2 x 40 GiB    14:38   support-r16 ends first" in row_with(app, "▸")
@@ -189,7 +189,7 @@ async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
-        assert "━━━━━━━━━━━━━━━━━━━━  1 of 1 job at a time   2 cores, no GPU" in text_of(app)
+        assert "████████████████████  1 of 1 job at a time   2 cores, no GPU" in text_of(app)
         assert "GPU  memory" not in text_of(app)
         fake.live, fake.waiting, fake.gpus = [], [], make_gpus(cores=2)
         fake.change()
@@ -279,8 +279,8 @@ async def test_without_utf_8_ours_others_and_free_memory_are_told_apart() -> Non
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
         assert text_of(app).isascii()
-        assert "#############.......   51 of 80" in text_of(app)
-        assert "%%%%%%%%%%%%%%%%%%%.   74 of 80" in text_of(app)
+        assert "#############-------   51 of 80" in text_of(app)
+        assert "%%%%%%%%%%%%%%%%%%%-   74 of 80" in text_of(app)
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)], ids=["60x20", "80x24", "120x40"])

@@ -568,7 +568,11 @@ async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() 
 
 
 async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
-    fake = training(alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)])
+    alarms = [
+        AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW),
+        AlarmRow("slow", 602, "slow", NOW),
+    ]
+    fake = training(alarms=alarms)
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot)
@@ -576,7 +580,7 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
             steps.append(screen.view_state.step)
-        assert steps == [600, 450, 300, 450]
+        assert steps == [602, 450, 300, 450], "what is in one column is gone to once"
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
         assert "No alarm, check or checkpoint that way." in text_of(app)

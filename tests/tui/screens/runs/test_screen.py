@@ -631,7 +631,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
 async def test_columns_are_chosen_kept_and_shown_where_they_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     async with app.run_test(size=(100, 24)) as pilot:
@@ -662,7 +662,7 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
 async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     (tmp_path / "app.json").write_bytes(content)
     assert input_lines.columns(Home(tmp_path)) in ((), ("x", "y", "z"))
 

@@ -1,0 +1,82 @@
+"""Themes are chosen in the app, drawn in at once, and kept; the environment goes before them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+
+from finetop.core.runtime.home import Home
+from finetop.tui.kept import keep, kept
+from finetop.tui.messages import GroundTold
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("FINETOP_THEME", "NO_COLOR", "COLORFGBG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
+
+
+def accent(app: Any) -> str:
+    """Return the colour of the tab of the place that is open."""
+    first = app.screen._compositor.render_strips()[0]
+    return next(segment.style.color.name for segment in first if segment.text == " 1 Runs ")
+
+
+async def themes(pilot: Any) -> None:
+    await settled(pilot)
+    await pilot.press("colon")
+    await settled(pilot)
+    await pilot.press(*"theme", "enter")
+    await settled(pilot)
+
+
+async def test_a_theme_is_drawn_at_once_and_esc_undoes_it_enter_keeps_it(tmp_path: Path) -> None:
+    keep(Home(tmp_path), columns=["note"])
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.show_theme("")
+        await themes(pilot)
+        await pilot.press("j", "j")
+        await settled(pilot)
+        assert app.look.colours == "light"
+        await pilot.press("escape")
+        await settled(pilot)
+        assert app.look.colours == "either"
+        await themes(pilot)
+        await pilot.press("j", "enter")
+        await settled(pilot)
+        assert app.look.colours == "dark" and "needs you" in text_of(app)
+        assert accent(app) == "#b69cff"
+    assert (kept(Home(tmp_path)).theme, kept(Home(tmp_path)).columns) == ("dark", ["note"])
+
+
+async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_was_chosen(
+    tmp_path: Path,
+) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        app.post_message(GroundTold("light"))
+        await settled(pilot)
+        assert app.look.colours == "light" and accent(app) == "#5a2bd0"
+        app.show_theme("dark")
+        app.post_message(GroundTold("light"))
+        await settled(pilot)
+        assert app.look.colours == "dark"
+
+
+async def test_a_theme_of_the_environment_is_said_to_go_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINETOP_THEME", "16")
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await themes(pilot)
+        assert "the environment has chosen the colours: 16." in text_of(app)
