@@ -185,7 +185,8 @@ def scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
 
 def in_border(left_width: int, *, has_cursor: bool) -> Line:
     """Name the two parts in the border above them; the one with the cursor in the colour of what is active."""
-    first, second = ("accent", "dim") if has_cursor else ("dim", "accent")
+    first: StyleName = "accent" if has_cursor else "dim"
+    second: StyleName = "dim" if has_cursor else "accent"
     fill = "─" * (left_width - len(" recipe "))
     return ((" recipe ", first), (f"{fill}┬", "faint"), (" settings", second))
 
