@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -125,3 +126,11 @@ def count(number: int) -> str:
 def counted(number: int, noun: str, plural: str = "") -> str:
     """Write a number with its noun: '1 run', '1,412 rows'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def number_words(number: float, digits: int = 6) -> str:
+    """Write a number as people do, with so many digits at most: 2e-4, 0.03, 1200. It can be typed into a recipe."""
+    if not isfinite(number) or not number or 0.001 <= abs(number) < 10**digits:
+        return f"{number:.{digits}g}"
+    mantissa, _, exponent = f"{number:.{digits - 1}e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}e{int(exponent)}"

@@ -9,6 +9,7 @@ import socket
 import time
 import traceback
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -96,7 +97,6 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._hushed: Said | None = None  # the message that the newest key has taken away
         self._copied = Copied()
         self.messages: list[Said] = []
-        self.large: tuple[str, ...] = ()
         self.running = 0
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
@@ -293,7 +293,7 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def redraw_frame(self) -> None:
         """Write again what is around every screen."""
-        for screen in self.screen_stack if self._screen_stacks else ():
+        for screen in chain.from_iterable(self._screen_stacks.values()):
             for part in screen.query(".frame"):
                 assert isinstance(part, Top | Bottom)
                 part.redraw()

@@ -38,7 +38,6 @@ class Host(Protocol):
     homes: Sequence[Home]  # on one machine or several
     home_shown: str
     restart: str  # what R does while something is lost
-    large: tuple[str, ...]  # metrics that the user made charts of, on every run's screen
     folder: Path  # where `finetop` was started: recipes are found here
 
     def now(self) -> float: ...

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
-from finetop.core.text import clean, clean_line
+from finetop.core.text import clean, clean_line, number_words
 from finetop.tui.theme import StyleName
 
+STEPS_WIDTH = 11  # cells
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
@@ -48,6 +49,34 @@ def cut_middle(text: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
+def told_apart(names: Sequence[str], width: int) -> list[str]:
+    """Cut names to `width` cells so that they differ: what they begin with alike goes first."""
+    if all(cell_len(name) <= width for name in names):
+        return list(names)
+    alike = next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
+    word = max(names[0].rfind(mark, 0, alike) + 1 for mark in "-_./ ")
+    cut: list[str] = []
+    for start in (word, alike):
+        cut = [_without_start(name, start, width) for name in names]
+        if len(set(cut)) == len(set(names)):
+            return cut
+    for short in {short for short in cut if 1 < cut.count(short) < len(cut)}:
+        same = [at for at, other in enumerate(cut) if other == short]
+        for at, better in zip(same, told_apart([names[at] for at in same], width), strict=True):
+            cut[at] = better
+    return cut
+
+
+def _without_start(name: str, start: int, width: int) -> str:
+    """Cut a name to `width` cells: its first letters, and what follows the start that it shares."""
+    rest = name[start:]
+    if cell_len(name) <= width:
+        return name
+    if not start or cell_len(rest) >= width:
+        return cut_middle(rest or name, width)
+    return f"{set_cell_size(name[:start], width - 1 - cell_len(rest)).rstrip()}…{rest}"
+
+
 def padded(text: str, width: int) -> str:
     """Fill text up with blanks to `width` cells."""
     return text + " " * (width - cell_len(text))
@@ -59,37 +88,34 @@ def leaf(path: str) -> str:
 
 
 def of_steps(done: int, planned: int) -> str:
-    """Write progress in at most 9 cells: '820/1200', '12k/120k', '41' where no end is known."""
+    """Write progress in at most STEPS_WIDTH cells: '820/1,200', '12k/120k', '41' where no end is known."""
     if not planned:
         return _short(done) if done else ""
-    whole = f"{done}/{planned}"
-    return whole if len(whole) <= 9 else f"{_short(done)}/{_short(planned)}"
+    whole = f"{done:,}/{planned:,}"
+    return whole if len(whole) <= STEPS_WIDTH else f"{_short(done)}/{_short(planned)}"
 
 
 def _short(number: int) -> str:
     for unit, size in (("M", 1_000_000), ("k", 1_000)):
         if number >= size * 10:
-            return f"{number // size}{unit}"
-    return str(number)
+            return f"{number // size:,}{unit}"
+    return f"{number:,}"
 
 
 def value(number: float | None, width: int = 5) -> str:
-    """Write a metric in `width` cells or little more: 0.982, 12.31, 1.2e-05; '-' for none."""
+    """Write a metric in `width` cells or little more: 0.982, 12.31, 1,234, 1.2e-5; '-' for none."""
     if number is None:
         return "-"
     size = abs(number)
     if size and (size < 0.001 or size >= 100_000):
-        return f"{number:.1e}"
+        return number_words(number, 2)
     digits = max(0, width - 1 - len(str(int(size))))
-    return f"{number:.{min(3, digits)}f}"
+    return f"{number:,.{min(3, digits)}f}"
 
 
-def without_zero(number: float | None, digits: int = 2) -> str:
-    """Write a number below one without its zero: .08; '-' for none."""
-    if number is None:
-        return "-"
-    text = f"{number:.{digits}f}"
-    return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
+def decimals(number: float | None, digits: int = 2) -> str:
+    """Write a number with so many decimals: 0.08; '-' for none."""
+    return "-" if number is None else f"{number:.{digits}f}"
 
 
 def line_width(line: Line) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -24,6 +24,7 @@ from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput
 from finetop.core.models import devices, load, resolve
 from finetop.core.models.devices import scoring_dtype
+from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, RowScore
@@ -182,10 +183,10 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
             tokenizer = load.load_tokenizer(base)
     model.eval()
-    plan = plan_for(device)
     alone = request.checkpoint is not None and pair.reads_rows_alone
+    plan = plan_for(device, engine_for(recipe.model.engine, device, model.config, learned_tokens=alone))
     if alone or not packs_exactly(model):
-        plan = BatchPlan("plain", plan.row_tokens)
+        plan = replace(plan, layout="plain")
     facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)
     return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
 
@@ -249,7 +250,8 @@ def kept(
     prompts = {row.item: row.prompt_hash for row in rows}
 
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
-        key = cache.score_key({**loaded.facts, **asdict(plan)}, target.task_facts(metric, rows, settings))
+        run = {**loaded.facts, **plan.facts(writes=metric != "nats_per_token")}
+        key = cache.score_key(run, target.task_facts(metric, rows, settings))
         return cache.read_or_score(
             home.scores,
             key,

@@ -16,6 +16,7 @@ from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
+from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from finetop.core.check.statistics.item_order import Key
     from finetop.core.check.tasks.suite import Suite
     from finetop.core.data.formats import Kind
+    from finetop.core.models.engine import Engine
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -56,6 +58,7 @@ class CheckContext:
     facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory that nothing can be kept of
     excluded: frozenset[Key]  # items that the training data contains
     notes: tuple[str, ...]
+    engine: Engine  # what writes answers
     home: Home
     events: EventLog
     step: int | None = None  # of the model that is checked while it trains
@@ -79,7 +82,8 @@ def open_context(
     suite = find_suite(general.suite, home)
     base = pair.base
     tokenizer = load.load_tokenizer(base)
-    longest = longest_input(load.read_config(base), tokenizer)
+    config = load.read_config(base)
+    longest = longest_input(config, tokenizer)
     prepared = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
@@ -103,6 +107,7 @@ def open_context(
         },
         excluded=excluded,
         notes=notes,
+        engine=engine_for(recipe.model.engine, pair.device, config, learned_tokens=pair.reads_rows_alone),
         home=home,
         events=events,
     )

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import structs, to_builtins
 
+from finetop.core.check import noise_floor
 from finetop.core.check.context import open_context
 from finetop.core.check.model_pair import as_tuned, open_pair
 from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
-from finetop.core.check.scoring.batches import LOOK_ITEMS, Batch, PreparedSuite, ScoredModel
+from finetop.core.check.scoring.batches import LOOK_ITEMS, PreparedSuite, ScoredModel
 from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     ModelScores,
@@ -57,8 +58,6 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
-NOISE_ITEMS = 128
-NOISE_ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
 FLIPS_KEPT = 300
 QUESTION_KEPT = 1000  # characters
 CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
@@ -109,9 +108,9 @@ def check(
 def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer]) -> Answer:
     """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
     device = context.pair.device
-    plan = plan_for(device)
+    plan = plan_for(device, context.engine)
     if context.pair.reads_rows_alone:
-        plan = BatchPlan("plain", plan.row_tokens)
+        plan = replace(plan, layout="plain")
 
     def score_again(row_tokens: int) -> None:
         context.reported.clear()
@@ -163,7 +162,9 @@ def score_until_decided(
             )
             for (task, item), score in seen.items()
         ),
-        models={name: {**(facts or {}), **asdict(base.plan)} for name, facts in context.facts.items()},
+        models={
+            name: {**(facts or {}), **base.plan.facts(writes=True)} for name, facts in context.facts.items()
+        },
         general=to_builtins(context.general),
     )
 
@@ -227,46 +228,26 @@ def score_base(context: CheckContext, plan: BatchPlan, *, whole: bool = False) -
     That is the sample that says which tasks are measurable, itself in other batches, drift and target; the
     `whole` suite where the base can't be had later.
     """
-    other_batches = _noise_suite(context.prepared, context.pair.device)
+    first = noise_floor.first_items(context)
     with with_model(
         context, open_scoring(context, context.prepared, _scored_model(context, "base", plan))
     ) as scoring:
-        begins = (*_sampled(context, scoring), *other_batches.items)
+        begins = (*_sampled(context, scoring), *first)
         if (
             plan.layout == "packed"
             and unscored(scoring, begins)
             and not packs_exactly(scoring.scored_model.model())
         ):
-            plan = BatchPlan("plain", plan.row_tokens)
+            plan = replace(plan, layout="plain")
             scoring = open_scoring(context, context.prepared, replace(scoring.scored_model, plan=plan))
         if whole:
             score_items(context, scoring, context.prepared.items, "scoring base")
             report_scores(context, scoring, context.prepared.items)
         _measure_base(context, scoring)
-        score_items(context, scoring, other_batches.items, "measuring base")
-        other_plan = BatchPlan(plan.layout, plan.row_tokens // 3)
-        other = open_scoring(context, other_batches, replace(scoring.scored_model, plan=other_plan))
-        score_items(context, other, other_batches.items, "noise floor")
+        floor = noise_floor.measure(context, scoring, first)
         windows = score_windows(context, scoring.scored_model)
         reached = score_target(context, scoring.scored_model)
-    keys = [item.key for item in other_batches.items]
-    flips = sum(scoring.scores[key].score != other.scores[key].score for key in keys)
-    scores = ModelScores(scoring.scores, windows, reached)
-    return BaseScores(scores, plan, NoiseFloor(len(keys), flips), whole)
-
-
-def _noise_suite(prepared: PreparedSuite, device: str) -> PreparedSuite:
-    """Return the suite's first items, cut into batches of other sizes and in the opposite order.
-
-    Under another batch plan as well they measure the noise floor: what flips here flips without any change to the
-    weights, and a difference of that size between two models means nothing.
-    """
-    first = prepared.items[: NOISE_ITEMS_CPU if device.startswith("cpu") else NOISE_ITEMS]
-    batches = tuple(
-        Batch(name, tuple(item.item for item in reversed(first) if item.task == name))
-        for name in prepared.tasks
-    )
-    return replace(prepared, items=first, batches=tuple(batch for batch in batches if batch.items))
+    return BaseScores(ModelScores(scoring.scores, windows, reached), plan, floor, whole)
 
 
 def _sampled(context: CheckContext, scoring: Scoring) -> tuple[Item, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
@@ -192,7 +192,7 @@ def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], 
 
 def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[ItemScore]:
     prompts = drift.prompts_of(context.windows)
-    key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW})
+    key = _extra_key(scored_model, {"name": "drift", "window": drift.WINDOW}, writes=False)
     return _kept(
         context,
         key,
@@ -215,7 +215,8 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
     for metric in wanted.metrics if wanted else ():
         assert wanted is not None
         rows = rows_of(context, metric)
-        key = _extra_key(scored_model, target.task_facts(metric, rows, wanted))
+        facts = target.task_facts(metric, rows, wanted)
+        key = _extra_key(scored_model, facts, writes=metric != "nats_per_token")
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
             return target.score_rows(
@@ -228,9 +229,10 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
     return reached
 
 
-def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any]) -> ScoreKey | None:
+def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any], *, writes: bool) -> ScoreKey | None:
     facts = scored_model.facts
-    return None if facts is None else cache.score_key({**facts, **asdict(scored_model.plan)}, task)
+    plan = scored_model.plan.facts(writes=writes)
+    return None if facts is None else cache.score_key({**facts, **plan}, task)
 
 
 def _kept(

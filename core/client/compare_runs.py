@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.text import clean_line, counted
+from finetop.core.recipe.fields import fields
+from finetop.core.text import clean_line, counted, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
@@ -18,6 +20,8 @@ from finetop.core.wording.verdicts import short_answer
 SAYS_NOTHING = ("name", "about", "recipe", "extends")  # of a recipe: where it comes from, not what it does
 MOST = 9  # runs at a time: each has a letter, and a column
 NOT_SET = "-"
+FIRST = "train.learning_rate"  # what is looked for first where runs differ
+USUAL = {"method": "lora", "objective": "sft"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +52,35 @@ class Trade:
 
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """List the settings that are not the same in all recipes, in the recipes' order."""
+    """List the settings that are not the same in all recipes: the learning rate first, then in the recipes' order.
+
+    What one method has and another has not is left out where nobody set it.
+    """
     flat = [
         {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
         for recipe in recipes
     ]
-    keys = list(dict.fromkeys(key for one in flat for key in one))
+    keys = sorted(dict.fromkeys(key for one in flat for key in one), key=lambda key: key != FIRST)
+    unset = [_defaults(recipe) for recipe in recipes]
     return [
         Difference(key, tuple(_said(one[key]) if key in one else NOT_SET for one in flat))
         for key in keys
         if key.partition(".")[0] not in SAYS_NOTHING
         and any(key not in one or one[key] != flat[0].get(key) for one in flat)
+        and not (
+            any(key not in one for one in flat)
+            and all(key not in one or unset[at].get(key, NOT_SET) == one[key] for at, one in enumerate(flat))
+        )
     ]
+
+
+def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what settings of a recipe's method and objective are where nobody sets them; none of unknown ones."""
+    names = [(recipe.get(part) or {}).get("name", usual) for part, usual in USUAL.items()]
+    try:
+        return {field.key: field.default for field in fields(*names)}
+    except FinetopError:
+        return {}
 
 
 def _numbered(key: str, at: int) -> str:
@@ -86,15 +107,10 @@ def _said(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
-        return _short_power(f"{value:g}")
+        return number_words(value)
     if isinstance(value, list):
         return clean_line(", ".join(map(str, value)) or "none")
     return clean_line(str(value))
-
-
-def _short_power(text: str) -> str:
-    head, power, tail = text.partition("e")
-    return f"{head}e{int(tail)}" if power else text
 
 
 def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
@@ -136,7 +152,7 @@ def other_tests(runs: Sequence[RunDetail]) -> bool:
 
 
 def _numbers(label: str, values: Sequence[float | None], better: Callable[..., float]) -> Outcome:
-    cells = tuple("-" if value is None else _short_power(f"{value:.4g}") for value in values)
+    cells = tuple("-" if value is None else number_words(value, 4) for value in values)
     return Outcome(label, cells, _best(values, better))
 
 

@@ -56,6 +56,11 @@ def loss(run: RunRow) -> float | None:
     return run.metrics.get("eval_loss", run.metrics.get("loss"))
 
 
+def loss_word(runs: Iterable[RunRow]) -> str:
+    """Say of which rows the loss of runs is."""
+    return "eval loss" if any("eval_loss" in run.metrics for run in runs) else "train loss"
+
+
 def target(run: RunRow) -> float | None:
     """Return how well it does what it was trained for: the first metric of its check's target."""
     pairs = list(run.check.target.values()) if run.check is not None else []

@@ -19,6 +19,7 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.first_row import first_row
 from finetop.core.preflight.plan.machine import Machine, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
@@ -99,6 +100,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     rehearsal = Rehearsal(recipe, found.file, "cuda" if machine.device == "gpu" else "cpu")
     try:
         measured = lengths.measure(recipe, found.folder)
+        first_row(recipe, found.folder)  # refused where the chat template refuses, or never ends
         moving = rehearsal.answer()
     finally:
         rehearsal.stop()

@@ -12,7 +12,7 @@ from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-ABOUT = "what came of a sweep: loss, target and retained, as mean and spread over its seeds"
+ABOUT = "what came of a sweep: eval loss, target and retained, as mean and spread over its seeds"
 ANYWHERE = True
 
 
@@ -88,7 +88,14 @@ def tell(found: SweepsAnswer) -> None:
     titles = keys or ["run"]
     number = len(titles)
     print_table(
-        (*titles, "done", "loss", "target", "retained", "did it forget?"),
+        (
+            *titles,
+            "done",
+            seed_groups.loss_word(one.row for one in found.runs),
+            "target",
+            "retained",
+            "did it forget?",
+        ),
         rows,
         right=(number, number + 1, number + 2, number + 3),
     )

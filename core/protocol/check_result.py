@@ -42,10 +42,13 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class NoiseFloor(msgspec.Struct, frozen=True):
-    """The base against itself in other batches."""
+    """The base against itself in other batches; and as another engine than `exact` wrote its answers, against that."""
 
     items: int
     flips: int
+    engine: str = ""  # none: exact wrote them
+    answers: int = 0
+    answers_flipped: int = 0
 
 
 class Contamination(msgspec.Struct, frozen=True):

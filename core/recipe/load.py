@@ -89,7 +89,7 @@ def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
 
     `look` looks at one of them, where the run is to be on another machine.
     """
-    _raise_first(list(_file_problems(loaded, look or file_problem)))
+    _raise_first(list(file_problems(loaded, look or file_problem)))
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
@@ -204,7 +204,8 @@ def _raise_first(problems: list[RecipeError]) -> None:
     raise first
 
 
-def _file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
+def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
+    """List what is wrong with the files that a recipe names, and whether it names data at all."""
     recipe = loaded.recipe
     if not recipe.data.train:
         hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."

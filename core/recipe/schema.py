@@ -23,6 +23,7 @@ Pace = Annotated[int, Meta(ge=1, le=10**9)] | Annotated[float, Meta(gt=0, le=1)]
 PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Attention = Literal["auto", "sdpa", "flash_attention_2", "flex", "eager"]
+EngineChoice = Literal["auto", "exact", "continuous", "vllm"]
 Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
 LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
@@ -63,6 +64,12 @@ class Model(Section, frozen=True, kw_only=True):
     attention: Annotated[
         Attention,
         says("Attention in training; auto is sdpa, for packed rows on a GPU flash_attention_2 or flex."),
+    ] = "auto"
+    engine: Annotated[
+        EngineChoice,
+        says(
+            "What writes answers in checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
+        ),
     ] = "auto"
     revision: Annotated[Text | None, says("Branch, tag or commit on the hub; null for the newest.")] = None
     trust_remote_code: Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, get_args, get_origin
 
+from finetop.core.text import number_words
+
 
 def type_words(annotation: Any) -> str:
     """Describe the values an annotation allows, ranges included."""
@@ -97,11 +99,3 @@ def value_words(value: Any) -> str:
     if isinstance(value, float):
         return number_words(value)
     return value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value)
-
-
-def number_words(number: float) -> str:
-    """Write a number as people write it in a recipe, small ones as learning rates: 2e-4."""
-    if not number or abs(number) >= 0.001:
-        return f"{number:g}"
-    mantissa, _, exponent = f"{number:e}".partition("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

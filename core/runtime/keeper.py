@@ -27,7 +27,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
@@ -39,6 +38,7 @@ from finetop.core.runtime.processes import (
     boot_id,
     catches,
     descendants,
+    die_with,
     environment_of,
     kill,
     memory_limit_kib,
@@ -47,7 +47,6 @@ from finetop.core.runtime.processes import (
     stat_field,
 )
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
 SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
@@ -296,19 +295,6 @@ def become_subreaper() -> None:
     """Make orphans of the job our children, so that none is left behind (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def die_with(keeper: int) -> Callable[[], None]:
-    """Return what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def tie() -> None:
-        if sys.platform == "linux":
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != keeper:  # it has died in between
-                os._exit(1)
-
-    return tie
 
 
 def ask_to_stop(pid: int) -> None:

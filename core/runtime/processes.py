@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import struct
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
 COMMAND = 200  # characters
+PR_SET_PDEATHSIG = 1
 STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states, as `ps` names them
 
 
@@ -227,3 +230,16 @@ def memory_limit_kib() -> int:
     except (OSError, ValueError):
         pass
     return min(limits, default=0) // 1024
+
+
+def die_with(parent: int) -> Callable[[], None]:
+    """Return what a child does first: have the kernel kill it when this parent dies (Linux only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie() -> None:
+        if sys.platform == "linux":
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it has died in between
+                os._exit(1)
+
+    return tie

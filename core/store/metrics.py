@@ -11,18 +11,22 @@ from finetop.core.protocol.runs import Queued
 from finetop.core.store import jobs
 
 WIDEST_CHART = 2000  # columns
+PLACES = (
+    20_000  # of an axis of tokens or time; 8 curves of 2,000,000 steps, each a place, took more than 64 MB
+)
 WIDEST = 64  # times as many steps are looked through at once as are wanted
 # A count that begins anew after a resume goes on from where it was.
 _COUNTED = (
-    "told AS (SELECT step, max(value) AS value FROM metrics"
-    " WHERE run_id = ? AND key = ? AND value IS NOT NULL GROUP BY step),"
+    "told AS (SELECT step // {stretch} * {stretch} AS step, max(value) AS value FROM metrics"
+    " WHERE run_id = ? AND key = ? AND value IS NOT NULL GROUP BY ALL),"
     " grown AS (SELECT step, value, lag(value, 1, 0) OVER (ORDER BY step) AS before FROM told),"
     " axis AS (SELECT step, sum(CASE WHEN value < before THEN value ELSE value - before END)"
     " OVER (ORDER BY step) AS x FROM grown"
     " UNION ALL SELECT 0, 0 WHERE NOT EXISTS (FROM told WHERE step = 0))"
 )
 _PASSED = (
-    "told AS (SELECT step, max(time) AS time FROM metrics WHERE run_id = ? GROUP BY step),"
+    "told AS (SELECT step // {stretch} * {stretch} AS step, max(time) AS time FROM metrics WHERE run_id = ?"
+    " GROUP BY ALL),"
     " gaps AS (SELECT step, time - lag(time) OVER (PARTITION BY {part} ORDER BY step) AS gap FROM told),"
     " axis AS (SELECT step, sum(greatest(coalesce(gap, 0), 0)) OVER (ORDER BY step) AS x FROM gaps)"
 )
@@ -45,10 +49,11 @@ def curves(
     columns = max(1, min(columns, WIDEST_CHART))
     chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
     values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
-    return _read(
+    return _made(
         connection,
-        "least((step - ?)::BIGINT * ? // ?, ?)::INTEGER",
-        f"metrics WHERE run_id = ? AND step BETWEEN ? AND ?{chosen}",
+        "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
+        " max(step), arg_max(value, step), count(*) - count(value)"
+        f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{chosen} GROUP BY key, bin ORDER BY key, bin",
         [*values, keys] if keys else values,
     )
 
@@ -69,13 +74,18 @@ def curves_across(
     if not chart.columns:
         return CurvesAnswer([], None, chart.newest)
     chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
-    values: list[object] = [chart.begins, chart.columns, run_id, chart.last_step]
-    found = _read(
+    values: list[object] = [chart.stretch, run_id, chart.last_step, *([keys] if keys else [])]
+    found = _made(
         connection,
-        "own.place",
-        "metrics ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS place) own ON metrics.step >= own.begins"
-        f" WHERE run_id = ? AND step <= ?{chosen}",
-        [*values, keys] if keys else values,
+        "WITH told AS (SELECT key, step // ? AS place, min(step) AS begin, max(step) AS step, min(value) AS low,"
+        " max(value) AS high, sum(value) AS total, count(value) AS good, count(*) AS count,"
+        " arg_max(value, step) AS newest"
+        f" FROM metrics WHERE run_id = ? AND step <= ?{chosen} GROUP BY key, place)"
+        " SELECT key, own.bin, min(low), max(high), sum(total) / sum(good), max(step), arg_max(newest, step),"
+        " sum(count - good)::INTEGER"
+        " FROM told ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS bin) own ON told.begin >= own.begins"
+        " GROUP BY key, own.bin ORDER BY key, own.bin",
+        [*values, chart.begins, chart.columns],
     )
     begins, ends = [float(step) for step in chart.begins], [float(step) for step in chart.ends]
     middles = [(begin + end) / 2 for begin, end in zip(begins, ends, strict=True)]
@@ -83,14 +93,9 @@ def curves_across(
     return CurvesAnswer(found, steps, chart.newest)
 
 
-def _read(connection: Connection, place: str, rows: str, values: list[object]) -> list[Curve]:
-    """Read curves: `place` gives a row's column, `rows` says which rows of which table."""
-    binned = connection.execute(
-        f"SELECT key, {place} AS bin, min(value), max(value), avg(value),"
-        " max(step), arg_max(value, step), count(*) - count(value)"
-        f" FROM {rows} GROUP BY key, bin ORDER BY key, bin",
-        values,
-    ).fetchall()
+def _made(connection: Connection, query: str, values: list[object]) -> list[Curve]:
+    """Make curves of what a query reads of each key and column."""
+    binned = connection.execute(query, values).fetchall()
     made: dict[str, Curve] = {}
     for key, column, low, high, mean, step, newest, bad in binned:
         old = made.get(key) or Curve(key, [], [], [], [], 0, None, 0)
@@ -144,6 +149,7 @@ class _Bins:
     ends: list[int]
     last_step: int  # that is drawn: all behind it where the axis ends behind them
     newest: float  # where on the axis the run stands
+    stretch: int  # steps that are one place
 
 
 def _bins(
@@ -160,12 +166,13 @@ def _bins(
     Seconds count from the first number; between two jobs of a run none pass.
     """
     values: list[object]
+    stretch = 1 + _newest_step(connection, run_id) // PLACES
     if across == "time":
         begun = _begun(connection, run_id)
         part = " + ".join("(time >= ?)::INTEGER" for _ in begun) or "0"
-        axis, values = _PASSED.format(part=part), [run_id, *begun]
+        axis, values = _PASSED.format(stretch=stretch, part=part), [run_id, *begun]
     else:
-        axis, values = _COUNTED, [run_id, across]
+        axis, values = _COUNTED.format(stretch=stretch), [run_id, across]
     width = max(last - first, 1e-9)
     found = connection.execute(
         f"WITH {axis} SELECT CASE WHEN x BETWEEN ? AND ?"
@@ -182,7 +189,13 @@ def _bins(
         [line[2] for line in inside],
         2**31 - 1 if is_end and inside else last_inside,
         max((float(line[3]) for line in found), default=0.0),
+        stretch,
     )
+
+
+def _newest_step(connection: Connection, run_id: int) -> int:
+    newest = connection.execute("SELECT max(step) FROM metrics WHERE run_id = ?", [run_id]).fetchone()
+    return (newest and newest[0]) or 0
 
 
 def _begun(connection: Connection, run_id: int) -> list[float]:

@@ -15,7 +15,7 @@ from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.runtime.failures import is_disk_full
-from finetop.core.train import check_callback, drift_probe, nan_guard, samples
+from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples
 from finetop.core.train.intervals import Ration, steps_between
 from finetop.core.train.resume import random_state
 from finetop.core.wording.durations import long_span
@@ -342,9 +342,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             return
         self._now_does("writing samples")
         before = time.monotonic()
-        max_new_tokens = self.setup.recipe.samples.max_new_tokens
-        with shards.put_together(model):
-            samples.write(model, self.setup.tokenizer, self.prompts, max_new_tokens, step, self.events)
+        setup, most = self.setup, self.setup.recipe.samples.max_new_tokens
+        with shards.put_together(model), master.as_written(model, setup.dtype, setup.engine):
+            samples.write(model, setup.tokenizer, self.prompts, most, step, self.events, setup.engine)
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> bool:

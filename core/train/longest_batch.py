@@ -124,7 +124,7 @@ def _writes(trainer: Any) -> bool:
 @contextmanager
 def _written_out(trainer: Any) -> Iterator[None]:
     """Let every answer that is written meanwhile be as long as it may be."""
-    if not _writes(trainer):
+    if not _writes(trainer) or not hasattr(trainer, "generation_config"):  # vLLM's cache is there already
         yield
         return
     config = trainer.generation_config

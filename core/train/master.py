@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from finetop.core.models.engine import Engine
     from finetop.core.recipe.master import Held
     from finetop.core.recipe.schema import Recipe
 
@@ -83,3 +84,8 @@ def as_saved(model: Any, dtype: str) -> Iterator[None]:
     finally:
         for weight, data in held:
             weight.data = data
+
+
+def as_written(model: Any, dtype: str, engine: Engine) -> Any:
+    """Round as a checkpoint does for an engine whose keys and values have the weights' own format; exact takes all."""
+    return nullcontext() if engine == "exact" else as_saved(model, dtype)

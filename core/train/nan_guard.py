@@ -9,6 +9,7 @@ from transformers import TrainerCallback
 
 from finetop.core.errors import FinetopError
 from finetop.core.models import checkpoint, collectives, shards
+from finetop.core.text import number_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,10 +62,10 @@ def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> Non
     # the loss of a step is that of the weights before it: those, too, were of no use
     good = max((step for step in steps if since is None or step < since - 1), default=None)
     rate, name = recipe.train.learning_rate, run_folder.name.partition("-")[2]
-    hint = f"Lower train.learning_rate (now {rate:g})"
+    hint = f"Lower train.learning_rate (now {number_words(rate)})"
     if good is None:
         hint += ", and begin anew: there is no checkpoint from before."
     else:
-        hint += f": finetop resume {name}@{good} --set train.learning_rate={rate / 3:.2g}"
+        hint += f": finetop resume {name}@{good} --set train.learning_rate={number_words(rate / 3, 2)}"
     words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
     raise NotFinite(f"{words}: nothing can be learned any more.", hint=hint)

@@ -1,4 +1,4 @@
-"""Writes answers to a few prompts while the model trains: greedy, all prompts in one batch."""
+"""Writes answers to a few prompts while the model trains: greedy, all prompts at once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from transformers import GenerationConfig
 
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
+from finetop.core.models import engine as engines
 from finetop.core.models.forward import end_tokens
 from finetop.core.protocol.events import Sample
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.models.engine import Engine
     from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event
@@ -34,19 +36,13 @@ def write(
     max_new_tokens: int,
     step: int,
     events: EventLog,
+    engine: Engine = "exact",
 ) -> None:
     """Answer the prompts and write an event for each."""
     rendered = [render_prompt(prompt.prompt, tokenizer, tools=prompt.tools) for prompt in prompts]
-    batch = tokenizer(
-        rendered,
-        return_tensors="pt",
-        padding=True,
-        padding_side="left",
-        add_special_tokens=False,
-        truncation=True,
-        truncation_side="left",
-        max_length=LONGEST,
-    ).to(model.device)
+    asked = tokenizer(
+        rendered, add_special_tokens=False, truncation=True, truncation_side="left", max_length=LONGEST
+    ).input_ids
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max_new_tokens,
@@ -55,13 +51,8 @@ def write(
     )
     was_training = model.training
     model.eval()
-    answers = model.generate(
-        input_ids=batch.input_ids,
-        attention_mask=batch.attention_mask,
-        generation_config=config,
-        use_cache=True,
-    )
+    answers = engines.write(model, asked, config, engine)
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        text = str(tokenizer.decode(answer[batch.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+        text = str(tokenizer.decode(answer, skip_special_tokens=True)).strip()
         events.write(Sample(step, index, prompt.prompt[-1].content[:SHOWN], text))

@@ -13,7 +13,9 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, collectives, devices, kernels, load, resolve
+from finetop.core.models import attention, collectives, devices, kernels, load, resolve, shards
+from finetop.core.models.engine import engine_for, require_vllm
+from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.tasks.suite import Suite
+    from finetop.core.models.engine import Engine
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
@@ -134,6 +137,7 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
+        engine=engine_of(recipe, model, device),
     )
     way = check_callback.begin(setup, stop)
     check_callback.go_on(way, point)
@@ -202,6 +206,15 @@ def load_model(
     attention.use(model, recipe.model.attention, device, packs=packs)
     kernels.fuse(model, recipe.train.kernels)
     return model
+
+
+def engine_of(recipe: Recipe, model: Any, device: str) -> Engine:
+    """Choose what writes answers while it trains; divided weights are read by all ranks alike. Raises BadInput."""
+    if recipe.model.engine == "vllm":
+        require_vllm(device)
+    if shards.is_divided(model):
+        return "exact"
+    return engine_for(recipe.model.engine, device, model.config, learned_tokens=has_virtual_tokens(model))
 
 
 def use_tensor_cores(device: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import AnyExample
+    from finetop.core.models.engine import Engine
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
@@ -44,6 +45,7 @@ class Setup:
     arguments: dict[str, Any]  # what every trainer of transformers is told
     hooks: list[Any] = field(default_factory=list)  # its callbacks
     optimizer: Any = None  # None: the one that arguments name
+    engine: Engine = "exact"  # what writes answers while it trains, vLLM aside
 
 
 def prepare(

@@ -187,6 +187,10 @@ def beside_lines(result: CheckResult) -> list[str]:
         floor = result.noise_floor
         flips = counted(floor.flips, "flip")
         lines.append(f"noise floor  base against itself, other batches: {flips} of {floor.items} items")
+        if floor.answers:
+            flips = counted(floor.answers_flipped, "flip")
+            said = f"engine {floor.engine} against exact: {flips} of {counted(floor.answers, 'answer')}"
+            lines.append(f"noise floor  {said}")
     if result.contamination.items:
         named = ", ".join(f"{task} {n}" for task, n in result.contamination.by_task.items())
         lines.append(

@@ -13,8 +13,9 @@ import time
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.theme import Look
-from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted
+from finetop.tui.widgets.chart import columns_of, draw
 from finetop.tui.widgets.lines import to_strip
+from finetop.tui.widgets.series import Series, View, fitted
 
 PICTURES = 50
 

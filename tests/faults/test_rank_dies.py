@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rank_jobs import make_run
-from waiting import TORCH_LIMIT_S, wait_until
+from waiting import TORCH_LIMIT_S, times, wait_until
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol.messages.queue import Stop
@@ -58,13 +58,13 @@ def begun(rig, name):
     return name, words
 
 
-@pytest.mark.parametrize("repeats", [1, 20])
+@pytest.mark.parametrize("repeats", [times(20)])
 def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats):
     moments = random.Random(32)
     wrong = doubled = 0
     for number in range(repeats):
         name, words = begun(two, f"killed-{number}")
-        rank = 1 if repeats > 1 else moments.randrange(2)
+        rank = (number + 1) % 2
         time.sleep(moments.uniform(0.0, 0.3))
         os.kill(words[rank].pid, signal.SIGKILL)
         row = two.wait_state(name, "failed", "stopped", "finished", "lost")

@@ -7,8 +7,7 @@ import os
 import signal
 
 import pytest
-from cluster import times
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Queue, Stop
 from finetop.core.protocol.messages.runs import GetRun

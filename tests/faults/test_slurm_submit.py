@@ -8,8 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cluster import times
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.crash_points import DIED, SWITCH

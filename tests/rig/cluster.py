@@ -63,11 +63,6 @@ PropagateResourceLimits=NONE
 """
 
 
-def times(most: int) -> int:
-    """Say how often something random is repeated, which takes 10 s each time."""
-    return min(most, int(os.environ.get("FINETOP_TEST_REPEATS", "2")))
-
-
 def why_not() -> str:
     """Say why no cluster can be had here; nothing where one can."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -37,3 +38,8 @@ async def until(is_so: Callable[[], Seen], what: str | Callable[[], str] = "") -
 def in_vain(what: str | Callable[[], str]) -> str:
     """Name what a wait was for."""
     return f"it never came: {what if isinstance(what, str) else what()}"
+
+
+def times(most: int) -> int:
+    """Say how often something random that takes 10 s and more is repeated: twice, nightly up to `most`."""
+    return min(most, int(os.environ.get("FINETOP_TEST_REPEATS", "2")))

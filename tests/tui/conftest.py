@@ -38,6 +38,7 @@ def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
     No process looks at a form's data, however long a test takes.
     """
     monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.run.screen.FOLLOW_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.plan_preview.PAUSE_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 3600.0)
     for screen in ("runs", "triage", "remedies", "queue"):

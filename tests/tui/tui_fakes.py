@@ -121,7 +121,7 @@ def mixed_rows() -> list[RunRow]:
             Running(NOW - 800, "training", 311, 9000),
             step=311,
             steps=9000,
-            alarm="drift .08 of .10",
+            alarm="drift 0.08 of 0.10",
             needs_you=True,
             left_s=10800.0,
         ),

@@ -151,7 +151,7 @@ def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
     all_runs = [run for setting in settings for run in setting.runs]
     numbers = (
-        ("loss", seed_groups.loss),
+        (seed_groups.loss_word(all_runs), seed_groups.loss),
         (seed_groups.metric(all_runs) or "target", seed_groups.target),
         ("retained", seed_groups.retained),
     )

@@ -1,17 +1,17 @@
-"""The axes of a chart: a y range that only ever widens, an x axis that ends at the planned last step, short labels."""
+"""The axes of a chart: a y range that only ever widens, an x axis that ends at the planned last step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from finetop.core.protocol.messages.runs import Across
-
-LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge
+_LEAST = 1e-300  # of a logarithmic axis
 _FIRST_END = 50  # steps that an axis of unknown end starts with
 _SAME = 1e-9  # of a value: the mean of equal numbers differs from them by less
 _JUMP = 1000.0  # a value so many ranges away makes a new range: doubling would leave the rest a flat line
+_NEAR = 1e-6  # of the axis: a value so little beyond it is on it
+_ENDS = (1, 1.5, 2, 3, 5, 7.5, 10)  # of an axis that grows, of a power of ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ def scale_of(low: float, high: float, *, is_log: bool = False) -> Scale:
     """Fit a scale to values from low to high, with ends of two digits."""
     low, high = _bounded(low), _bounded(high)
     if is_log:
-        low, high = max(low, 1e-300), max(high, 1e-300)
+        low, high = max(low, _LEAST), max(high, _LEAST)
         return Scale(_round_log(low, up=False), _round_log(high * 1.0000001, up=True), True)
     if high - low <= abs(high) * _SAME:
         reach = abs(low) * 0.1 or 1.0
@@ -69,16 +69,17 @@ def widened(scale: Scale | None, low: float, high: float, *, is_log: bool = Fals
 
 
 def share_of(scale: Scale, value: float) -> float | None:
-    """Tell how far up the axis a value is, from 0 to 1; None where a logarithmic axis has no place for it."""
+    """Tell how far up the axis a value is, from 0 to 1; None where it has no place on it."""
     low, high, value = scale.low, scale.high, _bounded(value)
     if scale.is_log:
         if value <= 0 or low <= 0:
             return None
-        low, high, value = math.log10(low), math.log10(high), math.log10(value)
+        low, high, value = math.log10(low), math.log10(high), math.log10(max(value, _LEAST))
     span = high / 2 - low / 2
     if not span > 0:
         return 0.5
-    return min(max((value / 2 - low / 2) / span, 0.0), 1.0)
+    share = (value / 2 - low / 2) / span
+    return min(max(share, 0.0), 1.0) if -_NEAR <= share <= 1 + _NEAR else None
 
 
 def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
@@ -91,97 +92,7 @@ def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
     return end
 
 
-def label(value: float, span: float = 0.0) -> str:
-    """Write a value in at most 5 cells, with the digits that its axis's span calls for: 2.9, .12, 8e-5, 12k."""
-    size = abs(value)
-    if not math.isfinite(value) or size < 1e-99:
-        return "0"
-    if size >= 1e6 or (size < 1e-3 and span < 1e-2):
-        return _power(value)
-    if size >= 10_000:
-        return f"{value / 1000:.0f}k"
-    if 0 < span < size * 1e-3:
-        return f"{value:.4g}"[:LABEL].rstrip(".")
-    digits = min(4, max(0, 1 - math.floor(math.log10(span)))) if span > 0 else 2
-    text = _number(value, digits)
-    while len(text) > LABEL and digits:
-        digits -= 1
-        text = _number(value, digits)
-    return text if len(text) <= LABEL else _power(value)
-
-
-def _number(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}"
-    if abs(value) < 1 and digits:
-        text = text.replace("0.", ".", 1)
-    return "0" if not float(text) and not digits else text
-
-
-def _power(value: float) -> str:
-    power = math.floor(math.log10(abs(value)))
-    power = min(max(power, -99), 99)
-    digits = min(9, max(1, round(abs(value) / 10.0**power)))
-    sign = "-" if value < 0 else ""
-    texts = (f"{sign}{digits}e{power}", f"{sign}1e{power}")
-    return next((text for text in texts if len(text) <= LABEL), f"{sign}e{power}")
-
-
-def y_labels(scale: Scale) -> tuple[str, str]:
-    """Write the values at the bottom and the top; the top as a difference where both would read the same."""
-    span = scale.high - scale.low
-    if scale.is_log:
-        return label(scale.low), label(scale.high)
-    low, high = label(scale.low, span), label(scale.high, span)
-    return (low, high) if low != high else (low, f"+{label(span)}"[:LABEL])
-
-
-def x_labels(first: float, last: float, newest: float, width: int, x: Across = "step") -> str:
-    """Write the x axis in `width` cells: its ends, and the newest place below its column where there is room."""
-    end = x_label(last, x)
-    row = [" "] * width
-    placed = [(0, x_label(first, x)), (width - len(end), end)]
-    if first < newest < last:
-        text = x_label(newest, x)
-        placed.append((int((newest - first) / (last - first) * width) - len(text) // 2, text))
-    for at, text in placed:
-        if (
-            at < 0
-            or at + len(text) > width
-            or any(c != " " for c in row[max(0, at - 1) : at + len(text) + 1])
-        ):
-            continue
-        row[at : at + len(text)] = text
-    return "".join(row)
-
-
-def x_label(place: float, x: Across = "step") -> str:
-    """Write a place on the x axis, short, in the axis's unit: 820, 1.2M tok, 40 min, epoch 1.5."""
-    match x:
-        case "step":
-            return _steps(round(place))
-        case "tokens":
-            return f"{_short(place)} tok"
-        case "time":
-            return _passed(place)
-    return f"epoch {place:.2f}".rstrip("0").rstrip(".")
-
-
-def _short(number: float) -> str:
-    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}"
-    return f"{number:.0f}"
-
-
-def _passed(seconds: float) -> str:
-    for unit, size, least in (("d", 86400, 2), ("h", 3600, 2), ("min", 60, 2)):
-        if seconds >= size * least:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _steps(step: int) -> str:
-    for unit, size in (("M", 1_000_000), ("k", 1000)):
-        if step >= size * 100:
-            return f"{step / size:.4g}{unit}"
-    return f"{step:,}" if step >= 10_000 else str(step)
+def round_end(least: float) -> float:
+    """Return the end of an axis that grows with what is on it: a round number, so that it seldom moves."""
+    unit = 10.0 ** math.floor(math.log10(max(least, 1e-9)))
+    return next(unit * factor for factor in _ENDS if unit * factor >= least * (1 - 1e-9))

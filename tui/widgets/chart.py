@@ -1,4 +1,4 @@
-"""A line chart in braille: from curves of min and max per column to lines of text. Pure functions, no state.
+"""A line chart in braille: from curves to lines of text. Pure functions, no state.
 
 A cell is 2 dots wide and 4 high, so a chart asks for two bins a cell (`columns_of`).
 """
@@ -7,47 +7,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import median
 from typing import Final
 
-from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.core.text import clean_line
 from finetop.tui.text import Line, joined
-from finetop.tui.theme import StyleName
-from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
+from finetop.tui.theme import SERIES, SERIES_FAINT, StyleName
+from finetop.tui.widgets import braille
+from finetop.tui.widgets.axis import Scale, share_of
+from finetop.tui.widgets.braille import Band
+from finetop.tui.widgets.series import Series, View, spikes_of, values_of
+from finetop.tui.widgets.ticks import LABEL, x_ticks, y_ticks
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
-_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _POINT, _ASCII_POINT = "•", "o"
-SPIKE = 4.0  # times the usual reach of a bin above or below its mean: such a bin is a spike, and seen
+_THICK_FROM = 7  # rows of a picture in which a line has two dots' weight
+_FEW = 6  # dot columns from point to point, usually: such points are marked
+_LETTERS_EVERY = 14  # cells from letter to letter along a line
+_GRID: Final = "┈"
+_GAPS: Final = (" ", _GRID)  # what a label may stand over
+_AREA: Final = "⢕"
+_FAINT: Final[Mapping[StyleName, StyleName]] = dict(zip(SERIES, SERIES_FAINT, strict=True))
 
-Band = tuple[int, int, int]  # dot column, topmost dot row, bottommost dot row
+
 Cell = tuple[str, "StyleName"]
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """One curve of a chart: a line or single points; `end` is a letter behind its last point, `is_strong` is bold."""
-
-    curve: Curve
-    is_points: bool = False
-    end: str = ""
-    is_strong: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """What part of a run is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
-
-    first: float
-    last: float
-    newest: float = 0
-    cursor: int | None = None
-    smoothing: float = 0.0
-    is_log: bool = False
-    x: Across = "step"
+Cells = list[list[Cell]]
 
 
 def plot_width(width: int) -> int:
@@ -60,59 +43,6 @@ def columns_of(width: int) -> int:
     return 2 * plot_width(width)
 
 
-def smoothed(values: Sequence[float], weight: float) -> list[float]:
-    """Average each value with those before it, by exponentially falling weights that sum to 1."""
-    kept, total, shown = 0.0, 0.0, []
-    for value in values:
-        kept = weight * kept + (1 - weight) * value
-        total = weight * total + (1 - weight)
-        shown.append(kept / total)
-    return shown
-
-
-def _values(series: Series, smoothing: float) -> list[float]:
-    """Return what the line goes through: the mean of each bin, smoothed if that is wanted."""
-    means = series.curve.mean
-    return smoothed(means, smoothing) if smoothing and not series.is_points else means
-
-
-def _spikes(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
-    """List what sticks out of the line: column, the bin's mean and its extreme. The usual noise stays out of sight."""
-    if smoothing or series.is_points or not series.curve.column:
-        return []
-    curve = series.curve
-    spikes: list[tuple[int, float, float]] = []
-    for ends in (curve.high, curve.low):
-        reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
-        usual = median(reach)
-        bins = zip(curve.column, curve.mean, ends, reach, strict=True)
-        spikes += [(column, mean, end) for column, mean, end, far in bins if far > SPIKE * usual]
-    return spikes
-
-
-def _extent(series: Series, smoothing: float) -> list[float]:
-    """List the finite values between which the picture lies: all of them, so that noise is not blown up."""
-    values = _values(series, smoothing)
-    if not (smoothing or series.is_points):
-        values = [*series.curve.low, *series.curve.high, *values]
-    return [value for value in values if math.isfinite(value)]
-
-
-def fitted(
-    scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
-) -> Scale | None:
-    """Return the y axis for curves: the one so far, widened where they leave it; None while nothing is to be drawn."""
-    values = [
-        value for line in series for value in _extent(line, view.smoothing) if value > 0 or not view.is_log
-    ]
-    if not values:
-        return scale
-    low, high = min(values), max(values)
-    if limit is not None and math.isfinite(limit) and (limit > 0 or not view.is_log):
-        low, high = min(low, limit), max(high, limit + 0.15 * abs(limit - low))
-    return widened(scale, low, high, is_log=view.is_log)
-
-
 def draw(
     series: Sequence[Series],
     *,
@@ -122,74 +52,53 @@ def draw(
     scale: Scale | None,
     limit: float | None = None,
     marks: Mapping[int, Cell] | None = None,
+    ends: int = 0,
+    has_letters: bool = False,
     only_ascii: bool = False,
 ) -> list[Line]:
     """Draw curves as `height` lines of at most `width` cells: the picture with its y labels, then the x axis.
 
-    `marks` are what happened at cells of the picture: they stand in its first row, over what else is there.
+    `marks` are what happened at cells of the picture: they stand in its first row, over what else is there. `ends`
+    cells right of the picture are for what stands at the lines' ends; without them it stands in the picture.
 
     A bin without points is a gap in a dense curve; points that are sparser than the columns are joined.
     """
-    columns, rows = plot_width(width), height - 1
+    columns, rows = plot_width(width - ends), height - 1
     if columns < 2 or rows < 1:
         return [()] * max(0, height)
-    blank: list[list[Cell]] = [[(" ", "")] * columns for _ in range(rows)]
-    axis: Line = ((" " * GUTTER, ""), (x_labels(view.first, view.last, view.newest, columns, view.x), "dim"))
+    ticks = x_ticks(view.first, view.last, columns, view.x)
+    axis: Line = ((f"{ticks.unit:>{LABEL}} ", "dim"), (ticks.text, "dim"))
+    cells: Cells = [[(" ", "")] * columns for _ in range(rows)]
     if scale is None:
         words = "nothing yet"[:columns]
-        blank[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
-        return [*(((" " * GUTTER, ""), *joined(row)) for row in blank), axis]
-    cells = _picture(series, view, scale, columns, rows, only_ascii=only_ascii)
-    limit_row = _limit_row(limit, scale, rows)
-    if limit_row is not None:
-        cells[limit_row] = [("-", "amber") if cell[0] == " " else cell for cell in cells[limit_row]]
+        cells[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
+        return [*(((" " * GUTTER, ""), *joined(row)) for row in cells), axis]
+    labels: dict[int, str] = {}
+    for value, text in y_ticks(scale, rows):
+        labels.setdefault(_row(value, scale, rows), text)
+    if not only_ascii:
+        _draw_grid(cells, labels, ticks.cells)
+    heights = _draw_curves(cells, series, view, scale, only_ascii=only_ascii)
+    if has_letters:
+        _draw_letters(cells, series, heights)
+    _draw_limit(cells, limit, scale)
+    beside = _draw_ends(cells, series, heights, ends)
     for at, cell in (marks or {}).items():
         if 0 <= at < columns:
             cells[0][at] = cell
     if view.cursor is not None and 0 <= view.cursor < columns:
         for row in cells:
-            row[view.cursor] = (
-                ("┊", "dim") if row[view.cursor][0] in " -" else (row[view.cursor][0], "reverse")
-            )
-    low, high = y_labels(scale)
+            text, _ = row[view.cursor]
+            row[view.cursor] = ("┊", "dim") if text in (*_GAPS, "-", _AREA) else (text, "reverse")
     lines: list[Line] = []
     for y, row in enumerate(cells):
-        text = "limit" if y == limit_row else high if y == 0 else low if y == rows - 1 else ""
-        style: StyleName = "amber" if y == limit_row else "dim"
-        lines.append(((f"{text:>{LABEL}} ", style), *joined(row)))
+        lines.append(((f"{labels.get(y, ''):>{LABEL}} ", "dim"), *joined(row), *beside.get(y, ())))
     return [*lines, axis]
 
 
-def _picture(
-    series: Sequence[Series], view: View, scale: Scale, columns: int, rows: int, *, only_ascii: bool
-) -> list[list[Cell]]:
-    """Draw lines as dots, then points and end letters over them."""
-    dots = [[0] * columns for _ in range(rows)]
-    strong: set[tuple[int, int]] = set()
-    over: list[tuple[int, int, Cell]] = []
-    for line in series:
-        bands = _line(line, view, scale, columns, rows)
-        if line.is_points:
-            mark = _ASCII_POINT if only_ascii else _POINT
-            over += [(top // 4, column // 2, (mark, "bold")) for column, top, _ in bands]
-        else:
-            for column, top, bottom in [*_joined(bands), *_strokes(line, view, scale, columns, rows)]:
-                for y in range(top, bottom + 1):
-                    dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
-                    if line.is_strong:
-                        strong.add((y // 4, column // 2))
-        if line.end and bands and bands[-1][0] // 2 + 1 < columns:
-            over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(line.end)[:1] or " ", "bold")))
-    cells: list[list[Cell]] = [
-        [
-            (_cell(bits, only_ascii=only_ascii), "bold" if (y, x) in strong else "")
-            for x, bits in enumerate(row)
-        ]
-        for y, row in enumerate(dots)
-    ]
-    for y, x, cell in over:
-        cells[y][x] = cell
-    return cells
+def _row(value: float, scale: Scale, rows: int) -> int:
+    row = _dot_row(value, scale, rows)
+    return -1 if row is None else row // 4
 
 
 def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
@@ -197,83 +106,164 @@ def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
     return None if share is None else round((1 - share) * (4 * rows - 1))
 
 
-def _line(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _draw_grid(cells: Cells, labels: Mapping[int, str], columns: Sequence[int]) -> None:
+    for y, row in enumerate(cells):
+        if y in labels:
+            row[:] = [(_GRID, "faint")] * len(row)
+        for x in columns:
+            row[x] = ("┊", "faint")
+
+
+def _draw_curves(
+    cells: Cells, series: Sequence[Series], view: View, scale: Scale, *, only_ascii: bool
+) -> list[list[Band]]:
+    """Draw lines as dots, each over those before it, then points over them; returns the dots that each goes through."""
+    rows, columns = len(cells), len(cells[0])
+    heights = [_bands(line, view.smoothing, scale, rows, columns) for line in series]
+    lines = [(line, bands) for line, bands in zip(series, heights, strict=True) if not line.is_points]
+    if view.smoothing:
+        for line, _ in lines:
+            raw = braille.joined(_bands(line, 0, scale, rows, columns))
+            _put(cells, braille.bits_of(raw), _FAINT[line.style], only_ascii=only_ascii)
+    for line, _ in lines:
+        if line.has_band and not only_ascii:
+            _draw_band(cells, line, scale)
+    for line, bands in lines:
+        dots = braille.joined(bands)
+        if rows >= _THICK_FROM and not only_ascii:
+            dots = braille.thickened(dots, rows)
+        bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
+        if len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii):
+            _draw_area(cells, bits, _FAINT[line.style])
+        _put(cells, bits, line.style, only_ascii=only_ascii)
+    for line, bands in zip(series, heights, strict=True):
+        if line.is_points or _is_sparse(bands):
+            mark = _ASCII_POINT if only_ascii else _POINT
+            for column, top, _ in bands:
+                cells[top // 4][column // 2] = (mark, line.style)
+    return heights
+
+
+def _put(cells: Cells, bits: braille.Bits, style: StyleName, *, only_ascii: bool) -> None:
+    for (y, x), dots in bits.items():
+        cells[y][x] = (braille.glyph(dots, only_ascii=only_ascii), style)
+
+
+def _draw_area(cells: Cells, bits: braille.Bits, style: StyleName) -> None:
+    """Fill what is below a line, faintly."""
+    lowest: dict[int, int] = {}
+    for y, x in bits:
+        lowest[x] = max(y, lowest.get(x, y))
+    for x, y in lowest.items():
+        for row in cells[y + 1 :]:
+            row[x] = (_AREA, style)
+
+
+def _draw_band(cells: Cells, line: Series, scale: Scale) -> None:
+    """Fill what lies between a line's low and high, faintly."""
+    curve = line.curve
+    for column, low, high in zip(curve.column, curve.low, curve.high, strict=True):
+        ends = [_dot_row(min(max(end, scale.low), scale.high), scale, len(cells)) for end in (high, low)]
+        is_in_view = low <= scale.high and high >= scale.low and 0 <= column < 2 * len(cells[0])
+        if is_in_view and ends[0] is not None and ends[1] is not None:
+            for row in cells[ends[0] // 4 : ends[1] // 4 + 1]:
+                row[column // 2] = (_AREA, _FAINT[line.style])
+
+
+def _is_sparse(bands: Sequence[Band]) -> bool:
+    """Say whether points are so few that each is to be seen."""
+    return bool(bands) and bands[-1][0] - bands[0][0] >= _FEW * (len(bands) - 1)
+
+
+def _bands(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
     """Return the dots that a curve goes through, one a column."""
     bands: list[Band] = []
-    for column, value in zip(series.curve.column, _values(series, view.smoothing), strict=True):
+    for column, value in zip(series.curve.column, values_of(series, smoothing), strict=True):
         row = _dot_row(value, scale, rows)
         if row is not None and 0 <= column < 2 * columns:
             bands.append((column, row, row))
     return bands
 
 
-def _strokes(series: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _strokes(series: Series, smoothing: float, scale: Scale, rows: int, columns: int) -> list[Band]:
     """Draw each spike as a stroke from the line to its end."""
     bands: list[Band] = []
-    for column, mean, end in _spikes(series, view.smoothing):
+    for column, mean, end in spikes_of(series, smoothing):
         start, stop = _dot_row(mean, scale, rows), _dot_row(end, scale, rows)
         if start is not None and stop is not None and 0 <= column < 2 * columns:
             bands.append((column, min(start, stop), max(start, stop)))
     return bands
 
 
-def _joined(bands: Sequence[Band]) -> list[Band]:
-    """Join neighbours to a line. In a dense curve a missing column stays a gap."""
-    gaps = [after[0] - before[0] for before, after in pairwise(bands)]
-    usual = median(gaps) if gaps else 1
-    joined = list(bands)
-    for before, after in pairwise(bands):
-        if usual > 2 or after[0] - before[0] <= max(2, math.ceil(1.5 * usual)):
-            joined += _between(before, after)
-    return joined
+def _draw_letters(cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]]) -> None:
+    """Write each line's letter along it, those of different lines at different cells."""
+    lettered = [(line, bands) for line, bands in zip(series, heights, strict=True) if line.letter and bands]
+    every = max(_LETTERS_EVERY, 3 * len(lettered))
+    for number, (line, bands) in enumerate(lettered):
+        offset = round((number + 0.5) * every / len(lettered))
+        for column, top, _ in bands:
+            if column % 2 == 0 and column // 2 % every == offset:
+                cells[top // 4][column // 2] = (line.letter, line.style)
 
 
-def _between(before: Band, after: Band) -> list[Band]:
-    """Return the dots of a straight line between two bands, from the ends that face each other."""
-    (x0, top0, bottom0), (x1, top1, bottom1) = before, after
-    if top1 > bottom0:
-        y0, y1 = bottom0, top1
-    elif top0 > bottom1:
-        y0, y1 = top0, bottom1
-    else:
-        y0 = y1 = max(top0, top1)
-    steps = x1 - x0
-    heights = [round(y0 + (y1 - y0) * x / steps) for x in range(steps + 1)]
-    dots: list[Band] = [(x0 + x, y, y) for x, y in enumerate(heights) if 0 < x < steps]
-    for x, (here, there) in enumerate(pairwise(heights)):
-        # a jump of several rows: each of the two columns takes its half of it, so that the line has no hole
-        middle = (here + there) // 2
-        if there > here + 1:
-            dots += [(x0 + x, here, middle), (x0 + x + 1, middle + 1, there)]
-        elif here > there + 1:
-            dots += [(x0 + x, middle + 1, here), (x0 + x + 1, there, middle)]
-    return dots
-
-
-def _cell(bits: int, *, only_ascii: bool) -> str:
-    if not bits:
-        return " "
-    if only_ascii:
-        return "." if bits & 0xE4 and not bits & 0x1B else "'" if bits & 0x1B and not bits & 0xE4 else ":"
-    return chr(0x2800 + bits)
-
-
-def _limit_row(limit: float | None, scale: Scale, rows: int) -> int | None:
+def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
+    """Draw the limit as a line with its name, behind the curves."""
     if limit is None or not scale.low <= limit <= scale.high:  # nor is NaN between them
+        return
+    row = cells[_row(limit, scale, len(cells))]
+    row[:] = [("-", "amber") if cell[0] in (*_GAPS, "┊") else cell for cell in row]
+    name = " limit "
+    for at in range(len(row) - len(name), -1, -1):
+        if all(cell[0] == "-" for cell in row[at : at + len(name)]):
+            row[at : at + len(name)] = [(letter, "amber") for letter in name]
+            return
+
+
+def _draw_ends(
+    cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]], room: int
+) -> dict[int, Line]:
+    """Write what stands at the lines' ends; returns what stands right of the picture, by its row."""
+    named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
+    named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
+    if room:
+        rows = _spread([top // 4 for (_, top, _), _ in named], len(cells))
+        return {
+            y: ((f" {clean_line(line.end)}"[:room], line.style),)
+            for y, (_, line) in zip(rows, named, strict=False)
+        }
+    for (column, top, _), line in named:
+        text = clean_line(line.end)
+        if (place := _free(cells, top // 4, column // 2 + 1, len(text))) is not None:
+            y, x = place
+            cells[y][x : x + len(text)] = [(letter, line.style) for letter in text]
+    return {}
+
+
+def _spread(rows: Sequence[int], height: int) -> list[int]:
+    """Give labels rows of their own, in their order, each near the one that it wants."""
+    placed: list[int] = []
+    for row in rows:
+        placed.append(max(row, placed[-1] + 1 if placed else 0))
+    below = height
+    for at in range(len(placed) - 1, -1, -1):
+        placed[at] = below = min(placed[at], below - 1)
+    return placed
+
+
+def _free(cells: Cells, y: int, x: int, size: int) -> tuple[int, int] | None:
+    """Find room for a text: behind a line's end, else above or below it at the picture's edge."""
+    columns = len(cells[0])
+    at = min(x, columns - size)
+    if at < 0:
         return None
-    row = _dot_row(limit, scale, rows)
-    return None if row is None else row // 4
+    for row in (y, y - 1, y + 1, y - 2, y + 2):
+        if 0 <= row < len(cells) and all(
+            cell[0] in (*_GAPS, "┊", _AREA) for cell in cells[row][at : at + size]
+        ):
+            return row, at
+    return None
 
 
 def place_at(view: View, cell: int, columns: int) -> float:
     """Return the place on the x axis in the middle of a cell of the picture."""
     return view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns)
-
-
-def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
-    """Return a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
-    pairs = list(zip(series.curve.column, _values(series, smoothing), strict=True))
-    here = [value for column, value in pairs if column // 2 == cell]
-    if here:
-        return sum(here) / len(here)
-    return next((value for column, value in reversed(pairs) if column // 2 < cell), None)

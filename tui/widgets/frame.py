@@ -11,7 +11,7 @@ from textual import events
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import Key, footer
-from finetop.tui.text import Line, cut_end, line_width, spread
+from finetop.tui.text import Line, cut_end, line_width, paragraph, spread
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
 from finetop.tui.widgets.lines import Lines, set_height
 
@@ -82,7 +82,8 @@ class Question:
 class TextQuestion:
     """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept.
 
-    While `fault` says that something is wrong with the text, enter does not keep it.
+    While `fault` says that something is wrong with the text, enter does not keep it. What is refused of it later opens
+    it again, unless it may be asked but `once`.
     """
 
     label: str
@@ -92,6 +93,7 @@ class TextQuestion:
     keep: str
     leave: str
     fault: Callable[[str], str] = lambda text: ""
+    once: bool = False
 
 
 class Bottom(Lines, can_focus=True):
@@ -105,6 +107,8 @@ class Bottom(Lines, can_focus=True):
         self.keys: tuple[Key, ...] = ()
         self.aside: Line = ()  # said at the right of a typed text: "12 match"
         self.question: Question | TextQuestion | None = None
+        self._kept: TextQuestion | None = None  # the text that the newest key has kept
+        self._is_refused = False  # enter did not keep it, and why stands in `aside`
         self.is_typed_above = False  # the screen itself takes letters as text
 
     def on_mount(self) -> None:
@@ -138,9 +142,11 @@ class Bottom(Lines, can_focus=True):
         leave: str,
         changed: Callable[[str], None] = lambda text: None,
         fault: Callable[[str], str] = lambda text: "",
+        once: bool = False,
     ) -> None:
         """Let a text be typed above the footer."""
-        self.question, self.aside = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault), ()
+        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault, once)
+        self.aside, self._is_refused = (), False
         self.redraw()
 
     def say_aside(self, words: Line) -> None:
@@ -152,6 +158,7 @@ class Bottom(Lines, can_focus=True):
         """Hear a key first: a message goes, a question takes it, else it goes on to the screen."""
         host = host_of(self)
         host.hush()
+        self._kept = None
         if self.question is None:
             if host.supervisor_is_lost and event.character == "R" and not self.is_typed_above:
                 event.stop()
@@ -186,10 +193,11 @@ class Bottom(Lines, can_focus=True):
 
     def _type(self, question: TextQuestion, event: events.Key) -> None:
         if event.key == "enter" and (words := question.fault(question.entry.text)):
-            self.aside = ((words, "red"),)
+            self._refuse(words)
             return
         if event.key in ("escape", "enter"):
             self.question, self.aside = None, ()
+            self._kept = question if event.key == "enter" and not question.once else None
             question.done(question.entry.text, event.key == "enter")
             return
         entry = typed(question.entry, event.key, event.character)
@@ -199,17 +207,31 @@ class Bottom(Lines, can_focus=True):
     def _changed(self, question: TextQuestion, entry: Entry) -> None:
         self.question = replace(question, entry=entry)
         if entry.text != question.entry.text:
+            self._is_refused = False
             words = question.fault(entry.text)
             self.aside = ((words, "red"),) if words else ()
             question.changed(entry.text)
 
     def redraw(self) -> None:
         """Write the rows again."""
+        self._open_again()
         middle = self._middle()
         blank: list[Line] = [()] * (len(self.next) - len(middle))  # what is above does not move for a message
         lines = [*self._trouble(), *blank, *middle, self._footer()]
         set_height(self, len(lines))
         self.show(lines)
+
+    def _open_again(self) -> None:
+        """Let a text that was refused be typed on, with what is wrong with it."""
+        said = host_of(self).said
+        if self._kept is None or self.question is not None or not self.screen.is_current:
+            return
+        if said is not None and said.style == "red":
+            self.question, self._kept = self._kept, None
+            self._refuse(said.text)
+
+    def _refuse(self, words: str) -> None:
+        self.aside, self._is_refused = ((words, "red"),), True
 
     def _trouble(self) -> list[Line]:
         trouble = host_of(self).trouble
@@ -221,10 +243,14 @@ class Bottom(Lines, can_focus=True):
         if isinstance(self.question, TextQuestion):
             label: Line = ((f" {self.question.label} ", "bold"),)
             typed = min(cell_len(self.question.entry.text) + 1, width * 2 // 3)
-            aside = _cut(self.aside, width - line_width(label) - typed - 4)
+            beside = width - line_width(label) - typed - 4
+            above: list[Line] = []
+            if self._is_refused and line_width(self.aside) > beside:  # why is read to its end
+                above = paragraph(self.aside[0][0], width, 2, style="red")
+            aside = () if above else _cut(self.aside, beside)
             room = max(8, width - line_width(label) - line_width(aside) - 4)
             text = drawn(self.question.entry, room)
-            return [spread((*label, *text), (*aside, (" ", "")), width)]
+            return [*above, spread((*label, *text), (*aside, (" ", "")), width)]
         if isinstance(self.question, Question):
             return [self.question.words]
         if host.said is not None:

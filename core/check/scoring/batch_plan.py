@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models.devices import free_memory
@@ -12,13 +12,13 @@ from finetop.core.runtime.failures import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from finetop.core.models.engine import Engine
+
 Name = Literal["base", "tuned"]
 Scores = TypeVar("Scores")
 
 VERSION = 3  # of what a score means; part of every cache key
 LEAST_ROW_TOKENS = 64
-# bytes of keys and values that are held for each: 4 GiB where 4,096 are read at once
-CACHE_PER_ROW_TOKEN = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class BatchPlan:
 
     layout: Literal["packed", "plain"]
     row_tokens: int
+    engine: Engine = "exact"  # what writes answers
+
+    def facts(self, *, writes: bool) -> dict[str, Any]:
+        """Return what scores that are written, or read alone, depend on; exact goes without saying."""
+        engine = {"engine": self.engine} if writes and self.engine != "exact" else {}
+        return {"layout": self.layout, "row_tokens": self.row_tokens, **engine}
 
 
 def halve_until_it_fits(
@@ -55,7 +61,7 @@ def halve_until_it_fits(
                 said = f"out of memory even with rows of {plan.row_tokens} tokens."
                 raise EnvironmentTrouble(said, hint=f"Free some memory, or {or_else}.") from error
         free_memory(device)  # behind the except: the error's traceback holds tensors
-        plan = BatchPlan(plan.layout, plan.row_tokens // 2)
+        plan = replace(plan, row_tokens=plan.row_tokens // 2)
         if before_again is not None:
             before_again(plan.row_tokens)
 

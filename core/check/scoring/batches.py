@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
@@ -157,13 +157,13 @@ def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, Sco
     """Return the cache key of each task for a model; none for one that nothing is kept of."""
     if scored_model.facts is None:
         return {}
-    run = {**scored_model.facts, **asdict(scored_model.plan)}
     keys = {}
     for name, task in prepared.tasks.items():
         items = [list(batch.items) for batch in prepared.batches if batch.task == name]
         digest = hashlib.sha256(json.dumps([items, prepared.prefixes[name].tokens]).encode()).hexdigest()
         facts = {"name": name, "settings": task.fingerprint, "batches": digest}
-        keys[name] = cache.score_key(run, facts)
+        plan = scored_model.plan.facts(writes=task.kind == "generation")
+        keys[name] = cache.score_key({**scored_model.facts, **plan}, facts)
     return keys
 
 

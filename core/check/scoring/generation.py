@@ -6,12 +6,14 @@ Batched, padded at the left, cut at the stop strings, independent of a model's o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import CACHE_PER_ROW_TOKEN, Prompt
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.models import continuous
+from finetop.core.models.engine import tokens_held
 from finetop.core.models.forward import (
-    cache_bytes,
     end_tokens,
     keeps_cache,
     longest_packed,
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
 
-TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
 LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
 
@@ -50,11 +51,28 @@ def answer(
         with torch.inference_mode():
             if not keeps_cache(model):
                 return [_answer_alone(model, tokenizer, prompt) for prompt in prompts]
+            if plan.engine != "exact":
+                return _answer_continuously(model, tokenizer, prompts, plan)
             return _answer_all(model, tokenizer, prompts, plan, memory)
     except BaseException:
         if memory is not None:
             memory.clear()
         raise
+
+
+def _answer_continuously(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
+) -> list[str]:
+    from transformers import GenerationConfig
+
+    def asked(prompt: Prompt) -> continuous.Asked:
+        stops = partial(_stopped, tokenizer, stop=prompt.stop) if prompt.stop else None
+        return continuous.Asked(prompt.tokens, prompt.max_new_tokens, stops)
+
+    config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
+    held = tokens_held(model, plan.row_tokens)
+    written = continuous.write(model, [*map(asked, prompts)], config, held=held, at_once=plan.row_tokens)
+    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
 def _answer_all(
@@ -74,7 +92,7 @@ def _answer_all(
     def alike(place: int) -> tuple[bool, int, tuple[str, ...]]:
         return splits[place], begins[place], prompts[place].stop
 
-    together = tokens_together(model, plan)
+    together = tokens_held(model, plan.row_tokens)
     order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
     answers: dict[int, str] = {}
     while order:
@@ -88,12 +106,6 @@ def _answer_all(
         state = _begin(model, tokenizer, some, known, shared)
         answers.update(zip(batch, _write(model, tokenizer, some, state), strict=True))
     return [answers[place] for place in range(len(prompts))]
-
-
-def tokens_together(model: Any, plan: BatchPlan) -> int:
-    """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
-    room = plan.row_tokens * CACHE_PER_ROW_TOKEN // max(1, cache_bytes(model))
-    return min(plan.row_tokens * TOKENS_PER_ROW_TOKEN, room)
 
 
 def _room(prompt: Prompt) -> int:

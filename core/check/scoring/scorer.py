@@ -10,9 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.batch_plan import CACHE_PER_ROW_TOKEN, BatchPlan
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
+from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 from finetop.core.models.forward import (
     cache_bytes,
     has_virtual_tokens,
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up
-ROW_TOKENS_GPU = 4096
+    from finetop.core.models.engine import Engine
+
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
 # first token without a context is ill-conditioned, and in rows of trees such texts were off by 2e-4 nats.
@@ -61,9 +62,9 @@ class _Read:
     predicting: dict[int, list[int]]
 
 
-def plan_for(device: str) -> BatchPlan:
+def plan_for(device: str, engine: Engine = "exact") -> BatchPlan:
     """Return the batch plan that a device starts with."""
-    return BatchPlan("packed", ROW_TOKENS.get(device.split(":")[0], ROW_TOKENS_GPU))
+    return BatchPlan("packed", at_once(device), engine)
 
 
 def score(
@@ -158,7 +159,7 @@ def _packed(
         for place in places
     ]
     if past is not None:  # each row goes on from a copy of the beginning
-        room = row_tokens * CACHE_PER_ROW_TOKEN // max(1, cache_bytes(model))
+        room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
         logits = _run_packed(model, batch, past)

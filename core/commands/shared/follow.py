@@ -11,6 +11,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, StepRow
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.runtime.home import Home
+from finetop.core.text import number_words
 
 FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
 
@@ -83,19 +84,26 @@ class Progress:
 
 def step_line(step: StepRow, steps: int) -> str:
     values = step.values
-    parts = [f"step {step.step}" + (f"/{steps}" if steps else "")]
+    parts = [f"step {step.step:,}" + (f"/{steps:,}" if steps else "")]
     for key, label, form in (
         ("reward", "reward", ".4f"),
         ("loss", "loss", ".4f"),
         ("eval_loss", "eval", ".4f"),
         ("grad_norm", "grad", ".3f"),
-        ("learning_rate", "rate", ".2e"),
+        ("learning_rate", "rate", "e"),
         ("tokens_per_s", "tok/s", ",.0f"),
         ("drift", "drift", ".3f"),
     ):
         if key in values:
             value = values[key]
-            parts.append(f"{label} {'not finite' if value is None else format(value, form)}")
+            words = (
+                "not finite"
+                if value is None
+                else number_words(value, 3)
+                if form == "e"
+                else format(value, form)
+            )
+            parts.append(f"{label} {words}")
     return "  ".join(parts)
 
 

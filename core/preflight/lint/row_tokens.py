@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.formats import Record
     from finetop.core.data.prompts import Asker
-    from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer
+    from finetop.core.preflight.fast_tokenizer import LightTokenizer
     from finetop.core.preflight.lint.row import Lens, Row
 
 OBJECTIVE_OF = {  # that learns of rows of a kind, where no recipe names one

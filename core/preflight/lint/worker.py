@@ -89,7 +89,7 @@ def _meter(setup: Setup) -> Meter:
     """Make what counts tokens, by a recipe's objective and with what its `ask` puts into prompts."""
     if setup.tokenizer is None:
         return Meter(setup.lens, None)
-    from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer
+    from finetop.core.preflight.fast_tokenizer import LightTokenizer
 
     tokenizer = LightTokenizer(Path(setup.tokenizer), setup.template)
     if setup.recipe is None:

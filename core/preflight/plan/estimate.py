@@ -14,7 +14,7 @@ import msgspec
 
 from finetop.core.models.attention import best_kernel
 from finetop.core.plugins import METHODS
-from finetop.core.preflight.plan import memory, schedule
+from finetop.core.preflight.plan import answers, memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Workload
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
     from finetop.core.preflight.plan.method_options import Trained
-    from finetop.core.recipe.schema import Recipe
+    from finetop.core.recipe.schema import EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 
@@ -135,6 +135,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         longest = min(longest, known.lengths.longest)
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
+    engine = answers.engine_of(recipe, on_gpu=on_gpu) if extras.writes else "exact"
     has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     return Workload(
@@ -157,7 +158,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         master=master,
         frozen_models=_other_models(recipe, shape, size, is_beside, known),
         protections=held.on_device + (0.0 if on_gpu else held.on_host),
-        token_extras=_token_extras(shape, extras, size),
+        token_extras=_token_extras(shape, extras, size, engine),
+        answers=answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu),
+        engine=answers.beside(engine, shape, size),
         has_logits=not extras.no_logits,
         logit_tokens=written if extras.writes and extras.whole_logits else None,
         quantized_keeps_inputs=recipe.model.quantize == "int8",
@@ -217,9 +220,9 @@ def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, k
     return own * (judged + (extras.reference and not is_adapter)) + teacher
 
 
-def _token_extras(shape: Shape, extras: Extras, size: float) -> float:
+def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoice) -> float:
     """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
-    kept = 2 * shape.layers * shape.key_width * size if extras.writes else 0.0
+    kept = 2 * shape.layers * shape.key_width * size if extras.writes and engine == "exact" else 0.0
     return kept + max(0, extras.whole_logits - 1) * shape.vocabulary * size
 
 

@@ -98,6 +98,10 @@ class Workload:
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
+    answers: float = (
+        0.0  # of keys and values while an engine writes a step's answers, before anything is learned
+    )
+    engine: float = 0.0  # of an engine that holds weights and cache of its own
     has_logits: bool = True
     logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
     file_bytes: float = 0.0  # of the weights' file, while they are read from it into other numbers
@@ -141,6 +145,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
         ("optimizer", optimizer + step),
         ("activations", activations + scratch),
         ("logits", logits),
+        ("answers", max(0.0, work.answers - passing) + work.engine),
         ("other models", work.frozen_models),
         ("protections", work.protections),
     ]

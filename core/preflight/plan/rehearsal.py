@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models.resolved import Moving
 from finetop.core.recipe.load import recipe_to_mapping
+from finetop.core.runtime.processes import die_with
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +30,11 @@ class Rehearsal:
         words = [sys.executable, "-m", "finetop.core.train.rehearsal", str(config), device]
         self.given = msgspec.json.encode(recipe_to_mapping(recipe))
         self.process = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=die_with(os.getpid()),
         )
 
     def answer(self) -> Moving:

@@ -82,10 +82,11 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A resolved recipe, and whether its first row is wanted: that takes seconds."""
+    """A resolved recipe, and whether its first row and a rehearsal by the job's code are wanted: each takes seconds."""
 
     recipe: dict[str, Any]
     row: bool = True
+    rehearse: bool = False
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -14,11 +14,11 @@ from finetop.core.protocol.tags import SWEEP, require_tag
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.sweeps import SEED
-from finetop.core.recipe.type_words import number_words
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import submit as orders
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import number_words
 
 
 def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finetop.core.models import engine
 from finetop.core.train.ppo import advantages
 
 if TYPE_CHECKING:
@@ -110,28 +111,12 @@ def draw(
         max_new_tokens=longest,
         pad_token_id=padding,
         eos_token_id=list(ends) or None,
-        use_cache=True,
     )
     answers: list[list[int]] = []
     with _evaluating(model), _only(model, config), _own_randomness(model.device, seed), torch.no_grad():
         for at in range(0, len(prompts), together):
-            some = prompts[at : at + together]
-            width = max(map(len, some))
-            ids = torch.tensor([[padding] * (width - len(one)) + list(one) for one in some])
-            attention = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in some])
-            written = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=attention.to(model.device),
-                generation_config=config,
-            )
-            answers += [cut(one, ends) for one in written[:, width:].tolist()]
+            answers += engine.write(model, prompts[at : at + together], config, "exact")
     return answers
-
-
-def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
-    """Keep an answer up to its end, that included."""
-    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens) - 1)
-    return list(tokens[: stop + 1])
 
 
 @contextmanager

@@ -259,17 +259,13 @@ def _sample(
     base: Base, prompts: list[list[int]], most: int, temperature: float, top_p: float
 ) -> list[list[int]]:
     """Sample what follows each prompt, up to the first token that ends it, which belongs to it."""
-    import torch
     from transformers import GenerationConfig
 
+    from finetop.core.models import engine
     from finetop.core.models.forward import end_tokens
-    from finetop.core.train.ppo.rollouts import cut
 
     ends = end_tokens(base.model, base.tokenizer)
     pad = base.tokenizer.pad_token_id if base.tokenizer.pad_token_id is not None else ends[0]
-    longest = max(map(len, prompts))
-    ids = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts], device=base.model.device)
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
     config = GenerationConfig(
         do_sample=True,
         temperature=temperature,
@@ -279,7 +275,4 @@ def _sample(
         pad_token_id=pad,
         eos_token_id=ends,
     )
-    written = base.model.generate(
-        input_ids=ids, attention_mask=mask.to(ids.device), generation_config=config, use_cache=True
-    )
-    return [cut(row[longest:].tolist(), ends) for row in written]
+    return engine.write(base.model, prompts, config, "exact")

@@ -5,9 +5,14 @@ TRL gets token ids in place of texts, so that the model reads exactly what finet
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
+from finetop.core.models import engine
+from finetop.core.models.devices import memory_of
+from finetop.core.models.engine import CACHE_PER_TOKEN, VLLM_BYTES, at_once
+from finetop.core.train import master
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +39,10 @@ OWN = {
     "epsilon": "objective.clip",
     "reward_weights": "objective.reward",
     "log_completions": "nothing: answers are shown as samples",
-    "use_vllm": "nothing: answers are written by transformers",
+    "use_vllm": "model.engine",
+    "use_transformers_continuous_batching": "model.engine",
+    "transformers_continuous_batching_config": "nothing: finetop bounds its cache",
+    "use_transformers_paged": "model.engine",
     "generation_batch_size": "nothing: it is a step's rows",
     "steps_per_generation": "nothing: it is a step's batches",
 }
@@ -65,6 +73,7 @@ def make_trainer(
         "disable_dropout": True,  # old and new probabilities must differ by the weights alone
         "trust_remote_code": setup.base.trust_remote_code,
         **more,
+        **(vllm_values(setup) if setup.recipe.model.engine == "vllm" else {}),
     }
     # With full weights TRL loads the reference again from where the model's config says that it came from.
     setup.model.config._name_or_path = str(setup.base.path)
@@ -77,7 +86,7 @@ def make_trainer(
     with language.switched_off(setup.model):
         return language.build(
             setup,
-            _over_ids(trainer_class),
+            _over_ids(trainer_class, setup),
             config_class,
             values,
             {**OWN, **own},
@@ -85,6 +94,19 @@ def make_trainer(
             padded="left",
             reward_funcs=paying(payer, rows),
         )
+
+
+def vllm_values(setup: Setup) -> dict[str, Any]:
+    """Return what has vLLM write in this process: a second copy of the weights, and as much cache as others hold."""
+    options, total = setup.recipe.objective.options, memory_of(setup.device)
+    weights = sum(weight.numel() for weight in setup.model.parameters()) * 2
+    held = at_once(setup.device) * CACHE_PER_TOKEN + VLLM_BYTES
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_max_model_length": setup.recipe.data.max_tokens + options.max_new_tokens,
+        "vllm_gpu_memory_utilization": 0.3 if total is None else min(0.9, (weights + held) / total),
+    }
 
 
 def require_prompts(setup: Setup) -> None:
@@ -113,8 +135,10 @@ def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., lis
     return reward
 
 
-def _over_ids(trainer_class: Any) -> Any:
+def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
+
+    gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # GRPO's
 
     class OverIds(trainer_class):  # type: ignore[misc]
         a_pass = 0  # tokens of the prompts and answers that are learned from now
@@ -130,6 +154,15 @@ def _over_ids(trainer_class: Any) -> Any:
             elif begins:
                 self.a_pass = self.state.num_input_tokens_seen - before
             return inputs
+
+        def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **named: Any) -> Any:
+            """Let finetop's engine write: TRL's own way to continuous batching leaves what trains in 16 bits."""
+            if self.use_vllm or setup.engine == "exact":
+                return super()._generate_single_turn(prompt_ids, *rest, **named)
+            model = self.accelerator.unwrap_model(self.model_wrapped)
+            with master.as_written(model, setup.dtype, setup.engine):
+                answers = engine.write(model, prompt_ids, self.generation_config, setup.engine)
+            return (answers, None) if gives_log_probs else answers
 
         def _tokenize_prompts(self, prompts: Any) -> Any:
             return [list(ids) for ids in prompts], None, {}

@@ -39,7 +39,7 @@ def checked(name: str, drop: float, target: float) -> RunDetail:
 def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
     one: dict[str, Any] = {
         "name": "a",
-        "method": {"name": "lora", "rank": 16},
+        "method": {"name": "lora", "rank": 8, "dropout": 0.0},
         "train": {"learning_rate": 1e-4, "seed": 1},
     }
     two: dict[str, Any] = {
@@ -49,9 +49,9 @@ def test_only_what_differs_is_listed_in_the_recipes_order() -> None:
     }
     found = compare_runs.differences([one, two])
     assert [(row.key, row.values) for row in found] == [
+        ("train.learning_rate", ("1e-4", "2e-5")),
         ("method.name", ("lora", "full")),
-        ("method.rank", ("16", "-")),
-        ("train.learning_rate", ("0.0001", "2e-5")),
+        ("method.rank", ("8", "-")),
     ]
     assert compare_runs.differences([one, one]) == []
 

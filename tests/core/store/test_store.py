@@ -167,6 +167,22 @@ def test_curves_over_tokens_go_on_where_a_count_begins_anew(connection, tmp_path
     assert part.curves[0].mean == [2.0, 3.5] and part.newest == 600
 
 
+@pytest.mark.slow
+def test_curves_over_tokens_and_time_of_two_million_steps_fit_the_store_s_memory(connection):
+    number, _ = add(connection)
+    told = {"tokens": "step % 1_500_000 * 10"}  # the count begins anew
+    for key, value in {**told, **{f"reward/{i}": "hash(step) % 1000" for i in range(7)}}.items():
+        connection.execute(
+            "INSERT INTO metrics (run_id, key, step, time, value)"
+            f" SELECT ?, ?, step, step, {value} FROM (SELECT range AS step FROM range(2_000_000))",
+            [number, key],
+        )
+    for across in ("tokens", "time"):
+        whole = metrics.curves_across(connection, number, [], across=across, columns=50, first=0, last=3e7)
+        assert whole.newest == pytest.approx(2e7 if across == "tokens" else 2e6, rel=1e-4)
+        assert whole.steps is not None and whole.steps.high[-1] == pytest.approx(2e6, rel=1e-4)
+
+
 def test_no_time_passes_between_two_jobs_of_a_run(connection, tmp_path):
     number, job = add(connection)
     ingest.take_in(connection, job, write(tmp_path, *[events.metrics(at, {"loss": 1.0}) for at in range(5)]))

@@ -10,19 +10,11 @@ from hypothesis import given, settings, strategies as st
 from rich.cells import cell_len
 
 from finetop.core.protocol.messages.runs import Curve
-from finetop.tui.widgets.axis import Scale, label, scale_of, share_of, widened, x_end, x_labels, y_labels
-from finetop.tui.widgets.chart import (
-    GUTTER,
-    Series,
-    View,
-    columns_of,
-    draw,
-    fitted,
-    place_at,
-    plot_width,
-    smoothed,
-    value_at,
-)
+from finetop.tui.theme import SERIES
+from finetop.tui.widgets.axis import Scale, round_end, scale_of, share_of, widened, x_end
+from finetop.tui.widgets.chart import GUTTER, columns_of, draw, place_at, plot_width
+from finetop.tui.widgets.series import Series, View, fitted, settled_scale, smoothed, value_at
+from finetop.tui.widgets.ticks import LABEL, x_ticks, x_words, y_ticks
 
 VIEW = View(0, 100, 100)
 
@@ -56,16 +48,16 @@ def test_values_are_dots_at_their_places() -> None:
 
 
 def test_y_labels_are_right_aligned_and_the_x_axis_ends_at_the_planned_step() -> None:
-    rows = rows_of([Series(curve({0: 1.0}))], width=26, view=View(0, 1200, 820))
+    rows = rows_of([Series(curve({0: 1.0}))], width=28, view=View(0, 1200, 820))
     assert rows[0].startswith("  1.0 ") and rows[3].startswith("    0 ")
-    assert rows[4] == "      0           820 1200"
+    assert rows[4] == " step 0       500      1,200"
 
 
 def test_a_missing_column_is_a_gap_in_a_dense_curve_and_joined_in_a_sparse_one() -> None:
     dense = rows_of([Series(curve({0: 0.5, 1: 0.5, 2: 0.5, 3: 0.5, 8: 0.5, 9: 0.5}))])
-    assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉  ⠉"
+    assert dense[2][GUTTER : GUTTER + 5] == "⠉⠉┈┈⠉"
     sparse = rows_of([Series(curve({0: 0.5, 6: 0.5, 12: 0.5}))])
-    assert sparse[2][GUTTER : GUTTER + 7] == "⠉⠉⠉⠉⠉⠉⠁"
+    assert sparse[2][GUTTER : GUTTER + 7] == "•⠉⠉•⠉⠉•", "points that are few are marked"
 
 
 def test_a_spike_is_seen_and_the_usual_noise_is_not() -> None:
@@ -85,17 +77,21 @@ def test_points_are_marks_over_the_line() -> None:
 
 def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
     rows = rows_of([Series(curve({0: 0.9, 1: 0.9}))], limit=0.9)
-    assert rows[0] == "limit ⠒---------"
-    assert rows_of([Series(curve({0: 0.5}))], limit=2.0)[0].startswith("  1.0 ")  # out of the range: no line
+    assert rows[0] == "  1.0 ⠒-- limit ", "the limit's name replaces no tick"
+    assert "limit" not in "".join(rows_of([Series(curve({0: 0.5}))], limit=2.0))  # out of the range: no line
 
 
 def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
     lines = draw(
-        [Series(curve({4: 0.5}))], width=16, height=5, view=View(0, 100, 100, cursor=2), scale=Scale(0.0, 1.0)
+        [Series(curve({4: 0.5, 5: 0.5}))],
+        width=16,
+        height=5,
+        view=View(0, 100, 100, cursor=2),
+        scale=Scale(0.0, 1.0),
     )
     columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
-    assert columns == ["┊", "┊", "⠁", "┊"]
-    assert ("⠁", "reverse") in lines[2]
+    assert columns == ["┊", "┊", "⠉", "┊"]
+    assert ("⠉", "reverse") in lines[2]
 
 
 def test_an_end_letter_stands_behind_the_last_point() -> None:
@@ -113,7 +109,7 @@ def test_nothing_and_one_point() -> None:
     assert "nothing yet" in "".join(text for line in empty for text, _ in line)
     one = [Series(curve({3: 2.5}))]
     rows = rows_of(one, scale=fitted(None, one, VIEW))
-    assert sum(letter not in " " for row in rows[:4] for letter in row[GUTTER:]) == 1
+    assert sum(letter not in " ┈┊" for row in rows[:4] for letter in row[GUTTER:]) == 1
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5, -3.0, 1e-300, 5e-324, 1e300, 1.7e308])
@@ -154,28 +150,115 @@ def test_the_x_axis_ends_at_the_plan_and_doubles_where_there_is_none() -> None:
     assert x_end(1300, 1200) == 2400
 
 
-def test_x_labels_keep_apart() -> None:
-    assert x_labels(0, 1200, 820, 20) == "0           820 1200"
-    assert x_labels(0, 1200, 1190, 20) == "0               1200"
-    assert x_labels(0, 1200, 820, 3) == "0  "
+def test_x_ticks_are_round_keep_apart_and_end_where_the_axis_does() -> None:
+    assert x_ticks(0, 1200, 52).text.split() == ["0", "200", "400", "600", "800", "1,000", "1,200"]
+    assert x_ticks(0, 1203, 52).text.split()[-1] == "1,203"
+    assert x_ticks(0, 1200, 3).text == "0  "
+    assert x_ticks(0, 100_000, 60).text.split()[1] == "20,000"
+
+
+@pytest.mark.parametrize(
+    ("last", "x", "unit", "labels"),
+    [
+        (1500.0, "time", "min", ["0", "5", "10", "15", "20", "25"]),
+        (7200.0, "time", "h", ["0", "0.5", "1", "1.5", "2"]),
+        (614_400.0, "tokens", "token", ["0", "200k", "400k", "614k"]),
+        (2.0, "epoch", "epoch", ["0", "0.5", "1", "1.5", "2"]),
+    ],
+)
+def test_other_axes_have_round_ticks_in_their_unit(last: float, x: Any, unit: str, labels: list[str]) -> None:
+    ticks = x_ticks(0, last, 40, x)
+    assert (ticks.unit, ticks.text.split()) == (unit, labels)
+
+
+def test_places_on_an_axis_are_written_with_their_unit() -> None:
+    words = [x_words(820), x_words(51_200, "tokens"), x_words(2400, "time"), x_words(1.5, "epoch")]
+    assert words == ["820", "51.2k tok", "40 min", "epoch 1.5"]
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (1.0, 2.9, ("1.0", "2.9")),
-        (0.0, 0.12, ("0", ".12")),
-        (-0.3, 0.4, ("-.30", ".40")),
-        (8e-5, 2e-4, ("8e-5", "2e-4")),
-        (4000, 4110, ("4000", "4110")),
-        (120_000, 130_000, ("120k", "130k")),
-        (1e6, 3e6, ("1e6", "3e6")),
-        (1.0001, 1.0003, ("1", "+2e-4")),
-        (-1e300, 1e300, ("-9e99", "9e99")),
+        (1.0, 2.9, ["1.0", "1.5", "2.0", "2.5"]),
+        (0.0, 0.12, ["0", "0.05", "0.10"]),
+        (-0.3, 0.4, ["-0.2", "0", "0.2", "0.4"]),
+        (8e-5, 2e-4, ["1e-4", "2e-4"]),
+        (4000, 4110, ["4,000", "4,050", "4,100"]),
+        (120_000, 130_000, ["120k", "125k", "130k"]),
+        (1e6, 3e6, ["1.0M", "1.5M", "2.0M", "2.5M", "3.0M"]),
+        (1.0001, 1.0003, ["1", "+1e-4", "+2e-4"]),
+        (-1e300, 1e300, ["0"]),
     ],
 )
-def test_y_labels_are_short(low: float, high: float, words: tuple[str, str]) -> None:
-    assert y_labels(Scale(low, high)) == words
+def test_y_ticks_are_round_short_and_differ(low: float, high: float, words: list[str]) -> None:
+    assert [text for _, text in y_ticks(Scale(low, high), 11)] == words
+
+
+def test_a_logarithmic_axis_has_its_powers_of_ten() -> None:
+    assert [text for _, text in y_ticks(Scale(1e-3, 10.0, True), 11)] == ["0.001", "0.01", "0.1", "1", "10"]
+    assert [text for _, text in y_ticks(Scale(0.8, 9.0, True), 11)] == ["1", "2", "5"]
+
+
+def test_an_axis_that_grows_ends_at_a_round_number() -> None:
+    assert [round_end(least) for least in (1, 41, 60, 101, 720)] == [1, 50, 75, 150, 750]
+
+
+def test_a_line_has_two_dots_weight_where_there_is_room_and_alone_an_area_below() -> None:
+    lines = draw([Series(curve({0: 0.9, 1: 0.9}))], width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0))
+    column = ["".join(text for text, _ in line)[GUTTER] for line in lines[:9]]
+    assert column == ["⣀", "⠉", *"⢕" * 7]
+    assert ("⢕", "series1 faint") in lines[8]
+    both = draw(
+        [Series(curve({0: 0.9})), Series(curve({0: 0.5}), style="series2")],
+        width=16, height=10, view=VIEW, scale=Scale(0.0, 1.0),
+    )  # fmt: skip
+    assert "⢕" not in "".join(text for line in both for text, _ in line)
+
+
+def test_of_two_lines_in_one_cell_the_last_is_seen_in_its_colour() -> None:
+    one, other = (Series(curve({0: 0.5, 1: 0.5}), style=style) for style in SERIES[:2])
+    lines = draw([one, other], width=16, height=5, view=VIEW, scale=Scale(0.0, 1.0))
+    assert ("⠉", "series2") in lines[2] and ("⠉", "series1") not in lines[2]
+
+
+def test_names_at_the_ends_keep_the_order_of_the_lines_and_rows_of_their_own() -> None:
+    series = [
+        Series(curve({0: value, 19: value}), end=letter)
+        for letter, value in zip("ABCD", (0.0, 0.01, 0.02, 0.9), strict=True)
+    ]
+    rows = rows_of(series, width=20, height=7, ends=4)
+    assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
+
+
+def test_letters_stand_along_lines_each_at_cells_of_its_own() -> None:
+    flat = dict.fromkeys(range(80), 0.5)
+    rows = rows_of(
+        [Series(curve(flat), letter="A"), Series(curve(flat), letter="B")], width=46, has_letters=True
+    )
+    assert rows[2].count("A") >= 2 and rows[2].count("B") >= 2
+
+
+def test_the_raw_curve_is_faint_beneath_the_smoothed_one() -> None:
+    jumping = Series(curve({at: float(at % 2) for at in range(20)}))
+    lines = draw([jumping], width=20, height=5, view=View(0, 100, smoothing=0.9), scale=Scale(0.0, 1.0))
+    styles = {style for line in lines[:4] for _, style in line}
+    assert {"series1", "series1 faint"} <= styles
+
+
+def test_the_scale_of_several_curves_leaves_out_their_fast_start() -> None:
+    falling = [
+        Series(curve({at: 1 + gap + 3 * math.exp(-at / 5) for at in range(100)})) for gap in (0.0, 0.1)
+    ]
+    scale = settled_scale(falling, VIEW)
+    assert scale is not None and scale.high < 1.3
+    assert settled_scale([Series(curve({0: 0.0, 99: 1.0}))], VIEW) is not None
+    assert settled_scale([Series(curve({at: float(at) for at in range(100)}))], VIEW) is None
+
+
+def test_a_band_is_filled_between_low_and_high() -> None:
+    series = [Series(curve({0: 0.5, 1: 0.5}, spread=0.5), has_band=True)]
+    rows = rows_of(series)
+    assert [row[GUTTER] for row in rows[:4]] == ["⢕", "⢕", "⠉", "⢕"]
 
 
 def test_smoothing_starts_at_the_first_value_and_follows() -> None:
@@ -238,9 +321,16 @@ def test_no_data_breaks_it_or_leaves_its_room(
 
 
 @settings(max_examples=200, deadline=None)
-@given(value=NUMBERS, span=st.floats(0, 1e300))
-def test_labels_are_never_longer_than_their_room(value: float, span: float) -> None:
-    assert 1 <= len(label(value, span)) <= 5
+@given(
+    value=st.floats(-1e300, 1e300), span=st.floats(0, 1e300), is_log=st.booleans(), rows=st.integers(1, 40)
+)
+def test_ticks_are_within_the_axis_and_no_label_is_longer_than_its_room(
+    value: float, span: float, is_log: bool, rows: int
+) -> None:
+    scale = scale_of(value, value + span, is_log=is_log)
+    ticks = y_ticks(scale, rows)
+    assert all(1 <= len(text) <= LABEL for _, text in ticks) and len(ticks) <= max(20, rows)
+    assert all(share_of(scale, at) is not None for at, _ in ticks)
 
 
 @settings(max_examples=100, deadline=None)

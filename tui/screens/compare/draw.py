@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from finetop.core.client import compare_runs
 from finetop.core.client.compare_runs import Trade
@@ -13,9 +13,21 @@ from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
+from finetop.tui.screens.compare.curves import style_of
 from finetop.tui.screens.compare.state import LETTERS, TABS, ComparedRuns, Tab, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cut_end, cut_middle, line_width, paragraph, rule, spread, value, wrapped
+from finetop.tui.text import (
+    Line,
+    cut_end,
+    cut_middle,
+    line_width,
+    paragraph,
+    rule,
+    spread,
+    told_apart,
+    value,
+    wrapped,
+)
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.scatter import Spot, scatter
 
@@ -26,17 +38,18 @@ _NAME = 30  # cells of a run's name
 _EXAMPLE_ROWS = 3
 
 
-def head_lines(runs: Sequence[RunDetail], chosen: int, tab: Tab, width: int, where: str) -> list[Line]:
+def head_lines(
+    runs: Sequence[RunDetail], chosen: int, hidden: Collection[str], tab: Tab, width: int, where: str
+) -> list[Line]:
     """Say who is compared, each with its letter, and which tab is open."""
     names: Line = ((f" Compare {len(runs)} runs  ", "bold"),)
     room = max(8, (width - line_width(names)) // max(1, len(runs)) - 4)
-    for number, run in enumerate(runs):
-        is_chosen = number == chosen
-        name = cut_middle(clean_line(run.row.name), room)
+    for number, name in enumerate(told_apart([clean_line(run.row.name) for run in runs], room)):
+        style: StyleName = "dim" if runs[number].row.name in hidden else style_of(number)
         names = (
             *names,
-            (f"{LETTERS[number]}", "reverse" if is_chosen else "bold"),
-            (f" {name}  ", "bold" if is_chosen else ""),
+            (f"{LETTERS[number]}", "reverse" if number == chosen else style),
+            (f" {name}  ", style),
         )
     tabs: Line = (("   ", ""),)
     for name in TABS:

@@ -9,11 +9,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
-from finetop.core.protocol.runs import RunDetail
-from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
+from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, metrics_of, next_x
 from finetop.tui.screens.compare.draw import (
     data_lines,
     head_lines,
@@ -31,19 +30,28 @@ from finetop.tui.screens.compare.state import (
     load_data,
     load_runs,
 )
-from finetop.tui.screens.run.keys import FAR_RIGHT, LOG_SCALE, RIGHT, SMOOTH, TAB_BEFORE, ZOOM, ZOOM_OUT
-from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
+from finetop.tui.screens.run.keys import (
+    AXIS,
+    FAR_RIGHT,
+    FIT,
+    FULL,
+    LOG_SCALE,
+    RIGHT,
+    SMOOTH,
+    TAB_BEFORE,
+    ZOOM,
+    ZOOM_OUT,
+)
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.text import Line, line_width, without_zero
-from finetop.tui.widgets.axis import x_end
-from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
+from finetop.tui.text import Line
+from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.series import View
 
-CHART = 3  # of the body is the chart a third, and no more than 14 rows
-TALLEST = 14
-ROOM = 0.04  # of the x axis behind the longest run, for the letters
+CHART, LOWEST = 3, 8  # of the body is the chart a third or more, and so many rows at least
+SMOOTHING = 0.6  # until `m` changes it: noise would hide which is which
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
 RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
 RUN_BEFORE = Key("k,up", "", "choose(-1)", "the run before")
@@ -53,6 +61,7 @@ FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns to the left")
 ALL = Key("0", "", "all", "all steps, no cursor")
 METRIC = Key("v", "metric", "metric(1)", "the next metric")
 METRIC_BEFORE = Key("V", "", "metric(-1)", "the metric before")
+HIDE = Key("space", "hide", "hide", "hide the chosen run's curve, or show it again")
 DROP = Key("X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
 MOVES = (
     *PAGES,
@@ -61,7 +70,7 @@ MOVES = (
 )
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, RUN, RUN_BEFORE, OPEN, METRIC, METRIC_BEFORE, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT),
-    *(ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH, DROP, BACK, *MOVES),
+    *(ZOOM, ZOOM_OUT, ALL, AXIS, FIT, FULL, LOG_SCALE, SMOOTH, HIDE, DROP, BACK, *MOVES),
 )
 _SCROLL = Key("", "scroll", sign="pgdn")
 
@@ -79,7 +88,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.names = list(runs)[: compare_runs.MOST]
         self.held = ComparedRuns()
         self.tab: Tab = "numbers"
-        self.shown = Shown()
+        self.shown = Shown(smoothing=SMOOTHING)
+        self.is_full = False  # the chart has the whole tab
+        self.hidden: set[str] = set()  # runs whose curves are not drawn
         self.chosen = 0
         self.metric = ""
         self.target = 0  # which of the targets' metrics the scatter shows
@@ -96,7 +107,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         from finetop.tui.save import tables
 
         held = self.held
-        columns = columns_of(self.body_size[0])
+        columns = columns_of(self.body_size[0] - ends_of(self.body_size[0]))
         return tables.compare(held.runs, held.metric, held.curves, (held.first, held.last, columns))
 
     def to_copy(self) -> str:
@@ -111,8 +122,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def _axis(self) -> Axis:
-        newest = max((run.row.step for run in self.held.runs), default=0)
-        return Axis(end_of(self.held.runs), newest, plot_width(self.body_size[0]))
+        return axis_of_all(self.held, self.shown, self.body_size[0])
 
     def redraw(self) -> None:
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
@@ -124,7 +134,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self.query_one(Bottom).offer((), footer_keys(self.tab)[-1:])
             return
         lines, where = self._body_lines()
-        head.show(head_lines(runs, self.chosen, self.tab, self.size.width, where))
+        head.show(head_lines(runs, self.chosen, self.hidden, self.tab, self.size.width, where))
         body.show(lines)
         words = f"open {LETTERS[self.chosen]}. {compare_runs.front_sentence(runs, LETTERS)}"
         self.query_one(Bottom).offer((next_line("enter", words),), footer_keys(self.tab))
@@ -134,19 +144,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         held, host = self.held, host_of(self)
         match self.tab:
             case "numbers":
-                chart_height = min(TALLEST, max(6, height // CHART))
-                view = View(
-                    held.first, held.last, 0, self.shown.cursor, self.shown.smoothing, self.shown.is_log
-                )
-                chart = (
-                    chart_lines(held, view, self.chosen, width, chart_height, only_ascii=host.look.ascii)
-                    if held.metric
-                    else []
-                )
-                below, where = self._part(
-                    table_lines(held.runs, self.chosen, width, host.now()), height - len(chart)
-                )
-                return [*chart, *below], where
+                table = table_lines(held.runs, self.chosen, width, host.now())
+                chart = self._chart_lines(width, height, len(table))
+                return ([*chart], "") if self.is_full else self._below(chart, table, height)
             case "data":
                 return self._part(data_lines(held, self.chosen, width), height)
             case "samples":
@@ -155,6 +155,20 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
                 metrics = targets_of(held.runs)
                 metric = metrics[self.target % len(metrics)] if metrics else ""
                 return self._part(scatter_lines(held.runs, metric, self.chosen, width, height), height)
+
+    def _chart_lines(self, width: int, height: int, table: int) -> list[Line]:
+        """Draw the curves in what the table leaves of the tab, or in all of it."""
+        held, shown = self.held, self.shown
+        if not held.metric:
+            return []
+        rows = height if self.is_full else max(LOWEST, height // CHART, height - table)
+        view = View(held.first, held.last, 0, shown.cursor, shown.smoothing, shown.is_log, held.x)
+        look = host_of(self).look
+        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, min(rows, height)), look)
+
+    def _below(self, chart: list[Line], table: list[Line], height: int) -> tuple[list[Line], str]:
+        lines, where = self._part(table, height - len(chart))
+        return [*chart, *lines], where
 
     def _part(self, lines: list[Line], height: int) -> tuple[list[Line], str]:
         """Cut a long tab to its room, from where it was scrolled to."""
@@ -176,8 +190,13 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         if self.metric not in metrics:
             self.metric = metrics[0] if metrics else ""
         if self.tab == "numbers":
-            first, last = stretch(self.shown, self._axis)
-            await load_curves(host, held, self.metric, first, last, columns_of(self.body_size[0]))
+            width = self.body_size[0]
+            for _ in range(2):  # where an axis ends may be known only when its curves came
+                x, (first, last) = self.shown.x, stretch(self.shown, self._axis)
+                columns = columns_of(width - ends_of(width))
+                await load_curves(host, held, self.metric, x, first, last, columns)
+                if x == "step" or (first, last) == stretch(self.shown, self._axis):
+                    break
         if self.tab == "data":
             await load_data(host, held, self.chosen)
         self.redraw()
@@ -229,6 +248,24 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def action_all(self) -> None:
         self._show(replace(self.shown, cursor=None, zoom=None))
 
+    def action_axis(self) -> None:
+        self._show(replace(self.shown, x=next_x(self.shown.x, self.held.runs), cursor=None, zoom=None))
+
+    def action_fit(self) -> None:
+        """Fit the axes to where the runs stand, or show all of both."""
+        self._show(replace(self.shown, is_fit=self.shown.is_fit is False, cursor=None, zoom=None))
+
+    def action_full(self) -> None:
+        if self.tab == "numbers":
+            self.is_full = not self.is_full
+            self.redraw()
+
+    def action_hide(self) -> None:
+        """Hide the chosen run's curve, or show it again."""
+        if self.tab == "numbers" and self.held.runs:
+            self.hidden ^= {self.held.runs[self.chosen].row.name}
+            self.redraw()
+
     def action_log_scale(self) -> None:
         self._show(replace(self.shown, is_log=not self.shown.is_log))
 
@@ -238,7 +275,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def _show(self, shown: Shown) -> None:
         if self.tab != "numbers" or not self.held.runs:
             return
-        is_other_stretch = shown.zoom != self.shown.zoom
+        before = self.shown
+        is_other_stretch = (shown.zoom, shown.x, shown.is_fit) != (before.zoom, before.x, before.is_fit)
         self.shown = shown
         self.redraw()
         if is_other_stretch:
@@ -253,75 +291,17 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.redraw()
 
     def action_back(self) -> None:
-        self.dismiss()
-
-
-def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
-    """List the metrics that any of the runs has, the most telling first."""
-    return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
-
-
-def end_of(runs: Sequence[RunDetail]) -> int:
-    """Return the last step of the x axis: that of the longest run, and room for the letters."""
-    longest = max((x_end(run.row.step, run.row.steps) for run in runs), default=1)
-    return longest + max(1, round(ROOM * longest))
-
-
-def series_of(held: ComparedRuns, chosen: int) -> list[Series]:
-    """Return what is drawn, the chosen run last, so that its letter is on top."""
-    numbered = [
-        (number, Series(curve, end=LETTERS[number], is_strong=number == chosen))
-        for number, curve in enumerate(held.curves)
-        if curve is not None and curve.column
-    ]
-    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
-
-
-def chart_lines(
-    held: ComparedRuns, view: View, chosen: int, width: int, height: int, *, only_ascii: bool
-) -> list[Line]:
-    """Draw the chart with its title in `height` rows."""
-    series = series_of(held, chosen)
-    picture = draw(
-        series,
-        width=width,
-        height=height - 1,
-        view=view,
-        scale=fitted(None, series, view),
-        only_ascii=only_ascii,
-    )
-    return [_title(held, view, chosen, width), *picture]
-
-
-def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
-    """Write the metric, and each run's value at the cursor or at its end; what does not fit goes as a whole."""
-    line: Line = ((f" {title_of(held.metric)}", "bold"),)
-    parts: list[Line] = []
-    if view.cursor is not None:
-        parts.append(((f"step {count(round(place_at(view, view.cursor, plot_width(width))))}", "bold"),))
-    for number, curve in enumerate(held.curves):
-        if curve is None:
-            continue
-        value = (
-            curve.last_value if view.cursor is None else value_at(Series(curve), view.cursor, view.smoothing)
-        )
-        text = "-" if value is None else shown(held.metric, value)
-        parts.append(((f"{LETTERS[number]} {text}", "bold" if number == chosen else ""),))
-    if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
-    if view.is_log:
-        parts.append((("log y", "dim"),))
-    for part in parts:
-        if line_width(line) + 3 + line_width(part) <= width:
-            line = (*line, ("   ", ""), *part)
-    return line
+        if self.is_full:
+            self.action_full()
+        else:
+            self.dismiss()
 
 
 def footer_keys(tab: Tab) -> tuple[Key, ...]:
     """Choose the keys for the footer."""
     match tab:
         case "numbers":
-            return (RUN, OPEN, METRIC, CURSOR, ZOOM, NEXT_TAB, LOG_SCALE, SMOOTH, BACK)
+            return (RUN, OPEN, METRIC, FULL, HIDE, CURSOR, ZOOM, AXIS, NEXT_TAB, BACK, FIT, SMOOTH, LOG_SCALE)
         case "data" | "samples":
             return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
         case "scatter":

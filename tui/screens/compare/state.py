@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
-from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.messages.runs import Across, Curve, Curves, CurvesAnswer, GetRun
 from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
 from finetop.tui.app_interface import Host
@@ -25,8 +25,10 @@ class ComparedRuns:
     curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
     data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
     metric: str = ""  # that the curves are of
+    x: Across = "step"  # what they are drawn over
     first: float = 0
     last: float = 1
+    newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # where on an axis a run stands
     _curves_of: tuple[object, ...] = ()
 
 
@@ -43,19 +45,21 @@ async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
 
 
 async def load_curves(
-    host: Host, held: ComparedRuns, metric: str, first: float, last: float, columns: int
+    host: Host, held: ComparedRuns, metric: str, x: Across, first: float, last: float, columns: int
 ) -> None:
     """Ask for the curves, if there are newer values or other ones are wanted."""
-    request = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
+    request = (metric, x, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
     if not metric or columns < 1 or request == held._curves_of:
         return
     curves: list[Curve | None] = []
     for run in held.runs:
         answer: CurvesAnswer = await host.ask(
-            Curves(run.row.name, [metric], columns=columns, last=last, first=first)
+            Curves(run.row.name, [metric], columns=columns, last=last, first=first, x=x)
         )
         curves.append(answer.curves[0] if answer.curves else None)
-    held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, request
+        held.newest[run.row.name, x] = run.row.step if x == "step" else answer.newest
+    held.curves, held.metric, held.x, held.first, held.last = curves, metric, x, first, last
+    held._curves_of = request
 
 
 def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
-from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
+from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
 from finetop.core.recipe.type_words import value_words
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
@@ -137,17 +137,37 @@ def edited(form: Form, key: str, text: str | None) -> Form:
 
 
 def checked(form: Form) -> Form:
-    """Resolve the form: the recipe, or every problem with its field."""
-    sets = [as_set(form, key, text) for key, text in form.edits.items() if is_known(form, key)]
+    """Resolve the form: the recipe, or every problem with its field.
+
+    What is read later, as that settings fit together and files are there, is found with what is wrong already left out.
+    """
+    edits = {key: text for key, text in form.edits.items() if is_known(form, key)}
+    problems: dict[str, Problem] = {}
+    while True:
+        loaded, found = _resolved(form, edits)
+        if not (found or problems):
+            return replace(form, loaded=loaded, problems=())
+        of_fields = {owner(form, problem.key): problem for problem in found}
+        problems = of_fields | problems
+        if loaded is not None or not of_fields.keys() & edits.keys():
+            order = [entry.key for entry in form.settings]
+            first = sorted(problems, key=lambda key: order.index(key) if key in order else -1)
+            return replace(form, loaded=None, problems=tuple(problems[key] for key in first))
+        edits = {key: text for key, text in edits.items() if key not in of_fields}
+
+
+def _resolved(form: Form, edits: Mapping[str, str]) -> tuple[Loaded | None, list[Problem]]:
+    """Resolve the base with these texts over it: the recipe where its settings are valid, and what is wrong."""
+    sets = [as_set(form, key, text) for key, text in edits.items()]
     errors = find_problems(form.base.text, sets, form.base.folder)
     if errors:
-        return replace(form, loaded=None, problems=tuple(_problem(error) for error in errors))
+        return None, [_problem(error) for error in errors]
     try:
         loaded = resolve_text(form.base.text, sets, form.base.folder)
-        check_files(loaded, None if form.files_are_here else lambda path, is_folder: ("", ""))
     except RecipeError as error:
-        return replace(form, loaded=None, problems=(_problem(error),))
-    return replace(form, loaded=loaded, problems=())
+        return None, [_problem(error)]
+    files = file_problem if form.files_are_here else (lambda path, is_folder: ("", ""))
+    return loaded, [_problem(error) for error in file_problems(loaded, files)]
 
 
 def is_known(form: Form, key: str) -> bool:
@@ -155,11 +175,17 @@ def is_known(form: Form, key: str) -> bool:
     return any(entry.key == key for entry in form.settings)
 
 
-def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
-    """List the fields to show, each with its label."""
+def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tuple[str, Field], ...]:
+    """List the fields to show, each with its label; those with the words that are searched for, among all."""
     if not form.before:
         return ()  # the base can't be read: there is nothing to show of it
     known = {entry.key: entry for entry in form.settings}
+    if words := searched.lower().split():
+        return tuple(
+            (key, entry)
+            for key, entry in known.items()
+            if all(word in f"{key} {IMPORTANT.get(key, '')} {entry.about}".lower() for word in words)
+        )
     if all_settings:
         return tuple((key, entry) for key, entry in known.items())
     return tuple((label, known[key]) for key, label in IMPORTANT.items() if key in known)

@@ -27,6 +27,7 @@ APPROACHES = Key(
 WRITE = Key("e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe")
 PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "recipes or settings")
 ALL = Key("v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
+SEARCH = Key("slash", "search", "search", "find a setting by its words, among all", "finetop methods")
 UNDO = Key("u", "undo field", "undo", "take the field back to what the recipe says")
 LINT = Key(
     "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"
@@ -38,9 +39,10 @@ MOVES = (
     Key("g,home", "", "move(-999)", "first"),
     Key("G,end", "", "move(999)", "last"),
 )
-KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, UNDO, LINT, BACK, *MOVES)
+KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, SEARCH, UNDO, LINT, BACK, *MOVES)
 _SETTINGS = Key("", "settings", "enter", sign="enter")
 _RECIPES = Key("", "recipes", "part", sign="tab")
+_COMPLETE = Key("tab", "complete")
 WHILE_TYPING = (
     Key("enter", "done", "enter"),
     Key("up", "other field", "move(1)", sign="↑↓"),
@@ -48,11 +50,13 @@ WHILE_TYPING = (
 )
 
 
-def footer_keys(part: str, *, is_typing: bool, has_target: bool = False) -> Sequence[Key]:
+def footer_keys(
+    part: str, *, is_typing: bool, is_path: bool = False, has_target: bool = False
+) -> Sequence[Key]:
     """Return the keys of what the cursor is on, most used first."""
     if is_typing:
-        return WHILE_TYPING
+        return (_COMPLETE, *WHILE_TYPING) if is_path else WHILE_TYPING
     compare = (APPROACHES,) if has_target else ()
     if part == "recipes":
-        return (_SETTINGS, QUEUE, *compare, WRITE, ALL, BACK)
-    return (EDIT, QUEUE, SWEEP, *compare, UNDO, _RECIPES, WRITE, ALL, BACK)
+        return (_SETTINGS, QUEUE, *compare, SEARCH, WRITE, ALL, BACK)
+    return (EDIT, QUEUE, SWEEP, *compare, SEARCH, UNDO, _RECIPES, WRITE, ALL, BACK)

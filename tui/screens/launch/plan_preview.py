@@ -48,7 +48,7 @@ UNKNOWN = Outlook()
 def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
     """Take in one finding."""
     if shown.row is not None:
-        return replace(outlook, row=tuple(shown.row), is_asked=False)
+        return replace(outlook, row=tuple(shown.row))
     return replace(outlook, plan=shown.plan, trouble=shown.trouble)
 
 
@@ -117,10 +117,13 @@ async def look_there(
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
-    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
+    """Ask a process of its own for the plan, with `row` the first row, and at last what the job's own code refuses.
+
+    It ends when nobody listens.
+    """
     from finetop.core.preflight.plan.result import Shown
 
-    asked = msgspec.json.encode({"recipe": recipe, "row": row})
+    asked = msgspec.json.encode({"recipe": recipe, "row": row, "rehearse": True})
     async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)

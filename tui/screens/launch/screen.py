@@ -16,7 +16,7 @@ from textual.screen import Screen
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
-from finetop.core.text import clean_line, counted
+from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.screens.launch.form import (
@@ -37,8 +37,10 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
+from finetop.tui.screens.launch.paths import completed, is_path
 from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at
 from finetop.tui.screens.launch.recipe_file import command_of
+from finetop.tui.screens.launch.search import search
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import (
@@ -81,6 +83,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.ahead = Ahead()
         self.data_lint = DataLint()
         self._typed = 0
+        self.searched = ""  # of the settings, while that is typed
+        self._names: tuple[str, ...] = ()  # with which the path that is typed may go on
 
     def compose(self) -> ComposeResult:
         yield Top("Launch")
@@ -122,6 +126,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.preview,
             self.ahead.outlook,
             self.data_lint.linted,
+            self.searched,
+            self._names,
         )
 
     @property
@@ -141,7 +147,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         height -= len(title)
         left = recipe_lines(self.bases, self.base_at, has_cursor=has_cursor, width=left_width)
         right = field_lines(view, width - left_width - 2)
-        rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
+        at_recipe, at_field = (
+            f"{at + 1} of {number}"
+            for at, number in ((self.base_at, len(self.bases)), (self.field_at, len(view.fields)))
+        )
+        rows = beside(
+            scrolled(*left, height, at_recipe), scrolled(*right, height, at_field), left_width, height
+        )
         form.show([*title, *rows])
         pane.show(pane_lines(view, pane.room.width, pane.room.height))
         bottom = self.query_one(Bottom)
@@ -149,7 +161,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         has_target = self.form.loaded is not None and self.form.loaded.recipe.check.target is not None
         bottom.offer(
             [*filter(None, [code_line(view)]), next_words(view)],
-            footer_keys(self.part, is_typing=self.entry is not None, has_target=has_target),
+            footer_keys(
+                self.part,
+                is_typing=self.entry is not None,
+                is_path=self.entry is not None and is_path(self.key, self.entry.text),
+                has_target=has_target,
+            ),
         )
 
     # --- filling --------------------------------------------------------------------------------------
@@ -175,7 +192,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.base_at, self.field_at, self.part = 0, 0, "settings"
             for key in list(edits)[:1]:
                 self.all_settings = self.all_settings or key not in IMPORTANT
-                self._put_cursor_on(key)
+                self.put_cursor_on(key)
             self._after_check()
 
     def _files_are_here(self) -> bool:
@@ -220,8 +237,11 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.entry is None:
             return
         entry = typed(self.entry, event.key, event.character)
+        self._names = ()
         if entry is not None:
             self._take(entry)
+        elif event.key == "tab" and self._files_are_here() and is_path(self.key, self.entry.text):
+            self._complete(self.entry.text)
         elif event.key in ("enter", "escape"):
             self._end_typing()
         elif event.key in ("up", "down", "tab"):
@@ -244,6 +264,11 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             at = self._typed
             self.set_timer(PAUSE_S, lambda: self._check() if at == self._typed else None)
         self.redraw()
+
+    def _complete(self, text: str) -> None:
+        """Write a path on as far as it is plain how; else show how it may go on, or that it can't."""
+        longer, self._names = completed(text, host_of(self).folder)
+        self._take(entry_of(longer))
 
     def _end_typing(self) -> None:
         self.entry = None
@@ -279,8 +304,11 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def action_view(self) -> None:
         key = self.key
         self.all_settings = not self.all_settings
-        self._put_cursor_on(key)
+        self.put_cursor_on(key)
         self.redraw()
+
+    def action_search(self) -> None:
+        search(self)
 
     def action_undo(self) -> None:
         if self.part != "settings":
@@ -345,9 +373,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return self.form
         self._go_to_first_problem()
         self.redraw()
-        first = self.form.problems[0]
-        wrong = counted(len(self.form.problems), "setting")
-        host_of(self).say(f"not queued: fix {wrong}. {first.key}: {first.short}.", "red")
+        wrong = "; ".join(f"{problem.key}: {problem.short}" for problem in self.form.problems)
+        host_of(self).say(f"not queued. {wrong}.", "red")
         return None
 
     def _go_to_first_problem(self) -> None:
@@ -357,11 +384,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if is_known(self.form, key):
             self.part = "settings"
             self.all_settings = self.all_settings or key not in IMPORTANT
-            self._put_cursor_on(key)
+            self.put_cursor_on(key)
 
     def _keep_cursor_in(self) -> None:
         self.field_at = min(max(0, self.field_at), max(0, len(self.view.fields) - 1))
 
-    def _put_cursor_on(self, key: str) -> None:
+    def put_cursor_on(self, key: str) -> None:
+        """Put the cursor on a setting; on the first where that is not shown."""
         keys = [field.key for _, field in self.view.fields]
         self.field_at = keys.index(key) if key in keys else 0

@@ -29,7 +29,7 @@ from finetop.tui.widgets.frame import next_line
 
 Part = Literal["recipes", "settings"]
 LABEL = 15  # cells of the words for the settings that matter most
-KEY_LABEL = 24  # cells of a dotted key
+KEY_LABEL, LONGEST_KEY = 24, 40  # cells of a dotted key, as wide as there is room
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,13 @@ class View:
     preview: Preview
     outlook: Outlook = UNKNOWN
     linted: Linted = NOT_LINTED
+    searched: str = ""  # of the settings that are shown
+    names: tuple[str, ...] = ()  # with which the path that is typed may go on
 
     @property
     def fields(self) -> tuple[tuple[str, Field], ...]:
         """The fields in view, each with its label."""
-        return visible(self.form, all_settings=self.all_settings)
+        return visible(self.form, all_settings=self.all_settings, searched=self.searched)
 
     @property
     def field(self) -> Field | None:
@@ -85,13 +87,16 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
     if view.field is not None:  # else the pane has it, whole
         words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
         lines = [(*lines[0], (f"  {words}", "dim"))]
-    label_width = KEY_LABEL if view.all_settings else LABEL
+    is_key = view.all_settings or view.searched
+    label_width = max(KEY_LABEL, min(LONGEST_KEY, width - 44)) if is_key else LABEL
     cursor = 0
     for label, field in fields:
         if field is view.field:
             cursor = len(lines)
         lines.append(_field_line(view, label, field, width, label_width))
-    if fields and not view.all_settings:
+    if not fields and view.searched:
+        lines.append((("   no setting is called so", "dim"),))
+    if fields and not view.all_settings and not view.searched:
         lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "key")))
     return lines, cursor
 
@@ -146,6 +151,8 @@ def explained(view: View, width: int) -> list[Line]:
         allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
         kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
         words: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
+        if view.names:
+            words = ((" ", ""), (cut_end(clean_line("  ".join(view.names)), width - 2), "bold"))
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
     shown = {entry.key for _, entry in view.fields}
     hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
@@ -170,17 +177,20 @@ def next_words(view: View) -> Line:
     first = owner(form, form.problems[0].key)
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file itself", "red"),)
-    label = next((label for label, field in view.fields if field.key == first), first)
+    labels = {field.key: label for label, field in view.fields}
+    wrong = dict.fromkeys(owner(form, problem.key) for problem in form.problems)
+    listed = ", ".join(labels.get(key, key) for key in wrong)
     is_there = view.field is not None and view.field.key == first
-    return next_line("enter" if is_there else "R", f"fix {counted(len(form.problems), 'setting')}: {label}")
+    return next_line("enter" if is_there else "R", f"fix {counted(len(wrong), 'setting')}: {listed}")
 
 
-def scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
-    """Return the part of the lines in which the cursor is."""
+def scrolled(lines: list[Line], cursor: int, height: int, place: str) -> list[Line]:
+    """Return the part of the lines in which the cursor is; where they go on, `place` is written below them."""
     if len(lines) <= height:
         return lines
+    height = max(1, height - 1)
     first = min(max(0, cursor - height // 2), len(lines) - height)
-    return lines[first : first + height]
+    return [*lines[first : first + height], ((f"   {place}", "dim"),)]
 
 
 def in_border(left_width: int, *, has_cursor: bool) -> Line:

@@ -7,17 +7,21 @@ from dataclasses import dataclass
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.protocol.runs import RunDetail
+from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
-from finetop.tui.text import Line, cursor_mark, cut_end, line_width, without_zero
+from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
+from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale
-from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
+from finetop.tui.widgets.chart import GUTTER, draw, plot_width
 from finetop.tui.widgets.log import Tail
+from finetop.tui.widgets.series import Series, View, value_at
 
-LOG = 10  # rows that four charts leave for the log
-NUMBERS = 2  # rows of numbers below them
+NUMBERS = 2  # rows of numbers below the charts
+_LOG = 7  # rows that they leave for the log, and its rule
 _LEAST_WORDS = 10  # cells of what happened, in a title
+_TALLEST = 16  # rows of a chart in a grid
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +43,8 @@ class Layout:
 class Board:
     """All that is held for the metrics tab. `view` is what the curves were asked for.
 
-    `charts` are drawn large and `small` are numbers; `metric` is under the cursor among them, `step` under that of
-    the charts.
+    `charts` are drawn, each in its own view; `small` are numbers; the cursor is on `metric`, that of the charts on
+    `step`, where the log is read `near`.
     """
 
     detail: RunDetail
@@ -48,7 +52,10 @@ class Board:
     scales: Mapping[str, Scale]
     sparks: Mapping[str, str]
     view: View
+    views: Mapping[str, View]
     tail: Tail
+    near: LogView
+    layout: Layout
     charts: Sequence[str]
     small: Sequence[str]
     metric: str | None
@@ -62,22 +69,40 @@ class Board:
         return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
 
 
-def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
-    """Divide the tab: two charts side by side, four from 100x28 on; a run that failed leaves more to its log."""
-    columns = 2 if width >= 60 else 1
-    chart_width = width // 2 - 2 if columns == 2 else width - 1
-    if width >= 100 and height >= 28:
-        return Layout(columns, 2, chart_width, min(13, max(7, (height - NUMBERS - 2 - LOG) // 2)))
-    rows = height // 3 if is_over else height // 2
-    return Layout(columns, 1, chart_width, min(14, max(5, rows)))
+def layout_of(width: int, height: int, *, is_over: bool = False, is_full: bool = False) -> Layout:
+    """Divide the tab: 2 charts on 80x24, 4 on 120x40, 9 on 200x50; a run that failed leaves more to its log."""
+    if is_full:
+        return Layout(1, 1, width - 1, height)
+    columns = 1 if width < 60 else 2 if width < 160 else 3
+    rows = 1 if width < 100 or height < 28 else 2 if height < 40 else 3
+    room = height // 2 if is_over else height - NUMBERS - _LOG
+    return Layout(columns, rows, _chart_width(width, columns), min(_TALLEST, max(5, room // rows)))
 
 
 def system_layout(width: int, height: int, charts: int) -> Layout:
     """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
-    columns = 2 if width >= 60 else 1
-    chart_width = width // 2 - 2 if columns == 2 else width - 1
+    columns = 1 if width < 60 else 2 if width < 160 else 3
     rows = max(1, -(-charts // columns))
-    return Layout(columns, rows, chart_width, min(9, max(5, (height - 8) // rows)))
+    return Layout(columns, rows, _chart_width(width, columns), min(9, max(5, (height - 8) // rows)))
+
+
+def _chart_width(width: int, columns: int) -> int:
+    return _column_width(width, columns) - 1
+
+
+def _column_width(width: int, columns: int) -> int:
+    """Return the cells of a column, without the line between two."""
+    return (width - columns + 1) // columns
+
+
+def hit(layout: Layout, width: int, x: int, y: int) -> tuple[int, int] | None:
+    """Return which chart a cell of the tab is in, and the cell of its picture; None beside the pictures."""
+    row, column = y // layout.chart_height, x // (_column_width(width, layout.chart_columns) + 1)
+    cell = x - column * (_column_width(width, layout.chart_columns) + 1) - GUTTER
+    if row >= layout.chart_rows or column >= layout.chart_columns:
+        return None
+    cells = plot_width(layout.chart_width)
+    return (row * layout.chart_columns + column, min(max(0, cell), cells - 1)) if cell < cells + 1 else None
 
 
 def wanted_keys(charts: list[str]) -> list[str]:
@@ -87,35 +112,46 @@ def wanted_keys(charts: list[str]) -> list[str]:
 
 def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
     """Return what is drawn in a metric's chart."""
-    series = [Series(curves[key])] if key in curves else []
+    series: list[Series] = []
+    if key in curves:
+        last = curves[key].last_value
+        series.append(Series(curves[key], end="" if last is None else shown(key, last)))
     if key == "loss" and "eval_loss" in curves:
-        series.append(Series(curves["eval_loss"], is_points=True))
+        series.append(Series(curves["eval_loss"], is_points=True, style=SERIES[1]))
     return series
 
 
-def chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> list[Line]:
-    """Draw charts beside each other."""
-    drawn = [_chart(board, key, layout) for key in keys]
-    left, *others = drawn
-    if not others:
-        return left if layout.chart_columns == 1 else [beside(line, (), width) for line in left]
-    return [beside(a, b, width) for a, b in zip(left, others[0], strict=True)]
+def chart_rows(board: Board, width: int) -> list[Line]:
+    """Draw the charts, row by row."""
+    lines: list[Line] = []
+    across = board.layout.chart_columns
+    for at in range(0, len(board.charts), across):
+        drawn = [_chart(board, key) for key in board.charts[at : at + across]]
+        lines += [beside(row, across, width) for row in zip(*drawn, strict=True)]
+    return lines
 
 
-def beside(left: Line, right: Line, width: int) -> Line:
-    """Put two halves of a row beside each other, with a line between them."""
-    gap = width // 2 - 1 - line_width(left)
-    return (*left, (" " * max(0, gap), ""), ("│", "dim"), *right)
+def beside(parts: Sequence[Line], columns: int, width: int) -> Line:
+    """Put parts of a row beside each other, each in its column, with lines between the columns."""
+    cells = _column_width(width, columns)
+    line: Line = ()
+    for at in range(columns):
+        part = parts[at] if at < len(parts) else ()
+        if at:
+            gap = at * (cells + 1) - 1 - line_width(line)
+            line = (*line, (" " * max(0, gap), ""), ("│", "faint"))
+        line = (*line, *part)
+    return line
 
 
-def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
-    series = series_of(key, board.curves)
+def _chart(board: Board, key: str) -> list[Line]:
+    series, layout = series_of(key, board.curves), board.layout
     limit = drift_limit(board.detail.recipe) if key == "drift" else None
     picture = draw(
         series,
         width=layout.chart_width,
         height=layout.chart_height - 1,
-        view=board.view,
+        view=board.views[key],
         scale=board.scales.get(key),
         limit=limit,
         marks=marks_in(board.events, only_ascii=board.only_ascii),
@@ -126,7 +162,7 @@ def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
 
 def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
     """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole."""
-    view = board.view
+    view = board.views[key]
     parts: list[Line] = []
     if view.cursor is not None:
         words = place_words(view, view.cursor, plot_width(width), board.step or 0)
@@ -138,16 +174,16 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
             text = "-" if number is None else shown(key, number)
         else:
             text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if plot.is_points else ()
+        point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
+        parts[-1] = (*parts[-1], (f" of {decimals(limit)}", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
     if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+        parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == board.charts[0]:

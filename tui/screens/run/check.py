@@ -11,7 +11,7 @@ from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
-from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
+from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
 _FLIPS = 3  # rows that the changed answers get at least
@@ -182,7 +182,7 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     flips = f"{task.lost:>5}{task.won:>5}"
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
-    scores = f"{without_zero(task.base, 3):>6}{without_zero(task.tuned, 3):>6}"
+    scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}"
     interval = "" if task.interval is None else " to ".join(map(change, reversed(task.interval)))
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))

@@ -132,7 +132,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
 def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:
     """Write the row of tabs; the check's tab carries its mark, `where` says what part of a long tab is seen."""
     line = _tabs(tab, row, gap=" ")
-    if line_width(line) > width:
+    if line_width(line) + (len(where) + 3 if where else 0) > width:
         line = _tabs(tab, row, gap="")
     right: Line = ((f"{where}   " if where else "", ""), ("tab", "key"), (" next ", "dim"))
     if where and line_width(line) + line_width(right) >= width:

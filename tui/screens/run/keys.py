@@ -7,9 +7,11 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
+from finetop.tui.screens.run.metric_names import metric_keys, title_of
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
-from finetop.tui.screens.shared.run_status import hint_of, next_step
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
 CURSOR = Key(
@@ -22,22 +24,30 @@ ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "half the steps, around the cu
 ZOOM_OUT = Key("minus", "", "zoom(-1)", "twice the steps")
 ALL = Key("0", "all", "all", "all steps, no cursor")
 AXIS = Key("x", "axis", "axis", "x axis by step, tokens, time or epoch")
+FIT = Key("i", "fit", "fit", "axes up to what is there, or all")
+FULL = Key("z", "full screen", "full", "the chart under the cursor in the whole tab, or the grid again")
 LOG_SCALE = Key("y", "log scale", "log_scale", "y axis logarithmic or not")
 SMOOTH = Key("m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
 LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
-SEARCH = Key("slash", "search", "search", "search in the whole log, or go to `step N`")
+SEARCH = Key("slash", "search", "search", "metrics by name; else search in the whole log, or go to `step N`")
+EVENT = Key(
+    "right_square_bracket", "alarm, checkpoint", "event(1)", "the next alarm, check, checkpoint", sign="[ ]"
+)
+EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "the alarm, check or checkpoint before")
 HITS = Key("full_stop", "hit", "hit(1)", "the next line that was searched for")
 HIT_BEFORE = Key("comma", "", "hit(-1)", "the line before that was searched for")
 STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key("v", "turn", "view", "earlier check; other job's log; more samples; all settings")
+VIEW = Key(
+    "v", "turn", "view", "a group of metrics; earlier check; other job's log; more samples; all settings"
+)
 OPEN = Key(
     "enter",
     "open",
     "open",
-    "what matters most: check, log, answers; a metric large or small",
+    "what matters most: check, log, answers; the metric under the cursor full screen",
     "finetop flips RUN",
 )
 TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
@@ -45,14 +55,17 @@ BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; the log follows its end")
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
-    *(LOG_SCALE, SMOOTH),
+    *(FIT, FULL, LOG_SCALE, SMOOTH, EVENT, EVENT_BEFORE),
     *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK),
     *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 
 _METRIC = Key("", "metric", sign="↑↓")
-_LARGE = Key("", "large", sign="enter")
-_SMALL = Key("", "small", sign="enter")
+_FULL = Key("", "full screen", sign="enter")
+_GRID = Key("", "all charts", sign="esc")
+_NAMES = Key("", "find", sign="/")
+_GROUP = Key("", "group", sign="v")
+_PAGE = Key("", "page", sign="pgdn")
 _SCROLL = Key("", "scroll", sign="↑↓")
 _TASK = Key("", "task", sign="↑↓")
 _STEP = Key("", "step", sign="↑↓")
@@ -86,10 +99,16 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
-            is_moved = view_state.shown.cursor is not None or view_state.shown.zoom is not None
-            large = () if view_state.metric_at is None else (_enlarge(detail, view_state),)
-            first = (CURSOR, ZOOM, *((ALL,) if is_moved else ()), AXIS, _METRIC, *large, SMOOTH)
-            return (*first, *stop[:1], BACK, LOG_SCALE, *stop[1:], *check, STEPS)
+            return (
+                *_chart_keys(detail, view_state),
+                *stop[:1],
+                BACK,
+                SMOOTH,
+                LOG_SCALE,
+                *stop[1:],
+                *check,
+                STEPS,
+            )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = () if view_state.log.search is None else (HITS, _END_SEARCH)
@@ -110,12 +129,18 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
             return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 
 
-def _enlarge(detail: RunDetail, view_state: ViewState) -> Key:
-    """Say what enter does with the metric under the cursor."""
-    key = view_state.metric(detail.row)
-    if key in view_state.charted(detail.row):
-        return _SMALL if key in view_state.large else OPEN
-    return _LARGE
+def _chart_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
+    """Choose the keys of the charts."""
+    shown, row = view_state.shown, detail.row
+    is_moved = (ALL,) if shown.cursor is not None or shown.zoom is not None else ()
+    look = (CURSOR, ZOOM, *is_moved, AXIS)
+    if view_state.is_full:
+        return (_GRID, _METRIC, *look, FIT)
+    if view_state.metric(row) is not None:
+        return (_METRIC, _FULL, *look, FIT)
+    more = (_PAGE, _NAMES, _GROUP) if len(metric_keys(row)) > view_state.room(row) else ()
+    events = (EVENT,) if detail.checkpoints or detail.alarms else ()
+    return (CURSOR, ZOOM, *is_moved, _METRIC, *more, AXIS, *events, FIT)
 
 
 def check_price(detail: RunDetail) -> str:
@@ -137,8 +162,11 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
     if tab == "steps" and (chosen := chosen_step(view_state, detail)) is not None:
         return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
+    if (metric := view_state.metric(row)) is not None:
+        what = "back to all charts" if view_state.is_full else f"{title_of(metric)} full screen"
+        return ("esc" if view_state.is_full else "enter"), what
     if isinstance(row.state, Failed | Lost):
-        knows = hint_of(row) or isinstance(row.state, Lost)
+        knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
     if isinstance(row.state, Queued) and not can_go_on(row):
         return "esc", "back to the runs: it starts by itself"

@@ -22,6 +22,7 @@ from finetop.tui.widgets import log, log_page
 from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
+_LOOKED_AT = 50  # lines in which a step is looked for
 _STEP: Final = re.compile(r"step (\d{1,9})", re.IGNORECASE)
 
 
@@ -51,6 +52,7 @@ class LogView:
     mark: int | None = None  # the place of the line that was gone to
     search: Search | None = None
     page: Page | None = None
+    shown_step: int | None = None  # that the page was read for, below the charts
 
 
 def opened_at(log_view: LogView, step: int | None) -> None:
@@ -163,6 +165,38 @@ async def load(
         if log_view.search is search and search.at is None and _to_first_hit(log_view, search):
             await _load_page(host, log_view, run, job.id)
         redraw()
+
+
+async def load_near(host: Host, detail: RunDetail, near: LogView, step: int) -> None:
+    """Read the log around a step, to be shown below the charts."""
+    job = log_job(detail)
+    if job is None or near.shown_step == step:
+        return
+    answer = await host.ask(FindInLog(detail.row.name, job.id, step=step))
+    opened_at(near, None)
+    near.at = near.mark = answer.at[0] if answer.at else None
+    await _load_page(host, near, detail.row.name, job.id)
+    near.shown_step = step
+
+
+def near_lines(near: LogView, step: int, width: int, rows: int) -> list[Line] | None:
+    """Return the log around a step; None while it has not been read, or has no such line."""
+    if near.page is None or near.at is None or near.shown_step != step:
+        return None
+    first = near.page.begins[max(0, log_page.index_of(near.page, near.at) - rows // 3)]
+    return log_page.view(near.page, first, width, rows, mark=near.mark)
+
+
+def step_in_view(log_view: LogView, held: RunData) -> int | None:
+    """Return the step of the first line in view that has one; None where the end is followed."""
+    if log_view.page is not None and log_view.at is not None:
+        lines = log_view.page.lines[log_page.index_of(log_view.page, log_view.at) :]
+    elif log_view.first is not None:
+        lines = held.tail.shown[max(0, log_view.first - held.tail.dropped) :]
+    else:
+        return None
+    steps = (_STEP.search(line) for line in lines[:_LOOKED_AT])
+    return next((int(hit[1]) for hit in steps if hit is not None), None)
 
 
 async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:

@@ -12,7 +12,8 @@ from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.run.x_axis import cell_of
 from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.theme import MARKS, Mark
-from finetop.tui.widgets.chart import Cell, View
+from finetop.tui.widgets.chart import Cell
+from finetop.tui.widgets.series import View
 
 
 @dataclass(frozen=True, slots=True)

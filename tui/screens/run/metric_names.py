@@ -7,9 +7,9 @@ from typing import Any
 
 from finetop.core.protocol.messages.runs import Curve
 from finetop.core.protocol.runs import RunRow
-from finetop.core.text import count
+from finetop.core.text import count, number_words
 from finetop.core.wording.units import metric_words
-from finetop.tui.text import value, without_zero
+from finetop.tui.text import decimals, value
 
 # The order of importance: the first are charts, the next a number and a sparkline.
 TITLES = {
@@ -67,9 +67,9 @@ def shown(key: str, number: float | None) -> str:
         return "0"
     match key:
         case "drift" | "kl" if abs(number) < 0.0005:
-            return ".00"
+            return "0.00"
         case "drift" | "kl":
-            return without_zero(number, 2 if abs(number) >= 0.01 else 3)
+            return decimals(number, 2 if abs(number) >= 0.01 else 3)
         case "tokens_per_s":
             return count(round(number)) if number >= 100 else f"{number:.1f}"
         case "gpu_watts":
@@ -83,13 +83,8 @@ def shown(key: str, number: float | None) -> str:
         case "gpu_util":
             return f"{number:.0f} %"
         case "learning_rate":
-            return _short_power(f"{number:.1e}")
-    return _short_power(value(number))
-
-
-def _short_power(text: str) -> str:
-    head, power, tail = text.partition("e")
-    return f"{head}e{int(tail)}" if power else text
+            return number_words(number, 2)
+    return value(number)
 
 
 def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: int) -> int | None:

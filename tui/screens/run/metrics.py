@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import count
-from finetop.tui.screens.run.charts import NUMBERS, Board, Layout, beside, chart_rows, layout_of
+from finetop.tui.screens.run import log_tab
+from finetop.tui.screens.run.charts import NUMBERS, Board, beside, chart_rows
 from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import Line, cursor_mark, cut_end, line_width, rule, without_zero, wrapped
+from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
+from finetop.tui.theme import SERIES
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import last_rows
 
@@ -23,33 +25,30 @@ def has_failed(row: RunRow) -> bool:
     return isinstance(row.state, Failed | Lost)
 
 
-def numbered(small: Sequence[str], metric: str | None) -> Sequence[str]:
-    """Choose the numbers that there is room for beside the check: the first, or those around the cursor."""
-    room = 2 * NUMBERS - 1
-    at = small.index(metric) if metric in small else 0
-    first = min(at // room * room, max(0, len(small) - room))
-    return small[first : first + room]
+def numbered(small: Sequence[str], columns: int) -> Sequence[str]:
+    """Choose the numbers that there is room for beside the check."""
+    return small[: columns * NUMBERS - 1]
 
 
-def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
-    """Write the tab in `height` rows."""
+def metrics_lines(board: Board, width: int, height: int, *, is_full: bool = False) -> list[Line]:
+    """Write the tab in `height` rows; `is_full` leaves it all to one chart."""
     row = board.detail.row
     if isinstance(row.state, Queued):
         return _waiting_lines(board.detail, width)[:height]
     if not metric_keys(row):
         return _starting_lines(board, width, height)
-    failed = has_failed(row)
-    layout = layout_of(width, height, is_over=failed)
-    lines: list[Line] = []
-    charts = list(board.charts)
-    for at in range(0, len(charts), layout.chart_columns):
-        lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
-    lines += _number_rows(board, layout, width)
+    lines = chart_rows(board, width)
+    if is_full:
+        return lines[:height]
+    if not board.charts:
+        lines.append(((" No metric has that in its name.", "dim"),))
+    lines += _number_rows(board, width)
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
     if rows:
+        near = None if board.step is None else log_tab.near_lines(board.near, board.step, width, rows)
         lines.append(_cursor_rule(board, width) or log_rule(width))
-        log = last_rows(board.tail, rows)
+        log = last_rows(board.tail, rows) if near is None else near
         lines += [*log, *[()] * (rows - len(log))]
     return [*lines, *below][:height]
 
@@ -85,22 +84,18 @@ def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
     return [*lines, log_rule(width), *log, *[()] * (rows - len(log)), *below][:height]
 
 
-def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
-    half = width // 2 - 2 if layout.chart_columns == 2 else width - 1
-    cells = [_number(board, key, half) for key in numbered(board.small, board.metric)]
+def _number_rows(board: Board, width: int) -> list[Line]:
+    columns, cells_each = board.layout.chart_columns, board.layout.chart_width
+    cells = [_number(board, key, cells_each) for key in numbered(board.small, columns)]
     cells.append(_check_cell(board.detail.row))
-    if layout.chart_columns == 1:
-        return cells[:NUMBERS]
-    padded = [*cells, ()]
-    return [beside(padded[at], padded[at + 1], width) for at in range(0, len(cells), 2)]
+    return [beside(cells[at : at + columns], columns, width) for at in range(0, len(cells), columns)]
 
 
 def _number(board: Board, key: str, width: int) -> Line:
     text = shown(key, board.detail.row.metrics[key])
-    gutter: Line = (cursor_mark(key == board.metric),)
-    line: Line = (*gutter, (f"{cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
+    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = board.sparks.get(key, "")
-    return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line
+    return (*line, (" " + spark, SERIES[0])) if line_width(line) + 1 + SPARK <= width else line
 
 
 def _check_cell(row: RunRow) -> Line:
@@ -131,21 +126,23 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     alarm = open_alarm(detail)
     if alarm is not None:
         lines.append(alarm_row(alarm))
-    forecast = _forecast(board, width)
+    forecast = _forecast(board)
     return [*lines, *forecast]
 
 
-def _forecast(board: Board, width: int) -> list[Line]:
+def _forecast(board: Board) -> list[Line]:
     limit = drift_limit(board.detail.recipe)
     curve, view = board.curves.get("drift"), board.view
     steps = board.detail.row.steps
     if limit is None or curve is None or not steps or view.x != "step" or view.last < steps:
         return []
-    columns = columns_of(layout_of(width, 0).chart_width)
+    columns = columns_of(board.layout.chart_width)
     step = drift_forecast(curve, limit, int(view.first), int(view.last), columns)
     if step is None:
         return []
-    words = f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {without_zero(limit)} near step"
+    words = (
+        f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {decimals(limit)} near step"
+    )
     return [((" ! ", "amber mark"), ("DRIFT", "amber mark"), (f"{words} {count(_rounded(step))}", "amber"))]
 
 

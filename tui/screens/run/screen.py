@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import on, work
 from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
+from finetop.tui.screens.run.jump import choose_under, follow_log, to_event
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
+from finetop.tui.screens.run.log_tab import load_near, opened_at, searched, to_hit
+from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.state import RunData
-from finetop.tui.screens.run.tabs import board_of, body_lines
+from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import (
+    PAGE,
     ViewState,
+    chart_under,
     chosen_relative,
     chosen_step,
-    enlarge,
     load,
     moved_in,
     sheet_of,
@@ -34,8 +39,9 @@ from finetop.tui.screens.run.view_state import (
     turn_pair,
     turned,
 )
-from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
+from finetop.tui.screens.run.zoom import Shown, is_fit, moved, zoomed, zoomed_to
 from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
     can_end,
     kill_question,
@@ -48,6 +54,9 @@ from finetop.tui.screens.shared.run_actions import (
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.pointed_lines import PointedLines
+
+FOLLOW_S = 0.15  # that the cursor rests before the log is read there
 
 
 class RunScreen(LoadedScreen, inherit_bindings=False):
@@ -68,7 +77,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield Top("Runs")
         yield Lines(id="head")
-        yield Lines(id="body")
+        yield PointedLines(id="body")
         yield Bottom()
 
     async def to_save(self) -> Sheet:
@@ -118,9 +127,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        self.view_state.large = host_of(self).large
-
     async def _load(self) -> None:
         self._measure()
         await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
@@ -129,6 +135,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     # --- keys -----------------------------------------------------------------------------------------
 
     def _open_tab(self, tab: Tab) -> None:
+        if self.view_state.tab == "log" and tab in OF_CHARTS and self.detail is not None:
+            follow_log(self.view_state, self.held, self.detail)
         self.view_state.tab = tab
         self.view_state.is_reading = False
         self.look_anew()
@@ -138,14 +146,21 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_log(self) -> None:
         """Open the log: at the step under the charts' cursor, else at its end."""
-        step = None
-        if self.detail is not None and self.view_state.tab in OF_CHARTS:
-            step = board_of(self.view_state, self.held, self.detail).step
-        opened_at(self.view_state.log, step)
+        opened_at(self.view_state.log, self.view_state.step if self.view_state.tab in OF_CHARTS else None)
         self._open_tab("log")
 
     def action_search(self) -> None:
-        """Search in the log, from whichever tab."""
+        """List the metrics with a text in their names; from any other tab, search in the log."""
+        if self.view_state.tab == "metrics":
+            self.query_one(Bottom).ask_text(
+                "metrics",
+                self.view_state.grid.sought,
+                changed=self._seek,
+                done=lambda text, is_kept: self._seek(text if is_kept else ""),
+                keep="only metrics with this in their names",
+                leave="all metrics",
+            )
+            return
         if self.view_state.tab != "log":
             self.action_log()
         before = self.view_state.log.search
@@ -156,6 +171,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             keep="find it in the whole log; or step 412: go there",
             leave="leave it",
         )
+
+    def _seek(self, text: str) -> None:
+        self.view_state.grid.seek(text)
+        self.look_anew()
 
     def _search(self, text: str, is_kept: bool) -> None:
         if is_kept:
@@ -177,7 +196,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._open_tab("steps")
 
     def action_open(self) -> None:
-        """Go one level deeper: to what matters most, then to whole answers; or make a metric a chart."""
+        """Go one level deeper: to what matters most, then to whole answers; the chart under the cursor full screen."""
         detail, view_state = self.detail, self.view_state
         if detail is None:
             return
@@ -188,9 +207,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 self.redraw()
         elif view_state.tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
             host_of(self).open_run(relative.name)
-        elif view_state.tab == "metrics" and enlarge(view_state, detail.row):
-            host_of(self).large = view_state.large
-            self.look_anew()
+        elif view_state.metric(detail.row) is not None:
+            self.action_full()
         else:
             self._open_tab("log" if has_failed(detail.row) else "check")
 
@@ -201,6 +219,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         elif self.view_state.tab == "log" and self.view_state.log.search is not None:
             self.view_state.log.search = None
             self.redraw()
+        elif self.view_state.is_full:
+            self.action_full()
+        elif self.view_state.tab == "metrics" and self.view_state.grid.sought:
+            self._seek("")
         else:
             self.dismiss()
 
@@ -218,7 +240,38 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 self._wake.set()
 
     def action_page(self, direction: int) -> None:
-        self.action_move(direction * max(1, self.view_state.size[1] - 2))
+        is_grid = self.view_state.tab == "metrics"
+        self.action_move(direction * (PAGE if is_grid else max(1, self.view_state.size[1] - 2)))
+
+    def action_full(self) -> None:
+        """Give the whole tab to the chart under the cursor, or show the grid again."""
+        view_state, detail = self.view_state, self.detail
+        if detail is None or view_state.tab != "metrics" or not detail.row.metrics:
+            return
+        if view_state.metric(detail.row) is None:
+            moved_in(view_state, self.held, detail, 1)
+        view_state.grid.is_full = not view_state.grid.is_full
+        self._show(replace(view_state.shown, cursor=None))
+        self._wake.set()
+
+    def action_event(self, direction: int) -> None:
+        """Go to the next alarm, check or checkpoint, or to the one before."""
+        if self.detail is None or self.view_state.tab not in (*OF_CHARTS, "log"):
+            return
+        if not to_event(self.view_state, self.held, self.detail, direction):
+            host_of(self).say("No alarm, check or checkpoint that way.")
+        self.look_anew()
+        self._follow()
+
+    @work(exclusive=True, group="log")
+    async def _follow(self) -> None:
+        """Read the log where the charts' cursor stands, once it rests."""
+        await asyncio.sleep(FOLLOW_S)
+        step, detail = self.view_state.step, self.detail
+        if step is not None and detail is not None and self.view_state.tab == "metrics":
+            with refusals_said(host_of(self)):
+                await load_near(host_of(self), detail, self.view_state.near, step)
+            self.redraw()
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
@@ -242,21 +295,65 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             turn_axis(self.view_state, self.detail)
             self.look_anew()
 
+    def action_fit(self) -> None:
+        """End the axis where the run stands, or at the planned end."""
+        if self.detail is not None:
+            view_state = self.view_state
+            is_now = is_fit(view_state.shown, view_state.whole_axis(self.held, self.detail))
+            self._show(replace(view_state.shown, is_fit=not is_now, cursor=None, zoom=None))
+
     def action_log_scale(self) -> None:
-        self._show(replace(self.view_state.shown, is_log=not self.view_state.shown.is_log))
+        if self.detail is not None:
+            self._show(self.view_state.grid.turn_scale(metric_keys(self.detail.row), self.view_state.shown))
 
     def action_smooth(self) -> None:
-        self._show(smoother(self.view_state.shown))
+        if self.detail is not None:
+            self._show(self.view_state.grid.smooth(metric_keys(self.detail.row), self.view_state.shown))
 
     def _show(self, shown: Shown) -> None:
         """Look at the charts another way; they are on their tab alone."""
         if self.view_state.tab not in OF_CHARTS:
             return
-        if shown.zoom != self.view_state.shown.zoom:
+        before, self.view_state.shown = self.view_state.shown, shown
+        if (shown.zoom, shown.is_fit) != (before.zoom, before.is_fit):
             self.view_state.scales.clear()
             self._wake.set()
-        self.view_state.shown = shown
         self.redraw()
+        if shown.cursor != before.cursor:
+            self._follow()
+
+    # --- the mouse ------------------------------------------------------------------------------------
+
+    def _cell(self, x: int, y: int) -> int | None:
+        """Return the cell of the picture that the mouse is over; None where there is no chart."""
+        place = None if self.detail is None else chart_under(self.view_state, self.detail, x, y)
+        return None if place is None else place[1]
+
+    @on(PointedLines.Pointed)
+    def _point(self, event: PointedLines.Pointed) -> None:
+        cell = self._cell(event.x, event.y)
+        if self.detail is not None and cell is not None:
+            if not event.is_dragged:
+                choose_under(self.view_state, self.detail, event.x, event.y)
+            self._show(replace(self.view_state.shown, cursor=cell))
+
+    @on(PointedLines.Dragged)
+    def _drag(self, event: PointedLines.Dragged) -> None:
+        """Zoom to what was dragged over."""
+        start, end = self._cell(*event.start), self._cell(*event.end)
+        if self.detail is not None and start is not None and end is not None and abs(end - start) > 1:
+            axis = self.view_state.axis(self.held, self.detail)
+            self._show(zoomed_to(self.view_state.shown, axis, start, end))
+
+    @on(PointedLines.Wheel)
+    def _wheel(self, event: PointedLines.Wheel) -> None:
+        """Zoom around the mouse; where there is no chart, scroll."""
+        cell = self._cell(event.x, event.y)
+        if self.detail is not None and cell is not None:
+            shown = replace(self.view_state.shown, cursor=cell)
+            self._show(zoomed(shown, self.view_state.axis(self.held, self.detail), event.direction))
+        elif self.view_state.tab != "metrics":
+            self.action_move(-3 * event.direction)
 
     def action_triage(self) -> None:
         """Go to Triage, with the cursor on this run if it was checked."""
@@ -264,7 +361,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_new(self) -> None:
         if self.detail is not None:
-            host_of(self).open_launch(from_run=self.detail.row.name)
+            row = self.detail.row
+            host_of(self).open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.protocol.runs import RunDetail, SampleRow, word
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
-from finetop.tui.screens.run.charts import Board, Layout, chart_rows, series_of
+from finetop.tui.screens.run.charts import Board, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
 from finetop.tui.screens.run.marks import Event, by_cell, events_of
-from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, title_of
+from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, metric_keys, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
@@ -24,7 +25,8 @@ from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
 from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
 from finetop.tui.widgets.axis import Scale
-from finetop.tui.widgets.chart import View, fitted, plot_width
+from finetop.tui.widgets.chart import plot_width
+from finetop.tui.widgets.series import View, fitted
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4
 _LABEL = 10  # cells
@@ -39,12 +41,12 @@ def body_lines(
     view_state.is_longer = False
     match view_state.tab:
         case "metrics":
-            return metrics_lines(board_of(view_state, held, detail, only_ascii=only_ascii), width, height), ""
+            board = board_of(view_state, held, detail, only_ascii=only_ascii)
+            where = view_state.grid.where(metric_keys(detail.row), view_state.room(detail.row))
+            return metrics_lines(board, width, height, is_full=view_state.is_full), where
         case "system":
             board = board_of(view_state, held, detail, only_ascii=only_ascii)
-            return _part(
-                view_state, system_lines(board, view_state.layout(detail.row), held.processes, width)
-            )
+            return _part(view_state, system_lines(board, held.processes, width))
         case "log":
             view_state.is_longer = can_scroll(view_state.log, held, width, height - 1)
             return log_lines(view_state.log, held, detail, width, height), ""
@@ -77,11 +79,17 @@ def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_as
     is_current = (held.x, held.first, held.last) == (shown.x, *stretch(shown, axis))
     charts = view_state.charted(row)
     scales: dict[str, Scale] = {}
+    views: dict[str, View] = {}
     for key in charts:
         limit = drift_limit(detail.recipe) if key == "drift" else None
-        name = (key, shown.x, shown.zoom, shown.smoothing, shown.is_log)
+        look = view_state.grid.look(key, shown)
+        name = (key, axis.end, look)
+        views[key] = replace(view, smoothing=look.smoothing, is_log=look.is_log)
         scale = fitted(
-            view_state.scales.get(name) if is_current else None, series_of(key, held.curves), view, limit
+            view_state.scales.get(name) if is_current else None,
+            series_of(key, held.curves),
+            views[key],
+            limit,
         )
         if scale is not None:
             scales[key] = scale
@@ -89,18 +97,22 @@ def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_as
                 view_state.scales[name] = scale
     cells = plot_width(layout.chart_width)
     events = by_cell(events_of(detail), view, held.steps, cells)
+    view_state.step = _step_under(view, events, held, cells)
     return Board(
         detail,
         held.curves,
         scales,
         held.sparks,
         view,
+        views,
         held.tail,
+        view_state.near,
+        layout,
         charts=charts,
         small=view_state.small(row),
         metric=view_state.metric(row),
         events=events,
-        step=_step_under(view, events, held, cells),
+        step=view_state.step,
         only_ascii=only_ascii,
     )
 
@@ -177,12 +189,9 @@ def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
     return labelled(label, sample.text, width, cells=13, rows=rows)
 
 
-def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], width: int) -> list[Line]:
+def system_lines(board: Board, processes: Sequence[ProcessRow], width: int) -> list[Line]:
     """Write the whole tab: charts, what is not measured, the facts, the processes."""
-    lines: list[Line] = []
-    charts = list(board.charts)
-    for at in range(0, len(charts), layout.chart_columns):
-        lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
+    lines = chart_rows(board, width)
     on_cpu = board.detail.device.startswith("cpu")  # where a run's memory is the host's
     implied = ("energy_wh", "host_gib") if on_cpu else ("energy_wh",)  # energy is power over time
     expected = [key for key in SYSTEM if key not in implied]

@@ -12,7 +12,8 @@ from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRo
 from finetop.tui.app_interface import Host
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import Layout, layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.charts import Layout, hit, layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
 from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
@@ -31,10 +32,11 @@ from finetop.tui.screens.run.state import (
 )
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
-from finetop.tui.screens.run.zoom import Axis, Shown, stretch
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted, stretch
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
 
+PAGE = 1000  # rows that stand for a page of charts
 Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
 _SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")
 
@@ -46,8 +48,9 @@ class ViewState:
     size: tuple[int, int] = (80, 18)  # of the tab
     tab: Tab = "metrics"
     shown: Shown = field(default_factory=Shown)  # of the charts
-    large: tuple[str, ...] = ()  # metrics that the user made charts, the newest last
-    metric_at: int | None = None  # the cursor among the metrics: charts first
+    grid: Grid = field(default_factory=Grid)  # of the metrics
+    near: LogView = field(default_factory=LogView)  # the log at the charts' cursor
+    step: int | None = None  # under the charts' cursor
     tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
     log: LogView = field(default_factory=LogView)
     samples: Samples = "beside"
@@ -61,13 +64,26 @@ class ViewState:
     scales: dict[tuple[object, ...], Scale] = field(default_factory=dict)
     ends: dict[Across, float] = field(default_factory=dict)  # of the x axes, as they were shown
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one chart has the whole tab."""
+        return self.grid.is_full and self.tab == "metrics"
+
     def layout(self, row: RunRow) -> Layout:
         if self.tab == "system":
             return system_layout(*self.size, sum(key in row.metrics for key in SYSTEM))
-        return layout_of(*self.size, is_over=has_failed(row))
+        return layout_of(*self.size, is_over=has_failed(row), is_full=self.is_full)
+
+    def room(self, row: RunRow) -> int:
+        """Say how many charts a page of the grid has."""
+        return layout_of(*self.size, is_over=has_failed(row)).charts
 
     def axis(self, held: RunData, detail: RunDetail) -> Axis:
-        """Return the x axis of the charts; its end moves only where it must."""
+        """Return the x axis of the charts."""
+        return fitted(self.whole_axis(held, detail), self.shown)
+
+    def whole_axis(self, held: RunData, detail: RunDetail) -> Axis:
+        """Return the x axis to its planned end, which moves only where it must."""
         x = self.shown.x
         cells = plot_width(self.layout(detail.row).chart_width)
         axis = axis_of(detail, x, held.newest.get(x), cells, self.ends.get(x, 0.0))
@@ -75,23 +91,28 @@ class ViewState:
         return axis
 
     def charted(self, row: RunRow) -> list[str]:
-        """Choose the metrics that are drawn large: those that the user wants, and the most telling."""
+        """List the metrics that are drawn."""
         if self.tab == "system":
             return [key for key in SYSTEM if key in row.metrics]
-        keys, room = metric_keys(row), self.layout(row).charts
-        chosen = [key for key in self.large if key in keys][-room:]
-        others = [key for key in keys if key not in chosen]
-        return [*others[: room - len(chosen)], *chosen]
+        return self.grid.charts(metric_keys(row), self.room(row))
 
     def small(self, row: RunRow) -> list[str]:
         """List the metrics that are a number and a sparkline."""
-        charts = self.charted(row)
-        return [key for key in metric_keys(row) if key not in charts]
+        return self.grid.others(metric_keys(row), self.room(row))
 
     def metric(self, row: RunRow) -> str | None:
         """Name the metric under the cursor."""
-        keys = [*self.charted(row), *self.small(row)]
-        return None if self.metric_at is None or not keys else keys[min(self.metric_at, len(keys) - 1)]
+        return self.grid.metric(metric_keys(row)) if self.tab == "metrics" else None
+
+
+def chart_under(view_state: ViewState, detail: RunDetail, x: int, y: int) -> tuple[int, int] | None:
+    """Return which chart of the open tab a cell of it is in, and which cell of the chart's picture."""
+    if view_state.tab not in OF_CHARTS:
+        return None
+    place = hit(
+        view_state.layout(detail.row), view_state.size[0], x, y + view_state.tops.get(view_state.tab, 0)
+    )
+    return place if place is not None and place[0] < len(view_state.charted(detail.row)) else None
 
 
 def checked(view_state: ViewState, held: RunData) -> Checked | None:
@@ -111,27 +132,11 @@ def turn_axis(view_state: ViewState, detail: RunDetail) -> None:
     view_state.scales.clear()
 
 
-def enlarge(view_state: ViewState, row: RunRow) -> bool:
-    """Make the metric under the cursor a chart, or a number again; returns whether it was one to turn."""
-    key = view_state.metric(row)
-    if key is None or (key in view_state.charted(row) and key not in view_state.large):
-        return False
-    others = tuple(metric for metric in view_state.large if metric != key)
-    view_state.large = others if key in view_state.large else (*others, key)
-    view_state.metric_at = [*view_state.charted(row), *view_state.small(row)].index(key)
-    return True
-
-
-def move_metric(view_state: ViewState, row: RunRow, rows: int) -> None:
-    """Move the cursor among the metrics; it begins at the first that is no chart."""
-    charts, total = len(view_state.charted(row)), len(metric_keys(row))
-    at = charts - (rows > 0) if view_state.metric_at is None else view_state.metric_at
-    view_state.metric_at = min(max(0, at + rows), total - 1) if total else None
-
-
 def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
-    """Turn the view of the open tab: the check before, another job's log, more samples, all settings."""
-    if view_state.tab == "check" and held.checks:
+    """Turn the view of the open tab: a group of metrics, the check before, another job's log, more samples."""
+    if view_state.tab == "metrics":
+        view_state.grid.turn_group(metric_keys(detail.row))
+    elif view_state.tab == "check" and held.checks:
         view_state.check_at = (view_state.check_at + 1) % len(held.checks)
         view_state.task_at, view_state.is_reading = 0, False
     elif view_state.tab == "samples":
@@ -145,7 +150,11 @@ def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
 def moved_in(view_state: ViewState, held: RunData, detail: RunDetail, rows: int) -> None:
     """Move by so many rows in the open tab: its cursor, or what is seen of it."""
     if view_state.tab == "metrics":
-        move_metric(view_state, detail.row, rows)
+        keys, room = metric_keys(detail.row), view_state.room(detail.row)
+        if abs(rows) == PAGE:
+            view_state.grid.turn_page(keys, room, rows // PAGE)
+        else:
+            view_state.grid.move(keys, room, rows)
     elif view_state.tab == "log":
         log_tab.moved(view_state.log, held, rows, view_state.size[1] - 1)
     elif view_state.tab == "check" and not view_state.is_reading:
@@ -218,8 +227,8 @@ async def _load_charts(host: Host, held: RunData, detail: RunDetail, view_state:
         await load_curves(host, held, keys, x, first, last, columns)
         if x == "step" or (first, last) == stretch(view_state.shown, view_state.axis(held, detail)):
             break
-    if view_state.tab == "metrics":
-        await load_sparks(host, held, numbered(view_state.small(row), view_state.metric(row)), SPARK)
+    if view_state.tab == "metrics" and not view_state.is_full:
+        await load_sparks(host, held, numbered(view_state.small(row), layout.chart_columns), SPARK)
 
 
 def sheet_of(view_state: ViewState, held: RunData, detail: RunDetail | None) -> Sheet:

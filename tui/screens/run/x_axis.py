@@ -10,8 +10,10 @@ from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.core.protocol.runs import Queued, RunDetail, Running
 from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Axis
-from finetop.tui.widgets.axis import x_end, x_label
-from finetop.tui.widgets.chart import View, place_at
+from finetop.tui.widgets.axis import x_end
+from finetop.tui.widgets.chart import place_at
+from finetop.tui.widgets.series import View
+from finetop.tui.widgets.ticks import x_words
 
 AXES: Final[tuple[Across, ...]] = ("step", "tokens", "time", "epoch")
 NAMES: Final[Mapping[Across, str]] = {
@@ -107,4 +109,4 @@ def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
 
 def place_words(view: View, cell: int, cells: int, step: int) -> str:
     """Say where on the axis a cell is, of which the step is known: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
-    return f"step {count(step)}" if view.x == "step" else x_label(place_at(view, cell, cells), view.x)
+    return f"step {count(step)}" if view.x == "step" else x_words(place_at(view, cell, cells), view.x)

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Across
+from finetop.tui.widgets.axis import round_end
 
 CLOSEST = 8  # grains of the closest zoom
 SMOOTHINGS = (0.0, 0.6, 0.9)
+_YOUNG = 0.1  # of the plan: until then the axis ends where the run stands
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How the charts are looked at. `cursor` is a cell of the picture, `zoom` its first and last place (None: all)."""
+    """How the charts are looked at. `cursor` is a cell of the picture, `zoom` its first and last place (None: all).
+
+    `is_fit` says that the axis ends where the run stands, not at the planned end; None: while the run is young.
+    """
 
     cursor: int | None = None
     zoom: tuple[float, float] | None = None
     smoothing: float = 0.0
     is_log: bool = False
     x: Across = "step"
+    is_fit: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,18 @@ class Axis:
     newest: float
     cells: int
     grain: float = 1  # a step, a token, a second, a thousandth of an epoch
+
+
+def is_fit(shown: Shown, axis: Axis) -> bool:
+    """Say whether the axis ends where the run stands."""
+    return axis.newest < _YOUNG * axis.end if shown.is_fit is None else shown.is_fit
+
+
+def fitted(axis: Axis, shown: Shown) -> Axis:
+    """Return the axis up to what is there, if that is wanted: to a round number, so that it seldom moves."""
+    if axis.newest <= 0 or not is_fit(shown, axis):
+        return axis
+    return replace(axis, end=min(axis.end, max(round_end(axis.newest), CLOSEST * axis.grain)))
 
 
 def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
@@ -67,6 +85,18 @@ def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
     if cursor is not None:
         cursor = _within(int((centre - first) / max(axis.grain, span) * axis.cells), axis.cells - 1)
     return replace(shown, cursor=cursor, zoom=_zoom(first, first + span, axis))
+
+
+def zoomed_to(shown: Shown, axis: Axis, one: int, other: int) -> Shown:
+    """Show what is between two cells of the picture, and no cursor."""
+    first, last = stretch(shown, axis)
+    each = (last - first) / max(1, axis.cells)
+    begin = _grains(first + min(one, other) * each, axis)
+    end = max(
+        _grains(first + (max(one, other) + 1) * each, axis), begin + min(CLOSEST * axis.grain, axis.end)
+    )
+    begin = max(0, min(begin, begin + axis.end - end))
+    return replace(shown, cursor=None, zoom=_zoom(begin, min(end, axis.end), axis))
 
 
 def smoother(shown: Shown) -> Shown:

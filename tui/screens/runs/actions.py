@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.submit import Submit
@@ -20,6 +20,8 @@ from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.shared.run_actions import kill_question, said, short_name, stop_question
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
+
+DEMO_MIN, DEMO_GB = 10, 0.3  # training and checks on a quiet machine; the model on the hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +96,44 @@ def undo_of(outcome: Outcome) -> Undo | None:
     return Undo(words, tuple(asks)) if asks else None
 
 
-async def queue_demo(host: Host) -> None:
-    """Queue the demo's runs, whose recipes are built in, and say so."""
+async def demo_question(host: Host) -> Line:
+    """Ask before the demo's two trainings are queued, with what they take."""
+    return (
+        (" Train and check two demo runs?", "bold"),
+        (f"  About {DEMO_MIN} min on 2 CPU cores{await asyncio.to_thread(_to_download, host)}.", ""),
+    )
+
+
+def _to_download(host: Host) -> str:
+    """Say what the demo downloads, where its model is not on this machine. It looks at files: in a thread."""
+    from finetop.core.commands.demo import RECIPES
+    from finetop.core.preflight.plan.inputs import find_config
+    from finetop.core.recipe.load import load_recipe
+
+    home = host.homes[0]
+    if home.link is not None:
+        return ""
+    try:
+        find_config(load_recipe(RECIPES[0]).recipe.model, home)
+    except EnvironmentTrouble:
+        return f"; downloads {DEMO_GB} GB"
+    return ""
+
+
+async def queue_demo(host: Host) -> str:
+    """Queue the demo's runs, whose recipes are built in, and say so; returns the name of the first."""
     from finetop.core.commands.demo import RECIPES
     from finetop.core.recipe.load import check_files, load_recipe
 
+    names: list[str] = []
     with refusals_said(host):
         for name in RECIPES:
             loaded = await asyncio.to_thread(load_recipe, name)
             check_files(loaded)
-            await host.ask(Submit(loaded.resolved, loaded.text, loaded.recipe.name))
-        host.say(f"{len(RECIPES)} runs are queued; each is checked for forgetting at its end.")
+            run = await host.ask(Submit(loaded.resolved, loaded.text, loaded.recipe.name))
+            names.append(run.name)
+        host.say(f"{len(RECIPES)} runs queued; each is checked for forgetting at its end.")
+    return next(iter(names), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,7 @@ def ask_count(screen: TypedLines, question: CountQuestion) -> None:
         fault=lambda text: (
             "" if text.strip() == str(question.number) else f"{question.number} runs: type that number"
         ),
+        once=True,
     )
 
 

@@ -23,7 +23,7 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import Line, cut_middle, leaf, line_width, rule, spread, value, without_zero
+from finetop.tui.text import Line, cut_middle, decimals, leaf, line_width, rule, spread, value
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
 
@@ -76,8 +76,11 @@ def _details(row: RunRow, spark: str) -> list[Line]:
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check))
-    if row.note or row.tags:
-        lines.append(_labelled("note", clean_line(" ".join([*row.tags, row.note]))))
+    tags = clean_line(" ".join(row.tags))
+    if row.note:
+        lines.append(_labelled("note", f"{clean_line(row.note)}{f'   tags {tags}' if tags else ''}"))
+    elif tags:
+        lines.append(_labelled("tags", tags))
     target = _target(row.check) if row.check is not None else ""
     main = row.main_metric
     number = _main_number(row, spark)
@@ -132,7 +135,7 @@ def _numbers(row: RunRow) -> str:
             words.append(f"{label} {value(row.metrics[key])}")
     drift = row.metrics.get("drift")
     if drift is not None:
-        words.append(f"drift {without_zero(drift)} nats/token")
+        words.append(f"drift {decimals(drift)} nats/token")
     return "   ".join(words)
 
 
@@ -142,7 +145,7 @@ def heading_words(runs: RunList, row: RunRow) -> str:
     if line.group:
         group = runs.groups.get(row.group)
         return "" if group is None else clean_line(run_groups.words(line.group, group))
-    return heading_of(row) if line.sort == Sort() else ""
+    return heading_of(row) if runs.has_parts else ""
 
 
 def fault_words(fault: BadInput) -> str:

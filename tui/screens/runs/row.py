@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
@@ -17,6 +17,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
 from finetop.tui.text import (
+    STEPS_WIDTH,
     Line,
     cursor_mark,
     cut_end,
@@ -26,16 +27,16 @@ from finetop.tui.text import (
     line_width,
     of_steps,
     value,
-    without_zero,
 )
 from finetop.tui.theme import MARKS, StyleName
 
 Sparks = dict[int, str]  # run's number -> its loss as blocks
 EXTRA = 100  # columns from this width on make room for those that are chosen
-NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 5
+NUMBER_WIDTH, TITLE, LOSS_WIDTH = 6, 16, 6
 WORD_WIDTHS = {"tags": 14, "note": 24, "model": 16}
-ANSWER = "did it forget?"
-ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
+ANSWER, TIME = "did it forget?", "time"
+ANSWER_WIDTH, ANSWER_WIDEST = 22, 32  # what it has on a terminal of 80 columns, and before others grow
+WIDEST_NAME, BOTH_TIMES = 40, 126
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,21 +52,36 @@ class Column:
     beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
     key: str = ""  # of one that was chosen
     style: StyleName | None = ""  # None: the hue of the run
+    widest: int = 0  # as far as it grows on a wide terminal
 
 
 def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
     number = row.metrics.get(row.main_metric)
     if number is not None and row.main_metric == "reward":
-        texts = (f"r {without_zero(number, digits)}" for digits in (2, 1, 0))
+        texts = (f"r {number:.{digits}f}" for digits in (2, 1, 0))
         return next((text for text in texts if len(text) <= LOSS_WIDTH), "-")
     return value(number) if row.main_metric in row.metrics else ""
 
 
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
-    """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
-    if (ended := ended_at(row)) is not None:
-        return short_span(now - ended)
-    return "" if row.left_s is None else short_span(row.left_s)
+    """Time left of what runs."""
+    return "" if row.left_s is None or ended_at(row) is not None else short_span(row.left_s)
+
+
+def _age(row: RunRow, now: float, sparks: Sparks) -> str:
+    """Time since what ended has ended."""
+    return "" if (ended := ended_at(row)) is None else short_span(now - ended)
+
+
+def _time(row: RunRow, now: float, sparks: Sparks) -> str:
+    """Time left or age, until the terminal is wide enough for both."""
+    return _left(row, now, sparks) or _age(row, now, sparks)
+
+
+def time_title(rows: Iterable[RunRow]) -> str:
+    """Say what stands in the column that rows have for both: how much is left, or how old they are."""
+    titles = {"age" if ended_at(row) is not None else "left" for row in rows}
+    return next(iter(titles)) if len(titles) == 1 else "time"
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -82,29 +98,40 @@ COLUMNS = (
         lambda row, *_: row.method if row.objective in ("sft", "imported") else row.objective,
         gap=1,
         beside_hosts=90,
+        widest=21,
         style="dim",
     ),
-    Column("step", 9, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
-    Column("loss", LOSS_WIDTH, "right", 80, _loss, beside_hosts=97),
-    Column("left", 4, "right", 80, _left, beside_hosts=80),
-    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), style="dim"),
+    Column("step", STEPS_WIDTH, "right", 80, lambda row, *_: of_steps(row.step, row.steps), beside_hosts=80),
+    Column("loss", LOSS_WIDTH, "right", 80, _loss, gap=1, beside_hosts=97),
+    Column(TIME, 4, "right", 80, _time, beside_hosts=80),
+    Column("age", 4, "right", 126, _age),
+    Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), widest=26, style="dim"),
     Column("tok/s", 6, "right", 118, _speed, style="dim"),
     Column("loss", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
-    Column("tags, note", 18, "left", 138, lambda row, *_: " ".join([*row.tags, row.note])),
+    Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
-def name_width(width: int) -> int:
-    """Return how wide the name's column is on a terminal of that width."""
-    return 20 if width < 80 else 22 if width < 118 else 24 if width < 138 else 27
+def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = (), time: str = TIME) -> Line:
+    """Write the titles of the columns; `time` is that of the one for what is left, or for the age."""
+    name, columns = _laid_out(width, has_hosts, tuple(chosen))
+    titles = "".join(
+        " " * column.gap + _aside(time if column.title == TIME else column.title, column)
+        for column in columns
+    )
+    return ((f"    {'run':<{name}}{titles}  {ANSWER}", "dim"),)
 
 
-def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = ()) -> Line:
-    """Write the titles of the columns."""
-    columns = _columns(width, has_hosts, tuple(chosen))
-    titles = "".join(" " * column.gap + _aside(column.title, column) for column in columns)
-    return ((f"    {'run':<{name_width(width)}}{titles}  {ANSWER}", "dim"),)
+def part_heading(heading: str, time: str, width: int, *, has_hosts: bool, chosen: Sequence[str]) -> str:
+    """Write the heading of a part of the list, with the title that a column has in it alone."""
+    at, columns = _laid_out(width, has_hosts, tuple(chosen))
+    at += 4
+    for column in columns:
+        at += column.gap + column.width
+        if column.title == TIME:
+            return f"{heading:<{at - 1 - len(time)}}{time}" if width < BOTH_TIMES else heading
+    return heading
 
 
 def run_line(
@@ -119,16 +146,17 @@ def run_line(
 ) -> Line:
     """Write a run as a row of the list, `width` cells wide at most."""
     mark = mark_of(row)
-    name = cut_middle(clean_line(bare(row)), name_width(width))
+    name_width, columns = _laid_out(width, bool(row.host), tuple(chosen))
+    name = cut_middle(clean_line(bare(row)), name_width)
     cells: Line = (
         cursor_mark(has_cursor),
         (MARKS["marked"].mark, MARKS["marked"].style) if is_marked else (" ", ""),
         (mark.mark, mark.style),
         (" ", ""),
         (name, "bold" if has_cursor or is_marked else ""),
-        (" " * (name_width(width) - cell_len(name)), ""),
+        (" " * (name_width - cell_len(name)), ""),
     )
-    for column in _columns(width, bool(row.host), tuple(chosen)):
+    for column in columns:
         text = clean_line(column.cell(row, now, sparks))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
@@ -148,6 +176,28 @@ def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
 
 
 @lru_cache(maxsize=64)
+def _laid_out(width: int, has_hosts: bool, chosen: tuple[str, ...]) -> tuple[int, list[Column]]:
+    """Return how wide the name is on a terminal, and the columns: what is left over makes names and words longer."""
+    columns = _columns(width, has_hosts, chosen)
+    name = _name_width(width)
+    spare = width - 4 - name - sum(column.width + column.gap for column in columns) - 2 - ANSWER_WIDEST
+    more = min(max(0, spare), WIDEST_NAME - name)
+    name, spare = name + more, spare - more
+    wider = []
+    for column in columns:
+        more = min(max(0, spare), max(0, column.widest - column.width))
+        spare -= more
+        cell = _left if column.title == TIME and width >= BOTH_TIMES else column.cell
+        title = "left" if column.title == TIME and width >= BOTH_TIMES else column.title
+        wider.append(replace(column, title=title, width=column.width + more, cell=cell))
+    return name, wider
+
+
+def _name_width(width: int) -> int:
+    """Return how wide the name is at least."""
+    return 20 if width < 100 else 22 if width < 120 else 24
+
+
 def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[Column]:
     """Choose the columns for a terminal; the host takes the place of method and loss on a narrow one.
 
@@ -158,7 +208,7 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
         return columns
     always = [column for column in columns if column.from_width < EXTRA]
     taken = sum(column.width + column.gap for column in always)
-    room = width - 4 - name_width(width) - 2 - ANSWER_WIDTH - taken
+    room = width - 4 - _name_width(width) - 2 - ANSWER_WIDTH - taken
     for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
         titles = {shown.title for shown in always if shown.key}
         if column.width + column.gap <= room and column.title not in titles:

@@ -22,6 +22,7 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
+from finetop.tui.screens.runs.overlay import Overlay, overlay_lines
 from finetop.tui.screens.runs.pane import (
     empty_lines,
     fault_words,
@@ -30,13 +31,15 @@ from finetop.tui.screens.runs.pane import (
     pane_lines,
     state_line,
 )
-from finetop.tui.screens.runs.row import head_line, run_line
+from finetop.tui.screens.runs.row import head_line, part_heading, run_line, time_title
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
+from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import pause_or_go_on, short_name
-from finetop.tui.text import Line
-from finetop.tui.widgets.frame import Bottom, Question, Top
-from finetop.tui.widgets.lines import Lines
+from finetop.tui.screens.shared.run_status import heading_of
+from finetop.tui.text import Line, rule
+from finetop.tui.widgets.frame import Answer, Bottom, Question, Top
+from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table, waiting_line
 
@@ -55,6 +58,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
+        self.overlay = Overlay()
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -63,6 +67,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         yield Lines(id="head", box="sides")
         yield Table(self.draw_row, self.draw_heading, id="runs", box="low")
         yield Lines(id="empty", box="low")
+        yield Lines(id="going", box="whole")
         yield Lines(id="pane", box="whole")
         yield Bottom()
 
@@ -95,6 +100,42 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         row = self.runs.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
+        return self._line_of(row, width, has_cursor=has_cursor)
+
+    def draw_heading(self, index: int) -> str:
+        row = self.runs.pages.rows.get(index)
+        heading = "" if row is None else heading_words(self.runs, row)
+        if row is None or not heading or not self.runs.has_parts:
+            return heading
+        rows = (other for other in self.runs.pages.rows.values() if heading_of(other) == heading)
+        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
+        width = self.query_one("#state", Lines).room.width
+        return part_heading(heading, time_title(rows), width, has_hosts=has_hosts, chosen=chosen)
+
+    def redraw(self) -> None:
+        self.set_class(self.runs.is_empty, "-empty")
+        # where the list has parts, each of them says it in its heading
+        time = "" if self.runs.has_parts else time_title(self.runs.pages.rows.values())
+        has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
+        width = self.query_one("#state", Lines).room.width
+        head = head_line(width, has_hosts=has_hosts, chosen=chosen, time=time)
+        self.query_one("#state", Lines).show((state_line(self.runs, width),))
+        self.query_one("#head", Lines).show((head,))
+        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
+        self.query_one(Table).show(self.runs.pages.matching)
+        self.show_pane()
+
+    def _show_going(self) -> None:
+        """Show what runs while the rows in view are others."""
+        going, part = self.runs.going, self.query_one("#going", Lines)
+        width = part.room.width
+        lines = [self._line_of(row, width) for row in going[: 4 if self.has_class("-tall") else 2]]
+        if going:
+            lines.insert(0, rule((("running, out of view", "dim"),), width))
+        set_height(part, len(lines) + bool(going and part.box))
+        part.show(lines)
+
+    def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
         return run_line(
             row,
             has_cursor=has_cursor,
@@ -104,20 +145,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             chosen=self.runs.columns,
             is_marked=row.id in self.runs.marked,
         )
-
-    def draw_heading(self, index: int) -> str:
-        row = self.runs.pages.rows.get(index)
-        return "" if row is None else heading_words(self.runs, row)
-
-    def redraw(self) -> None:
-        self.set_class(self.runs.is_empty, "-empty")
-        width = self.query_one("#state", Lines).room.width
-        head = head_line(width, has_hosts=len(self.host.homes) > 1, chosen=self.runs.columns)
-        self.query_one("#state", Lines).show((state_line(self.runs, width),))
-        self.query_one("#head", Lines).show((head,))
-        self.query_one("#empty", Lines).show(empty_lines(self.runs, self.host.home_shown))
-        self.query_one(Table).show(self.runs.pages.matching)
-        self.show_pane()
 
     def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
@@ -131,7 +158,12 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         """Write the pane, the next step and the footer for the run under the cursor."""
         row = self.row
         pane = self.query_one("#pane", Lines)
-        if row is None:
+        marked = list(self.runs.marked.values())
+        self.set_class(len(marked) > 1, "-overlay")
+        if len(marked) > 1:
+            is_grouped, size = bool(self.runs.line.group), (self.size.width, pane.size.height)
+            pane.show(overlay_lines(self.overlay, marked, size, self.host.look, is_grouped=is_grouped))
+        elif row is None:
             pane.show(())
         else:
             now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
@@ -168,11 +200,18 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     async def _load_in_view(self) -> None:
         table = self.query_one(Table)
+        await self.runs.load_going(*table.rows_in_view())
+        self._show_going()
         while not self._wants_anew and await self.runs.load_missing(*table.rows_in_view()):
             self.redraw()
         if self.app.screen is not self:
             return
         is_far = any(home.link is not None for home in self.host.homes)
+        marked = list(self.runs.marked.values())
+        if len(marked) > 1 and await self.overlay.load(
+            self.host.ask, marked, self.size.width, self.host.now()
+        ):
+            self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
         for row in (self.row, *map(self.runs.pages.rows.get, with_column)):
             if row is None or self._wants_anew:
@@ -187,15 +226,26 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.row is not None:
             self.host.open_run(self.row.name)
         elif self.runs.is_empty and not self.runs.filter:
-            self._queue_demo()
+            self._ask_for_demo()
+
+    @work
+    async def _ask_for_demo(self) -> None:
+        """Say what the demo takes before it is queued."""
+        words = await actions.demo_question(self.host)
+        if self.is_current and self.query_one(Bottom).question is None and self.runs.is_empty:
+            answer = Answer("y", "queue both", self._queue_demo)
+            self.query_one(Bottom).ask(words, [answer], leave="not now")
 
     @work
     async def _queue_demo(self) -> None:
-        await queue_demo(self.host)
-        self.load_anew()
+        self.load_anew(await queue_demo(self.host))
 
     def action_new(self) -> None:
-        self.host.open_launch(from_run=self.row.name if self.row is not None else "")
+        row = self.row
+        if row is None:
+            self.host.open_launch()
+        else:
+            self.host.open_launch(from_run=row.name, settings=fix_of(row))
 
     def action_mark(self) -> None:
         """Mark the run under the cursor, or take its mark away, and go on to the next."""
@@ -203,6 +253,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.runs.toggle(self.row)
             self.query_one(Table).move(1)
             self.redraw()
+            self.rest()
 
     def action_compare(self) -> None:
         if len(self.runs.marked) > 1:

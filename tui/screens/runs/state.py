@@ -15,6 +15,10 @@ from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
+SOUGHT, MOST_GOING = (
+    1000,
+    8,
+)  # rows among which one is looked for by name; that run, shown wherever the list is
 MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
 
 
@@ -29,10 +33,17 @@ class RunList(PagedList["RunRow"]):
         self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
         self.line = Filter(sort=Sort())  # the same, read
         self.groups: dict[str, Group] = {}  # by their words
+        self.going: tuple[RunRow, ...] = ()  # what runs and is not in view
+        self._is_going_old = True
         self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
         self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
         self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
         self._sparks_at: dict[int, float] = {}
+
+    @property
+    def has_parts(self) -> bool:
+        """Whether the list is parted by what needs somebody, runs, waits and is done."""
+        return self.line.sort == Sort() and not self.line.group
 
     @property
     def is_empty(self) -> bool:
@@ -50,10 +61,38 @@ class RunList(PagedList["RunRow"]):
         answer = await self._runs(request, 0, CHUNK)
         if request != (self.filter, self.sort):
             return None
+        before = self.line
         self.listed, self.groups = request, {}
         self.line = replace(line, sort=line.sort or read_sort(request[1]))
         self._take(answer)
-        return self._begin(answer.rows, answer.matching, run, at)
+        is_sorted_anew = (before.sort, before.group) != (self.line.sort, self.line.group)
+        place = self._begin(answer.rows, answer.matching, run, None if is_sorted_anew else at)
+        return await self._sought(run, place)
+
+    async def _sought(self, run: str, place: int) -> int:
+        """Load on until the run of that name is held, among the first SOUGHT; returns its place, else the one given."""
+        while run:
+            at = next((index for index, row in self.pages.rows.items() if row.name == run), None)
+            if at is not None:
+                return at
+            held = len(self.pages.rows)
+            if held >= SOUGHT or not await self.load_missing(held, held + 1):
+                break
+        return place
+
+    async def load_going(self, first: int, end: int) -> None:
+        """Load what runs and is not among the rows [first, end); nothing where only some are listed."""
+        running = 0 if self.answer is None or self.line.terms else self.answer.running
+        seen = {self.pages.rows[index].id for index in range(first, end) if index in self.pages.rows}
+        in_view = [
+            row for row in self.pages.rows.values() if row.id in seen and isinstance(row.state, Running)
+        ]
+        if running <= len(in_view):
+            self.going, self._is_going_old = (), True
+        elif self._is_going_old:
+            answer: RunsAnswer = await self._ask(Runs("state:running", SORTS[1], 0, MOST_GOING))
+            self.going, self._is_going_old = tuple(answer.rows), False
+        self.going = tuple(row for row in self.going if row.id not in seen)
 
     async def _page(self, offset: int, limit: int) -> tuple[Sequence[RunRow], int]:
         answer = await self._runs(self.listed, offset, limit)
@@ -100,6 +139,6 @@ class RunList(PagedList["RunRow"]):
             self.marked[row.id] = row
 
     def _take(self, answer: RunsAnswer) -> None:
-        self.answer = answer
+        self.answer, self._is_going_old = answer, True
         self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}

@@ -19,8 +19,9 @@ from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding, on_suite
+from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import Line, Span, without_zero
+from finetop.tui.text import Line, Span, decimals
 from finetop.tui.theme import MARKS, Mark, StyleName
 
 NOT_CHECKED = Mark("-", "-", "")
@@ -133,7 +134,7 @@ def _running(row: RunRow, state: Running) -> Line:
         return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
     if drift is not None:
-        return ((f"drift {without_zero(drift)}", ""),)
+        return ((f"drift {decimals(drift)}", ""),)
     return ((_progress(state), "dim"),)
 
 
@@ -285,8 +286,9 @@ def next_step(row: RunRow) -> tuple[str, str]:
     if isinstance(state, Lost):
         return "T", "try it again: it goes on from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
-        fixed, read = ("n", "a new run from this one, with that fixed"), ("enter", "read the end of its log")
-        return fixed if hint_of(row) else read
+        if words := fix_words(row):
+            return "n", f"a new run from this one, with {clean_line(words)}"
+        return "enter", "read the end of its log"
     if isinstance(state, Queued):
         return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
     if isinstance(state, Running):

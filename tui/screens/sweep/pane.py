@@ -10,7 +10,17 @@ from finetop.core.wording.units import metric_words
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
 from finetop.tui.screens.sweep.state import SweepData, best
-from finetop.tui.text import Line, cursor_mark, cut_middle, of_steps, rule, spread, value, wrapped
+from finetop.tui.text import (
+    STEPS_WIDTH,
+    Line,
+    cursor_mark,
+    cut_middle,
+    of_steps,
+    rule,
+    spread,
+    value,
+    wrapped,
+)
 from finetop.tui.widgets.frame import next_line
 
 ROWS_OF_A_SENTENCE = 4
@@ -55,9 +65,9 @@ def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, wi
     mark = mark_of(row)
     cells = 28 if width < 100 else 48
     name = cut_middle(clean_line(row.name), cells)
-    numbers = f" {of_steps(row.step, row.steps):>9}"
+    numbers = f" {of_steps(row.step, row.steps):>{STEPS_WIDTH}}"
     if width >= 90 or not held.metric:
-        numbers += f"  loss {value(seed_groups.loss(row)):>6}"
+        numbers += f"  {seed_groups.loss_word([row])} {value(seed_groups.loss(row)):>6}"
     if held.metric:
         numbers += f"  target {value(seed_groups.target(row)):>6}"
     is_one_of_more = is_chosen and len(setting.runs) > 1
@@ -85,17 +95,17 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
 
 
 def next_words(held: SweepData, setting: Setting | None) -> Line:
-    """Say what to do next: open the run that is chosen; which setting is best so far."""
+    """Say what to do next: open the best run that has not regressed, else the one that is chosen."""
     if setting is None:
         return ()
     leader = best(held)
     name = cut_middle(clean_line(held.run_of(setting).name), 24)
     if leader is None:
         return next_line("enter", f"open {name}")
-    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(leader))
-    if leader is setting:
-        return next_line("enter", f"open {name}: best of what has not regressed")
-    return next_line("enter", f"open {name}. Best not regressed: {values}")
+    name = cut_middle(clean_line(held.run_of(leader).name), 24)
+    return next_line(
+        "enter" if leader is setting else "b", f"open {name}: the best target that has not regressed"
+    )
 
 
 def empty_lines(trouble: str) -> list[Line]:

@@ -32,6 +32,7 @@ class Columns(NamedTuple):
     values: tuple[int, ...]
     has_loss: bool
     has_target: bool
+    loss: str = "loss"  # of which rows it is
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
@@ -48,7 +49,8 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
         max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
         for name, values in zip(names, _by_key(names, settings), strict=True)
     ]
-    return Columns(_shared(width - fixed - 2 * len(names), widths), has_loss, has_target)
+    loss = seed_groups.loss_word(run for setting in settings for run in setting.runs)
+    return Columns(_shared(width - fixed - 2 * len(names), widths), has_loss, has_target, loss)
 
 
 def _shared(room: int, widths: Sequence[int]) -> tuple[int, ...]:
@@ -80,7 +82,7 @@ def head_line(columns: Columns, keys: Sequence[str]) -> Line:
     for key, cells in zip(keys or ("run",), columns.values, strict=True):
         line += f"{cut_end(short_key(key), cells):<{cells}}  "
     line += f"{'done':>{DONE - 1}} "
-    line += f"{'loss':>{LOSS - 1}} " if columns.has_loss else ""
+    line += f"{columns.loss:>{LOSS - 1}} " if columns.has_loss else ""
     line += f"{'target':>{TARGET - 1}} " if columns.has_target else ""
     return ((f"{line}{'retained':>{RETAINED - 1}}  did it forget?", "dim"),)
 

@@ -24,7 +24,7 @@ from finetop.tui.screens.sweep.row import (
     head_line,
     setting_line,
 )
-from finetop.tui.screens.sweep.state import SweepData
+from finetop.tui.screens.sweep.state import SweepData, best
 from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
@@ -32,6 +32,9 @@ from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 LOW = 22  # rows of the terminal: below there is no picture
+BEST = Key(
+    "b", "best", "best", "open the run with the best target that has not regressed", "finetop sweep NAME"
+)
 OPEN = Key("enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
 SETTING = Key("j,down", "setting", "move(1)", "next setting", sign="↑↓")
 RUN = Key("right", "seed", "choose(1)", "the next run of the setting: another seed", sign="←→")
@@ -55,7 +58,7 @@ MOVES = (
     Key("g,home", "", "move(-1000000)", "first setting"),
     Key("G,end", "", "move(1000000)", "last setting"),
 )
-KEYS = (OPEN, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_BEFORE, BACK, *MOVES)
+KEYS = (OPEN, BEST, SETTING, RUN, RUN_BEFORE, PART, COMPARE, SORT, SWEEP, SWEEP_BEFORE, BACK, *MOVES)
 
 
 class SweepScreen(ListScreen, inherit_bindings=False):
@@ -190,6 +193,15 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         if self.at is not None:
             host_of(self).open_run(self.held.run_of(self.at).name)
 
+    def action_best(self) -> None:
+        leader = best(self.held)
+        if leader is None:
+            host_of(self).say(
+                "no best yet: two settings with a target are needed, one of them not regressed."
+            )
+        else:
+            host_of(self).open_run(self.held.run_of(leader).name)
+
     def action_compare(self) -> None:
         """Compare the runs of the setting under the cursor, or, where each has one, the first of each setting."""
         if self.at is None:
@@ -231,6 +243,7 @@ def footer_keys(*, settings: int, runs: int, sweeps: int, is_curve: bool = False
     """Offer what there is something to do with."""
     keys = (
         (OPEN, runs > 0),
+        (BEST, settings > 1 and not is_curve),
         (SETTING, settings > 1),
         (PART, is_curve),
         (RUN, runs > 1),

@@ -18,10 +18,10 @@ from finetop.tui.text import (
     cursor_mark,
     cut_end,
     cut_middle,
+    decimals,
     line_width,
     padded,
     rule,
-    without_zero,
     wrapped,
 )
 from finetop.tui.theme import TASK_MARKS
@@ -151,7 +151,7 @@ def _point(point: CurvePoint, points: Sequence[CurvePoint]) -> str:
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     height = 7 if point.score is None or high <= low else round((point.score - low) / (high - low) * 7)
     name = "base" if point.step is None else count(point.step)
-    return f"{name} {_BLOCKS[height]} {without_zero(point.score)}"
+    return f"{name} {_BLOCKS[height]} {decimals(point.score)}"
 
 
 def _has_flips(verdict: list[Line]) -> bool:

@@ -13,7 +13,7 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
 from finetop.tui.screens.triage.state import TriageList
-from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, leaf, padded, spread, without_zero
+from finetop.tui.text import Line, Span, cursor_mark, cut_end, cut_middle, decimals, leaf, padded, spread
 from finetop.tui.theme import TASK_MARKS, StyleName
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
@@ -169,7 +169,7 @@ def task_line(
     if task.drop is None:
         reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
         return (*line, (f" {reason or 'not measured'}", "dim"))
-    scores = f"{without_zero(task.base, 3):>6}{without_zero(task.tuned, 3):>6}" if width >= _FULL else ""
+    scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}" if width >= _FULL else ""
     moved = f"{change(task.drop / 100):>8}"
     state = standing_words(seen) if seen is not None else ""
     return (

@@ -121,7 +121,7 @@ def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> Non
     code = (
         "import sys\n"
         "from finetop.core.preflight.lint import lint as linting, names, load\n"
-        "from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer\n"
+        "from finetop.core.preflight.fast_tokenizer import LightTokenizer\n"
         "[load(name) for name in names()]\n"
         "print([m for m in ('torch', 'transformers', 'duckdb', 'textual', 'datasets') if m in sys.modules])"
     )

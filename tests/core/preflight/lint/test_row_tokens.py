@@ -15,8 +15,8 @@ from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
 from finetop.core.models.load import PLAIN_TEMPLATE, load_tokenizer
 from finetop.core.models.resolved import ResolvedModel
+from finetop.core.preflight.fast_tokenizer import LightTokenizer
 from finetop.core.preflight.lint import row as rows
-from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer
 from finetop.core.preflight.lint.row import Lens, Row
 from finetop.core.preflight.lint.row_tokens import Meter
 from finetop.core.train import objectives

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from finetop.core.models import engine
 from finetop.core.models.forward import end_tokens
 from finetop.core.train.ppo import rollouts
 from finetop.core.train.ppo.policy import Reader, log_probabilities
@@ -32,9 +33,9 @@ def test_padding_stands_in_front_of_prompts_and_behind_answers() -> None:
 
 
 def test_an_answer_ends_with_its_end() -> None:
-    assert rollouts.cut([4, 2, 9, 2], [2, 3]) == [4, 2]
-    assert rollouts.cut([4, 5, 6], [2]) == [4, 5, 6]
-    assert rollouts.cut([2, 5], [2]) == [2]
+    assert engine.cut([4, 2, 9, 2], [2, 3]) == [4, 2]
+    assert engine.cut([4, 5, 6], [2]) == [4, 5, 6]
+    assert engine.cut([2, 5], [2]) == [2]
 
 
 def test_rows_of_like_length_stand_together_among_those_of_a_step() -> None:

@@ -16,6 +16,8 @@ from finetop.core.protocol.runs import Running
 from finetop.tui.screens.compare.draw import scatter_lines, table_lines
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.theme import SERIES
+from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +58,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         screen = await compared(fake, pilot)
         assert "A and B are on the front: nothing here is better at both." in text_of(app)
         assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("what differs")[0]
+        assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
         before = screen.metric
         await pilot.press("v")
         await settled(pilot, 0.2)
@@ -143,3 +146,56 @@ async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
         for _ in range(4):
             assert not {"\x1b", "\x07", "\u202e"} & set(text_of(app))
             await pilot.press("tab")
+
+
+async def test_runs_have_letters_colours_and_names_that_differ() -> None:
+    fake = three()
+    for at, name in enumerate(list(fake.details)):
+        detail = fake.details.pop(name)
+        longer = f"smollm2-135m-instruct-support-lora-r0.000{at}"
+        row = msgspec.structs.replace(detail.row, name=longer)
+        fake.details[longer] = msgspec.structs.replace(detail, row=row)
+    fake.detail = next(iter(fake.details.values()))
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        screen = await compared(fake, pilot)
+        head = text_of(app).splitlines()[1]
+        assert all(f"r0.000{at}" in head for at in range(3)) and "A smol" in head
+        spans = [span for line in screen.query_one("#body", Lines).lines for span in line]
+        for letter, style in zip("ABC", SERIES, strict=False):
+            assert any(text.startswith(f" {letter} ") and name == style for text, name in spans)
+            assert (letter, style) in spans, "along the line"
+
+
+async def test_a_runs_curve_can_be_hidden_and_the_chart_have_the_whole_tab() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = await compared(fake, pilot)
+        assert " B 0.957" in text_of(app)
+        await pilot.press("j", "space")
+        assert " B 0.957" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
+        await pilot.press("space", "z")
+        assert " B 0.957" in text_of(app) and "what came out" not in text_of(app)
+        await pilot.press("escape")
+        assert "what came out" in text_of(app) and app.screen is screen
+
+
+async def test_the_axes_are_those_of_run_and_i_shows_all_of_both() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        assert "start cut off" in text_of(app) and " 2.5 " not in text_of(app)
+        await pilot.press("i")
+        await settled(pilot, 0.2)
+        assert "start cut off" not in text_of(app) and " 2.5 " in text_of(app)
+        await pilot.press("x")
+        await settled(pilot, 0.2)
+        assert "by tokens" in text_of(app) and "614k" in text_of(app)
+        await pilot.press("x", "left")
+        await settled(pilot, 0.2)
+        assert "  min 0 " in text_of(app) and "pauses left out" in text_of(app)

@@ -89,7 +89,6 @@ def test_without_a_plan_the_reason_stands_there_and_findings_come_one_by_one(fol
     assert "model.id: other/model is not on this machine" in shown
     assert "\x1b" not in shown
     assert "planning …" in shown
-    assert not taken_in(outlook, Shown(row=[])).is_asked
     assert FIXED == 6
 
 
@@ -114,6 +113,16 @@ async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert set(children()) == before
+
+
+async def test_what_only_the_job_s_own_code_refuses_is_said_last(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {tmp_path}/faq.jsonl}}]}}\n"
+    recipe = resolve_text(text + "method: {name: lora, target_modules: [no_such_module]}\n").resolved
+    async with aclosing(look_ahead(recipe, tmp_path, row=True)) as findings:
+        said = [shown async for shown in findings]
+    assert said[0].plan is not None and said[1].row
+    assert "no_such_module" in said[-1].trouble and said[-1].plan is None
 
 
 def children() -> list[int]:

@@ -87,7 +87,7 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        screen._put_cursor_on("train.batch_size")
+        screen.put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0")
         await settled(pilot)
         assert "must be 1 or more" not in text_of(app)
@@ -125,7 +125,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued: fix 1 setting. data.train: needs a .jsonl file." in text_of(app)
+        assert "not queued. data.train: needs a .jsonl file." in text_of(app)
         assert not submitted(fake)
 
 
@@ -203,3 +203,60 @@ def test_a_model_that_can_not_be_is_told_at_its_field(folder: Path, text: str) -
     form = edited(open_form(builtin_bases(folder)[0]), "model.id", text)
     opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
     assert [problem.key for problem in opened.problems] == ["model.id"]
+
+
+async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) -> None:
+    form = open_form(builtin_bases(folder)[0], {"train.batch_size": "0", "data.train": "gone.jsonl"})
+    assert {problem.key for problem in form.problems} == {"train.batch_size", "data.train[0].path"}
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "tab")
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, LaunchScreen)
+        screen.put_cursor_on("train.batch_size")
+        await pilot.press("enter", "ctrl+u", "0", "enter")
+        await settled(pilot)
+        assert "fix 2 settings: data, batch" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot)
+        said = row_with(app, "not queued")
+        assert "data.train: needs a .jsonl file; train.batch_size: must be 1" in said
+
+
+async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> None:
+    (folder / "faq-2.jsonl").write_text(ROW)
+    (folder / "deep").mkdir()
+    (folder / "deep" / "rows.jsonl").write_text(ROW)
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4", "enter")
+        await settled(pilot)
+        await pilot.press("enter", "f", "tab")
+        await settled(pilot)
+        assert row_with(app, "data  ").split("data")[1].split()[0] == "faq"
+        assert "faq-2.jsonl  faq.jsonl" in text_of(app)
+        await pilot.press("ctrl+u", "d", "tab", "tab", "enter")
+        await settled(pilot)
+        assert "deep/rows.jsonl" in row_with(app, "data  ")
+        assert "✓ 1 row" in row_with(app, "data  ")
+
+
+async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4")
+        await settled(pilot)
+        await pilot.press("slash", *"weight_decay")
+        await settled(pilot)
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert "train.epochs" not in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+        assert " of " in text_of(app).splitlines()[-13], "the list goes on"
+        await pilot.press("slash", *"no such thing")
+        assert "no setting is called so" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert row_with(app, "▸ train.weight_decay").endswith(" 0")

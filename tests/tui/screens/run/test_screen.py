@@ -50,7 +50,9 @@ from finetop.tui.screens.run.x_axis import axis_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, zoomed
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.theme import Look
+from finetop.tui.widgets.chart import GUTTER, columns_of
 from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.pointed_lines import PointedLines
 
 SMALL, LARGE = (80, 24), (120, 40)
 
@@ -83,11 +85,13 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  .09 of .10  nats/token" in title
-        assert "limit ----" in row_with(app, "limit")
-        assert row_with(app, "      0 ").count("820     1200") == 2
+        assert "drift  0.09 of 0.10  nats/token" in title
+        assert "0.1 ----" in row_with(app, "limit")
+        assert row_with(app, " step 0 ").count("500            1,200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
-        assert row_with(app, "! DRIFT") == " ! DRIFT .09: at this pace it reaches the limit .10 near step 840"
+        assert (
+            row_with(app, "! DRIFT") == " ! DRIFT 0.09: at this pace it reaches the limit 0.10 near step 840"
+        )
         assert "check at 600 ok -0.1" in text_of(app)
 
 
@@ -98,8 +102,18 @@ async def test_four_charts_on_a_large_terminal() -> None:
         await opened(fake, pilot)
         rows = text_of(app).splitlines()
         titles = [at for at, row in enumerate(rows) if row.startswith((" loss ", " grad norm "))]
-        assert len(titles) == 2 and titles[1] - titles[0] == 10
-        assert sum(row.startswith(" step ") for row in rows) == 10  # of the log
+        assert len(titles) == 2 and titles[1] - titles[0] == 12
+        assert sum(row.startswith(" step ") and ": loss" in row for row in rows) == 6  # of the log
+        assert "1-4 of 8" in row_with(app, "metrics")
+
+
+async def test_nine_charts_on_a_very_large_terminal() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=(200, 50)) as pilot:
+        await opened(fake, pilot)
+        assert text_of(app).count("1,200") == 8 + 1  # an axis a metric, and the head
+        assert " of 8" not in row_with(app, "metrics")
 
 
 async def test_starting_says_what_it_does_and_what_is_known() -> None:
@@ -264,7 +278,7 @@ async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
 
 async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
     fake = FakeRun(
-        make_detail(Running(NOW - 800, "training", 5_000, 200_000, "steps", 380.0), step=5_000, steps=200_000)
+        make_detail(Running(NOW - 800, "training", 2_500, 20_000, "steps", 380.0), step=2_500, steps=20_000)
     )
     app = make_run_app(fake)
     clock = [NOW]
@@ -283,14 +297,14 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
 
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot)
-        assert await newer(pilot, 5_001, loss=0.9) == 0
-        assert await newer(pilot, 5_002, loss=None) == 1, "a value that is not finite is a mark of its own"
-        assert await newer(pilot, 5_003, eval_loss=1.25) == 1
-        assert await newer(pilot, 5_004, loss=None) == 0
+        assert await newer(pilot, 2_501, loss=0.9) == 0
+        assert await newer(pilot, 2_502, loss=None) == 1, "a value that is not finite is a mark of its own"
+        assert await newer(pilot, 2_503, eval_loss=1.25) == 1
+        assert await newer(pilot, 2_504, loss=None) == 0
         clock[0] += 10
-        assert await newer(pilot, 5_005) == 1
-        assert await newer(pilot, 25_000) == 1
-        assert await newer(pilot, 4_000) == 1, "it was resumed"
+        assert await newer(pilot, 2_505) == 1
+        assert await newer(pilot, 4_500) == 1
+        assert await newer(pilot, 2_400) == 1, "it was resumed"
 
 
 async def test_time_left_stands_for_ten_seconds() -> None:
@@ -331,11 +345,11 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
         assert screen.view_state.shown.cursor == 10
-        assert "step 394  train " in text_of(app) and "┊" in text_of(app)
+        assert "step 394  train " in text_of(app)
         await pilot.press("right", "shift+right", "h")
         assert screen.view_state.shown.cursor == 20
         await pilot.press("0")
-        assert "┊" not in text_of(app)
+        assert screen.view_state.shown == Shown() and "train 1.148" in text_of(app)
 
 
 async def test_zoom_asks_for_the_steps_in_view() -> None:
@@ -345,13 +359,13 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
         screen = await opened(fake, pilot, "plus")
         asks = asked(fake, Curves)
         assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
-        assert "520" in row_with(app, "1120")
+        assert " step 520          800  " in row_with(app, "1,120 │")
         await pilot.press("minus")
         await settled(pilot)
         assert screen.view_state.shown.zoom is None
         await pilot.press("plus", "plus", "0")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "0                   820     1200" in text_of(app)
+        assert screen.view_state.shown == Shown() and "1,200" in text_of(app)
 
 
 async def test_log_scale_and_smoothing_say_so() -> None:
@@ -410,21 +424,21 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot, "x")
-        assert "by tokens" in row_with(app, " loss ") and "614k tok" in row_with(app, "0 tok")
+        assert "by tokens" in row_with(app, " loss ") and "614k" in row_with(app, "token 0")
         await pilot.press("x")
         await settled(pilot)
         asks = asked(fake, Curves)
         # 820 s have passed and 380 are left
-        assert (asks[-1].x, asks[-1].last) == ("time", 1500) and "25 min" in row_with(app, "0 s ")
+        assert (asks[-1].x, asks[-1].last) == ("time", 1500) and " 25 " in row_with(app, " min 0 ")
         fake.train_to(900)
         await settled(pilot)
         assert asked(fake, Curves)[-1].last == 1500, "the end stands while it holds"
         await pilot.press("x")
         await settled(pilot)
-        assert "epoch 2" in row_with(app, "epoch 0")
+        assert " 1.5 " in row_with(app, "epoch 0")
         await pilot.press("x")
         await settled(pilot)
-        assert screen.view_state.shown == Shown() and "1200" in row_with(app, "      0 ")
+        assert screen.view_state.shown == Shown() and "1,200" in row_with(app, " step 0 ")
 
 
 async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
@@ -450,7 +464,7 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot)
-        marks = row_with(app, " 2.9 ").partition("│")[0]
+        marks = text_of(app).splitlines()[5].partition("│")[0]
         assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
         screen.view_state.shown = Shown(cursor=marks.index("!") - 6)
         screen.redraw()
@@ -463,26 +477,134 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
 
 
-async def test_any_metric_can_be_made_a_chart_and_stays_one_while_the_app_is_open() -> None:
+async def test_pages_of_charts_are_turned_and_any_metric_has_the_whole_tab() -> None:
     fake = training()
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
-        screen = await opened(fake, pilot, *["down"] * 4)
-        assert row_with(app, "▸").startswith("▸KL to start")
-        assert "enter large" in text_of(app).splitlines()[-1]
+        screen = await opened(fake, pilot, "pagedown")
+        assert "grad norm  0.455" in row_with(app, "│ tokens/s") and "3-4 of 8" in row_with(app, "metrics")
+        assert "rate        4.6e-5" in text_of(app), "what is on no page that is seen is a number"
+        await pilot.press("down", "down", "down")
+        await settled(pilot)
+        assert row_with(app, "▸").startswith("▸rate") and "5-6 of 8" in row_with(app, "metrics")
+        assert "next  enter  rate full screen" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
-        assert "│▸KL to start  .13" in row_with(app, " loss ")
-        assert "kl" in asked(fake, Curves)[-2].keys
+        assert "KL to start" not in text_of(app) and "log, newest" not in text_of(app)
+        assert asked(fake, Curves)[-1].columns == columns_of(79)
+        await pilot.press("down")
+        await settled(pilot)
+        assert row_with(app, "▸").startswith("▸KL to start")
         await pilot.press("escape")
+        assert not screen.view_state.is_full and screen is app.screen
+        await pilot.press("z", "z", "G", "pagedown")
         await settled(pilot)
+        assert "7-8 of 8" in row_with(app, "metrics") and row_with(app, "▸").startswith("▸memory")
+
+
+async def test_metrics_are_found_by_name_and_shown_by_group() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "slash", *"gpu")
+        assert row_with(app, "GPU busy").startswith(" GPU busy") and "/gpu 1 of 1" in row_with(app, "metrics")
+        await pilot.press("enter", "slash", *"nn", "enter")
+        assert "No metric has that in its name." in text_of(app)
+        await pilot.press("escape")
+        assert "1-2 of 8" in row_with(app, "metrics") and screen is app.screen
+        await pilot.press("v", "v")
+        await settled(pilot)
+        assert "machine 1-2 of 3" in row_with(app, "metrics") and "tokens/s" in row_with(app, "│ memory")
+        await pilot.press("v")
+        assert "1-2 of 8" in row_with(app, "metrics")
+
+
+async def test_scale_and_smoothing_are_those_of_the_chart_under_the_cursor() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot, "down", "down", "y", "m")
+        assert "smoothed" not in row_with(app, "▸").partition("│")[0]
+        assert "smoothed .6  log y" in row_with(app, "▸").partition("│")[2]
+
+
+async def test_the_axis_of_a_young_run_ends_where_it_stands_until_i_or_a_tenth_of_the_plan() -> None:
+    fake = FakeRun(make_detail(Running(NOW - 40, "training", 41, 1200, "steps", 1000.0), 41))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot)
-        assert "│ KL to start  .13" in row_with(app, " loss ")
-        assert screen is not app.screen
-        await pilot.press("up", "enter")
+        assert {ask.last for ask in asked(fake, Curves) if ask.columns == columns_of(38)} == {50}
+        assert " 50 │" in row_with(app, " step 0 ")
+        await pilot.press("i")
         await settled(pilot)
-        assert "│ drift" in row_with(app, " loss ")
-        assert "KL to start" not in row_with(app, " loss ")
+        assert "1,200" in row_with(app, " step 0 ")
+        await pilot.press("i")
+        await settled(pilot)
+        assert " 50 │" in row_with(app, " step 0 ")
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "1,200" in row_with(app, " step 0 ")
+        await pilot.press("i")
+        await settled(pilot)
+        assert "1,000 │" in row_with(app, " step 0 ")
+
+
+async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "left", "shift+left")
+        await settled(pilot, 0.1)
+        assert f"▸step {screen.view_state.step}/1200" in text_of(app)
+        await pilot.press("slash", "escape", "l")
+        await settled(pilot)
+        await pilot.press("slash", *"step 200", "enter")
+        await settled(pilot)
+        await pilot.press("shift+tab")
+        await settled(pilot)
+        assert abs((screen.view_state.step or 0) - 200) <= 20, "in the middle of its column"
+
+
+async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
+    fake = training(alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)])
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot)
+        steps = []
+        for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
+            await pilot.press(key)
+            steps.append(screen.view_state.step)
+        assert steps == [600, 450, 300, 450]
+        assert "step 450: spike: the loss rose" in text_of(app)
+        await pilot.press("left_square_bracket", "left_square_bracket")
+        assert "No alarm, check or checkpoint that way." in text_of(app)
+        await pilot.press("l", "right_square_bracket")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith("▸step 450/1200")
+
+
+async def test_the_mouse_sets_the_cursor_zooms_by_its_wheel_and_by_dragging() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot)
+        state = screen.view_state
+        body = "#body"
+        await pilot.click(body, offset=(60 + GUTTER + 20, 4))
+        await settled(pilot)
+        assert (state.shown.cursor, state.metric(fake.detail.row)) == (20, "drift")
+        screen.query_one(body).post_message(PointedLines.Wheel(GUTTER + 10, 15, 1))
+        await settled(pilot)
+        assert state.shown.zoom is not None and asked(fake, Curves)[-1].last < 1200
+        await pilot.press("0")
+        await pilot.mouse_down(body, offset=(GUTTER + 10, 4))
+        await pilot.hover(body, offset=(GUTTER + 20, 4))
+        await pilot.mouse_up(body, offset=(GUTTER + 20, 4))
+        await settled(pilot)
+        first, last = state.shown.zoom or (0, 0)
+        assert 200 <= first < 240 and 460 <= last <= 500
 
 
 # --- other tabs ---------------------------------------------------------------------------------------------
@@ -533,7 +655,7 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
     fake.log = "CUDA is not there\n" + fake.log.replace("step 300/1200:", "step 300/1200: cuda")
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "slash", *"cuda")
+        await opened(fake, pilot, "l", "slash", *"cuda")
         assert " search cuda" in text_of(app) and "or step 412: go there" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
@@ -716,7 +838,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "floor ")
         assert row_with(app, "arith  ") == (
-            "▸ ✗ arith            .877  .657   -22.0  -28.0 to -16.0    218 of 600   50    2"
+            "▸ ✗ arith           0.877 0.657   -22.0  -28.0 to -16.0    218 of 600   50    2"
         )
         assert "no verdict. The base model scores 0.262" in row_with(app, "grammar")
         assert "carry 21 of 40" in row_with(app, "kinds")
@@ -926,6 +1048,8 @@ def test_every_key_of_every_footer_is_bound() -> None:
         "esc": ["escape"],
         "?": ["question_mark"],
         ", .": ["comma", "full_stop"],
+        "[ ]": ["left_square_bracket", "right_square_bracket"],
+        "pgdn": ["pagedown"],
         "/": ["slash"],
     }
     for fake in (training(), regressed(), failed()):
@@ -1016,9 +1140,9 @@ def assert_harmless(app: FinetopApp) -> None:
         ("learning_rate", 8.12e-5, "8.1e-5"),
         ("tokens_per_s", 4103.4, "4,103"),
         ("tokens_per_s", 3.14, "3.1"),
-        ("drift", 0.081, ".08"),
-        ("drift", 0.0042, ".004"),
-        ("drift", -0.0001, ".00"),
+        ("drift", 0.081, "0.08"),
+        ("drift", 0.0042, "0.004"),
+        ("drift", -0.0001, "0.00"),
         ("memory_gib", 38.21, "38.2 GiB"),
         ("gpu_util", 91.0, "91 %"),
         ("grad_norm", None, "not finite"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +27,15 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, St
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
-from finetop.core.protocol.runs import Finished, Queued, Running
+from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines
 from finetop.tui.screens.runs.row import run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
+from finetop.tui.screens.shared.fix import fix_of
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
 
@@ -51,7 +54,8 @@ def cursor_row(app: FinetopApp) -> str:
 
 
 @pytest.mark.parametrize(
-    ("reward", "words"), [(0.25, "r .25"), (1.0, "r 1.0"), (-0.25, "r -.2"), (12.4, "r 12"), (-123456.0, "-")]
+    ("reward", "words"),
+    [(0.25, "r 0.25"), (1.0, "r 1.00"), (-0.25, "r -0.2"), (12.4, "r 12.4"), (-123456.0, "-")],
 )
 def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
     row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
@@ -65,9 +69,9 @@ async def test_each_run_says_whether_it_forgot() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         said = {
-            "support-full-1e-4": "✗ support-full-1e-4      full   1200/1200  0.982  41 m  REGRESSED -9.1",
+            "support-full-1e-4": "✗ support-full-1e-4    full   1,200/1,200  0.982  41 m  REGRESSED -9.1",
             "sql-lora-70b": "FAILED out of memory",
-            "legal-cpt": "DRIFT .08 of .10",
+            "legal-cpt": "DRIFT 0.08 of 0.10",
             "support-r16": "ok -0.1 at step 600",
             "support-r32": "loading model 39 %",
             "support-r64": "1st, wants 2 GPUs",
@@ -101,12 +105,9 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
         await settled(pilot)
         rows = text_of(app).splitlines()
         assert rows[1].startswith(" 3 need you   3 running   2 queued   13 in all")
-        assert [row.strip() for row in rows if row.strip() in ("needs you", "running", "queued", "done")] == [
-            "needs you",
-            "running",
-            "queued",
-            "done",
-        ]
+        headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
+        parts = ["needs you", "running", "queued", "done"]
+        assert [heading for heading in headings if heading in parts] == parts
 
 
 async def test_the_pane_begins_with_the_verdict_and_follows_the_cursor() -> None:
@@ -131,7 +132,7 @@ async def test_every_row_fits_and_the_answer_is_never_pushed_out(width: int) -> 
         assert all(len(row) <= width for row in text_of(app).splitlines())
         assert "REGRESSED -9.1" in row_with(app, "▸")
         assert "? keys" in text_of(app).splitlines()[-1]
-        assert ("1200/1200" in cursor_row(app)) == (width >= 80)
+        assert ("1,200/1,200" in cursor_row(app)) == (width >= 80)
 
 
 async def test_columns_come_with_the_width() -> None:
@@ -180,7 +181,7 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         fake.change([newcomer, *rows, r16])
         await settled(pilot, 0.2)
         after = text_of(app).splitlines()
-        assert "900/1200" in cursor_row(app)  # its numbers changed in place
+        assert "900/1,200" in cursor_row(app)  # its numbers changed in place
         assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
         assert "newcomer" not in text_of(app)
         assert "o takes in 1 new" in after[1]
@@ -256,8 +257,13 @@ async def test_enter_without_runs_queues_the_demo() -> None:
         await settled(pilot)
         await pilot.press("enter")
         await settled(pilot, 0.5)
+        question = row_with(app, "Train and check two demo runs?")
+        assert "min on 2 CPU cores; downloads 0.3 GB." in question
+        assert not asked(fake, Submit)
+        await pilot.press("y")
+        await settled(pilot, 0.5)
         assert [ask.name for ask in asked(fake, Submit)] == ["demo-lora", "demo-full-hot"]
-        assert "2 runs are queued" in text_of(app)
+        assert "2 runs queued" in text_of(app)
 
 
 async def test_the_first_run_comes_into_an_empty_list_by_itself() -> None:
@@ -467,7 +473,9 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert "a value must stand behind :. Try state:r" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
         await settled(pilot)
-        assert "state:: a value must stand behind" in text_of(app).splitlines()[-2], "kept as it was before"
+        above, prompt = text_of(app).splitlines()[-3:-1]
+        assert "state:: a value must stand behind" in above
+        assert prompt.startswith(" / state:running loss<1 state:"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
 
 
@@ -670,3 +678,106 @@ async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
     assert not runs.is_empty
     await runs.load("", None)
     assert not runs.is_empty
+
+
+async def test_what_is_refused_of_a_typed_text_leaves_it_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "columns")
+        await pilot.press("enter")
+        await settled(pilot)
+        await typed(pilot, "eval_los")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert " columns: eval_los" in text_of(app)
+        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app)
+        await typed(pilot, "s")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert " columns: " not in text_of(app)
+        assert app.screen.runs.columns == ("eval_loss",)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("hint", "settings"),
+    [
+        (
+            "Lower train.batch_size (now 8) and raise train.grad_accumulation (now 1) by as much; lower data.max_tokens"
+            " (now 512).",
+            {"train.batch_size": 4, "train.grad_accumulation": 2},
+        ),
+        ("Lower data.max_tokens (now 512).", {"data.max_tokens": 256}),
+        ("Lower train.learning_rate (now 0.001): finetop resume x@3", {"train.learning_rate": "3.3e-4"}),
+        ("Set model.dtype to float32 (or float16, which needs less memory).", {"model.dtype": "float32"}),
+        ("The traceback is in the job's log.", {}),
+        ("Set slurm.partition to gpu in settings.yaml.", {}),
+    ],
+)
+def test_a_new_run_from_a_failed_one_changes_what_its_error_names(
+    hint: str, settings: dict[str, object]
+) -> None:
+    row = make_row(1, "failed", Failed(NOW, "out of memory", hint))
+    assert fix_of(row) == settings
+    key, words = next_step(row)
+    assert (key, "with" in words) == (("n", True) if settings else ("enter", False))
+
+
+def many_that_need_you(number: int) -> list[Any]:
+    failed = Failed(NOW - 300, "out of memory")
+    needing = [make_row(100 + i, f"failed-{i}", failed, needs_you=True) for i in range(number)]
+    return [
+        *needing,
+        make_row(1, "goes-on", Running(NOW - 800, "training", 820, 1200), step=820, left_s=380.0),
+    ]
+
+
+async def test_what_runs_is_in_sight_under_many_that_need_you() -> None:
+    fake = FakeSupervisor(many_that_need_you(23))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "── running, out of view" in text_of(app)
+        assert "820/1,200" in row_with(app, "goes-on") and "6 m" in row_with(app, "goes-on")
+        await pilot.press("G")
+        await settled(pilot)
+        assert "out of view" not in text_of(app), "now the list itself shows it"
+        assert "goes-on" in cursor_row(app)
+
+
+async def test_a_run_that_was_just_queued_is_found_far_down_and_a_new_order_begins_at_its_top() -> None:
+    fake = FakeSupervisor([*many_rows(250), make_row(900, "new-one", Queued(1), step=0)])
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        app.show_runs("new-one")
+        await settled(pilot)
+        assert "new-one" in cursor_row(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert app.screen.query_one(Table).cursor == 0
+
+
+async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_age() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 40)) as pilot:
+        await settled(pilot)
+        headings = {
+            row.split()[0]: row for row in text_of(app).splitlines() if row.endswith(("left", "age", "time"))
+        }
+        assert headings["running"].index("left") + 4 == headings["done"].index("age") + 3
+        assert "time" in headings["needs"], "one of them runs"
+        assert "left" not in row_with(app, "did it forget?")
+        await pilot.press("o", "o")
+        await settled(pilot)
+        assert "time" in row_with(app, "did it forget?")
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(128, 40)) as pilot:
+        await settled(pilot)
+        head = row_with(app, "did it forget?")
+        assert head.index("left") < head.index("age")
+        assert " done" in text_of(app).splitlines()

@@ -127,7 +127,7 @@ async def test_the_pane_follows_the_cell_under_the_cursor(store: duckdb.DuckDBPy
         text = text_of(app)
         assert "arith in support-full-1e-4" in text
         assert "✗ REGRESSED   0.950 -> 0.550   change -40.0 (-42.0 to -38.0)" in text
-        assert "base ▇ .95   300 █ 1.00   400 " in text
+        assert "base ▇ 0.95   300 █ 1.00   400 " in text
         assert "9 lost, 1 won of 20   carry 4 of 10" in text or "two digits 5 of 10" in text
         await pilot.press("down", "right")
         await settled(pilot, 0.1)
@@ -210,7 +210,7 @@ async def test_turned_a_task_is_a_row_with_its_interval(store: duckdb.DuckDBPyCo
         await opened(pilot, "v", "down")
         rows = text_of(app).splitlines()
         assert rows[1].split()[:2] == ["support-full-1e-4", "NEW"]
-        assert rows[4].split()[:5] == ["▸", "✗", "arith", ".950", ".550"]
+        assert rows[4].split()[:5] == ["▸", "✗", "arith", "0.950", "0.550"]
         assert "━●" in rows[4]
         assert "┊" in rows[4]
         assert "arith in support-full-1e-4" in text_of(app)

@@ -1,0 +1,116 @@
+"""Answers written by the continuous batching of transformers: one that ends makes room for the next at once.
+
+Its loop runs in this thread, and all prompts are there before its first step: which of them are read together is then
+the same each time, an error is raised where it happened, and a wish to stop comes through.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.models.attention import kernel_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+PAGE = 32  # tokens of keys and values that are handed out together, and shared by prompts that begin alike
+TOGETHER = 256  # answers that are written side by side: each has a row of logits
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A prompt, the most tokens of its answer, and what says that it has ended, beside a token that ends it."""
+
+    tokens: Sequence[int]
+    longest: int
+    has_ended: Callable[[list[int]], bool] | None = None
+
+    @property
+    def pages(self) -> int:
+        """Count the pages that prompt and answer fill."""
+        return -(-(len(self.tokens) + self.longest) // PAGE)
+
+
+def write(model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int) -> list[list[int]]:
+    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it.
+
+    At most `held` tokens of prompts and answers are kept, or those of the longest alone; `at_once` are read in a step.
+    Raises what a forward pass raises.
+    """
+    import torch
+    from transformers.generation import ContinuousBatchingConfig
+
+    logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # errors are raised below
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    pages = min(sum(one.pages for one in asked), max(held // PAGE, max(one.pages for one in asked)))
+    kernel, was_training = kernel_of(inner), inner.training
+    settings = ContinuousBatchingConfig(
+        page_size=PAGE,
+        num_blocks=pages + 1,
+        max_batch_tokens=at_once,
+        max_memory_percent=1.0,
+        max_requests_per_batch=min(len(asked), TOGETHER),
+        max_blocks_per_request=0,
+        use_cuda_graph=False,  # weights that train move under a graph that was kept
+        use_async_batching=False,
+        auto_switch_to_flash=inner.device.type == "cuda" and has_flash(),
+        seed=int(torch.randint(2**31, ()).item()),
+    )
+    devices = [inner.device] if inner.device.type == "cuda" else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):  # it seeds the whole process
+            return _run(inner.init_continuous_batching(config, settings), asked)
+    finally:
+        if kernel_of(inner) != kernel:
+            inner.set_attn_implementation(kernel)
+        inner.train(was_training)
+
+
+def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:
+    """Hand in all prompts, those that begin alike side by side, and write until each has its answer."""
+    import torch
+
+    config, status = manager.generation_config, manager.background_thread_status
+    for number in sorted(range(len(asked)), key=lambda at: (tuple(asked[at].tokens), at)):
+        manager.input_queue.put(_request(str(number), asked[number], config.eos_token_id))
+    status.request_stop(status.FLUSH_AND_STOP, 0)
+    manager._run_generation_loop(use_inference_mode=torch.is_inference_mode_enabled())
+    if status.fatal_error is not None:
+        raise status.fatal_error
+    results = manager.output_router.output_queue
+    written = {}
+    while not results.empty():
+        result = results.get()
+        if result.error is not None:
+            raise RuntimeError(f"continuous batching: {result.error}")
+        written[result.request_id] = list(result.generated_tokens)
+    return [written[str(number)] for number in range(len(asked))]
+
+
+def _request(name: str, one: Asked, ends: Any) -> Any:
+    from transformers.generation.continuous_batching.requests import RequestState, RequestStatus
+
+    state = RequestState(name, list(one.tokens), max_new_tokens=one.longest, eos_token_id=ends)
+    if one.has_ended is None:
+        return state
+    has_ended, update = one.has_ended, state.update_and_check_completion
+
+    def update_or_end(token: int, log_prob: float | None) -> bool:
+        if update(token, log_prob):
+            return True
+        if has_ended(state.generated_tokens):
+            state.status = RequestStatus.FINISHED
+            return True
+        return False
+
+    state.update_and_check_completion = update_or_end
+    return state
+
+
+def has_flash() -> bool:
+    """Say if flash-attn is installed, with which it is fast: SDPA makes a mask of all that is held."""
+    from importlib.util import find_spec
+
+    return find_spec("flash_attn") is not None

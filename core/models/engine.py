@@ -1,0 +1,124 @@
+"""What writes answers, for checks, samples and training alike: an engine, what each can do, and how much it holds.
+
+`exact` is the loop that a check has had from the start, and transformers' `generate` in training; `continuous` lets an
+answer that ends make room for the next. vLLM writes in training alone, inside TRL (core/train/trainers/groups.py).
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import continuous
+from finetop.core.models.forward import cache_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.recipe.schema import EngineChoice
+
+# Part of a score's identity, but for exact: with flash-attn the last digits are others again.
+Engine = Literal["exact", "continuous", "continuous-flash"]
+
+READ_AT_ONCE = {"cpu": 512}  # tokens; more hardly speeds a CPU up
+READ_AT_ONCE_GPU = 4096
+CACHE_PER_TOKEN = (
+    1 << 20
+)  # bytes of keys and values for each token that is read at once: 4 GiB where 4,096 are
+VLLM_BYTES = 3 << 29  # of its workspaces
+HELD_PER_TOKEN = 16  # tokens: written answers need far less memory a token than scored ones
+
+
+def at_once(device: str) -> int:
+    """Return how many tokens a device reads at once."""
+    return READ_AT_ONCE.get(device.split(":")[0], READ_AT_ONCE_GPU)
+
+
+def tokens_held(model: Any, read_at_once: int) -> int:
+    """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
+    room = read_at_once * CACHE_PER_TOKEN // max(1, cache_bytes(model))
+    return min(read_at_once * HELD_PER_TOKEN, room)
+
+
+def engine_for(wanted: EngineChoice, device: str, config: Any, *, learned_tokens: bool = False) -> Engine:
+    """Choose what writes the answers of a model with this configuration, vLLM aside. Raises BadInput.
+
+    `auto` is continuous on a GPU with flash-attn, where the model can; what vllm does not write, it writes.
+    """
+    is_flash = device.startswith("cuda") and continuous.has_flash()
+    if wanted == "exact" or (wanted != "continuous" and not is_flash):
+        return "exact"
+    fault = "learned tokens in front of each prompt" if learned_tokens else _fault_of(config)
+    if not fault:
+        return "continuous-flash" if is_flash else "continuous"
+    if wanted == "continuous":
+        said = f"model.engine: continuous does not go with {fault}."
+        raise BadInput(said, hint="Set model.engine to exact.")
+    return "exact"
+
+
+def _fault_of(config: Any) -> str:
+    """Say what of a model continuous batching can't do; nothing where it can."""
+    from transformers import AutoModelForCausalLM
+
+    made = AutoModelForCausalLM._model_mapping.get(type(config), None)
+    if made is None or not (made._supports_attention_backend and made._supports_sdpa):
+        return "the code of this model"
+    text = config.get_text_config()
+    if made._is_stateful or set(getattr(text, "layer_types", None) or ()) - {
+        "full_attention",
+        "sliding_attention",
+    }:
+        return "layers that hold a state in place of keys and values"
+    return "keys and values of two widths" if getattr(text, "kv_lora_rank", None) else ""
+
+
+def require_vllm(device: str) -> None:
+    """See that vLLM can write here. Raises EnvironmentTrouble."""
+    if find_spec("vllm") is None:
+        hint = "Install it (pip install vllm), or set model.engine to auto."
+        raise EnvironmentTrouble("model.engine: vllm is not installed.", hint=hint)
+    if not device.startswith("cuda"):
+        hint = "Set model.engine to auto."
+        raise EnvironmentTrouble(f"model.engine: vllm needs a GPU, and this runs on {device}.", hint=hint)
+
+
+def write(model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Engine) -> list[list[int]]:
+    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it."""
+    if engine == "exact":
+        return _write_padded(model, prompts, config)
+    config = deepcopy(config)
+    if (config.min_new_tokens or 0) >= config.max_new_tokens:  # as long as it may be
+        config.eos_token_id = -1
+    config.min_new_tokens = None
+    read = at_once(str(model.device))
+    asked = [continuous.Asked(prompt, config.max_new_tokens) for prompt in prompts]
+    return continuous.write(model, asked, config, held=tokens_held(model, read), at_once=read)
+
+
+def _write_padded(model: Any, prompts: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
+    """Write all answers in one batch, prompts padded in front."""
+    import torch
+
+    width = max(map(len, prompts))
+    padding, config.use_cache = config.pad_token_id, True
+    ids = torch.tensor([[padding] * (width - len(one)) + list(one) for one in prompts])
+    mask = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in prompts])
+    written = model.generate(
+        input_ids=ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        generation_config=config,
+    )
+    ends = config.eos_token_id
+    return [
+        cut(row, ends if isinstance(ends, list) else [ends] if ends is not None else [])
+        for row in written[:, width:].tolist()
+    ]
+
+
+def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """Keep an answer up to its end, that included."""
+    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens) - 1)
+    return list(tokens[: stop + 1])

@@ -1,0 +1,164 @@
+"""What another engine writes is what the exact one writes, token for token in float32, in a cache that is too small."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import continuous, engine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+SIZES: dict[str, Any] = {
+    "vocab_size": 200,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+}
+ENDS = [2, 3]
+
+
+def llama() -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(**SIZES))
+
+
+def windowed() -> Any:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    return MistralForCausalLM(MistralConfig(**SIZES, sliding_window=16))
+
+
+def adapted() -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    return get_peft_model(llama(), LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False))
+
+
+def loud(make: Callable[[], Any]) -> Any:
+    torch.manual_seed(0)
+    model = make()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if weight.dim() == 2 and "lora" not in name:
+                weight.normal_(0, 0.3)
+    return model
+
+
+def prompts() -> list[list[int]]:
+    some = torch.Generator().manual_seed(1)
+    return [[1, *torch.randint(5, 200, (n,), generator=some).tolist()] for n in (5, 30, 17, 80, 3, 44)]
+
+
+def greedy(**more: Any) -> Any:
+    return GenerationConfig(do_sample=False, max_new_tokens=10, eos_token_id=ENDS, pad_token_id=0, **more)
+
+
+@pytest.mark.parametrize("make", [llama, windowed, adapted])
+@pytest.mark.parametrize("held", [10_000, 100])
+def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: int) -> None:
+    model = loud(make).train()
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    written = continuous.write(model, asked, greedy(), held=held, at_once=64)
+    assert model.training
+    assert written == engine.write(model.eval(), prompts(), greedy(), "exact")
+    assert len({len(one) for one in written}) > 1 or len(written[0]) == 10
+
+
+def test_an_answer_ends_where_it_is_said_to() -> None:
+    model, asked = loud(llama).eval(), prompts()
+    whole = engine.write(model, asked, greedy(), "exact")
+    stops = [continuous.Asked(one, 10, lambda tokens: len(tokens) == 4) for one in asked]
+    assert continuous.write(model, stops, greedy(), held=1000, at_once=64) == [one[:4] for one in whole]
+    lengths = [continuous.Asked(one, at + 1) for at, one in enumerate(asked)]
+    written = continuous.write(model, lengths, greedy(), held=1000, at_once=64)
+    assert written == [one[: at + 1] for at, one in enumerate(whole)]
+
+
+def test_the_trial_of_the_longest_answers_has_no_end() -> None:
+    model = loud(llama).eval()
+    ends = {engine.write(model, prompts(), greedy(), "exact")[0][0]}
+    config = GenerationConfig(do_sample=False, max_new_tokens=6, eos_token_id=[*ends], min_new_tokens=6)
+    assert [len(one) for one in engine.write(model, prompts(), config, "continuous")] == [6] * 6
+    assert config.min_new_tokens == 6 and config.eos_token_id == [*ends]
+
+
+def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
+    model = loud(llama).eval()
+    config = GenerationConfig(do_sample=True, temperature=1.0, top_k=0, max_new_tokens=8, eos_token_id=ENDS)
+
+    def drawn(seed: int) -> tuple[list[list[int]], float]:
+        torch.manual_seed(seed)
+        return engine.write(model, prompts(), config, "continuous"), float(torch.rand(()))
+
+    torch.manual_seed(5)
+    torch.randint(2**31, ())
+    assert drawn(5) == drawn(5)
+    assert drawn(5)[0] != drawn(6)[0]
+
+
+def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = loud(llama).train()
+
+    def full(**_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        engine.write(model, prompts(), greedy(), "continuous")
+    assert model.training and model.config._attn_implementation == "sdpa"
+
+
+def test_the_cache_holds_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, made = loud(llama).eval(), []
+    begin = type(model).init_continuous_batching
+
+    def noted(self: Any, config: Any, settings: Any) -> Any:
+        made.append(settings.num_blocks * continuous.PAGE)
+        return begin(self, config, settings)
+
+    monkeypatch.setattr(type(model), "init_continuous_batching", noted)
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    for held in (64, 160, 100_000):
+        continuous.write(model, asked, greedy(), held=held, at_once=64)
+    longest, every, page = max(len(one) for one in prompts()) + 10, sum(map(len, prompts())), continuous.PAGE
+    assert longest < made[0] <= longest + 2 * page
+    assert made[1] == 160 + page
+    assert every < made[2] <= every + 60 + 7 * page
+
+
+def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import DeepseekV3Config, LlamaConfig, MambaConfig
+
+    config = LlamaConfig()
+    assert engine.engine_for("auto", "cuda:0", config) == "exact"  # flash-attn is not installed
+    assert engine.engine_for("continuous", "cpu", config) == "continuous"
+    monkeypatch.setattr(continuous, "has_flash", lambda: True)
+    assert engine.engine_for("auto", "cpu", config) == "exact"
+    assert engine.engine_for("vllm", "cuda:0", config) == "continuous-flash"  # in what vllm does not write
+    assert engine.engine_for("exact", "cuda:0", config) == "exact"
+    assert engine.engine_for("auto", "cuda:0", MambaConfig()) == "exact"
+    for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
+        with pytest.raises(BadInput, match=why):
+            engine.engine_for("continuous", "cpu", other)
+    with pytest.raises(BadInput, match="learned tokens"):
+        engine.engine_for("continuous", "cpu", config, learned_tokens=True)
+
+
+def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
+        engine.require_vllm("cuda:0")
+    assert raised.value.hint == "Install it (pip install vllm), or set model.engine to auto."
+    monkeypatch.setattr(engine, "find_spec", lambda _: True)
+    with pytest.raises(EnvironmentTrouble, match="needs a GPU"):
+        engine.require_vllm("cpu")

@@ -1,0 +1,77 @@
+"""Marked runs over each other in the pane of the list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tui_fakes import NOW, FakeSupervisor, make_app, make_row, settled, text_of
+
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.runs import Finished
+from finetop.tui.screens.runs.overlay import mean_of
+
+
+class Curved(FakeSupervisor):
+    """Each run's loss lies where its number says."""
+
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Curves) and ask.columns > 20:
+            self.asked.append(ask)
+            at = next(row.id for row in self.rows if row.name == ask.run)
+            values = [1.0 + at / 10] * ask.columns
+            curve = Curve("loss", list(range(ask.columns)), values, values, values, 1200, values[-1], 0)
+            return CurvesAnswer([curve])
+        return await super().ask(ask)
+
+
+def runs() -> Curved:
+    done = Finished(NOW - 5000, NOW - 4000)
+    return Curved(
+        [
+            make_row(at, f"run-{at}", done, method="lora" if at < 3 else "full", metrics={"loss": 1.0})
+            for at in range(1, 5)
+        ]
+    )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)], ids=lambda size: f"{size[0]}x{size[1]}")
+async def test_marked_runs_are_drawn_at_once_each_with_its_letter(size: tuple[int, int]) -> None:
+    fake = runs()
+    app = make_app(fake)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        await pilot.press("space")
+        await settled(pilot, 0.1)
+        assert "── run-" in text_of(app), "one alone is shown as before"
+        await pilot.press("space", "space")
+        await settled(pilot, 0.2)
+        assert "loss  A run-1  B run-2  C run-3 " in text_of(app)
+        for words in ("A 1.100", "B 1.200", "C 1.300"):
+            assert words in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot, 0.1)
+        assert "A 1.100" not in text_of(app)
+
+
+async def test_a_grouped_list_draws_the_mean_of_each_group() -> None:
+    fake = runs()
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash", *"group:method", "enter")
+        await settled(pilot, 0.2)
+        await pilot.press("g", *["space"] * 3)
+        await settled(pilot, 0.2)
+        assert "A full (2 runs)  B lora (1 run)" in text_of(app)
+        assert "A 1.350" in text_of(app) and "⢕" in text_of(app)
+
+
+def test_a_mean_has_one_standard_deviation_as_its_band() -> None:
+    def curve(columns: list[int], values: list[float]) -> Curve:
+        return Curve("loss", columns, values, values, values, 10, values[-1], 0)
+
+    mean = mean_of("loss", [curve([0, 1], [1.0, 2.0]), curve([0], [3.0])])
+    assert (mean.column, mean.mean) == ([0, 1], [2.0, 2.0])
+    assert mean.low[0] == pytest.approx(2 - 2**0.5) and mean.high[1] == 2.0

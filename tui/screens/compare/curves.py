@@ -1,0 +1,120 @@
+"""The overlay of the Compare screen: the runs' curves of one metric over each other, by colour and letter."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from finetop.core.protocol.messages.runs import Across
+from finetop.core.protocol.runs import RunDetail
+from finetop.tui.screens.compare.state import LETTERS, ComparedRuns
+from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
+from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis
+from finetop.tui.text import Line, decimals, line_width
+from finetop.tui.theme import SERIES, Look, StyleName
+from finetop.tui.widgets.chart import draw, place_at, plot_width
+from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
+
+ENDS = 10  # cells right of the picture: each run's letter and value
+_WIDE_ENDS_FROM = 70  # cells of a chart that has room for them; a narrower one has letters in its picture
+
+
+def style_of(number: int) -> StyleName:
+    """Return a run's colour."""
+    return SERIES[number % len(SERIES)]
+
+
+def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
+    """List the metrics that any of the runs has, the most telling first."""
+    return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
+
+
+def next_x(x: Across, runs: Sequence[RunDetail]) -> Across:
+    """Return the next axis that any of the runs has numbers for."""
+    has = [axis for axis in AXES if axis in ("step", "time") or any(axis in run.row.metrics for run in runs)]
+    return has[(has.index(x) + 1) % len(has)] if x in has else "step"
+
+
+def ends_of(width: int) -> int:
+    """Return the cells right of the picture."""
+    return ENDS if width >= _WIDE_ENDS_FROM else 0
+
+
+def axis_of_all(held: ComparedRuns, shown: Shown, width: int) -> Axis:
+    """Return the x axis: it ends where the longest run does."""
+    cells = plot_width(width - ends_of(width))
+    axes = [axis_of(run, shown.x, held.newest.get((run.row.name, shown.x)), cells) for run in held.runs]
+    end, newest = max((axis.end for axis in axes), default=1), max((axis.newest for axis in axes), default=0)
+    return fitted_axis(Axis(end, newest, cells, axes[0].grain if axes else 1), shown)
+
+
+def series_of(held: ComparedRuns, chosen: int, hidden: Collection[str], smoothing: float) -> list[Series]:
+    """Return what is drawn, the chosen run last, so that its line is on top."""
+    numbered = []
+    for number, (run, curve) in enumerate(zip(held.runs, held.curves, strict=False)):
+        if curve is not None and curve.column and run.row.name not in hidden:
+            line = Series(curve, letter=LETTERS[number], style=style_of(number))
+            value = curve.last_value if not smoothing else end_value(line, smoothing)
+            end = f"{LETTERS[number]} {'-' if value is None else shown(held.metric, value)}"
+            numbered.append((number, Series(curve, end=end, letter=LETTERS[number], style=style_of(number))))
+    return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
+
+
+def chart_lines(
+    held: ComparedRuns,
+    view: View,
+    shown: Shown,
+    chosen: int,
+    hidden: Collection[str],
+    size: tuple[int, int],
+    look: Look,
+) -> list[Line]:
+    """Draw the chart with its title."""
+    width, height = size
+    series = series_of(held, chosen, hidden, view.smoothing)
+    whole = fitted(None, series, view)
+    settled = None if shown.is_fit is False else settled_scale(series, view)
+    picture = draw(
+        series,
+        width=width,
+        height=height - 1,
+        view=view,
+        scale=settled or whole,
+        ends=ends_of(width),
+        has_letters=len(series) > 1,
+        only_ascii=look.ascii,
+    )
+    return [_title(held, view, chosen, hidden, width, is_cut=settled is not None), *picture]
+
+
+def _title(
+    held: ComparedRuns, view: View, chosen: int, hidden: Collection[str], width: int, *, is_cut: bool
+) -> Line:
+    """Write the metric, how it is drawn, and each run's value at the cursor; what does not fit goes as a whole."""
+    line: Line = ((f" {title_of(held.metric)}", "bold"),)
+    parts: list[Line] = []
+    if view.cursor is not None:
+        cells = plot_width(width - ends_of(width))
+        step = round(place_at(view, view.cursor, cells))
+        parts.append(((place_words(view, view.cursor, cells, step), "bold"),))
+        for number, (run, curve) in enumerate(zip(held.runs, held.curves, strict=False)):
+            if curve is None or run.row.name in hidden:
+                continue
+            value = value_at(Series(curve), view.cursor, view.smoothing)
+            text = "-" if value is None else shown(held.metric, value)
+            letter: Line = ((LETTERS[number], style_of(number)),)
+            parts.append((*letter, (f" {text}", "bold" if number == chosen else "")))
+    if view.x != "step":
+        parts.append(((NAMES[view.x], "dim"),))
+    if view.smoothing:
+        parts.append(((f"smoothed {decimals(view.smoothing, 1)}", "dim"),))
+    if view.is_log:
+        parts.append((("log y", "dim"),))
+    if is_cut:
+        parts.append((("start cut off, ", "dim"), ("i", "bold"), (" all", "dim")))
+    if hidden:
+        parts.append(((f"{len(hidden)} hidden", "dim"),))
+    for part in parts:
+        if line_width(line) + 3 + line_width(part) <= width:
+            line = (*line, ("   ", ""), *part)
+    return line

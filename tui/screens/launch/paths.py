@@ -1,0 +1,35 @@
+"""Completes a path that is typed into a field, from the files of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FIELDS = ("data.train", "model.id")  # and those whose last word is `path`
+MOST = 1000  # entries of a folder that are looked at
+
+
+def is_path(key: str, text: str) -> bool:
+    """Say whether a field holds a path; a model's name is none until it begins like one."""
+    if key == "model.id":
+        return text.startswith(("/", "./", "../", "~"))
+    return not text.startswith(("[", "{")) and (key in FIELDS or key.rpartition(".")[2] == "path")
+
+
+def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the text as far as it can only go on in one way, and the names with which it may go on from there."""
+    above, _, begun = text.rpartition("/")
+    above = f"{above}/" if "/" in text else ""
+    try:
+        entries = sorted((folder / Path(above).expanduser()).iterdir())[:MOST]
+    except (OSError, RuntimeError):
+        return text, ()
+    names = tuple(
+        entry.name + ("/" if entry.is_dir() else "")
+        for entry in entries
+        if entry.name.startswith(begun) and (begun or not entry.name.startswith("."))
+    )
+    first, last = (names[0], names[-1]) if names else (begun, begun)
+    same = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return above + first[:same], names if len(names) > 1 else ()

@@ -1,0 +1,33 @@
+"""The key / of the Launch screen: a setting is found by its words, among all there are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.tui.screens.launch.form import IMPORTANT
+from finetop.tui.widgets.frame import Bottom
+
+if TYPE_CHECKING:
+    from finetop.tui.screens.launch.screen import LaunchScreen
+
+
+def search(screen: LaunchScreen) -> None:
+    """Let words be typed that a setting has; enter goes to the one under the cursor, esc back to where it was."""
+    before = (screen.part, screen.all_settings, screen.key)
+
+    def changed(text: str) -> None:
+        screen.searched, screen.field_at = text, 0
+        screen.redraw()
+
+    def done(text: str, is_kept: bool) -> None:
+        key, screen.searched = screen.key, ""
+        if is_kept and key:
+            screen.all_settings = screen.all_settings or key not in IMPORTANT
+        else:
+            screen.part, screen.all_settings, key = before
+        screen.put_cursor_on(key)
+        screen.redraw()
+
+    screen.part = "settings"
+    bottom = screen.query_one(Bottom)
+    bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="back")

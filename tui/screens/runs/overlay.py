@@ -1,0 +1,130 @@
+"""The marked runs' curves over each other, in the pane of the list; where it is grouped, each group's mean and band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
+from finetop.core.protocol.runs import RunRow
+from finetop.core.text import clean_line, counted
+from finetop.tui.screens.run.metric_names import shown, title_of
+from finetop.tui.text import Line, cut_line, rule, told_apart
+from finetop.tui.theme import SERIES, Look
+from finetop.tui.widgets.axis import x_end
+from finetop.tui.widgets.chart import columns_of, draw, plot_width
+from finetop.tui.widgets.paged_list import Ask
+from finetop.tui.widgets.series import Series, View, fitted, settled_scale
+
+LETTERS = "ABCDEFGHI"
+MOST = 40  # runs whose curves are asked for
+ENDS = 10  # cells right of the picture
+SMOOTHING = 0.6
+AGE_S = 10.0  # curves of runs that go on are asked for again after so long
+
+
+class Overlay:
+    """The curves of the marked runs, as far as they are known."""
+
+    def __init__(self) -> None:
+        self.curves: dict[int, Curve] = {}  # by the run's number
+        self.metric = ""
+        self.last = 1
+        self._asked: dict[int, tuple[object, ...]] = {}
+        self._asked_at: dict[int, float] = {}
+
+    async def load(self, ask: Ask, rows: Sequence[RunRow], width: int, now: float) -> bool:
+        """Ask for what is not known yet; returns whether something came."""
+        rows = rows[:MOST]
+        self.metric = rows[0].main_metric if rows else ""
+        self.last = max((x_end(row.step, row.steps) for row in rows), default=1)
+        columns, is_new = columns_of(width - ENDS), False
+        for row in rows:
+            request = (self.metric, self.last, columns, row.step)
+            before = self._asked.get(row.id)
+            is_fresh = now - self._asked_at.get(row.id, 0.0) < AGE_S
+            if request == before or (before is not None and before[:3] == request[:3] and is_fresh):
+                continue
+            question = Curves(row.name, [self.metric], columns=columns, last=self.last)
+            answer: CurvesAnswer = await ask(question)
+            self._asked[row.id], self._asked_at[row.id] = request, now
+            self.curves[row.id] = answer.curves[0] if answer.curves else _nothing(self.metric)
+            is_new = True
+        return is_new
+
+
+def _nothing(metric: str) -> Curve:
+    return Curve(metric, [], [], [], [], 0, None, 0)
+
+
+def overlay_lines(
+    overlay: Overlay, rows: Sequence[RunRow], size: tuple[int, int], look: Look, *, is_grouped: bool
+) -> list[Line]:
+    """Draw the pane: which runs or groups, then their curves."""
+    width, height = size
+    lines = _by_group(overlay, rows) if is_grouped else _by_run(overlay, rows)
+    names = told_apart([name for name, _ in lines], max(8, (width - 16) // max(1, len(lines)) - 4))
+    title: Line = ((f"{title_of(overlay.metric)}  ", "bold"),)
+    for name, (_, series) in zip(names, lines, strict=True):
+        title = (*title, (f"{series.letter} {name}  ", series.style))
+    left_out = len(rows) - MOST if is_grouped else len(rows) - len(LETTERS)
+    if left_out > 0:
+        title = (*title, (f"and {left_out} more", "dim"))
+    drawn = [series for _, series in lines if series.curve.column]
+    view = View(0, overlay.last, smoothing=0 if is_grouped else SMOOTHING)
+    picture = draw(
+        drawn,
+        width=width,
+        height=height - 1,
+        view=view,
+        scale=settled_scale(drawn, view) or fitted(None, drawn, view),
+        ends=ENDS if plot_width(width) > 4 * ENDS else 0,
+        has_letters=len(drawn) > 1,
+        only_ascii=look.ascii,
+    )
+    return [rule(cut_line(title, width - 6), width), *picture]
+
+
+def _by_run(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
+    curves = [overlay.curves.get(row.id, _nothing(overlay.metric)) for row in rows[: len(LETTERS)]]
+    return [
+        (clean_line(row.name), _series(overlay.metric, number, curve, curve.last_value))
+        for number, (row, curve) in enumerate(zip(rows, curves, strict=False))
+    ]
+
+
+def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
+    groups: dict[str, list[Curve]] = {}
+    for row in rows[:MOST]:
+        groups.setdefault(clean_line(row.group), []).append(
+            overlay.curves.get(row.id, _nothing(overlay.metric))
+        )
+    lines = []
+    for number, (group, curves) in enumerate(list(groups.items())[: len(LETTERS)]):
+        mean = mean_of(overlay.metric, curves)
+        last = mean.mean[-1] if mean.mean else None
+        series = replace(_series(overlay.metric, number, mean, last), has_band=True)
+        lines.append((f"{group} ({counted(len(curves), 'run')})", series))
+    return lines
+
+
+def _series(metric: str, number: int, curve: Curve, last: float | None) -> Series:
+    letter = LETTERS[number]
+    end = f"{letter} {'-' if last is None else shown(metric, last)}"
+    return Series(curve, end=end, letter=letter, style=SERIES[number % len(SERIES)])
+
+
+def mean_of(metric: str, curves: Sequence[Curve]) -> Curve:
+    """Return the mean of several runs' curves, with one standard deviation over the runs on each side as its band."""
+    bins: dict[int, list[float]] = {}
+    for curve in curves:
+        for column, value in zip(curve.column, curve.mean, strict=True):
+            bins.setdefault(column, []).append(value)
+    columns = sorted(bins)
+    means = [fmean(bins[column]) for column in columns]
+    apart = [stdev(bins[column]) if len(bins[column]) > 1 else 0.0 for column in columns]
+    low = [mean - far for mean, far in zip(means, apart, strict=True)]
+    high = [mean + far for mean, far in zip(means, apart, strict=True)]
+    last = max((curve.last_step for curve in curves), default=0)
+    return Curve(metric, columns, low, high, means, last, means[-1] if means else None, 0)

@@ -1,0 +1,58 @@
+"""Lines on which the mouse points at places: what it pressed, dragged over, or turned its wheel on, as messages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.message import Message
+
+from finetop.tui.widgets.lines import Lines
+
+
+class PointedLines(Lines):
+    """A block of rows that says where the mouse is used on it."""
+
+    @dataclass
+    class Pointed(Message):
+        """The mouse was pressed at a cell, or is dragged to one."""
+
+        x: int
+        y: int
+        is_dragged: bool
+
+    @dataclass
+    class Dragged(Message):
+        """It was let go at another cell than it was pressed at."""
+
+        start: tuple[int, int]
+        end: tuple[int, int]
+
+    @dataclass
+    class Wheel(Message):
+        """Its wheel was turned at a cell: up (1) or down (-1)."""
+
+        x: int
+        y: int
+        direction: int
+
+    _pressed: tuple[int, int] | None = None
+
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        self._pressed = event.x, event.y
+        self.post_message(self.Pointed(event.x, event.y, is_dragged=False))
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        if self._pressed is not None and event.button:
+            self.post_message(self.Pointed(event.x, event.y, is_dragged=True))
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        pressed, self._pressed = self._pressed, None
+        if pressed is not None and pressed != (event.x, event.y):
+            self.post_message(self.Dragged(pressed, (event.x, event.y)))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        self.post_message(self.Wheel(event.x, event.y, 1))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        self.post_message(self.Wheel(event.x, event.y, -1))

@@ -1,0 +1,137 @@
+"""The curves of a chart: what each line goes through, smoothed or not, and the y axis that holds them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from finetop.core.protocol.messages.runs import Across, Curve
+from finetop.tui.theme import StyleName
+from finetop.tui.widgets.axis import Scale, widened
+
+SPIKE = 4.0  # times the usual reach of a bin above or below its mean: such a bin is a spike, and seen
+_START: Final = 0.2  # of the x axis in which curves fall fast
+_LESS: Final = 0.6  # of the whole range: less is worth cutting the start off
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve of a chart: a line or single points.
+
+    `end` stands behind its last point, `letter` along the line, where the picture wants letters; the `is_strong` one
+    of several is drawn over the others.
+    """
+
+    curve: Curve
+    is_points: bool = False
+    end: str = ""
+    letter: str = ""
+    is_strong: bool = False
+    style: StyleName = "series1"
+    has_band: bool = (
+        False  # low and high of its curve are drawn, faintly: a spread, not the reach of single points
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What part of a run is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
+
+    first: float
+    last: float
+    newest: float = 0
+    cursor: int | None = None
+    smoothing: float = 0.0
+    is_log: bool = False
+    x: Across = "step"
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """Average each value with those before it, by exponentially falling weights that sum to 1."""
+    kept, total, shown = 0.0, 0.0, []
+    for value in values:
+        kept = weight * kept + (1 - weight) * value
+        total = weight * total + (1 - weight)
+        shown.append(kept / total)
+    return shown
+
+
+def values_of(series: Series, smoothing: float) -> list[float]:
+    """Return what the line goes through: the mean of each bin, smoothed if that is wanted."""
+    means = series.curve.mean
+    return smoothed(means, smoothing) if smoothing and not series.is_points else means
+
+
+def spikes_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
+    """List what sticks out of the line: column, the bin's mean and its extreme. The usual noise stays out of sight."""
+    if smoothing or series.is_points or series.has_band or not series.curve.column:
+        return []
+    curve = series.curve
+    spikes: list[tuple[int, float, float]] = []
+    for ends in (curve.high, curve.low):
+        reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
+        usual = median(reach)
+        bins = zip(curve.column, curve.mean, ends, reach, strict=True)
+        spikes += [(column, mean, end) for column, mean, end, far in bins if far > SPIKE * usual]
+    return spikes
+
+
+def _extent(series: Series, smoothing: float) -> list[float]:
+    """List the finite values between which the picture lies: all of them, so that noise is not blown up."""
+    values = [*series.curve.mean, *values_of(series, smoothing)]
+    if not (smoothing or series.is_points):
+        values = [*series.curve.low, *series.curve.high, *values]
+    return [value for value in values if math.isfinite(value)]
+
+
+def settled_scale(series: Sequence[Series], view: View) -> Scale | None:
+    """Return the y axis for where curves go once their fast start is over, so that their differences are seen.
+
+    None where that would show little more than the whole.
+    """
+    columns = [column for line in series for column in line.curve.column]
+    late = min(columns, default=0) + _START * (max(columns, default=0) - min(columns, default=0))
+    values = [
+        value
+        for line in series
+        for column, value in zip(line.curve.column, values_of(line, view.smoothing), strict=True)
+        if column >= late and math.isfinite(value) and (value > 0 or not view.is_log)
+    ]
+    whole = fitted(None, series, view)
+    if not values or whole is None or view.is_log:
+        return None
+    scale = widened(None, min(values), max(values))
+    return scale if scale.high - scale.low < _LESS * (whole.high - whole.low) else None
+
+
+def fitted(
+    scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
+) -> Scale | None:
+    """Return the y axis for curves: the one so far, widened where they leave it; None while nothing is to be drawn."""
+    values = [
+        value for line in series for value in _extent(line, view.smoothing) if value > 0 or not view.is_log
+    ]
+    if not values:
+        return scale
+    low, high = min(values), max(values)
+    if limit is not None and math.isfinite(limit) and (limit > 0 or not view.is_log):
+        low, high = min(low, limit), max(high, limit + 0.15 * abs(limit - low))
+    return widened(scale, low, high, is_log=view.is_log)
+
+
+def end_value(series: Series, smoothing: float = 0.0) -> float | None:
+    """Return the value that a curve's line ends with; None for one without points."""
+    values = values_of(series, smoothing)
+    return values[-1] if values else None
+
+
+def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
+    """Return a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
+    pairs = list(zip(series.curve.column, values_of(series, smoothing), strict=True))
+    here = [value for column, value in pairs if column // 2 == cell]
+    if here:
+        return sum(here) / len(here)
+    return next((value for column, value in reversed(pairs) if column // 2 < cell), None)

@@ -1,0 +1,174 @@
+"""Ticks of an axis: round numbers (1, 2 or 5 times a power of ten), each with a short label, and the axis's unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from finetop.core.protocol.messages.runs import Across
+from finetop.tui.widgets.axis import Scale, share_of
+
+LABEL = 5  # cells of the longest label of the y axis
+_APART, _SHORTEST = 2, 4  # cells between two labels of the x axis, and of a label
+_TRIES = 4  # coarser steps, until the labels fit
+_SPANS: Final = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
+_COUNTS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
+
+
+@dataclass(frozen=True, slots=True)
+class XTicks:
+    """The x axis in a row of text: its unit, its labels, and the cells of the picture that have one."""
+
+    unit: str
+    text: str
+    cells: tuple[int, ...]
+
+
+def round_step(span: float, most: int) -> float:
+    """Return the least of 1, 2 or 5 times a power of ten that divides a span into at most so many parts."""
+    least = max(span / max(1, most), 1e-300)
+    unit = 10.0 ** math.floor(math.log10(least))
+    return next((unit * factor for factor in (1, 2, 5) if unit * factor >= least * (1 - 1e-9)), unit * 10)
+
+
+def y_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
+    """Return the values of the y axis that have a label, and the labels, from the lowest up."""
+    ticks = _y_ticks(scale, rows)
+    return [(at, text) for at, text in ticks if len(text) <= LABEL and share_of(scale, at) is not None]
+
+
+def _y_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
+    if scale.is_log and scale.high >= 10 * scale.low:
+        return _log_ticks(scale, rows)
+    span, most = scale.high - scale.low, min(8, max(2, rows * 2 // 5))
+    if not 0 < span < math.inf:
+        return [(scale.low, label(scale.low))]
+    step = round_step(span, most)
+    for _ in range(_TRIES):
+        values = _multiples(scale.low, scale.high, step)
+        labels = [label(value, step) for value in values]
+        if len(values) > 1 and len(set(labels)) == len(labels) and max(map(len, labels)) <= LABEL:
+            return list(zip(values, labels, strict=True))
+        step = round_step(step * 1.5, 1)
+    return _apart(scale, round_step(span, most))
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+    return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
+
+
+def _apart(scale: Scale, step: float) -> list[tuple[float, str]]:
+    """Label values that differ by too little for their length: the first as it is, the others as what they add."""
+    first = scale.low
+    for _ in range(_TRIES):
+        first, *others = _multiples(scale.low, scale.high, step) or [scale.low]
+        labels = [f"+{label(value - first, step)}" for value in others]
+        if len(set(labels)) == len(labels) and all(len(text) <= LABEL for text in labels):
+            return [(first, label(first)), *zip(others, labels, strict=True)]
+        step = round_step(step * 1.5, 1)
+    return [(first, label(first))]
+
+
+def _log_ticks(scale: Scale, rows: int) -> list[tuple[float, str]]:
+    first, last = math.ceil(math.log10(scale.low) - 1e-9), math.floor(math.log10(scale.high) + 1e-9)
+    every = max(1, -(-(last - first) // max(1, rows // 2)))
+    ticks = [10.0**power for power in range(first, last + 1, every)]
+    if last - first < 2:
+        ticks = [
+            factor * 10.0**power
+            for power in range(first - 1, last + 1)
+            for factor in (1, 2, 5)
+            if scale.low * (1 - 1e-9) <= factor * 10.0**power <= scale.high * (1 + 1e-9)
+        ]
+    return [(value, label(value)) for value in ticks]
+
+
+def label(value: float, step: float = 0.0) -> str:
+    """Write a value in 5 cells or little more, with the digits of its axis's step: 2.5, 0.12, 8e-5, 1,200, 12k."""
+    size = abs(value)
+    if not math.isfinite(value) or size < 1e-99 or size < step / 1e6:
+        return "0"
+    if size >= 1e12 or size < 1e-3:
+        return _power(value, step)
+    for unit, name in _COUNTS:
+        if size >= unit and (unit > 1e3 or size >= 10_000):
+            return f"{_number(value / unit, step / unit)}{name}"
+    return _number(value, step)
+
+
+def _number(value: float, step: float) -> str:
+    if step <= 0:
+        return f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    digits = min(9, max(0, -math.floor(math.log10(step) + 1e-9)))
+    return f"{value:,.{digits}f}"
+
+
+def _power(value: float, step: float) -> str:
+    power = math.floor(math.log10(abs(value)) + 1e-9)
+    digits = 0 if step <= 0 else min(9, max(0, power - math.floor(math.log10(step) + 1e-9)))
+    head, _, tail = f"{value:.{digits}e}".partition("e")
+    return f"{head}e{int(tail)}"
+
+
+def x_ticks(first: float, last: float, columns: int, x: Across = "step") -> XTicks:
+    """Lay out the x axis below `columns` cells: its ends always, round numbers between them where there is room."""
+    unit, size = _unit(last, x)
+    span = max(last - first, 1e-9)
+    longest = max(_SHORTEST, len(_x_label(last / size, round_step(span / size, 10), x)))
+    step = round_step(span / size, max(1, columns // (longest + _APART)))
+    step = max(1.0, step) if x == "step" else step
+    end = _x_label(last / size, step, x)
+    placed = {columns - 1: (columns - len(end), end)} if len(end) <= columns else {}
+    for value in (first / size, *_multiples(first / size, last / size, step)):
+        cell = min(columns - 1, int((value * size - first) / span * columns + 1e-6))
+        text = _x_label(value, step, x)
+        at = max(0, cell - len(text) // 2)
+        is_free = all(at + len(text) < start or start + len(other) < at for start, other in placed.values())
+        if is_free and at + len(text) <= columns:
+            placed[cell] = (at, text)
+    row = [" "] * columns
+    for at, text in placed.values():
+        row[at : at + len(text)] = text
+    inside = tuple(sorted(cell for cell in placed if 0 < cell < columns - 1))
+    return XTicks(unit, "".join(row), inside)
+
+
+def _unit(last: float, x: Across) -> tuple[str, float]:
+    if x == "time":
+        return next(((name, size) for name, size in _SPANS if last >= 2 * size), ("s", 1.0))
+    return {"step": "step", "tokens": "token", "epoch": "epoch"}[x], 1.0
+
+
+def _x_label(value: float, step: float, x: Across) -> str:
+    if x == "step":
+        return _steps(round(value))
+    if x == "tokens":
+        return short_count(value)
+    return f"{value:.6g}" if step >= 1 else f"{float(_number(value, step)):g}"
+
+
+def x_words(place: float, x: Across = "step") -> str:
+    """Write a place on the x axis with its unit: 820, 1.2M tok, 40 min, epoch 1.5."""
+    match x:
+        case "step":
+            return _steps(round(place))
+        case "tokens":
+            return f"{short_count(place)} tok"
+        case "time":
+            unit, size = _unit(place, x)
+            return f"{place / size:.3g} {unit}"
+    return f"epoch {place:.2f}".rstrip("0").rstrip(".")
+
+
+def short_count(number: float) -> str:
+    """Write a count in three digits: 820, 51.2k, 1.2M."""
+    for size, unit in _COUNTS:
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def _steps(step: int) -> str:
+    return f"{step / 1e6:.4g}M" if step >= 10_000_000 else f"{step:,}"
