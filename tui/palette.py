@@ -23,7 +23,10 @@ THEMES: Final[tuple[Colours, ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """One colour a role, as Rich names colours; "" is the terminal's own."""
+    """One colour a role, as Rich names colours; "" is the terminal's own.
+
+    Greys are of the 256: half the bytes of 24 bits, and most of what is coloured is grey.
+    """
 
     accent: str = ""  # what is selected and active: tab, cursor, keys, the border of what has the keyboard
     running: str = ""
@@ -47,8 +50,8 @@ _DARK: Final = Palette(
     warning="#f2bd5c",
     queued="#82aaff",
     heading="#b7c0dd",
-    dim="#9aa0b2",
-    faint="#4a5068",
+    dim="color(247)",
+    faint="color(240)",
     row="#2b2d45",
     series=("#17beff", "#f28b00", "#5cf2a0", "#d077b0", "#ffe905", "#7d86ff", "#fa5a55", "#dee5ec"),
     ground="#1e1e2e",
@@ -61,8 +64,8 @@ _LIGHT: Final = Palette(
     warning="#7d5000",
     queued="#2450b5",
     heading="#3d4663",
-    dim="#59616e",
-    faint="#b9bdca",
+    dim="color(241)",
+    faint="color(250)",
     row="#e4e2f6",
     series=("#046ae6", "#ad5b09", "#008055", "#680967", "#433c00", "#5406eb", "#290005", "#6a7186"),
     ground="#fdf6e3",

@@ -132,6 +132,8 @@ def style(look: Look, name: StyleName, *, is_under_cursor: bool = False) -> Styl
     is_series = role.startswith("series")
     colour = palette.series[int(role[-1]) - 1] if is_series else getattr(palette, role, "")
     few = _FEW.get(role) if not colour else None
+    if role == "dim" and is_under_cursor and palette.row:
+        colour = ""  # read better, and drawn in fewer bytes
     if second == "faint":
         few = None if colour.startswith("#") else Style(dim=True)
         colour = mixed(colour, palette.ground or _MIDDLE, 0.45)
