@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
-from finetop.core.text import clean_line, count
+from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
@@ -153,12 +153,19 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return _next_while_running(detail, tab)
     if row.check is None:
         return next_step(row)
+    if tab == "check" and row.check.verdict == "regressed" and (rest := _unsaid(row.check)):
+        return "f", f"check the remaining {counted(rest, 'item')}: which tasks lost it"
     if tab == "check":
         answers = ("enter", "read the answers that changed, whole")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
     if row.check.verdict == "regressed":
         return next_step(row)
     return "enter", "see what the check found, task by task"
+
+
+def _unsaid(check: CheckBrief) -> int:
+    """Count the items that are left of a drop that is proven over all tasks together, and of none alone."""
+    return 0 if any(task.mark == "lost" for task in check.worst) else check.items_total - check.items_used
 
 
 def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:

@@ -54,7 +54,8 @@ def cursor_row(app: FinetopApp) -> str:
 
 
 @pytest.mark.parametrize(
-    ("reward", "words"), [(0.25, "r 0.25"), (1.0, "r 1.00"), (-0.25, "r -0.2"), (12.4, "r 12.4"), (-123456.0, "-")]
+    ("reward", "words"),
+    [(0.25, "r 0.25"), (1.0, "r 1.00"), (-0.25, "r -0.2"), (12.4, "r 12.4"), (-123456.0, "-")],
 )
 def test_a_run_that_is_paid_shows_its_reward_in_place_of_the_loss(reward: float, words: str) -> None:
     row = make_row(1, "paid", Running(NOW), metrics={"loss": 0.01, "reward": reward})
