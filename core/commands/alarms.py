@@ -16,6 +16,7 @@ from finetop.core.text import clean, clean_line
 from finetop.core.wording.durations import ago
 
 ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
+GROUP = "watch"
 ANYWHERE = True
 
 HEAD = ("ago", "run", "kind", "step", "")

@@ -25,6 +25,7 @@ from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
+GROUP = "check"
 ANYWHERE = True
 OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
 

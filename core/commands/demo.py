@@ -21,6 +21,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report, short_answer
 
 ABOUT = "the whole story, small: one run remembers, one forgets"
+GROUP = "keep house"
 
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}

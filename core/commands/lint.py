@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 ABOUT = "find problems in data before a run learns them"
+GROUP = "data"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 WHOLE = ""  # of what has no stages
 DATA_ENDINGS = (".jsonl", ".json", ".ndjson")

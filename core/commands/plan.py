@@ -34,6 +34,7 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import GIB, gib_of
 
 ABOUT = "say whether a run fits and how long it takes, before it starts"
+GROUP = "run"
 
 WIDTH = 80
 MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}

@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, prepare
 
 ABOUT = "make the database again from the run folders"
+GROUP = "keep house"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

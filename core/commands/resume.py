@@ -22,6 +22,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
+GROUP = "run"
 ANYWHERE = True
 
 

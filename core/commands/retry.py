@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
 
 ABOUT = "try again what failed of a run: training, check, export"
+GROUP = "run"
 ANYWHERE = True
 
 

@@ -27,7 +27,8 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change
 
-ABOUT = "what runs lost, worst first, and who has looked at it"
+ABOUT = "what runs lost, worst first, and who takes care of it"
+GROUP = "fix"
 ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more
 
