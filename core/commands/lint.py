@@ -141,7 +141,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     if args.fix is not None:
         raise BadInput(
             f"--fix writes one file, and {args.data[0]} has {len(chain.stages)} stages.",
-            hint="Mend the files of a stage by themselves: finetop lint FILE.jsonl --fix OUT",
+            hint="Fix the files of a stage one by one: finetop lint FILE.jsonl --fix OUT",
         )
     return _of_stages(chain, tests, common)
 

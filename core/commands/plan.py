@@ -42,7 +42,7 @@ VERDICTS = {
     "fits": "fits",
     "tight": "tight: it may fit, without room for error",
     "no": "does NOT fit",
-    "unknown": "nobody said how much memory there is: give --gpu-memory GIB",
+    "unknown": "GPU memory unknown: give --gpu-memory GIB",
 }
 
 

@@ -336,9 +336,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if linted.report is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(self.form, "name")), linted.report))
         else:
-            words = "the data are still being looked at: L again when it is done."
+            words = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:
-                words = "there are no data to look at yet: set data."
+                words = "no data yet: set data."
             host_of(self).say(clean_line(linted.trouble) or words)
 
     def action_back(self) -> None:

@@ -147,7 +147,9 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return next_step(row)
     if row.checking is not None:
         return (
-            ("esc", "back to the runs: the check goes on") if tab == "check" else ("enter", "watch the check")
+            ("esc", "back to the runs: the check keeps running")
+            if tab == "check"
+            else ("enter", "watch the check")
         )
     if isinstance(row.state, Running):
         return _next_while_running(detail, tab)
@@ -173,12 +175,12 @@ def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
     if detail.checkpoints:
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
-            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
+            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training continues"
         if tab == "check":
-            return "tab", "go on to the steps"
+            return "tab", "see the checkpoints"
         return "enter", "see what the check found, task by task"
     end = ", and is checked at its end" if _checks_at_end(detail) else ""
-    return "esc", f"back to the runs: it goes on{end}"
+    return "esc", f"back to the runs: it keeps running{end}"
 
 
 def _checks_at_end(detail: RunDetail) -> bool:

@@ -112,7 +112,7 @@ async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
         await settled(pilot)
         assert "q1?RS" in row_with(app, "name ")
         assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps what was typed, u takes it back
+        await pilot.press("escape", "u")  # esc keeps what was typed, u undoes it
         await settled(pilot)
         assert "q1?RS" not in text_of(app)
         assert not submitted(fake)
