@@ -192,6 +192,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 self.put_cursor_on(key)
             self._after_check()
 
+    def show_recipe(self, name: str) -> None:
+        """Put the cursor on a recipe, and start from it."""
+        self.part = "recipes"
+        self.base_at = next((at for at, base in enumerate(self.bases) if base.title == name), self.base_at)
+        self._open_base()
+
     def _files_are_here(self) -> bool:
         return all(home.link is None for home in host_of(self).homes)
 
