@@ -271,12 +271,12 @@ def test_a_strip_is_exactly_as_wide_and_clean() -> None:
 
 def test_words_are_short_and_numbers_are_never_cut() -> None:
     assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
-    assert of_steps(820, 1200) == "820/1200"
+    assert of_steps(820, 1200) == "820/1,200"
     assert of_steps(123_456, 120_000_000) == "123k/120M"
     assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == [
         "0.982",
         "12.35",
-        "8.1e-05",
+        "8.1e-5",
         "0.000",
         "-",
     ]

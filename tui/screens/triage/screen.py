@@ -151,7 +151,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def _share_height(self, rows: int) -> None:
         """Return the table what it needs up to a half, and the pane the rest."""
-        room = self.size.height - 6  # beside what is above, what is next, and the footer
+        head = len(self.query_one("#head", Lines).lines)
+        room = self.size.height - 5 - head  # beside what is above, what is next, and the footer
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
         set_height(pane, height)

@@ -70,7 +70,7 @@ def _halved(name: str, width: int) -> tuple[str, str]:
     if cell_len(name) <= width:
         return "", name
     at = max((name.rfind(mark, 1, width) + 1 for mark in "_-/. "), default=0)
-    at = at if at > 1 and cell_len(name) - at <= width else width
+    at = at if at > 1 and cell_len(name) - at <= width else min(width, (len(name) + 1) // 2)
     return name[:at], cut_end(name[at:], width)
 
 
