@@ -149,7 +149,7 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
         said += f" (and those of {len(changed) - 1} more)"
     if not anyway:
         raise BadInput(f"{said}.", hint="Put them back, or resume with --anyway: it learns the new ones.")
-    print(f"{said}; it goes on with them", flush=True)
+    print(f"{said}; it continues with them", flush=True)
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
