@@ -177,8 +177,8 @@ def test_70b_in_4_bits_holds_what_others_have_measured(llama_8b, card):
 
 
 def test_what_does_not_train_on_several_says_so(llama_8b, card):
-    plan = estimate(recipe("distill"), llama_8b, card, gpus=2)
-    assert "budget.gpus is 2, and distill trains on one GPU. Set budget.gpus to 1." in plan.notes
+    plan = estimate(recipe("ppo"), llama_8b, card, gpus=2)
+    assert "budget.gpus is 2, and ppo trains on one GPU. Set budget.gpus to 1." in plan.notes
     assert plan.sharded == ()
 
 
