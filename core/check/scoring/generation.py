@@ -76,7 +76,14 @@ def _answer_continuously(
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
-    written = continuous.write(model, [*map(asked, prompts)], config, held=held, at_once=plan.row_tokens)
+    written = continuous.write(
+        model,
+        [*map(asked, prompts)],
+        config,
+        held=held,
+        at_once=plan.row_tokens,
+        flash=plan.engine == "continuous-flash",
+    )
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
