@@ -7,6 +7,7 @@ of an 8B model. The parts are safetensors, so that no pickle is ever opened, and
 from __future__ import annotations
 
 import shutil
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -107,4 +108,6 @@ def _read(tensors: dict[str, Tensor], folder: Path) -> None:
 
     group = collectives.plain_group()
     reader = dcp.HuggingFaceStorageReader(str(folder))
-    dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so it is, alone
+        dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)
