@@ -2,24 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from transformers import GenerationConfig
+import torch
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
 from finetop.core.models.forward import end_tokens
-from finetop.core.protocol.events import Sample
+from finetop.core.protocol.events import Phase, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt
+PHASE, EVERY_S = "writing samples", 1.0
+
+
+class Counted(StoppingCriteria):
+    """Says now and then how many tokens of the answers are there, of how many at most; it stops nothing."""
+
+    def __init__(self, events: EventLog, prompt: int, most: int) -> None:
+        self.events, self.prompt, self.most = events, prompt, most
+        self.next = time.monotonic() + EVERY_S
+
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # type: ignore[override]
+        if (now := time.monotonic()) >= self.next:
+            self.next = now + EVERY_S
+            done = float(input_ids.shape[1] - self.prompt)
+            self.events.write(Phase(PHASE, done, float(self.most), "tokens"))
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
 def as_prompts(texts: Sequence[str]) -> list[Prompt]:
@@ -60,6 +79,7 @@ def write(
         attention_mask=batch.attention_mask,
         generation_config=config,
         use_cache=True,
+        stopping_criteria=StoppingCriteriaList([Counted(events, batch.input_ids.shape[1], max_new_tokens)]),
     )
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
