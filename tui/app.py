@@ -348,6 +348,9 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES]), chosen)
 
+    def action_live(self) -> None:
+        self.push_screen(new_screen("live"))
+
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
 

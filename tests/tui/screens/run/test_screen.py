@@ -1128,7 +1128,9 @@ async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
     ran: list[Any] = []
     monkeypatch.setenv("EDITOR", "nano -w")
     monkeypatch.delenv("VISUAL", raising=False)
-    monkeypatch.setattr("finetop.tui.screens.run.outside.lend", lambda app, command, folder: ran.append(command))
+    monkeypatch.setattr(
+        "finetop.tui.screens.run.outside.lend", lambda app, command, folder: ran.append(command)
+    )
     fake = regressed()
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
