@@ -60,7 +60,8 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
         with tools.Link(delay_ms=75) as link, tools.SshServer(link) as server:
             with tools.Tui(server.command(command), cols=80, rows=24) as app:
                 app.wait_text("No runs yet", timeout=60)
-                press(app, "enter", "2 runs are queued")
+                press(app, "enter", "Train and check two demo runs")
+                press(app, "y", "2 runs queued")
                 press(app, "enter", "metrics")
                 app.wait_text(r"running [\d,]+", timeout=300, regex=True)
                 link.down()

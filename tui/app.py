@@ -32,7 +32,7 @@ from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.terminal.look_of import find_look
-from finetop.tui.text import Line, cut_end
+from finetop.tui.text import Line, cut_end, cut_middle
 from finetop.tui.theme import Look, StyleName
 from finetop.tui.widgets.frame import Bottom, Top
 
@@ -378,6 +378,9 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
 
+    def action_live(self) -> None:
+        self.push_screen(new_screen("live"))
+
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage
 
@@ -412,6 +415,12 @@ class FinetopApp(App[str], inherit_bindings=False):
         again = f"   y again: {cut_end(clean_line(more), 40)}" if more else ""
         self.say(f"copied: {cut_end(clean_line(text), 40 if more else 60)}{again}")
         self._copied.said = self.said
+
+    def copy_text(self, text: str) -> None:
+        """Copy a text to the user's own terminal, and say so."""
+        if self._driver is not None:
+            self._driver.write(copying(text))
+        self.say(f"copied: {cut_middle(clean_line(text), 60)}")
 
     def _on(self) -> str:
         """Name the machines as the command line does: nothing for this one alone."""

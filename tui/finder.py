@@ -53,7 +53,9 @@ async def find(host: Host, text: str) -> list[Found]:
     found += _named(
         words,
         (
-            Found(recipe.name, "recipe", recipe.about, partial(host.open_launch, recipe=recipe.name))
+            Found(
+                recipe.name, "recipe", recipe.about.strip('"'), partial(host.open_launch, recipe=recipe.name)
+            )
             for recipe in list_builtin()
         ),
     )

@@ -15,7 +15,7 @@ from finetop.core.models import continuous
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from finetop.core.recipe.schema import EngineChoice
 
@@ -87,10 +87,19 @@ def require_vllm(device: str) -> None:
         raise EnvironmentTrouble(f"model.engine: vllm needs a GPU, and this runs on {device}.", hint=hint)
 
 
-def write(model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Engine) -> list[list[int]]:
-    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it."""
+def write(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    config: Any,
+    engine: Engine,
+    counted: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it.
+
+    `counted` hears at each token how many there are, where all answers are one batch (exact).
+    """
     if engine == "exact":
-        return _write_padded(model, prompts, config)
+        return _write_padded(model, prompts, config, counted)
     config = deepcopy(config)
     if (config.min_new_tokens or 0) >= config.max_new_tokens:  # as long as it may be
         config.eos_token_id = -1
@@ -102,9 +111,16 @@ def write(model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Eng
     )
 
 
-def _write_padded(model: Any, prompts: Sequence[Sequence[int]], config: Any) -> list[list[int]]:
+def _write_padded(
+    model: Any, prompts: Sequence[Sequence[int]], config: Any, counted: Callable[[int], None] | None
+) -> list[list[int]]:
     """Write all answers in one batch, prompts padded in front."""
     import torch
+
+    def count(ids: torch.Tensor, scores: torch.Tensor, **_: Any) -> torch.Tensor:
+        if counted is not None:
+            counted(ids.shape[1] - width)
+        return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)  # it stops nothing
 
     width = max(map(len, prompts))
     padding, config.use_cache = config.pad_token_id, True
@@ -114,6 +130,7 @@ def _write_padded(model: Any, prompts: Sequence[Sequence[int]], config: Any) -> 
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=config,
+        stopping_criteria=[count],
     )
     ends = config.eos_token_id
     return [

@@ -340,7 +340,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _write_samples(self, model: Any, step: int) -> None:
         if not self.prompts:
             return
-        self._now_does("writing samples")
+        self._now_does(samples.PHASE)
         before = time.monotonic()
         setup, most = self.setup, self.setup.recipe.samples.max_new_tokens
         with shards.put_together(model), master.as_written(model, setup.dtype, setup.engine):

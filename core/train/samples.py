@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from transformers import GenerationConfig
@@ -10,10 +11,10 @@ from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
 from finetop.core.models import engine as engines
 from finetop.core.models.forward import end_tokens
-from finetop.core.protocol.events import Sample
+from finetop.core.protocol.events import Phase, Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
 SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt
+PHASE, EVERY_S = "writing samples", 1.0
+
+
+def telling(events: EventLog, most: int) -> Callable[[int], None]:
+    """Return what says now and then how many tokens of the answers are there, of how many at most."""
+    begun_at = time.monotonic()
+    said = 0
+
+    def tell(done: int) -> None:
+        nonlocal said
+        if (seconds := int((time.monotonic() - begun_at) / EVERY_S)) > said:
+            said = seconds
+            events.write(Phase(PHASE, float(done), float(most), "tokens"))
+
+    return tell
 
 
 def as_prompts(texts: Sequence[str]) -> list[Prompt]:
@@ -51,7 +67,7 @@ def write(
     )
     was_training = model.training
     model.eval()
-    answers = engines.write(model, asked, config, engine)
+    answers = engines.write(model, asked, config, engine, counted=telling(events, max_new_tokens))
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer, skip_special_tokens=True)).strip()

@@ -130,7 +130,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
-        self._all = tuple(key for key in keys if not key.action.startswith(("move", "page")))
+        self._all = tuple(key for key in keys if not key.action.startswith(("move", "page", "app.")))
         self._matching: tuple[Key | Found, ...] = self._all
 
     def on_mount(self) -> None:

@@ -27,6 +27,7 @@ class Top(Lines):
     def __init__(self, place: str = "") -> None:
         super().__init__(classes="frame")
         self.place = place
+        self._tabs: dict[str, range] = {}  # the cells of each place, by its key
 
     def on_mount(self) -> None:
         self.redraw()
@@ -36,9 +37,8 @@ class Top(Lines):
 
     def on_click(self, event: events.Click) -> None:
         """Go to the place that was clicked."""
-        words = clicked(self.lines, event.x, event.y)
-        for key, name, _ in host_of(self).places():
-            if words.split()[:2] == [key, name]:
+        for key, cells in self._tabs.items():
+            if event.x in cells:
                 host_of(self).press(key)
 
     def redraw(self) -> None:
@@ -50,6 +50,8 @@ class Top(Lines):
             tab: Line = ((words, "reverse"),)
             if name != self.place:
                 tab = ((f" {key} ", "dim"), (name, ""), (f" {number}" if number else "", hue), (" ", ""))
+            at = line_width(left)
+            self._tabs[key] = range(at, at + line_width(tab))
             left = (*left, *tab, (" ", ""))
         time: Line = ((f"{clock(host.now())} ", ""),)
         room = self.size.width - line_width(left) - line_width(time) - 4

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from finetop.core.protocol.runs import RunDetail, Running, RunRow
+from finetop.core.protocol.messages.limits import ordinal
+from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.shared.run_status import (
@@ -63,11 +64,21 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
         (cut_middle(clean_line(row.name), 32), "bold"),
         (f"   {how(detail)}", ""),
     )
-    right = "   ".join(filter(None, [clean_line(detail.device), slow.busy]))
+    right = "   ".join(filter(None, [export_words(detail), clean_line(detail.device), slow.busy]))
     first = spread(name, ((right, "dim"), (" ", "")), width)
     if line_width(first) == line_width(name) and slow.busy:
         first = spread(name, ((slow.busy, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
+
+
+def export_words(detail: RunDetail) -> str:
+    """Say how far an export is, behind what trains or by itself; nothing where none is under way."""
+    state = next((job.state for job in reversed(detail.jobs) if job.verb == "export"), None)
+    if isinstance(state, Running):
+        return f"exporting: {phase_words(state)}"
+    if isinstance(state, Queued):
+        return f"export waits, {ordinal(state.place)} in the queue" if state.place else "export waits"
+    return ""
 
 
 def how(detail: RunDetail) -> str:
@@ -122,7 +133,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.asked:
         return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
     if state.phase not in ("", "training"):
-        return ((clean_line(state.phase), ""),)
+        return ((phase_words(state), ""),)
     if slow.left_s is None:
         return ()
     left_s = slow.left_s if slow.left_s >= 60 else max(10.0, round(slow.left_s, -1))

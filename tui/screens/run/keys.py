@@ -51,12 +51,13 @@ OPEN = Key(
     "finetop flips RUN",
 )
 TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
+FOLDER = Key("o", "folder", "folder", "its folder in the editor, the pager or a shell; or copy its path")
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; the log follows its end")
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
     *(FIT, FULL, LOG_SCALE, SMOOTH, EVENT, EVENT_BEFORE),
-    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK),
+    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, FOLDER, TRIAGE, BACK),
     *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 

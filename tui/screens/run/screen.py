@@ -24,6 +24,7 @@ from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
 from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.metrics import has_failed
+from finetop.tui.screens.run.outside import ask_to_open
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import (
@@ -320,6 +321,19 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_triage(self) -> None:
         """Go to Triage, with the cursor on this run if it was checked."""
         host_of(self).open_triage(self.detail.row.name if self.detail is not None else "")
+
+    def action_folder(self) -> None:
+        """Open the run's folder outside of the app; of one on another machine the path is copied."""
+        host = host_of(self)
+        if self.detail is None:
+            return
+        home = host.homes[0]
+        folder = home.root / self.detail.folder
+        if len(host.homes) > 1 or home.link is not None:
+            host.copy_text(str(folder))
+            return
+        newest = self.detail.jobs[-1].folder if self.detail.jobs else ""
+        ask_to_open(self.query_one(Bottom), folder, newest, host.copy_text)
 
     def action_new(self) -> None:
         if self.detail is not None:

@@ -1246,3 +1246,40 @@ async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_off
         assert "Proven over all tasks together. Each had 9 to" in text
         assert "-100.0 to" not in text and " open " in row_with(app, "arith ")
         assert "next  f  check the remaining 2,588 items: which tasks lost it" in text
+
+
+async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran: list[Any] = []
+    monkeypatch.setenv("EDITOR", "nano -w")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(
+        "finetop.tui.screens.run.outside.lend", lambda app, command, folder: ran.append(command)
+    )
+    fake = regressed()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "Open the run's folder?  " in text_of(app)
+        await pilot.press("e")
+        assert ran == [["nano", "-w", "."]]
+        await pilot.press("o", "c")
+        await settled(pilot)
+        assert " copied: " in text_of(app)
+
+
+async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> None:
+    fake = training()
+    state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
+    jobs = [*fake.detail.jobs, JobRow(40, "export", state, 1, "jobs/0040-export", 0)]
+    going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
+    row = msgspec.structs.replace(fake.detail.row, state=going, alarm="")
+    fake.detail = msgspec.structs.replace(fake.detail, jobs=jobs, row=row)
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(fake, pilot)
+        assert "exporting: writing, 2 of 8 GB" in text_of(app)
+        assert "writing samples, 12 of 32 tokens" in text_of(app)

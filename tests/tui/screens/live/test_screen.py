@@ -1,0 +1,54 @@
+"""The Live screen: a tile for each run that goes on, its cursor, and what it says when nothing runs."""
+
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+from tui_fakes import NOW, FakeSupervisor, make_app, make_row, mixed_rows, row_with, settled, text_of
+
+from finetop.core.protocol.runs import Running
+from finetop.tui.screens.live.screen import LiveScreen
+from finetop.tui.screens.live.tile import across, tile_lines
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cursor(width: int) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, LiveScreen)
+        text = text_of(app)
+        assert " 3 running" in text
+        assert "support-full-1e-4" not in text, "that has ended"
+        assert "820 of 1,200 ━" in text and "6 min left" in text
+        assert "loading model, 3.1 of 8 GB" in text
+        assert "GPU" in text or "tok/s" in text
+        await pilot.press("right")
+        await settled(pilot)
+        assert screen.to_copy() in row_with(app, "▸")
+        assert f"watch {screen.to_copy()}" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert not isinstance(app.screen, LiveScreen)
+
+
+async def test_where_nothing_runs_it_says_so() -> None:
+    app = make_app(FakeSupervisor([]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        app.action_live()
+        await settled(pilot)
+        assert " Nothing runs now." in text_of(app)
+
+
+@pytest.mark.parametrize("width", [38, 45, 80])
+def test_a_tile_is_never_wider_than_its_place(width: int) -> None:
+    row = make_row(
+        1, "名" * 60, Running(NOW - 9, "training", 5, 10**9), step=123_456, steps=10**9, left_s=9e9
+    )
+    for line in tile_lines(row, "▁" * 16, width=width, now=NOW, has_cursor=True):
+        assert cell_len("".join(text for text, _ in line)) <= width
+    assert across(width) >= 1

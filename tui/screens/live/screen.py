@@ -1,0 +1,122 @@
+"""The Live screen: all that runs now, a tile a run, on one machine or on several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, Runs, RunsAnswer
+from finetop.core.protocol.runs import RunRow
+from finetop.core.text import count
+from finetop.core.wording.sparkline import sparkline
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import BACK, Key, bindings
+from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, across, laid_out, tile_lines
+from finetop.tui.widgets.frame import Bottom, Top, next_line
+from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.loaded_screen import LoadedScreen
+
+OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop open RUN")
+MOVES = (
+    Key("left,h", "other run", "move(-1)", "the run before", sign="←→↑↓"),
+    Key("right,l", "", "move(1)", "the next run"),
+    Key("k,up", "", "row(-1)", "a row up"),
+    Key("j,down", "", "row(1)", "a row down"),
+)
+MOST = 48  # runs
+SPARKS_S = 10.0  # the curve of a run is asked for again after so long
+
+
+class LiveScreen(LoadedScreen, inherit_bindings=False):
+    """Asks for what runs whenever the store has changed, and for the curves of the tiles in view."""
+
+    DEFAULT_CSS = "LiveScreen { overflow: hidden; #state { height: 2; } #tiles { height: 1fr; } }"
+    KEYS = (OPEN, *MOVES, BACK)
+    BINDINGS: ClassVar = bindings(KEYS)
+    TITLE = "Live"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: Sequence[RunRow] = ()
+        self.at = 0
+        self._sparks: dict[str, tuple[float, str]] = {}  # by name: when it was asked for, and the curve
+        self._was_answered = False
+
+    def compose(self) -> ComposeResult:
+        yield Top("Runs")
+        yield Lines(id="state")
+        yield Lines(id="tiles")
+        yield Bottom()
+
+    @property
+    def has_shown(self) -> bool:
+        return bool(self.rows)
+
+    @property
+    def row(self) -> RunRow | None:
+        """The run under the cursor."""
+        return self.rows[self.at] if self.at < len(self.rows) else None
+
+    def to_copy(self) -> str:
+        return "" if self.row is None else self.row.name
+
+    async def _load(self) -> None:
+        host, name = host_of(self), self.to_copy()
+        answer: RunsAnswer = await host.ask(Runs("state:running", "newest", 0, MOST))
+        self.rows, self._was_answered = answer.rows, True
+        names = [row.name for row in self.rows]
+        self.at = names.index(name) if name in names else min(self.at, max(0, len(names) - 1))
+        self.redraw()
+        for row in self.rows:
+            if row.step and host.now() - self._sparks.get(row.name, (0.0, ""))[0] >= SPARKS_S:
+                curves: CurvesAnswer = await host.ask(Curves(row.name, [row.main_metric], SPARK, row.step))
+                means = [mean for curve in curves.curves[:1] for mean in curve.mean]
+                self._sparks[row.name] = (host.now(), sparkline(means, SPARK))
+                self.redraw()
+
+    def redraw(self) -> None:
+        state, tiles, bottom = (
+            self.query_one("#state", Lines),
+            self.query_one("#tiles", Lines),
+            self.query_one(Bottom),
+        )
+        if not self.rows:
+            words = "Nothing runs now." if self._was_answered else self._trouble or "asking the supervisor …"
+            state.show((((f" {words}", "bold"),),))
+            tiles.show(())
+            bottom.offer((next_line("esc", "back to the runs"),), (BACK,))
+            return
+        now, (width, height) = host_of(self).now(), tiles.size
+        columns = across(width)
+        cells = (width + BETWEEN) // columns - BETWEEN
+        drawn = [
+            tile_lines(
+                row, self._sparks.get(row.name, (0.0, ""))[1], width=cells, now=now, has_cursor=at == self.at
+            )
+            for at, row in enumerate(self.rows)
+        ]
+        fit = max(1, height // ROWS)  # rows of tiles
+        first = max(0, self.at // columns - fit + 1)
+        tiles.show(laid_out(drawn[first * columns : (first + fit) * columns], cells, columns))
+        hidden = len(self.rows) - min(len(self.rows) - first * columns, fit * columns)
+        more = f"   {self.at + 1} of {len(self.rows)}" if hidden else ""
+        state.show((((f" {count(len(self.rows))} running", "bold"), (more, "dim")),))
+        bottom.offer((next_line("enter", f"watch {self.to_copy()}"),), self.KEYS)
+
+    def action_move(self, by: int) -> None:
+        self.at = min(max(0, self.at + by), max(0, len(self.rows) - 1))
+        self.redraw()
+
+    def action_row(self, by: int) -> None:
+        to = self.at + by * across(self.query_one("#tiles").size.width)
+        if 0 <= to < len(self.rows):
+            self.action_move(to - self.at)
+
+    def action_open(self) -> None:
+        if self.row is not None:
+            host_of(self).open_run(self.row.name)
+
+    def action_back(self) -> None:
+        self.dismiss()

@@ -1,0 +1,83 @@
+"""Draws a run that goes on as a tile, and tiles beside and below each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from finetop.core.protocol.runs import Running, RunRow
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import long_span
+from finetop.tui.screens.shared.run_status import forgot, mark_of, phase_words
+from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
+
+LEAST, BETWEEN = 38, 1  # cells of a tile, and beside it
+ROWS = 5  # of a tile, with the blank one below
+SPARK = 16  # columns of its curve
+
+
+def across(width: int) -> int:
+    """Count the tiles that fit beside each other."""
+    return max(1, (width + BETWEEN) // (LEAST + BETWEEN))
+
+
+def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: bool) -> list[Line]:
+    """Draw a run: its name, how far it is, its curve, whether it forgot, and what its GPU does."""
+    mark = mark_of(row)
+    title: Line = (
+        ("▸" if has_cursor else " ", "reverse" if has_cursor else ""),
+        (f"{mark.mark} ", mark.style),
+        (cut_middle(clean_line(row.name), width - 8), "bold"),
+    )
+    number = row.metrics.get(row.main_metric)
+    curve: Line = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))
+    how = f"{clean_line(row.method)} on {leaf(row.model)}"
+    facts: Line = (
+        (f"  {_gpu(row) or (how if number is not None else '')}  ", "dim"),
+        *(forgot(row, now) if row.step else ()),
+    )
+    lines = [
+        rule(title, width),
+        _progress(row, width),
+        curve if number is not None else ((f"  {how}", "dim"),),
+        facts,
+    ]
+    return [cut_line(line, width) for line in lines]
+
+
+def _progress(row: RunRow, width: int) -> Line:
+    state = row.state
+    if not row.step or not row.steps:
+        words = phase_words(state) if isinstance(state, Running) else ""
+        return ((f"  {words}", ""),)
+    left = "" if row.left_s is None else f" {long_span(row.left_s)} left"
+    steps = f"  {count(row.step)} of {count(row.steps)} "
+    room = width - len(steps) - len(left) - 1
+    full = int(min(1.0, row.step / row.steps) * room)
+    if room < 4:
+        return ((steps, ""), (left, "bold"))
+    return ((steps, ""), ("━" * full, "cyan"), ("·" * (room - full), "dim"), (left, "bold"))
+
+
+def _gpu(row: RunRow) -> str:
+    words = []
+    if (busy := row.metrics.get("gpu_util")) is not None:
+        words.append(f"GPU {busy:.0f} %")
+    if (memory := row.metrics.get("memory_gib")) is not None:
+        words.append(f"{memory:.1f} GiB")
+    if (speed := row.metrics.get("tokens_per_s")) is not None:
+        words.append(f"{speed:,.0f} tok/s")
+    return ", ".join(words[:2])
+
+
+def laid_out(tiles: Sequence[Sequence[Line]], width: int, columns: int) -> list[Line]:
+    """Lay tiles out in so many columns, each as wide as the others."""
+    lines: list[Line] = []
+    for first in range(0, len(tiles), columns):
+        beside = tiles[first : first + columns]
+        for y in range(ROWS):
+            line: Line = ()
+            for tile in beside:
+                cell = tile[y] if y < len(tile) else ()
+                line = (*line, *cell, (" " * (width - line_width(cell) + BETWEEN), ""))
+            lines.append(line)
+    return lines

@@ -1,0 +1,52 @@
+"""Opens a run's folder outside of the app: in the editor, the pager or a shell, while the app lends its terminal."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from textual.app import App, SuspendNotSupported
+
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.text import Line, cut_middle
+from finetop.tui.widgets.frame import Answer, Bottom
+
+SHOWN = 44  # cells of a path
+
+
+def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[str], object]) -> None:
+    """Ask by which program a run's folder is opened; its path can be copied in place of that."""
+    app = bottom.app
+    log = folder / newest_job / "log.txt"
+    editor = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    pager = shlex.split(os.environ.get("PAGER") or "less")
+    shell = os.environ.get("SHELL") or "sh"
+    answers = [
+        Answer("c", "copy its path", partial(copy, str(folder))),
+        Answer("s", "shell there", partial(lend, app, [shell], folder)),
+        Answer("e", "editor", partial(lend, app, [*editor, "."], folder)),
+    ]
+    if newest_job and log.is_file():
+        answers.append(Answer("l", "log in the pager", partial(lend, app, [*pager, str(log)], folder)))
+    words: Line = (
+        (" Open the run's folder?", "bold"),
+        (f"  {cut_middle(clean_line(str(folder)), SHOWN)}", ""),
+    )
+    bottom.ask(words, answers, leave="leave it")
+
+
+def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
+    """Lend the terminal to a program until it ends; what it can't begin is said."""
+    try:
+        with app.suspend():
+            subprocess.run(command, cwd=folder, check=False)
+    except SuspendNotSupported:
+        host_of(app.screen).say("this terminal can't be lent: copy the path instead.", "red")
+    except OSError as error:
+        host_of(app.screen).say(f"{clean_line(command[0])}: {error.strerror or error}.", "red")
+    host_of(app.screen).action_redraw()  # what the other program drew is not known
