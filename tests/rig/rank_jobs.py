@@ -61,7 +61,7 @@ WAYS = {
 }
 
 
-def make_run(home: Path, model: Path, name: str, **sections: Any) -> Path:
+def make_run(home: Path, model: Path, name: str, /, **sections: Any) -> Path:
     """Make a run's folder with its data, its recipe and the suite it names. Returns the run's folder."""
     folder = home / "runs" / f"0001-{name}"
     folder.mkdir(parents=True)
