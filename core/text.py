@@ -67,6 +67,10 @@ class SafeWriter:
         self._stream.write(safe(text))
         return len(text)
 
+    def write_coloured(self, text: str, sgr: str) -> None:
+        """Write text in a colour of ours: `sgr` is the numbers that a terminal knows it by."""
+        self._stream.write(f"\x1b[{sgr}m{safe(text)}\x1b[0m")
+
     def writelines(self, lines: Iterable[str]) -> None:
         for line in lines:
             self.write(line)

@@ -26,7 +26,7 @@ from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import Key, bindings, key_of
 from finetop.tui.messages import GroundTold, Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
+    from finetop.tui.finder import Found
 
 Place = TypeVar("Place")
 MINUTE_S = 60.0
@@ -207,13 +208,17 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.push_screen(new_screen("compare", runs))
 
     @work
-    async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
-        """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""
+    async def open_launch(
+        self, *, from_run: str = "", settings: Mapping[str, Any] | None = None, recipe: str = ""
+    ) -> None:
+        """Go to Launch: with the form as it was left, on a recipe, or filled from a run, with settings over its own."""
         from finetop.tui.screens.launch.screen import LaunchScreen
 
         screen = await self._go_to("launch", LaunchScreen)
         if screen is not None and from_run:
             await screen.fill_from_run(from_run, settings)
+        elif screen is not None and recipe:
+            screen.show_recipe(recipe)
 
     @work
     async def open_triage(self, run: str) -> None:
@@ -230,6 +235,13 @@ class FinetopApp(App[str], inherit_bindings=False):
         screen = await self._go_to("runs", RunsScreen)
         if screen is not None:
             screen.load_anew(run)
+
+    @work
+    async def sort_runs(self, key: str) -> None:
+        """Go to the list of runs, by a metric."""
+        screen = await self._go_to("runs", RunsScreen)
+        if screen is not None:
+            screen.filter_by(f"sort:{key}")
 
     async def _go_to(self, mode: str, kind: type[Place]) -> Place | None:
         """Go to the first screen of a place; None where a key has led elsewhere meanwhile."""
@@ -324,6 +336,20 @@ class FinetopApp(App[str], inherit_bindings=False):
                 await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
         await super().on_event(event)
 
+    def on_key(self, event: events.Key) -> None:
+        """Say of a key that nothing has taken what to press."""
+        known = self.active_bindings
+        if event.key in known or not event.is_printable or event.character is None:
+            return
+        near = known.get(event.character.swapcase())
+        words = f" {event.character.swapcase()}: {near.binding.description}." if near is not None else ""
+        self.say(f"{event.character} does nothing here.{words} ? lists the keys.")
+
+    def press(self, sign: str, keys: Sequence[Key] = ()) -> None:
+        """Do what the key does that is shown by a sign: it was clicked."""
+        name = key_of(sign, keys)
+        self.post_message(events.Key(name, sign if len(sign) == 1 else None))
+
     def action_place(self, mode: str) -> None:
         if mode == "runs":
             self.show_runs()
@@ -343,9 +369,12 @@ class FinetopApp(App[str], inherit_bindings=False):
         if isinstance(behind, CommandsPage):
             return
 
-        async def chosen(key: Key | None) -> None:
-            if key is not None:
-                await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES, THEME) else behind)
+        async def chosen(choice: Key | Found | None) -> None:
+            if isinstance(choice, Key):
+                is_ours = choice in (*EVERYWHERE, MESSAGES, THEME)
+                await self.run_action(choice.action, self if is_ours else behind)
+            elif choice is not None:
+                choice.open()
 
         self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textual.binding import Binding, BindingType
 
@@ -58,9 +58,38 @@ def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
     )
 
 
+def paired(keys: Sequence[Key]) -> list[Key]:
+    """List the keys for the help: two that do the same to either side are one."""
+    rows: list[Key] = []
+    for key in keys:
+        first = next((row for row in rows if _is_other_way(row.action, key.action)), None)
+        if first is None:
+            rows.append(key)
+            continue
+        own = [_SIGNS.get(one.keys.partition(",")[0], one.shown).partition(" ")[0] for one in (first, key)]
+        is_shown = key.shown.partition(" ")[0] in first.shown
+        sign = first.shown if is_shown else " ".join(own)
+        rows[rows.index(first)] = replace(first, sign=sign, about=f"{first.about} / {key.about}")
+    return rows
+
+
+def _is_other_way(one: str, other: str) -> bool:
+    """Say whether two actions are the same with numbers of opposite sign."""
+    name, _, number = one.partition("(")
+    return bool(number) and other == f"{name}({number[1:] if number.startswith('-') else '-' + number}"
+
+
 def bindings(keys: Sequence[Key]) -> list[BindingType]:
     """Bind keys to their actions; one that is in the palette alone has none."""
     return [Binding(key.keys, key.action, key.about, show=False) for key in keys if key.keys]
+
+
+def key_of(sign: str, keys: Sequence[Key] = ()) -> str:
+    """Return Textual's name of a key that is shown by a sign."""
+    for key in keys:
+        if key.keys and key.shown == sign:
+            return key.keys.partition(",")[0]
+    return next((name for name, shown in _SIGNS.items() if shown == sign), sign)
 
 
 def footer(keys: Sequence[Key], width: int, *, has_help: bool = True) -> Line:

@@ -54,7 +54,7 @@ def told_apart(names: Sequence[str], width: int) -> list[str]:
     if all(cell_len(name) <= width for name in names):
         return list(names)
     alike = next((at for at, letters in enumerate(zip(*names, strict=False)) if len(set(letters)) > 1), 0)
-    word = max(names[0].rfind(mark, 0, alike) + 1 for mark in "-_./ ")
+    word = max(names[0].rfind(mark, 0, alike) + 1 for mark in "-_/ ")
     cut: list[str] = []
     for start in (word, alike):
         cut = [_without_start(name, start, width) for name in names]

@@ -56,7 +56,7 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     names = _and([row.name for row in level])
     cheap = min([best, *level], key=_cost)
     rows = best.target.rows if best.target else 0
-    text = f"{head}, but {names} can't be told from it on {rows} rows"
+    text = f"{head}, but {names} can't be distinguished from it on {rows} rows"
     if len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level):
         text = f"All score the same on {rows} rows, {name} {_score(best.target)}"
     elif cheap is best:
@@ -243,11 +243,9 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
-        return f"Not told apart: the best that trains and the best that does not ({numbers})."
+        return f"No proven difference: the best that trains and the best that does not ({numbers})."
     if better is asked and (why := _learned_little(trained[0])):
-        return (
-            f"Not told by this: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
-        )
+        return f"Not proven: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
     verb = "Train" if better is trained else "Don't train"
     head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
     return f"{head} ({numbers}; paired difference {_change(gap)}).{_forgot(better[0])}"
@@ -287,7 +285,7 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
     if best is not None and (level or best.rows < FEW_ROWS):
         text = f"More rows to ask: {best.rows} were"
         if level:
-            text += f", and {_and([row.name for row, _ in level])} can't be told from the best"
+            text += f", and {_and([row.name for row, _ in level])} can't be distinguished from the best"
         nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
         found.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
     missing = [row.name for row in rows if row.state in ("under way", "failed") and row.target is None]
@@ -351,7 +349,7 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
             "GPU time and energy: no GPU was used; seconds are of this machine's CPU, with all else that ran on it."
         )
     elif all(row.energy_wh is None for row in done):
-        found.append("Energy: the GPUs did not tell their power.")
+        found.append("Energy: the GPUs report no power.")
     asked = f"{metric.replace('_', ' ')} is all that they were compared by"
     found.append(
         f"Other models, other settings (each had one), and whether people like the answers: {asked}."

@@ -184,7 +184,9 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
             tokenizer = load.load_tokenizer(base)
     model.eval()
     alone = request.checkpoint is not None and pair.reads_rows_alone
-    plan = plan_for(device, engine_for(recipe.model.engine, device, model.config, learned_tokens=alone))
+    plan = plan_for(
+        device, engine_for(recipe.model.engine, device, pair.dtype, model.config, learned_tokens=alone)
+    )
     if alone or not packs_exactly(model):
         plan = replace(plan, layout="plain")
     facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)

@@ -107,7 +107,9 @@ def open_context(
         },
         excluded=excluded,
         notes=notes,
-        engine=engine_for(recipe.model.engine, pair.device, config, learned_tokens=pair.reads_rows_alone),
+        engine=engine_for(
+            recipe.model.engine, pair.device, pair.dtype, config, learned_tokens=pair.reads_rows_alone
+        ),
         home=home,
         events=events,
     )

@@ -150,7 +150,7 @@ def _sentence(curve: Curve) -> str:
         return (
             f"no verdict at step {curve.newest}, the newest checkpoint; OK at step {curve.after} ({beside})."
         )
-    return f"no verdict at any checkpoint that was looked at ({beside})."
+    return f"no verdict at any of the checkpoints checked ({beside})."
 
 
 def _aside(curve: Curve) -> str:
@@ -158,11 +158,9 @@ def _aside(curve: Curve) -> str:
     parts = []
     if curve.unseen:
         how = "estimate by bisection: " if curve.since is not None else ""
-        parts.append(
-            f"{how}{_steps(curve.unseen)} {'was' if len(curve.unseen) == 1 else 'were'} not looked at"
-        )
+        parts.append(f"{how}{_steps(curve.unseen)} {'was' if len(curve.unseen) == 1 else 'were'} not checked")
     else:
-        parts.append("all checkpoints were looked at")
+        parts.append("all checkpoints were checked")
     if curve.no_verdict:
         parts.append(f"no verdict at {_steps(curve.no_verdict)}")
     if curve.missing:
@@ -188,7 +186,7 @@ def table_rows(
     return [
         _row(step, results[step])
         if step in results
-        else (str(step), "gone" if seen.get(step) == "missing" else "not looked at", "", "", "", "")
+        else (str(step), "gone" if seen.get(step) == "missing" else "not checked", "", "", "", "")
         for step in steps
     ]
 

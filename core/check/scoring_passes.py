@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
@@ -20,10 +21,9 @@ from finetop.core.check.scoring.batches import (
     keys_of,
     score_batch,
 )
+from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models import collectives
 from finetop.core.protocol.events import Phase, Scores
-from finetop.core.runtime.failures import is_out_of_memory
-from finetop.core.runtime.stop_signal import StopAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -144,39 +144,14 @@ def score_missing(
     for at in range(0, len(batches), at_once):
         report()
         together = batches[at : at + at_once]
-        for batch, scores in zip(together, _score_together(context, scoring, together), strict=True):
+        pieces = [partial(score_batch, scoring.prepared, scoring.scored_model, batch) for batch in together]
+        made = take_turns(pieces, shares=context.shares, stops=context.stops)
+        for batch, scores in zip(together, made, strict=True):
             if scoring.keys:
                 prompts = scoring.prepared.prompts[batch.task]
                 cache.append(context.home.scores, scoring.keys[batch.task], scores, prompts)
             scoring.scores.update({(batch.task, score.item): score for score in scores})
             pace.fresh += len(batch.items)
-
-
-def _score_together(
-    context: CheckContext, scoring: Scoring, batches: Sequence[Batch]
-) -> list[list[ItemScore]]:
-    """Score as many batches as there are ranks (or one on all); every rank gets all.
-
-    Raises StopAsked where any is asked to stop, and an error of memory where it is out on any: on all ranks.
-    """
-    import torch
-
-    own = collectives.own_share(batches) if context.shares else batches
-    made: list[list[ItemScore]] = []
-    is_full = False
-    try:
-        made = [score_batch(scoring.prepared, scoring.scored_model, batch) for batch in own]
-    except (RuntimeError, MemoryError) as error:
-        if collectives.count() == 1 or not context.shares or not is_out_of_memory(error):
-            raise
-        is_full = True
-    said = collectives.gathered((made, is_full, context.stops()))
-    if any(stops for _, _, stops in said):
-        raise StopAsked
-    full = [rank for rank, (_, is_full, _) in enumerate(said) if is_full]
-    if full:
-        raise torch.OutOfMemoryError(f"rank {full[0]}: out of memory")
-    return collectives.in_order([scores for scores, _, _ in said]) if context.shares else made
 
 
 def score_items(context: CheckContext, scoring: Scoring, items: Sequence[Item], phase: str) -> None:
@@ -197,7 +172,7 @@ def score_windows(context: CheckContext, scored_model: ScoredModel) -> list[Item
         context,
         key,
         prompts,
-        lambda: drift.score_windows(scored_model.model(), context.windows),
+        lambda: drift.score_windows(scored_model.model(), context.windows, shares=context.shares),
         f"drift of {scored_model.name}",
     )
 
@@ -219,8 +194,9 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
         key = _extra_key(scored_model, facts, writes=metric != "nats_per_token")
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:
+            model, tokenizer = scored_model.model(), context.prepared.tokenizer
             return target.score_rows(
-                metric, rows, wanted, scored_model.model(), context.prepared.tokenizer, scored_model.plan
+                metric, rows, wanted, model, tokenizer, scored_model.plan, shares=context.shares
             )
 
         prompts = {row.item: row.prompt_hash for row in rows}

@@ -10,7 +10,6 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.recipe.fields import fields
 from finetop.core.text import clean_line, counted, number_words
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
@@ -76,6 +75,8 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
 
 def _defaults(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return what settings of a recipe's method and objective are where nobody sets them; none of unknown ones."""
+    from finetop.core.recipe.fields import fields  # the whole schema: 60 ms that the app does not begin with
+
     names = [(recipe.get(part) or {}).get("name", usual) for part, usual in USUAL.items()]
     try:
         return {field.key: field.default for field in fields(*names)}

@@ -187,9 +187,9 @@ def about_rows(found: Curves) -> str:
         f"From {few:,} to {many:,} rows, {found.metric} changed by {interval(change, sign=True)} a doubling"
     )
     if change.count == 1:
-        return f"Would more rows help? {what}, with one seed: chance can't be told from it."
+        return f"Would more rows help? {what}, with one seed: not distinguishable from chance."
     if not change.is_known:
-        return f"Would more rows help? {what}: these {change.count} seeds can't tell."
+        return f"Would more rows help? {what}: these {change.count} seeds don't decide it."
     if (change.mean < 0) == found.is_lower_better:
         return f"Would more rows help? Probably: {what[0].lower()}{what[1:]}."
     return f"Would more rows help? Not more of these: {what[0].lower()}{what[1:]}."

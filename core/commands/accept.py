@@ -9,6 +9,7 @@ from finetop.core.protocol.messages.triage import Standing
 from finetop.core.runtime.home import Home
 
 ABOUT = "accept a regression, with a reason"
+GROUP = "fix"
 ANYWHERE = True
 
 

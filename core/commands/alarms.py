@@ -15,11 +15,12 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording.durations import ago
 
-ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
+ABOUT = "alarms and endings of all runs, newest first, and who is notified"
+GROUP = "watch"
 ANYWHERE = True
 
 HEAD = ("ago", "run", "kind", "step", "")
-NOTHING = "Nothing has happened yet that would be told."
+NOTHING = "No alarms or endings yet."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test", action="store_true", help="send a test message now, and say what came of it"
     )
-    parser.add_argument("--kinds", action="store_true", help="list what can be told")
+    parser.add_argument("--kinds", action="store_true", help="list the kinds of notifications")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -90,13 +91,13 @@ def cells(one: Notice) -> tuple[str, ...]:
 def told_words(found: NoticesAnswer, home: Home) -> str:
     """Say who is told of such things, and how that fares."""
     if not found.ways:
-        return f"nobody is told: name a command or a webhook under tell: in {home.shown}/{FILE}"
+        return f"no notifications: name a command or a webhook under tell: in {home.shown}/{FILE}"
     fares = []
     for one in found.ways:
         waiting = f", {one.waiting} waiting" if one.waiting else ""
         lost = f", {one.given_up} given up ({clean(one.why)})" if one.given_up else ""
         fares.append(f"by {one.way}: {one.sent} sent{waiting}{lost}")
-    return f"told of {', '.join(found.on)}; {'; '.join(fares)}"
+    return f"notifies of {', '.join(found.on)}; {'; '.join(fares)}"
 
 
 def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
@@ -104,7 +105,7 @@ def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
     if as_json:
         print_json(plain(found))
     elif not found.tested:
-        print(f"There is nobody to tell: name a command or a webhook under tell: in {home.shown}/{FILE}")
+        print(f"No notifications are set up: name a command or a webhook under tell: in {home.shown}/{FILE}")
     else:
         for one in found.tested:
             mark, word = ("✓", "took it") if one.is_through else ("✗", "did not take it")

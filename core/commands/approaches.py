@@ -30,6 +30,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
+GROUP = "compare"
 ANYWHERE = True
 WIDTH = 80  # of the advice
 PRICE_HEAD = ("approach", "set-up", "prompt", "a query", "memory", "new facts")

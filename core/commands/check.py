@@ -25,6 +25,7 @@ from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
+GROUP = "check"
 ANYWHERE = True
 OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
 
@@ -70,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--more",
         nargs="*",
         metavar="TASK",
-        help="go on once it is decided, until every item was asked (of these tasks alone): the same claim, on more",
+        help="continue after the verdict until all items are scored (of these tasks only): same claim, more items",
     )
     parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
     ci_reports.arguments(parser)
@@ -133,7 +134,7 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
         )
     if args.model and home.link is not None:
         raise BadInput(
-            f"--model {args.model} is looked at here, and {home.label} is elsewhere.",
+            f"--model {args.model} is a folder of this machine, and {home.label} is elsewhere.",
             hint=f"Run it there: ssh {home.label} finetop check --model …",
         )
     of_model = [f"--{word}" for word in OF_MODEL if getattr(args, word)]
@@ -149,15 +150,13 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
         word = "--last" if args.last else f"step {args.run.partition('@')[2]}"
         name = (args.run or "RUN").partition("@")[0]
         raise BadInput(
-            f"--curve looks at all of a run, not at {word}.", hint=f"Try `finetop check {name} --curve`."
+            f"--curve checks a whole run, not {word}.", hint=f"Try `finetop check {name} --curve`."
         )
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
     if args.more is not None and (args.last or args.curve):
         word = "--last" if args.last else "--curve"
-        raise BadInput(
-            f"--more goes on with one check, and {word} makes none.", hint="Leave one of them out."
-        )
+        raise BadInput(f"--more continues one check, and {word} makes none.", hint="Leave one of them out.")
     if args.last and settings:
         raise BadInput(
             f"--last prints what there is, whatever --{next(iter(settings))} says.",

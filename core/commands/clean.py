@@ -16,6 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
 
 ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
+GROUP = "keep house"
 ANYWHERE = True
 
 OPTIONS = {

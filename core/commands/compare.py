@@ -19,6 +19,7 @@ from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
 ABOUT = "runs side by side: what differs, what came out"
+GROUP = "compare"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

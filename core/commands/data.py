@@ -15,6 +15,7 @@ from finetop.core.wording import data_versions
 from finetop.core.wording.durations import day
 
 ABOUT = "list the versions of data, and the runs that read each"
+GROUP = "data"
 ANYWHERE = True
 RUNS_SHOWN = 3
 

@@ -21,6 +21,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report, short_answer
 
 ABOUT = "the whole story, small: one run remembers, one forgets"
+GROUP = "keep house"
 
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
@@ -42,7 +43,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return int(args.open_app([home]))
     if not args.json:
         print(
-            f"Two runs are queued in {home.root}: they go on if you leave; `finetop` opens the app on them."
+            f"Two runs are queued in {home.root}: they keep running if you leave; `finetop` opens the app on them."
         )
     rows = []
     for recipe, name in names.items():

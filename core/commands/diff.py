@@ -17,6 +17,7 @@ from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
+GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

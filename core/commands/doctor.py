@@ -10,6 +10,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "look for what is wrong with this machine or home"
+GROUP = "keep house"
 
 MARKS = {"ok": "✓", "warning": "!", "trouble": "✗"}
 

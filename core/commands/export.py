@@ -19,6 +19,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
 ABOUT = "write a run's model as one folder, and prove that it says the same"
+GROUP = "run"
 ANYWHERE = True
 
 

@@ -6,16 +6,19 @@ import argparse
 from typing import Any
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import args as shared_args
-from finetop.core.commands.shared.output import number, print_json, print_table
+from finetop.core.commands.shared import args as shared_args, colour
+from finetop.core.commands.shared.output import number, print_json
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.checks import Flips
 from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
+from finetop.core.text import clean_line, counted
 
-ABOUT = "the items that changed, with both answers"
+ABOUT = "the items that changed: question, gold answer, both answers"
+GROUP = "check"
 ANYWHERE = True
+LONGEST = 200  # characters of a question or an answer
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    if args.kind or args.margin or args.in_runs or (args.only and args.check is None):
+    if args.kind or args.margin or args.in_runs or (args.check is None and (args.only or not args.json)):
         return sifted(args, home)
     with Client(home) as client:
         answer = client.ask(Flips(args.run, args.check, args.task))
@@ -58,12 +61,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return 0
     won = sum(flip.won for flip in answer.flips)
     print(f"{len(answer.flips) - won} lost, {won} won in check {answer.check_id} of {args.run}")
-    if flips:
-        print_table(
-            ("", "task", "item", "base said", "log p", "tuned said", "log p"),
-            [line(flip) for flip in flips[: args.limit]],
-            right=(4, 6),
-        )
+    for flip in flips[: args.limit]:
+        print_item(flip)
     if len(flips) > args.limit:
         print(f"… {len(flips) - args.limit} more: --limit {len(flips)}")
     return 0
@@ -90,53 +89,32 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     print(
         f"{found.matching} of {found.lost + found.won} changed items in check {found.check_id} of {args.run}"
     )
-    if found.items:
-        print_table(
-            (
-                "",
-                "task",
-                "item",
-                "kind",
-                "question",
-                "base said",
-                "log p",
-                "tuned said",
-                "log p",
-                "also lost in",
-            ),
-            [item_cells(item) for item in found.items],
-            right=(6, 8, 9),
-        )
+    for item in found.items:
+        print_item(item)
     if found.matching > len(found.items):
         print(f"… {found.matching - len(found.items)} more: --limit {found.matching}")
     return 0
 
 
-def item_cells(item: Flip) -> tuple[str, ...]:
-    return (
-        "won" if item.won else "lost",
-        item.task,
-        item.item,
-        item.category,
-        item.question[:40],
-        item.base_answer[:30],
-        number(item.base_log_prob, 2),
-        item.tuned_answer[:30],
-        number(item.tuned_log_prob, 2),
-        str(item.also or "-"),
-    )
-
-
-def line(flip: Flip) -> tuple[str, ...]:
-    return (
-        "won" if flip.won else "lost",
-        flip.task,
-        flip.item,
-        flip.base_answer[:40],
-        number(flip.base_log_prob, 2),
-        flip.tuned_answer[:40],
-        number(flip.tuned_log_prob, 2),
-    )
+def print_item(item: Flip) -> None:
+    """Print an item: what was asked, the gold answer, and what each model said."""
+    kind = "won" if item.won else "lost"
+    also = f", lost in {counted(item.also, 'other run')}" if item.also else ""
+    category = f", {clean_line(item.category)}" if item.category else ""
+    print()
+    colour.write(kind, colour.tone(kind))
+    print(f"  {clean_line(item.task)} {clean_line(item.item)}{category}{also}")
+    for label, text, log_prob in (
+        ("asked", item.question, None),
+        ("gold", item.gold, None),
+        ("base", item.base_answer, item.base_log_prob),
+        ("tuned", item.tuned_answer, item.tuned_log_prob),
+    ):
+        if not text:
+            continue
+        aside = "" if log_prob is None else f"   (log p {number(log_prob, 2)})"
+        words = clean_line(text)
+        print(f"  {label:<6} {words if len(words) <= LONGEST else words[:LONGEST] + '…'}{aside}")
 
 
 BOTH = ("task", "item", "won", "base_answer", "tuned_answer")
@@ -146,8 +124,10 @@ IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin"
 def facts(flip: Flip) -> dict[str, Any]:
     """Return a flip's keys of --json."""
     probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
+    asked = {key: getattr(flip, key) for key in ("question", "gold") if getattr(flip, key)}
     return {
         **{key: getattr(flip, key) for key in BOTH},
+        **asked,
         "base_score": flip.base,
         "tuned_score": flip.tuned,
         **probs,

@@ -14,6 +14,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
 ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
+GROUP = "organise"
 ANYWHERE = True
 
 CELLS = 15  # of the history

@@ -11,6 +11,7 @@ from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
 
 ABOUT = "adopt a model that was made elsewhere as a run"
+GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

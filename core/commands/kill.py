@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime.home import Home
 
 ABOUT = "end a run at once, without a checkpoint"
+GROUP = "run"
 ANYWHERE = True
 
 

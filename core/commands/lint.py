@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 ABOUT = "find problems in data before a run learns them"
+GROUP = "data"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 WHOLE = ""  # of what has no stages
 DATA_ENDINGS = (".jsonl", ".json", ".ndjson")
@@ -140,7 +141,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     if args.fix is not None:
         raise BadInput(
             f"--fix writes one file, and {args.data[0]} has {len(chain.stages)} stages.",
-            hint="Mend the files of a stage by themselves: finetop lint FILE.jsonl --fix OUT",
+            hint="Fix the files of a stage one by one: finetop lint FILE.jsonl --fix OUT",
         )
     return _of_stages(chain, tests, common)
 

@@ -23,11 +23,12 @@ from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import ago, short_span
 from finetop.core.wording.run_groups import of_rows, words
 
 ABOUT = "list the runs and whether they forgot"
+GROUP = "watch"
 ANYWHERE = True
 FILTER = """\
 A filter's terms must all hold; - before one negates it:
@@ -183,7 +184,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = (), *, name_suite: bool | No
         when = "" if row.left_s is None else short_span(row.left_s)
     else:
         when = ago(state.ended)
-    steps = f"{row.step}/{row.steps}" if row.steps else str(row.step)
+    steps = f"{row.step:,}/{row.steps:,}" if row.steps else count(row.step)
     return (
         bare(row),
         row.method,

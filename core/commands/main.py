@@ -10,12 +10,14 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands.shared.where import Where
-from finetop.core.errors import BadInput, FinetopError, did_you_mean
+from finetop.core.errors import BadInput, FinetopError
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
@@ -40,6 +42,30 @@ NOT_VERBS = {
     "steps",
     "numbers",
     "standing",
+}
+
+
+GROUPS = (
+    "run",
+    "watch",
+    "check",
+    "fix",
+    "data",
+    "compare",
+    "organise",
+    "keep house",
+)  # of --help, in this order
+# What other programs call it.
+OTHER_WORDS = {
+    **dict.fromkeys(("list", "ps", "status", "runs"), "ls"),
+    **dict.fromkeys(("log", "logs", "follow", "watch"), "tail"),
+    **dict.fromkeys(("train", "start", "submit", "sft", "finetune"), "run"),
+    **dict.fromkeys(("delete", "del", "remove"), "rm"),
+    **dict.fromkeys(("eval", "evaluate", "test"), "check"),
+    **dict.fromkeys(("cancel", "end"), "stop"),
+    **dict.fromkeys(("fix", "repair", "merge"), "remedy"),
+    "info": "show",
+    "config": "recipe",
 }
 
 
@@ -106,7 +132,7 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
         print(f"finetop {version('finetop')}")
         return 0
     if verb not in verbs():
-        raise BadInput(f"there is no command {verb[:60]!r}.", hint=did_you_mean(verb[:60], verbs()))
+        raise BadInput(f"there is no command {verb[:60]!r}.", hint=_meant(verb[:60]))
     module = import_module(module_of(verb))
     parser = parser_of(verb)
     args = parser.parse_args(rest[1:])
@@ -122,6 +148,14 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     require_machine(where)
     with only_safe_output():
         return int(module.run(args, find_home(where.home)))
+
+
+def _meant(word: str) -> str:
+    """Suggest a command for a word that is none."""
+    near = OTHER_WORDS.get(word.lower()) or next(
+        iter(get_close_matches(word.lower(), verbs(), n=1, cutoff=0.5)), ""
+    )
+    return f"Did you mean {near}?" if near else "See `finetop --help` for all of them."
 
 
 @contextmanager
@@ -199,8 +233,17 @@ def print_help() -> None:
     print(
         "  finetop --on HOST      the app here, on the runs of another machine, through ssh (again for more)"
     )
-    for verb in verbs():
-        print(f"  finetop {verb:<14} {import_module(module_of(verb)).ABOUT}")
+    modules = {verb: import_module(module_of(verb)) for verb in verbs()}
+    groups = {module.GROUP for module in modules.values()}
+    for group in sorted(groups, key=lambda group: (GROUPS.index(group) if group in GROUPS else 99, group)):
+        print(f"\n{group}")
+        for verb, module in modules.items():
+            if group == module.GROUP:
+                print(
+                    "\n".join(
+                        wrap(module.ABOUT, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
+                    )
+                )
     print("\nEach takes --json, --home DIR and --help; those that look at runs or act on them, --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 

@@ -12,6 +12,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections
 
 ABOUT = "which weights can move, what they learn from, built-in recipes"
+GROUP = "run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

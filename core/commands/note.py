@@ -11,6 +11,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
 ABOUT = "write a note on a run, or read it"
+GROUP = "organise"
 ANYWHERE = True
 
 

@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
 ABOUT = "the app on one run"
+GROUP = "watch"
 ANYWHERE = True
 
 

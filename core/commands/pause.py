@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.queue import Pause
 from finetop.core.runtime.home import Home
 
 ABOUT = "let a run wait in the queue, after saving a checkpoint"
+GROUP = "run"
 ANYWHERE = True
 
 

@@ -35,6 +35,7 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import GIB, gib_of
 
 ABOUT = "say whether a run fits and how long it takes, before it starts"
+GROUP = "run"
 
 WIDTH = 80
 MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}
@@ -42,7 +43,7 @@ VERDICTS = {
     "fits": "fits",
     "tight": "tight: it may fit, without room for error",
     "no": "does NOT fit",
-    "unknown": "nobody said how much memory there is: give --gpu-memory GIB",
+    "unknown": "GPU memory unknown: give --gpu-memory GIB",
 }
 
 

@@ -21,6 +21,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
+GROUP = "organise"
 ANYWHERE = True
 
 ACTIONS = ("first", "last", "before", "hold", "release", "priority")

@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, prepare
 
 ABOUT = "make the database again from the run folders"
+GROUP = "keep house"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json(told)
         return 1 if told["left_out"] else 0
-    print(f"{told['runs']} runs, {told['jobs']} jobs, {told['events']} events taken in from {home.runs}")
+    print(f"{told['runs']} runs, {told['jobs']} jobs, {told['events']} events read from {home.runs}")
     if told["kept_as"]:
         print(f"the old database is kept as {told['kept_as']}")
     for line in told["left_out"]:

@@ -10,6 +10,7 @@ from finetop.core.recipe.fields import fields_of_section, sections
 from finetop.core.runtime.home import Home
 
 ABOUT = "every setting of a recipe: default, values, meaning"
+GROUP = "run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,6 +21,7 @@ from finetop.core.wording import remedies as words
 from finetop.core.wording.durations import long_span
 
 ABOUT = "fix a run that forgot, without retraining it"
+GROUP = "fix"
 ANYWHERE = True
 
 

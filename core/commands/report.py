@@ -25,6 +25,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
 ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
+GROUP = "compare"
 ANYWHERE = True
 STDOUT = "-"
 

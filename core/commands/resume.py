@@ -21,7 +21,8 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home
 
-ABOUT = "go on with a run from one of its checkpoints"
+ABOUT = "resume a run from one of its checkpoints"
+GROUP = "run"
 ANYWHERE = True
 
 
@@ -91,6 +92,6 @@ def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, An
 def tell(queued: ResumeAnswer) -> None:
     """Say from where the run goes on, and what was changed."""
     where = f"from step {queued.step}" if queued.step else "from its beginning: it has no checkpoint yet"
-    print(f"{queued.run} goes on {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
+    print(f"{queued.run} resumes {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
     for change in queued.changes:
         print(f"  {change}")

@@ -9,7 +9,8 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
 
-ABOUT = "try again what failed of a run: training, check, export"
+ABOUT = "retry what failed of a run: training, check, export"
+GROUP = "run"
 ANYWHERE = True
 
 
@@ -26,6 +27,6 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"retried": plain(queued)})
         return 0
     where = f", from step {queued.step}" if queued.step else ", from its beginning"
-    what = f"goes on{where}" if queued.what == "train" else f"has its {queued.what} again"
+    what = f"resumes{where}" if queued.what == "train" else f"has its {queued.what} again"
     print(f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}")
     return 0

@@ -15,6 +15,7 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
+GROUP = "keep house"
 ANYWHERE = True
 
 

@@ -33,6 +33,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "queue a run of a recipe, or the runs of a chain"
+GROUP = "run"
 ANYWHERE = True
 
 

@@ -31,6 +31,7 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.core.text import plain as shown
 
 ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
+GROUP = "data"
 DEFAULT_MODEL = Model().id
 SAY_EVERY_S = 2.0
 

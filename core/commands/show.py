@@ -19,6 +19,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import short_answer
 
 ABOUT = "show one run whole"
+GROUP = "watch"
 ANYWHERE = True
 
 

@@ -14,6 +14,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import spreadsheet_cell
 
 ABOUT = "one SELECT on the store, read-only"
+GROUP = "organise"
 ANYWHERE = True
 MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 

@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.queue import Stop
 from finetop.core.runtime.home import Home
 
 ABOUT = "stop a run after saving a checkpoint"
+GROUP = "run"
 ANYWHERE = True
 
 

@@ -13,6 +13,7 @@ from finetop.core.errors import BadInput
 from finetop.core.runtime.home import Home
 
 ABOUT = "the benchmark suites that a model can be checked on"
+GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

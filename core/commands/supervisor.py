@@ -15,6 +15,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 
 ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
+GROUP = "keep house"
 ANYWHERE = True
 
 

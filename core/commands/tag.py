@@ -12,6 +12,7 @@ from finetop.core.protocol.tags import read_tags
 from finetop.core.runtime.home import Home
 
 ABOUT = "put tags on a run: +a, take some off: -b"
+GROUP = "organise"
 ANYWHERE = True
 
 

@@ -15,6 +15,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import SHOWN_BYTES, clean
 
 ABOUT = "follow a run's numbers, or its log"
+GROUP = "watch"
 ANYWHERE = True
 OPEN_S = 5.0  # a line without an end is shown again at most so often
 _HELD = 2 * SHOWN_BYTES  # characters of a line that has not ended

@@ -13,6 +13,7 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.units import size_word
 
 ABOUT = "removed runs: list, bring back, delete for good"
+GROUP = "keep house"
 ANYWHERE = True
 
 

@@ -27,18 +27,21 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change
 
-ABOUT = "what runs lost, worst first, and who has looked at it"
+ABOUT = "what runs lost, worst first, and who takes care of it"
+GROUP = "fix"
 ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN", help="one run, task by task")
-    parser.add_argument("task", nargs="?", default="", metavar="TASK", help="of it, for what is said below")
+    parser.add_argument(
+        "task", nargs="?", default="", metavar="TASK", help="one of its tasks, for the options below"
+    )
     parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
     parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
     parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run fixes it")
-    parser.add_argument("--new", action="store_true", help="it is new again, whatever was said")
+    parser.add_argument("--new", action="store_true", help="make it new again")
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
     )
@@ -93,7 +96,7 @@ def _standing(args: argparse.Namespace) -> Standing | None:
             )
         return None
     if not args.run:
-        raise BadInput(f"{(said or ['--note'])[0]} is said of a run.", hint="Name it: finetop triage RUN …")
+        raise BadInput(f"{(said or ['--note'])[0]} needs a run.", hint="Name it: finetop triage RUN …")
     state: StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
     return Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 

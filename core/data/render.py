@@ -61,7 +61,7 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
         elif is_last:
             raise BadData(
                 f"{place}: the chat template writes the prompt differently once the answer is there, so that "
-                "the answer can't be told from it.",
+                "the answer can't be separated from it.",
                 hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
             )
         else:

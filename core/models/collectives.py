@@ -45,6 +45,11 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
+def plain_group() -> Any:
+    """Return the group that plain data goes by; None alone."""
+    return _group[0] if _group else None
+
+
 def rank() -> int:
     return ranks.own().number if _group else 0
 

@@ -33,7 +33,9 @@ class Asked:
         return -(-(len(self.tokens) + self.longest) // PAGE)
 
 
-def write(model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int) -> list[list[int]]:
+def write(
+    model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int, flash: bool = False
+) -> list[list[int]]:
     """Write on behind each prompt, as a GenerationConfig says; an answer has its end with it.
 
     At most `held` tokens of prompts and answers are kept, or those of the longest alone; `at_once` are read in a step.
@@ -55,7 +57,7 @@ def write(model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once
         max_blocks_per_request=0,
         use_cuda_graph=False,  # weights that train move under a graph that was kept
         use_async_batching=False,
-        auto_switch_to_flash=inner.device.type == "cuda" and has_flash(),
+        auto_switch_to_flash=flash,
         seed=int(torch.randint(2**31, ()).item()),
     )
     devices = [inner.device] if inner.device.type == "cuda" else []

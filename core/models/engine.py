@@ -42,12 +42,14 @@ def tokens_held(model: Any, read_at_once: int) -> int:
     return min(read_at_once * HELD_PER_TOKEN, room)
 
 
-def engine_for(wanted: EngineChoice, device: str, config: Any, *, learned_tokens: bool = False) -> Engine:
+def engine_for(
+    wanted: EngineChoice, device: str, dtype: str, config: Any, *, learned_tokens: bool = False
+) -> Engine:
     """Choose what writes the answers of a model with this configuration, vLLM aside. Raises BadInput.
 
     `auto` is continuous on a GPU with flash-attn, where the model can; what vllm does not write, it writes.
     """
-    is_flash = device.startswith("cuda") and continuous.has_flash()
+    is_flash = device.startswith("cuda") and dtype != "float32" and continuous.has_flash()
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
     fault = "learned tokens in front of each prompt" if learned_tokens else _fault_of(config)
@@ -95,7 +97,9 @@ def write(model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Eng
     config.min_new_tokens = None
     read = at_once(str(model.device))
     asked = [continuous.Asked(prompt, config.max_new_tokens) for prompt in prompts]
-    return continuous.write(model, asked, config, held=tokens_held(model, read), at_once=read)
+    return continuous.write(
+        model, asked, config, held=tokens_held(model, read), at_once=read, flash=engine == "continuous-flash"
+    )
 
 
 def _write_padded(model: Any, prompts: Sequence[Sequence[int]], config: Any) -> list[list[int]]:

@@ -99,7 +99,7 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
         raise BadInput(f"model.dtype: {card} can't compute in bfloat16.", hint=hint)
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
-        raise BadInput(f"model.dtype: {name!r} is no number format.", hint="Set bfloat16 or float32.")
+        raise BadInput(f"model.dtype: {name!r} is not a number format.", hint="Set bfloat16 or float32.")
     return dtype
 
 

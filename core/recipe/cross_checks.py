@@ -71,7 +71,7 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
     if quantize not in method.QUANTIZED:
         weights = "whole" if quantize == "none" else quantize
         why = str(getattr(method, "NOT_QUANTIZED", ""))
-        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
+        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which works on all."
         yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
     for key, why in getattr(method, "REFUSES", {}).items():
         if _value(recipe, key):

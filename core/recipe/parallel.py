@@ -19,10 +19,13 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "sft": ("ddp", "fsdp"),
     "continued-pretraining": ("ddp", "fsdp"),
     "dpo": ("ddp", "fsdp"),
-    "kto": ("ddp",),
+    "kto": ("ddp", "fsdp"),
     "orpo": ("ddp", "fsdp"),
     "reward": ("ddp", "fsdp"),
     "pretrain": ("ddp", "fsdp"),
+    "distill": ("ddp",),
+    "grpo": ("ddp",),
+    "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
 

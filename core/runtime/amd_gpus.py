@@ -69,7 +69,7 @@ class AmdLooker:
         running = self._told(smi.amdsmi_get_gpu_process_list, handle)
         uuid = str(self._told(smi.amdsmi_get_gpu_device_uuid, handle) or "")
         if memory is None:
-            text = "it does not tell its memory"
+            text = "it does not report its memory"
             return Gpu(index, uuid, str(asic.get("market_name", "AMD GPU")), fault="unreadable", trouble=text)
         return Gpu(
             index=index,

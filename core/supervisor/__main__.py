@@ -34,7 +34,7 @@ TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
 END_S = 2.0  # that a beat which is under way gets when the supervisor ends
-SLOW = "the disk of the run folders is slow: what runs tell comes late. They go on."
+SLOW = "the disk of the run folders is slow: numbers of runs arrive late. They keep running."
 
 
 def main() -> int:

@@ -137,7 +137,7 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        engine=engine_of(recipe, model, device),
+        engine=engine_of(recipe, model, device, dtype),
     )
     way = check_callback.begin(setup, stop)
     check_callback.go_on(way, point)
@@ -208,13 +208,15 @@ def load_model(
     return model
 
 
-def engine_of(recipe: Recipe, model: Any, device: str) -> Engine:
+def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
     """Choose what writes answers while it trains; divided weights are read by all ranks alike. Raises BadInput."""
     if recipe.model.engine == "vllm":
         require_vllm(device)
     if shards.is_divided(model):
         return "exact"
-    return engine_for(recipe.model.engine, device, model.config, learned_tokens=has_virtual_tokens(model))
+    return engine_for(
+        recipe.model.engine, device, dtype, model.config, learned_tokens=has_virtual_tokens(model)
+    )
 
 
 def use_tensor_cores(device: str) -> None:

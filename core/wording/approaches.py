@@ -119,5 +119,7 @@ def asides(found: ApproachesAnswer) -> list[str]:
             )
     gaps = [gap for row in found.rows for gap in (row.gap, row.news and row.news.gain) if gap]
     if any(gap.is_open for gap in gaps):
-        lines.append("= not told apart from the best, or from before: the paired 95 % interval holds 0.")
+        lines.append(
+            "= no proven difference from the best, or from before: the paired 95 % interval contains 0."
+        )
     return lines

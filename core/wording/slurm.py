@@ -6,7 +6,7 @@ from finetop.core.wording.durations import clock
 
 # Of `man squeue`, JOB REASON CODES: the ones that people meet.
 REASONS = {
-    "None": "Slurm looks at it next",
+    "None": "Slurm schedules it next",
     "Priority": "jobs with a higher priority go first",
     "Resources": "no node has enough free",
     "Dependency": "another job has to end first",

@@ -71,6 +71,23 @@ def test_scores_behind_a_kept_beginning_are_the_same_when_read_anew(tiny_model):
     assert sum(apart) / len(apart) < 0.25
 
 
+def test_another_engine_writes_what_exact_does_in_a_cache_that_is_too_small(tiny_model):
+    import torch
+    from transformers import AutoModelForCausalLM, GenerationConfig
+
+    from finetop.core.models import continuous, engine
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").eval()
+    prompts = [[1, *((7 * i + 3 * n) % 300 for i in range(5 + 3 * n))] for n in range(24)]
+    config = GenerationConfig(do_sample=False, max_new_tokens=16, eos_token_id=[-1], pad_token_id=0)
+    exact = engine.write(model, prompts, config, "exact")
+    before = torch.cuda.memory_allocated()
+    asked = [continuous.Asked(prompt, 16) for prompt in prompts]
+    for held in (200, 100_000):
+        assert continuous.write(model, asked, config, held=held, at_once=64) == exact
+    assert torch.cuda.memory_allocated() - before < 1 << 20
+
+
 def rows_in(folder, count=8, words=6):
     """Conversations of about that many repeated sentences, in a file."""
     rows = [

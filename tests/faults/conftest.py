@@ -33,6 +33,23 @@ def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
     return tell
 
 
+LONGEST = ("test_a_day_leaves_memory_handles_and_answers_as_they_were", "test_twenty_of_a_kind",
+           "test_kills_at_random_moments_lose_and_double_nothing",
+           "test_a_rank_that_is_killed_ends_the_run_and_is_named")  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes minutes, in each worker: else the last of them has a whole one left at the end."""
+    is_long = [getattr(item, "originalname", "") in LONGEST for item in items]
+    long = [item for item, so in zip(items, is_long, strict=True) if so]
+    rest = [item for item, so in zip(items, is_long, strict=True) if not so]
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    items[:] = []
+    for worker in range(workers):  # each is handed so many of them in a row
+        begin, end = (len(rest) * at // workers for at in (worker, worker + 1))
+        items += [*long[worker::workers], *rest[begin:end]]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table, where the slow tests ran too (`make faults`)."""
     if "not slow" in (config.option.markexpr or "") and "or" not in config.option.markexpr:

@@ -417,10 +417,8 @@ def settle(state: State, own: Supervisor, rules: Rules) -> Moves:
         return
     job = state.jobs[-1]
     how = job.said if own.exit == "nothing" else own.exit
-    if own.exit == "nothing" and job.asked == "kill":
-        word = "stopped"
-    elif not how:
-        word = "lost"
+    if not how:
+        word = "stopped" if job.asked == "kill" else "lost"
     elif job.said == "finished" and how in ("ok", "finished"):
         word = "finished"
     elif job.asked == "kill" or job.said == "stopped" or (job.asked and how == "term"):

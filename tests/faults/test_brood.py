@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Kill
@@ -64,7 +64,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
 def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
     cold_rig.start(FINETOP_TEST_JOB=PROGRAM)
     cold_rig.wait_ready()

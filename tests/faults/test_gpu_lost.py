@@ -8,7 +8,7 @@ import time
 
 import pytest
 from fake_nvml import UUIDS, Cards
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun, Sql
@@ -25,7 +25,7 @@ def steps_of(rig, name):
     return wrote, dict(rig.ask(Sql(query, 100_000)).rows)
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("error", ["GPU_IS_LOST", pytest.param("RESET_REQUIRED", marks=pytest.mark.slow)])
 def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived, error, repeats):
     moments = random.Random(17)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.runs import GetRun
@@ -41,7 +42,7 @@ def small_group() -> Iterator[Path]:
     group.rmdir()
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
 def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_killed_does_not(
     cold_rig, small_group, survived, repeats
 ):
@@ -52,7 +53,8 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
     for _ in range(repeats):
         state = cold_rig.wait_state(cold_rig.submit(steps=3, end="eat"), "failed").state
         wrong += (state.kind, state.signal) != ("out_of_memory", 9)
-        wrong += not state.cause.startswith("out of memory on this machine: it held 0.25 of 0.25 GiB")
+        # its own share of the group: the supervisor and its keeper hold some of it
+        wrong += not re.match(r"out of memory on this machine: it held 0\.2[345] of 0\.25 GiB", state.cause)
         wrong += "lower train.batch_size" not in state.hint
         # right after it, in the same group: somebody's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)
@@ -61,10 +63,12 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
         os.kill(record["job_pid"], signal.SIGKILL)
         state = cold_rig.wait_state(name, "failed").state
         wrong += (state.kind, state.cause) != ("killed", "killed by signal 9")
-    survived("14", "a cgroup's limit, and kill -9 beside it", repeats=2 * repeats, wrong=wrong,
-             orphans=len(cold_rig.orphans()))  # fmt: skip
-    supervisor.kill()
+    orphans = len(cold_rig.orphans())
+    supervisor.kill()  # so that the group can end
     supervisor.wait()
+    survived(
+        "14", "a cgroup's limit, and kill -9 beside it", repeats=2 * repeats, wrong=wrong, orphans=orphans
+    )
 
 
 JOB = """

@@ -1,7 +1,7 @@
 """Fault 11: twenty supervisors started at once: one has the home, nineteen say so and go."""
 
 import pytest
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.session import Hello
 
@@ -9,7 +9,7 @@ AT_ONCE = 20
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("rounds", [20])
+@pytest.mark.parametrize("rounds", [times(20)])
 def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig, survived, rounds):
     wrong = 0
     for _ in range(rounds):

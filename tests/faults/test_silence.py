@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from rig import SEVERAL, Rig
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import GetRun
@@ -124,11 +124,11 @@ def test_a_hung_job_is_killed_where_the_settings_say_so(rig, survived):
     survived("16", "hung trainer, killed by the settings")
 
 
-def times(stops: int, stopped_s: float) -> Any:
+def case(stops: int, stopped_s: float) -> Any:
     return pytest.param(stops, stopped_s, marks=pytest.mark.slow, id=f"{stops}-{stopped_s:g}s")
 
 
-STOPS = [(1, 0.0), times(20, 0.0), times(1, 120.0)]
+STOPS = [(1, 0.0), case(times(20), 0.0), case(1, 120.0)]
 
 
 def ended(rig, name: str) -> dict[str, int]:

@@ -1,11 +1,19 @@
 """Two ranks that talk and divide weights, without a trainer: what core/models/collectives.py and shards.py promise.
 
-RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py
+RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py FOLDER
 """
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
 
 import torch
 
+from finetop.core.check.scoring import turns
 from finetop.core.models import collectives, shards
+from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.train.resume import sharded
 
 
 class Layer(torch.nn.Linear):
@@ -43,6 +51,8 @@ def main() -> None:
     talk(rank.number)
     divide(rank.number)
     compute_in_16_bits(rank.number)
+    take_turns(rank.number)
+    write_parts(rank.number, Path(sys.argv[1]))
     collectives.leave()
 
 
@@ -75,6 +85,65 @@ def compute_in_16_bits(rank: int) -> None:
         assert all(torch.equal(held[name].bfloat16(), weight) for name, weight in saved.items())
         moved = held["layers.0.weight"] != Small().bfloat16().float().state_dict()["layers.0.weight"]
         assert moved.all()  # in bfloat16 most would stay where they are
+
+
+def take_turns(rank: int) -> None:
+    """Each piece of a score is done on one rank, and all have all; an end of one is the end of all."""
+    done: list[int] = []
+
+    def piece(number: int) -> int:
+        done.append(number)
+        if number == 7:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return number * number
+
+    def share(numbers: range, **more: bool) -> list[int]:
+        return turns.take_turns((partial(piece, number) for number in numbers), **{"shares": True, **more})
+
+    assert share(range(5)) == [0, 1, 4, 9, 16]
+    assert done == ([0, 2, 4], [1, 3])[rank]
+    assert share(range(2), shares=False) == [0, 1]
+    for numbers, error, stops in (
+        (range(6, 9), torch.OutOfMemoryError, False),
+        (range(3), StopAsked, rank == 1),
+    ):
+        try:
+            turns.take_turns((partial(piece, n) for n in numbers), shares=True, stops=partial(bool, stops))
+        except error as raised:
+            assert error is StopAsked or "rank 1" in str(raised)
+        else:
+            raise AssertionError(f"{error} is not raised")
+
+
+def trained(model: torch.nn.Module, ids: torch.Tensor) -> torch.optim.AdamW:
+    """Take three steps, the same whoever takes them."""
+    optimizer = torch.optim.AdamW(model.parameters(), 0.01)
+    for _ in range(3):
+        model(ids).float().square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return optimizer
+
+
+def write_parts(rank: int, folder: Path) -> None:
+    """Each rank writes its half of what goes on, and reads its half of it again; one process reads it whole."""
+    model = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
+    state = trained(model, torch.tensor([[1, 2, 3], [4, 5, 6]])).state_dict()["state"]
+    names = sharded.save(model, state, folder)
+    rest = sharded.without(state, names)
+    assert all(values.keys() == {"step"} for values in rest.values())
+    fresh = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
+    sharded.read_weights(fresh, names, folder)
+    sharded.read_state(rest, names, list(fresh.parameters()), folder)
+    for one, other in zip(fresh.parameters(), model.parameters(), strict=True):
+        assert torch.equal(shards.local(one), shards.local(other))
+    for index, values in state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            assert torch.equal(shards.local(rest[index][key]), shards.local(values[key])), key
+    whole = shards.state_of(model, rounded=False)
+    if rank == 0:
+        torch.save({name: tensor.clone() for name, tensor in whole.items()}, folder.with_name("whole.pt"))
+        folder.with_name("names.json").write_text(json.dumps(names))
 
 
 def fail() -> None:

@@ -174,6 +174,10 @@ def main() -> int:
     from finetop.core import run_job
     from finetop.core.models import collectives
 
+    if "IN_PARTS" in os.environ:  # states as large ones are written
+        from finetop.core.train.resume import sharded
+
+        sharded.ABOVE = 0
     part = collectives.leave
     collectives.leave = lambda: None  # the ranks stay together for the next job
     codes = []

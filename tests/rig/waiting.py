@@ -41,5 +41,5 @@ def in_vain(what: str | Callable[[], str]) -> str:
 
 
 def times(most: int) -> int:
-    """Say how often something random that takes 10 s and more is repeated: twice, nightly up to `most`."""
-    return min(most, int(os.environ.get("FINETOP_TEST_REPEATS", "2")))
+    """Say how often something random that takes 10 s and more is repeated: four times, nightly up to `most`."""
+    return min(most, int(os.environ.get("FINETOP_TEST_REPEATS", "4")))

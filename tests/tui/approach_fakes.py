@@ -88,8 +88,8 @@ ADVICE = [
            " expected the wording is."),
     Advice("price", "retrieval-lora: 5 min once, 2.31 s a query, 690 tokens of prompt; retrieval: 0.21 s once, 2.28 s"
            " a query, 690 tokens of prompt. retrieval-lora costs more once and no less a query."),
-    Advice("what would change this", "More rows to ask: 103 were, and retrieval can't be told from the best. Were the"
-           " nearest difference real, about 154 rows would show it."),
+    Advice("what would change this", "More rows to ask: 103 were, and retrieval can't be distinguished from the best."
+           " Were the nearest difference real, about 154 rows would show it."),
     Advice("what would change this", "A gentler setting of full: it REGRESSED, so what it gains costs what the base"
            " could."),
     Advice("not measured", "GPU time and energy: no GPU was used."),

@@ -10,7 +10,7 @@ from tui_fakes import NOW, make_check
 
 from finetop.core.protocol.data_diff import Difference, Example
 from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer, SourcePair
-from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.messages.runs import Curves, GetRun
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Finished
 
@@ -41,12 +41,11 @@ class SeveralRuns(FakeRun):
         answer = await super().ask(ask)
         if isinstance(ask, Curves):
             down = 0.2 * list(self.details).index(ask.run)
-            return CurvesAnswer(
-                [
-                    msgspec.structs.replace(one, mean=[value - down for value in one.mean])
-                    for one in answer.curves
-                ]
-            )
+            lower = [
+                msgspec.structs.replace(one, mean=[value - down for value in one.mean])
+                for one in answer.curves
+            ]
+            return msgspec.structs.replace(answer, curves=lower)
         return answer
 
 

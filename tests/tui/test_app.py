@@ -11,15 +11,17 @@ from pathlib import Path
 
 import pytest
 from textual import events
-from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span, short_span
 from finetop.tui.connection.listener import follow
+from finetop.tui.keys import paired
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
+from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, to_look
@@ -253,12 +255,12 @@ def test_a_strip_is_exactly_as_wide_and_clean() -> None:
 
 def test_words_are_short_and_numbers_are_never_cut() -> None:
     assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
-    assert of_steps(820, 1200) == "820/1200"
+    assert of_steps(820, 1200) == "820/1,200"
     assert of_steps(123_456, 120_000_000) == "123k/120M"
     assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == [
         "0.982",
         "12.35",
-        "8.1e-05",
+        "8.1e-5",
         "0.000",
         "-",
     ]
@@ -322,3 +324,78 @@ async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp
     assert app.fault is not None and app.fault.exit_code == 70
     assert "\n" not in str(app.fault) and "on purpose" in str(app.fault)
     assert "in broken" in app.fault_file.read_text()
+
+
+async def test_the_palette_finds_runs_recipes_tasks_and_metrics_and_says_when_nothing_matches() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+p", *"support-r16")
+        await settled(pilot, 0.3)
+        assert "run" in row_with(app, "support-r16  ok -0.1")
+        await pilot.press("ctrl+u", *"eval_loss")
+        await settled(pilot, 0.3)
+        assert "metric" in row_with(app, "sort the runs by it")
+        await pilot.press("ctrl+u", *"arith")
+        await settled(pilot, 0.3)
+        assert row_with(app, "arith  in ").split()[1:3] == ["task", "arith"]
+        await pilot.press("ctrl+u", *"zzz")
+        await settled(pilot, 0.3)
+        assert "nothing is called 'zzz'" in text_of(app)
+        await pilot.press("ctrl+u", *"qlora")
+        await settled(pilot, 0.3)
+        assert "recipe" in row_with(app, "qlora")
+        await pilot.press("enter")
+        await settled(pilot, 0.3)
+        assert isinstance(app.screen, LaunchScreen)
+        assert app.screen.bases[app.screen.base_at].title == "qlora"
+
+
+async def test_a_key_that_does_nothing_says_what_to_press() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("Z")
+        await settled(pilot)
+        assert " Z does nothing here. ? lists the keys." in text_of(app)
+        await pilot.press("s")
+        await settled(pilot)
+        assert " s does nothing here. S: stop after a checkpoint (asks)." in text_of(app)
+        await pilot.press("j")
+        await settled(pilot)
+        assert "does nothing" not in text_of(app)
+
+
+async def test_places_and_keys_of_the_footer_can_be_clicked() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        at = text_of(app).splitlines()[0].index("Launch")
+        await pilot.click(offset=(at, 0))
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        await pilot.press("1")
+        await settled(pilot)
+        at = text_of(app).splitlines()[-1].index("filter")
+        await pilot.click(offset=(at, 23))
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2] == " /"
+
+
+def test_the_help_lists_two_ways_of_a_key_once() -> None:
+    rows = [key.shown for key in paired(RunScreen.KEYS)]
+    assert "+ -" in rows and "-" not in rows
+    assert "↓ ↑" in rows and "pgdn pgup" in rows and "⇧← ⇧→" in rows
+
+
+async def test_the_clock_is_right_on_every_screen() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("4")
+        await settled(pilot)
+        app._now = lambda: NOW + 60
+        app.redraw_frame()
+        await pilot.press("1")
+        await settled(pilot)
+        assert text_of(app).splitlines()[0].endswith("14:23")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, Generic
 
+from rich.cells import cell_len
+from textual import work
 from textual.app import ComposeResult
 from textual.screen import Screen, ScreenResultType
 
-from finetop.core.text import counted
+from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings, moves
-from finetop.tui.text import Line, cursor_mark, cut_end
+from finetop.tui.finder import Found, find
+from finetop.tui.keys import Key, bindings, moves, paired
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle
+from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
 MOVES = moves()[:4]  # letters may be typed beside them
+PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
 class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
@@ -67,11 +73,11 @@ class KeysPage(TablePage[None], inherit_bindings=False):
     def __init__(self, title: str, keys: Sequence[Key]) -> None:
         super().__init__()
         self._of = title
-        self._own = tuple(keys)
+        self._own = tuple(paired(keys))
         self._all: tuple[Key, ...] = self._own
 
     def on_mount(self) -> None:
-        self._all = (*self._own, *host_of(self).keys_everywhere())
+        self._all = (*self._own, *paired(host_of(self).keys_everywhere()))
         self.show_title(f"Keys of {self._of}", "small letters look, capitals act on a run")
         self.query_one(Table).show(len(self._all))
         self.query_one(Bottom).offer([], (BACK,))
@@ -115,8 +121,8 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         return (*cursor, (f" {clock(said.at)}  ", "dim"), (said.text, said.style))
 
 
-class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
-    """Every command by name: filtered by what is typed; enter gives back the chosen one."""
+class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
+    """Every command by name, and what there is of that name; enter gives back the chosen one."""
 
     KEYS = ()
     BINDINGS: ClassVar = bindings(MOVES)
@@ -125,31 +131,55 @@ class CommandsPage(TablePage["Key | None"], inherit_bindings=False):
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
         self._all = tuple(key for key in keys if not key.action.startswith(("move", "page")))
-        self._matching = self._all
+        self._matching: tuple[Key | Found, ...] = self._all
 
     def on_mount(self) -> None:
-        self.show_title("Commands", "type a part of the name")
-        self.query_one(Table).show(len(self._matching))
+        self._show(self._all)
         self.query_one(Bottom).ask_text(
             ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
         )
 
+    def _show(self, matching: Sequence[Key | Found], aside: str = "") -> None:
+        self._matching = tuple(matching)
+        self.show_title(
+            "Commands", aside or "type a part of the name: of a command, run, task, recipe, metric"
+        )
+        self.query_one(Table).show(len(self._matching), 0)
+
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        key = self._matching[index]
-        name = key.action.partition("(")[0].replace("_", " ")
+        row = self._matching[index]
+        about: StyleName = "bold" if has_cursor else ""
+        if isinstance(row, Found):
+            name = cut_middle(clean_line(row.name), 40)
+            return (
+                cursor_mark(has_cursor),
+                (f"  {row.kind:<12}", "dim"),
+                (f"{name}  ", "bold"),
+                (cut_end(row.about, max(0, width - 17 - cell_len(name))), about),
+            )
+        name = row.action.partition("(")[0].replace("_", " ")
         return (
             cursor_mark(has_cursor),
             (f"  {name:<12}", "bold"),
-            (f"{key.shown:<9}", "key"),
-            (key.about, "bold" if has_cursor else ""),
+            (f"{row.shown:<9}", "key"),
+            (row.about, about),
         )
 
     def _filter(self, text: str) -> None:
         words = text.lower().split()
-        self._matching = tuple(
+        commands = [
             key for key in self._all if all(word in f"{key.action} {key.about}".lower() for word in words)
-        )
-        self.query_one(Table).show(len(self._matching), 0)
+        ]
+        self._show(commands)
+        self._find(text, commands)
+
+    @work(exclusive=True)
+    async def _find(self, text: str, commands: Sequence[Key]) -> None:
+        """Look for what is called so once typing pauses, and list it behind the commands."""
+        await asyncio.sleep(PAUSE_S)
+        matching = (*commands, *await find(host_of(self), text))
+        if self.is_current:
+            self._show(matching, "" if matching else f"nothing is called {clean_line(text)!r}")
 
     def _done(self, text: str, is_chosen: bool) -> None:
         cursor = self.query_one(Table).cursor

@@ -34,6 +34,13 @@ class Top(Lines):
     def on_resize(self) -> None:
         self.redraw()
 
+    def on_click(self, event: events.Click) -> None:
+        """Go to the place that was clicked."""
+        words = clicked(self.lines, event.x, event.y)
+        for key, name, _ in host_of(self).places():
+            if words.split()[:2] == [key, name]:
+                host_of(self).press(key)
+
     def redraw(self) -> None:
         """Write the row again, after a minute or when the machine became known."""
         host = host_of(self)
@@ -175,6 +182,11 @@ class Bottom(Lines, can_focus=True):
             self._answer(self.question, event)
         self.redraw()
 
+    def on_click(self, event: events.Click) -> None:
+        """Press the key that was clicked, or whose words were: in the footer, of a question, or what is next."""
+        if sign := clicked(self.lines, event.x, event.y, style="bold"):
+            host_of(self).press(sign, self.keys)
+
     def on_paste(self, event: events.Paste) -> None:
         if isinstance(self.question, TextQuestion):
             event.stop()
@@ -270,6 +282,18 @@ class Bottom(Lines, can_focus=True):
             answers = tuple((answer.key, answer.label) for answer in self.question.answers)
             return _key_words((*answers, ("esc", self.question.leave)))
         return footer(self.keys, width, has_help=not self.is_typed_above)
+
+
+def clicked(lines: Sequence[Line], x: int, y: int, *, style: str | None = None) -> str:
+    """Return the span at a place; with a style, the last span of that style up to there."""
+    found, end = "", 0
+    for text, name in lines[y] if y < len(lines) else ():
+        if style is None or name == style:
+            found = text
+        end += cell_len(text)
+        if x < end:
+            return found.strip()
+    return ""
 
 
 def _cut(words: Line, width: int) -> Line:

@@ -10,6 +10,7 @@ from finetop.core.protocol.messages.runs import Across
 from finetop.tui.widgets.axis import Scale, share_of
 
 LABEL = 5  # cells of the longest label of the y axis
+_MOST = 12  # parts of the x axis
 _APART, _SHORTEST = 2, 4  # cells between two labels of the x axis, and of a label
 _TRIES = 4  # coarser steps, until the labels fit
 _SPANS: Final = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
@@ -117,7 +118,7 @@ def x_ticks(first: float, last: float, columns: int, x: Across = "step") -> XTic
     unit, size = _unit(last, x)
     span = max(last - first, 1e-9)
     longest = max(_SHORTEST, len(_x_label(last / size, round_step(span / size, 10), x)))
-    step = round_step(span / size, max(1, columns // (longest + _APART)))
+    step = round_step(span / size, min(_MOST, max(1, columns // (longest + _APART))))
     step = max(1.0, step) if x == "step" else step
     end = _x_label(last / size, step, x)
     placed = {columns - 1: (columns - len(end), end)} if len(end) <= columns else {}

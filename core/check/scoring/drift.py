@@ -6,9 +6,11 @@ An alarm, never a verdict: perplexity has no bounds, and a change of style alone
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.scorer import window_log_probs
+from finetop.core.check.scoring.turns import take_turns
 from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
@@ -37,12 +39,17 @@ def prompts_of(windows: Windows) -> dict[str, str]:
     }
 
 
-def score_windows(model: Any, windows: Windows) -> list[ItemScore]:
-    """Score each window; `gold_log_prob` is the summed log-probability of all its tokens but the first."""
-    return [
-        ItemScore(str(place), 0.0, gold_log_prob=_log_prob_of(window_log_probs(model, ids), ids))
-        for place, ids in enumerate(windows)
-    ]
+def score_windows(model: Any, windows: Windows, *, shares: bool = False) -> list[ItemScore]:
+    """Score each window; `gold_log_prob` is the summed log-probability of all its tokens but the first.
+
+    Ranks share the windows.
+    """
+
+    def score(place: int) -> ItemScore:
+        ids = windows[place]
+        return ItemScore(str(place), 0.0, gold_log_prob=_log_prob_of(window_log_probs(model, ids), ids))
+
+    return take_turns([partial(score, place) for place in range(len(windows))], shares=shares)
 
 
 def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float:

@@ -11,6 +11,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models import continuous
 from finetop.core.models.engine import tokens_held
 from finetop.core.models.forward import (
@@ -40,20 +41,24 @@ def answer(
     prompts: Sequence[Prompt],
     plan: BatchPlan,
     memory: PrefixMemory | None = None,
+    *,
+    shares: bool = False,
 ) -> list[str]:
     """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens.
 
-    `memory` keeps beginnings that later calls share; what an error passes through leaves nothing in it.
+    `memory` keeps beginnings that later calls share; what an error passes through leaves nothing in it. With `shares`
+    the ranks of a job write every N-th batch each; one that is continuous is written by all.
     """
     import torch
 
     try:
         with torch.inference_mode():
             if not keeps_cache(model):
-                return [_answer_alone(model, tokenizer, prompt) for prompt in prompts]
+                alone = (partial(_answer_alone, model, tokenizer, prompt) for prompt in prompts)
+                return take_turns(alone, shares=shares)
             if plan.engine != "exact":
                 return _answer_continuously(model, tokenizer, prompts, plan)
-            return _answer_all(model, tokenizer, prompts, plan, memory)
+            return _answer_all(model, tokenizer, prompts, plan, memory, shares=shares)
     except BaseException:
         if memory is not None:
             memory.clear()
@@ -71,7 +76,14 @@ def _answer_continuously(
 
     config = GenerationConfig(do_sample=False, eos_token_id=end_tokens(model, tokenizer))
     held = tokens_held(model, plan.row_tokens)
-    written = continuous.write(model, [*map(asked, prompts)], config, held=held, at_once=plan.row_tokens)
+    written = continuous.write(
+        model,
+        [*map(asked, prompts)],
+        config,
+        held=held,
+        at_once=plan.row_tokens,
+        flash=plan.engine == "continuous-flash",
+    )
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 
@@ -81,6 +93,8 @@ def _answer_all(
     prompts: Sequence[Prompt],
     plan: BatchPlan,
     memory: PrefixMemory | None,
+    *,
+    shares: bool,
 ) -> list[str]:
     most = longest_packed(model.config) if plan.layout == "packed" else 0
     splits = [_room(prompt) <= most for prompt in prompts]  # where packing is not exact, neither is going on
@@ -93,18 +107,27 @@ def _answer_all(
         return splits[place], begins[place], prompts[place].stop
 
     together = tokens_held(model, plan.row_tokens)
+
+    def write(batch: list[int]) -> list[str]:
+        some, first = [prompts[place] for place in batch], batch[0]
+        known = _known(model, memory, begins[first], plan)
+        shared = _shared_beginning(some) if splits[first] else 0  # padding behind it would shift a window
+        return _write(model, tokenizer, some, _begin(model, tokenizer, some, known, shared))
+
     order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
-    answers: dict[int, str] = {}
+    batches: list[list[int]] = []
     while order:
         first = order[0]
         size = max(1, together // _room(prompts[first]))
         batch = [place for place in order[:size] if alike(place) == alike(first)]
         order = order[len(batch) :]
-        some = [prompts[place] for place in batch]
-        known = _known(model, memory, begins[first], plan)
-        shared = _shared_beginning(some) if splits[first] else 0  # padding behind it would shift a window
-        state = _begin(model, tokenizer, some, known, shared)
-        answers.update(zip(batch, _write(model, tokenizer, some, state), strict=True))
+        batches.append(batch)
+    written = take_turns((partial(write, batch) for batch in batches), shares=shares)
+    answers = {
+        place: text
+        for batch, texts in zip(batches, written, strict=True)
+        for place, text in zip(batch, texts, strict=True)
+    }
     return [answers[place] for place in range(len(prompts))]
 
 

@@ -8,11 +8,13 @@ log-probability.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
+from finetop.core.check.scoring.turns import take_turns
 from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 from finetop.core.models.forward import (
     cache_bytes,
@@ -24,7 +26,7 @@ from finetop.core.models.forward import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
@@ -68,9 +70,16 @@ def plan_for(device: str, engine: Engine = "exact") -> BatchPlan:
 
 
 def score(
-    model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None = None
+    model: Any,
+    sequences: Sequence[TokenSequence],
+    plan: BatchPlan,
+    memory: PrefixMemory | None = None,
+    *,
+    shares: bool = False,
 ) -> list[Scored]:
     """Score every sequence, in the order given; `memory` keeps beginnings that later calls share.
+
+    With `shares` the ranks of a job score every N-th batch each.
 
     What an error passes through leaves nothing in the memory: if it ran out, the next try needs the room.
     """
@@ -79,8 +88,9 @@ def score(
     found = {place: Scored(0.0, True) for place in range(len(sequences))}  # of nothing, as it stands
     try:
         with torch.inference_mode():
-            for read in _reads(model, sequences, plan, memory):
-                found.update(_scores(read, sequences))
+            reads = _reads(model, sequences, plan, memory)
+            for scored in take_turns((partial(_scores, read, sequences) for read in reads), shares=shares):
+                found.update(scored)
     except BaseException:
         if memory is not None:
             memory.clear()
@@ -88,8 +98,9 @@ def score(
     return [found[place] for place in range(len(sequences))]
 
 
-def _scores(read: _Read, sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
-    """Sum the log-probabilities of each sequence's scored tokens, in float64."""
+def _scores(make: Callable[[], _Read], sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
+    """Run a batch, and sum the log-probabilities of each sequence's scored tokens, in float64."""
+    read = make()
     pairs = sorted(
         (position, place, token)
         for place, positions in read.predicting.items()
@@ -125,8 +136,11 @@ def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list
 
 def _reads(
     model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
-) -> Iterator[_Read]:
-    """Run all sequences: packed, each group behind its shared beginning, or plain where packing is not exact."""
+) -> Iterator[Callable[[], _Read]]:
+    """Put all sequences into batches that wait to be run: packed, each group behind its shared beginning.
+
+    Plain where packing is not exact.
+    """
     scored = [place for place, one in enumerate(sequences) if one.scored_from < len(one.tokens)]
     most = longest_packed(model.config)
     long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
@@ -151,8 +165,8 @@ def _packed(
     row: int,
     row_tokens: int,
     past: Past | None,
-) -> Iterator[_Read]:
-    """Run sequences that begin alike, without that beginning, as rows of trees."""
+) -> Iterator[Callable[[], _Read]]:
+    """Put sequences that begin alike, without that beginning, into rows of trees."""
     begun = past.length if past is not None else 0
     rests = [
         TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
@@ -162,16 +176,11 @@ def _packed(
         room = row_tokens * CACHE_PER_TOKEN // max(1, cache_bytes(model))
         row_tokens = min(row_tokens, max(row, room // (begun + row) * row))
     for batch in packed_batches(pack(rests, row), rests, row_tokens):
-        logits = _run_packed(model, batch, past)
-        predicting = {
-            places[number]: [at * batch.kept + column for column in columns]
-            for number, (at, columns) in batch.predicting.items()
-        }
-        yield _Read(logits.flatten(0, 1), predicting)
+        yield partial(_run_packed, model, batch, places, past)
 
 
-def _run_packed(model: Any, batch: PackedBatch, past: Past | None) -> Tensor:
-    """Run a packed batch and give the logits [rows, kept, vocabulary]."""
+def _run_packed(model: Any, batch: PackedBatch, places: Sequence[int], past: Past | None) -> _Read:
+    """Run a packed batch of the sequences at these places."""
     import torch
 
     device, (rows, columns) = model.device, batch.tokens.shape
@@ -179,7 +188,7 @@ def _run_packed(model: Any, batch: PackedBatch, past: Past | None) -> Tensor:
     if past is not None:
         begun, cache = past.length, past.fresh(rows)
     seen = torch.from_numpy(batch.visible).to(device)
-    return logits_at(
+    logits = logits_at(
         model,
         torch.from_numpy(batch.tokens).to(device),
         torch.arange(columns - batch.kept, columns, device=device),
@@ -187,36 +196,44 @@ def _run_packed(model: Any, batch: PackedBatch, past: Past | None) -> Tensor:
         position_ids=torch.from_numpy(batch.depths).to(device) + begun,
         attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
     )
+    predicting = {
+        places[number]: [at * batch.kept + column for column in columns]
+        for number, (at, columns) in batch.predicting.items()
+    }
+    return _Read(logits.flatten(0, 1), predicting)
 
 
 def _plain(
     model: Any, sequences: Sequence[TokenSequence], places: Sequence[int], row_tokens: int
-) -> Iterator[_Read]:
-    """Run one sequence a row, padded at the right, as every model can; longest first, `row_tokens` at once."""
-    import torch
-
+) -> Iterator[Callable[[], _Read]]:
+    """Put one sequence into a row, padded at the right, as every model can; longest first, `row_tokens` at once."""
     order = sorted(places, key=lambda place: (-len(sequences[place].tokens), place))
     while order:
         longest = len(sequences[order[0]].tokens) - 1
         batch, order = order[: max(1, row_tokens // longest)], order[max(1, row_tokens // longest) :]
-        inputs = [sequences[place].tokens[:-1] for place in batch]
-        first = min(sequences[place].scored_from for place in batch) - 1
-        padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
-        read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
-        logits = logits_at(
-            model,
-            torch.tensor(padded, device=model.device),
-            torch.arange(first, longest, device=model.device),
-            attention_mask=torch.tensor(read, device=model.device),
-        )
-        width = longest - first
-        predicting = {
-            place: [
-                number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))
-            ]
-            for number, (place, tokens) in enumerate(zip(batch, inputs, strict=True))
-        }
-        yield _Read(logits.flatten(0, 1), predicting)
+        yield partial(_run_plain, model, sequences, batch, longest)
+
+
+def _run_plain(model: Any, sequences: Sequence[TokenSequence], batch: Sequence[int], longest: int) -> _Read:
+    """Run the sequences at these places, filled up to the longest."""
+    import torch
+
+    inputs = [sequences[place].tokens[:-1] for place in batch]
+    first = min(sequences[place].scored_from for place in batch) - 1
+    padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
+    read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
+    logits = logits_at(
+        model,
+        torch.tensor(padded, device=model.device),
+        torch.arange(first, longest, device=model.device),
+        attention_mask=torch.tensor(read, device=model.device),
+    )
+    width = longest - first
+    predicting = {
+        place: [number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))]
+        for number, (place, tokens) in enumerate(zip(batch, inputs, strict=True))
+    }
+    return _Read(logits.flatten(0, 1), predicting)
 
 
 def packs_exactly(model: Any) -> bool:

@@ -123,17 +123,22 @@ def score_rows(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     plan: BatchPlan,
+    *,
+    shares: bool = False,
 ) -> list[ItemScore]:
-    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is in [0, 1]."""
+    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is in [0, 1].
+
+    Ranks share the batches.
+    """
     if metric == "nats_per_token":
-        scored = score(model, [row.sequence for row in rows], plan)
+        scored = score(model, [row.sequence for row in rows], plan, shares=shares)
         return [
             ItemScore(row.item, 0.0, gold_log_prob=one.log_prob)
             for row, one in zip(rows, scored, strict=True)
         ]
     most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
-    answers = answer(model, tokenizer, prompts, plan)
+    answers = answer(model, tokenizer, prompts, plan, shares=shares)
     return [
         ItemScore(row.item, _right(metric, text, row.gold, target.rules), text[:500])
         for row, text in zip(rows, answers, strict=True)

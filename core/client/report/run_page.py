@@ -23,8 +23,8 @@ from finetop.core.client.report.sections.verdict import verdict
 from finetop.core.protocol.runs import RunDetail
 
 SECTIONS = (
-    *(data, approaches, recipe, curves, tasks, categories, flips, samples),
-    *(checkpoints, checks, alarms, not_measured, machine),
+    *(curves, flips, tasks, categories, samples, approaches, data),
+    *(checkpoints, checks, alarms, not_measured, machine, recipe),
 )
 
 

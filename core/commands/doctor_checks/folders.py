@@ -82,7 +82,7 @@ def own_settings(home: Home) -> Finding:
     try:
         home_settings.load(home)
     except FinetopError as error:
-        return Finding("trouble", "settings", error.message, error.hint or "Mend or remove that line.")
+        return Finding("trouble", "settings", error.message, error.hint or "Fix or remove that line.")
     exists = (home.root / home_settings.FILE).exists()
     return Finding("ok", "settings", f"{home_settings.FILE} is well" if exists else "the defaults")
 

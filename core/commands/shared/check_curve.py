@@ -26,7 +26,7 @@ CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what `finetop check` takes for it."""
     parser.add_argument("--curve", action="store_true", help="since which checkpoint has it regressed?")
-    parser.add_argument("--all", action="store_true", help="with --curve: look at all checkpoints")
+    parser.add_argument("--all", action="store_true", help="with --curve: check all checkpoints")
 
 
 def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:
@@ -130,7 +130,7 @@ def _print_json(
     points = [
         {
             "step": step,
-            "seen": seen.get(step, "not looked at"),
+            "seen": seen.get(step, "not checked"),
             "looked_now": step in looked,
             **{key: results[step].get(key) for key in kept if step in results},
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.commands.shared import colour
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.text import clean_line, json_safe
@@ -18,6 +20,7 @@ from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
 SCHEMA = 1
+NARROWEST = 8  # cells of a column of words
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -39,20 +42,43 @@ def print_table(
 ) -> None:
     """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
 
-    `below` are lines to print under each row, `above` a line above some.
+    On a terminal a table is as wide as that: words are cut, numbers never. `below` are lines to print under each row,
+    `above` a line above some.
     """
     cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    if sys.stdout.isatty():
+        widths = _fitted(widths, right, shutil.get_terminal_size().columns)
     for number, row in enumerate(cells):
-        line = "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
         if above and number - 1 in above:
             print(above[number - 1])
-        print(line.rstrip())
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            text = cell.rjust(width) if column in right else _cut(cell, width, in_middle=column == 0)
+            is_last = column == len(row) - 1
+            colour.write(text.rstrip() if is_last else text, colour.DIM if not number else colour.tone(cell))
+            print("" if is_last else "  ", end="\n" if is_last else "")
         for under in below[number - 1] if below and number else ():
             print(under)
+
+
+def _fitted(widths: Sequence[int], right: Sequence[int], room: int) -> list[int]:
+    """Make the widest columns of words narrower, one cell at a time, until all fit or none can be."""
+    fitted = list(widths)
+    words = [column for column in range(len(fitted)) if column not in right]
+    while sum(fitted) + 2 * (len(fitted) - 1) > room and words:
+        widest = max(words, key=lambda column: fitted[column])
+        if fitted[widest] <= NARROWEST:
+            break
+        fitted[widest] -= 1
+    return fitted
+
+
+def _cut(text: str, width: int, *, in_middle: bool) -> str:
+    """Cut words to a column, a name in its middle: its end tells it from others."""
+    if len(text) <= width:
+        return text.ljust(width)
+    tail = (width - 1) // 2 if in_middle else 0
+    return f"{text[: width - 1 - tail]}…{text[len(text) - tail :]}"
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -105,5 +131,5 @@ def agreed(args: argparse.Namespace, question: str) -> bool:
     if args.yes:
         return True
     if args.json or not sys.stdin.isatty():
-        raise BadInput("nothing was done: nobody can be asked here.", hint="Add --yes to do it.")
+        raise BadInput("nothing was done: there is no terminal to ask on.", hint="Add --yes to do it.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -222,7 +222,7 @@ def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], a
     save.put(aside, kept)
     raise FinetopError(
         f"the written model does not say what {request.run_name}@{request.step} says. {broken.words}.",
-        hint=f"It is in {kept}, to be looked at. Try --dtype float32.",
+        hint=f"It is in {kept}, for inspection. Try --dtype float32.",
     )
 
 

@@ -113,7 +113,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
                 for finder in hearers[lint.load(name).look]:
                     for index, sight in sights:
                         finder.take(seen.at + index, sight)
-    notes += [f"{read.name}: its first {read.rows:,} rows were looked at" for read in reads if read.is_cut]
+    notes += [f"{read.name}: its first {read.rows:,} rows were checked" for read in reads if read.is_cut]
     looker = Looker(Setup((), setup.sources, lens))
     whole = Whole(
         reads,
@@ -201,7 +201,7 @@ def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRo
             given.append((Source(path=recipe.check.target.path), "test"))
     if not given:
         raise BadInput(
-            "data.train: there is nothing to look at.", hint="Name a file: data.train: [{path: …}]."
+            "data.train: there are no data to check.", hint="Name a file: data.train: [{path: …}]."
         )
     return sorted(given, key=lambda one: ORDER.index(one[1]))
 

@@ -195,13 +195,13 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
         return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
-    hint = "Nobody asked finetop for it, and the kernel tells of no lack of memory: somebody, or another program."
+    hint = "finetop did not ask for it, and the kernel reports no lack of memory: a person or another program did."
     if _held_nearly_all(facts):
         hint = (
             f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
         )
     elif facts.oom_kills is None:
-        hint = "Nobody asked finetop for it. If the machine ran out of memory, `dmesg` says so."
+        hint = "finetop did not ask for it. If the machine ran out of memory, `dmesg` says so."
     return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 

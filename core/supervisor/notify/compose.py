@@ -52,6 +52,8 @@ def gather(supervisor: Supervisor, now: float) -> None:
         notices.add_messages(connection, [one._replace(way=way) for one in messages for way in ways])
         notices.mark_told(connection, [*(group for group in groups if group not in wanted), *ripe])
         notices.give_up_old(connection, now - OLD_S)
+    if messages:
+        teller.send_at.update(dict.fromkeys(ways, now))  # a way that rests until something is new: this is
     abort_at("notices-gathered")
 
 

@@ -75,8 +75,8 @@ async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
         checking.queue(connection, run_id, Check(name, step, watch=known.is_watch(step)), more)
     supervisor.touch()
     await record(supervisor)
-    then = "the next follows by itself until it is known" if ask.on else "s looks on when that is done"
-    return LookEarlierAnswer(name, step, f"step {step:,} of {name} is looked at; {then}.")
+    then = "the next follows by itself until it is known" if ask.on else "then s checks the next"
+    return LookEarlierAnswer(name, step, f"step {step:,} of {name} is queued for a check; {then}.")
 
 
 def look_on(connection: Connection, job: Job, state: data.State) -> None:
@@ -99,7 +99,7 @@ def look_on(connection: Connection, job: Job, state: data.State) -> None:
     try:
         checking.queue(connection, job.run_id, ask, {"earlier": there})
     except FinetopError as error:  # somebody has another check under way, or the checkpoint is gone
-        print(f"run {job.run_id}: no further look at earlier checkpoints: {error}", flush=True)
+        print(f"run {job.run_id}: no further check of earlier checkpoints: {error}", flush=True)
 
 
 async def _found(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:

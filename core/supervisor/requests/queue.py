@@ -123,7 +123,9 @@ def hold(supervisor: Supervisor, ask: Hold) -> Done:
         with transaction(connection):
             queue_order.hold_all(connection, held=True)
         ready.look(supervisor)
-        return Done("the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release")
+        return Done(
+            "the queue is held: nothing starts, running jobs continue. Release it: finetop queue release"
+        )
     name, waiting = waiting_of(supervisor, ask.run)
     _hold(supervisor, waiting, held=True)
     return Done(f"{name} is held. Let it go: finetop queue release {name}")
@@ -138,13 +140,13 @@ def release(supervisor: Supervisor, ask: Release) -> Done:
         with transaction(connection):
             queue_order.hold_all(connection, held=False)
         ready.look(supervisor)
-        return Done("the queue goes on.")
+        return Done("the queue is released.")
     name, waiting = waiting_of(supervisor, ask.run)
     if not any(job.held for job in waiting):
         raise Refused(f"{name} is not held.", hint="Why it waits: finetop queue.")
     _hold(supervisor, waiting, held=False)
     still = "; the queue is held" if queue_order.is_held(connection) else ""
-    return Done(f"{name} goes on, place {jobs.place_of(connection, waiting[0].run_id)}{still}.")
+    return Done(f"{name} is released, place {jobs.place_of(connection, waiting[0].run_id)}{still}.")
 
 
 def _hold(supervisor: Supervisor, waiting: list[Job], *, held: bool) -> None:

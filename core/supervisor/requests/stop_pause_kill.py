@@ -48,9 +48,9 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
     abort_at("pause-asked")
     goes_on = f"finetop resume {name}"
     if not live:
-        return Done(f"{name} is held. It goes on with: {goes_on}")
+        return Done(f"{name} is held. To resume: {goes_on}")
     saves = "saves a checkpoint" if live[0].verb == "train" else f"ends its {live[0].verb}"
-    return Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
+    return Done(f"{name} {saves}, then waits in the queue, held. To resume: {goes_on}")
 
 
 def require_pausable(connection: Connection, job: Job) -> None:
@@ -62,7 +62,7 @@ def require_pausable(connection: Connection, job: Job) -> None:
         raise Refused(f"{job.run_name} was asked to {job.asked} already.")
     if not goes_on_later(connection, job):
         hint = f"End it: finetop stop {job.run_name}."
-        raise Refused(f"{job.run_name} could not go on: train.resumable is false.", hint=hint)
+        raise Refused(f"{job.run_name} could not be resumed: train.resumable is false.", hint=hint)
 
 
 def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:

@@ -57,10 +57,8 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     require(model, options)
     texts = list(texts_of(options, start))[: options.texts]
     if not texts:
-        hint = (
-            "Set method.keep to nothing, which looks at your rows, or give check.general a suite with text."
-        )
-        raise BadInput("method.keep: there is no general text to look at.", hint=hint)
+        hint = "Set method.keep to nothing, which uses your rows, or give check.general a suite with text."
+        raise BadInput("method.keep: there is no general text to read.", hint=hint)
     method = "kpm" if options.keep == "knowledge" else "ipm"  # the paper's names
     config = lora_config(
         options,

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.models import collectives
 from finetop.core.train.objectives import sft
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def make_trainer(setup: Setup) -> Any:
 
     def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
         if "loss" in logs:
-            logs.update({key: sum(values) / len(values) for key, values in batches.items()})
+            for key, values in batches.items():
+                every = [value for of_rank in collectives.gathered(values) for value in of_rank]
+                logs[key] = sum(every) / len(every)
             batches.clear()
         log(logs, *rest, **named)
 

@@ -98,7 +98,11 @@ def make_trainer(setup: Setup) -> Any:
             size = args.per_device_train_batch_size if is_train else args.per_device_eval_batch_size
             return dataset.map(_mismatched, batched=True, batch_size=size)
 
-    with language.switched_off(setup.model):
+        def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
+            language.share_reference(dataset, setup, name)
+            return super()._precompute_ref_logps(dataset, name, batch_size)
+
+    with language.switched_off(setup.model), language.unhashed(setup.model):
         return language.build(setup, TokenizedKTO, KTOConfig, values, OWN)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,12 +22,11 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.protocol.events import Resumed
 from finetop.core.train import paged
-from finetop.core.train.resume import random_state, state_files
+from finetop.core.train.resume import random_state, sharded, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -60,11 +60,22 @@ def keep(trainer: Any) -> Callable[[Path], None]:
     All ranks take part. What is returned writes it to FOLDER/state, on the first. A trainer of ours with
     `save_state(folder)` and `load_state(folder)` keeps its own.
     """
-    tree: dict[str, Any] = {"format": FORMAT, "weights": held_tensors(trainer.model)}
+    tree: dict[str, Any] = {"format": FORMAT}
     tree["callbacks"] = {type(keeper).__name__: keeper.keep(trainer.model) for keeper in _keepers(trainer)}
+    optimizer = {} if has_own_state(trainer) else trainer.optimizer.state_dict()
+    if sharded.is_wanted(trainer.model):
+        names = sharded.save(trainer.model, optimizer["state"], _aside(trainer))
+        optimizer = {**optimizer, "state": sharded.without(optimizer["state"], names)}
+        tree |= {"weights": None, sharded.NAMES: names}
+    else:
+        tree["weights"] = held_tensors(trainer.model)
     if not has_own_state(trainer):
-        tree |= _of_transformers(trainer)
+        tree |= _of_transformers(trainer, optimizer)
     return partial(_write, trainer, tree)
+
+
+def _aside(trainer: Any) -> Path:
+    return Path(trainer.args.output_dir) / sharded.ASIDE
 
 
 def _write(trainer: Any, tree: dict[str, Any], folder: Path) -> None:
@@ -76,6 +87,8 @@ def _write(trainer: Any, tree: dict[str, Any], folder: Path) -> None:
         trainer.save_state(target / OWN)
     else:
         _save_counts(trainer, target / TRAINER_STATE)
+    if sharded.NAMES in tree:
+        _aside(trainer).rename(target / sharded.FOLDER)
     state_files.save(tree, target)
 
 
@@ -84,10 +97,10 @@ def has_own_state(trainer: Any) -> bool:
     return hasattr(trainer, "load_state")
 
 
-def _of_transformers(trainer: Any) -> dict[str, Any]:
+def _of_transformers(trainer: Any, optimizer: dict[str, Any]) -> dict[str, Any]:
     scaler = getattr(trainer.accelerator, "scaler", None)
     return {
-        "optimizer": shards.whole(trainer.optimizer.state_dict()),
+        "optimizer": shards.whole(optimizer),
         "scheduler": {
             key: value for key, value in trainer.lr_scheduler.state_dict().items() if key != "lr_lambdas"
         },
@@ -149,7 +162,7 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
         said += f" (and those of {len(changed) - 1} more)"
     if not anyway:
         raise BadInput(f"{said}.", hint="Put them back, or resume with --anyway: it learns the new ones.")
-    print(f"{said}; it goes on with them", flush=True)
+    print(f"{said}; it continues with them", flush=True)
 
 
 def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
@@ -230,7 +243,7 @@ def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
         return
     trainer._load_from_checkpoint = lambda *_: None
     trainer._load_optimizer_and_scheduler = fitting("the optimizer's numbers", folder)(
-        lambda _: restore_optimizer(trainer, tree)
+        lambda _: restore_optimizer(trainer, tree, folder)
     )
     trainer._load_scaler = lambda _: None
     trainer._load_rng_state = fitting("the generators' state", folder)(
@@ -275,6 +288,9 @@ class Restorer(TrainerCallback):  # type: ignore[misc]
             put_in_place(model, self.tree["weights"])
         else:
             load_whole(model, self.folder)
+        if names := self.tree.get(sharded.NAMES):
+            with fitting("the weights", self.folder):
+                sharded.read_weights(model, names, self.folder / STATE / sharded.FOLDER)
         for keeper in _keepers(self.trainer):
             if (name := type(keeper).__name__) in self.tree["callbacks"]:
                 keeper.put_back(model, self.tree["callbacks"][name])
@@ -330,13 +346,15 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
         ) from error
 
 
-def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
+def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
     """Restore the optimizer's numbers and the schedule's place; rates and decay are the recipe's of now."""
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]
     paged_before = paged.buffers(optimizer)
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    if names := tree.get(sharded.NAMES):
+        sharded.read_state(saved["state"], names, weights, folder / STATE / sharded.FOLDER)
     for index, values in saved["state"].items():
         saved["state"][index] = divided(values, weights[int(index)])
     optimizer.load_state_dict(saved)

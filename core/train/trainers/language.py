@@ -110,15 +110,15 @@ def share_reference(dataset: Any, setup: Setup, name: str) -> None:
 @contextmanager
 def unhashed(model: Any) -> Iterator[None]:
     """Keep TRL from reading a divided model's weights meanwhile: it would name its file by them."""
-    from trl.trainer import dpo_trainer
+    from trl.trainer import dpo_trainer, kto_trainer
 
     original = dpo_trainer.hash_module
     if shards.is_divided(model):
-        dpo_trainer.hash_module = lambda _: ""
+        dpo_trainer.hash_module = kto_trainer.hash_module = lambda _: ""
     try:
         yield
     finally:
-        dpo_trainer.hash_module = original
+        dpo_trainer.hash_module = kto_trainer.hash_module = original
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
 
     few = said(rows_seen=12, losses=(2.0, 2.4))
     assert "Don't train" not in " ".join(few.values())
-    assert few["style and format"].startswith("Not told by this: few-shot keeps the rules better than lora (")
+    assert few["style and format"].startswith("Not proven: few-shot keeps the rules better than lora (")
     assert "but lora trained on 12 rows and its loss rose: train it on more" in few["style and format"]
     assert few["what each saw"] == (
         "few-shot was shown 4 examples with each question; lora trained on 12 rows, and its loss rose from 2.00 to"

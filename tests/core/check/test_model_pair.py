@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.check import context as check_context, scoring_passes
+from finetop.core.check import context as check_context, noise_floor, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_pair
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import ScoredModel, keys_of, prepare
 from finetop.core.check.tasks.requests import build
 from finetop.core.check.tasks.suite import find_suite
-from finetop.core.models import load, resolve
+from finetop.core.models import continuous, load, resolve
+from finetop.core.protocol.check_result import NoiseFloor
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.scoring.batch_plan import Name
+    from finetop.core.check.scoring.cache import ScoreKey
+    from finetop.core.models.engine import Engine
 
 # PEFT asks for an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
@@ -178,3 +181,47 @@ def test_what_differs_is_said(place: Path) -> None:
     change_template(place / "adapter", place)
     assert "another chat template" in check_context.caveats_of(pair, tokenizer, True)[2]
     assert "of the recipe" in check_context.caveats_of(pair, tokenizer, True)[0]
+
+
+def test_another_engine_has_other_files_for_what_is_written_alone(place: Path) -> None:
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    prepared = prepare(build(find_suite("tiny", home)), load.load_tokenizer(base), 512, 1)
+
+    def made(plan: BatchPlan) -> dict[str, ScoreKey]:
+        return keys_of(prepared, ScoredModel("base", {"weights": "x"}, lambda: None, plan))
+
+    exact, other = made(PLAN), made(BatchPlan("packed", 128, "continuous"))
+    assert {task for task in exact if exact[task].name != other[task].name} == {"orders"}
+    # what was kept before there were engines is kept still
+    assert exact["orders"].facts["model"] == {"weights": "x", "layout": "packed", "row_tokens": 128}
+
+
+def test_what_flips_by_the_engine_is_counted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    home = Home(place)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    model, tokenizer = load.load_model(base, torch.float32, "cpu")
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    context: Any = SimpleNamespace(
+        home=home,
+        prepared=prepared,
+        pair=SimpleNamespace(device="cpu"),
+        events=EventLog(place / "e.jsonl"),
+        phase_at=0.0,
+        model_label="",
+        shares=True,
+        stops=lambda: False,
+    )
+
+    def floor(engine: Engine) -> NoiseFloor:
+        scored_model = ScoredModel("base", None, lambda: model, BatchPlan("packed", 128, engine))
+        scoring = scoring_passes.open_scoring(context, prepared, scored_model)
+        return noise_floor.measure(context, scoring, noise_floor.first_items(context))
+
+    assert floor("exact") == NoiseFloor(48, 0)
+    assert floor("continuous") == NoiseFloor(48, 0, "continuous", 12, 0)
+    word = tokenizer.encode("we", add_special_tokens=False)  # what exact writes is no word at all
+    monkeypatch.setattr(continuous, "write", lambda _, asked, *__, **___: [word] * len(asked))
+    assert floor("continuous").answers_flipped == 12

@@ -64,10 +64,10 @@ def test_says_what_was_not_looked_at() -> None:
     order, found = look_at(truth)
     assert order == [200, 40, 120, 80]
     assert found.text == (
-        "regressed since step 120 (estimate by bisection: step 160 was not looked at; damage need not be monotone)."
+        "regressed since step 120 (estimate by bisection: step 160 was not checked; damage need not be monotone)."
     )
     everything = conclude(sorted(truth), truth)
-    assert everything.text == "regressed since step 120 (all checkpoints were looked at)."
+    assert everything.text == "regressed since step 120 (all checkpoints were checked)."
 
 
 def test_what_is_known_already_is_not_looked_at_again() -> None:
@@ -112,7 +112,7 @@ def test_checkpoints_without_a_verdict_are_stepped_over() -> None:
     dumb: dict[int, Seen] = dict.fromkeys(STEPS, "no_verdict")
     order, found = look_at(dumb)
     assert order == [320, 20], "a base that can't be judged is not tried on all of them"
-    assert found.text.startswith("no verdict at any checkpoint that was looked at")
+    assert found.text.startswith("no verdict at any of the checkpoints checked")
 
 
 def test_checkpoints_that_are_gone_are_named_and_not_asked_for() -> None:

@@ -174,7 +174,7 @@ def test_help_lists_every_verb(finetop):
     code, out, _ = finetop("--help")
     assert code == 0
     for verb in verbs():
-        assert f"finetop {verb} " in out
+        assert f"\n  {verb} " in out
 
 
 def test_ls_starts_light(rig):

@@ -49,7 +49,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         ("c", 1, 5), ("b", 2, 10), ("a", 3, 10),
     ]  # fmt: skip
     assert finetop("pause", "busy")[1] == (
-        "busy saves a checkpoint, then waits in the queue, held. It goes on with: finetop resume busy\n"
+        "busy saves a checkpoint, then waits in the queue, held. To resume: finetop resume busy\n"
     )
     wait(rig, "busy", lambda row: isinstance(row.state, Queued))
     code, out, _ = finetop("ls")

@@ -146,7 +146,7 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
         checked_at(step, lost)
     answer = look()
     assert answer.step is None
-    assert answer.message == "bad: regressed since step 900 (all checkpoints were looked at)."
+    assert answer.message == "bad: regressed since step 900 (all checkpoints were checked)."
     curve = flipped_items.cell(quiet.supervisor.connection, LookAtCell("bad", "arith")).curve
     assert since_words(curve) == "lost from step 900 (ok at 600)"
 

@@ -141,18 +141,22 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     from transformers import DeepseekV3Config, LlamaConfig, MambaConfig
 
     config = LlamaConfig()
-    assert engine.engine_for("auto", "cuda:0", config) == "exact"  # flash-attn is not installed
-    assert engine.engine_for("continuous", "cpu", config) == "continuous"
+    assert engine.engine_for("auto", "cuda:0", "bfloat16", config) == "exact"  # flash-attn is not installed
+    assert engine.engine_for("continuous", "cpu", "bfloat16", config) == "continuous"
     monkeypatch.setattr(continuous, "has_flash", lambda: True)
-    assert engine.engine_for("auto", "cpu", config) == "exact"
-    assert engine.engine_for("vllm", "cuda:0", config) == "continuous-flash"  # in what vllm does not write
-    assert engine.engine_for("exact", "cuda:0", config) == "exact"
-    assert engine.engine_for("auto", "cuda:0", MambaConfig()) == "exact"
+    assert engine.engine_for("auto", "cpu", "bfloat16", config) == "exact"
+    assert (
+        engine.engine_for("vllm", "cuda:0", "bfloat16", config) == "continuous-flash"
+    )  # in what vllm does not write
+    assert engine.engine_for("auto", "cuda:0", "float32", config) == "exact"  # which flash-attn has not
+    assert engine.engine_for("continuous", "cuda:0", "float32", config) == "continuous"
+    assert engine.engine_for("exact", "cuda:0", "bfloat16", config) == "exact"
+    assert engine.engine_for("auto", "cuda:0", "bfloat16", MambaConfig()) == "exact"
     for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
         with pytest.raises(BadInput, match=why):
-            engine.engine_for("continuous", "cpu", other)
+            engine.engine_for("continuous", "cpu", "bfloat16", other)
     with pytest.raises(BadInput, match="learned tokens"):
-        engine.engine_for("continuous", "cpu", config, learned_tokens=True)
+        engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)
 
 
 def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from gloo_pair import Small
 from waiting import TORCH_LIMIT_S
 
 from finetop.core.models import collectives
+from finetop.core.train.resume import sharded
 
 PAIR = Path(__file__).parents[2] / "rig" / "gloo_pair.py"
 
 
-def test_two_ranks_talk_and_hold_a_model_in_halves():
+def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
     ranks = [
         subprocess.Popen(
-            [sys.executable, str(PAIR)],
+            [sys.executable, str(PAIR), str(tmp_path / "parts")],
             env={
                 **os.environ,
                 **meeting,
@@ -38,6 +42,20 @@ def test_two_ranks_talk_and_hold_a_model_in_halves():
     ]
     said = [rank.communicate(timeout=TORCH_LIMIT_S)[0] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], said
+
+    # what two ranks wrote in parts is read whole by one process
+    files = sorted(file.suffix for file in (tmp_path / "parts").iterdir())
+    assert files == [".safetensors", ".safetensors"]
+    names, whole = json.loads((tmp_path / "names.json").read_text()), torch.load(tmp_path / "whole.pt")
+    model = Small()
+    sharded.read_weights(model, names, tmp_path / "parts")
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, whole[name]), name
+    state = {index: {} for index in range(len(list(model.parameters())))}
+    sharded.read_state(state, names, list(model.parameters()), tmp_path / "parts")
+    for weight, values in zip(model.parameters(), state.values(), strict=True):
+        assert values.keys() == {"exp_avg", "exp_avg_sq"}
+        assert values["exp_avg"].shape == weight.shape and values["exp_avg"].any()
 
 
 def test_alone_nothing_is_exchanged():

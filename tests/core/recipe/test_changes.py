@@ -20,7 +20,7 @@ def recipe(*sets):
     [
         (
             "train.epochs=5",
-            "train.epochs: 2 -> 5.0 the learning rate goes on along the curve of the new length",
+            "train.epochs: 2 -> 5.0 the learning rate follows the schedule of the new length",
         ),
         ("train.seed=7", "train.seed: 1 -> 7 changes the data order"),
         ("train.save_every=0.5", "train.save_every: 0.25 -> 0.5"),

@@ -83,3 +83,22 @@ def test_what_does_not_train_on_several_gpus_is_refused_with_what_to_change(writ
 )
 def test_what_trains_on_several_gpus_is_taken(written):
     assert resolve_text(SEVERAL + written).recipe.budget.gpus == 2
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("extends: lora", r"vllm writes for grpo and rloo, not for sft. Set it to auto"),
+        ("extends: grpo\nmethod: {name: hra}", None),
+        ("extends: grpo\nmethod: {name: peft, type: lily}", r"what peft learns can't be merged"),
+        ("extends: grpo\nbudget: {gpus: 0}", r"vllm writes on one GPU, and budget\.gpus is 0"),
+    ],
+)
+def test_what_vllm_can_not_write_for_is_refused(written, said):
+    data = "data: {train: [{path: t.jsonl}]}\nobjective: {reward: {rules: [{rule: has_answer}]}}\n"
+    text = f"recipe: 1\nname: x\nmodel: {{engine: vllm}}\n{data if 'grpo' in written else ''}{written}"
+    if said is None:
+        assert resolve_text(text).recipe.model.engine == "vllm"
+        return
+    with pytest.raises(RecipeError, match=said):
+        resolve_text(text)

@@ -212,6 +212,19 @@ async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
     assert messages(quiet) == [("spike", 0), ("nan", 0), ("spike", 4)]
 
 
+async def test_what_waited_is_sent_though_nothing_else_is_new_by_then(quiet, told):
+    run = quiet.queue("one")
+    alarms(quiet, run, 1)
+    await until(quiet, lambda: all_settled(quiet))
+    alarms(quiet, run, 1)
+    now = time.time()
+    deliver.tend(quiet.supervisor, now)
+    assert quiet.rows("SELECT count(*) FROM messages") == [(1,)]
+    later = now + quiet.supervisor.settings.tell.every_s + 1
+    await waiting.until(lambda: all_settled(quiet) or deliver.tend(quiet.supervisor, later))
+    assert len(lines(told)) == 2
+
+
 async def test_a_night_in_which_all_fails_is_ten_messages(quiet, told):
     now = time.time()
     for number in range(15):

@@ -23,7 +23,7 @@ from finetop.core.wording import slurm
             "waits for: ReqNodeNotAvail (nodes that it may use are down, drained or reserved)",
         ),
         ("SomethingNew", "waits for: SomethingNew"),
-        ("", "waits for: None (Slurm looks at it next)"),
+        ("", "waits for: None (Slurm schedules it next)"),
     ],
 )
 def test_a_reason_is_told_as_slurm_names_it_and_in_plain_words(reason, words):

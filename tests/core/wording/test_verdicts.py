@@ -154,7 +154,13 @@ def test_report_shows_all_that_stands_beside() -> None:
         **checked({"arith": 60}),
         "target": {"rules": {"base": 0.1, "tuned": 0.9, "low": 0.7, "high": 0.9, "rows": 40}},
         "drift": {"base": 2.0, "tuned": 2.5, "tokens": 1530, "kl": 0.25},
-        "noise_floor": {"items": 48, "flips": 1},
+        "noise_floor": {
+            "items": 48,
+            "flips": 1,
+            "engine": "continuous",
+            "answers": 20,
+            "answers_flipped": 2,
+        },
         "contamination": {"items": 2, "by_task": {"arith": 2}},
         "notes": ["a note\x1b[31m"],
     }
@@ -164,6 +170,7 @@ def test_report_shows_all_that_stands_beside() -> None:
         "target  rules  0.10 -> 0.90 (better",
         "drift  +0.500 nats/token on general text (2.000 -> 2.500, KL 0.250)",
         "other batches: 1 flip of 48 items",
+        "noise floor  engine continuous against exact: 2 flips of 20 answers",
         "left out  2 items that the training data contains (arith 2)",
         "a note",
         "guesses: no verdict. The base model scores 0.250, within 3 standard errors of chance (0.250)",

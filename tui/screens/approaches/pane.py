@@ -44,7 +44,7 @@ def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
-        notes += "; = not told apart"
+        notes += "; = no proven difference"
     return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import Across
 from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.compare.state import LETTERS, ComparedRuns
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, zoomed, zoomed_to
 from finetop.tui.text import Line, decimals, line_width
 from finetop.tui.theme import SERIES, Look, StyleName
-from finetop.tui.widgets.chart import draw, place_at, plot_width
+from finetop.tui.widgets.chart import GUTTER, draw, place_at, plot_width
+from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
 ENDS = 10  # cells right of the picture: each run's letter and value
@@ -118,3 +120,22 @@ def _title(
         if line_width(line) + 3 + line_width(part) <= width:
             line = (*line, ("   ", ""), *part)
     return line
+
+
+def with_mouse(
+    shown: Shown,
+    axis: Axis,
+    rows: int,
+    event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel,
+) -> Shown | None:
+    """Return how the curves are looked at after the mouse was used on their `rows` rows; None elsewhere."""
+    x, y = event.end if isinstance(event, PointedLines.Dragged) else (event.x, event.y)
+    cell = min(max(0, x - GUTTER), axis.cells - 1)
+    if y >= rows:
+        return None
+    if isinstance(event, PointedLines.Wheel):
+        return zoomed(replace(shown, cursor=cell), axis, event.direction)
+    if isinstance(event, PointedLines.Dragged):
+        start = min(max(0, event.start[0] - GUTTER), axis.cells - 1)
+        return zoomed_to(shown, axis, start, cell) if abs(start - cell) > 1 else shown
+    return replace(shown, cursor=cell)

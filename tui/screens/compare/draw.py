@@ -77,7 +77,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     lines.append(rule((("what differs in their recipes", ""),), width))
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
-        lines.append((("   nothing: only chance, or the machine, tells them apart", "dim"),))
+        lines.append((("   nothing: they differ only by chance or by machine", "dim"),))
 
     def difference_line(key: str, values: Sequence[str]) -> Line:
         cells = [(f" {cut_end(values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]

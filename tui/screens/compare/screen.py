@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
-from finetop.tui.screens.compare.curves import axis_of_all, chart_lines, ends_of, metrics_of, next_x
+from finetop.tui.screens.compare.curves import (
+    axis_of_all,
+    chart_lines,
+    ends_of,
+    metrics_of,
+    next_x,
+    with_mouse,
+)
 from finetop.tui.screens.compare.draw import (
     data_lines,
     head_lines,
@@ -48,6 +56,7 @@ from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import View
 
 CHART, LOWEST = 3, 8  # of the body is the chart a third or more, and so many rows at least
@@ -89,6 +98,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.held = ComparedRuns()
         self.tab: Tab = "numbers"
         self.shown = Shown(smoothing=SMOOTHING)
+        self._chart_rows = 0  # of the curves, as drawn
         self.is_full = False  # the chart has the whole tab
         self.hidden: set[str] = set()  # runs whose curves are not drawn
         self.chosen = 0
@@ -99,7 +109,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield Top("Runs")
         yield Lines(id="head")
-        yield Lines(id="body")
+        yield PointedLines(id="body")
         yield Bottom()
 
     async def to_save(self) -> Sheet:
@@ -160,11 +170,13 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         """Draw the curves in what the table leaves of the tab, or in all of it."""
         held, shown = self.held, self.shown
         if not held.metric:
+            self._chart_rows = 0
             return []
         rows = height if self.is_full else max(LOWEST, height // CHART, height - table)
+        self._chart_rows = min(rows, height)
         view = View(held.first, held.last, 0, shown.cursor, shown.smoothing, shown.is_log, held.x)
         look = host_of(self).look
-        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, min(rows, height)), look)
+        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, self._chart_rows), look)
 
     def _below(self, chart: list[Line], table: list[Line], height: int) -> tuple[list[Line], str]:
         lines, where = self._part(table, height - len(chart))
@@ -264,6 +276,18 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         """Hide the chosen run's curve, or show it again."""
         if self.tab == "numbers" and self.held.runs:
             self.hidden ^= {self.held.runs[self.chosen].row.name}
+            self.redraw()
+
+    @on(PointedLines.Pointed)
+    @on(PointedLines.Dragged)
+    @on(PointedLines.Wheel)
+    def _use_mouse(self, event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel) -> None:
+        """Set the cursor, or zoom; below the curves the wheel scrolls."""
+        shown = with_mouse(self.shown, self._axis, self._chart_rows if self.tab == "numbers" else 0, event)
+        if shown is not None:
+            self._show(shown)
+        elif isinstance(event, PointedLines.Wheel):
+            self.tops[self.tab] = max(0, self.tops.get(self.tab, 0) - 3 * event.direction)
             self.redraw()
 
     def action_log_scale(self) -> None:

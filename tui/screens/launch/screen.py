@@ -195,6 +195,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 self.put_cursor_on(key)
             self._after_check()
 
+    def show_recipe(self, name: str) -> None:
+        """Put the cursor on a recipe, and start from it."""
+        self.part = "recipes"
+        self.base_at = next((at for at, base in enumerate(self.bases) if base.title == name), self.base_at)
+        self._open_base()
+
     def _files_are_here(self) -> bool:
         return all(home.link is None for home in host_of(self).homes)
 
@@ -339,9 +345,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if linted.report is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(self.form, "name")), linted.report))
         else:
-            words = "the data are still being looked at: L again when it is done."
+            words = "the data check is still running: press L again when it is done."
             if loaded is None or not loaded.recipe.data.train:
-                words = "there are no data to look at yet: set data."
+                words = "no data yet: set data."
             host_of(self).say(clean_line(linted.trouble) or words)
 
     def action_back(self) -> None:

@@ -75,7 +75,7 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
     elif not answer.gpus and not answer.nodes:
         lines.append(_slots(answer, width))
     elif answer.age_s > OLD_S:
-        lines.append(((f" ! not looked at for {short_span(answer.age_s)}", "amber"),))
+        lines.append(((f" ! last read {short_span(answer.age_s)} ago", "amber"),))
     lines += [gpu_line(gpu, width) for gpu in answer.gpus]
     lines += [node_line(node, width) for node in answer.nodes]
     if answer.gpus and answer.on_cpu:

@@ -89,7 +89,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
 def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
     """Say what to do next with the job under the cursor."""
     if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
-        return [next_line("W", "let the queue go on")]
+        return [next_line("W", "release the queue")]
     if entry is None:
         return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]
     if entry.waits is None:
@@ -99,7 +99,7 @@ def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
 
 def _next(row: QueueRow, line: Sequence[QueueRow]) -> Line:
     if row.state.held:
-        return next_line("R", "release it" if row.state.paused_at is None else "let it go on")
+        return next_line("R", "release it" if row.state.paused_at is None else "resume it")
     if row.state.next_at is not None:
         return next_line("R", "have its next try now")
     place = next((i for i, one in enumerate(line) if one.run_id == row.run_id), 0)

@@ -52,7 +52,7 @@ LOWER = Key("minus", "", "prioritise(1)", "a lower priority", "finetop queue pri
 HOLD = Key("H", "hold", "hold", "hold it: it waits for a release", "finetop queue hold RUN")
 RELEASE = Key("R", "release", "release", "release it, or have its next try now", "finetop queue release RUN")
 STOP = Key("S", "take out", "stop", "take it out, or stop what runs (asks)", "finetop stop RUN")
-PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
 WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)", "finetop queue hold")
 UNDO = Key("u", "undo", "undo", "take back the last change of order, priority or hold")
 OPEN = Key("enter", "open", "open", "open the run", "finetop show RUN")
@@ -247,7 +247,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if machine.queue is not None and machine.queue.stopped == QUEUE_HELD:
             self._do(Release(), on_machine=True)
             return
-        words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  What runs goes on.", ""))
+        words: Line = ((f" Hold the whole queue{on}?", "bold"), ("  Running jobs continue.", ""))
         hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
         self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
 
@@ -256,7 +256,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             host_of(self).say("nothing of this screen's to take back.")
             return
         change = self._done.pop()
-        self._do(*change.back, about=f"taken back: {change.about}.")
+        self._do(*change.back, about=f"undone: {change.about}.")
 
     def action_back(self) -> None:
         if self.queues.filter:

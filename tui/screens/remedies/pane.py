@@ -133,7 +133,7 @@ def _under_way(answer: RemediesAnswer) -> Line:
 def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
     """Say what to do next, and what it costs."""
     if answer.is_under_way:
-        return [next_line("esc", "back: it goes on, and what was scored is kept")]
+        return [next_line("esc", "back: it keeps running, scores are kept")]
     letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
     if answer.best:
         return [next_line("E", f"on {letters[answer.best]}: export it as one whole model, then verified")]

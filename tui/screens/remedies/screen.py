@@ -318,7 +318,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             return
         words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
         end = Answer("y", "end it", lambda: self._do(Stop(self.run)))
-        self.query_one(Bottom).ask(words, [end], leave="let it go on")
+        self.query_one(Bottom).ask(words, [end], leave="keep it running")
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()

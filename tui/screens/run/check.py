@@ -14,6 +14,7 @@ from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
+OPEN = 1.5  # share of items, of an interval that says nothing
 _FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells
 
@@ -65,6 +66,7 @@ def check_lines(
         top.append(under_way(row.checking))
     if not is_said_above(row, check_id):
         top += _verdict_lines(outcome, row, width)
+    top += _only_together(outcome, width)
     top += _beside(outcome, width, rows=1 if height < 26 else 2)
     tasks = worst_first(outcome)
     if not tasks:
@@ -134,6 +136,19 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     return [start, *(((indent + text, ""),) for text in more)]
 
 
+def _only_together(outcome: CheckResult, width: int) -> list[Line]:
+    """Say of a drop that no task shows alone what it is proven on."""
+    asked = [task.n for task in outcome.tasks if task.n]
+    if outcome.verdict != "regressed" or not asked or any(task.mark == "lost" for task in outcome.tasks):
+        return []
+    each = f"{min(asked)} to {max(asked)}" if min(asked) < max(asked) else str(asked[0])
+    words = f"Proven over all tasks together. Each had {each} items: too few to say which of them lost it."
+    rest = outcome.items_total - max(outcome.items_used, outcome.items_scored)
+    if rest > 0:
+        words += f" f checks the remaining {count(rest)}."
+    return [((f"   {text}", ""),) for text in wrapped(words, width - 4, 2)]
+
+
 def _settled_by(check: CheckBrief) -> str:
     if check.accepted:
         return f"accepted by {clean_line(check.accepted)}"
@@ -166,6 +181,11 @@ def _head(width: int, named: str) -> Line:
     return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
 
 
+def _interval(low: float, high: float) -> str:
+    """Write where a task's change lies, in points; of one that may be anything nothing is known."""
+    return "open" if high - low > OPEN else f"{change(high)} to {change(low)}"
+
+
 def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     mark = TASK_MARKS.get(task.mark)
     name_width = _name_width(width) if width >= 72 else 16
@@ -183,6 +203,6 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}"
-    interval = "" if task.interval is None else " to ".join(map(change, reversed(task.interval)))
+    interval = "" if task.interval is None else _interval(*task.interval)
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))

@@ -11,38 +11,45 @@ from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.view_state import ViewState, chart_under
 from finetop.tui.screens.run.x_axis import cell_of
-from finetop.tui.screens.run.zoom import stretch
+from finetop.tui.screens.run.zoom import Shown, stretch, zoomed, zoomed_to
+from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import View
 
 
 def point_at(view_state: ViewState, held: RunData, detail: RunDetail, step: int) -> None:
     """Put the charts' cursor on a step; one that is out of view is brought into it."""
-    axis = view_state.axis(held, detail)
     for shown in (view_state.shown, replace(view_state.shown, zoom=None)):
-        first, last = stretch(shown, axis)
-        cell = cell_of(step, View(first, last, x=shown.x), held.steps, axis.cells)
+        cell = _cell_of(shown, view_state, held, detail, step)
         if cell is not None:
             view_state.shown = replace(shown, cursor=cell)
             return
 
 
+def _cell_of(shown: Shown, view_state: ViewState, held: RunData, detail: RunDetail, step: int) -> int | None:
+    axis = view_state.axis(held, detail)
+    first, last = stretch(shown, axis)
+    return cell_of(step, View(first, last, x=shown.x), held.steps, axis.cells)
+
+
 def to_event(view_state: ViewState, held: RunData, detail: RunDetail, direction: int) -> bool:
-    """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one."""
-    log = view_state.log
-    here = (
-        (step_in_view(log, held) if log.at is not None else None)
-        if view_state.tab == "log"
-        else view_state.step
-    )
+    """Go to the next alarm, check or checkpoint (1) or the one before (-1); returns whether there is one.
+
+    On the charts those in the cursor's own column are not gone to: they are named there together.
+    """
+    steps, shown = sorted({event.step for event in events_of(detail)}), view_state.shown
+    here = view_state.step
+    if view_state.tab == "log":
+        here = step_in_view(view_state.log, held)
+    elif shown.cursor is not None:
+        steps = [at for at in steps if _cell_of(shown, view_state, held, detail, at) != shown.cursor]
     if here is None:
         here = detail.row.step + 1
-    steps = sorted({event.step for event in events_of(detail)})
     ahead = [step for step in steps if (step > here if direction > 0 else step < here)]
     if not ahead:
         return False
     step = ahead[0] if direction > 0 else ahead[-1]
     if view_state.tab == "log":
-        opened_at(log, step)
+        opened_at(view_state.log, step)
     point_at(view_state, held, detail, step)
     view_state.step = step
     return True
@@ -55,10 +62,30 @@ def follow_log(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
         point_at(view_state, held, detail, step)
 
 
-def choose_under(view_state: ViewState, detail: RunDetail, x: int, y: int) -> None:
-    """Put the cursor on the metric whose chart the mouse is over."""
+def with_mouse(
+    view_state: ViewState,
+    held: RunData,
+    detail: RunDetail,
+    event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel,
+) -> Shown | None:
+    """Return how the charts are looked at after the mouse was used on them; None where it was not on one.
+
+    Pressing sets the cursor and chooses the chart, the wheel zooms around the mouse, dragging to what it went over.
+    """
+    x, y = event.end if isinstance(event, PointedLines.Dragged) else (event.x, event.y)
     place = chart_under(view_state, detail, x, y)
-    if place is not None and view_state.tab == "metrics" and not view_state.is_full:
+    if place is None:
+        return None
+    chart, cell = place
+    shown, axis = view_state.shown, view_state.axis(held, detail)
+    if isinstance(event, PointedLines.Wheel):
+        return zoomed(replace(shown, cursor=cell), axis, event.direction)
+    if isinstance(event, PointedLines.Dragged):
+        start = chart_under(view_state, detail, *event.start)
+        is_far = start is not None and abs(start[1] - cell) > 1
+        return zoomed_to(shown, axis, start[1], cell) if start is not None and is_far else shown
+    if not event.is_dragged and view_state.tab == "metrics" and not view_state.is_full:
         listed = view_state.grid.listed(metric_keys(detail.row))
-        at = listed.index(view_state.charted(detail.row)[place[0]])
+        at = listed.index(view_state.charted(detail.row)[chart])
         view_state.grid.point(at, len(listed) - 1, view_state.room(detail.row))
+    return replace(shown, cursor=cell)

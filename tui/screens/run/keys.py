@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
-from finetop.core.text import clean_line, count
+from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
@@ -174,12 +174,16 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return next_step(row)
     if row.checking is not None:
         return (
-            ("esc", "back to the runs: the check goes on") if tab == "check" else ("enter", "watch the check")
+            ("esc", "back to the runs: the check keeps running")
+            if tab == "check"
+            else ("enter", "watch the check")
         )
     if isinstance(row.state, Running):
         return _next_while_running(detail, tab)
     if row.check is None:
         return next_step(row)
+    if tab == "check" and row.check.verdict == "regressed" and (rest := _unsaid(row.check)):
+        return "f", f"check the remaining {counted(rest, 'item')}: which tasks lost it"
     if tab == "check":
         answers = ("enter", "read the answers that changed, whole")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
@@ -188,17 +192,22 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     return "enter", "see what the check found, task by task"
 
 
+def _unsaid(check: CheckBrief) -> int:
+    """Count the items that are left of a drop that is proven over all tasks together, and of none alone."""
+    return 0 if any(task.mark == "lost" for task in check.worst) else check.items_total - check.items_used
+
+
 def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
     row = detail.row
     if detail.checkpoints:
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
-            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
+            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training continues"
         if tab == "check":
-            return "tab", "go on to the steps"
+            return "tab", "see the checkpoints"
         return "enter", "see what the check found, task by task"
     end = ", and is checked at its end" if _checks_at_end(detail) else ""
-    return "esc", f"back to the runs: it goes on{end}"
+    return "esc", f"back to the runs: it keeps running{end}"
 
 
 def _checks_at_end(detail: RunDetail) -> bool:

@@ -18,9 +18,10 @@ from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
-from finetop.tui.screens.run.jump import choose_under, follow_log, to_event
+from finetop.tui.screens.run.input_lines import metrics_line, search_line
+from finetop.tui.screens.run.jump import follow_log, to_event, with_mouse
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.log_tab import load_near, opened_at, searched, to_hit
+from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
 from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.state import RunData
@@ -28,7 +29,6 @@ from finetop.tui.screens.run.tabs import body_lines
 from finetop.tui.screens.run.view_state import (
     PAGE,
     ViewState,
-    chart_under,
     chosen_relative,
     chosen_step,
     load,
@@ -36,10 +36,11 @@ from finetop.tui.screens.run.view_state import (
     sheet_of,
     tasks_of,
     turn_axis,
+    turn_full,
     turn_pair,
     turned,
 )
-from finetop.tui.screens.run.zoom import Shown, is_fit, moved, zoomed, zoomed_to
+from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
@@ -89,15 +90,22 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def to_fill(self) -> dict[str, str]:
         """Return what a command's words in capitals stand for here."""
-        on_steps = self.detail is not None and self.view_state.tab == "steps"
-        chosen = chosen_step(self.view_state, self.detail) if on_steps and self.detail is not None else None
-        return {"RUN": self.run, "STEP": "" if chosen is None else str(chosen.step)}
+        step = self._step
+        return {"RUN": self.run, "STEP": "" if step is None else str(step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
     def detail(self) -> RunDetail | None:
         return self.held.detail
+
+    @property
+    def _step(self) -> int | None:
+        """The checkpoint under the cursor on its tab."""
+        if self.detail is None or self.view_state.tab != "steps":
+            return None
+        chosen = chosen_step(self.view_state, self.detail)
+        return None if chosen is None else chosen.step
 
     def _measure(self) -> None:
         size = self.query_one("#body").size
@@ -152,34 +160,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_search(self) -> None:
         """List the metrics with a text in their names; from any other tab, search in the log."""
         if self.view_state.tab == "metrics":
-            self.query_one(Bottom).ask_text(
-                "metrics",
-                self.view_state.grid.sought,
-                changed=self._seek,
-                done=lambda text, is_kept: self._seek(text if is_kept else ""),
-                keep="only metrics with this in their names",
-                leave="all metrics",
-            )
+            metrics_line(self.query_one(Bottom), self.view_state.grid, self.look_anew)
             return
         if self.view_state.tab != "log":
             self.action_log()
-        before = self.view_state.log.search
-        self.query_one(Bottom).ask_text(
-            "search",
-            "" if before is None else before.text,
-            done=self._search,
-            keep="find it in the whole log; or step 412: go there",
-            leave="leave it",
-        )
-
-    def _seek(self, text: str) -> None:
-        self.view_state.grid.seek(text)
-        self.look_anew()
-
-    def _search(self, text: str, is_kept: bool) -> None:
-        if is_kept:
-            searched(self.view_state.log, text)
-            self.look_anew()
+        search_line(self.query_one(Bottom), self.view_state.log, self.look_anew)
 
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
@@ -222,7 +207,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         elif self.view_state.is_full:
             self.action_full()
         elif self.view_state.tab == "metrics" and self.view_state.grid.sought:
-            self._seek("")
+            self.view_state.grid.seek("")
+            self.look_anew()
         else:
             self.dismiss()
 
@@ -245,14 +231,9 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_full(self) -> None:
         """Give the whole tab to the chart under the cursor, or show the grid again."""
-        view_state, detail = self.view_state, self.detail
-        if detail is None or view_state.tab != "metrics" or not detail.row.metrics:
-            return
-        if view_state.metric(detail.row) is None:
-            moved_in(view_state, self.held, detail, 1)
-        view_state.grid.is_full = not view_state.grid.is_full
-        self._show(replace(view_state.shown, cursor=None))
-        self._wake.set()
+        if self.detail is not None and turn_full(self.view_state, self.detail):
+            self._show(replace(self.view_state.shown, cursor=None))
+            self._wake.set()
 
     def action_event(self, direction: int) -> None:
         """Go to the next alarm, check or checkpoint, or to the one before."""
@@ -298,9 +279,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_fit(self) -> None:
         """End the axis where the run stands, or at the planned end."""
         if self.detail is not None:
-            view_state = self.view_state
-            is_now = is_fit(view_state.shown, view_state.whole_axis(self.held, self.detail))
-            self._show(replace(view_state.shown, is_fit=not is_now, cursor=None, zoom=None))
+            axis = self.view_state.whole_axis(self.held, self.detail)
+            self._show(with_fit_turned(self.view_state.shown, axis))
 
     def action_log_scale(self) -> None:
         if self.detail is not None:
@@ -324,35 +304,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     # --- the mouse ------------------------------------------------------------------------------------
 
-    def _cell(self, x: int, y: int) -> int | None:
-        """Return the cell of the picture that the mouse is over; None where there is no chart."""
-        place = None if self.detail is None else chart_under(self.view_state, self.detail, x, y)
-        return None if place is None else place[1]
-
     @on(PointedLines.Pointed)
-    def _point(self, event: PointedLines.Pointed) -> None:
-        cell = self._cell(event.x, event.y)
-        if self.detail is not None and cell is not None:
-            if not event.is_dragged:
-                choose_under(self.view_state, self.detail, event.x, event.y)
-            self._show(replace(self.view_state.shown, cursor=cell))
-
     @on(PointedLines.Dragged)
-    def _drag(self, event: PointedLines.Dragged) -> None:
-        """Zoom to what was dragged over."""
-        start, end = self._cell(*event.start), self._cell(*event.end)
-        if self.detail is not None and start is not None and end is not None and abs(end - start) > 1:
-            axis = self.view_state.axis(self.held, self.detail)
-            self._show(zoomed_to(self.view_state.shown, axis, start, end))
-
     @on(PointedLines.Wheel)
-    def _wheel(self, event: PointedLines.Wheel) -> None:
-        """Zoom around the mouse; where there is no chart, scroll."""
-        cell = self._cell(event.x, event.y)
-        if self.detail is not None and cell is not None:
-            shown = replace(self.view_state.shown, cursor=cell)
-            self._show(zoomed(shown, self.view_state.axis(self.held, self.detail), event.direction))
-        elif self.view_state.tab != "metrics":
+    def _use_mouse(self, event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel) -> None:
+        """Set the cursor, or zoom; where there is no chart, the wheel scrolls."""
+        if self.detail is None:
+            return
+        shown = with_mouse(self.view_state, self.held, self.detail, event)
+        if shown is not None:
+            self._show(shown)
+        elif isinstance(event, PointedLines.Wheel) and self.view_state.tab != "metrics":
             self.action_move(-3 * event.direction)
 
     def action_triage(self) -> None:
@@ -366,16 +328,9 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
-        if self.detail is None:
-            return
-        step = None
-        if (
-            self.view_state.tab == "steps"
-            and (chosen := chosen_step(self.view_state, self.detail)) is not None
-        ):
-            step = chosen.step
-        name = self.detail.row.name
-        self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
+        if self.detail is not None:
+            name = self.detail.row.name
+            self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, self._step))
 
     def action_stop(self) -> None:
         self._ask(lambda detail: stop_question(detail.row, self._do))

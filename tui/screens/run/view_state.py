@@ -132,6 +132,17 @@ def turn_axis(view_state: ViewState, detail: RunDetail) -> None:
     view_state.scales.clear()
 
 
+def turn_full(view_state: ViewState, detail: RunDetail) -> bool:
+    """Give the whole tab to the metric under the cursor, or show the grid again; returns whether there is one."""
+    keys = metric_keys(detail.row)
+    if view_state.tab != "metrics" or not view_state.grid.listed(keys):
+        return False
+    if view_state.grid.at is None:
+        view_state.grid.move(keys, view_state.room(detail.row), 1)
+    view_state.grid.is_full = not view_state.grid.is_full
+    return True
+
+
 def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
     """Turn the view of the open tab: a group of metrics, the check before, another job's log, more samples."""
     if view_state.tab == "metrics":

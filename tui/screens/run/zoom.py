@@ -49,6 +49,11 @@ def fitted(axis: Axis, shown: Shown) -> Axis:
     return replace(axis, end=min(axis.end, max(round_end(axis.newest), CLOSEST * axis.grain)))
 
 
+def with_fit_turned(shown: Shown, axis: Axis) -> Shown:
+    """End the axis where the run stands, or at the planned end: the other of both."""
+    return replace(shown, is_fit=not is_fit(shown, axis), cursor=None, zoom=None)
+
+
 def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
     """Return the first and the last place in view."""
     return shown.zoom or (0, axis.end)

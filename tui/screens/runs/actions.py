@@ -57,14 +57,14 @@ def _noted(answers: Sequence[Any]) -> str:
     if not all(isinstance(answer, TagAnswer | NoteAnswer) for answer in answers):
         return ""
     if len(runs := {answer.run for answer in answers}) > 1:
-        return f"noted on {len(runs)} runs. u takes it back."
+        return f"noted on {len(runs)} runs. u undoes it."
     words = []
     for answer in answers:
         if isinstance(answer, TagAnswer):
             words.append(" ".join(answer.tags) or "no tags")
         else:
             words.append(f'"{answer.note}"' if answer.note else "no note")
-    return f"{', '.join(runs)}: {', '.join(words)}. u takes it back."
+    return f"{', '.join(runs)}: {', '.join(words)}. u undoes it."
 
 
 async def do(host: Host, asks: Sequence[Ask]) -> Outcome:

@@ -35,9 +35,11 @@ class Overlay:
         self._asked_at: dict[int, float] = {}
 
     async def load(self, ask: Ask, rows: Sequence[RunRow], width: int, now: float) -> bool:
-        """Ask for what is not known yet; returns whether something came."""
-        rows = rows[:MOST]
-        self.metric = rows[0].main_metric if rows else ""
+        """Ask for what is not known yet of two runs or more; returns whether something came."""
+        rows = rows[:MOST] if len(rows) > 1 else ()
+        if not rows:
+            return False
+        self.metric = rows[0].main_metric
         self.last = max((x_end(row.step, row.steps) for row in rows), default=1)
         columns, is_new = columns_of(width - ENDS), False
         for row in rows:

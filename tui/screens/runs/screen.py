@@ -161,7 +161,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         marked = list(self.runs.marked.values())
         self.set_class(len(marked) > 1, "-overlay")
         if len(marked) > 1:
-            is_grouped, size = bool(self.runs.line.group), (self.size.width, pane.size.height)
+            is_grouped, size = bool(self.runs.line.group), (pane.room.width, pane.room.height)
             pane.show(overlay_lines(self.overlay, marked, size, self.host.look, is_grouped=is_grouped))
         elif row is None:
             pane.show(())
@@ -207,10 +207,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.app.screen is not self:
             return
         is_far = any(home.link is not None for home in self.host.homes)
-        marked = list(self.runs.marked.values())
-        if len(marked) > 1 and await self.overlay.load(
-            self.host.ask, marked, self.size.width, self.host.now()
-        ):
+        marked, width = list(self.runs.marked.values()), self.query_one("#pane", Lines).room.width
+        if await self.overlay.load(self.host.ask, marked, width, self.host.now()):
             self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
         for row in (self.row, *map(self.runs.pages.rows.get, with_column)):

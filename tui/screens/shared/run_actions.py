@@ -22,10 +22,10 @@ from finetop.tui.widgets.frame import Answer, Question
 REMEDIES = Key("r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
 STOP = Key("S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
+PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
+RETRY = Key("T", "retry", "retry", "retry what failed, or was stopped", "finetop retry RUN")
 NEW = Key("n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-GO_ON = Key("", "go on", sign="P")  # in the footer, as what PAUSE does then
+GO_ON = Key("", "resume", sign="P")  # in the footer, as what PAUSE does then
 Order = Stop | Kill
 
 
@@ -61,7 +61,7 @@ def said(answer: Any) -> str:
             return f"an export of {answer.run} is queued; it is verified when it is written."
         case RetryAnswer():
             where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
-            what = f"goes on {where}" if answer.what == "train" else f"has its {answer.what} again"
+            what = f"resumes {where}" if answer.what == "train" else f"has its {answer.what} again"
             return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
         case RemedyAnswer():
             return f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}."
@@ -95,7 +95,7 @@ def stop_question(
             (f" End the check of {name}?", "bold"),
             ("  It will have no verdict; the run itself is done.", ""),
         )
-        return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "let it go on")
+        return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "keep it running")
     saves = f"It saves step {count(row.step)} first." if row.step else unsaved
     words = ((f" Stop {name}?", "bold"), (f"  {saves}", ""))
     kill = Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name)))

@@ -252,7 +252,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
 def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
     if state.paused_at is not None:
         step = f"at step {count(state.paused_at)}" + (f" of {count(row.steps)}" if row.steps else "")
-        return (("paused", "bold"), (f"  {step}: it goes on from there when it is released", ""))
+        return (("paused", "bold"), (f"  {step}: resumes from there when released", ""))
     if state.held:
         return (("held", "bold"), ("  it waits in the queue until it is released", ""))
     because = why(state, now)
@@ -284,17 +284,17 @@ def next_step(row: RunRow) -> tuple[str, str]:
     """Say what to do next with a run: one key and its words."""
     state = row.state
     if isinstance(state, Lost):
-        return "T", "try it again: it goes on from its newest checkpoint, if it has one"
+        return "T", "retry: it resumes from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
         if words := fix_words(row):
             return "n", f"a new run from this one, with {clean_line(words)}"
         return "enter", "read the end of its log"
     if isinstance(state, Queued):
-        return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
+        return ("P", "resume it") if can_go_on(row) else ("enter", "see what it will do")
     if isinstance(state, Running):
         if state.pulse in ("hung", "stopped"):
             return "enter", "see where it stands: the end of its log"
-        return ("enter", "look at it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
+        return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.checking is not None:
         return "enter", "watch the check"
     if row.method == NO_WEIGHT:

@@ -75,7 +75,7 @@ async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> b
     with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(ask)
         undoing.append(SetStanding(ask.run, ask.task, answer.before))
-        host.say(f"{answer.message}   u takes it back")
+        host.say(f"{answer.message}   u undoes it")
         return True
     return False
 
@@ -83,10 +83,10 @@ async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> b
 async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
     """Undo what was said last; returns whether something was."""
     if not undoing:
-        host.say("nothing was said here that could be taken back.")
+        host.say("nothing to undo.")
         return False
     with refusals_said(host):
         answer: SetStandingAnswer = await host.ask(undoing.pop())
-        host.say(f"taken back: {answer.message}")
+        host.say(f"undone: {answer.message}")
         return True
     return False

@@ -16,7 +16,7 @@ OPEN = Key(
 LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
 RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
 ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
+OWN = Key("O", "take it", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
 FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
 NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
 UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
@@ -28,9 +28,7 @@ STEPS = Key(
     "find the checkpoint that lost it, by bisection (asks)",
     "finetop check RUN --curve",
 )
-CHECK = Key(
-    "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
-)
+CHECK = Key("f", "more items", "check", "check the remaining items", "finetop check RUN --more [TASK]")
 MARK = Key("space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
     "c", "compare", "compare", "compare the marked; else with a run that is ok", "finetop compare RUN RUN"
@@ -136,7 +134,7 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     hidden = len(cell.not_looked_at) if cell is not None else 0
     if cell is not None and cell.facts.mark == "open" and (left := cell.facts.total - cell.facts.n) > 0:
         what = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
-        return "f", f"it is open: go on with the {counted(left, 'item')}{what} that are left"
+        return "f", f"it is open: check the remaining {counted(left, 'item')}{what}"
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden:

@@ -24,7 +24,7 @@ from finetop.tui.screens.triage.table import (
     Columns,
     columns_of,
     empty_lines,
-    head_line,
+    head_lines,
     row_line,
     state_line,
     turned_line,
@@ -79,7 +79,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         """Whether one run is shown, a task a row."""
         if self._turn is not None:
             return self._turn
-        return self.size.width < NARROW or len(self.held.tasks) > MANY
+        return self.size.width < NARROW or self.held.most_tasks > MANY
 
     @property
     def run_turned(self) -> TriageRunAnswer | None:
@@ -134,11 +134,15 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             tasks = whole.tasks if whole is not None else []
             span = triage_table.span_of(tasks, self.row.margin)
             state.show((turned_line(held, self.row, self.row_at, width),))
+            set_height(self.query_one("#head", Lines), 1)
             self.query_one("#head", Lines).show((triage_table.run_head_line(width, *span),))
             rows = len(tasks) or 1
         else:
             state.show((state_line(held, width, host_of(self).now()),))
-            self.query_one("#head", Lines).show((head_line(self._columns, held.tasks),))
+            head = self.query_one("#head", Lines)
+            lines = head_lines(self._columns, held.tasks)
+            set_height(head, len(lines))
+            head.show(lines)
             rows = held.pages.matching
         self.query_one("#empty", Lines).show(empty_lines(held))
         self._share_height(rows)
@@ -147,7 +151,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def _share_height(self, rows: int) -> None:
         """Return the table what it needs up to a half, and the pane the rest."""
-        room = self.size.height - 6  # beside what is above, what is next, and the footer
+        head = len(self.query_one("#head", Lines).lines)
+        room = self.size.height - 5 - head  # beside what is above, what is next, and the footer
         rows += bool(self.query_one(Table).box)
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)

@@ -71,6 +71,13 @@ class TriageList(PagedList["TriageRow"]):
         return is_new
 
     @property
+    def most_tasks(self) -> int:
+        """The number of tasks of the run that has most: columns of several suites are more."""
+        return max(
+            (sum(cell is not None for cell in row.cells) for row in self.pages.rows.values()), default=0
+        )
+
+    @property
     def _newest(self) -> tuple[str, float] | None:
         """The newest check that is known of."""
         return None if self.answer is None else (self.answer.newest, self.answer.newest_at)

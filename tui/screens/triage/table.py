@@ -51,17 +51,27 @@ def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
     return Columns(name, cell, first, min(shown, len(tasks)), max(0, len(tasks) - shown), state)
 
 
-def head_line(columns: Columns, tasks: Sequence[str]) -> Line:
-    """Name the columns."""
-    line: Line = (
-        (f"    {'run, worst first':<{columns.name}}", "dim"),
-        (f"{'all':>{columns.cell - 1}} ", "dim"),
-    )
-    for task in tasks[columns.first : columns.first + columns.shown]:
-        name = cut_end(clean_line(task), columns.cell - 2)
-        line = (*line, (" " * (columns.cell - 1 - cell_len(name)) + name + " ", "dim"))
+def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
+    """Name the columns; long names of tasks go over two rows."""
+    width = columns.cell - 1
+    halves = [
+        _halved(clean_line(task), width) for task in tasks[columns.first : columns.first + columns.shown]
+    ]
+    above = "".join(f"{first:>{width}} " for first, _ in halves)
+    below = "".join(f"{second:>{width}} " for _, second in halves)
     more = f"{f'+{columns.hidden}':>{_MORE - 1}} " if columns.hidden else ""
-    return (*line, (f"{more} state", "dim"))
+    whole = f"    {'run, worst first':<{columns.name}}{'all':>{width}} "
+    lines: list[Line] = [((f"{whole}{below}{more} state", "dim"),)]
+    return [((" " * len(whole) + above, "dim"),), *lines] if above.strip() else lines
+
+
+def _halved(name: str, width: int) -> tuple[str, str]:
+    """Break a name that is longer than its column in two, behind a mark between words where there is one."""
+    if cell_len(name) <= width:
+        return "", name
+    at = max((name.rfind(mark, 1, width) + 1 for mark in "_-/. "), default=0)
+    at = at if at > 1 and cell_len(name) - at <= width else min(width, (len(name) + 1) // 2)
+    return name[:at], cut_end(name[at:], width)
 
 
 def row_line(

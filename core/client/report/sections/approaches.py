@@ -19,7 +19,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
     if found is None:
         return ()
     about = (
-        f"This run is of the comparison {found.name}: finetop report approaches/{found.name} tells it whole."
+        f"This run is of the comparison {found.name}: finetop report approaches/{found.name} shows all of it."
     )
     return (Points((about,)), *tables(found), advice(found))
 

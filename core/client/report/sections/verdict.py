@@ -17,7 +17,7 @@ def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
     """Return the verdict's word, how it looks, its sentence, and how sure it is."""
     check, outcome = told.detail.row.check, told.outcome
     if outcome is None:
-        return "NOT CHECKED", "open", "Nobody knows yet whether this model forgot.", ()
+        return "NOT CHECKED", "open", "Not checked for forgetting yet.", ()
     name = word(outcome)
     sentence = verdict_line(outcome)[len(name) :].strip()
     if outcome.step is not None:

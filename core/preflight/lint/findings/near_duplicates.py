@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 ABOUT = "rows that are nearly the same as another"
 WHY = (
-    "Rows that differ in a word or a mark are one example told several times: it weighs more than the others, and a "
+    "Rows that differ in a word or a mark are one example repeated: it weighs more than the others, and a "
     "part of the data that is held back no longer tells what is new to the model."
 )
 FIX = "remove them and keep the first of each"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "personal data"
 WHY = "A model can repeat addresses and numbers of persons that it was trained on; laws such as the GDPR apply to both."
 FIX = ""
-DO = "replace personal data by what is nobody's"
+DO = "replace personal data with placeholders"
 SEVERITY = "warning"
 
 

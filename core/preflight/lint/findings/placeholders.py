@@ -1,4 +1,4 @@
-"""Placeholders that nobody filled in: {{name}}, [Your Name], <COMPANY_NAME>, lorem ipsum."""
+"""Unfilled placeholders: {{name}}, [Your Name], <COMPANY_NAME>, lorem ipsum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.preflight.lint.tally import Sight, excerpt
 if TYPE_CHECKING:
     from finetop.core.preflight.lint.row import Lens, Row
 
-ABOUT = "placeholders that nobody filled in"
+ABOUT = "unfilled placeholders"
 WHY = "The model learns to write the placeholder. Fill them in, or remove the rows."
 FIX = ""
 DO = "fill in the placeholders, or remove the rows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -142,3 +143,17 @@ def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model: Any, tin
     right = sum(float(log_probs[at - 1, tokens[at]]) for at in range(9, 15))
     (found,) = score(model, [TokenSequence(tokens, 9)], BatchPlan("plain", 64))
     assert found.log_prob == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize("rows", [512, 1])
+def test_another_engine_writes_the_same_answers_up_to_the_same_stops(
+    loud_model: Any, tiny_tokenizer: Any, rows: int
+) -> None:
+    prompts = [*prompts_behind(tiny_tokenizer, LONG), *prompts_behind(tiny_tokenizer, "", 12)]
+    exact = answer(loud_model, tiny_tokenizer, prompts, PLAN)
+    stop = next(text[2:4] for text in exact if len(text) > 4)
+    prompts += [replace(prompt, stop=(stop,)) for prompt in prompts]
+    wanted = answer(loud_model, tiny_tokenizer, prompts, PLAN)
+    assert wanted[: len(exact)] == exact and wanted[len(exact) :] != exact
+    plan = BatchPlan("packed", max(rows, 16), "continuous")
+    assert answer(loud_model, tiny_tokenizer, prompts, plan) == wanted

@@ -31,11 +31,11 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     code, out, err = finetop("check", "one", "--curve")
     assert (code, err) == (1, "")
     assert (
-        "one: regressed since step 6 (estimate by bisection: step 8 was not looked at; "
+        "one: regressed since step 6 (estimate by bisection: step 8 was not checked; "
         "damage need not be monotone)." in out
     )
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[:4].strip() in map(str, SAVED)}
-    assert rows["8"][1:] == ["not", "looked", "at"]
+    assert rows["8"][1:] == ["not", "checked"]
     assert (rows["10"][1], rows["4"][1]) == ("REGRESSED", "OK")
     checks = rig.ask(Checks("one")).checks
     assert [(check["step"], check["watch"]) for check in checks] == [
@@ -54,7 +54,7 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     document = json.loads(out)
     assert (code, document["curve"]["since"], document["curve"]["unseen"]) == (1, 6, [])
     assert [point["looked_now"] for point in document["checkpoints"]] == [False, False, False, True, False]
-    assert document["curve"]["text"] == "regressed since step 6 (all checkpoints were looked at)."
+    assert document["curve"]["text"] == "regressed since step 6 (all checkpoints were checked)."
 
 
 def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, finetop: Finetop) -> None:
@@ -62,7 +62,7 @@ def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, 
     assert finetop("check", "two@2")[0] == 0
     code, out, _ = finetop("check", "two", "--curve")
     assert code == 0
-    assert "not regressed at step 10, the newest checkpoint (steps 4, 6 and 8 were not looked at" in out
+    assert "not regressed at step 10, the newest checkpoint (steps 4, 6 and 8 were not checked" in out
     found = {check["step"]: check["claim"] for check in rig.ask(Checks("two")).checks}
     assert found == {2: 1, 10: 2}
 

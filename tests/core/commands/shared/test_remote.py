@@ -194,7 +194,7 @@ def test_alarms_and_gpus_of_several_machines_say_whose_they_are(finetop, hosts):
     assert [line.split(":")[0] for line in out.splitlines()[-2:]] == ["lab", "box"]
     assert set(json.loads(finetop(*BOTH, "alarms", "--json")[1])["machines"]) == {"lab", "box"}
     code, out, _ = finetop(*BOTH, "alarms", "--test")
-    assert (code, out.count("There is nobody to tell: name a command")) == (2, 2)
+    assert (code, out.count("No notifications are set up: name a command")) == (2, 2)
     assert "spike" in finetop(*BOTH, "alarms", "--kinds")[1]
     code, out, _ = finetop(*BOTH, "gpus")
     assert (code, out.splitlines()[0], "\nbox\n" in out) == (0, "lab", True)

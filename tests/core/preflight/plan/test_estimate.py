@@ -177,8 +177,8 @@ def test_70b_in_4_bits_holds_what_others_have_measured(llama_8b, card):
 
 
 def test_what_does_not_train_on_several_says_so(llama_8b, card):
-    plan = estimate(recipe("distill"), llama_8b, card, gpus=2)
-    assert "budget.gpus is 2, and distill trains on one GPU. Set budget.gpus to 1." in plan.notes
+    plan = estimate(recipe("ppo"), llama_8b, card, gpus=2)
+    assert "budget.gpus is 2, and ppo trains on one GPU. Set budget.gpus to 1." in plan.notes
     assert plan.sharded == ()
 
 
@@ -220,6 +220,24 @@ def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     logits = next(part.bytes for part in plan.parts if part.name == "logits")
     assert logits == paid.train.batch_size * 128 * 128256 * 14
     assert any("writing answers comes on top" in note for note in plan.notes)
+
+
+def test_an_engine_holds_a_bounded_cache_or_weights_of_its_own(llama_8b, card, monkeypatch):
+    from finetop.core.preflight.plan import answers
+
+    def parts(*sets):
+        wide = ("data.max_tokens=4096", "objective.max_new_tokens=1024", "train.batch_size=8", *sets)
+        plan = estimate(recipe("grpo", *wide), llama_8b, card, SHORT)
+        return {part.name: part.bytes for part in plan.parts} | {"numbers": plan.parameters}
+
+    exact, key_values = parts(), 2 * 32 * 1024 * 2
+    assert "answers" not in exact
+    continuous = parts("model.engine=continuous")
+    assert exact["activations"] - continuous["activations"] == 8 * (SHORT.lengths.longest + 1024) * key_values
+    vllm = parts("model.engine=vllm")
+    assert vllm["answers"] == 2 * vllm["numbers"] + 4 * 2**30 + 1.5 * 2**30
+    monkeypatch.setattr(answers, "has_flash", lambda: True)
+    assert parts() == continuous
 
 
 def test_it_is_quick_enough_for_a_form(llama_8b, card):

@@ -25,7 +25,7 @@ def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
         6, "step 6 of bad is looked at; the next follows by itself until it is known."
     )  # fmt: skip
     found = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
-    assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were looked at).")
+    assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were checked).")
     looks = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "check"]
     assert [job.args["step"] for job in looks] == [6, 2, 4]
     assert [job.args["watch"] for job in looks] == [False, True, True]

@@ -99,7 +99,7 @@ def test_a_held_queue_starts_nothing_and_says_so_of_every_run(queued):
     assert [because(queued, run) for run in ("a", "b")] == ["the queue is held", "held"]
     assert queue.listing(queued.supervisor, Queue()).stopped == "the queue is held"
     assert release(queued, "b") == "b goes on, place 2; the queue is held."
-    assert release(queued) == "the queue goes on."
+    assert release(queued) == "the queue is released."
     assert ready(queued) == ["a", "b", "c"]
     with pytest.raises(Refused, match="the queue is not held"):
         release(queued)

@@ -223,3 +223,30 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
         train(
             PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, train={"batch_size": 8}, **PLAIN, **raw
         )
+
+
+@pytest.mark.parametrize("name", ["rloo", "grpo"])
+def test_another_engine_writes_and_what_trains_stays_in_float32(train: Any, name: str) -> None:
+    """TRL's own way to continuous batching rounds the weights that move to 16 bits, and they stay so."""
+    from safetensors.torch import load_file
+
+    run = train(
+        PROMPTS,
+        model={"engine": "continuous", "dtype": "bfloat16"},
+        method={"name": "full"},
+        objective={"name": name, "generations": 4, "reward": BANDIT["reward"], "max_new_tokens": 3},
+        train={
+            "batch_size": 4,
+            "grad_accumulation": 2,
+            "max_steps": 2,
+            "learning_rate": 1e-4,
+            "master": "float32",
+        },
+        samples={"count": 1, "max_new_tokens": 2},
+    )
+    assert run.ended == events.Ended("finished")
+    assert len(run.curve("reward")) == 2 and all(0 < n <= 3 for n in run.curve("response_tokens"))
+    assert run.of(events.Sample)
+    (weights,) = (run.folder / "checkpoints" / "step-000002").glob("*.safetensors")
+    held = load_file(weights)
+    assert any((tensor != tensor.bfloat16().to(tensor.dtype)).any() for tensor in held.values())

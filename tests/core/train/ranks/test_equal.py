@@ -107,9 +107,12 @@ def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_mode
     assert max(curve("epoch", read_events(job)).values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("method", ["full", "lora"])
-def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method):
+@pytest.mark.parametrize("method", ["full", "lora", "full, in parts"])
+def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method, monkeypatch):
     """From step 4 of 8 on: the rest of the curve is that of the run that was never interrupted, on 2 and on 1."""
+    method, _, parts = method.partition(", ")
+    if parts:
+        monkeypatch.setenv("IN_PARTS", "1")
     sections = {
         "method": {"name": method},
         "train": {"max_steps": 8, "save_every": 4, "learning_rate": 0.003},
@@ -131,6 +134,8 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
         "to-one": make_job(runs["to-one"], 1, going_on(4)),
         "to-two": make_job(runs["to-two"], 2, going_on(4), grad_accumulation=2),
     }
+    kept = [runs[name] / "checkpoints" / "step-000004" / "state" / "shards" for name in ("two", "one")]
+    assert [len(list(folder.glob("*.safetensors"))) for folder in kept] == ([2, 0] if parts else [0, 0])
     whole = {name: curve("loss", read_events(job)) for name, job in first.items()}
     run_all([again["two"], again["to-two"]], 2)
     run_all([again["to-one"]], 1)

@@ -6,7 +6,7 @@ import json
 import random
 
 import pytest
-from rank_jobs import make_job, make_run, of, read_events, run_all
+from rank_jobs import ROWS, make_job, make_run, of, read_events, run_all
 
 from finetop.core.protocol import events
 
@@ -57,9 +57,20 @@ def verdicts(tmp_path_factory, tiny_model):
                 method,
                 method={"name": method},
                 train={"max_steps": 2, "learning_rate": 0.5, "warmup_steps": 2},
-                check={"every": 1, "at_end": False, "on_fail": "keep-best", "general": {"suite": "three"}},
+                check={
+                    "every": 1,
+                    "at_end": False,
+                    "on_fail": "keep-best",
+                    "general": {"suite": "three"},
+                    "target": {
+                        "path": str(home / "target.jsonl"),
+                        "metric": ["nats_per_token", "token_f1"],
+                        "max_new_tokens": 4,
+                    },
+                },
             )
             write_suite(home / "suites")
+            (home / "target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS * 2))
             jobs[method, count] = make_job(run, count, batch_size=4 // count)
         run_all([jobs[method, count] for method in ("lora", "full")], count)
     return {key: of(events.Verdict, read_events(job)) for key, job in jobs.items()}
@@ -72,5 +83,7 @@ def test_the_verdict_of_two_ranks_is_that_of_one_process(verdicts, method):
     results = [{**told[0].result, "seconds": 0.0} for told in (one, two)]
     assert json.dumps(results[0], sort_keys=True) == json.dumps(results[1], sort_keys=True)
     assert results[0]["items_used"] > 0
+    assert results[0]["drift"]["tokens"] > 0
+    assert results[0]["target"].keys() == {"nats_per_token", "token_f1"}
     for key in ("verdict", "reason", "items_used", "gained", "lost"):
         assert one[1].result.get(key) == two[1].result.get(key), key

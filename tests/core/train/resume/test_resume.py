@@ -207,7 +207,7 @@ def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsy
     ):
         resume.require_same_data(before, now, anyway=False)
     resume.require_same_data(before, now, anyway=True)
-    assert "b.jsonl have changed since the run began; it goes on with them" in capsys.readouterr().out
+    assert "b.jsonl have changed since the run began; it continues with them" in capsys.readouterr().out
 
 
 def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,7 +113,7 @@ async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
         await settled(pilot)
         assert "q1?RS" in row_with(app, "name ")
         assert "? keys" not in text_of(app)
-        await pilot.press("escape", "u")  # esc keeps what was typed, u takes it back
+        await pilot.press("escape", "u")  # esc keeps what was typed, u undoes it
         await settled(pilot)
         assert "q1?RS" not in text_of(app)
         assert not submitted(fake)
@@ -254,7 +255,7 @@ async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
         await pilot.press("enter")
         await settled(pilot)
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
-        assert " of " in text_of(app).splitlines()[-13], "the list goes on"
+        assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
         await pilot.press("slash", *"no such thing")
         assert "no setting is called so" in text_of(app)
         await pilot.press("escape")

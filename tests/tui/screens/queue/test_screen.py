@@ -45,7 +45,7 @@ async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
         assert "████████████▉░░░░░░░   51 of 80    92 %  support-r16" in text_of(app)
         assert "▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒░   74 of 80    99 %  ana: python 48213" in text_of(app)
         assert "free, kept for support-dpo" in text_of(app)
-        assert "820/1200, ends 14:38" in text_of(app)
+        assert "820/1,200, ends 14:38" in text_of(app)
         assert "2 x 40 GiB    14:38   support-r16 ends first" in row_with(app, "▸")
         assert "starts about 14:38, when support-r16 has ended" in text_of(app)
         assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: it waits for nothing else")
@@ -63,7 +63,7 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         await pilot.press("u")
         await settled(pilot, 0.1)
         assert [row.run for row in fake.waiting] == [row.run for row in WAITING]
-        assert "taken back: the place of support-dpo." in text_of(app)
+        assert "undone: the place of support-dpo." in text_of(app)
         await pilot.press("left_square_bracket")
         await settled(pilot)
         assert "support-dpo is first already." in text_of(app)
@@ -144,7 +144,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         await pilot.press("k")
         await settled(pilot, 0.1)
         assert "nothing starts: the queue is held" in text_of(app)
-        assert "next  W  let the queue go on" in text_of(app)
+        assert "next  W  release the queue" in text_of(app)
         await pilot.press("W")
         await settled(pilot, 0.1)
         assert fake.orders()[-2:] == [Hold(), Release()]
@@ -177,7 +177,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
         fake.waiting = fake.waiting[1:]
         fake.change()
         async with asyncio.timeout(LIMIT_S):
-            while "820/1200" in text_of(app):
+            while "820/1,200" in text_of(app):
                 await settled(pilot, 0.1)
         assert "3 waiting   1 running" in text_of(app)
         assert "loading model, ends 14:38" in row_with(app, "● ")

@@ -25,7 +25,7 @@ def said(line):
     [
         (
             Queued(2, "paused at step 412", held=True, paused_at=412), "paused", "paused at step 412",
-            "■ paused  at step 412 of 900: it goes on from there when it is released",
+            "■ paused  at step 412 of 900: resumes from there when released",
         ),
         (Queued(2, "held", held=True), "queued", "held", "○ held  it waits in the queue until it is released"),
         (

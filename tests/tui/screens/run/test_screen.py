@@ -146,7 +146,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
         assert "FAILED  out of memory" in text_of(app)
         assert row_with(app, "fix ").startswith(" fix     Lower train.batch_size (now 8)")
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
-        assert row_with(app, "next ") == " next  n  a new run from this one, with that fixed"
+        assert row_with(app, "next ") == " next  n  a new run from this one, with train.batch_size 4"
         await pilot.press("enter")
         assert screen.view_state.tab == "log"
 
@@ -373,7 +373,7 @@ async def test_log_scale_and_smoothing_say_so() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         await opened(fake, pilot, "y", "m")
-        assert "smoothed .6  log y" in row_with(app, " loss ")
+        assert "smoothed 0.6  log y" in row_with(app, " loss ")
         await pilot.press("y", "m", "m")
         assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
 
@@ -568,7 +568,11 @@ async def test_the_log_below_follows_the_charts_cursor_and_the_cursor_the_log() 
 
 
 async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
-    fake = training(alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)])
+    alarms = [
+        AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW),
+        AlarmRow("slow", 602, "slow", NOW),
+    ]
+    fake = training(alarms=alarms)
     app = make_run_app(fake)
     async with app.run_test(size=LARGE) as pilot:
         screen = await opened(fake, pilot)
@@ -576,7 +580,7 @@ async def test_brackets_go_to_alarms_checks_and_checkpoints() -> None:
         for key in ("left_square_bracket",) * 3 + ("right_square_bracket",):
             await pilot.press(key)
             steps.append(screen.view_state.step)
-        assert steps == [600, 450, 300, 450]
+        assert steps == [602, 450, 300, 450], "what is in one column is gone to once"
         assert "step 450: spike: the loss rose" in text_of(app)
         await pilot.press("left_square_bracket", "left_square_bracket")
         assert "No alarm, check or checkpoint that way." in text_of(app)
@@ -1220,3 +1224,25 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         fake.change(old)
         await settled(pilot, 0.5)
         assert "version  faq.jsonl" not in text_of(app)
+
+
+async def test_a_drop_that_no_task_shows_alone_says_what_it_is_proven_on_and_offers_to_go_on() -> None:
+    fake = regressed()
+    (result,) = fake.checks
+    result["tasks"] = [
+        {**task, "mark": "open", "n": 9 + at, "interval": [-1.0, 1.0]}
+        for at, task in enumerate(result["tasks"][:4])
+    ]
+    short = fake.detail.row.check
+    worst = [msgspec.structs.replace(task, mark="open") for task in short.worst]
+    row = msgspec.structs.replace(fake.detail.row, check=msgspec.structs.replace(short, worst=worst))
+    fake.detail = msgspec.structs.replace(fake.detail, row=row)
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(fake, pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        text = text_of(app)
+        assert "Proven over all tasks together. Each had 9 to" in text
+        assert "-100.0 to" not in text and " open " in row_with(app, "arith ")
+        assert "next  f  check the remaining 2,588 items: which tasks lost it" in text

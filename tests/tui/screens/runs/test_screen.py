@@ -318,7 +318,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         await settled(pilot, 2.2)
         await pilot.press("k", "j")  # what was said is gone with the next key
         await settled(pilot)
-        assert text_of(app).splitlines()[-2] == " next  P  let it go on"
+        assert text_of(app).splitlines()[-2] == " next  P  resume it"
         assert " P go on " in text_of(app).splitlines()[-1]
         await pilot.press("P")
         await settled(pilot)
@@ -621,7 +621,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await settled(pilot)
         assert asked(fake, Tag) == [Tag("support-full-1e-4", ["keep"], ["draft"])]
         assert asked(fake, Note) == [Note("support-full-1e-4", "too hot")]
-        assert 'support-full-1e-4: keep, "too hot". u takes it back.' in text_of(app)
+        assert 'support-full-1e-4: keep, "too hot". u undoes it.' in text_of(app)
         await pilot.press("u")
         await settled(pilot)
         assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])

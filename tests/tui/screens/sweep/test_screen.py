@@ -47,7 +47,7 @@ async def test_w_leads_here_enter_opens_the_chosen_seed_and_esc_leads_back() -> 
             "ok",
         ]
         assert row_with(app, "1e-3  ").endswith("1/3         0.90        -7.9  1 REGRESSED, 1 running")
-        assert "Best not regressed: 2e-4" in text_of(app)
+        assert "next  b  open tone-" in text_of(app)
         await pilot.press("j", "right")
         await settled(pilot)
         assert row_with(app, "tone-5e-5-s2").startswith("▸✓")

@@ -98,25 +98,26 @@ async def test_the_worst_is_on_top_and_the_badge_counts_the_new(store: duckdb.Du
         assert "2 Triage 3" in rows[0]
         assert rows[1].startswith(" 3 new ")
         assert rows[1].endswith("core, limit 3.0, base qwen3-4b")
-        assert rows[2].split() == [
+        assert rows[2].split() == ["knowl", "lamb"]
+        assert rows[3].split() == [
             "run,",
             "worst",
             "first",
             "all",
             "arith",
-            "know…",
-            "lamb…",
+            "edge",
+            "ada",
             "arc",
             "+3",
             "state",
         ]
-        assert rows[3].split() == [
+        assert rows[4].split() == [
             "▸",
             "✗",
             "support-full-1e-4",
             *["-15.7✗", "-40.0✗", "-30.0✗", "-20.0✗", "-10.0?", "?", "NEW"],
         ]
-        assert rows[6].split()[:2] == ["✓", "support-r16"]
+        assert rows[7].split()[:2] == ["✓", "support-r16"]
         assert "lost from step 600 (ok at 400)" in row_with(app, "all tasks in support-full-1e-4")
 
 
@@ -165,11 +166,11 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         await settled(pilot, 0.1)
         rows = text_of(app).splitlines()
         assert "2 Triage 2" in rows[0]
-        assert rows[3].split()[-1] == "accepted", "it stays where it was"
+        assert rows[4].split()[-1] == "accepted", "it stays where it was"
         assert "o sorts again" in rows[1]
         await pilot.press("o")
         await settled(pilot, 0.1)
-        assert "sql-full-2e-5" in text_of(app).splitlines()[3]
+        assert "sql-full-2e-5" in text_of(app).splitlines()[4]
         await pilot.press("u")
         await settled(pilot, 0.1)
         assert "2 Triage 3" in text_of(app).splitlines()[0]

@@ -1,0 +1,46 @@
+"""The pieces of a score shared out over the ranks of a job: each done once, as one process does it; all get all."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import TYPE_CHECKING, TypeVar
+
+from finetop.core.models import collectives
+from finetop.core.runtime.failures import is_out_of_memory
+from finetop.core.runtime.stop_signal import StopAsked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Made = TypeVar("Made")
+
+
+def take_turns(
+    pieces: Iterable[Callable[[], Made]], *, shares: bool, stops: Callable[[], bool] | None = None
+) -> list[Made]:
+    """Return what every piece makes, in order: rank r makes those r::N, or where nothing is shared each rank all.
+
+    Raises StopAsked where any rank is asked to stop, and an error of memory where it is out on any: on all ranks.
+    """
+    import torch
+
+    if collectives.count() == 1 or (not shares and stops is None):
+        made = [piece() for piece in pieces]
+        if stops is not None and stops():
+            raise StopAsked
+        return made
+    own = islice(pieces, collectives.rank(), None, collectives.count()) if shares else pieces
+    made, is_full = [], False
+    try:
+        made += (piece() for piece in own)
+    except (RuntimeError, MemoryError) as error:
+        if not shares or not is_out_of_memory(error):
+            raise
+        is_full = True
+    said = collectives.gathered((made, is_full, stops is not None and stops()))
+    if any(stopped for _, _, stopped in said):
+        raise StopAsked
+    full = [rank for rank, (_, is_full, _) in enumerate(said) if is_full]
+    if full:
+        raise torch.OutOfMemoryError(f"rank {full[0]}: out of memory")
+    return collectives.in_order([share for share, _, _ in said]) if shares else made

@@ -1,0 +1,113 @@
+"""Large states of divided training: each rank writes its own part of them, by torch's distributed checkpoints.
+
+What the optimizer holds of each weight, and the weights in float32, would else be put together on the first rank: 96 GB
+of an 8B model. The parts are safetensors, so that no pickle is ever opened, and are read at any number of ranks.
+"""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from finetop.core.models import collectives, shards
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+ABOVE = 32 << 30  # bytes; below, one file is as quick
+BYTES = 12  # of each weight: itself and two numbers of AdamW in float32
+FOLDER = "shards"  # in a checkpoint's state
+ASIDE = ".step-shards.partial"  # beside the checkpoints, until the rest of theirs is written
+NAMES = "sharded"  # in a state's tree: of each tensor that is written so, its number format
+WEIGHT = "weight."
+
+
+def is_wanted(model: Any) -> bool:
+    """Say if what training needs to go on is written in parts."""
+    return shards.is_divided(model) and BYTES * sum(w.numel() for w in model.parameters()) > ABOVE
+
+
+def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> dict[str, str]:
+    """Write the divided tensors of an optimizer's state, and weights that are rounded elsewhere; all ranks take part.
+
+    Returns their names with their number formats. Raises OSError, or the library's own error, on a full disk.
+    """
+    from torch.distributed.tensor import DTensor
+
+    tensors = {
+        f"{index}.{key}": value
+        for index, values in state.items()
+        for key, value in values.items()
+        if isinstance(value, DTensor)
+    }
+    if shards.is_rounded(model):
+        tensors |= {f"{WEIGHT}{name}": weight.detach() for name, weight in model.named_parameters()}
+    collectives.from_first(lambda: _make(folder))
+    _write(tensors, folder)
+    return {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
+
+
+def without(state: Mapping[int, Mapping[str, Any]], names: Mapping[str, str]) -> dict[int, dict[str, Any]]:
+    """Return an optimizer's state without what is written in parts."""
+    return {
+        index: {key: value for key, value in values.items() if f"{index}.{key}" not in names}
+        for index, values in state.items()
+    }
+
+
+def read_state(
+    state: dict[int, dict[str, Any]], names: Mapping[str, str], weights: list[Tensor], folder: Path
+) -> None:
+    """Read what is missing of an optimizer's state of these weights, in its place, divided as they are."""
+    wanted = {name: dtype for name, dtype in names.items() if not name.startswith(WEIGHT)}
+    made = {}
+    for name, dtype in wanted.items():
+        index, _, key = name.partition(".")
+        like = weights[int(index)]
+        made[name] = state[int(index)][key] = torch.empty_like(
+            like, dtype=getattr(torch, dtype), requires_grad=False
+        )
+    _read(made, folder)
+
+
+def read_weights(model: Any, names: Mapping[str, str], folder: Path) -> None:
+    """Copy the weights as they were held over a model's, one after another."""
+    held = dict(model.named_parameters())
+    for name, dtype in names.items():
+        if name.startswith(WEIGHT):
+            weight = held[name.removeprefix(WEIGHT)]
+            tensor = torch.empty_like(weight, dtype=getattr(torch, dtype), requires_grad=False)
+            _read({name: tensor}, folder)
+            shards.fill(held, {name.removeprefix(WEIGHT): tensor})
+
+
+def _make(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+
+
+def _write(tensors: dict[str, Tensor], folder: Path) -> None:
+    from torch.distributed import checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    try:
+        dcp.save(tensors, storage_writer=writer, process_group=collectives.plain_group())
+    except CheckpointException as error:  # of any rank, on all
+        raise next(iter(error.failures.values()))[0] from error
+
+
+def _read(tensors: dict[str, Tensor], folder: Path) -> None:
+    from torch.distributed import checkpoint as dcp
+
+    group = collectives.plain_group()
+    reader = dcp.HuggingFaceStorageReader(str(folder))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # so it is, alone
+        dcp.load(tensors, storage_reader=reader, process_group=group, no_dist=group is None)

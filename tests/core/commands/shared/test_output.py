@@ -1,0 +1,66 @@
+"""How commands print: tables that fit a terminal, and colours only where there are some."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import sys
+
+import pytest
+
+from finetop.core.commands.main import main
+from finetop.core.commands.shared.output import print_table
+from finetop.core.text import SafeWriter
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+ROWS = [("a-run-with-a-name-that-is-long-s1", "1,200", "REGRESSED -9.1"), ("b", "20", "ok \x1b[31mevil")]
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, out: io.StringIO, **environment: str) -> str:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setattr(sys, "stdout", SafeWriter(out))
+    print_table(("run", "step", "did it forget?"), ROWS, right=(1,))
+    return out.getvalue()
+
+
+def test_a_table_fits_the_terminal_names_are_cut_in_their_middle_and_verdicts_have_a_colour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = printed(monkeypatch, Terminal())
+    assert "\x1b[31mREGRESSED -9.1\x1b[0m" in text
+    assert "\x1b[32mok evil" in text, "what others wrote has no colour of its own"
+    plain = printed(monkeypatch, Terminal(), NO_COLOR="1")
+    assert "\x1b" not in plain
+    assert max(map(len, plain.splitlines())) <= 40
+    assert "…" in plain and "long-s1" in plain and "1,200" in plain
+
+
+def test_a_pipe_gets_all_of_it_without_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = printed(monkeypatch, io.StringIO())
+    assert "\x1b" not in text and ROWS[0][0] in text
+
+
+def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines.index("run") < lines.index("watch") < lines.index("check") < lines.index("keep house")
+    assert max(map(len, lines[6:-2])) <= 80
+    for word, said in (
+        ("chek", "Did you mean check?"),
+        ("logs", "Did you mean tail?"),
+        ("foo", "finetop --help"),
+    ):
+        assert main([word]) == 2
+        assert said in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""Objectives on two ranks whose batches stand for themselves: against batches that are added up, or against copies."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from rank_jobs import curve, make_job, make_run, of, read_events, run_all
+
+from finetop.core.protocol import events
+
+pytestmark = pytest.mark.slow
+BANDIT = {"reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}, "max_new_tokens": 1}
+LEARNS = {"max_steps": 16, "learning_rate": 0.01, "schedule": "constant"}
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, tiny_model):
+    """What each job told, by name: those of two ranks, and those of one."""
+    folder = tmp_path_factory.mktemp("objectives")
+    lora = {"name": "lora", "rank": 4}
+    taught = {"name": "distill", "teacher": str(tiny_model), "weight": 0.5}
+    paid = {"generations": 8, "kl_coefficient": 0.0, **BANDIT}
+    two = {
+        "kto-fsdp": ({"method": {"name": "full"}, "objective": {"name": "kto"}}, {}),
+        "kto-ddp": ({"method": {"name": "full"}, "objective": {"name": "kto"}}, {"parallel": "ddp"}),
+        "distill-two": ({"method": lora, "objective": taught}, {}),
+        "grpo": (
+            {"method": lora, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
+            {"batch_size": 16, **LEARNS},
+        ),
+        "rloo": (
+            {
+                "method": {"name": "full"},
+                "objective": {"name": "rloo", **paid},
+                "samples": {"count": 0},
+                "model": {"engine": "continuous"},
+            },
+            {"batch_size": 16, "parallel": "ddp", **LEARNS},
+        ),
+    }
+    one = {"distill-one": ({"method": lora, "objective": taught}, {"grad_accumulation": 2})}
+    jobs = {}
+    for count, group in ((2, two), (1, one)):
+        for name, (sections, train) in group.items():
+            jobs[name] = make_job(make_run(folder / name, tiny_model, name, **sections), count, **train)
+        run_all([jobs[name] for name in group], count)
+    return {name: read_events(job) for name, job in jobs.items()}
+
+
+def test_kto_with_divided_weights_is_kto_with_copies(told):
+    for key in ("loss", "grad_norm"):
+        assert curve(key, told["kto-fsdp"]) == pytest.approx(curve(key, told["kto-ddp"]), abs=1e-5), key
+    assert sorted(curve("loss", told["kto-fsdp"])) == [1, 2, 3, 4, 5]
+
+
+def test_distilling_on_two_is_distilling_in_batches_that_are_added_up(told):
+    for key in ("loss", "grad_norm", "kl_to_teacher", "answer_loss", "tokens"):
+        alone = curve(key, told["distill-one"])
+        assert curve(key, told["distill-two"]) == pytest.approx(alone, abs=1e-5), key
+        assert sorted(alone) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["grpo", "rloo"])
+def test_groups_learn_what_pays_on_two(told, name):
+    """Both ranks' answers are paid and compared; each is counted once."""
+    reward = list(curve("reward", told[name]).values())
+    assert len(reward) == 16
+    assert statistics.mean(reward[-4:]) > statistics.mean(reward[:4]) + 0.3
+    assert of(events.Ended, told[name]) == [events.Ended("finished")]

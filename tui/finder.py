@@ -1,0 +1,83 @@
+"""Finds by name what : opens beside commands: runs, tasks, recipes, and metrics to sort the runs by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.runs import RunRow
+from finetop.core.recipe.find import list_builtin
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import Host
+from finetop.tui.screens.shared.run_status import forgot
+from finetop.tui.text import Line
+
+MOST, ROWS = 8, 50  # of a kind that are listed; newest runs whose metrics and tasks are known
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing: its name, what it is, a few words about it, and what opens it."""
+
+    name: str
+    kind: str
+    about: str
+    open: Callable[[], object]
+
+
+async def find(host: Host, text: str) -> list[Found]:
+    """List what has all words of a text in its name: runs first, then tasks, recipes, and metrics."""
+    words = text.lower().split()
+    if not words:
+        return []
+    runs = await _runs(host, " ".join(f'"{word}"' for word in words if '"' not in word), MOST)
+    newest = await _runs(host, "", ROWS)
+    metrics = dict.fromkeys(key for row in newest for key in row.metrics)
+    tasks = {
+        task.task: row for row in reversed(newest) if row.check is not None for task in row.check.worst
+    }  # the newest run that has it
+    found = [
+        Found(row.name, "run", _words(forgot(row, host.now())), partial(host.open_run, row.name))
+        for row in runs
+    ]
+    found += _named(
+        words,
+        (
+            Found(clean_line(task), "task", f"in {clean_line(row.name)}", partial(host.open_triage, row.name))
+            for task, row in tasks.items()
+        ),
+    )
+    found += _named(
+        words,
+        (
+            Found(recipe.name, "recipe", recipe.about, partial(host.open_launch, recipe=recipe.name))
+            for recipe in list_builtin()
+        ),
+    )
+    return found + _named(
+        words,
+        (
+            Found(clean_line(key), "metric", "sort the runs by it", partial(host.sort_runs, key))
+            for key in metrics
+        ),
+    )
+
+
+def _words(line: Line) -> str:
+    return "".join(text for text, _ in line)
+
+
+def _named(words: list[str], things: Iterable[Found]) -> list[Found]:
+    return [thing for thing in things if all(word in thing.name.lower() for word in words)][:MOST]
+
+
+async def _runs(host: Host, text: str, limit: int) -> list[RunRow]:
+    """Ask for the newest runs that match; none where that can't be answered."""
+    try:
+        answer: RunsAnswer = await host.ask(Runs(text, "newest", 0, limit))
+    except FinetopError:
+        return []
+    return list(answer.rows)
