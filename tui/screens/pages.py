@@ -90,15 +90,15 @@ class KeysPage(TablePage[None], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         key = self._all[index]
-        room = width - 13 - (len(key.command) + 3 if key.command and width >= 70 else 0)
+        room = width - 14 - (len(key.command) + 3 if key.command and width >= 70 else 0)
         about = cut_end(key.about, room)
         line: Line = (
             cursor_mark(has_cursor),
-            (f"  {key.shown:<9}", "key"),
+            (f"  {key.shown:<10}", "key"),
             (about, "bold" if has_cursor else ""),
         )
         if key.command and width >= 70:
-            blank = " " * max(2, width - 12 - len(about) - len(key.command) - 1)
+            blank = " " * max(2, width - 13 - len(about) - len(key.command) - 1)
             line = (*line, (blank, ""), (key.command, "dim"))
         return line
 

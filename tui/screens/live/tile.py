@@ -9,6 +9,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.tui.screens.shared.run_status import forgot, mark_of, phase_words
 from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
+from finetop.tui.widgets.bar import share_bar
 
 LEAST, BETWEEN = 38, 1  # cells of a tile, and beside it
 ROWS = 5  # of a tile, with the blank one below
@@ -24,9 +25,9 @@ def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: b
     """Draw a run: its name, how far it is, its curve, whether it forgot, and what its GPU does."""
     mark = mark_of(row)
     title: Line = (
-        ("▸" if has_cursor else " ", "reverse" if has_cursor else ""),
+        ("▸" if has_cursor else " ", "key"),
         (f"{mark.mark} ", mark.style),
-        (cut_middle(clean_line(row.name), width - 8), "bold"),
+        (cut_middle(clean_line(row.name), width - 8), "key" if has_cursor else "bold"),
     )
     number = row.metrics.get(row.main_metric)
     curve: Line = ((f"  {row.main_metric} ", "dim"), (value(number), "bold"), (f"  {spark}", "cyan"))
@@ -52,10 +53,9 @@ def _progress(row: RunRow, width: int) -> Line:
     left = "" if row.left_s is None else f" {long_span(row.left_s)} left"
     steps = f"  {count(row.step)} of {count(row.steps)} "
     room = width - len(steps) - len(left) - 1
-    full = int(min(1.0, row.step / row.steps) * room)
     if room < 4:
         return ((steps, ""), (left, "bold"))
-    return ((steps, ""), ("━" * full, "cyan"), ("·" * (room - full), "dim"), (left, "bold"))
+    return ((steps, ""), *share_bar(row.step / row.steps, room, "cyan"), (left, "bold"))
 
 
 def _gpu(row: RunRow) -> str:

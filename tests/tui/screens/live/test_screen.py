@@ -23,7 +23,7 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         text = text_of(app)
         assert " 3 running" in text
         assert "support-full-1e-4" not in text, "that has ended"
-        assert "820 of 1,200 ━" in text and "6 min left" in text
+        assert "820 of 1,200 █" in text and "6 min left" in text
         assert "loading model, 3.1 of 8 GB" in text
         assert "GPU" in text or "tok/s" in text
         await pilot.press("right")
