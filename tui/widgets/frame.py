@@ -186,7 +186,7 @@ class Bottom(Lines, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Press the key that was clicked, or whose words were: in the footer, of a question, or what is next."""
-        if sign := clicked(self.lines, event.x, event.y, style="bold"):
+        if sign := clicked(self.lines, event.x, event.y, style="key"):
             host_of(self).press(sign, self.keys)
 
     def on_paste(self, event: events.Paste) -> None:
