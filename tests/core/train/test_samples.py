@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
+import pytest
 
 from finetop.core.protocol.events import Phase
 from finetop.core.train import samples
@@ -18,11 +18,11 @@ class Events:
         self.written.append(event)
 
 
-def test_how_many_tokens_are_written_is_said_once_in_a_while_and_nothing_stops() -> None:
-    events = Events()
-    counted = samples.Counted(events, 5, 32)  # type: ignore[arg-type]
-    ids = torch.zeros((2, 17), dtype=torch.long)
-    counted.next = 0.0
-    assert counted(ids, ids).tolist() == [False, False]
-    counted(ids, ids)
-    assert events.written == [Phase("writing samples", 12.0, 32.0, "tokens")]
+def test_how_many_tokens_are_written_is_said_once_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    events, now = Events(), [100.0]
+    monkeypatch.setattr(samples.time, "monotonic", lambda: now[0])
+    tell = samples.telling(events, 32)  # type: ignore[arg-type]
+    for done, passed in ((1, 0.5), (2, 1.1), (3, 1.2), (12, 2.5)):
+        now[0] = 100.0 + passed
+        tell(done)
+    assert events.written == [Phase("writing samples", float(done), 32.0, "tokens") for done in (2, 12)]

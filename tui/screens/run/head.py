@@ -64,10 +64,11 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
         (cut_middle(clean_line(row.name), 32), "bold"),
         (f"   {how(detail)}", ""),
     )
-    right = "   ".join(filter(None, [export_words(detail), clean_line(detail.device), slow.busy]))
-    first = spread(name, ((right, "dim"), (" ", "")), width)
-    if line_width(first) == line_width(name) and slow.busy:
-        first = spread(name, ((slow.busy, "dim"), (" ", "")), width)
+    export, device = export_words(detail), clean_line(detail.device)
+    first = name
+    for words in ([export, device, slow.busy], [export, slow.busy], [export or slow.busy]):  # as many as fit
+        if first == name and (right := "   ".join(filter(None, words))):
+            first = spread(name, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
 

@@ -180,7 +180,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
             while "820/1,200" in text_of(app):
                 await settled(pilot, 0.1)
         assert "3 waiting   1 running" in text_of(app)
-        assert "loading model, ends 14:38" in row_with(app, "● ")
+        assert "loading model, ends 14:38" in row_with(app, "support-dpo ")
         assert LONG[-8:] in row_with(app, "▸")
 
 

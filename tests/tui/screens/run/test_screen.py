@@ -525,7 +525,7 @@ async def test_scale_and_smoothing_are_those_of_the_chart_under_the_cursor() -> 
     async with app.run_test(size=LARGE) as pilot:
         await opened(fake, pilot, "down", "down", "y", "m")
         assert "smoothed" not in row_with(app, "▸").partition("│")[0]
-        assert "smoothed .6  log y" in row_with(app, "▸").partition("│")[2]
+        assert "smoothed 0.6  log y" in row_with(app, "▸").partition("│")[2]
 
 
 async def test_the_axis_of_a_young_run_ends_where_it_stands_until_i_or_a_tenth_of_the_plan() -> None:

@@ -319,7 +319,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         await pilot.press("k", "j")  # what was said is gone with the next key
         await settled(pilot)
         assert text_of(app).splitlines()[-2] == " next  P  resume it"
-        assert " P go on " in text_of(app).splitlines()[-1]
+        assert " P resume " in text_of(app).splitlines()[-1]
         await pilot.press("P")
         await settled(pilot)
         assert asked(fake, Release) == [Release("support-r16")]
@@ -336,7 +336,7 @@ async def test_T_tries_a_failed_run_again() -> None:
         await pilot.press("j", "T")
         await settled(pilot)
         (order,) = asked(fake, Retry)
-        assert f"{order.run} goes on from step 400, 2nd in the queue." in text_of(app)
+        assert f"{order.run} resumes from step 400, 2nd in the queue." in text_of(app)
 
 
 async def test_kill_asks_and_offers_to_stop_in_place() -> None:
@@ -394,7 +394,8 @@ async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
             assert key.keys or key.shown == ":", "of the palette"
             for name in filter(None, key.keys.split(",")):
                 assert name in screen._bindings.key_to_bindings, key
-            assert hasattr(screen, f"action_{key.action.partition('(')[0]}"), key
+            whose, _, action = key.action.partition("(")[0].rpartition(".")
+            assert hasattr(app if whose else screen, f"action_{action}"), key
 
 
 async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
@@ -416,6 +417,7 @@ async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
             "o sort",
             "space mark",
             "t tag",
+            "d live",
             "? keys",
         }
         assert {words.strip() for words in footer.split("  ")} <= labels
@@ -683,7 +685,7 @@ async def test_what_is_counted_and_not_listed_yet_is_no_empty_home() -> None:
 async def test_what_is_refused_of_a_typed_text_leaves_it_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
     app = make_app(FakeSupervisor(mixed_rows()))
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
@@ -780,4 +782,4 @@ async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_ag
         await settled(pilot)
         head = row_with(app, "did it forget?")
         assert head.index("left") < head.index("age")
-        assert " done" in text_of(app).splitlines()
+        assert row_with(app, "done").strip("│ ") == "done"
