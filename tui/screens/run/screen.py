@@ -90,8 +90,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def to_fill(self) -> dict[str, str]:
         """Return what a command's words in capitals stand for here."""
-        step = self._step
-        return {"RUN": self.run, "STEP": "" if step is None else str(step)}
+        return {"RUN": self.run, "STEP": "" if self._step is None else str(self._step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
 
