@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from finetop.tui.screens.launch.form import IMPORTANT
+from finetop.tui.screens.launch.view import Part
 from finetop.tui.widgets.frame import Bottom
 
-if TYPE_CHECKING:
-    from finetop.tui.screens.launch.screen import LaunchScreen
+
+class Searched(Protocol):
+    """The screen of the form, as the search needs it."""
+
+    part: Part
+    all_settings: bool
+    field_at: int
+    searched: str
+
+    @property
+    def key(self) -> str: ...
+
+    def redraw(self) -> None: ...
+
+    def put_cursor_on(self, key: str) -> None: ...
+
+    def query_one(self, kind: type[Bottom], /) -> Bottom: ...
 
 
-def search(screen: LaunchScreen) -> None:
+def search(screen: Searched) -> None:
     """Let words be typed that a setting has; enter goes to the one under the cursor, esc back to where it was."""
     before = (screen.part, screen.all_settings, screen.key)
 
