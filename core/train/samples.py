@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from finetop.core.data.formats import Message, Prompt
 from finetop.core.data.render import render_prompt
@@ -26,14 +26,14 @@ LONGEST = 1024  # tokens of a prompt
 PHASE, EVERY_S = "writing samples", 1.0
 
 
-class Counted(StoppingCriteria):
+class Counted:
     """Says now and then how many tokens of the answers are there, of how many at most; it stops nothing."""
 
     def __init__(self, events: EventLog, prompt: int, most: int) -> None:
         self.events, self.prompt, self.most = events, prompt, most
         self.next = time.monotonic() + EVERY_S
 
-    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:  # type: ignore[override]
+    def __call__(self, input_ids: Tensor, scores: Tensor, **_: Any) -> Tensor:
         if (now := time.monotonic()) >= self.next:
             self.next = now + EVERY_S
             done = float(input_ids.shape[1] - self.prompt)

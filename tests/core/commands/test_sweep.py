@@ -40,7 +40,7 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
     rig.restart()
     code, out, _ = finetop("sweep", "tone")
     assert [line.split() for line in out.splitlines()[:3]] == [
-        ["train.learning_rate", "done", "loss", "target", "retained", "did", "it", "forget?"],
+        ["train.learning_rate", "done", "train", "loss", "target", "retained", "did", "it", "forget?"],
         ["1e-5", "2/2", "0.100", "±", "0.000", "-", "-"],
         ["2e-5", "1/2", "0.100", "-", "-"],
     ]
