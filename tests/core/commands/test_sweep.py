@@ -31,7 +31,7 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
             "tone-lr1e-5-s2 is queued, held",
             "tone-lr2e-5-s1 is queued, held",
             "tone-lr2e-5-s2 is queued, held",
-            "4 runs in the sweep tone. What comes of them: finetop sweep tone",
+            "4 runs in the sweep tone. Results: finetop sweep tone",
         ],
     )
     for name in ("tone-lr1e-5-s1", "tone-lr1e-5-s2", "tone-lr2e-5-s1"):

@@ -222,7 +222,7 @@ def _order_words(runs: RunList, width: int) -> Line:
         terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
         pieces.append((("/", "bold"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
     if runs.pages.newcomers:
-        pieces.append((("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold")))
+        pieces.append((("o", "bold"), (f" shows {runs.pages.newcomers} new", "bold")))
     elif runs.pages.reordered:
         pieces.append((("o", "bold"), (" sorts again: the order changed", "dim")))
     if runs.line.group:
