@@ -177,7 +177,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
     async def _find(self, text: str, commands: Sequence[Key]) -> None:
         """Look for what is called so once typing pauses, and list it behind the commands."""
         await asyncio.sleep(PAUSE_S)
-        matching = (*commands, *await find(host_of(self), text))
+        matching: list[Key | Found] = [*commands, *await find(host_of(self), text)]
         if self.is_current:
             self._show(matching, "" if matching else f"nothing is called {clean_line(text)!r}")
 
