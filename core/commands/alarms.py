@@ -25,9 +25,7 @@ NOTHING = "No alarms or endings yet."
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, default=20, metavar="N", help="at most this many rows")
-    parser.add_argument(
-        "--test", action="store_true", help="send a test message now, and say what came of it"
-    )
+    parser.add_argument("--test", action="store_true", help="send a test message now and report the result")
     parser.add_argument("--kinds", action="store_true", help="list the kinds of notifications")
 
 

@@ -105,9 +105,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
     for approach, why in sorted(queued.left_out.items()):
         print(f"{approach} is left out: {clean_line(why)}")
     new = sum(not one.was_there for one in queued.runs)
-    print(
-        f"{new} of {len(queued.runs)} runs are new. What comes of them: finetop approaches {queued.comparison}"
-    )
+    print(f"{new} of {len(queued.runs)} runs are new. Results: finetop approaches {queued.comparison}")
     return 0
 
 
@@ -116,7 +114,7 @@ def follow(args: argparse.Namespace, home: Home, name: str) -> int:
     try:
         until_measured(args, home, name)
     except KeyboardInterrupt:
-        print(f"\nThe runs go on. What comes of them: finetop approaches {clean_line(name)}", file=sys.stderr)
+        print(f"\nThe runs keep running. Results: finetop approaches {clean_line(name)}", file=sys.stderr)
         raise
     return tell(args, home, name)
 

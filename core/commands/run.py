@@ -152,9 +152,7 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
         return 0
     for one in queued.runs:
         print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
-    print(
-        f"{len(queued.runs)} runs in the sweep {queued.sweep}. What comes of them: finetop sweep {queued.sweep}"
-    )
+    print(f"{len(queued.runs)} runs in the sweep {queued.sweep}. Results: finetop sweep {queued.sweep}")
     return 0
 
 

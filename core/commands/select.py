@@ -81,9 +81,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--name", help="of a curve: the sweep's name (else the recipe's)")
     parser.add_argument("--hold", action="store_true", help="of a curve: wait until `finetop queue release`")
-    parser.add_argument(
-        "--show", metavar="NAME", help="what came of a curve: the same as `finetop sweep NAME`"
-    )
+    parser.add_argument("--show", metavar="NAME", help="results of a curve: the same as `finetop sweep NAME`")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -149,7 +147,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
         return 0
     how = f"{curve.steps_on(base.recipe, every):,} steps each" if args.equal == "steps" else "equal epochs"
     print(
-        f"{len(runs)} runs in the sweep {queued.sweep}, {how}. What comes of them: finetop select --show {queued.sweep}"
+        f"{len(runs)} runs in the sweep {queued.sweep}, {how}. Results: finetop select --show {queued.sweep}"
     )
     return 0
 

@@ -12,7 +12,7 @@ from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-ABOUT = "what came of a sweep: eval loss, target and retained, as mean and spread over its seeds"
+ABOUT = "results of a sweep: eval loss, target and retained, as mean and spread over its seeds"
 GROUP = "compare"
 ANYWHERE = True
 

@@ -41,7 +41,7 @@ def noisy_curve(points: int, columns: int) -> Curve:
 
 def picture_ms(curve: Curve, points: int, width: int, height: int) -> float:
     """Give the median CPU milliseconds of one picture, from curve to strips."""
-    series, view, look = [Series(curve)], View(0, points, points), Look("16")
+    series, view, look = [Series(curve)], View(0, points), Look("16")
     times = []
     for _ in range(PICTURES):
         start = time.process_time()

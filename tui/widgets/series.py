@@ -21,15 +21,13 @@ _LESS: Final = 0.6  # of the whole range: less is worth cutting the start off
 class Series:
     """One curve of a chart: a line or single points.
 
-    `end` stands behind its last point, `letter` along the line, where the picture wants letters; the `is_strong` one
-    of several is drawn over the others.
+    `end` stands behind its last point, `letter` along the line, where the picture wants letters.
     """
 
     curve: Curve
     is_points: bool = False
     end: str = ""
     letter: str = ""
-    is_strong: bool = False
     style: StyleName = "series1"
     has_band: bool = (
         False  # low and high of its curve are drawn, faintly: a spread, not the reach of single points
@@ -42,7 +40,6 @@ class View:
 
     first: float
     last: float
-    newest: float = 0
     cursor: int | None = None
     smoothing: float = 0.0
     is_log: bool = False
@@ -120,6 +117,15 @@ def fitted(
     if limit is not None and math.isfinite(limit) and (limit > 0 or not view.is_log):
         low, high = min(low, limit), max(high, limit + 0.15 * abs(limit - low))
     return widened(scale, low, high, is_log=view.is_log)
+
+
+def in_columns(curve: Curve, columns: int, wanted: int) -> Curve:
+    """Lay a curve of so many columns out in others, until it was asked for in those: in a picture of another size."""
+    if columns == wanted or columns < 1:
+        return curve
+    last = {column * wanted // columns: at for at, column in enumerate(curve.column)}
+    low, high, mean = ([values[at] for at in last.values()] for values in (curve.low, curve.high, curve.mean))
+    return Curve(curve.key, list(last), low, high, mean, curve.last_step, curve.last_value, curve.bad)
 
 
 def end_value(series: Series, smoothing: float = 0.0) -> float | None:

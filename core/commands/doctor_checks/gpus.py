@@ -12,7 +12,7 @@ from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.runtime import gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading
 
-RELOAD = "After a driver's update reboot, or load it anew: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
+RELOAD = "After a driver's update reboot, or reload it: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
 WHOLE = (
     "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
 )

@@ -47,7 +47,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
             "tone-lora-s1 is queued, held",
             "tone-lora-s2 is queued, held",
             "retrieval is left out: ask.documents names nothing to look things up in",
-            "3 of 3 runs are new. What comes of them: finetop approaches tone",
+            "3 of 3 runs are new. Results: finetop approaches tone",
         ],
     )
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,few-shot", "--hold", "--json")
@@ -70,7 +70,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         patch.setattr("finetop.core.commands.approaches.time.sleep", _interrupted)
         code, out, err = finetop("approaches", "tone", "--wait")
     assert (code, out) == (130, "0 of 4 runs are measured\n")
-    assert err.splitlines()[-1] == "The runs go on. What comes of them: finetop approaches tone"
+    assert err.splitlines()[-1] == "The runs go on. Results: finetop approaches tone"
 
     odd, nothing = rows.with_name("odd.jsonl"), rows.with_name("nothing")
     odd.write_text('{"question": "a", "answer": "b"}\n')

@@ -53,7 +53,7 @@ def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monk
     )
     code, out, err = finetop(*words, "--hold")
     assert (code, err) == (0, ""), err
-    assert out == "6 runs in the sweep tone, 18 steps each. What comes of them: finetop select --show tone\n"
+    assert out == "6 runs in the sweep tone, 18 steps each. Results: finetop select --show tone\n"
     found: SweepsAnswer = rig.ask(Sweeps("tone"))
     assert found.keys == ["select.by", "rows"]
     assert [tuple(one.values.values()) for one in found.runs] == [

@@ -31,7 +31,7 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
             "tone-lr1e-5-s2 is queued, held",
             "tone-lr2e-5-s1 is queued, held",
             "tone-lr2e-5-s2 is queued, held",
-            "4 runs in the sweep tone. What comes of them: finetop sweep tone",
+            "4 runs in the sweep tone. Results: finetop sweep tone",
         ],
     )
     for name in ("tone-lr1e-5-s1", "tone-lr1e-5-s2", "tone-lr2e-5-s1"):
@@ -40,7 +40,7 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
     rig.restart()
     code, out, _ = finetop("sweep", "tone")
     assert [line.split() for line in out.splitlines()[:3]] == [
-        ["train.learning_rate", "done", "loss", "target", "retained", "did", "it", "forget?"],
+        ["train.learning_rate", "done", "train", "loss", "target", "retained", "did", "it", "forget?"],
         ["1e-5", "2/2", "0.100", "±", "0.000", "-", "-"],
         ["2e-5", "1/2", "0.100", "-", "-"],
     ]

@@ -13,10 +13,10 @@ from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale, round_end, scale_of, share_of, widened, x_end
 from finetop.tui.widgets.chart import GUTTER, columns_of, draw, place_at, plot_width
-from finetop.tui.widgets.series import Series, View, fitted, settled_scale, smoothed, value_at
+from finetop.tui.widgets.series import Series, View, fitted, in_columns, settled_scale, smoothed, value_at
 from finetop.tui.widgets.ticks import LABEL, x_ticks, x_words, y_ticks
 
-VIEW = View(0, 100, 100)
+VIEW = View(0, 100)
 
 
 def curve(points: dict[int, float], bad: int = 0, spread: float = 0.0) -> Curve:
@@ -48,7 +48,7 @@ def test_values_are_dots_at_their_places() -> None:
 
 
 def test_y_labels_are_right_aligned_and_the_x_axis_ends_at_the_planned_step() -> None:
-    rows = rows_of([Series(curve({0: 1.0}))], width=28, view=View(0, 1200, 820))
+    rows = rows_of([Series(curve({0: 1.0}))], width=28, view=View(0, 1200))
     assert rows[0].startswith("  1.0 ") and rows[3].startswith("    0 ")
     assert rows[4] == " step 0       500      1,200"
 
@@ -86,7 +86,7 @@ def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
         [Series(curve({4: 0.5, 5: 0.5}))],
         width=16,
         height=5,
-        view=View(0, 100, 100, cursor=2),
+        view=View(0, 100, cursor=2),
         scale=Scale(0.0, 1.0),
     )
     columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
@@ -116,7 +116,7 @@ def test_nothing_and_one_point() -> None:
 def test_constant_values_of_any_size_are_a_line(value: float) -> None:
     series = [Series(curve(dict.fromkeys(range(6), value)))]
     for is_log in (False, True):
-        view = View(0, 100, 100, is_log=is_log)
+        view = View(0, 100, is_log=is_log)
         rows = rows_of(series, view=view, scale=fitted(None, series, view))
         if value > 0 or not is_log:  # a logarithmic axis has no place for the others
             assert any(ord(letter) > 0x2800 for row in rows for letter in row)
@@ -255,6 +255,12 @@ def test_the_scale_of_several_curves_leaves_out_their_fast_start() -> None:
     assert settled_scale([Series(curve({at: float(at) for at in range(100)}))], VIEW) is None
 
 
+def test_a_curve_of_other_columns_keeps_its_places() -> None:
+    half = in_columns(curve({0: 1.0, 1: 2.0, 6: 3.0}), 10, 5)
+    assert (half.column, half.mean) == ([0, 3], [2.0, 3.0])
+    assert in_columns(curve({0: 1.0, 6: 3.0}), 10, 20).column == [0, 12]
+
+
 def test_a_band_is_filled_between_low_and_high() -> None:
     series = [Series(curve({0: 0.5, 1: 0.5}, spread=0.5), has_band=True)]
     rows = rows_of(series)
@@ -307,7 +313,7 @@ def test_no_data_breaks_it_or_leaves_its_room(
         Series(curve(dict(sorted(points.items())))),
         Series(curve(dict(sorted(marks.items()))), is_points=True, end="B"),
     ]
-    view = View(0, 1000, 400, cursor, smoothing, is_log)
+    view = View(0, 1000, cursor, smoothing, is_log)
     scale = None if before is None else Scale(before[0], before[0] + before[1])
     scale = fitted(scale, series, view, limit)
     lines = draw(

@@ -174,7 +174,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             return []
         rows = height if self.is_full else max(LOWEST, height // CHART, height - table)
         self._chart_rows = min(rows, height)
-        view = View(held.first, held.last, 0, shown.cursor, shown.smoothing, shown.is_log, held.x)
+        view = View(held.first, held.last, shown.cursor, shown.smoothing, shown.is_log, held.x)
         look = host_of(self).look
         return chart_lines(held, view, shown, self.chosen, self.hidden, (width, self._chart_rows), look)
 

@@ -66,7 +66,7 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
     made = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
-    words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop {on}sweep {made.sweep}"
+    words = f"{counted(len(made.runs), 'run')} are queued. Results: finetop {on}sweep {made.sweep}"
     return made.runs[0].name, clean_line(words)
 
 

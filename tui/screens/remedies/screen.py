@@ -300,7 +300,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         if row is None or answer is None or isinstance(row, RetrainingRow):
             return
         if row.verdict not in ("ok", "regressed", "no_verdict"):
-            host_of(self).say("try it first: what is written is what was scored.")
+            host_of(self).say("try it first: only what was scored can be exported.")
             return
         name = answer.run.rpartition(":")[2]
         export = partial(Export, self.run, step=answer.step, remedy=row.name)

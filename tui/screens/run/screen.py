@@ -40,6 +40,7 @@ from finetop.tui.screens.run.view_state import (
     turn_full,
     turn_pair,
     turned,
+    went_back,
 )
 from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
@@ -91,8 +92,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def to_fill(self) -> dict[str, str]:
         """Return what a command's words in capitals stand for here."""
-        step = self._step
-        return {"RUN": self.run, "STEP": "" if step is None else str(step)}
+        return {"RUN": self.run, "STEP": "" if self._step is None else str(self._step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
 
@@ -170,9 +170,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
             if not to_hit(self.view_state.log, direction):
-                host_of(self).say(
-                    "No more hits that way." if self.view_state.log.search else "/ searches the log."
-                )
+                has_search = self.view_state.log.search is not None
+                host_of(self).say("No more hits that way." if has_search else "/ searches the log.")
             self.look_anew()
 
     def action_remedies(self) -> None:
@@ -199,16 +198,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self._open_tab("log" if has_failed(detail.row) else "check")
 
     def action_back(self) -> None:
-        if self.view_state.is_reading:
-            self.view_state.is_reading = False
-            self.redraw()
-        elif self.view_state.tab == "log" and self.view_state.log.search is not None:
-            self.view_state.log.search = None
-            self.redraw()
-        elif self.view_state.is_full:
-            self.action_full()
-        elif self.view_state.tab == "metrics" and self.view_state.grid.sought:
-            self.view_state.grid.seek("")
+        if went_back(self.view_state):
             self.look_anew()
         else:
             self.dismiss()
@@ -302,8 +292,6 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.redraw()
         if shown.cursor != before.cursor:
             self._follow()
-
-    # --- the mouse ------------------------------------------------------------------------------------
 
     @on(PointedLines.Pointed)
     @on(PointedLines.Dragged)

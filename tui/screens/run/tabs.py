@@ -25,8 +25,8 @@ from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
 from finetop.tui.text import Line, cut_end, labelled, paragraph, rule
 from finetop.tui.widgets.axis import Scale
-from finetop.tui.widgets.chart import plot_width
-from finetop.tui.widgets.series import View, fitted
+from finetop.tui.widgets.chart import columns_of, plot_width
+from finetop.tui.widgets.series import View, fitted, in_columns
 
 _PROMPT_ROWS, _ANSWER_ROWS = 3, 4
 _LABEL = 10  # cells
@@ -73,11 +73,11 @@ def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_as
     """Gather what the metrics tab shows; the y axes only ever widen."""
     shown, row = view_state.shown, detail.row
     axis, layout = view_state.axis(held, detail), view_state.layout(detail.row)
-    view = View(
-        held.first, held.last, axis.newest, shown.cursor, shown.smoothing, shown.is_log, held.x or "step"
-    )
+    view = View(held.first, held.last, shown.cursor, shown.smoothing, shown.is_log, held.x or "step")
     is_current = (held.x, held.first, held.last) == (shown.x, *stretch(shown, axis))
     charts = view_state.charted(row)
+    columns = columns_of(layout.chart_width)
+    curves = {key: in_columns(curve, held.columns, columns) for key, curve in held.curves.items()}
     scales: dict[str, Scale] = {}
     views: dict[str, View] = {}
     for key in charts:
@@ -87,7 +87,7 @@ def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_as
         views[key] = replace(view, smoothing=look.smoothing, is_log=look.is_log)
         scale = fitted(
             view_state.scales.get(name) if is_current else None,
-            series_of(key, held.curves),
+            series_of(key, curves),
             views[key],
             limit,
         )
@@ -100,7 +100,7 @@ def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_as
     view_state.step = _step_under(view, events, held, cells)
     return Board(
         detail,
-        held.curves,
+        curves,
         scales,
         held.sparks,
         view,

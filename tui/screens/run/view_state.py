@@ -143,6 +143,21 @@ def turn_full(view_state: ViewState, detail: RunDetail) -> bool:
     return True
 
 
+def went_back(view_state: ViewState) -> bool:
+    """Close what is open within the tab: whole answers, a search, one chart, some metrics; returns whether it was."""
+    if view_state.is_reading:
+        view_state.is_reading = False
+    elif view_state.tab == "log" and view_state.log.search is not None:
+        view_state.log.search = None
+    elif view_state.is_full:
+        view_state.grid.is_full = False
+    elif view_state.tab == "metrics" and view_state.grid.sought:
+        view_state.grid.seek("")
+    else:
+        return False
+    return True
+
+
 def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
     """Turn the view of the open tab: a group of metrics, the check before, another job's log, more samples."""
     if view_state.tab == "metrics":

@@ -19,7 +19,7 @@ APPROACHES = Key(
 )
 LIVE = Key("d", "live", "app.live", "all that runs now, a tile a run", "finetop ls state:running")
 FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
-SORT = Key("o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
+SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
 MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T and X")
 COMPARE = Key("c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
 TAG = Key("t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")

@@ -226,7 +226,7 @@ def _order_words(runs: RunList, width: int) -> Line:
         terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
         pieces.append((("/", "key"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
     if runs.pages.newcomers:
-        pieces.append((("o", "key"), (f" takes in {runs.pages.newcomers} new", "bold")))
+        pieces.append((("o", "key"), (f" shows {runs.pages.newcomers} new", "bold")))
     elif runs.pages.reordered:
         pieces.append((("o", "key"), (" sorts again: the order changed", "dim")))
     if runs.line.group:

@@ -29,7 +29,7 @@ STEPS = Key(
     "finetop check RUN --curve",
 )
 CHECK = Key("f", "more items", "check", "check the remaining items", "finetop check RUN --more [TASK]")
-MARK = Key("space", "", "mark", "mark for a comparison, or no longer")
+MARK = Key("space", "", "mark", "mark or unmark for a comparison")
 COMPARE = Key(
     "c", "compare", "compare", "compare the marked; else with a run that is ok", "finetop compare RUN RUN"
 )

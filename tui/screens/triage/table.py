@@ -234,7 +234,7 @@ def _right(held: TriageList) -> Line:
             (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
         )
     if pages.newcomers:
-        return (("o", "key"), (f" takes in {counted(pages.newcomers, 'new check')}", "bold"))
+        return (("o", "key"), (f" shows {counted(pages.newcomers, 'new check')}", "bold"))
     if pages.reordered:
         return (("o", "key"), (" sorts again: the order changed", "dim"))
     return ((facts_words(list(held.pages.rows.values())), "dim"),)

@@ -74,7 +74,7 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         ]
         assert {run.recipe["train"]["learning_rate"] for run in ask.runs} == {2e-5, 5e-6}
         assert isinstance(app.screen, RunsScreen)
-        assert "6 runs are queued. What comes of them: finetop sweep mine" in text_of(app)
+        assert "6 runs are queued. Results: finetop sweep mine" in text_of(app)
 
 
 async def test_what_is_wrong_with_one_of_several_values_stands_beside_the_field(folder: Path) -> None:

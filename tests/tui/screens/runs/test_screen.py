@@ -184,7 +184,7 @@ async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.Monkey
         assert "900/1,200" in cursor_row(app)  # its numbers changed in place
         assert [row[:26] for row in after[2:17]] == [row[:26] for row in before[2:17]]
         assert "newcomer" not in text_of(app)
-        assert "o takes in 1 new" in after[1]
+        assert "o shows 1 new" in after[1]
         await pilot.press("o")
         await settled(pilot)
         assert "support-r16" in cursor_row(app)
