@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from finetop.tui.text import line_width
 from finetop.tui.widgets.scatter import GUTTER, Spot, scatter
@@ -42,6 +42,7 @@ def test_no_points_or_no_room_are_blank() -> None:
 numbers = st.floats(-1e6, 1e6)
 
 
+@settings(deadline=None)
 @given(
     spots=st.lists(
         st.builds(Spot, st.sampled_from(["A", "★b", "base", "日"]), numbers, numbers), max_size=12
