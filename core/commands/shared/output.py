@@ -52,9 +52,10 @@ def print_table(
     for number, row in enumerate(cells):
         if above and number - 1 in above:
             print(above[number - 1])
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        last = max((column for column, cell in enumerate(row) if cell), default=0)  # no blanks behind it
+        for column, (cell, width) in enumerate(zip(row[: last + 1], widths, strict=False)):
             text = cell.rjust(width) if column in right else _cut(cell, width, in_middle=column == 0)
-            is_last = column == len(row) - 1
+            is_last = column == last
             colour.write(text.rstrip() if is_last else text, colour.DIM if not number else colour.tone(cell))
             print("" if is_last else "  ", end="\n" if is_last else "")
         for under in below[number - 1] if below and number else ():

@@ -9,10 +9,6 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.models import engine
-from finetop.core.models.devices import memory_of
-from finetop.core.models.engine import CACHE_PER_TOKEN, VLLM_BYTES, at_once
-from finetop.core.train import master
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -98,6 +94,9 @@ def make_trainer(
 
 def vllm_values(setup: Setup) -> dict[str, Any]:
     """Return what has vLLM write in this process: a second copy of the weights, and as much cache as others hold."""
+    from finetop.core.models.devices import memory_of
+    from finetop.core.models.engine import CACHE_PER_TOKEN, VLLM_BYTES, at_once
+
     options, total = setup.recipe.objective.options, memory_of(setup.device)
     weights = sum(weight.numel() for weight in setup.model.parameters()) * 2
     held = at_once(setup.device) * CACHE_PER_TOKEN + VLLM_BYTES
@@ -137,6 +136,9 @@ def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., lis
 
 def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
+
+    from finetop.core.models import engine  # with torch, which those do not load who list the settings
+    from finetop.core.train import master
 
     gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # GRPO's
 

@@ -72,7 +72,8 @@ def test_what_cant_be_told_apart_is_not_called_better():
     close = row("lora", 0.78, -0.02, trains=True, latency_s=0.5, setup_s=100.0)
     said = texts([RETRIEVAL, close])
     assert (
-        "lora can't be told from it" in said["on this target"] and "cheapest of them is retrieval" not in said
+        "lora can't be distinguished from it" in said["on this target"]
+        and "cheapest of them is retrieval" not in said
     )
     assert "retrieval is also the cheapest" in said["on this target"], "retrieval trains nothing"
     assert "Were the difference of lora real, about 313 rows would show it" in said["what would change this"]
@@ -93,7 +94,7 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
     base = texts([row("prompt", 0.9), row("lora", 0.1, -0.8, trains=True)], "rules")
     assert base["style and format"].startswith("Don't train: prompt keeps the rules better")
     level = texts([row("prompt", 0.9), row("lora", 0.88, -0.02, trains=True)], "rules")
-    assert level["style and format"].startswith("Not told apart")
+    assert level["style and format"].startswith("No proven difference")
 
 
 def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
@@ -116,7 +117,7 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
     enough = said(rows_seen=2000, losses=(2.0, 1.0))
     assert enough["style and format"].startswith("Don't train: few-shot keeps the rules better than lora")
     assert "lora trained on 2,000 rows;" in enough["what each saw"]
-    assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not told by this")
+    assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not proven")
 
 
 def beside(one, metric, mean, gap=None):
@@ -136,7 +137,9 @@ def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by()
     assert trained.startswith("Train:") and "paired difference 0.80 [0.60, 1.00]" in trained
     assert "REGRESSED in 1 of 1 runs" in trained
     assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.1, -0.8)).startswith("Don't train")
-    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1)).startswith("Not told")
+    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1)).startswith(
+        "No proven difference"
+    )
 
 
 def test_vocabulary_is_read_from_nats_where_they_were_measured():
@@ -151,7 +154,7 @@ def test_vocabulary_is_read_from_nats_where_they_were_measured():
     only_scale = texts([with_nats(RETRIEVAL, 1.0), scratch])["a domain's vocabulary"]
     assert only_scale.startswith("Not measured: no approach that trains"), "from scratch is there for scale"
     level = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 1.1, 0.1)])["a domain's vocabulary"]
-    assert level.startswith("Not told apart")
+    assert level.startswith("No proven difference")
     assert texts([RETRIEVAL, LORA])["a domain's vocabulary"].startswith("Not measured")
 
 

@@ -38,7 +38,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         "3  c    train  no GPU                high      held",
         "next: finetop queue release c",
     ]
-    assert finetop("queue", "release", "c")[1] == "c goes on, place 1.\n"
+    assert finetop("queue", "release", "c")[1] == "c is released, place 1.\n"
     assert finetop("queue", "hold")[0] == 0
     assert finetop("queue")[1].startswith("Nothing starts: the queue is held: finetop queue release\n")
     assert "queued, the queue is held" in finetop("ls")[1]

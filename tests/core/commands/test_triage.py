@@ -118,7 +118,7 @@ def refuses_in_one_line(finetop: Finetop) -> None:
         (
             ["flips", "bad", "--task", "knowlege"],
             2,
-            "this check has no task 'knowlege'. Did you mean knowledge?",
+            "its check has no task 'knowlege'. Did you mean knowledge?",
         ),
         (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
     ):
@@ -140,7 +140,7 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
 
     for step, lost in ((1200, 9), (300, 0), (900, 8), (600, 0)):
         answer = look()
-        assert (answer.step, f"step {step:,} of bad is looked at" in answer.message) == (step, True)
+        assert (answer.step, f"step {step:,} of bad is queued for a check" in answer.message) == (step, True)
         with pytest.raises(Refused, match="being checked already"):
             look()
         checked_at(step, lost)

@@ -102,8 +102,8 @@ def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (("one@4", "--curve"), 2, "not at step 4"),
-        (("one", "--curve", "--last"), 2, "not at --last"),
+        (("one@4", "--curve"), 2, "not step 4"),
+        (("one", "--curve", "--last"), 2, "not --last"),
         (("one", "--all"), 2, "--all goes with --curve"),
         (("nobody", "--curve"), 2, "no run"),
     ],

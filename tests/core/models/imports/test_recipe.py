@@ -57,6 +57,7 @@ def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Pa
         "trust_remote_code": False,
         "chat_template": None,
         "attention": "auto",
+        "engine": "auto",
     }
     given = of(adapter, base="full", quantize="nf4").recipe.resolved["model"]
     assert (given["id"], given["revision"], given["quantize"]) == (str(full), None, "nf4")

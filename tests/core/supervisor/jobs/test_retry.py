@@ -301,6 +301,6 @@ def test_what_could_not_go_on_is_not_paused(life):
     train = {**recipe["train"], "resumable": False}
     runs.set_recipe(life.connection, life.run_id, {**recipe, "train": train}, "m")
     life.start()
-    with pytest.raises(Refused, match=r"r could not go on: train\.resumable is false"):
+    with pytest.raises(Refused, match=r"r could not be resumed: train\.resumable is false"):
         stop_pause_kill.pause(life.still.supervisor, Pause("r"))
     assert data.word(life.row.state) == "running"

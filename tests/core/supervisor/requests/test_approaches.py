@@ -104,7 +104,7 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     assert prompt.news.after is None and prompt.news.said
     assert rows["few-shot"].state == "left out" and rows["few-shot"].said == "no rows"
     said = {one.topic: one.text for one in found.advice}
-    assert "lora can't be told from it" in said["on this target"]
+    assert "lora can't be distinguished from it" in said["on this target"]
     assert said["changing knowledge"].startswith("Either way: new facts are answered better by")
     assert "retrieval, after 0.25 s of indexing (0.00 to 0.85, by 0.85" in said["changing knowledge"]
 

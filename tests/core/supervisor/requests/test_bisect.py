@@ -22,7 +22,7 @@ def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
     assert (before.unseen, before.most, before.text) == (3, 3, "")
     answer = rig.ask(LookEarlier(name, on=True))
     assert (answer.step, answer.message) == (
-        6, "step 6 of bad is looked at; the next follows by itself until it is known."
+        6, "step 6 of bad is queued for a check; the next follows by itself until it is known."
     )  # fmt: skip
     found = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
     assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were checked).")

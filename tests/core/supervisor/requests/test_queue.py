@@ -85,20 +85,20 @@ def test_a_held_run_waits_for_its_release_and_the_others_go_ahead(queued):
     row = queue.listing(queued.supervisor, Queue()).rows[-1]
     assert (row.state.held, row.state.because, row.do) == (True, "held", "finetop queue release a")
     assert move(queued, "a", "first") == "a is first in the queue, and held."
-    assert release(queued, "a") == "a goes on, place 1."
+    assert release(queued, "a") == "a is released, place 1."
     assert ready(queued) == ["a", "b", "c"]
     with pytest.raises(Refused, match="a is not held"):
         release(queued, "a")
 
 
 def test_a_held_queue_starts_nothing_and_says_so_of_every_run(queued):
-    assert hold(queued).startswith("the queue is held: nothing starts, what runs goes on.")
+    assert hold(queued).startswith("the queue is held: nothing starts, running jobs continue.")
     hold(queued)
     hold(queued, "b")
     assert ready(queued) == []
     assert [because(queued, run) for run in ("a", "b")] == ["the queue is held", "held"]
     assert queue.listing(queued.supervisor, Queue()).stopped == "the queue is held"
-    assert release(queued, "b") == "b goes on, place 2; the queue is held."
+    assert release(queued, "b") == "b is released, place 2; the queue is held."
     assert release(queued) == "the queue is released."
     assert ready(queued) == ["a", "b", "c"]
     with pytest.raises(Refused, match="the queue is not held"):
