@@ -26,8 +26,8 @@ def told(tmp_path_factory, tiny_model):
         "kto-ddp": ({"method": {"name": "full"}, "objective": {"name": "kto"}}, {"parallel": "ddp"}),
         "distill-two": ({"method": lora, "objective": taught}, {}),
         "grpo": (
-            {"method": lora, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
-            {"batch_size": 16, **LEARNS},
+            {"method": {"name": "full"}, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
+            {"batch_size": 16, "parallel": "ddp", **LEARNS},
         ),
         "rloo": (
             {
@@ -55,7 +55,7 @@ def test_kto_with_divided_weights_is_kto_with_copies(told):
 
 
 def test_distilling_on_two_is_distilling_in_batches_that_are_added_up(told):
-    for key in ("loss", "grad_norm", "kl_to_teacher", "answer_loss", "tokens"):
+    for key in ("loss", "grad_norm", "kl_to_teacher", "answer_loss"):
         alone = curve(key, told["distill-one"])
         assert curve(key, told["distill-two"]) == pytest.approx(alone, abs=1e-5), key
         assert sorted(alone) == [1, 2, 3, 4, 5]
