@@ -53,7 +53,8 @@ def live(slurm_rig):
     return slurm_rig
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(times(20), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("repeats", [times(20)])
 def test_a_job_that_is_preempted_saves_and_goes_on_with_no_step_lost(live, cluster, survived, repeats):
     names = [f"victim-{n}" for n in range(repeats)]
     for name in names:

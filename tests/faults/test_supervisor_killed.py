@@ -38,7 +38,7 @@ def end(rig, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "writers"), [(10, 1), *(pytest.param(200, w, marks=pytest.mark.slow) for w in (1, 4))]
+    ("kills", "writers"), [(4, 1), *(pytest.param(200, w, marks=pytest.mark.slow) for w in (1, 4))]
 )
 def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
     cold_rig.settings = SEVERAL

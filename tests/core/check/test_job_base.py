@@ -128,7 +128,7 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
     return run_check.in_smaller_batches(context, take), told(home, "whole")
 
 
-@pytest.mark.parametrize("margin", [3.0, 20.0])
+@pytest.mark.parametrize("margin", [3.0, pytest.param(20.0, marks=pytest.mark.slow)])
 def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_batches: Any, margin: float
 ) -> None:

@@ -110,8 +110,9 @@ def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig
     if lost:
         lines = out.splitlines()
         assert lines[2].split()[:3] == ["lost", "arithmetic", "arithmetic-000"]
-        assert ["  base   12   (log p -0.40)", "  tuned  17   (log p -0.40)"] == [
-            line for line in lines[3:7] if line.startswith(("  base", "  tuned"))
+        assert [line for line in lines[3:7] if line.startswith(("  base", "  tuned"))] == [
+            "  base   12   (log p -0.40)",
+            "  tuned  17   (log p -0.40)",
         ]
     assert finetop("check", "one@99")[0] == 2
 

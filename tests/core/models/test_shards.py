@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from gloo_pair import Small
 from waiting import TORCH_LIMIT_S
@@ -19,6 +20,7 @@ from finetop.core.train.resume import sharded
 PAIR = Path(__file__).parents[2] / "rig" / "gloo_pair.py"
 
 
+@pytest.mark.slow  # two processes that import torch; training on two ranks does all of it, too
 def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

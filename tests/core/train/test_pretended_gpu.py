@@ -86,6 +86,7 @@ def test_every_method_objective_and_protection_trains_resumes_and_is_checked(
             require_sound(outcome)
 
 
+@pytest.mark.slow  # half a minute of compiling and of imports
 def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Path) -> None:
     outcomes = run(library, tiny_model, tmp_path / "home", *FEW)
     assert set(outcomes) == set(FEW)

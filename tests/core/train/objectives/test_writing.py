@@ -225,7 +225,7 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["rloo", "grpo"])
+@pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])
 def test_another_engine_writes_and_what_trains_stays_in_float32(train: Any, name: str) -> None:
     """TRL's own way to continuous batching rounds the weights that move to 16 bits, and they stay so."""
     from safetensors.torch import load_file

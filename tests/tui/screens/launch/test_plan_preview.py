@@ -115,6 +115,7 @@ async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
     assert set(children()) == before
 
 
+@pytest.mark.slow  # it loads torch, as the test below does
 async def test_what_only_the_job_s_own_code_refuses_is_said_last(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "faq.jsonl").write_text(ROW * 40)
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {tmp_path}/faq.jsonl}}]}}\n"
