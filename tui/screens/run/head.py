@@ -63,10 +63,15 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
         (cut_middle(clean_line(row.name), 32), "bold"),
         (f"   {how(detail)}", ""),
     )
-    right = "   ".join(filter(None, [export_words(detail), clean_line(detail.device), slow.busy]))
-    first = spread(name, ((right, "dim"), (" ", "")), width)
-    if line_width(first) == line_width(name) and slow.busy:
-        first = spread(name, ((slow.busy, "dim"), (" ", "")), width)
+    export = export_words(detail)
+    first = name
+    for facts in (
+        (export, clean_line(detail.device), slow.busy),
+        (export, slow.busy),
+        (export or slow.busy,),
+    ):
+        if first == name and any(facts):  # what does not fit beside the name is left out
+            first = spread(name, (("   ".join(filter(None, facts)), "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
 

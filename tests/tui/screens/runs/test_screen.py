@@ -319,7 +319,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         await pilot.press("k", "j")  # what was said is gone with the next key
         await settled(pilot)
         assert text_of(app).splitlines()[-2] == " next  P  resume it"
-        assert " P go on " in text_of(app).splitlines()[-1]
+        assert " P resume " in text_of(app).splitlines()[-1]
         await pilot.press("P")
         await settled(pilot)
         assert asked(fake, Release) == [Release("support-r16")]
@@ -336,7 +336,7 @@ async def test_T_tries_a_failed_run_again() -> None:
         await pilot.press("j", "T")
         await settled(pilot)
         (order,) = asked(fake, Retry)
-        assert f"{order.run} goes on from step 400, 2nd in the queue." in text_of(app)
+        assert f"{order.run} resumes from step 400, 2nd in the queue." in text_of(app)
 
 
 async def test_kill_asks_and_offers_to_stop_in_place() -> None:
