@@ -130,7 +130,12 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def __init__(self, keys: Sequence[Key]) -> None:
         super().__init__()
-        self._all = tuple(key for key in keys if not key.action.startswith(("move", "page", "app.")))
+        by_action = {key.action: key for key in reversed(keys)}  # the screen's own before those of everywhere
+        self._all = tuple(
+            key
+            for key in keys
+            if key is by_action[key.action] and not key.action.startswith(("move", "page"))
+        )
         self._matching: tuple[Key | Found, ...] = self._all
 
     def on_mount(self) -> None:

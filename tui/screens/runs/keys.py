@@ -17,7 +17,7 @@ APPROACHES = Key(
     "its comparison of approaches, else the newest",
     "finetop approaches NAME",
 )
-LIVE = Key("d", "live", "app.live", "all that runs now, a tile a run", "finetop ls state:running")
+LIVE = Key("d", "live", "live", "all that runs now, a tile a run", "finetop ls state:running")
 FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
 MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T and X")
@@ -49,7 +49,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if sweep_of(row) and not isinstance(row.state, Running | Queued):
         return (OPEN, SWEEP, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if isinstance(row.state, Running):
-        return (OPEN, STOP, PAUSE, CHECK, LIVE, MARK, NEW, FILTER, KILL, TAG, SORT)
+        return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, LIVE, TAG, SORT)
     if isinstance(row.state, Queued):
         return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):

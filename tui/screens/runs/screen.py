@@ -264,6 +264,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_sweep(self) -> None:
         self.host.open_sweep("" if self.row is None else sweep_of(self.row))
 
+    def action_live(self) -> None:
+        self.host.action_live()
+
     def action_approaches(self) -> None:
         self.host.open_approaches("" if self.row is None else comparison_of(self.row))
 
