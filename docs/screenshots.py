@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from rich.terminal_theme import SVG_EXPORT_THEME
 
 from finetop.core.client.connection import AsyncClient
 from finetop.core.protocol.messages.approaches import ApproachesAnswer
@@ -21,12 +23,16 @@ from finetop.core.protocol.messages.session import HelloAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import find_home
 from finetop.tui.app import FinetopApp
+from finetop.tui.palette import PALETTES
+from finetop.tui.theme import Look
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 DOCS = Path(__file__).parent
-SIZE = (100, 30)
+SIZE = (120, 40)
+LOOK = Look("dark")
+GROUND = PALETTES[LOOK.colours].ground
 
 
 class Anonymous(AsyncClient):
@@ -41,15 +47,19 @@ class Anonymous(AsyncClient):
         return answer
 
 
-async def picture(pilot: Pilot[str], name: str) -> None:
-    """Draw the screen once it has been answered."""
+async def picture(pilot: Pilot[str], name: str, shows: str) -> None:
+    """Draw the screen once it shows a text and has been answered."""
     for _ in range(40):
         await pilot.pause(1.5)
         drawing = pilot.app.export_screenshot(title="finetop")
-        if "asking" not in drawing:
+        text = re.sub(r"<[^>]*>", "", drawing).replace("&#160;", " ")
+        if shows in text and "asking" not in text:
             break
+    else:
+        sys.exit(f"{name}: it never showed {shows}")
     # the fonts come from the reader's machine: no address in the file is asked
-    (DOCS / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL))
+    drawing = re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL)
+    (DOCS / f"{name}.svg").write_text(drawing.replace(SVG_EXPORT_THEME.background_color.hex, GROUND))
 
 
 async def main() -> None:
@@ -67,42 +77,44 @@ async def main() -> None:
 
 async def story(home: str | None, run: str) -> None:
     """Show a run that forgot, on every screen."""
-    app = FinetopApp(find_home(home), connect=Anonymous)
+    app = FinetopApp(find_home(home), connect=Anonymous, machine="gpu-box", look=LOOK)
     async with app.run_test(size=SIZE) as pilot:
-        await picture(pilot, "runs")
+        await picture(pilot, "runs", f" {run} ─")
         app.open_run(run)
-        await picture(pilot, "run")
+        await picture(pilot, "run", "log, newest")
         for _ in range(4):
             await pilot.press("tab")
-        await picture(pilot, "check")
+        await picture(pilot, "check", "McNemar")
         app.open_triage(run)
-        await picture(pilot, "triage")
+        await picture(pilot, "triage", "worst first")
         for key in ("right", "enter", "G", "enter"):
             await pilot.press(key)
             await pilot.pause(1.0)
-        await picture(pilot, "item")
+        await picture(pilot, "item", "question")
         app.open_compare(["demo-lora", run])
-        await picture(pilot, "compare")
+        await picture(pilot, "compare", "what differs")
         await pilot.press("tab", "tab", "tab")
-        await picture(pilot, "trade-off")
+        await picture(pilot, "trade-off", "against")
         app.open_remedies(run)
-        await picture(pilot, "remedies")
+        await picture(pilot, "remedies", "half-way")
         await pilot.press("3")
-        await picture(pilot, "queue")
-        await pilot.press("4")
-        await picture(pilot, "launch")
+        await picture(pilot, "queue", "at a time")
+        app.open_run(run)
+        await pilot.pause(3.0)
+        await pilot.press("n")
+        await picture(pilot, "launch", "what it is for")
 
 
 async def together(kind: str, home: str, name: str) -> None:
     """Show runs that belong together."""
-    app = FinetopApp(find_home(home), connect=Anonymous)
+    app = FinetopApp(find_home(home), connect=Anonymous, machine="gpu-box", look=LOOK)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(1.0)
         if kind == "sweep":
             app.open_sweep(name)
         else:
             app.open_approaches(name)
-        await picture(pilot, kind)
+        await picture(pilot, kind, name)
 
 
 if __name__ == "__main__":
