@@ -39,6 +39,7 @@ from finetop.tui.widgets.frame import Bottom, Top
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from textual.dom import DOMNode
     from textual.driver import Driver
 
     from finetop.core.client.remote.fleet import Fleet
@@ -48,7 +49,8 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 MINUTE_S = 60.0
-MADE_S = 5.0  # for a screen to be made; it takes 30 ms
+MADE_S = 5.0  # for a screen to be made, or a key to be obeyed; it takes 30 ms
+WAY = "way"  # to another place: what is typed behind it is for there
 
 
 class FinetopApp(App[str], inherit_bindings=False):
@@ -100,6 +102,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.running = 0
         self._ringer = Ringer()
+        self._typed: asyncio.Queue[events.Event] = asyncio.Queue()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -207,7 +210,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     def open_compare(self, runs: Sequence[str]) -> None:
         self.push_screen(new_screen("compare", runs))
 
-    @work
+    @work(group=WAY)
     async def open_launch(
         self, *, from_run: str = "", settings: Mapping[str, Any] | None = None, recipe: str = ""
     ) -> None:
@@ -220,7 +223,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         elif screen is not None and recipe:
             screen.show_recipe(recipe)
 
-    @work
+    @work(group=WAY)
     async def open_triage(self, run: str) -> None:
         """Go to Triage, with the cursor on that run."""
         from finetop.tui.screens.triage.screen import TriageScreen
@@ -229,14 +232,14 @@ class FinetopApp(App[str], inherit_bindings=False):
         if screen is not None:
             screen.load_anew(run)
 
-    @work
+    @work(group=WAY)
     async def show_runs(self, run: str = "") -> None:
         """Go to the list of runs, with the cursor on that run."""
         screen = await self._go_to("runs", RunsScreen)
         if screen is not None:
             screen.load_anew(run)
 
-    @work
+    @work(group=WAY)
     async def sort_runs(self, key: str) -> None:
         """Go to the list of runs, by a metric."""
         screen = await self._go_to("runs", RunsScreen)
@@ -253,6 +256,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- the connection -----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self._obey()
         if self._first_run:
             self.open_run(self._first_run)
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
@@ -330,11 +334,34 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- keys ---------------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """Let a key wait until the screen that it is for has been made: a slow link brings several at once."""
-        if isinstance(event, events.Key) and self._screen_stacks[self.current_mode]:
+        """Take what is typed, pasted and clicked in turn: a slow link brings several at once."""
+        if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
+            self._typed.put_nowait(event)
+        else:
+            await super().on_event(event)
+
+    @work
+    async def _obey(self) -> None:
+        """Pass each on to the screen that is there once all before it has been obeyed."""
+        while True:
+            event = await self._typed.get()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
-        await super().on_event(event)
+            hearers = [*(self.focused or self.screen).ancestors_with_self]
+            await super().on_event(event)
+            if not isinstance(event, events.MouseMove):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._obeyed(hearers), MADE_S)
+
+    async def _obeyed(self, hearers: Sequence[DOMNode]) -> None:
+        """Wait until each has heard a key, from the widget up to the app, and the app is where it leads."""
+        for hearer in hearers:
+            heard = asyncio.Event()
+            if hearer.call_later(heard.set):  # behind the key; one that is closed hears no more
+                await heard.wait()
+        ways = [worker for worker in self.workers if worker.group == WAY and not worker.is_finished]
+        if ways:
+            await asyncio.wait([asyncio.ensure_future(way.wait()) for way in ways])
 
     def on_key(self, event: events.Key) -> None:
         """Say of a key that nothing has taken what to press."""
