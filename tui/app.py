@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from rich.console import Console
 from textual import events, work
-from textual.app import App
+from textual.app import App, ScreenStackError
 
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import Fault, FinetopError
@@ -29,6 +29,7 @@ from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings, key_of
 from finetop.tui.messages import GroundTold, Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
+from finetop.tui.obeyed import WAY, obeyed
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.terminal.look_of import find_look
@@ -39,7 +40,6 @@ from finetop.tui.widgets.frame import Bottom, Top
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from textual.dom import DOMNode
     from textual.driver import Driver
 
     from finetop.core.client.remote.fleet import Fleet
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 Place = TypeVar("Place")
 MINUTE_S = 60.0
 MADE_S = 5.0  # for a screen to be made, or a key to be obeyed; it takes 30 ms
-WAY = "way"  # to another place: what is typed behind it is for there
 
 
 class FinetopApp(App[str], inherit_bindings=False):
@@ -345,23 +344,15 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Pass each on to the screen that is there once all before it has been obeyed."""
         while True:
             event = await self._typed.get()
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(TimeoutError, ScreenStackError):
                 await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
+            if not self._screen_stacks[self.current_mode]:
+                return  # it is being left
             hearers = [*(self.focused or self.screen).ancestors_with_self]
             await super().on_event(event)
             if not isinstance(event, events.MouseMove):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._obeyed(hearers), MADE_S)
-
-    async def _obeyed(self, hearers: Sequence[DOMNode]) -> None:
-        """Wait until each has heard a key, from the widget up to the app, and the app is where it leads."""
-        for hearer in hearers:
-            heard = asyncio.Event()
-            if hearer.call_later(heard.set):  # behind the key; one that is closed hears no more
-                await heard.wait()
-        ways = [worker for worker in self.workers if worker.group == WAY and not worker.is_finished]
-        if ways:
-            await asyncio.wait([asyncio.ensure_future(way.wait()) for way in ways])
+                    await asyncio.wait_for(obeyed(self, hearers), MADE_S)
 
     def on_key(self, event: events.Key) -> None:
         """Say of a key that nothing has taken what to press."""
