@@ -20,6 +20,7 @@ from finetop.tui.modes import EVERYWHERE
 
 SEED = int(os.environ.get("FINETOP_TEST_SEED", "19"))
 BURSTS = 60  # a round
+MARK = "all-obeyed"
 FIRST = ("e2", "e3", "e?", "ea", "er")  # what once ended it
 # No letter q: it is each round's end. A slash comes behind esc: none can come into the name of a file to be saved.
 BYTES = {
@@ -123,9 +124,10 @@ def round_of(rig: Rig, folder: Path, seed: str, keys: list[str]) -> tuple[int, l
             if not is_early:
                 app.resize(80, 24)
                 app.keys("\x1b\x1b\x1b1")
-                app.pump(0.5)
+                app.keys(f"\x1b/{MARK}")  # shown once all before it was obeyed, by the list of runs alone
+                app.wait_text(MARK)
                 app.screen.reset()
-                app.keys("\x0c")
+                app.keys("\x1b\x0c")
                 app.wait_text("1 Runs")
                 app.keys("q")
             wrong = [] if (code := os.waitstatus_to_exitcode(app.wait_end())) == 0 else [f"exit code {code}"]
