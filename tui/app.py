@@ -352,7 +352,7 @@ class FinetopApp(App[str], inherit_bindings=False):
             await super().on_event(event)
             if not isinstance(event, events.MouseMove):
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(obeyed(self, hearers), MADE_S)
+                    await asyncio.wait_for(obeyed(self, event, hearers), MADE_S)
 
     def on_key(self, event: events.Key) -> None:
         """Say of a key that nothing has taken what to press."""

@@ -9,17 +9,20 @@ from typing import Any, Final
 
 from textual.app import App
 from textual.dom import DOMNode
+from textual.events import Event
 from textual.worker import Worker, WorkerError
 
 WAY: Final = "way"  # the group of workers that lead to another place: what is typed behind it is for there
 
 
-async def obeyed(app: App[Any], hearers: Iterable[DOMNode]) -> None:
-    """Wait until each has heard what was typed, from the widget up to the app, and the app is where it leads."""
+async def obeyed(app: App[Any], typed: Event, hearers: Iterable[DOMNode]) -> None:
+    """Wait until all have heard what was typed, up to the one that stops it, and the app is where it leads."""
     for hearer in hearers:
         heard = asyncio.Event()
         if hearer.call_later(heard.set):  # it comes behind the key; who is closed hears no more
             await heard.wait()
+        if typed._stop_propagation:
+            break  # a prompt's letters wait for no busy screen
     ways = [worker for worker in app.workers if worker.group == WAY and not worker.is_finished]
     if ways:  # a wait that is given up ends none of them
         await asyncio.wait([asyncio.ensure_future(_end_of(way)) for way in ways])
