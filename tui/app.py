@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from rich.console import Console
 from textual import events, work
-from textual.app import App
+from textual.app import App, ScreenStackError
 
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import Fault, FinetopError
@@ -29,6 +29,7 @@ from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings, key_of
 from finetop.tui.messages import GroundTold, Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
+from finetop.tui.obeyed import WAY, obeyed
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.terminal.look_of import find_look
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 MINUTE_S = 60.0
-MADE_S = 5.0  # for a screen to be made; it takes 30 ms
+MADE_S = 5.0  # for a screen to be made, or a key to be obeyed; it takes 30 ms
 
 
 class FinetopApp(App[str], inherit_bindings=False):
@@ -100,6 +101,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.running = 0
         self._ringer = Ringer()
+        self._typed: asyncio.Queue[events.Event] = asyncio.Queue()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -207,7 +209,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     def open_compare(self, runs: Sequence[str]) -> None:
         self.push_screen(new_screen("compare", runs))
 
-    @work
+    @work(group=WAY)
     async def open_launch(
         self, *, from_run: str = "", settings: Mapping[str, Any] | None = None, recipe: str = ""
     ) -> None:
@@ -220,7 +222,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         elif screen is not None and recipe:
             screen.show_recipe(recipe)
 
-    @work
+    @work(group=WAY)
     async def open_triage(self, run: str) -> None:
         """Go to Triage, with the cursor on that run."""
         from finetop.tui.screens.triage.screen import TriageScreen
@@ -229,14 +231,14 @@ class FinetopApp(App[str], inherit_bindings=False):
         if screen is not None:
             screen.load_anew(run)
 
-    @work
+    @work(group=WAY)
     async def show_runs(self, run: str = "") -> None:
         """Go to the list of runs, with the cursor on that run."""
         screen = await self._go_to("runs", RunsScreen)
         if screen is not None:
             screen.load_anew(run)
 
-    @work
+    @work(group=WAY)
     async def sort_runs(self, key: str) -> None:
         """Go to the list of runs, by a metric."""
         screen = await self._go_to("runs", RunsScreen)
@@ -253,6 +255,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- the connection -----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        self._obey()
         if self._first_run:
             self.open_run(self._first_run)
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
@@ -330,11 +333,26 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- keys ---------------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
-        """Let a key wait until the screen that it is for has been made: a slow link brings several at once."""
-        if isinstance(event, events.Key) and self._screen_stacks[self.current_mode]:
-            with contextlib.suppress(TimeoutError):
+        """Take what is typed, pasted and clicked in turn: a slow link brings several at once."""
+        if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
+            self._typed.put_nowait(event)
+        else:
+            await super().on_event(event)
+
+    @work
+    async def _obey(self) -> None:
+        """Pass each on to the screen that is there once all before it has been obeyed."""
+        while True:
+            event = await self._typed.get()
+            with contextlib.suppress(TimeoutError, ScreenStackError):
                 await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
-        await super().on_event(event)
+            if not self._screen_stacks[self.current_mode]:
+                return  # it is being left
+            hearers = [*(self.focused or self.screen).ancestors_with_self]
+            await super().on_event(event)
+            if not isinstance(event, events.MouseMove):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(obeyed(self, event, hearers), MADE_S)
 
     def on_key(self, event: events.Key) -> None:
         """Say of a key that nothing has taken what to press."""

@@ -42,6 +42,9 @@ class Terminal:
             usual = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
             os.environ.update({**usual, "FINETOP_HOME": str(home), **environment})
             os.execvp(command[0], command)
+        self._set_size(columns, rows)
+
+    def _set_size(self, columns: int, rows: int) -> None:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def pump(self, seconds: float) -> None:
@@ -57,12 +60,16 @@ class Terminal:
                 return
             if not data:
                 return
-            self.bytes += len(data)
-            self.sent += data
-            self._follow(data)
-            if b"\x1b[6n" in data:  # a terminal answers where its cursor is
-                os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
-            self._stream.feed(clean(data))
+            self.show(data)
+
+    def show(self, data: bytes) -> None:
+        """Feed the emulator what has come from the program."""
+        self.bytes += len(data)
+        self.sent += data
+        self._follow(data)
+        if b"\x1b[6n" in data:  # a terminal answers where its cursor is
+            self.keys("\x1b[1;1R" * data.count(b"\x1b[6n"))
+        self._stream.feed(clean(data))
 
     def _follow(self, data: bytes) -> None:
         """Note modes, notifications and bells; a sequence that is cut between two reads waits for its end."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from textual.events import Key
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
 from finetop.core.runtime.home import Home
 from finetop.tui.kept import keep, kept
 from finetop.tui.messages import GroundTold
+from finetop.tui.screens.themes import ThemesPage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +72,17 @@ async def test_what_the_terminal_says_of_its_background_is_taken_unless_a_theme_
         app.post_message(GroundTold("light"))
         await settled(pilot)
         assert app.look.colours == "dark"
+
+
+async def test_a_command_typed_in_one_burst_keeps_all_its_letters(tmp_path: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.show_theme("")
+        await settled(pilot)
+        for key in ("colon", *"theme", "enter", "j"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settled(pilot)
+        assert isinstance(app.screen, ThemesPage) and app.look.colours == "dark"
 
 
 async def test_a_theme_of_the_environment_is_said_to_go_before(

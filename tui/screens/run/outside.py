@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -43,10 +45,22 @@ def ask_to_open(bottom: Bottom, folder: Path, newest_job: str, copy: Callable[[s
 def lend(app: App[str], command: Sequence[str], folder: Path) -> None:
     """Lend the terminal to a program until it ends; what it can't begin is said."""
     try:
-        with app.suspend():
+        with app.suspend(), interrupts_left():
             subprocess.run(command, cwd=folder, check=False)
     except SuspendNotSupported:
         host_of(app.screen).say("this terminal can't be lent: copy the path instead.", "red")
     except OSError as error:
         host_of(app.screen).say(f"{clean_line(command[0])}: {error.strerror or error}.", "red")
     host_of(app.screen).action_redraw()  # what the other program drew is not known
+
+
+@contextmanager
+def interrupts_left() -> Iterator[None]:
+    """Leave ctrl+c and ctrl+\\ to the program that has the terminal: they reach its whole process group."""
+    kinds = (signal.SIGINT, signal.SIGQUIT)
+    before = [signal.signal(kind, lambda *_: None) for kind in kinds]  # to ignore would be inherited
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)

@@ -1,0 +1,66 @@
+"""A program in a pseudo-terminal behind a slow link: both ways take their time, and bytes come cut anywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from terminal import Terminal
+
+DELAY_S = 0.15  # each way
+CUT_S = 0.02  # at most between the two parts of what was cut
+
+
+class SlowTerminal(Terminal):
+    """What is typed, and what the program draws, is under way for a while; so is a new size."""
+
+    def __init__(
+        self,
+        command: list[str],
+        home: Path,
+        columns: int,
+        rows: int,
+        draw: random.Random,
+        **environment: str,
+    ) -> None:
+        self._draw = draw
+        self._up: deque[tuple[float, Callable[[], object]]] = deque()
+        self._down: deque[tuple[float, bytes]] = deque()
+        super().__init__(command, home, columns, rows, **environment)
+
+    def keys(self, text: str) -> None:
+        """Type, in pieces as they may come over a link."""
+        data, at = text.encode(), time.monotonic() + DELAY_S
+        while data:
+            cut = self._draw.randint(1, len(data))
+            piece, data = data[:cut], data[cut:]
+            at = max(at, self._up[-1][0] if self._up else 0.0)
+            self._up.append((at, lambda piece=piece: os.write(self.master, piece)))
+            at += self._draw.uniform(0.0, CUT_S)
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+        at = max(time.monotonic() + DELAY_S, self._up[-1][0] if self._up else 0.0)
+        self._up.append((at, lambda: self._set_size(columns, rows)))
+
+    def pump(self, seconds: float) -> None:
+        """Pass on what is due either way, for so long."""
+        deadline = time.monotonic() + seconds
+        while (now := time.monotonic()) < deadline:
+            while self._up and self._up[0][0] <= now:
+                self._up.popleft()[1]()
+            while self._down and self._down[0][0] <= now:
+                self.show(self._down.popleft()[1])
+            due = min([deadline, *(way[0][0] for way in (self._up, self._down) if way)])
+            if select.select([self.master], [], [], max(0.0, due - now))[0]:
+                try:
+                    data = os.read(self.master, self._draw.randint(1, 4096))
+                except OSError:  # it has ended
+                    self._up.clear()
+                    break
+                self._down.append((time.monotonic() + DELAY_S, data))
