@@ -142,7 +142,8 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
     ),
     (
         r"DefaultCPUAllocator|std::bad_alloc|[Cc]annot allocate memory|\[Errno 12\]|MemoryError"
-        r"|Memory allocation still failed|cudaErrorMemoryAllocation.*host",
+        r"|Memory allocation still failed|cudaErrorMemoryAllocation.*host"
+        r"|failed to map segment from shared object(?!: Operation not permitted)",  # that: a disk mounted noexec
         Cause("out_of_memory", "out of memory on this machine", MEMORY),
     ),
     (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -234,6 +233,8 @@ def memory_limit_kib() -> int:
 
 def die_with(parent: int) -> Callable[[], None]:
     """Return what a child does first: have the kernel kill it when this parent dies (Linux only)."""
+    import ctypes  # of those that use what is here, few need it
+
     libc = ctypes.CDLL(None, use_errno=True)
 
     def tie() -> None:

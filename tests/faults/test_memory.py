@@ -124,5 +124,6 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
         rebooted=False,
     )
     assert isinstance(state, data.Failed), state
-    survived("14", f"ulimit -v {limit >> 10}: {cause}", wrong=not state.cause.startswith(cause))
+    assert state.cause.startswith(cause), state
+    survived("14", f"ulimit -v {limit >> 10}: {cause}")
     assert state.kind == "out_of_memory"

@@ -91,7 +91,8 @@ def scatter_rule(metric: str, width: int) -> Line:
 
 
 def _axis(low: float, high: float, cells: int) -> _Axis:
-    reach = (high - low) or abs(high) or 1.0
+    reach = (high - low) or abs(high)
+    reach = reach if reach > 1e-300 else 1.0  # a share of less is 0
     return _Axis(low - _EDGE * reach, high + _EDGE * reach, cells)
 
 

@@ -70,7 +70,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         patch.setattr("finetop.core.commands.approaches.time.sleep", _interrupted)
         code, out, err = finetop("approaches", "tone", "--wait")
     assert (code, out) == (130, "0 of 4 runs are measured\n")
-    assert err.splitlines()[-1] == "The runs go on. Results: finetop approaches tone"
+    assert err.splitlines()[-1] == "The runs keep running. Results: finetop approaches tone"
 
     odd, nothing = rows.with_name("odd.jsonl"), rows.with_name("nothing")
     odd.write_text('{"question": "a", "answer": "b"}\n')
