@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 Place = TypeVar("Place")
 MINUTE_S = 60.0
-MADE_S = 5.0  # for a screen to be made, or a key to be obeyed; it takes 30 ms
+MADE_S = 30.0  # at most, for a screen to be made, or a key to be obeyed; it takes 30 ms
 
 
 class FinetopApp(App[str], inherit_bindings=False):

@@ -26,6 +26,7 @@ from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, to_look
 from finetop.tui.widgets.lines import to_strip
+from finetop.tui.widgets.table import Table
 
 SIZE = (80, 24)
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
@@ -227,6 +228,17 @@ async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
         await settled(pilot)
         assert "too small" not in text_of(app)
         assert "REGRESSED" in text_of(app)
+
+
+async def test_keys_move_through_a_list_that_has_no_height_yet() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 3)) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(Table)
+        assert table.rows_in_view() == (0, 0)
+        await pilot.press("j", "space")
+        await settled(pilot)
+        assert table.cursor == 2
 
 
 async def test_the_background_is_never_painted() -> None:

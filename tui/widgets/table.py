@@ -102,7 +102,7 @@ class Table(Widget):
         was_laid_out = self._laid_out
         self._lay_out()
         if self._laid_out == was_laid_out:
-            for row in (before, index):
+            for row in {before, index}.intersection(self._laid_out):  # none while it has no height
                 self.refresh(Region(0, self._laid_out.index(row), self.size.width, 1))
         else:
             self.refresh()
