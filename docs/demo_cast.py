@@ -1,7 +1,7 @@
-"""Makes docs/demo.cast, a recording of the app in its story: queue, watch, regress, triage, one item, remedy.
+"""Makes docs/demo.cast, a recording of the app in the story of its demo.
 
-python docs/demo_cast.py queue HOME   # an empty folder as HOME: queues the demo's two runs, watches the first
-python docs/demo_cast.py watch HOME   # some minutes later: watches it for --minutes
+python docs/demo_cast.py queue HOME   # an empty folder as HOME: queues the demo's two runs
+python docs/demo_cast.py watch HOME   # some minutes later: watches the first for --minutes
 python docs/demo_cast.py regress HOME # once both were checked: the rest, with a remedy for which it waits --minutes
 
 Each part replaces the recording from its chapter on. The runs, their checks and remedies are real: pauses are cut and
@@ -36,7 +36,7 @@ HEADER = {
     "version": 2,
     "width": COLUMNS,
     "height": ROWS,
-    "title": "finetop: queue, watch, regress, triage, remedy",
+    "title": "finetop: the story of its demo",
 }
 PROMPT = "$ "
 ENTER, ESCAPE, RIGHT, DOWN, TAB = "\r", "\x1b", "\x1b[C", "\x1b[B", "\t"

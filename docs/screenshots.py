@@ -99,9 +99,7 @@ async def story(home: str | None, run: str) -> None:
         await picture(pilot, "remedies", "half-way")
         await pilot.press("3")
         await picture(pilot, "queue", "at a time")
-        app.open_run(run)
-        await pilot.pause(3.0)
-        await pilot.press("n")
+        await pilot.press("4")
         await picture(pilot, "launch", "what it is for")
 
 
