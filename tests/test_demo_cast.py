@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pyte
+import pytest
 
 CAST = Path(__file__).resolve().parents[1] / "docs" / "demo.cast"
 LINES = CAST.read_text(encoding="utf-8").splitlines()
@@ -41,6 +42,7 @@ def test_it_names_no_folder_of_the_machine_that_made_it() -> None:
     assert not [path for path in ("/tmp", "/root", "/home", "/work") if path in said]
 
 
+@pytest.mark.slow  # a terminal is drawn anew for each of its lines
 def test_it_shows_the_story_in_its_order() -> None:
     screen = pyte.Screen(HEADER["width"], HEADER["height"])
     stream = pyte.Stream(screen)
