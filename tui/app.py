@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import socket
 import time
@@ -11,11 +10,10 @@ import traceback
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.console import Console
 from textual import events, work
-from textual.app import App, ScreenStackError
 
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import Fault, FinetopError
@@ -29,8 +27,7 @@ from finetop.tui.kept import kept
 from finetop.tui.keys import Key, bindings, key_of
 from finetop.tui.messages import GroundTold, Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES, THEME, new_screen
-from finetop.tui.obeyed import WAY, obeyed
-from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.navigation import NavigatingApp
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
 from finetop.tui.terminal.look_of import find_look
 from finetop.tui.text import Line, cut_end, cut_middle
@@ -38,7 +35,7 @@ from finetop.tui.theme import Look, StyleName
 from finetop.tui.widgets.frame import Bottom, Top
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from textual.driver import Driver
 
@@ -47,12 +44,10 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Asker
     from finetop.tui.finder import Found
 
-Place = TypeVar("Place")
 MINUTE_S = 60.0
-MADE_S = 30.0  # at most, for a screen to be made, or a key to be obeyed; it takes 30 ms
 
 
-class FinetopApp(App[str], inherit_bindings=False):
+class FinetopApp(NavigatingApp, inherit_bindings=False):
     """The terminal app of one home, or of `others` on more machines too; it begins on `run` where one is named.
 
     Tests give it another connection, clock, machine and look.
@@ -101,7 +96,6 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.running = 0
         self._ringer = Ringer()
-        self._typed: asyncio.Queue[events.Event] = asyncio.Queue()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -194,68 +188,9 @@ class FinetopApp(App[str], inherit_bindings=False):
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
 
-    def open_run(self, run: str) -> None:
-        self.push_screen(new_screen("run", run))
-
-    def open_remedies(self, run: str) -> None:
-        self.push_screen(new_screen("remedies", run))
-
-    def open_sweep(self, sweep: str) -> None:
-        self.push_screen(new_screen("sweep", sweep))
-
-    def open_approaches(self, comparison: str) -> None:
-        self.push_screen(new_screen("approaches", comparison))
-
-    def open_compare(self, runs: Sequence[str]) -> None:
-        self.push_screen(new_screen("compare", runs))
-
-    @work(group=WAY)
-    async def open_launch(
-        self, *, from_run: str = "", settings: Mapping[str, Any] | None = None, recipe: str = ""
-    ) -> None:
-        """Go to Launch: with the form as it was left, on a recipe, or filled from a run, with settings over its own."""
-        from finetop.tui.screens.launch.screen import LaunchScreen
-
-        screen = await self._go_to("launch", LaunchScreen)
-        if screen is not None and from_run:
-            await screen.fill_from_run(from_run, settings)
-        elif screen is not None and recipe:
-            screen.show_recipe(recipe)
-
-    @work(group=WAY)
-    async def open_triage(self, run: str) -> None:
-        """Go to Triage, with the cursor on that run."""
-        from finetop.tui.screens.triage.screen import TriageScreen
-
-        screen = await self._go_to("triage", TriageScreen)
-        if screen is not None:
-            screen.load_anew(run)
-
-    @work(group=WAY)
-    async def show_runs(self, run: str = "") -> None:
-        """Go to the list of runs, with the cursor on that run."""
-        screen = await self._go_to("runs", RunsScreen)
-        if screen is not None:
-            screen.load_anew(run)
-
-    @work(group=WAY)
-    async def sort_runs(self, key: str) -> None:
-        """Go to the list of runs, by a metric."""
-        screen = await self._go_to("runs", RunsScreen)
-        if screen is not None:
-            screen.filter_by(f"sort:{key}")
-
-    async def _go_to(self, mode: str, kind: type[Place]) -> Place | None:
-        """Go to the first screen of a place; None where a key has led elsewhere meanwhile."""
-        await self.switch_mode(mode)
-        while self.current_mode == mode and not isinstance(self.screen, kind) and len(self.screen_stack) > 1:
-            await self.pop_screen()
-        return self.screen if isinstance(self.screen, kind) else None
-
     # --- the connection -----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self._obey()
         if self._first_run:
             self.open_run(self._first_run)
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
@@ -332,28 +267,6 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     # --- keys ---------------------------------------------------------------------------------------------
 
-    async def on_event(self, event: events.Event) -> None:
-        """Take what is typed, pasted and clicked in turn: a slow link brings several at once."""
-        if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
-            self._typed.put_nowait(event)
-        else:
-            await super().on_event(event)
-
-    @work
-    async def _obey(self) -> None:
-        """Pass each on to the screen that is there once all before it has been obeyed."""
-        while True:
-            event = await self._typed.get()
-            with contextlib.suppress(TimeoutError, ScreenStackError):
-                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
-            if not self._screen_stacks[self.current_mode]:
-                return  # it is being left
-            hearers = [*(self.focused or self.screen).ancestors_with_self]
-            await super().on_event(event)
-            if not isinstance(event, events.MouseMove):
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(obeyed(self, event, hearers), MADE_S)
-
     def on_key(self, event: events.Key) -> None:
         """Say of a key that nothing has taken what to press."""
         known = self.active_bindings
@@ -367,12 +280,6 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Do what the key does that is shown by a sign: it was clicked."""
         name = key_of(sign, keys)
         self.post_message(events.Key(name, sign if len(sign) == 1 else None))
-
-    def action_place(self, mode: str) -> None:
-        if mode == "runs":
-            self.show_runs()
-        else:
-            self.switch_mode(mode)
 
     def action_help(self) -> None:
         from finetop.tui.screens.pages import KeysPage
@@ -395,9 +302,6 @@ class FinetopApp(App[str], inherit_bindings=False):
                 choice.open()
 
         self.push_screen(CommandsPage([*getattr(behind, "KEYS", ()), *EVERYWHERE, MESSAGES, THEME]), chosen)
-
-    def action_live(self) -> None:
-        self.push_screen(new_screen("live"))
 
     def action_messages(self) -> None:
         from finetop.tui.screens.pages import MessagesPage

@@ -21,11 +21,10 @@ from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.first_row import first_row
-from finetop.core.preflight.plan.machine import Machine, look
+from finetop.core.preflight.plan.machine import look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Asked, Shown
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.recipe.schema import Recipe
 from finetop.core.runtime.home import Home
 
 
@@ -36,17 +35,15 @@ def main() -> int:
     recipe = recipe_from_mapping(asked.recipe, "the form")
     try:
         found = inputs.find_config(recipe.model, home)
-    except FinetopError as error:
-        say(Shown(trouble=error.message))
-        return 0
-    known = Known(past=past_runs(home))
-    try:
-        known = replace(known, lengths=lengths.measure(recipe, found.folder))
-        say(planned(recipe, found, home, known))
+        machine = look(home.root, use_gpu=recipe.budget.gpus != 0)
+        known = Known(lengths.measure(recipe, found.folder), past_runs(home))
+        say(Shown(plan=estimate(recipe, found.config, machine, known)))
         if asked.row:
             say(Shown(row=first_row(recipe, found.folder)))
         if asked.rehearse:
-            say(planned(recipe, found, home, rehearsed(recipe, found, home, known)))
+            moving = Rehearsal(recipe, found.file, machine).answer()
+            known = replace(known, trainable=moving.trainable, still_experts=moving.experts)
+            say(Shown(plan=estimate(recipe, found.config, machine, known)))
     except FinetopError as error:
         say(Shown(trouble=error.message))
     return 0
@@ -54,22 +51,6 @@ def main() -> int:
 
 def say(shown: Shown) -> None:
     print(msgspec.json.encode(shown).decode(), flush=True)
-
-
-def planned(recipe: Recipe, found: inputs.Found, home: Home, known: Known) -> Shown:
-    return Shown(plan=estimate(recipe, found.config, machine_of(recipe, home), known))
-
-
-def rehearsed(recipe: Recipe, found: inputs.Found, home: Home, known: Known) -> Known:
-    """Add what the job's own code counts, in some seconds. Raises FinetopError for what it would refuse."""
-    device = "cuda" if machine_of(recipe, home).device == "gpu" else "cpu"
-    moving = Rehearsal(recipe, found.file, device).answer()
-    return replace(known, trainable=moving.trainable, still_experts=moving.experts)
-
-
-def machine_of(recipe: Recipe, home: Home) -> Machine:
-    """Look at this machine, without its GPUs where the recipe wants none."""
-    return look(home.root, use_gpu=False) if recipe.budget.gpus == 0 else look(home.root)
 
 
 if __name__ == "__main__":

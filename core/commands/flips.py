@@ -124,10 +124,8 @@ IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin"
 def facts(flip: Flip) -> dict[str, Any]:
     """Return a flip's keys of --json."""
     probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
-    asked = {key: getattr(flip, key) for key in ("question", "gold") if getattr(flip, key)}
     return {
         **{key: getattr(flip, key) for key in BOTH},
-        **asked,
         "base_score": flip.base,
         "tuned_score": flip.tuned,
         **probs,

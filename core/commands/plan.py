@@ -98,7 +98,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         find_suite(recipe.check.general.suite, home)
     found = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
-    rehearsal = Rehearsal(recipe, found.file, "cuda" if machine.device == "gpu" else "cpu")
+    rehearsal = Rehearsal(recipe, found.file, machine)
     try:
         measured = lengths.measure(recipe, found.folder)
         first_row(recipe, found.folder)  # refused where the chat template refuses, or never ends

@@ -122,8 +122,7 @@ def require_names(recipe: Recipe, home: Home) -> None:
         found = inputs.find_config(recipe.model, home)
     except FinetopError:
         return  # the job finds the model, or says why not
-    device = look(home.root, use_gpu=recipe.budget.gpus != 0).device
-    Rehearsal(recipe, found.file, "cuda" if device == "gpu" else "cpu").answer()
+    Rehearsal(recipe, found.file, look(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
 
 
 def say_what_stops(client: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from textual import events
 from textual.message import Message
@@ -23,10 +24,11 @@ class PointedLines(Lines):
 
     @dataclass
     class Dragged(Message):
-        """It was let go at another cell than it was pressed at."""
+        """It was let go at another cell than it was pressed at: `start`."""
 
+        x: int
+        y: int
         start: tuple[int, int]
-        end: tuple[int, int]
 
     @dataclass
     class Wheel(Message):
@@ -35,6 +37,8 @@ class PointedLines(Lines):
         x: int
         y: int
         direction: int
+
+    Used: TypeAlias = Pointed | Dragged | Wheel
 
     _pressed: tuple[int, int] | None = None
 
@@ -49,7 +53,7 @@ class PointedLines(Lines):
     def on_mouse_up(self, event: events.MouseUp) -> None:
         pressed, self._pressed = self._pressed, None
         if pressed is not None and pressed != (event.x, event.y):
-            self.post_message(self.Dragged(pressed, (event.x, event.y)))
+            self.post_message(self.Dragged(event.x, event.y, pressed))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self.post_message(self.Wheel(event.x, event.y, 1))

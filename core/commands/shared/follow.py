@@ -90,20 +90,14 @@ def step_line(step: StepRow, steps: int) -> str:
         ("loss", "loss", ".4f"),
         ("eval_loss", "eval", ".4f"),
         ("grad_norm", "grad", ".3f"),
-        ("learning_rate", "rate", "e"),
+        ("learning_rate", "rate", ""),
         ("tokens_per_s", "tok/s", ",.0f"),
         ("drift", "drift", ".3f"),
     ):
         if key in values:
             value = values[key]
-            words = (
-                "not finite"
-                if value is None
-                else number_words(value, 3)
-                if form == "e"
-                else format(value, form)
-            )
-            parts.append(f"{label} {words}")
+            words = "" if value is None else format(value, form) if form else number_words(value, 3)
+            parts.append(f"{label} {words or 'not finite'}")
     return "  ".join(parts)
 
 

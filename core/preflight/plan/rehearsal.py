@@ -18,6 +18,7 @@ from finetop.core.runtime.processes import die_with
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from finetop.core.preflight.plan.machine import Machine
     from finetop.core.recipe.schema import Recipe
 
 PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute
@@ -26,7 +27,8 @@ PATIENCE_S = 120.0  # imports take 3 to 8 s, a shape of 2,000 layers a minute
 class Rehearsal:
     """A process that began to answer; the answer is waited for where it is needed."""
 
-    def __init__(self, recipe: Recipe, config: Path, device: str) -> None:
+    def __init__(self, recipe: Recipe, config: Path, machine: Machine) -> None:
+        device = "cuda" if machine.device == "gpu" else "cpu"
         words = [sys.executable, "-m", "finetop.core.train.rehearsal", str(config), device]
         self.given = msgspec.json.encode(recipe_to_mapping(recipe))
         self.process = subprocess.Popen(

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import Across
 from finetop.core.protocol.runs import RunDetail
-from finetop.tui.screens.compare.state import LETTERS, ComparedRuns
+from finetop.tui.screens.compare.state import ComparedRuns
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, zoomed, zoomed_to
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, with_mouse
+from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
 from finetop.tui.text import Line, decimals, line_width
-from finetop.tui.theme import SERIES, Look, StyleName
+from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import GUTTER, draw, place_at, plot_width
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
-ENDS = 10  # cells right of the picture: each run's letter and value
 _WIDE_ENDS_FROM = 70  # cells of a chart that has room for them; a narrower one has letters in its picture
-
-
-def style_of(number: int) -> StyleName:
-    """Return a run's colour."""
-    return SERIES[number % len(SERIES)]
 
 
 def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
@@ -55,10 +49,8 @@ def series_of(held: ComparedRuns, chosen: int, hidden: Collection[str], smoothin
     numbered = []
     for number, (run, curve) in enumerate(zip(held.runs, held.curves, strict=False)):
         if curve is not None and curve.column and run.row.name not in hidden:
-            line = Series(curve, letter=LETTERS[number], style=style_of(number))
-            value = curve.last_value if not smoothing else end_value(line, smoothing)
-            end = f"{LETTERS[number]} {'-' if value is None else shown(held.metric, value)}"
-            numbered.append((number, Series(curve, end=end, letter=LETTERS[number], style=style_of(number))))
+            value = curve.last_value if not smoothing else end_value(Series(curve), smoothing)
+            numbered.append((number, lettered(held.metric, number, curve, value)))
     return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
 
 
@@ -122,20 +114,13 @@ def _title(
     return line
 
 
-def with_mouse(
-    shown: Shown,
-    axis: Axis,
-    rows: int,
-    event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel,
-) -> Shown | None:
+def pointed_at(shown: Shown, axis: Axis, rows: int, event: PointedLines.Used) -> Shown | None:
     """Return how the curves are looked at after the mouse was used on their `rows` rows; None elsewhere."""
-    x, y = event.end if isinstance(event, PointedLines.Dragged) else (event.x, event.y)
-    cell = min(max(0, x - GUTTER), axis.cells - 1)
-    if y >= rows:
+    if event.y >= rows:
         return None
-    if isinstance(event, PointedLines.Wheel):
-        return zoomed(replace(shown, cursor=cell), axis, event.direction)
-    if isinstance(event, PointedLines.Dragged):
-        start = min(max(0, event.start[0] - GUTTER), axis.cells - 1)
-        return zoomed_to(shown, axis, start, cell) if abs(start - cell) > 1 else shown
-    return replace(shown, cursor=cell)
+    start = _cell(axis, event.start[0]) if isinstance(event, PointedLines.Dragged) else None
+    return with_mouse(shown, axis, event, _cell(axis, event.x), start)
+
+
+def _cell(axis: Axis, x: int) -> int:
+    return min(max(0, x - GUTTER), axis.cells - 1)

@@ -13,8 +13,8 @@ from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.screens.compare.curves import style_of
-from finetop.tui.screens.compare.state import LETTERS, TABS, ComparedRuns, Tab, against
+from finetop.tui.screens.compare.state import TABS, ComparedRuns, Tab, against
+from finetop.tui.screens.shared.lettered import LETTERS, style_of
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import (
     Line,

@@ -19,7 +19,7 @@ from finetop.tui.screens.compare.curves import (
     ends_of,
     metrics_of,
     next_x,
-    with_mouse,
+    pointed_at,
 )
 from finetop.tui.screens.compare.draw import (
     data_lines,
@@ -30,7 +30,6 @@ from finetop.tui.screens.compare.draw import (
     targets_of,
 )
 from finetop.tui.screens.compare.state import (
-    LETTERS,
     TABS,
     ComparedRuns,
     Tab,
@@ -51,6 +50,7 @@ from finetop.tui.screens.run.keys import (
     ZOOM_OUT,
 )
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
+from finetop.tui.screens.shared.lettered import LETTERS
 from finetop.tui.text import Line
 from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -281,9 +281,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Pointed)
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
-    def _use_mouse(self, event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel) -> None:
+    def _use_mouse(self, event: PointedLines.Used) -> None:
         """Set the cursor, or zoom; below the curves the wheel scrolls."""
-        shown = with_mouse(self.shown, self._axis, self._chart_rows if self.tab == "numbers" else 0, event)
+        shown = pointed_at(self.shown, self._axis, self._chart_rows if self.tab == "numbers" else 0, event)
         if shown is not None:
             self._show(shown)
         elif isinstance(event, PointedLines.Wheel):

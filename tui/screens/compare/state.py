@@ -12,7 +12,6 @@ from finetop.core.protocol.runs import RunDetail, Running
 from finetop.core.wording.data_versions import same_data
 from finetop.tui.app_interface import Host
 
-LETTERS = "ABCDEFGHI"
 Tab = Literal["numbers", "data", "samples", "scatter"]
 TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 

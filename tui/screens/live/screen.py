@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import count
-from finetop.core.wording.sparkline import sparkline
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import BACK, Key, bindings
 from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, across, laid_out, tile_lines
+from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
@@ -26,7 +26,6 @@ MOVES = (
     Key("j,down", "", "row(1)", "a row down"),
 )
 MOST = 48  # runs
-SPARKS_S = 10.0  # the curve of a run is asked for again after so long
 
 
 class LiveScreen(LoadedScreen, inherit_bindings=False):
@@ -41,7 +40,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         super().__init__()
         self.rows: Sequence[RunRow] = ()
         self.at = 0
-        self._sparks: dict[str, tuple[float, str]] = {}  # by name: when it was asked for, and the curve
+        self._sparklines = Sparklines(SPARK)
         self._was_answered = False
 
     def compose(self) -> ComposeResult:
@@ -69,11 +68,9 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         names = [row.name for row in self.rows]
         self.at = names.index(name) if name in names else min(self.at, max(0, len(names) - 1))
         self.redraw()
+        is_far = any(home.link is not None for home in host.homes)
         for row in self.rows:
-            if row.step and host.now() - self._sparks.get(row.name, (0.0, ""))[0] >= SPARKS_S:
-                curves: CurvesAnswer = await host.ask(Curves(row.name, [row.main_metric], SPARK, row.step))
-                means = [mean for curve in curves.curves[:1] for mean in curve.mean]
-                self._sparks[row.name] = (host.now(), sparkline(means, SPARK))
+            if await self._sparklines.load(host.ask, row, host.now(), is_far=is_far):
                 self.redraw()
 
     def redraw(self) -> None:
@@ -93,7 +90,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         cells = (width + BETWEEN) // columns - BETWEEN
         drawn = [
             tile_lines(
-                row, self._sparks.get(row.name, (0.0, ""))[1], width=cells, now=now, has_cursor=at == self.at
+                row, self._sparklines.drawn.get(row.id, ""), width=cells, now=now, has_cursor=at == self.at
             )
             for at, row in enumerate(self.rows)
         ]

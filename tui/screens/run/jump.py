@@ -11,7 +11,7 @@ from finetop.tui.screens.run.metric_names import metric_keys
 from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.view_state import ViewState, chart_under
 from finetop.tui.screens.run.x_axis import cell_of
-from finetop.tui.screens.run.zoom import Shown, stretch, zoomed, zoomed_to
+from finetop.tui.screens.run.zoom import Shown, stretch, with_mouse
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import View
 
@@ -62,30 +62,22 @@ def follow_log(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
         point_at(view_state, held, detail, step)
 
 
-def with_mouse(
-    view_state: ViewState,
-    held: RunData,
-    detail: RunDetail,
-    event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel,
+def pointed_at(
+    view_state: ViewState, held: RunData, detail: RunDetail, event: PointedLines.Used
 ) -> Shown | None:
     """Return how the charts are looked at after the mouse was used on them; None where it was not on one.
 
-    Pressing sets the cursor and chooses the chart, the wheel zooms around the mouse, dragging to what it went over.
+    Pressing chooses the chart, too.
     """
-    x, y = event.end if isinstance(event, PointedLines.Dragged) else (event.x, event.y)
-    place = chart_under(view_state, detail, x, y)
+    place = chart_under(view_state, detail, event.x, event.y)
     if place is None:
         return None
     chart, cell = place
-    shown, axis = view_state.shown, view_state.axis(held, detail)
-    if isinstance(event, PointedLines.Wheel):
-        return zoomed(replace(shown, cursor=cell), axis, event.direction)
-    if isinstance(event, PointedLines.Dragged):
-        start = chart_under(view_state, detail, *event.start)
-        is_far = start is not None and abs(start[1] - cell) > 1
-        return zoomed_to(shown, axis, start[1], cell) if start is not None and is_far else shown
-    if not event.is_dragged and view_state.tab == "metrics" and not view_state.is_full:
+    start = chart_under(view_state, detail, *event.start) if isinstance(event, PointedLines.Dragged) else None
+    is_pressed = isinstance(event, PointedLines.Pointed) and not event.is_dragged
+    if is_pressed and view_state.tab == "metrics" and not view_state.is_full:
         listed = view_state.grid.listed(metric_keys(detail.row))
         at = listed.index(view_state.charted(detail.row)[chart])
         view_state.grid.point(at, len(listed) - 1, view_state.room(detail.row))
-    return replace(shown, cursor=cell)
+    axis = view_state.axis(held, detail)
+    return with_mouse(view_state.shown, axis, event, cell, None if start is None else start[1])

@@ -19,7 +19,7 @@ from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.input_lines import metrics_line, search_line
-from finetop.tui.screens.run.jump import follow_log, to_event, with_mouse
+from finetop.tui.screens.run.jump import follow_log, pointed_at, to_event
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import load_near, opened_at, to_hit
 from finetop.tui.screens.run.metric_names import metric_keys
@@ -296,11 +296,11 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Pointed)
     @on(PointedLines.Dragged)
     @on(PointedLines.Wheel)
-    def _use_mouse(self, event: PointedLines.Pointed | PointedLines.Dragged | PointedLines.Wheel) -> None:
+    def _use_mouse(self, event: PointedLines.Used) -> None:
         """Set the cursor, or zoom; where there is no chart, the wheel scrolls."""
         if self.detail is None:
             return
-        shown = with_mouse(self.view_state, self.held, self.detail, event)
+        shown = pointed_at(self.view_state, self.held, self.detail, event)
         if shown is not None:
             self._show(shown)
         elif isinstance(event, PointedLines.Wheel) and self.view_state.tab != "metrics":

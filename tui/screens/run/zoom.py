@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from finetop.core.protocol.messages.runs import Across
 from finetop.tui.widgets.axis import round_end
+from finetop.tui.widgets.pointed_lines import PointedLines
 
 CLOSEST = 8  # grains of the closest zoom
 SMOOTHINGS = (0.0, 0.6, 0.9)
@@ -123,3 +124,15 @@ def _zoom(first: float, last: float, axis: Axis) -> tuple[float, float] | None:
 
 def _within(cell: int, last: int) -> int:
     return min(max(0, cell), max(0, last))
+
+
+def with_mouse(shown: Shown, axis: Axis, event: PointedLines.Used, cell: int, start: int | None) -> Shown:
+    """Return how the charts are looked at after the mouse was used at a cell, dragged from `start`.
+
+    Pressing sets the cursor, the wheel zooms around the mouse, dragging to what it went over.
+    """
+    if isinstance(event, PointedLines.Wheel):
+        return zoomed(replace(shown, cursor=cell), axis, event.direction)
+    if isinstance(event, PointedLines.Dragged):
+        return shown if start is None or abs(start - cell) <= 1 else zoomed_to(shown, axis, start, cell)
+    return replace(shown, cursor=cell)

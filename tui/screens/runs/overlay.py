@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from statistics import fmean, stdev
 
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.run.metric_names import shown, title_of
+from finetop.tui.screens.run.metric_names import title_of
+from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered
 from finetop.tui.text import Line, cut_line, rule, told_apart
-from finetop.tui.theme import SERIES, Look
+from finetop.tui.theme import Look
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import columns_of, draw, plot_width
 from finetop.tui.widgets.paged_list import Ask
 from finetop.tui.widgets.series import Series, View, fitted, settled_scale
 
-LETTERS = "ABCDEFGHI"
 MOST = 40  # runs whose curves are asked for
-ENDS = 10  # cells right of the picture
 SMOOTHING = 0.6
 AGE_S = 10.0  # curves of runs that go on are asked for again after so long
 
@@ -91,7 +89,7 @@ def overlay_lines(
 def _by_run(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Series]]:
     curves = [overlay.curves.get(row.id, _nothing(overlay.metric)) for row in rows[: len(LETTERS)]]
     return [
-        (clean_line(row.name), _series(overlay.metric, number, curve, curve.last_value))
+        (clean_line(row.name), lettered(overlay.metric, number, curve, curve.last_value))
         for number, (row, curve) in enumerate(zip(rows, curves, strict=False))
     ]
 
@@ -106,15 +104,9 @@ def _by_group(overlay: Overlay, rows: Sequence[RunRow]) -> list[tuple[str, Serie
     for number, (group, curves) in enumerate(list(groups.items())[: len(LETTERS)]):
         mean = mean_of(overlay.metric, curves)
         last = mean.mean[-1] if mean.mean else None
-        series = replace(_series(overlay.metric, number, mean, last), has_band=True)
+        series = lettered(overlay.metric, number, mean, last, has_band=True)
         lines.append((f"{group} ({counted(len(curves), 'run')})", series))
     return lines
-
-
-def _series(metric: str, number: int, curve: Curve, last: float | None) -> Series:
-    letter = LETTERS[number]
-    end = f"{letter} {'-' if last is None else shown(metric, last)}"
-    return Series(curve, end=end, letter=letter, style=SERIES[number % len(SERIES)])
 
 
 def mean_of(metric: str, curves: Sequence[Curve]) -> Curve:

@@ -141,7 +141,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             has_cursor=has_cursor,
             width=width,
             now=self.host.now(),
-            sparks=self.runs.sparks,
+            sparks=self.runs.sparklines.drawn,
             chosen=self.runs.columns,
             is_marked=row.id in self.runs.marked,
         )
@@ -166,7 +166,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         elif row is None:
             pane.show(())
         else:
-            now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
+            now, spark = self.host.now(), self.runs.sparklines.drawn.get(row.id, "")
             pane.show(pane_lines(row, width=pane.room.width, height=pane.room.height, now=now, spark=spark))
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
         self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
@@ -214,7 +214,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         for row in (self.row, *map(self.runs.pages.rows.get, with_column)):
             if row is None or self._wants_anew:
                 continue
-            if await self.runs.load_spark(row, self.host.now(), is_far=is_far):
+            if await self.runs.sparklines.load(self.host.ask, row, self.host.now(), is_far=is_far):
                 table.refresh_rows()
                 self.show_pane()
 

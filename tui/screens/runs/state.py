@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import RunDetail, Running, RunRow
-from finetop.core.wording.sparkline import sparkline
+from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
-SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
 SOUGHT, MOST_GOING = (
     1000,
@@ -37,8 +36,7 @@ class RunList(PagedList["RunRow"]):
         self._is_going_old = True
         self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
         self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
-        self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
-        self._sparks_at: dict[int, float] = {}
+        self.sparklines = Sparklines(SPARK_COLUMNS)
 
     @property
     def has_parts(self) -> bool:
@@ -102,20 +100,6 @@ class RunList(PagedList["RunRow"]):
     async def _newer(self, row: RunRow) -> RunRow:
         detail: RunDetail = await self._ask(GetRun(str(row.id)))
         return detail.row
-
-    async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
-        """Load a run's loss or reward for a sparkline, if there is none or it is old; returns whether it came."""
-        if not row.step:
-            return False
-        if row.id in self._sparks_at:
-            age = now - self._sparks_at[row.id]
-            if age < (FAR_SPARKS_S if is_far else SPARKS_S) or not isinstance(row.state, Running):
-                return False
-        self._sparks_at[row.id] = now
-        answer: CurvesAnswer = await self._ask(Curves(row.name, [row.main_metric], SPARK_COLUMNS, row.step))
-        means = [mean for curve in answer.curves[:1] for mean in curve.mean]
-        self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
-        return True
 
     async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> RunsAnswer:
         answer: RunsAnswer = await self._ask(

@@ -659,7 +659,9 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"columns": 3}', b'{"columns": ["\\u001b[31m", "x y z"]}', b"x" * 99_999]
+    "content",
+    [b"", b"{", b'{"columns": 3}', b'{"columns": ["\\u001b[31m", "x y z"]}', b"x" * 99_999],
+    ids=["empty", "begun", "no list", "no names", "large"],
 )
 async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,0 +1,67 @@
+"""The order of keys: what is typed, pasted and clicked is obeyed in turn, on the screen that the last one led to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Iterable
+from typing import Any, Final
+
+from textual import events, work
+from textual.app import App, ScreenStackError
+from textual.dom import DOMNode
+from textual.worker import Worker, WorkerError
+
+WAY: Final = "way"  # the group of workers that lead to another place: what is typed behind it is for there
+MADE_S = 30.0  # at most, for a screen to be made, or a key to be obeyed; it takes 30 ms
+
+
+class OrderedKeysApp(App[str], inherit_bindings=False):
+    """An app that passes each key on once all before it have been obeyed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._typed: asyncio.Queue[events.Event] = asyncio.Queue()
+
+    def on_mount(self) -> None:
+        self._obey()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Put what is typed, pasted and clicked behind what was before."""
+        if isinstance(event, events.InputEvent | events.Paste) and not event.is_forwarded:
+            self._typed.put_nowait(event)
+        else:
+            await super().on_event(event)
+
+    @work
+    async def _obey(self) -> None:
+        """Pass each on to the screen that is there once all before it has been obeyed."""
+        while True:
+            event = await self._typed.get()
+            with contextlib.suppress(TimeoutError, ScreenStackError):
+                await asyncio.wait_for(self.screen._mounted_event.wait(), MADE_S)
+            if not self._screen_stacks[self.current_mode]:
+                return  # it is being left
+            hearers = [*(self.focused or self.screen).ancestors_with_self]
+            await super().on_event(event)
+            if not isinstance(event, events.MouseMove):
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(obeyed(self, event, hearers), MADE_S)
+
+
+async def obeyed(app: App[Any], typed: events.Event, hearers: Iterable[DOMNode]) -> None:
+    """Wait until all have heard what was typed, up to the one that stops it, and the app is where it leads."""
+    for hearer in hearers:
+        heard = asyncio.Event()
+        if hearer.call_later(heard.set):  # it comes behind the key; who is closed hears no more
+            await heard.wait()
+        if typed._stop_propagation:
+            break  # a prompt's letters wait for no busy screen
+    ways = [worker for worker in app.workers if worker.group == WAY and not worker.is_finished]
+    if ways:  # a wait that is given up ends none of them
+        await asyncio.wait([asyncio.ensure_future(_end_of(way)) for way in ways])
+
+
+async def _end_of(way: Worker[Any]) -> None:
+    with contextlib.suppress(WorkerError):
+        await way.wait()

@@ -1,0 +1,25 @@
+"""Runs whose curves share a chart: the letter, the colour and the end of each line."""
+
+from __future__ import annotations
+
+from finetop.core.protocol.messages.runs import Curve
+from finetop.tui.screens.run.metric_names import shown
+from finetop.tui.theme import SERIES, StyleName
+from finetop.tui.widgets.series import Series
+
+LETTERS = "ABCDEFGHI"
+ENDS = 10  # cells right of the picture: each line's letter and value
+
+
+def style_of(number: int) -> StyleName:
+    """Return the colour of a line."""
+    return SERIES[number % len(SERIES)]
+
+
+def lettered(
+    metric: str, number: int, curve: Curve, value: float | None, *, has_band: bool = False
+) -> Series:
+    """Return a curve as a line with its letter, and at its end that and a value."""
+    letter = LETTERS[number]
+    end = f"{letter} {'-' if value is None else shown(metric, value)}"
+    return Series(curve, end=end, letter=letter, style=style_of(number), has_band=has_band)
