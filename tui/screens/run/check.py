@@ -95,7 +95,7 @@ def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) 
     if outcome.seconds:
         facts.append(f"took {long_span(outcome.seconds)}")
     if outcome.decided_by:
-        facts.append(f"decided by {outcome.decided_by} at {100 * outcome.alpha:g} %")
+        facts.append(f"wrong at most {100 * outcome.alpha:g} % of the time")
     while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
         facts.pop()
     return rule(((", ".join(facts), ""),), width, right)
