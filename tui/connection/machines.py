@@ -67,7 +67,9 @@ def load_words(machines: Sequence[Machine], width: int) -> Line:
     taken = sum(machine.gpus_taken for machine in machines)
     mark = MARKS["running"]
     count: Line = ((f"{mark.mark} {running}", mark.style),) if running else ()
-    word: Line = ((" running", "dim"),) if running else ()
+    word: Line = (
+        ((" job" if running == 1 else " jobs", "dim"),) if running else ()
+    )  # a check of a run that is done, too
     gap: Line = (("  ", ""),) if running else ()
     bar: Line = (*share_bar(taken / gpus, LOAD, "cyan"), (" ", "")) if gpus else ()
     share: Line = (("GPU ", "dim"), *bar, (f"{taken}/{gpus}", "")) if gpus else ()

@@ -15,7 +15,7 @@ TONES: Final = {
     **dict.fromkeys(("ok", "won", "✓"), "32"),
     **dict.fromkeys(("running", "training", "checking", "●"), "36"),
 }
-BOLD, DIM = "1", "2"
+DIM = "2"
 
 
 def has_colour() -> bool:
