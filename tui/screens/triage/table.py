@@ -66,12 +66,14 @@ def head_lines(columns: Columns, tasks: Sequence[str]) -> list[Line]:
 
 
 def _halved(name: str, width: int) -> tuple[str, str]:
-    """Break a name that is longer than its column in two, behind a mark between words where there is one."""
+    """Break a name longer than its column in two, behind a mark between words, else with a hyphen if one fits."""
     if cell_len(name) <= width:
         return "", name
     at = max((name.rfind(mark, 1, width) + 1 for mark in "_-/. "), default=0)
-    at = at if at > 1 and cell_len(name) - at <= width else min(width, (len(name) + 1) // 2)
-    return name[:at], cut_end(name[at:], width)
+    if at > 1 and cell_len(name) - at <= width:
+        return name[:at], name[at:]
+    at = min(width, (len(name) + 1) // 2)
+    return name[:at] + "-" * (at < width), cut_end(name[at:], width)
 
 
 def row_line(

@@ -98,7 +98,7 @@ async def test_the_worst_is_on_top_and_the_badge_counts_the_new(store: duckdb.Du
         assert "2 Triage 3" in rows[0]
         assert rows[1].startswith(" 3 new ")
         assert rows[1].endswith("core, limit 3.0, base qwen3-4b")
-        assert rows[2].split() == ["knowl", "lamb"]
+        assert rows[2].split() == ["knowl-", "lamb-"]
         assert rows[3].split() == [
             "run,",
             "worst",
