@@ -81,10 +81,11 @@ def prepare() -> None:
     import datasets  # noqa: F401
     import trl
 
+    job_process.quiet()
+    devices.import_bitsandbytes()
     from finetop.core.train.resume import resume  # noqa: F401
     from finetop.core.train.trainers import language  # noqa: F401
 
-    job_process.quiet()
     for name in ("SFTConfig", "SFTTrainer"):
         getattr(trl, name)  # imported when it is first named
     rehearse()

@@ -23,7 +23,7 @@ JOB = """
 import sys
 from finetop.core import run_job as job
 code = job.main()
-print("FORBIDDEN", sorted({"textual", "duckdb"} & set(sys.modules)))
+print("FORBIDDEN", sorted({"textual", "duckdb", "torch._inductor.lowering"} & set(sys.modules)))
 raise SystemExit(code)
 """
 # The same with a learning rate that no recipe may have: everything overflows in the second step.
