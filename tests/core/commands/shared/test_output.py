@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
 import sys
 
 import pytest
@@ -27,7 +25,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, out: io.StringIO, **environment: st
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((40, 24)))
+    monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setattr(sys, "stdout", SafeWriter(out))
     print_table(("run", "step", "did it forget?"), ROWS, right=(1,))
     return out.getvalue()
