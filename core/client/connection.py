@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import IO
 
 import msgspec
 
@@ -221,36 +222,44 @@ def start_supervisor(home: Home) -> None:
     """Start a supervisor in a session of its own and wait until it answers.
 
     Several clients may do this at once: all but one of the supervisors see the lock and leave.
-    Raises EnvironmentTrouble for a home or a variable that can't be, NoSupervisor with the end of its log.
+    Raises EnvironmentTrouble for a home or a variable that can't be, NoSupervisor with the end of its log, or if it
+    is late.
     """
     require_readable()
     prepare(home)
+    hint = f"Its log is {home.log}."
     with making("the supervisor's log", home.log):
         handle = os.open(
             home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )
     with os.fdopen(handle, "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < deadline:
-        try:
-            _connect_once(home.socket).close()
-            return
-        except OSError:
-            code = process.poll()
-            if code not in (None, 0):
-                break
-            time.sleep(0.02)
-    tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    raise NoSupervisor(tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}.")
+        process = _spawn_supervisor(home, log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            try:
+                _connect_once(home.socket).close()
+                return
+            except OSError:
+                code = process.poll()
+                if code == 0:  # another one had the home, which may be about to end
+                    process = _spawn_supervisor(home, log)
+                elif code is not None:
+                    tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+                    raise NoSupervisor(tail[-1] if tail else f"it ended with {code}.", hint=hint) from None
+                time.sleep(0.02)
+    raise NoSupervisor(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s.", hint=hint)
+
+
+def _spawn_supervisor(home: Home, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        cwd="/",
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
 
 
 def _connect_over(link: Link) -> socket.socket:

@@ -11,6 +11,7 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.protocol.messages.session import Changes, Hello, Shutdown
+from finetop.core.runtime import locks
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 
@@ -79,7 +80,7 @@ def until_ended(home: Home, pid: int) -> None:
 
 def is_there(home: Home) -> bool:
     if home.link is None:
-        return home.socket.exists()
+        return home.socket.exists() or locks.is_held(home.lock)
     try:  # over a link the socket here is ssh's
         with Client(home, start=False) as client:
             client.ask(Hello())

@@ -3,13 +3,19 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from waiting import wait_until
 
+from finetop.core.client.connection import start_supervisor
+from finetop.core.commands.supervisor import until_ended
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.runtime.home import prepare
+from finetop.core.runtime.locks import take_lock
 from finetop.core.runtime.processes import alive
 
 
@@ -104,6 +110,21 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     row = cold_rig.wait_state(name, "finished")
     assert row.step == 40
     assert cold_rig.ask(GetRun(name)).jobs[0].attempt == attempt
+
+
+@pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_is_started_as_soon_as_the_one_that_is_ending_lets_go_of_the_home(cold_rig):
+    home = cold_rig.home
+    prepare(home)
+    held = take_lock(home)
+    with ThreadPoolExecutor(1) as starting:
+        started = starting.submit(start_supervisor, home)
+        wait_until(lambda: "another supervisor has this home" in home.log.read_text(), "it was refused")
+        os.close(held)
+        started.result()
+    cold_rig.ask(Shutdown())
+    until_ended(home, 0)
 
 
 def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
