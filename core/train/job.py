@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.job import Job
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
+LIBRARIES = ("datasets", "trl", "finetop.core.train.trainers.language")
 IF_STOPPED = "asked to stop, before the first step"
 
 
@@ -36,6 +37,8 @@ def work(job: Job) -> Ended:
     rank = ranks.own()
     if rank.count == 1:
         narrow_gpus()
+    job_process.quiet()
+    devices.import_libraries(*LIBRARIES)
     device = devices.open_device(job.spec.gpu_gib, rank.local)
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
@@ -78,13 +81,11 @@ def prepare() -> None:
     narrow_gpus()
     for key, value in job_process.SETTINGS.items():
         os.environ.setdefault(key, value)
-    import datasets  # noqa: F401
+    job_process.quiet()
+    devices.import_libraries(*LIBRARIES)
     import trl
 
-    job_process.quiet()
-    devices.import_bitsandbytes()
     from finetop.core.train.resume import resume  # noqa: F401
-    from finetop.core.train.trainers import language  # noqa: F401
 
     for name in ("SFTConfig", "SFTTrainer"):
         getattr(trl, name)  # imported when it is first named
