@@ -29,7 +29,7 @@ slow: $(READY)          ## the other long tests: every method on every architect
 
 nightly: export FINETOP_TEST_KILLS_S = 3600
 nightly: export FINETOP_TEST_TRACES = 1000
-nightly: export FINETOP_TEST_REPEATS = 50
+nightly: export FINETOP_TEST_REPEATS = 200
 nightly: faults         ## the same with an hour of random kills and every trace of the protocol's model
 
 gpu: $(READY)           ## all that needs a GPU, in ten minutes: tests, then speed and memory as docs/gpu-report.md

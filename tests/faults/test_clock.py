@@ -5,7 +5,7 @@ import time
 
 import pytest
 import shim
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Stop
@@ -15,7 +15,7 @@ DAY_S = 86_400
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
-@pytest.mark.parametrize("jumps", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jumps", [3, pytest.param(times(30, 10), marks=pytest.mark.slow)])
 def test_a_clock_that_is_set_changes_no_order_and_no_length(
     cold_rig, tmp_path, monkeypatch, terminal_of, survived, jumps
 ):

@@ -130,7 +130,7 @@ QUICK = {Trace(("supervisor-committed", "end-noticed"), "", "stop")}
 
 
 SLOW = int(
-    os.environ.get("FINETOP_TEST_TRACES", "100")
+    os.environ.get("FINETOP_TEST_TRACES", "70")
 )  # traces that are lived through in a run of all faults
 
 

@@ -9,7 +9,7 @@ import signal
 
 import pytest
 from rig import ALONE
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Hold, Move, Queue, Retry, Stop
 from finetop.core.protocol.messages.runs import GetRun
@@ -51,8 +51,8 @@ def side(rig, detail, job):
     return [int(step) for step in file.read_text().split()] if file.exists() else []
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
-def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
+@pytest.mark.parametrize("restarts", [2, pytest.param(times(20, 8), marks=pytest.mark.slow)])
+def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, restarts):
     moments = random.Random(13)
     cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
     cold_rig.start()
@@ -63,7 +63,7 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
     cold_rig.ask(Move("c", "first"))
     cold_rig.ask(Hold("b"))
     wrong = 0
-    for number in range(times):
+    for number in range(restarts):
         more = moments.randrange(4, 30)
         wait(cold_rig, name, lambda found, more=more: len(side(cold_rig, found, found.jobs[-1])) >= more)
         reboot(cold_rig)
@@ -80,13 +80,13 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
     last = cold_rig.wait_state(name, "stopped").step
     detail = cold_rig.ask(GetRun(name))
     causes = [(word(job.state), getattr(job.state, "cause", "")) for job in detail.jobs[:-1]]
-    wrong += causes != [("lost", "the machine restarted")] * times
+    wrong += causes != [("lost", "the machine restarted")] * restarts
     told, _ = cold_rig.told_and_written(name)
     sides = [side(cold_rig, detail, job) for job in detail.jobs]
     for job, own, before in zip(detail.jobs[1:], sides[1:], sides, strict=False):
         assert own[0] == job.args["resume"]["step"] + 1 <= before[-1] + 1
         assert job.args["resume"]["step"] >= before[-1] - 6, "not from its newest checkpoint"
-    survived("13", "the machine restarts", repeats=times, written=sum(map(len, sides)),
+    survived("13", "the machine restarts", repeats=restarts, written=sum(map(len, sides)),
              lost=len(set(range(1, last + 1)) - set(told)), doubled=len(told) - len(set(told)),
              wrong=wrong)  # fmt: skip
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rig import SEVERAL
-from waiting import LIMIT_S, wait_until
+from waiting import LIMIT_S, times, wait_until
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.queue import Stop
@@ -38,7 +38,7 @@ def end(rig, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "writers"), [(4, 1), *(pytest.param(200, w, marks=pytest.mark.slow) for w in (1, 4))]
+    ("kills", "writers"), [(4, 1), *(pytest.param(times(200, 50), w, marks=pytest.mark.slow) for w in (1, 4))]
 )
 def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
     cold_rig.settings = SEVERAL

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rig import SEVERAL
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun
@@ -25,7 +25,7 @@ def begun(rig, **plan) -> tuple[str, dict[str, int]]:
     return name, json.loads((rig.job_folder(name) / "keeper.json").read_text())
 
 
-@pytest.mark.parametrize("repeats", [3, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("repeats", [3, pytest.param(times(30, 10), marks=pytest.mark.slow)])
 def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_step_is_right(
     rig, survived, repeats
 ):

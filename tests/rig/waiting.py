@@ -40,6 +40,6 @@ def in_vain(what: str | Callable[[], str]) -> str:
     return f"it never came: {what if isinstance(what, str) else what()}"
 
 
-def times(most: int) -> int:
-    """Say how often something random that takes 10 s and more is repeated: four times, nightly up to `most`."""
-    return min(most, int(os.environ.get("FINETOP_TEST_REPEATS", "4")))
+def times(most: int, usually: int = 4) -> int:
+    """Say how often something random that takes 10 s and more is repeated: nightly up to `most`."""
+    return min(most, max(usually, int(os.environ.get("FINETOP_TEST_REPEATS", "0"))))
