@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast
 from textual.dom import DOMNode
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import TriageRow
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import Home
 from finetop.tui.keys import Key
@@ -89,6 +90,8 @@ class Host(Protocol):
     def sort_runs(self, key: str) -> object: ...
 
     def open_triage(self, run: str) -> object: ...
+
+    def open_items(self, row: TriageRow, task: str, text: str) -> object: ...
 
     def show_runs(self, run: str = "") -> object: ...
 

@@ -1,4 +1,4 @@
-"""Finds by name what : opens beside commands: runs, tasks, recipes, and metrics to sort the runs by."""
+"""Finds what : opens beside commands: runs, tasks, recipes and metrics by name, lost items by their words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import partial
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.triage import LostItems, LostItemsAnswer, Triage, TriageAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.find import list_builtin
 from finetop.core.text import clean_line
@@ -16,6 +17,10 @@ from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line
 
 MOST, ROWS = 8, 50  # of a kind that are listed; newest runs whose metrics and tasks are known
+REGRESSED, SHORTEST = (
+    2,
+    3,
+)  # runs, the worst first, whose items are looked through; letters that are looked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Found:
 
 
 async def find(host: Host, text: str) -> list[Found]:
-    """List what has all words of a text in its name: runs first, then tasks, recipes, and metrics."""
+    """List what has all words of a text in its name: runs, tasks, recipes, metrics; and the items with that text."""
     words = text.lower().split()
     if not words:
         return []
@@ -59,13 +64,32 @@ async def find(host: Host, text: str) -> list[Found]:
             for recipe in list_builtin()
         ),
     )
-    return found + _named(
+    found += _named(
         words,
         (
             Found(clean_line(key), "metric", "sort the runs by it", partial(host.sort_runs, key))
             for key in metrics
         ),
     )
+    return found + await _items(host, " ".join(words))
+
+
+async def _items(host: Host, text: str) -> list[Found]:
+    """Find items that were lost, by their question, answers or name, in the runs that head Triage."""
+    if len(text) < SHORTEST:
+        return []
+    found = []
+    try:
+        table: TriageAnswer = await host.ask(Triage("", 0, REGRESSED))
+        for row in table.rows:
+            lost: LostItemsAnswer = await host.ask(LostItems(row.name, only="lost", text=text, limit=MOST))
+            for item in lost.items:
+                about = f"of {item.task}, lost in {clean_line(row.name)}"
+                opens = partial(host.open_items, row, item.task, f"lost {text}")
+                found.append(Found(clean_line(item.question or item.item), "item", about, opens))
+    except FinetopError:
+        return found
+    return found[:MOST]
 
 
 def _words(line: Line) -> str:

@@ -13,6 +13,8 @@ from finetop.tui.screens.runs.screen import RunsScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from finetop.core.protocol.messages.triage import TriageRow
+
 Place = TypeVar("Place")
 
 
@@ -55,6 +57,12 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
         screen = await self._go_to("triage", TriageScreen)
         if screen is not None:
             screen.load_anew(run)
+
+    def open_items(self, row: TriageRow, task: str, text: str) -> None:
+        """Open the items of a task that a run lost, filtered."""
+        from finetop.tui.screens.triage.items_screen import ItemsScreen
+
+        self.push_screen(ItemsScreen(row, task, text))
 
     @work(group=WAY)
     async def show_runs(self, run: str = "") -> None:

@@ -25,12 +25,16 @@ def engine_of(recipe: Recipe, *, on_gpu: bool) -> EngineChoice:
 def held(
     engine: EngineChoice, recipe: Recipe, shape: Shape, sequence: int, size: float, *, on_gpu: bool
 ) -> float:
-    """Count keys and values while a step's answers are written side by side, before anything is learned."""
-    if engine != "continuous":
+    """Count keys and values while a step's answers are written side by side, before anything is learned.
+
+    `exact` writes all of them at once, `continuous` as many as its room takes; ppo writes a batch at a time.
+    """
+    if engine == "vllm" or recipe.objective.name == "ppo":
         return 0.0
     rows = recipe.train.batch_size * recipe.train.grad_accumulation
+    needed = rows * sequence * 2.0 * shape.layers * shape.key_width * size
     room = at_once("cuda" if on_gpu else "cpu") * CACHE_PER_TOKEN
-    return min(rows * sequence * 2.0 * shape.layers * shape.key_width * size, room)
+    return needed if engine == "exact" else min(needed, room)
 
 
 def beside(engine: EngineChoice, shape: Shape, size: float) -> float:

@@ -136,6 +136,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
     engine = answers.engine_of(recipe, on_gpu=on_gpu) if extras.writes else "exact"
+    cache = (
+        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu) if extras.writes else 0.0
+    )
     has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     return Workload(
@@ -159,7 +162,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         frozen_models=_other_models(recipe, shape, size, is_beside, known),
         protections=held.on_device + (0.0 if on_gpu else held.on_host),
         token_extras=_token_extras(shape, extras, size, engine),
-        answers=answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu),
+        answers=cache,
         engine=answers.beside(engine, shape, size),
         has_logits=not extras.no_logits,
         logit_tokens=written if extras.writes and extras.whole_logits else None,

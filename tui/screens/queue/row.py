@@ -18,7 +18,7 @@ DAY_S = 86400.0
 
 
 def name_width(width: int) -> int:
-    return 20 if width < 80 else 24 if width < 120 else 30
+    return 20 if width < 80 else 24 if width < 120 else min(48, width // 4)
 
 
 def head_line(width: int) -> Line:

@@ -32,10 +32,10 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
     BINDINGS: ClassVar = bindings(ITEMS_KEYS)
     TITLE = "Items"
 
-    def __init__(self, row: TriageRow, task: str) -> None:
+    def __init__(self, row: TriageRow, task: str, text: str = "") -> None:
         super().__init__()
         self.row = row
-        self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task)
+        self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task, text)
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")

@@ -38,7 +38,7 @@ class Columns:
 
 def columns_of(width: int, tasks: Sequence[str], cursor: int) -> Columns:
     """Fit the columns into a width, so that the cursor's is in view."""
-    name, state = (18, 10) if width < 80 else (22, 10) if width < 120 else (28, 18)
+    name, state = (18, 10) if width < 80 else (22, 10) if width < 120 else (min(44, width // 5 + 4), 18)
     room = width - 4 - name - 1 - state
     cell = _CELL
     if tasks and (len(tasks) + 1) * _CELL <= room:

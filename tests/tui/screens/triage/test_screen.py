@@ -90,6 +90,23 @@ def test_what_does_not_fit_is_counted_and_the_cursor_is_always_in_view() -> None
             assert used + columns.state <= width
 
 
+async def test_a_lost_item_is_found_by_its_words_from_anywhere(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", *"what is 2 +")
+        await settled(pilot, 0.3)
+        assert row_with(app, "item").split()[:2] == ["▸", "item"], text_of(app)
+        await pilot.press("enter")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, ItemsScreen)
+        assert "What is 2 +" in row_with(app, "▸")
+        assert app.screen.items.filter == "lost what is 2 +"
+        await pilot.press("escape", "escape")
+        await settled(pilot)
+        assert not isinstance(app.screen, ItemsScreen)
+
+
 async def test_the_worst_is_on_top_and_the_badge_counts_the_new(store: duckdb.DuckDBPyConnection) -> None:
     app = make_app(FakeTriage(store))
     async with app.run_test(size=SIZE) as pilot:
