@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
     app = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver)
+    gc.freeze()  # what is imported is never garbage: a key does not wait 30 ms for a look through all of it
     goes_on = app.run()
     if app.fault is not None:
         raise app.fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -53,6 +54,7 @@ def main() -> int:
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    gc.freeze()  # what is imported is never garbage
     asyncio.run(live(supervisor))
     return 0
 
