@@ -117,6 +117,7 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
 def test_one_is_started_as_soon_as_the_one_that_is_ending_lets_go_of_the_home(cold_rig):
     home = cold_rig.home
     prepare(home)
+    home.log.touch(0o600)
     held = take_lock(home)
     with ThreadPoolExecutor(1) as starting:
         started = starting.submit(start_supervisor, home)
