@@ -130,7 +130,7 @@ QUICK = {Trace(("supervisor-committed", "end-noticed"), "", "stop")}
 
 
 SLOW = int(
-    os.environ.get("FINETOP_TEST_TRACES", "70")
+    os.environ.get("FINETOP_TEST_TRACES", "50")
 )  # traces that are lived through in a run of all faults
 
 
