@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,7 @@ from waiting import LIMIT_S, wait_until
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
-from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import word
@@ -116,11 +117,11 @@ class Rig:
             row = self.ask(GetRun(name)).row
             return row if word(row.state) in words else None
 
-        return wait_until(row_then, lambda: self.about(name), limit_s)
+        return self.wait_changes(row_then, lambda: self.about(name), limit_s)
 
     def wait_step(self, name: str, step: int = 1) -> int:
         """Wait until a run has come so far, and return its step."""
-        return wait_until(
+        return self.wait_changes(
             lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
             lambda: f"step {step}; {self.about(name)}",
         )
@@ -132,7 +133,19 @@ class Rig:
             jobs = [job for job in self.ask(GetRun(name)).jobs if job.verb == verb]
             return jobs[-1] if jobs and not jobs[-1].is_under_way else None
 
-        return wait_until(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
+        return self.wait_changes(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
+
+    def wait_changes(self, look: Callable[[], Any], what: Callable[[], str], limit_s: float = LIMIT_S) -> Any:
+        """Wait until something is so, and look again when the store has changed: a look costs 30 ms of CPU time."""
+        revision = self.ask(Changes(0, 0.0)).revision
+
+        def look_then() -> Any:
+            nonlocal revision
+            if not (seen := look()):
+                revision = self.ask(Changes(revision, 0.5)).revision
+            return seen
+
+        return wait_until(look_then, what, limit_s)
 
     def about(self, name: str) -> str:
         """Describe how a run stands, with its supervisor's log."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 LIMIT_S = 120.0  # what takes 1 s on a quiet machine may take 20 beside other work
 TORCH_LIMIT_S = 600.0  # for a process that imports torch, which takes 10
-LOOK_S = 0.02  # between two looks
+LOOK_S, LOOKS_S = 0.02, 0.1  # between the first two looks, and between two of many
 
 Seen = TypeVar("Seen")
 
@@ -19,10 +19,11 @@ def wait_until(
     is_so: Callable[[], Seen], what: str | Callable[[], str] = "", limit_s: float = LIMIT_S
 ) -> Seen:
     """Wait until something is so, and return what was seen. Fails at the limit, and says what never came."""
-    deadline = time.monotonic() + limit_s
+    deadline, pause = time.monotonic() + limit_s, LOOK_S
     while not (seen := is_so()):
         assert time.monotonic() < deadline, in_vain(what)
-        time.sleep(LOOK_S)
+        time.sleep(pause)
+        pause = min(LOOKS_S, 1.2 * pause)
     return seen
 
 
