@@ -35,7 +35,11 @@ def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
 
 LONGEST = ("test_a_day_leaves_memory_handles_and_answers_as_they_were", "test_twenty_of_a_kind",
            "test_kills_at_random_moments_lose_and_double_nothing",
-           "test_a_rank_that_is_killed_ends_the_run_and_is_named")  # fmt: skip
+           "test_a_rank_that_is_killed_ends_the_run_and_is_named", "test_no_screen_lets_any_string_through",
+           "test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end",
+           "test_bursts_of_random_keys_over_a_slow_link_leave_no_traceback",
+           "test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing",
+           "test_whatever_happens_in_whichever_order_nothing_is_wrong_and_a_way_leads_on")  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

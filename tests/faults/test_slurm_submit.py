@@ -45,6 +45,9 @@ def test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_noth
 ):
     slurm_rig.start(FINETOP_TEST_SLURM_LIMIT_S="3", FINETOP_TEST_GRACE_S="2")
     slurm_rig.wait_ready()
+    # A controller that never saved anything begins at job 1 again, beside the job 1 that a node still runs.
+    slurm_rig.wait_state(slurm_rig.submit("first", steps=1), "finished")
+    wait_until((cluster.root / "state" / "job_state").exists, "the controller saved its jobs")
     moments, names = random.Random(7), []
     for repeat in range(repeats):
         names += [slurm_rig.submit(f"run-{repeat}-{n}", steps=8, pause_s=0.05) for n in range(PER_REPEAT)]
