@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 from textual.message import Message
@@ -33,6 +34,8 @@ class Keyboard(XTermParser):
 
     So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
     No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
+    Esc and ctrl+l it keeps until it is sure, and makes a typed `^` of that Esc where an answer of the terminal comes
+    meanwhile.
     """
 
     awaits_ground = False  # the terminal was asked for its background
@@ -54,7 +57,8 @@ class Keyboard(XTermParser):
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
         first, behind = sequence[:1], sequence[1:]
-        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
+        is_key = len(behind) == 1 and behind not in _MORE_TO_COME | _WORDS
+        is_key = is_key and (behind.isprintable() or sequence not in ANSI_SEQUENCES_KEYS)
         if first == _ESC and is_key:
             yield Key("escape", _ESC)
             sequence = behind

@@ -36,6 +36,13 @@ def test_esc_and_a_key_that_come_together_are_two(letter: str, key: str) -> None
     assert keys("\x1b", letter, "k") == [("escape", "\x1b"), (key, letter), ("k", "k")]
 
 
+@pytest.mark.parametrize(("control", "key"), [("\x0c", "ctrl+l"), ("\x10", "ctrl+p"), ("\x15", "ctrl+u")])
+def test_esc_stays_esc_before_a_control_key_and_an_answer_of_the_terminal(control: str, key: str) -> None:
+    keyboard = Keyboard()
+    told = [getattr(event, "key", "") for event in keyboard.feed(f"\x1b{control}\x1b[1;1R")]
+    assert told == ["escape", key, ""]
+
+
 def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> None:
     assert keys("\x1bO") == [("escape", "\x1b"), ("O", "O")]
     assert keys("\x1b[") == [("escape", "\x1b"), ("left_square_bracket", "[")]
