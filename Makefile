@@ -21,8 +21,9 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
+faults: WORKERS = 5     # they wait for longer
 faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
-	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n 5 --dist worksteal
+	FINETOP_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest tests/faults tests/core/supervisor tests/core/train/resume tests/core/commands tests/tui/test_everywhere.py -m 'slow or not slow' -n $(WORKERS) --dist worksteal
 
 slow: $(READY)          ## the other long tests: every method on every architecture, the statistics simulated
 	$(BIN)/python -m pytest tests --ignore=tests/faults --ignore=tests/core/supervisor --ignore=tests/core/train/resume --ignore=tests/core/commands -m slow -n $(WORKERS) --dist worksteal

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from finetop.core.models import config_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 
@@ -64,14 +66,14 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
     return total if limit_gib is None else min(total, limit_gib * 2**30)
 
 
-def open_device(limit_gib: float | None, number: int = 0) -> str:
+def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
     """Choose what a job computes on, and take at most so much of a GPU's memory; None is all of it.
 
-    What would not fit fails here and not at a neighbour's.
+    What would not fit fails here and not at a neighbour's. What the job needs is imported first.
     """
     import torch
 
-    import_libraries()
+    import_libraries(*libraries)
     device = pick_device(number)
     if limit_gib is not None and device.startswith("cuda"):
         total = torch.cuda.get_device_properties(device).total_memory / 2**30
@@ -93,10 +95,9 @@ def import_libraries(*names: str) -> None:
     torch.compile = lambda given=None, **_: given or (lambda function: function)
     gc.disable()
     try:
-        for name in ("bitsandbytes", "peft", *names):
-            import_module(name)
-    except (ImportError, OSError, RuntimeError):
-        return  # who needs it hears why
+        with suppress(ImportError, OSError, RuntimeError):  # who needs it hears why
+            for name in ("bitsandbytes", "peft", *names):
+                import_module(name)
     finally:
         torch.compile = compiler
         gc.freeze()

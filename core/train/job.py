@@ -38,8 +38,7 @@ def work(job: Job) -> Ended:
     if rank.count == 1:
         narrow_gpus()
     job_process.quiet()
-    devices.import_libraries(*LIBRARIES)
-    device = devices.open_device(job.spec.gpu_gib, rank.local)
+    device = devices.open_device(job.spec.gpu_gib, rank.local, LIBRARIES)
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
     job.started(where, devices.number_format(job.dtype, None, device), PACKAGES)

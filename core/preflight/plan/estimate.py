@@ -17,6 +17,7 @@ from finetop.core.plugins import METHODS
 from finetop.core.preflight.plan import answers, memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Workload
+from finetop.core.preflight.plan.objective_extras import Extras, extras_of
 from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
@@ -327,37 +328,3 @@ def notes(
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")
     return said
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """How a step of an objective differs from one of supervised fine-tuning: more models, longer batches, logits."""
-
-    texts_per_row: int = 1  # both answers of a pair go through the model
-    reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
-    teacher: bool = False
-    whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
-    no_logits: bool = False  # one number a text
-    writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
-    is_known: bool = True
-
-
-EXTRAS: Mapping[str, Extras] = {
-    "sft": Extras(),
-    "continued-pretraining": Extras(),
-    "pretrain": Extras(),
-    "reward": Extras(texts_per_row=2, no_logits=True),
-    # Without an adapter, what the reference says of each pair is written down before the first step.
-    "dpo": Extras(texts_per_row=2),
-    "kto": Extras(),  # another row's answer behind each prompt is read too, without gradients: nothing of it is kept
-    "orpo": Extras(texts_per_row=2, whole_logits=1),
-    "distill": Extras(teacher=True, whole_logits=2),
-    "ppo": Extras(reference=True, whole_logits=1, writes=True),  # logits of answers alone
-    "rloo": Extras(reference=True, writes=True),
-    "grpo": Extras(reference=True, writes=True),
-}
-
-
-def extras_of(objective: str) -> Extras:
-    """Say what an objective needs; one without a row is counted as supervised fine-tuning, and the plan says so."""
-    return EXTRAS.get(objective, Extras(is_known=False))

@@ -12,7 +12,7 @@ import torch
 from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
-from finetop.core.models.export import export
+from finetop.core.models.export import agreement, export
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -125,9 +125,9 @@ def test_a_full_disk_is_told_before_anything_is_loaded(tmp_path, tiny_model, hom
 
 def test_numbers_that_are_none_do_not_agree():
     scores = torch.zeros(4)
-    assert export.compare("x", scores, scores, "float32").holds
-    assert not export.compare("x", scores, scores.fill_(float("nan")), "float32").holds
-    one = export.compare("x", torch.zeros(4), torch.tensor([0.0, 0.0, 0.0, 2.0]), "float32", "bfloat16")
+    assert agreement.compare("x", scores, scores, "float32").holds
+    assert not agreement.compare("x", scores, scores.fill_(float("nan")), "float32").holds
+    one = agreement.compare("x", torch.zeros(4), torch.tensor([0.0, 0.0, 0.0, 2.0]), "float32", "bfloat16")
     assert (one.mean, one.largest) == (0.5, 2.0)
     assert not replace(one, mean_bound=1.0).holds
 

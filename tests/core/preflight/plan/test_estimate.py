@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from work import calls_of
 
-from finetop.core.preflight.plan.estimate import EXTRAS, Known, estimate
+from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.lengths import Lengths
+from finetop.core.preflight.plan.objective_extras import EXTRAS
 from finetop.core.preflight.plan.schedule import PastRun
 from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
