@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual._xterm_parser import XTermParser
 from textual.events import Key
 from textual.message import Message
@@ -34,12 +33,13 @@ class Keyboard(XTermParser):
 
     So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
     No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
-    Esc and ctrl+l it keeps until it is sure, and makes a typed `^` of that Esc where an answer of the terminal comes
-    meanwhile.
+    An Esc that it keeps until it is sure, as of Esc and ctrl+l, becomes a typed `^` where an answer of the terminal
+    comes meanwhile: here it stays Esc.
     """
 
     awaits_ground = False  # the terminal was asked for its background
     _begun = ""
+    _given_up = 0  # Escs that Textual is about to take for ^
 
     def feed(self, data: str) -> Iterable[Message]:
         """Yield what was typed, and the terminal's answer about its background, which Textual takes for keys."""
@@ -52,13 +52,16 @@ class Keyboard(XTermParser):
             elif begun := _GROUND_BEGUN.search(data):
                 self._begun = data[begun.start() :]
                 data = data[: begun.start()]
-        if data:
-            yield from super().feed(data)
+        for message in super().feed(data) if data else ():
+            if self._given_up and isinstance(message, Key) and message.key == "circumflex_accent":
+                self._given_up -= 1
+                message = Key("escape", _ESC)
+            yield message
 
     def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
         first, behind = sequence[:1], sequence[1:]
-        is_key = len(behind) == 1 and behind not in _MORE_TO_COME | _WORDS
-        is_key = is_key and (behind.isprintable() or sequence not in ANSI_SEQUENCES_KEYS)
+        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
+        self._given_up += sequence == _ESC
         if first == _ESC and is_key:
             yield Key("escape", _ESC)
             sequence = behind

@@ -36,11 +36,15 @@ def test_esc_and_a_key_that_come_together_are_two(letter: str, key: str) -> None
     assert keys("\x1b", letter, "k") == [("escape", "\x1b"), (key, letter), ("k", "k")]
 
 
-@pytest.mark.parametrize(("control", "key"), [("\x0c", "ctrl+l"), ("\x10", "ctrl+p"), ("\x15", "ctrl+u")])
-def test_esc_stays_esc_before_a_control_key_and_an_answer_of_the_terminal(control: str, key: str) -> None:
+@pytest.mark.parametrize(
+    ("behind", "key"),
+    [("\x0c", "ctrl+l"), ("\x10", "ctrl+p"), ("[", "left_square_bracket"), ("]", "right_square_bracket")],
+)
+@pytest.mark.parametrize("before", ["", "^"])
+def test_esc_and_a_key_before_an_answer_of_the_terminal_stay_two(behind: str, key: str, before: str) -> None:
     keyboard = Keyboard()
-    told = [getattr(event, "key", "") for event in keyboard.feed(f"\x1b{control}\x1b[1;1R")]
-    assert told == ["escape", key, ""]
+    told = [getattr(event, "key", "") for event in keyboard.feed(f"{before}\x1b{behind}\x1b[1;1R^")]
+    assert told == [*(["circumflex_accent"] if before else []), "escape", key, "", "circumflex_accent"]
 
 
 def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> None:
