@@ -1,4 +1,7 @@
-"""A run in Slurm, nothing faked but the cluster: trained, requeued on the way, checked; its curve is that of here."""
+"""Jobs in Slurm, nothing faked but the cluster: trained, requeued on the way, checked; its curve is that of here.
+
+Exports, remedies and approaches go there too.
+"""
 
 import json
 import os
@@ -47,14 +50,14 @@ def losses(finetop, name):
     return out.splitlines()[1:]
 
 
-def queued(finetop, tmp_path, tiny_model, budget=""):
-    """Queue a run of 400 steps in Slurm."""
+def queued(finetop, tmp_path, tiny_model, more="", steps=400):
+    """Queue a run in Slurm."""
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
         "data: {train: [{path: rows.jsonl}]}\n"
         "train: {max_steps: 400, batch_size: 2, grad_accumulation: 2, save_every: 20}\nsamples: {count: 0}\n"
-        f"{budget}"
+        f"{more}"
     )
     (tmp_path / "home" / "settings.yaml").write_text("settings: 1\nslurm: {partition: main}\n")
     code, out, err = finetop("run", "mine.yaml", "--name", "there")
@@ -105,3 +108,31 @@ def test_a_run_that_is_requeued_trains_as_one_that_never_was(finetop, cluster, t
     assert finetop("run", "mine.yaml", "--name", "here", "--wait")[0] == 3  # random weights: NO VERDICT
     assert losses(finetop, "there") == losses(finetop, "here")
     assert len(losses(finetop, "there")) == 400
+
+
+@pytest.mark.slow
+def test_exports_remedies_and_approaches_go_there_too(finetop, cluster, tiny_model, tmp_path):
+    def all_jobs():
+        return {job: (state, said) for job, state, said in cluster.jobs()}
+
+    before = all_jobs()
+    (tmp_path / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS[:8]))
+    target = "check: {target: {path: test.jsonl, metric: nats_per_token}}\n"
+    queued(finetop, tmp_path, tiny_model, target, steps=20)
+    wait_until(lambda: shown(finetop)["checks"], cluster.log, TORCH_LIMIT_S)
+    code, out, err = finetop("export", "there", "--to", str(tmp_path / "whole"))
+    assert code == 0, out + err
+    assert (tmp_path / "whole" / "model.safetensors").exists()
+    code, out, err = finetop("remedy", "there", "--only", "interpolate-0.5", "--wait", "--json")
+    assert code in (0, 3), out + err  # random weights have nothing to forget
+    verbs = [job["verb"] for job in shown(finetop)["jobs"]]
+    assert verbs == ["train", "check", "export", "remedy"]
+    code, out, err = finetop(
+        "approaches", "mine.yaml", "--only", "prompt,lora", "--seeds", "1", "--set", "train.max_steps=5",
+        "--set", "approaches.metric=nats_per_token", "--name", "side", "--wait",
+    )  # fmt: skip
+    assert code == 0, out + err
+    there = {number: job for number, job in all_jobs().items() if number not in before}
+    code, out, err = finetop("sql", "SELECT count(*) FROM jobs WHERE word = 'finished'", "--csv")
+    assert out.split()[-1] == str(len(there)) and len(there) >= len(verbs) + 2, f"{there}; {out}{err}"
+    assert {state for state, _ in there.values()} == {"COMPLETED"}, there

@@ -101,6 +101,11 @@ def host_of(node: DOMNode) -> Host:
     return cast("Host", node.app)
 
 
+def files_are_here(host: Host) -> bool:
+    """Say whether what is looked at reads and writes the files of this machine."""
+    return all(home.link is None for home in host.homes)
+
+
 @contextmanager
 def refusals_said(host: Host) -> Iterator[None]:
     """Say in red what is refused of all that is asked within; what comes after it there is left out."""

@@ -252,6 +252,7 @@ class RunRow(msgspec.Struct, frozen=True):
     )
     settings: dict[str, float | str] = {}  # of its recipe, those that were asked for
     group: str = ""  # what the list is parted by, in a word; empty: it has none
+    gpus: str = ""  # that its jobs have now: "GPU 0, 1"
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:

@@ -272,6 +272,14 @@ def checks_under_way(
     return {**waiting, **live}
 
 
+def gpus_in_use(connection: Connection) -> dict[int, str]:
+    """Map runs to the GPUs that their jobs have now, as the machine numbers them: 'GPU 0, 1'."""
+    found = connection.execute(
+        "SELECT run_id, gpus FROM jobs WHERE word = 'running' AND gpus != '[]' ORDER BY id"
+    ).fetchall()
+    return {run_id: data.gpus_word(_shares.decode(gpus)) for run_id, gpus in found}
+
+
 def next_checkpoints(connection: Connection) -> float:
     """Say how many bytes the next checkpoints of all runs that train now will take, as their last ones did."""
     size = one_value(

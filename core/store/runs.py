@@ -248,10 +248,14 @@ def rows(
     """Read runs as rows of a list, in this order; what waits is given, by jobs.places."""
     checking = jobs.checks_under_way(connection, waiting_checks)
     alarm = alarms.newest_open(connection, run_ids)
+    gpus = jobs.gpus_in_use(connection)
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))", [list(run_ids)]
     ).fetchall()
-    by_id = {line[0]: _row(line, waiting, checking, alarm.get(line[0], "")) for line in found}
+    by_id = {
+        line[0]: _row(line, waiting, checking, alarm.get(line[0], ""), gpus.get(line[0], ""))
+        for line in found
+    }
     return [by_id[run_id] for run_id in run_ids]
 
 
@@ -269,6 +273,7 @@ def _row(
     waiting: Mapping[int, data.Queued],
     checking: Mapping[int, Any],
     alarm: str,
+    gpus: str,
 ) -> data.RunRow:
     run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
     tags, note, said = found[12:]
@@ -294,6 +299,7 @@ def _row(
         tags=notes.read_tags(tags),
         note=note,
         said=said,
+        gpus=gpus,
     )
 
 

@@ -17,6 +17,7 @@ from finetop.core.client.report.svg import standalone
 from finetop.core.runtime.files import write_whole
 from finetop.core.text import clean_line, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
+from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom
@@ -57,6 +58,7 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",
         fault=lambda text: _fault(_target(host, text), shown),
+        complete=lambda text: completed(text, host.folder),
     )
 
 

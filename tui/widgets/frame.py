@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 from textual import events
 
+from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import Key, footer
@@ -87,12 +88,16 @@ class Question:
     leave: str
 
 
+Complete = Callable[[str], tuple[str, tuple[str, ...]]]
+
+
 @dataclass(frozen=True, slots=True)
 class TextQuestion:
     """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept.
 
     While `fault` says that something is wrong with the text, enter does not keep it. What is refused of it later opens
-    it again, unless it may be asked but `once`.
+    it again, unless it may be asked but `once`. `complete` says how far tab writes it on, and how it may go on from
+    there.
     """
 
     label: str
@@ -103,6 +108,7 @@ class TextQuestion:
     leave: str
     fault: Callable[[str], str] = lambda text: ""
     once: bool = False
+    complete: Complete | None = None
 
 
 class Bottom(Lines, can_focus=True):
@@ -152,9 +158,10 @@ class Bottom(Lines, can_focus=True):
         changed: Callable[[str], None] = lambda text: None,
         fault: Callable[[str], str] = lambda text: "",
         once: bool = False,
+        complete: Complete | None = None,
     ) -> None:
         """Let a text be typed above the footer."""
-        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault, once)
+        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault, once, complete)
         self.aside, self._is_refused = (), False
         self.redraw()
 
@@ -213,6 +220,11 @@ class Bottom(Lines, can_focus=True):
             self.question, self.aside = None, ()
             self._kept = question if event.key == "enter" and not question.once else None
             question.done(question.entry.text, event.key == "enter")
+            return
+        if event.key == "tab" and question.complete is not None:
+            longer, names = question.complete(question.entry.text)
+            self._changed(question, entry_of(longer))
+            self.aside = (("  ".join(map(clean_line, names)), "dim"),) if names else self.aside
             return
         entry = typed(question.entry, event.key, event.character)
         if entry is not None:
@@ -279,7 +291,8 @@ class Bottom(Lines, can_focus=True):
             small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
             return ((f" {small}", "amber"),)
         if isinstance(self.question, TextQuestion):
-            return _key_words((("enter", self.question.keep), ("esc", self.question.leave)))
+            tab = (("tab", "complete"),) if self.question.complete is not None else ()
+            return _key_words((("enter", self.question.keep), *tab, ("esc", self.question.leave)))
         if isinstance(self.question, Question):
             answers = tuple((answer.key, answer.label) for answer in self.question.answers)
             return _key_words((*answers, ("esc", self.question.leave)))

@@ -65,6 +65,22 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         assert (tmp_path / "runs.csv").read_text() != "mine"
 
 
+async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp_path: Path) -> None:
+    for name in ("results/may", "results/march"):
+        (tmp_path / name).mkdir(parents=True)
+    app = make_app(FakeSupervisor(mixed_rows()), tmp_path)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settled(pilot)
+        await pilot.press("e")
+        await settled(pilot)
+        assert "tab complete" in text_of(app)
+        await pilot.press("ctrl+u", "r", "tab", "tab")
+        assert "save as results/ma" in text_of(app) and "march/  may/" in text_of(app)
+        await pilot.press("y", "tab", *"x.csv", "enter")
+        await settled(pilot)
+        assert (tmp_path / "results" / "may" / "x.csv").is_file()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

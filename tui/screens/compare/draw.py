@@ -64,7 +64,7 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     cell, shown = _columns(runs, chosen, width - label)
     head: Line = (
         (f" {'':<{label}}", ""),
-        *((f" {LETTERS[at]:<{cell - 1}}", _weight(at, chosen)) for at in shown),
+        *((f" {LETTERS[at]:<{cell - 1}}", style_of(at)) for at in shown),
     )
     left_out = len(runs) - len(shown)
     beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
@@ -141,7 +141,7 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
             step = f"  step {count(sample.step)}"
             text = wrapped(sample.text, width - 18, _ANSWER_ROWS) or ["(nothing)"]
             for row, part in enumerate(text):
-                first = (f"{label:<4}" if not row else "    ", style)
+                first = (f"{label:<4}" if not row else "    ", style_of(at))
                 lines.append((first, (f"{step if not row else '':<12} ", "dim"), (part, "")))
     return lines
 
@@ -196,7 +196,7 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
 
 def _spot(trade: Trade, chosen: int, *, is_best: bool) -> Spot:
     text = f"{LETTERS[trade.run]}{'*' if is_best else ''}"
-    style: StyleName = "reverse" if trade.run == chosen else "bold"
+    style: StyleName = "reverse" if trade.run == chosen else style_of(trade.run)
     return Spot(text, trade.kept, trade.target, style)
 
 
@@ -205,7 +205,7 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
     assert run.row.check is not None
     name = cut_middle(clean_line(run.row.name), 28)
     words: Line = (
-        (f" {LETTERS[trade.run]} ", _weight(trade.run, chosen)),
+        (f" {LETTERS[trade.run]} ", style_of(trade.run)),
         (f"{name:<28} ", _weight(trade.run, chosen)),
         (f"target {value(trade.target):>6}   ", ""),
         *verdict_words(run.row.check, short=True, name_suite=compare_runs.suites_differ(runs) or None),

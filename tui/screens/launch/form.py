@@ -32,6 +32,7 @@ IMPORTANT = {
     "train.seed": "seed",
 }
 _HIDDEN = ("recipe", "extends")
+_PATHS = ("data.train", "model.id")  # and those whose last word is `path`
 START = ("lora", "qlora", "full")  # what most people want first
 RUNS = "A run's"  # the heading of what is filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
@@ -229,6 +230,13 @@ def as_set(form: Form, key: str, text: str) -> str:
 def problem_at(form: Form, key: str) -> Problem | None:
     """Return what is wrong with a field, if anything is."""
     return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
+
+
+def is_path(key: str, text: str) -> bool:
+    """Say whether a field holds a path; a model's name is none until it begins like one."""
+    if key == "model.id":
+        return text.startswith(("/", "./", "../", "~"))
+    return not text.startswith(("[", "{")) and (key in _PATHS or key.rpartition(".")[2] == "path")
 
 
 def owner(form: Form, key: str) -> str:

@@ -17,8 +17,9 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import files_are_here, host_of, refusals_said
 from finetop.tui.keys import bindings
+from finetop.tui.paths import completed
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
     Base,
@@ -27,6 +28,7 @@ from finetop.tui.screens.launch.form import (
     edited,
     file_base,
     is_known,
+    is_path,
     open_form,
     owner,
     recipe_files,
@@ -37,7 +39,6 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
-from finetop.tui.screens.launch.paths import completed, is_path
 from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at
 from finetop.tui.screens.launch.recipe_file import command_of
 from finetop.tui.screens.launch.search import search
@@ -105,7 +106,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 self.bases.append(Base(path.name, str(error), "", folder))
         self.base_at = len(self.bases)  # the first of those that come with finetop
         self.bases += builtin_bases(folder)
-        self.form = open_form(self.bases[self.base_at], files_are_here=self._files_are_here())
+        self.form = open_form(self.bases[self.base_at], files_are_here=files_are_here(host_of(self)))
         self._after_check()
 
     def on_resize(self) -> None:
@@ -174,7 +175,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _open_base(self) -> None:
         """Show the recipe under the cursor; what was typed stays typed."""
         before, base = self.form, self.bases[self.base_at]
-        self.form = open_form(base, before.edits, files_are_here=self._files_are_here())
+        self.form = open_form(base, before.edits, files_are_here=files_are_here(host_of(self)))
         if before.sweeps:
             self.form = checked_all(replace(self.form, sweeps=before.sweeps))
         self._keep_cursor_in()
@@ -188,7 +189,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             base = run_base(clean_line(run), detail.recipe, host.folder)
             self.bases = [base, *(other for other in self.bases if other.group != base.group)]
             edits = {key: str(value) for key, value in (settings or {}).items()}
-            self.form = open_form(base, edits, files_are_here=self._files_are_here())
+            self.form = open_form(base, edits, files_are_here=files_are_here(host_of(self)))
             self.base_at, self.field_at, self.part = 0, 0, "settings"
             for key in list(edits)[:1]:
                 self.all_settings = self.all_settings or key not in IMPORTANT
@@ -200,9 +201,6 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.part = "recipes"
         self.base_at = next((at for at, base in enumerate(self.bases) if base.title == name), self.base_at)
         self._open_base()
-
-    def _files_are_here(self) -> bool:
-        return all(home.link is None for home in host_of(self).homes)
 
     def _check(self) -> None:
         self.form = checked_all(self.form)
@@ -246,7 +244,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self._names = ()
         if entry is not None:
             self._take(entry)
-        elif event.key == "tab" and self._files_are_here() and is_path(self.key, self.entry.text):
+        elif event.key == "tab" and files_are_here(host_of(self)) and is_path(self.key, self.entry.text):
             self._complete(self.entry.text)
         elif event.key in ("enter", "escape"):
             self._end_typing()

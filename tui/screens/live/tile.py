@@ -59,9 +59,9 @@ def _progress(row: RunRow, width: int) -> Line:
 
 
 def _gpu(row: RunRow) -> str:
-    words = []
+    words = [row.gpus] if row.gpus else []
     if (busy := row.metrics.get("gpu_util")) is not None:
-        words.append(f"GPU {busy:.0f} %")
+        words = [f"{row.gpus} at {busy:.0f} %" if row.gpus else f"GPU {busy:.0f} %"]
     if (memory := row.metrics.get("memory_gib")) is not None:
         words.append(f"{memory:.1f} GiB")
     if (speed := row.metrics.get("tokens_per_s")) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -17,8 +18,9 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
-from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.app_interface import files_are_here, host_of, refusals_said
 from finetop.tui.keys import bindings
+from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
@@ -304,12 +306,21 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             return
         name = answer.run.rpartition(":")[2]
         export = partial(Export, self.run, step=answer.step, remedy=row.name)
+        host = host_of(self)
+        is_here = files_are_here(host)
+
+        def done(text: str, is_kept: bool) -> None:
+            if is_kept:
+                target = host.folder / Path(text.strip()).expanduser() if is_here else text.strip()
+                self._do(export(str(target)))
+
         self.query_one(Bottom).ask_text(
             f"write {row.label} to",
-            str(host_of(self).folder / f"{name}-{row.name}"),
-            done=lambda text, is_kept: self._do(export(text.strip())) if is_kept else None,
+            str(host.folder / f"{name}-{row.name}"),
+            done=done,
             keep="write it there",
             leave="write nothing",
+            complete=(lambda text: completed(text, host.folder)) if is_here else None,
         )
 
     def action_stop(self) -> None:

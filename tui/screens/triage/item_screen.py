@@ -173,12 +173,14 @@ def _answer_width(width: int) -> int:
 def _answers(item: Flip, width: int) -> list[Line]:
     """Draw gold and both answers, with log-probability and margin."""
     room = _answer_width(width)
-    lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{'log p':>8}{'margin':>9}", "dim"),)]
     rows = (
         ("gold", item.gold, None, None, None),
         ("base", item.base_answer, item.base_log_prob, item.base_margin, not item.won),
         ("tuned", item.tuned_answer, item.tuned_log_prob, item.tuned_margin, item.won),
     )
+    is_choice = any(log_prob is not None for _, _, log_prob, _, _ in rows)
+    numbered = f"{'log p':>8}{'margin':>9}" if is_choice else ""
+    lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{numbered}", "dim"),)]
     for label, said, log_prob, margin, is_better in rows:
         if label == "gold" and not said.strip():
             continue  # a rule decides there, not one answer

@@ -52,3 +52,17 @@ def test_a_tile_is_never_wider_than_its_place(width: int) -> None:
     for line in tile_lines(row, "▁" * 16, width=width, now=NOW, has_cursor=True):
         assert cell_len("".join(text for text, _ in line)) <= width
     assert across(width) >= 1
+
+
+def test_a_tile_names_the_gpus_that_its_run_has() -> None:
+    row = make_row(
+        1,
+        "big",
+        Running(NOW - 9, "training", 5, 9),
+        step=5,
+        steps=9,
+        metrics={"gpu_util": 87.0},
+        gpus="GPU 0, 3",
+    )
+    tile = tile_lines(row, "", width=60, now=NOW, has_cursor=False)
+    assert "GPU 0, 3 at 87 %" in "\n".join("".join(text for text, _ in line) for line in tile)

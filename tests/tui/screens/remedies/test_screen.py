@@ -95,6 +95,11 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
         assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
         assert "it is verified when it is written" in text_of(app)
+        await pilot.press("E")
+        await settled(pilot)
+        await pilot.press("ctrl+u", *"half", "enter")
+        await settled(pilot)
+        assert of(Export, fake)[-1].to == "/nowhere/half", "from the folder where finetop was started"
 
 
 async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None:

@@ -1,18 +1,10 @@
-"""Completes a path that is typed into a field, from the files of this machine."""
+"""Completes a path that is typed, from the files of this machine."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-FIELDS = ("data.train", "model.id")  # and those whose last word is `path`
 MOST = 1000  # entries of a folder that are looked at
-
-
-def is_path(key: str, text: str) -> bool:
-    """Say whether a field holds a path; a model's name is none until it begins like one."""
-    if key == "model.id":
-        return text.startswith(("/", "./", "../", "~"))
-    return not text.startswith(("[", "{")) and (key in FIELDS or key.rpartition(".")[2] == "path")
 
 
 def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
