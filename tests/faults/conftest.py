@@ -36,22 +36,27 @@ def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
 LONGEST = ("test_a_day_leaves_memory_handles_and_answers_as_they_were", "test_twenty_of_a_kind",
            "test_kills_at_random_moments_lose_and_double_nothing",
            "test_a_rank_that_is_killed_ends_the_run_and_is_named", "test_no_screen_lets_any_string_through",
-           "test_a_job_that_reaches_its_time_limit_again_and_again_comes_to_its_end",
            "test_bursts_of_random_keys_over_a_slow_link_leave_no_traceback",
-           "test_the_controller_killed_in_mid_submit_starts_nothing_twice_and_loses_nothing",
            "test_whatever_happens_in_whichever_order_nothing_is_wrong_and_a_way_leads_on")  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes minutes, in each worker: else the last of them has a whole one left at the end."""
-    is_long = [getattr(item, "originalname", "") in LONGEST for item in items]
-    long = [item for item, so in zip(items, is_long, strict=True) if so]
-    rest = [item for item, so in zip(items, is_long, strict=True) if not so]
+    """Begin with what takes minutes, in each worker: else the last of them has a whole one left at the end.
+
+    Tests that share one cluster can't run beside each other: they are one worker's, from the beginning.
+    """
+    cluster = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
+    long = [item for item in items if getattr(item, "originalname", "") in LONGEST and item not in cluster]
+    rest = [item for item in items if item not in long and item not in cluster]
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    others, size = max(1, workers - 1), len(items)
+    firsts = [cluster, *(long[at::others] for at in range(others))]
     items[:] = []
-    for worker in range(workers):  # each is handed so many of them in a row
-        begin, end = (len(rest) * at // workers for at in (worker, worker + 1))
-        items += [*long[worker::workers], *rest[begin:end]]
+    for worker, first in enumerate(firsts, 1):  # each is handed so many of them in a row
+        share = max(0, size * worker // len(firsts) - len(items) - len(first))
+        items += [*first, *rest[:share]]
+        del rest[:share]
+    items += rest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ import pytest
 from explore import explore
 from protocol_model import KEEPER_PLACES, PLACES, Job, Rules, State, Supervisor
 from rig import Rig
-from waiting import wait_until
+from waiting import times, wait_until
 
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol import events, runs as data
@@ -48,14 +48,21 @@ BROKEN = {  # rules of the protocol -> what is explored without them, and what g
 
 
 @pytest.mark.parametrize(
-    "bounds", [FAULT, {"faults": 0}, LATE, pytest.param({"faults": 2}, marks=pytest.mark.slow),
+    "bounds", [FAULT, {"faults": 0}, LATE, pytest.param({"faults": 2, "asks": 0}, marks=pytest.mark.slow),
                pytest.param({**LATE, "faults": 1, "kinds": frozenset({"supervisor"})}, marks=pytest.mark.slow)]
 )  # fmt: skip
 def test_whatever_happens_in_whichever_order_nothing_is_wrong_and_a_way_leads_on(record_property, bounds):
     seen = explore(Rules(**bounds))
     record_property("explored", seen.words)
-    print(seen.words)
     assert seen.is_whole and not seen.wrong, seen.words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("depth", [times(1000, 26)])
+def test_two_faults_and_a_wish_in_whichever_order_do_no_harm(record_property, depth):
+    seen = explore(Rules(faults=2), depth=depth)  # nightly all there are, 130 deep: five minutes
+    record_property("explored", seen.words)
+    assert seen.depth >= 26 and not seen.wrong, seen.words
 
 
 LARGE = {"any_event_counts", "fails_as_asked"}  # 300,000 states each
