@@ -137,7 +137,7 @@ def _save(model: Any, base: ResolvedModel, folder: Path, weights: dict[str, Any]
         config.base_model_name_or_path = base.hub_id or str(base.path)
         config.revision = base.revision
     # "auto" would ask the hub, perhaps for a long time, whether the vocabulary has grown; it has not.
-    model.save_pretrained(folder, save_embedding_layers=False)
+    model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
     return "reward" if is_reward else "adapter"
 

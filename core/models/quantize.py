@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
@@ -35,6 +36,34 @@ def pass_gradients(model: PreTrainedModel) -> None:
     for module in model.modules():
         if getattr(module, "support_avx512bf16_for_cpu", False):
             module.support_avx512bf16_for_cpu = False
+
+
+def show_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
+    """Show 4-bit weights as numbers of `dtype`, several packed in each: others are not divided over GPUs (FSDP2).
+
+    As bnb_4bit_quant_storage does where a model is loaded; bitsandbytes finds their scales by the layer. Those go to
+    the device whole: 4 % of the weights' bytes.
+    """
+    import torch
+
+    for layer in _in_4_bits(model):
+        weight = layer.weight
+        layer.quant_state, layer.quant_storage = weight.quant_state, dtype
+        layer.quant_state.to(device)
+        packed = weight.data.view(-1).view(dtype).view(-1, 1)
+        layer.weight = torch.nn.Parameter(packed, requires_grad=False)
+
+
+def count_numbers(model: Any) -> int:
+    """Count a model's weights, of those in 4 bits each, however they are packed."""
+    packed = {id(layer.weight): layer.quant_state.shape.numel() for layer in _in_4_bits(model)}
+    return sum(packed.get(id(weight), weight.numel()) for weight in model.parameters())
+
+
+def _in_4_bits(model: Any) -> list[Any]:
+    """List the layers of bitsandbytes in 4 bits; without it there are none."""
+    modules = sys.modules.get("bitsandbytes.nn")
+    return [] if modules is None else [one for one in model.modules() if isinstance(one, modules.Linear4bit)]
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:

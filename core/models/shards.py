@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.models import collectives
+from finetop.core.models import collectives, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,26 +23,35 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
     """Divide a model's weights over the ranks, layer by layer; what moves is held in float32.
 
     Products are computed in `dtype`, gradients added up in float32: as accelerate's FSDP2 does. Each layer goes to the
-    device as it is divided, so that the GPU never holds the whole.
+    device as it is divided, so that the GPU never holds the whole. The base of an adapter keeps its number format.
     """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 
     mesh = init_device_mesh(device.split(":")[0], (collectives.count(),))
+    quantize.show_as_numbers(model, dtype, device)
     policy = MixedPrecisionPolicy()
     if dtype != torch.float32:
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         for weight in model.parameters():
-            weight.data = weight.data.float()
-    for part in (*layers_of(model), *embedding_of(model)):
+            if weight.requires_grad or not is_adapter(model):
+                weight.data = weight.data.float()
+    root = (
+        model.get_base_model() if is_adapter(model) else model
+    )  # which writes answers without what is around it
+    for part in (*layers_of(model), *embedding_of(model), root):
         fully_shard(part, mesh=mesh, mp_policy=policy)
-    fully_shard(model, mesh=mesh, mp_policy=policy)
     # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.
-    model._is_distributed_loading_by_transformers = True
-    model._is_fsdp_managed_module = True
+    root._is_distributed_loading_by_transformers = True
+    root._is_fsdp_managed_module = model._is_fsdp_managed_module = True
     model._saved_dtype = dtype
     return model
+
+
+def is_adapter(model: Any) -> bool:
+    """Say if a model is an adapter on a base that stays as it is."""
+    return hasattr(model, "peft_config")
 
 
 def layers_of(model: Any) -> list[Any]:
@@ -97,7 +106,13 @@ def whole(tree: Any) -> Any:
 
 
 def state_of(model: Any, *, rounded: bool = True) -> dict[str, Tensor]:
-    """Return a divided model's whole weights by name, on rank 0; rounded to what it computes in, or as held."""
+    """Return a divided model's whole weights by name, on rank 0; rounded to what it computes in, or as held.
+
+    Of an adapter those that move, as they are held.
+    """
+    if is_adapter(model):
+        moving = {name: weight.detach() for name, weight in model.named_parameters() if weight.requires_grad}
+        return {name: tensor for name, tensor in whole(moving).items() if tensor is not None}
     state: dict[str, Tensor] = {}
     names: dict[int, str] = {}  # of those that are used twice: a tied head
     for name, tensor in model.state_dict().items():
@@ -118,7 +133,7 @@ def is_rounded(model: Any) -> bool:
     """Say if a divided model is held in more digits than its checkpoints have."""
     import torch
 
-    return is_divided(model) and saved_dtype(model) != torch.float32
+    return is_divided(model) and not is_adapter(model) and saved_dtype(model) != torch.float32
 
 
 def fill(held: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
@@ -152,7 +167,7 @@ def put_together(model: Any) -> Iterator[bool]:
     finally:
         for module in modules:
             module.reshard()
-            module.set_reshard_after_forward(module is not model, recurse=False)
+            module.set_reshard_after_forward(module is not modules[0], recurse=False)
 
 
 def _fits(model: Any) -> bool:
@@ -162,5 +177,5 @@ def _fits(model: Any) -> bool:
     if not local(weight).is_cuda:
         return True
     free, _ = torch.cuda.mem_get_info()
-    size = sum(weight.numel() for weight in model.parameters()) * 4
+    size = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     return bool(ROOM * size < free + torch.cuda.memory_reserved() - torch.cuda.memory_allocated())

@@ -28,6 +28,8 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
+# Adapters on a base that is divided, in 16 bits or in nf4, and what they were tried with.
+DIVIDED_ADAPTERS = {"lora": ("sft", "continued-pretraining", "dpo")}
 
 
 def way_of(recipe: Recipe, ranks: int) -> Way:
@@ -75,9 +77,13 @@ def _divided(recipe: Recipe) -> Iterator[Problem]:
     if recipe.train.master not in ("auto", "float32"):
         said = "train.master: weights that are divided over GPUs (fsdp) are held in float32."
         yield "train.master", said, "Set it to auto."
-    if METHODS.load(recipe.method.name).KEEPS_BASE:
-        said = f"train.parallel: {recipe.method.name} does not train with fsdp: a copy of the base is on each GPU."
-        yield "train.parallel", said, "Set it to ddp, or method.name to full."
+    method, objective = recipe.method.name, recipe.objective.name
+    if METHODS.load(method).KEEPS_BASE and objective not in DIVIDED_ADAPTERS.get(method, ()):
+        said = f"train.parallel: {method} with {objective} does not train with fsdp."
+        yield "train.parallel", said, "Set it to ddp: a copy of the base is on each GPU."
+    if recipe.model.quantize == "int8":
+        said = "model.quantize: weights in int8 are not divided over GPUs (fsdp)."
+        yield "model.quantize", said, "Set it to nf4 or none, or train.parallel to ddp."
     if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
         said = f"train.optimizer: {recipe.train.optimizer} does not go with divided weights (fsdp)."
         yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."

@@ -12,6 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.models import checkpoint, collectives, shards
+from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.runtime.failures import is_disk_full
@@ -237,7 +238,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
                 eval_rows=len(self.setup.eval),
                 tokens_per_epoch=sum(example.tokens for example in self.setup.train),
                 trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-                parameters=sum(p.numel() for p in model.parameters()),
+                parameters=count_numbers(model),
             )
         )
         self.samples = Ration(steps_between(recipe.train.eval_every, total))

@@ -106,7 +106,8 @@ def train(
 
     quiet()
     if point is not None:
-        resume.require_same(base, point)
+        # The first rank tells which rows were read: another may be here before that is written.
+        collectives.from_first(partial(resume.require_same, base, point))
     if collectives.rank() == 0:
         checkpoint.clear_leftovers(run_folder)
     recipe = parallel.as_before(recipe, point)

@@ -70,7 +70,7 @@ def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
     made.environment["FINETOP_TEST_GRACE_S"] = "8"  # a keeper that comes later leaves
     dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **made.environment)
     cold_rig.wait_ready()
-    name = cold_rig.submit(steps=3)
+    name = cold_rig.submit_to_dying(steps=3)
     dying.wait(LIMIT_S)
     made.set(shift_s=-DAY_S)
     cold_rig.start(**made.environment)

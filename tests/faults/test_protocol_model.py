@@ -188,9 +188,7 @@ def live_through(rig: Rig, trace: Trace) -> tuple[str, set[int]]:
     deaths = [*trace.supervisors, ""]
     start(rig, trace, deaths.pop(0))
     rig.wait_ready()
-    name = "victim"
-    with contextlib.suppress(NoSupervisor):  # it may die before it answers; by then the run is queued
-        rig.submit(name, steps=20, pause_s=0.02)
+    name = rig.submit_to_dying("victim", steps=20, pause_s=0.02)
     asks = {0}
 
     def is_over() -> bool:

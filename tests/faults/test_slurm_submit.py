@@ -94,7 +94,7 @@ def test_an_answer_of_sbatch_that_was_lost_makes_no_second_job(slurm_rig, cluste
 def test_the_supervisor_killed_beside_sbatch_starts_it_once(slurm_rig, survived, place):
     dying = slurm_rig.start(**{SWITCH: place})
     slurm_rig.wait_ready()
-    name = slurm_rig.submit("victim", steps=8)
+    name = slurm_rig.submit_to_dying("victim", steps=8)
     assert dying.wait(LIMIT_S) == DIED
     slurm_rig.start(FINETOP_TEST_GRACE_S="2")
     slurm_rig.wait_ready()

@@ -106,7 +106,8 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
     dying = cold_rig.start(FINETOP_SPARE="1" if spare else "0", **soon, **first)
     cold_rig.wait_ready()
     keeper_pid = keeper_of_spare(cold_rig) if spare else 0
-    name = cold_rig.submit("victim", steps=20, pause_s=0.05 if place == "keeper-recorded" else 0.0)
+    submit = cold_rig.submit_to_dying if place.startswith("supervisor") else cold_rig.submit
+    name = submit("victim", steps=20, pause_s=0.05 if place == "keeper-recorded" else 0.0)
     if place.startswith("supervisor"):
         assert dying.wait(LIMIT_S) == DIED
         cold_rig.start(**soon)

@@ -53,6 +53,20 @@ WAYS = {
     "sft-full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
     "sft-lora": {"method": {"name": "lora", "rank": 4}, "train": {"learning_rate": 0.01}},
     "dpo-lora": {"method": {"name": "lora", "rank": 4}, "objective": {"name": "dpo"}},
+    "sft-lora-divided": {
+        "method": {"name": "lora", "rank": 4},
+        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
+    },
+    "sft-qlora-divided": {
+        "method": {"name": "lora", "rank": 4},
+        "model": {"quantize": "nf4"},
+        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
+    },
+    "dpo-lora-divided": {
+        "method": {"name": "lora", "rank": 4},
+        "objective": {"name": "dpo"},
+        "train": {"parallel": "fsdp"},
+    },
     "dpo-full": {
         "method": {"name": "full"},
         "objective": {"name": "dpo"},

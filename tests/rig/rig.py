@@ -17,6 +17,7 @@ from typing import Any
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.client.connection import Client
+from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
 from finetop.core.protocol.messages.session import Changes, Hello
@@ -87,6 +88,12 @@ class Rig:
     def submit(self, name: str = "fake", *, budget: dict[str, Any] | None = None, **plan: Any) -> str:
         recipe, text = self.recipe(budget, plan)
         return str(self.ask(Submit(recipe, text, name)).name)
+
+    def submit_to_dying(self, name: str = "fake", **plan: Any) -> str:
+        """Queue a run where the supervisor may die before it answers; by then the run is queued."""
+        with suppress(NoSupervisor):
+            self.submit(name, **plan)
+        return name
 
     def submit_sweep(
         self, name: str, count: int, *, budget: dict[str, Any] | None = None, **plan: Any

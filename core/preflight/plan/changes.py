@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from finetop.core.plugins import METHODS
+from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.schema import Method, Recipe
 
 SHORTEST = 128  # tokens; less is hardly a row
@@ -30,13 +31,13 @@ def changes(recipe: Recipe) -> Iterator[Change]:
     """List changes in the order of their cost; each later one is tried alone, then with all cheaper ones.
 
     Smaller batches with more accumulation: the same steps, some time. Activations computed again: a third more
-    time. Weights in 16 bits, rounded by chance: about the same. LoRA in place of all weights, weights in 4 bits: other
-    results. Shorter rows: other data.
+    time. A base divided over the GPUs: the same, and each layer is fetched from the others. Weights in 16 bits, rounded
+    by chance: about the same. LoRA in place of all weights, weights in 4 bits: other results. Shorter rows: other data.
     """
     start = Change(recipe)
     yield from _cheap(start)
     base = start
-    for change in (_stochastic, _lora, _nf4):
+    for change in (_divided, _stochastic, _lora, _nf4):
         made = change(base)
         if made is not None:
             base = made
@@ -93,6 +94,14 @@ def _checkpointing(start: Change) -> Change | None:
     return start.then(
         replace(recipe, train=train), "activations computed again", "train.activation_checkpointing=true"
     )
+
+
+def _divided(start: Change) -> Change | None:
+    gpus, train = start.recipe.budget.gpus or 1, start.recipe.train
+    divided = replace(start.recipe, train=replace(train, parallel="fsdp"))
+    if way_of(start.recipe, gpus) != "ddp" or list(of_ranks(divided, gpus)):
+        return None
+    return start.then(divided, "weights divided over the GPUs", "train.parallel=fsdp")
 
 
 def _stochastic(start: Change) -> Change | None:

@@ -148,7 +148,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         batch_size=train.batch_size * extras.texts_per_row,
         sequence=longest + written,
         on_gpu=on_gpu,
-        weight_bytes=4.0 if is_divided else size,
+        weight_bytes=4.0 if is_divided and not is_beside else size,
         compute_bytes=size,
         quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
         trained_bytes=moving_bytes,

@@ -124,10 +124,12 @@ def parts(work: Workload) -> tuple[Part, ...]:
     if work.divided:
         size, layer, head = work.compute_bytes, *gathered_numbers(shape)
         weights, gradients, optimizer = (whole / work.ranks for whole in (weights, gradients, optimizer))
-        gathered = (2 * layer + head) * size  # the layer that is worked on, and the next
+        packed = size if work.quantize == "none" else LINEAR_BYTES[work.quantize]
+        gathered = 2 * layer * packed + head * size  # the layer that is worked on, and the next
         # Whole gradients until they are added up, in float32 too: a layer's; once activations are gone, of both ends.
-        ends = (head + shape.embeddings * bool(shape.head)) * size + head * 4
-        gradients += max(layer * (size + 4), ends - passing)
+        ends = 0.0 if moving.beside else (head + shape.embeddings * bool(shape.head)) * size + head * 4
+        in_layer = moving.numbers / max(1, shape.layers) if moving.beside else layer
+        gradients += max(in_layer * (size + 4), ends - passing)
     elif work.ranks > 1:
         gradients *= 2  # the buckets that DDP adds up are a second copy
     if not work.accumulates:  # gradients come as activations go: the higher of both is the peak

@@ -124,7 +124,10 @@ def _save_counts(trainer: Any, file: Path) -> None:
 
 def held_tensors(model: Any) -> dict[str, Tensor] | None:
     """Return the weights whose saved form is not how they are held; None where it is."""
-    return shards.state_of(model, rounded=False) if shards.is_rounded(model) else adapter_tensors(model)
+    if shards.is_rounded(model):
+        return shards.state_of(model, rounded=False)
+    held = adapter_tensors(model)
+    return None if held is None else shards.whole(held)
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:

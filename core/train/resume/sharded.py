@@ -30,7 +30,8 @@ WEIGHT = "weight."
 
 def is_wanted(model: Any) -> bool:
     """Say if what training needs to go on is written in parts."""
-    return shards.is_divided(model) and BYTES * sum(w.numel() for w in model.parameters()) > ABOVE
+    weights = [w for w in model.parameters() if w.requires_grad or not shards.is_adapter(model)]
+    return shards.is_divided(model) and BYTES * sum(w.numel() for w in weights) > ABOVE
 
 
 def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> dict[str, str]:

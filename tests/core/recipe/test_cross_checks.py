@@ -50,8 +50,16 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
             r"budget\.gpus is 2, and ppo trains on one GPU. Set budget\.gpus to 1",
         ),
         (
-            "method: {name: lora}\ntrain: {parallel: fsdp}",
-            r"train\.parallel: lora does not train with fsdp: a copy of the base is on each GPU. Set it to ddp",
+            "method: {name: ia3}\ntrain: {parallel: fsdp}",
+            r"train\.parallel: ia3 with sft does not train with fsdp. Set it to ddp",
+        ),
+        (
+            "method: {name: lora}\nobjective: {name: reward}\ntrain: {parallel: fsdp}",
+            r"train\.parallel: lora with reward does not train with fsdp. Set it to ddp",
+        ),
+        (
+            "method: {name: lora}\nmodel: {quantize: int8}\ntrain: {parallel: fsdp}",
+            r"model\.quantize: weights in int8 are not divided over GPUs \(fsdp\). Set it to nf4",
         ),
         (
             "method: {name: full}\ntrain: {optimizer: adafactor}",

@@ -142,7 +142,8 @@ def test_an_adapter_is_copied_to_each_gpu(llama_8b, card):
     one = estimate(recipe("lora"), llama_8b, card, SHORT)
     four = estimate(recipe("lora"), llama_8b, card, SHORT, gpus=4)
     assert one.sharded == ()
-    assert [way.way for way in four.sharded] == ["a copy on each (ddp)"]
+    assert [way.way for way in four.sharded] == ["a copy on each (ddp)", "weights divided (fsdp)"]
+    assert four.sharded[0].bytes == four.estimate
     assert part(four, "gradients") == pytest.approx(2 * part(one, "gradients"))  # and the buckets
     assert part(four, "weights") == part(one, "weights")
     assert four.steps is not None and four.steps.rows_per_step == 64
@@ -165,16 +166,30 @@ def test_8b_on_8_gpus_holds_what_others_have_measured(llama_8b, card):
     assert 16 * plan.parameters / 8 / plan.estimate > 0.6
 
 
+SIZES_70B = {
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "intermediate_size": 28672,
+}
+SHORT_ROW = ("method.rank=16", "train.batch_size=1", "data.max_tokens=512")
+
+
 def test_70b_in_4_bits_holds_what_others_have_measured(llama_8b, card):
-    sizes = {
-        "hidden_size": 8192,
-        "num_hidden_layers": 80,
-        "num_attention_heads": 64,
-        "intermediate_size": 28672,
-    }
-    sets = ("method.rank=16", "train.batch_size=1", "data.max_tokens=512")
-    plan = estimate(recipe("qlora", *sets), {**llama_8b, **sizes}, card)
+    plan = estimate(recipe("qlora", *SHORT_ROW), {**llama_8b, **SIZES_70B}, card)
     assert 41e9 <= plan.estimate <= 48e9
+
+
+def test_70b_in_4_bits_fits_on_small_gpus_once_its_base_is_divided(llama_8b, card):
+    several = recipe("qlora", *SHORT_ROW, "budget.gpus=4")
+    copied = estimate(several, {**llama_8b, **SIZES_70B}, card, gpus=4)
+    assert copied.verdict == "no"
+    assert copied.fix is not None and copied.fix.sets == ("train.parallel=fsdp",)
+    divided = recipe("qlora", *SHORT_ROW, "budget.gpus=4", "train.parallel=fsdp")
+    plan = estimate(divided, {**llama_8b, **SIZES_70B}, card, gpus=4)
+    assert plan.verdict == "fits"
+    weights = part(copied, "weights") / 4
+    assert part(plan, "weights") == weights
 
 
 def test_what_does_not_train_on_several_says_so(llama_8b, card):

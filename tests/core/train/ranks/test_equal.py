@@ -107,15 +107,18 @@ def test_an_epoch_of_36_rows_in_batches_of_two_is_nine_steps(tmp_path, tiny_mode
     assert max(curve("epoch", read_events(job)).values()) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "full, in parts"])
+@pytest.mark.parametrize("method", ["full", "lora", "full, in parts", "lora, on a divided base in 4 bits"])
 def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, method, monkeypatch):
     """From step 4 of 8 on: the rest of the curve is that of the run that was never interrupted, on 2 and on 1."""
-    method, _, parts = method.partition(", ")
+    method, _, how = method.partition(", ")
+    parts, is_divided = how == "in parts", "divided" in how
     if parts:
         monkeypatch.setenv("IN_PARTS", "1")
     sections = {
         "method": {"name": method},
-        "train": {"max_steps": 8, "save_every": 4, "learning_rate": 0.003},
+        "model": {"quantize": "nf4" if is_divided else "none"},
+        "train": {"max_steps": 8, "save_every": 4, "learning_rate": 0.003}
+        | ({"parallel": "fsdp"} if is_divided else {}),
     }
     runs = {
         name: make_run(tmp_path / name, tiny_model, name, **sections)
@@ -149,7 +152,7 @@ def test_a_run_goes_on_with_more_and_with_fewer_ranks(tmp_path, tiny_model, meth
         assert all(math.isfinite(loss) for loss in rest.values())
 
 
-@pytest.mark.parametrize("name", ["sft-full", "sft-lora"])
+@pytest.mark.parametrize("name", ["sft-full", "sft-lora", "sft-qlora-divided"])
 def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path, jobs, name):
     from transformers import AutoModelForCausalLM
 

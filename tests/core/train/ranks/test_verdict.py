@@ -23,6 +23,7 @@ TASK = """\
       doc_to_choice: choices
 """
 NAMES = ("shop", "mill", "clock")
+METHODS = ("lora", "full", "qlora-divided")
 
 
 def write_suite(suites):
@@ -49,14 +50,17 @@ def verdicts(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("verdicts")
     jobs = {}
     for count in (1, 2):
-        for method in ("lora", "full"):
+        for method in METHODS:
             home = folder / f"{method}-{count}"
+            is_divided = method == "qlora-divided"
             run = make_run(
                 home,
                 tiny_model,
                 method,
-                method={"name": method},
-                train={"max_steps": 2, "learning_rate": 0.5, "warmup_steps": 2},
+                model={"quantize": "nf4" if is_divided else "none"},
+                method={"name": "lora" if is_divided else method},
+                train={"max_steps": 2, "learning_rate": 0.5, "warmup_steps": 2}
+                | ({"parallel": "fsdp"} if is_divided else {}),
                 check={
                     "every": 1,
                     "at_end": False,
@@ -72,11 +76,11 @@ def verdicts(tmp_path_factory, tiny_model):
             write_suite(home / "suites")
             (home / "target.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS * 2))
             jobs[method, count] = make_job(run, count, batch_size=4 // count)
-        run_all([jobs[method, count] for method in ("lora", "full")], count)
+        run_all([jobs[method, count] for method in METHODS], count)
     return {key: of(events.Verdict, read_events(job)) for key, job in jobs.items()}
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_verdict_of_two_ranks_is_that_of_one_process(verdicts, method):
     one, two = verdicts[method, 1], verdicts[method, 2]
     assert [told.step for told in one] == [told.step for told in two] == [1, 2]
