@@ -56,7 +56,7 @@ def queued(finetop, tmp_path, tiny_model, more="", steps=400):
     (tmp_path / "mine.yaml").write_text(
         f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
         "data: {train: [{path: rows.jsonl}]}\n"
-        "train: {max_steps: 400, batch_size: 2, grad_accumulation: 2, save_every: 20}\nsamples: {count: 0}\n"
+        f"train: {{max_steps: {steps}, batch_size: 2, grad_accumulation: 2, save_every: 20}}\nsamples: {{count: 0}}\n"
         f"{more}"
     )
     (tmp_path / "home" / "settings.yaml").write_text("settings: 1\nslurm: {partition: main}\n")
@@ -124,7 +124,9 @@ def test_exports_remedies_and_approaches_go_there_too(finetop, cluster, tiny_mod
     assert code == 0, out + err
     assert (tmp_path / "whole" / "model.safetensors").exists()
     code, out, err = finetop("remedy", "there", "--only", "interpolate-0.5", "--wait", "--json")
-    assert code in (0, 3), out + err  # random weights have nothing to forget
+    assert json.loads(out)["remedies"]["job"]["type"] == "finished", (
+        err
+    )  # random weights have nothing to forget
     verbs = [job["verb"] for job in shown(finetop)["jobs"]]
     assert verbs == ["train", "check", "export", "remedy"]
     code, out, err = finetop(
