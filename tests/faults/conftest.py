@@ -16,6 +16,7 @@ from terminal import Terminal
 
 COLUMNS = ("fault", "what", "repeats", "written", "lost", "doubled", "wrongly marked", "orphans")
 NONE = "-"
+BEGAN = time.monotonic()
 
 
 @pytest.fixture
@@ -90,11 +91,12 @@ def reliability(rows: list[list[str]], passed: int, failed: int) -> str:
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
+    minutes = (time.monotonic() - BEGAN) / 60
     lines = [
         "# What was survived, and when",
         "",
         f"Written by `make faults` on {time.strftime('%F')}, commit {commit.stdout.strip() or 'not known'},"
-        f" {os.cpu_count()} cores: {passed:,} tests passed, {failed:,} failed.",
+        f" {os.cpu_count()} cores, in {minutes:.0f} minutes: {passed:,} tests passed, {failed:,} failed.",
         "What each fault is stands in [what finetop survives](faults.md). `make nightly` adds an hour of random kills.",
         "",
         f"| {' | '.join(('fault', 'cases', *COLUMNS[2:]))} |",
