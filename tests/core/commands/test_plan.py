@@ -99,7 +99,7 @@ def test_one_json_document_with_a_schema(plan, folder):
     assert made["parameters"] == 8_030_261_248
     assert {part["name"] for part in made["parts"]} >= {"weights", "optimizer", "activations", "logits"}
     assert sum(part["bytes"] for part in made["parts"]) == pytest.approx(made["estimate"])
-    assert [way["way"] for way in made["sharded"]] == ["a copy on each (ddp)"]  # an adapter
+    assert [way["way"] for way in made["sharded"]] == ["a copy on each (ddp)", "weights divided (fsdp)"]
 
 
 def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
