@@ -109,6 +109,8 @@ def _best_run(old: Sequence[Row], new: Sequence[Row], shift: int) -> tuple[Band,
             first, gain = y + 1, 0
         elif gain > best_gain:
             best, best_gain = Band(first, y, shift), gain
+    if not best_gain:  # there is no such run: the place is none
+        return best, 0
     blank = blank_row(len(new[0].graphemes))
     first, last, _ = best
     bared = range(last + 1, last + 1 + shift) if shift > 0 else range(first + shift, first)

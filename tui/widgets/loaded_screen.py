@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.css.query import NoMatches
@@ -14,7 +16,19 @@ from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key
 from finetop.tui.messages import StoreChanged
+from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.lines import Lines
+
+
+def _while_it_stands(redraw: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Draw nothing of a screen that is taken down: what it waited for, or a new size, may come then."""
+
+    @wraps(redraw)
+    def draw(screen: Screen[None]) -> None:
+        if any(isinstance(part, Bottom) for part in screen.children):
+            redraw(screen)
+
+    return draw
 
 
 class LoadedScreen(Screen[None], inherit_bindings=False):
@@ -39,6 +53,12 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
     async def _load(self) -> None:
         """Ask for what is shown, and draw what came. Raises FinetopError."""
         raise NotImplementedError
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let every screen be drawn while it stands alone."""
+        super().__init_subclass__(**options)
+        if "redraw" in vars(cls):
+            cls.redraw = _while_it_stands(cls.redraw)  # type: ignore[method-assign, assignment]
 
     def on_mount(self) -> None:
         self.redraw()
@@ -88,7 +108,7 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
                 self._trouble = clean_line(str(error))
                 if self.has_shown:
                     host_of(self).say(self._trouble, "red")
-                elif self.is_attached and self.children:
+                else:
                     self.redraw()
             except NoMatches:
                 return  # an answer came while the screen is taken down

@@ -276,6 +276,20 @@ def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
     assert emulator.seen() == plain.seen()
 
 
+def test_a_line_that_comes_back_below_in_another_look_scrolls_nothing() -> None:
+    """What else has changed then spared bytes for a scroll of a place that is none."""
+    line, other = "alpha beta gamma delta one", "alpha beta gamma delta two"
+    ours, emulator, plain = Ours((80, 6)), Emulator(80, 6), Emulator(80, 6)
+    before = _at(0, 0, f"{line:<80}") + _at(0, 2, "y" * 80) + _at(0, 3, f"{other:<80}") + _at(0, 5, "x" * 80)
+    before += _at(0, 0, "")
+    after = _at(0, 0, f"{line[:-1]:<80}") + _at(0, 3, _styled("1;31", f"{line:<80}")) + _at(0, 5, " " * 80)
+    after += _at(0, 0, "")
+    for frame in (before, after):
+        emulator.feed(ours.send(frame))
+        plain.feed(frame)
+    assert emulator.seen() == plain.seen()
+
+
 def test_blanks_are_erased_to_the_end_of_the_line() -> None:
     ours = Ours((120, 40))
     ours.send(_at(0, 0, "x" * 120))

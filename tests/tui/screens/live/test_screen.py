@@ -44,6 +44,22 @@ async def test_where_nothing_runs_it_says_so() -> None:
         assert " Nothing runs now." in text_of(app)
 
 
+async def test_a_screen_that_was_left_is_not_drawn_by_what_comes_late() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        screen = app.screen
+        assert isinstance(screen, LiveScreen)
+        await pilot.press("escape")
+        await settled(pilot)
+        screen.redraw()
+        screen.on_resize()
+        await settled(pilot)
+        assert app.screen is not screen and app.is_running
+
+
 @pytest.mark.parametrize("width", [38, 45, 80])
 def test_a_tile_is_never_wider_than_its_place(width: int) -> None:
     row = make_row(
