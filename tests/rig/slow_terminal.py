@@ -35,13 +35,20 @@ class SlowTerminal(Terminal):
 
     def keys(self, text: str) -> None:
         """Type, in pieces as they may come over a link."""
-        data, at = text.encode(), time.monotonic() + DELAY_S
+        data, pieces = text.encode(), list[tuple[bytes, float]]()
         while data:
             cut = self._draw.randint(1, len(data))
-            piece, data = data[:cut], data[cut:]
-            at = max(at, self._up[-1][0] if self._up else 0.0)
-            self._up.append((at, lambda piece=piece: os.write(self.master, piece)))
-            at += self._draw.uniform(0.0, CUT_S)
+            pieces.append((data[:cut], self._draw.uniform(0.0, CUT_S)))
+            data = data[cut:]
+
+        def write() -> None:
+            """Nothing else is done meanwhile: parts that came further apart would be other keys."""
+            for piece, pause in pieces:
+                os.write(self.master, piece)
+                time.sleep(pause)
+
+        at = max(time.monotonic() + DELAY_S, self._up[-1][0] if self._up else 0.0)
+        self._up.append((at, write))
 
     def resize(self, columns: int, rows: int) -> None:
         self.screen.resize(rows, columns)
