@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from finetop.core.errors import BadInput
+from finetop.core.runtime.files import given_path
+
 MOST = 1000  # entries of a folder that are looked at
 
 
@@ -12,8 +15,8 @@ def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
     above, _, begun = text.rpartition("/")
     above = f"{above}/" if "/" in text else ""
     try:
-        entries = sorted((folder / Path(above).expanduser()).iterdir())[:MOST]
-    except (OSError, RuntimeError):
+        entries = sorted((folder / given_path(above)).iterdir())[:MOST]
+    except (OSError, BadInput):
         return text, ()
     names = tuple(
         entry.name + ("/" if entry.is_dir() else "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from finetop.core.protocol.messages.checks import Check, Checks
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.schema import General
 from finetop.core.recipe.type_words import type_words
+from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
@@ -112,7 +112,7 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
         if home.link is None:  # on another machine its supervisor's job looks for it
             find_suite(args.suite, home)
         is_file = args.suite.startswith(("/", "./", "../", "~"))
-        given["suite"] = str(Path(args.suite).expanduser().absolute()) if is_file else args.suite
+        given["suite"] = str(given_path(args.suite).absolute()) if is_file else args.suite
     types = {field.name: field.type for field in msgspec.structs.fields(General)}
     for key in ("margin", "seed"):
         value = getattr(args, key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from finetop.core.check.harness_logs.diff import diff
@@ -12,6 +11,7 @@ from finetop.core.commands.shared import ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import MARGIN, read
+from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         cap=args.cap,
         joined=args.joined,
     )
-    found = diff(Path(args.base).expanduser(), Path(args.tuned).expanduser(), asked)
+    found = diff(given_path(args.base), given_path(args.tuned), asked)
     name = f"{args.base} -> {args.tuned}"
     ci_reports.write(args, name, read(found))
     if args.json:

@@ -15,6 +15,7 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.runs import GetRun, ReadLog
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.messages.submit import Export, ExportAnswer
+from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
@@ -66,7 +67,7 @@ def target_of(given: str, name: str, home: Home) -> Path:
             f"--to {given or 'is missing'}: the folder is made on {home.label}.",
             hint="Give its whole path there: --to /path/there.",
         )
-    return Path(given or name).expanduser().absolute()
+    return given_path(given or name).absolute()
 
 
 def until_done(home: Home, queued: ExportAnswer | RemedyAnswer, *, quiet: bool) -> data.JobRow:

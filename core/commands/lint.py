@@ -16,6 +16,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.preflight.lint.report import Asked, Given, Progress, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
+from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
     tests = tuple(Given("test", {"path": path}) for path in args.test)
     for path in args.against:
-        open_file(Path(path).expanduser()).close()
+        open_file(given_path(path)).close()
     common = {
         "against": tuple(args.against),
         "options": () if args.loss is None else ("loss",),

@@ -20,7 +20,7 @@ from finetop.core.client.report.run_page import page_of
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.approaches import Approaches
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     module = formats.load(form)
     with Client(home) as client:
         page = page_about(client, args.run)
-    target = Path(args.to or f"{page.title.replace(':', '-')}{module.ENDING}").expanduser()
+    target = given_path(args.to or f"{page.title.replace(':', '-')}{module.ENDING}")
     if args.to != STDOUT:
         require_free(target, force=args.force)
     text = module.written(page)

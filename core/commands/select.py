@@ -27,6 +27,7 @@ from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.text import plain as shown
 
@@ -233,7 +234,7 @@ def typed_settings(sets: Iterable[str]) -> dict[str, str]:
 
 def source_of(text: str) -> Path:
     """Find the file that rows are taken from. Raises BadInput."""
-    path = Path(text).expanduser()
+    path = given_path(text)
     if path.is_file():
         return path.absolute()
     if path.is_dir():

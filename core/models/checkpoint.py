@@ -220,7 +220,7 @@ def likely_bytes(model: Any, *, with_state: bool) -> float:
     weights = list(model.parameters())
     moving = float(sum(weight.numel() * weight.element_size() for weight in weights if weight.requires_grad))
     whole = float(sum(weight.numel() * weight.element_size() for weight in weights))
-    saved = moving if hasattr(model, "peft_config") else whole
+    saved = moving if shards.is_adapter(model) else whole
     return saved + 2 * moving if with_state else saved
 
 

@@ -42,7 +42,7 @@ def show_as_numbers(model: Any, dtype: torch.dtype, device: str) -> None:
     """Show 4-bit weights as numbers of `dtype`, several packed in each: others are not divided over GPUs (FSDP2).
 
     As bnb_4bit_quant_storage does where a model is loaded; bitsandbytes finds their scales by the layer. Those go to
-    the device whole: 4 % of the weights' bytes.
+    the device whole: 3 % of the weights' bytes.
     """
     import torch
 

@@ -20,6 +20,7 @@ from finetop.core.models.checkpoint import checkpoint_of
 from finetop.core.models.load import check_folder, read_template
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.references import is_reference
+from finetop.core.runtime.files import given_path
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model, Recipe
@@ -41,7 +42,7 @@ def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     if is_local(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a folder, it has no revisions.", hint="Remove it.")
-        path, hub_id, revision, source = Path(model.id).expanduser(), None, None, "local folder"
+        path, hub_id, revision, source = given_path(model.id), None, None, "local folder"
     elif is_reference(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a run, it has no revisions.", hint="Remove it.")

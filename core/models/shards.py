@@ -37,9 +37,8 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
         for weight in model.parameters():
             if weight.requires_grad or not is_adapter(model):
                 weight.data = weight.data.float()
-    root = (
-        model.get_base_model() if is_adapter(model) else model
-    )  # which writes answers without what is around it
+    # A base writes answers without the adapter around it.
+    root = model.get_base_model() if is_adapter(model) else model
     for part in (*layers_of(model), *embedding_of(model), root):
         fully_shard(part, mesh=mesh, mp_policy=policy)
     # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.

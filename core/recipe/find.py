@@ -72,7 +72,7 @@ def resolve_path(text: str, folder: Path) -> Path:
     try:
         expanded = Path(text).expanduser()
     except RuntimeError as error:  # ~nobody
-        raise ValueError(f"{quoted(text)}: {error}.") from error
+        raise ValueError(f"{quoted(text)}: there is no such user's folder.") from error
     return Path(os.path.normpath(folder / expanded))
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime.crash_points import abort_at
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +66,15 @@ def open_regular(file: Path) -> BinaryIO:
         os.close(handle)
         raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
     return os.fdopen(handle, "rb")
+
+
+def given_path(text: str | Path) -> Path:
+    """Return a path as a person wrote it, with ~ and ~name as folders. Raises BadInput for the folder of nobody."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        said = f"{plain(str(text))}: there is no such user's folder."
+        raise BadInput(said, hint="Give the whole path.") from error
 
 
 def open_given(file: Path) -> BufferedReader:

@@ -74,7 +74,7 @@ def as_saved(model: Any, dtype: str) -> Iterator[None]:
     kind = getattr(torch, dtype)
     held = (
         []
-        if hasattr(model, "peft_config") or shards.is_divided(model)
+        if shards.is_adapter(model) or shards.is_divided(model)
         else [(w, w.data) for w in moving_weights(model) if w.dtype != kind]
     )
     for weight, _ in held:

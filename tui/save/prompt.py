@@ -14,7 +14,8 @@ from textual.screen import Screen
 from finetop.core.client.report import Block, Chart, Table
 from finetop.core.client.report.formats.markdown import block_text
 from finetop.core.client.report.svg import standalone
-from finetop.core.runtime.files import write_whole
+from finetop.core.errors import BadInput
+from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.text import clean_line, spreadsheet_cell
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.paths import completed
@@ -41,9 +42,9 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
     """
 
     def done(text: str, is_kept: bool) -> None:
-        target = _target(host, text)
         if not is_kept:
             return
+        target = _target(host, text)
         if not (target.exists() or target.is_symlink()):
             _write(host, target, shown, screen)
             return
@@ -57,17 +58,21 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         done=done,
         keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",
-        fault=lambda text: _fault(_target(host, text), shown),
+        fault=lambda text: _fault(host, text, shown),
         complete=lambda text: completed(text, host.folder),
     )
 
 
 def _target(host: Host, text: str) -> Path:
-    return host.folder / Path(text.strip()).expanduser()
+    return host.folder / given_path(text.strip())
 
 
-def _fault(target: Path, shown: Sheet) -> str:
+def _fault(host: Host, text: str, shown: Sheet) -> str:
     """Say why that can't be written; nothing where it can."""
+    try:
+        target = _target(host, text)
+    except BadInput as error:
+        return error.message
     forms = endings(shown)
     if target.suffix.lower() not in forms:
         return f"end it in {' or '.join(forms)}"

@@ -21,7 +21,7 @@ from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.strict_yaml import MAX_BYTES, Node, Origin, parse, to_plain
 from finetop.core.recipe.type_words import type_words
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime.files import given_path, read_given
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def is_path(name: str) -> bool:
 def find_suite(name: str, home: Home) -> Suite:
     """Return the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
     if is_path(name):
-        return load_suite(Path(name).expanduser())
+        return load_suite(given_path(name))
     known = {suite.name: suite for suite in suites(home)}
     if name not in known:
         is_file = name.endswith((".yaml", ".yml"))

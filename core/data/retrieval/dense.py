@@ -15,6 +15,7 @@ import numpy as np
 from finetop.core.data import hub
 from finetop.core.data.hub import is_local
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.runtime.files import given_path
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -43,7 +44,7 @@ def find(model: str) -> Path:
             hint="Install it with pip install 'finetop[dense]', or search by bm25.",
         ) from error
     if is_local(model):
-        folder = Path(model).expanduser()
+        folder = given_path(model)
         if not folder.is_dir():
             raise BadInput(
                 f"search: there is no folder {model}.", hint="Give a static model's folder or hub id."

@@ -16,7 +16,7 @@ from pathlib import Path
 from finetop.core.data.retrieval import file_types
 from finetop.core.data.retrieval.file_types import Text, Unusable
 from finetop.core.errors import BadInput
-from finetop.core.runtime.files import open_given
+from finetop.core.runtime.files import given_path, open_given
 from finetop.core.text import clean_line
 
 MAX_BYTES = 256 * 2**20  # of a file, which is read whole
@@ -56,7 +56,7 @@ def find(named: Sequence[str]) -> Listing:
     listing = Listing()
     seen: set[tuple[int, int]] = set()  # a file or folder that is reached twice is read once
     for name in named:
-        path = Path(name).expanduser()
+        path = given_path(name)
         try:
             facts = path.stat()
         except (OSError, ValueError) as error:

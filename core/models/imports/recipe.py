@@ -13,6 +13,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
 from finetop.core.plugins import METHODS
 from finetop.core.recipe.load import Loaded, resolve_text
+from finetop.core.runtime.files import given_path
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Adopted:
 
 def adopted(request: ImportRequest) -> Adopted:
     """Look at a folder and write the recipe of its run. Raises BadInput for what can't be adopted, and says why."""
-    path = (request.cwd / Path(request.path).expanduser()).resolve()
+    path = (request.cwd / given_path(request.path)).resolve()
     found = look(path)
     adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
     base, revision = base_of(request, found, adapter)
@@ -77,7 +78,7 @@ def base_of(
     """Name the base model, as an absolute folder or an id of the hub, and its revision. Raises BadInput."""
     place = plain(str(found.newest.folder))
     if request.base:
-        folder = request.cwd / Path(request.base).expanduser()
+        folder = request.cwd / given_path(request.base)
         if hub.is_local(request.base) or folder.is_dir():
             require_model(folder, "--base")
             return str(folder.resolve()), None
@@ -88,7 +89,7 @@ def base_of(
         )
     if adapter.base is None:
         raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
-    folder = request.cwd / Path(adapter.base).expanduser()
+    folder = request.cwd / given_path(adapter.base)
     if folder.is_dir():
         require_model(folder, "adapter_config.json")
         return str(folder.resolve()), None
@@ -129,7 +130,7 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
 
 def rows_file(file: str, cwd: Path) -> str:
     """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
-    path = (cwd / Path(file).expanduser()).absolute()
+    path = (cwd / given_path(file)).absolute()
     if not path.is_file():
         raise BadInput(f"--data: there is no file {plain(str(path))}.", hint="Give a .jsonl file.")
     return str(path)

@@ -9,6 +9,7 @@ from finetop.core.data.hub import is_local
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import demo_model
 from finetop.core.preflight.plan.shape import read_config
+from finetop.core.runtime.files import given_path
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Model
@@ -31,7 +32,7 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
 
     Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here.
     """
-    place = Path(given).expanduser() if given is not None else _place(model, home)
+    place = given_path(given) if given is not None else _place(model, home)
     if place is None:
         raise EnvironmentTrouble(
             f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",
@@ -42,7 +43,7 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
 
 def _place(model: Model, home: Home) -> Path | None:
     if is_local(model.id):
-        return Path(model.id).expanduser()
+        return given_path(model.id)
     if model.id == demo_model.ALIAS:
         converted = home.models / demo_model.ALIAS
         if model.revision is None and converted.is_dir():

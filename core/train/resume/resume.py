@@ -135,7 +135,7 @@ def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
 
     Its saved form may be another: ranks that are cut out, halves put together, numbers rounded.
     """
-    if not hasattr(model, "peft_config"):
+    if not shards.is_adapter(model):
         return None
     name = model.active_adapter
     held = {key: one for key, one in model.named_parameters() if one.requires_grad or name in key.split(".")}

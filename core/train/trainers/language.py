@@ -129,7 +129,7 @@ def switched_off(model: Any) -> Iterator[None]:
     nothing, so that the reference is the same weights with it off, for nothing; and some can't be copied (AdaLoRA's,
     PiSSA's halves). Without `ref`, TRL switches the adapter off. A model without an adapter is left as it is.
     """
-    if not hasattr(model, "peft_config"):
+    if not shards.is_adapter(model):
         yield
         return
     named = dict(model.named_parameters())

@@ -13,6 +13,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint, load, resolve, resolved
 from finetop.core.models.reward_model import KEY, RewardModel, make, require_one_label, require_vocabulary
 from finetop.core.recipe.references import is_reference
+from finetop.core.runtime.files import given_path
 from finetop.core.train import rewards
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def folder_of(reference: str, home: Home) -> Path:
     """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
     if is_reference(reference):
         return checkpoint.checkpoint_of(reference, home, KEY)
-    folder = Path(reference).expanduser()
+    folder = given_path(reference)
     if not hub.is_local(reference):
         hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
         raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)

@@ -50,6 +50,19 @@ def test_run_wait_ls_show_tail_tell_the_same_story(finetop, recipe):
     assert "learning_rate" in out
 
 
+def test_the_folder_of_nobody_is_one_line(finetop, recipe, monkeypatch):
+    monkeypatch.chdir(recipe.parent)
+    finetop("run", str(recipe), "--wait")
+    for words in (
+        "diff ~nobody.here/a b", "lint ~nobody.here/rows.jsonl", "import ~nobody.here/model",
+        "report mine --to ~nobody.here/y.html", "export mine --to ~nobody.here/whole", "run ~nobody.here/mine.yaml",
+        "plan mine.yaml --config ~nobody.here/config.json", "check mine --suite ~nobody.here/s.yaml",
+    ):  # fmt: skip
+        code, out, err = finetop(*words.split())
+        assert code == 2, (words, out, err)
+        assert "~nobody.here" in err and "no such" in err, (words, err)
+
+
 def test_json_is_one_document_with_a_schema(finetop, recipe):
     finetop("run", str(recipe), "--wait", "--json")
     for words in (("ls",), ("show", "mine"), ("methods",), ("suites",), ("doctor",), ("sql", "SELECT 1 AS one"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -16,6 +15,7 @@ from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RemedyRow
+from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, refusals_said
@@ -310,9 +310,10 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         is_here = files_are_here(host)
 
         def done(text: str, is_kept: bool) -> None:
-            if is_kept:
-                target = host.folder / Path(text.strip()).expanduser() if is_here else text.strip()
-                self._do(export(str(target)))
+            with refusals_said(host):
+                if is_kept:
+                    target = host.folder / given_path(text.strip()) if is_here else text.strip()
+                    self._do(export(str(target)))
 
         self.query_one(Bottom).ask_text(
             f"write {row.label} to",

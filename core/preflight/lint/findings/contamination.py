@@ -15,6 +15,7 @@ from finetop.core.errors import BadInput
 from finetop.core.preflight.lint import pair_index, row_hashes
 from finetop.core.preflight.lint.pair_findings import Comparing, Like
 from finetop.core.recipe.schema import General
+from finetop.core.runtime.files import given_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,7 +88,7 @@ def read(whole: Whole) -> Iterator[Item]:
     What can't be read without the harness is told in the report's notes. Raises BadInput for a file without questions.
     """
     for path in whole.asked.against:
-        file = Path(path).expanduser()
+        file = given_path(path)
         yield from _of_file(
             file, file.stem if file.stem not in ("open", "test", "train") else file.parent.name
         )
