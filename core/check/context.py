@@ -16,7 +16,7 @@ from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
 from finetop.core.models import load
-from finetop.core.models.engine import engine_for
+from finetop.core.models.engine import engine_for, filled
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
@@ -84,7 +84,7 @@ def open_context(
     tokenizer = load.load_tokenizer(base)
     config = load.read_config(base)
     longest = longest_input(config, tokenizer)
-    prepared = prepare(build(suite), tokenizer, longest, general.seed)
+    prepared = prepare(build(suite), tokenizer, longest, general.seed, filled(pair.device))
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None

@@ -36,6 +36,11 @@ def at_once(device: str) -> int:
     return READ_AT_ONCE.get(device.split(":")[0], READ_AT_ONCE_GPU)
 
 
+def filled(device: str) -> int:
+    """Return how many tokens should go to a device together, if that many are there; 0 where few are as well off."""
+    return 0 if device.split(":")[0] in READ_AT_ONCE else READ_AT_ONCE_GPU
+
+
 def tokens_held(model: Any, read_at_once: int) -> int:
     """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
     room = read_at_once * CACHE_PER_TOKEN // max(1, cache_bytes(model))

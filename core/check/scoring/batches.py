@@ -1,11 +1,12 @@
 """Scores the requests of a suite on one model, batch by batch, with what is known already taken from the cache.
 
 A batch is what goes to the model together: a task's items of one look (of eleven looks, where answers are
-written: there one forward pass costs nearly as much for few as for many). The items on which the base is measured
-first are in batches apart, or to score them would be to score nearly all. Batches are fixed by the suite, its
-caps and the seed alone: not by which tasks turn out measurable, which items are contaminated or where a check
-stops. So base and tuned get the very same batches, and a model checked against itself gets the very same
-scores.
+written: there one forward pass costs nearly as much for few as for many; on a GPU, of as many as fill it). What is
+scored ahead waits for its look: decisions come in the same order, on the same items. The items on which the base is
+measured first are in batches apart, or to score them would be to score nearly all. Batches are fixed by the suite,
+its caps, the seed and the kind of device alone: not by which tasks turn out measurable, which items are contaminated
+or where a check stops. So base and tuned get the very same batches, and a model checked against itself gets the
+very same scores.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import Prompt
 from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
+from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
 from finetop.core.check.statistics.item_order import (
@@ -35,13 +37,12 @@ from finetop.core.check.statistics.verdict import TaskPlan
 from finetop.core.check.tasks.requests import chance_of, requests_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.scoring.batch_plan import BatchPlan, Name
     from finetop.core.check.scoring.cache import ScoreKey
-    from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.prefix_cache import Prefixes
     from finetop.core.check.statistics.item_order import Stages
     from finetop.core.check.tasks.types import BenchmarkTask, Request
@@ -94,9 +95,16 @@ class ScoredModel:
 
 
 def prepare(
-    tasks: Sequence[BenchmarkTask], tokenizer: PreTrainedTokenizerBase, longest: int, seed: int
+    tasks: Sequence[BenchmarkTask],
+    tokenizer: PreTrainedTokenizerBase,
+    longest: int,
+    seed: int,
+    filled: int = 0,
 ) -> PreparedSuite:
-    """Choose the items, each task capped by the seed, render them, put them in order and cut them into batches."""
+    """Choose the items, each task capped by the seed, render them, put them in order and cut them into batches.
+
+    A batch holds the items of as many looks as come to `filled` tokens, and of one at least.
+    """
     by_name = {task.name: task for task in tasks}
     chosen: list[Item] = []
     asked: dict[str, tuple[Request, ...]] = {}
@@ -109,6 +117,14 @@ def prepare(
     inputs = {
         name: {request.item.key: _inputs(request, tokenizer, longest) for request in requests}
         for name, requests in asked.items()
+    }
+    prefixes = {name: find(of_task.values()) for name, of_task in inputs.items()}
+    looks = {
+        task.name: max(
+            LOOKS_PER_GENERATION if task.kind == "generation" else 1,
+            _looks_to_fill(filled, inputs[task.name].values(), prefixes[task.name], len(order)),
+        )
+        for task in tasks
     }
     return PreparedSuite(
         tasks=by_name,
@@ -123,34 +139,44 @@ def prepare(
         },
         items=order,
         stages=stages,
-        batches=_batches(order, by_name, stages),
+        batches=_batches(order, looks, stages),
         inputs={key: one for of_task in inputs.values() for key, one in of_task.items()},
-        prefixes={name: find(of_task.values()) for name, of_task in inputs.items()},
+        prefixes=prefixes,
         tokenizer=tokenizer,
     )
 
 
-def _batches(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask], stages: Stages) -> tuple[Batch, ...]:
+def _looks_to_fill(filled: int, items: Iterable[Inputs], prefixes: Prefixes, of_suite: int) -> int:
+    """Count the looks in which a task's items come to so many tokens, of a suite of so many items."""
+    tokens = sum(_tokens_of(item, prefixes) for item in items)
+    return max(1, filled * of_suite // (LOOK_ITEMS * max(1, tokens)))
+
+
+def _tokens_of(item: Inputs, prefixes: Prefixes) -> int:
+    """Count what is read for an item: its context behind a beginning that is kept, and each choice."""
+    number = prefixes.longest(item[0])
+    kept = len(prefixes.tokens[number]) if number >= 0 else 0
+    choices = [len(one.tokens) - one.scored_from for one in item[1:] if isinstance(one, TokenSequence)]
+    return len(item[0].tokens) - kept + sum(choices)
+
+
+def _batches(order: Sequence[Item], looks: Mapping[str, int], stages: Stages) -> tuple[Batch, ...]:
+    """Put each task's items of so many looks into a batch.
+
+    Of the first part of its sample, which always is scored, of so many that a batch is as large as one of an
+    unsampled task.
+    """
     stage_of = {
         item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
     }
     batches: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
         for item in look:
-            stage = stage_of[item.key]
-            together = _looks_together(tasks[item.task], stages[item.task], stage)
+            stage, parts = stage_of[item.key], stages[item.task]
+            together = looks[item.task] * (sum(map(len, parts)) // len(parts[0]) if stage == 0 else 1)
             batches[number - number % together, item.task, stage].append(item.item)
     in_order = sorted(batches.items(), key=lambda entry: entry[0][0])
     return tuple(Batch(task, tuple(items)) for (_, task, _), items in in_order)
-
-
-def _looks_together(task: BenchmarkTask, parts: Sequence[Sequence[Item]], stage: int) -> int:
-    """Say of how many looks a batch holds the items of this part of the sample.
-
-    Of the first part, which always is scored, of so many that a batch is as large as one of an unsampled task.
-    """
-    usual = LOOKS_PER_GENERATION if task.kind == "generation" else 1
-    return usual * (sum(map(len, parts)) // len(parts[0])) if stage == 0 else usual
 
 
 def keys_of(prepared: PreparedSuite, scored_model: ScoredModel) -> dict[str, ScoreKey]:

@@ -188,6 +188,50 @@ def test_sigterm_stops_and_keeps_scores(
     assert list((home / "scores").glob("*.jsonl"))
 
 
+def test_looks_that_are_joined_to_fill_a_gpu_decide_alike(
+    suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from finetop.core.check import context, run_check, scoring_passes
+    from finetop.core.check.scoring import batches
+    from finetop.core.recipe.load import recipe_from_mapping
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.job_folder import read_spec
+
+    home = suite_folder.parent
+    suite = home / "suites" / "tiny.yaml"
+    suite.write_text(suite.read_text().replace("cap: 40", "cap: 400"))
+    rows = [
+        {"id": str(n), "question": f"Is {n}", "choices": [f"{7 * n}", f"{n} open"], "gold": n % 2}
+        for n in range(400)
+    ]
+    (home / "suites" / "numbers.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(checkpoint, BROKEN)
+    folder = make_job(home, tiny_model, 1)
+    recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
+    sizes: list[int] = []
+    real = batches.score_batch
+
+    def counted(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        sizes.append(len(batch.items))
+        return real(prepared, scored_model, batch)
+
+    monkeypatch.setattr(scoring_passes, "score_batch", counted)
+
+    def outcome(number: int) -> tuple[check_result.CheckResult, list[int]]:
+        sizes.clear()
+        events = event_log.EventLog(home / f"events-{number}.jsonl")
+        found = run_check.check(recipe, checkpoint, Home(home), "cpu", events)
+        return msgspec.structs.replace(found, seconds=0.0), list(sizes)
+
+    look_by_look, small = outcome(1)
+    monkeypatch.setattr(context, "filled", lambda _device: 8000)
+    joined, large = outcome(2)
+    assert joined == look_by_look
+    assert look_by_look.items_used < look_by_look.items_total and look_by_look.lost
+    assert len(large) < len(small) and max(large) > max(small)
+
+
 def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     suite_folder: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
