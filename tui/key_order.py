@@ -43,6 +43,7 @@ class OrderedKeysApp(App[str], inherit_bindings=False):
             if not self._screen_stacks[self.current_mode]:
                 return  # it is being left
             hearers = [*(self.focused or self.screen).ancestors_with_self]
+            event._sender = None  # what the app sent Textual stops before the app, though nobody has taken it
             await super().on_event(event)
             if not isinstance(event, events.MouseMove):
                 with contextlib.suppress(TimeoutError):

@@ -25,6 +25,7 @@ from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, to_look
+from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.lines import to_strip
 from finetop.tui.widgets.table import Table
 
@@ -319,6 +320,33 @@ async def test_keys_that_come_at_once_go_to_the_screen_that_each_is_for(first: s
                 app.post_message(events.Key(key, key if len(key) == 1 else None))
             await settled(pilot)
         assert app.fault is None
+
+
+async def test_a_key_waits_for_an_app_that_is_slow_to_obey_the_one_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    obey = app._check_bindings
+
+    async def slow(key: str, priority: bool = False) -> bool:
+        if not priority:
+            await asyncio.sleep(0.05)
+        return await obey(key, priority)
+
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        monkeypatch.setattr(app, "_check_bindings", slow)
+        for name, character in [
+            ("question_mark", "?"),
+            ("escape", None),
+            ("slash", "/"),
+            *((letter, letter) for letter in "all"),
+        ]:
+            key = events.Key(name, character)
+            key.set_sender(app)  # as a terminal's
+            app.post_message(key)
+        await settled(pilot)
+        assert app.screen.query_one(Bottom).question.entry.text == "all"
 
 
 async def test_a_fault_of_the_app_is_one_line_and_its_traceback_is_in_a_file(tmp_path: Path) -> None:

@@ -60,12 +60,14 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer with a loss of ours beside a frozen teacher. Raises BadInput for another vocabulary."""
+    import torch
+
     from finetop.core.train.trainers import language, masks
 
     options: Options = setup.recipe.objective.options
     teacher = load_teacher(setup, options)
     trainer = language.make_trainer(setup, packing=False)
-    batches: dict[str, list[float]] = {}
+    batches: dict[str, list[Tensor]] = {}  # read once a line of metrics: the host waits for each number
     log = trainer.log
 
     def compute_loss(
@@ -82,7 +84,8 @@ def make_trainer(setup: Setup) -> Any:
     def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
         if "loss" in logs:
             for key, values in batches.items():
-                every = [value for of_rank in collectives.gathered(values) for value in of_rank]
+                read = torch.stack(values).tolist()
+                every = [value for of_rank in collectives.gathered(read) for value in of_rank]
                 logs[key] = sum(every) / len(every)
             batches.clear()
         log(logs, *rest, **named)
@@ -114,8 +117,8 @@ def load_teacher(setup: Setup, options: Options) -> Any:
 
 def distilled(
     model: Any, teacher: Any, inputs: dict[str, Any], options: Options
-) -> tuple[Tensor, float, float]:
-    """Return the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy.
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy, detached.
 
     inputs: input_ids, attention_mask and labels [batch, tokens].
     """
@@ -138,7 +141,7 @@ def distilled(
         total_kl = total_kl + divergence(some[:, :width], other[:, :width], options)
     count = max(1, len(student))
     loss = options.weight * total_kl / count + (1 - options.weight) * total_own / count
-    return loss, float(total_kl.detach()) / count, float(total_own.detach()) / count
+    return loss, total_kl.detach() / count, total_own.detach() / count
 
 
 def divergence(student: Tensor, teacher: Tensor, options: Options) -> Tensor:
