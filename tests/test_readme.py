@@ -61,9 +61,14 @@ def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, m
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     made_elsewhere(tmp_path / "here", tiny_model)
+    plans = set[str]()  # each takes a process with the training stack, and alters nothing
     for page in RUN:
         assert commands(page), page
         for words in commands(page):
+            if words[0] == "plan":
+                if (plan := " ".join(words)) in plans:
+                    continue
+                plans.add(plan)
             run_on_fake_jobs(cold_rig, words, Path(page).stem)
 
 

@@ -76,6 +76,7 @@ def answer(folder: Path, device: str) -> int:
 
     os.environ.update({**SETTINGS, "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"})
     warnings.simplefilter("ignore")
+    devices.import_libraries()
     recipe = recipe_from_mapping(json.load(sys.stdin), to_train=True)
     base = ResolvedModel(
         recipe.model.id,

@@ -15,7 +15,8 @@ DAY_S = 86_400
 
 
 @pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
-@pytest.mark.parametrize("jumps", [3, pytest.param(times(30, 10), marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jumps", [times(30, 10)])
 def test_a_clock_that_is_set_changes_no_order_and_no_length(
     cold_rig, tmp_path, monkeypatch, terminal_of, survived, jumps
 ):

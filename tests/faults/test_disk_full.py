@@ -54,9 +54,8 @@ def trouble(rig) -> str:
     return rig.ask(Changes(0, 0.0)).trouble
 
 
-@pytest.mark.parametrize(
-    ("small_disk", "times"), [(8, 1), pytest.param(32, 20, marks=pytest.mark.slow)], indirect=["small_disk"]
-)
+@pytest.mark.parametrize(("small_disk", "times"), [(8, 1), (32, 20)], indirect=["small_disk"])
+@pytest.mark.slow
 def test_a_full_disk_is_said_survived_and_left_behind(small_disk, tmp_path, terminal_of, survived, times):
     rig, is_over, ends_meanwhile = small_disk, tmp_path / "is-over", tmp_path / "ends-meanwhile"
     app = terminal_of(rig)

@@ -149,10 +149,8 @@ def terminal() -> Iterator[Callable[[Path], Terminal]]:
         one.close()
 
 
-@pytest.mark.parametrize(
-    "what",
-    [pytest.param(what, marks=() if what == "a flood of lines" else pytest.mark.slow) for what in FLOODS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", FLOODS)
 def test_a_flood_is_endured(cold_rig, terminal, survived, what):
     judge(endure(cold_rig, terminal, FLOODS[what], 1.5), what, survived)
 

@@ -36,6 +36,7 @@ def is_kept(last: dict[str, object]) -> bool:
     return last["written"] == last["stored"]
 
 
+@pytest.mark.slow
 def test_an_hour(tmp_path: Path) -> None:
     hours, last = day(tmp_path / "home", "--hours", "1", "--runs", "8")
     assert len(hours) == 1

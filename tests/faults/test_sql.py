@@ -140,6 +140,7 @@ def test_one_that_takes_too_long_is_killed(rig: Rig) -> None:
     assert left(rig) == []
 
 
+@pytest.mark.slow
 def test_large_answers_that_nobody_takes_are_bounded(rig: Rig) -> None:
     """Each ends at 8 MiB, and is made for two callers at a time."""
     answer = rig.ask(Sql("SELECT repeat('x', 100000) FROM range(1000)", 100_000, 50.0))

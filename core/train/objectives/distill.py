@@ -82,11 +82,12 @@ def make_trainer(setup: Setup) -> Any:
         return (loss, {}) if return_outputs else loss
 
     def with_own(logs: dict[str, float], *rest: Any, **named: Any) -> None:
-        if "loss" in logs:
-            for key, values in batches.items():
-                read = torch.stack(values).tolist()
-                every = [value for of_rank in collectives.gathered(read) for value in of_rank]
-                logs[key] = sum(every) / len(every)
+        if "loss" in logs and batches:
+            every = torch.stack([torch.stack(values) for values in batches.values()]).tolist()
+            of_ranks = collectives.gathered(every)
+            for place, key in enumerate(batches):
+                values = [value for of_rank in of_ranks for value in of_rank[place]]
+                logs[key] = sum(values) / len(values)
             batches.clear()
         log(logs, *rest, **named)
 

@@ -103,12 +103,14 @@ def fisher(model: Any, moving: Sequence[Any], pool: Sequence[Sequence[int]], see
 
     totals = [torch.zeros_like(weight, dtype=torch.float32) for weight in moving]
     tokens = 0
-    dice = torch.Generator(device=model.device).manual_seed(seed)
+    dice = torch.Generator().manual_seed(seed)  # of the host: the same labels on every device
     with check_callback.undisturbed(model, check_callback.own_forwards(model)):
         for ids in pool:
             read = model(input_ids=torch.tensor([list(ids)], device=model.device), use_cache=False)
             scores = torch.log_softmax(read.logits[0].float(), dim=-1)
-            drawn = torch.multinomial(scores.detach().exp(), 1, generator=dice)
+            chances = scores.detach().exp().cumsum(-1)
+            lots = torch.rand(len(ids), 1, generator=dice).to(chances.device) * chances[:, -1:]
+            drawn = torch.searchsorted(chances, lots).clamp(max=chances.shape[1] - 1)
             gradients = torch.autograd.grad(scores.gather(1, drawn).sum(), moving, allow_unused=True)
             tokens += len(ids)
             for total, gradient in zip(totals, gradients, strict=True):

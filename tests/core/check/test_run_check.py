@@ -12,8 +12,11 @@ import msgspec
 import pytest
 from waiting import TORCH_LIMIT_S, wait_until
 
+from finetop.core import run_job
+from finetop.core.errors import FinetopError
 from finetop.core.protocol import check_result, events
-from finetop.core.runtime import event_log
+from finetop.core.runtime import event_log, job_folder
+from finetop.core.runtime.stop_signal import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +91,13 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         )
 
 
+def work(folder: Path) -> events.Ended:
+    """Do the job in this process."""
+    return run_job.work(
+        job_folder.read_spec(folder), folder, event_log.EventLog(folder / "events.jsonl"), Stop()
+    )
+
+
 def told(folder: Path) -> list[Any]:
     return [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
@@ -123,7 +133,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     # An adapter that ruins the model, against a base that is known by now; asked all that there is to ask.
     save_adapter(checkpoint, BROKEN)
     second = make_job(home, tiny_model, 2, more=[])
-    assert start(second).wait(TORCH_LIMIT_S) == 0, (second / "log.txt").read_text()
+    assert work(second) == events.Ended("finished")
     found = told(second)
     ruined = check_result.read(of(events.Verdict, found)[0].result)
     assert ruined.items_used == ruined.items_total == 40 + 30
@@ -165,11 +175,10 @@ def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> No
     home = suite_folder.parent
     (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
     folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
-    assert start(folder).wait(TORCH_LIMIT_S) == 2
-    ended = told(folder)[-1]
-    assert isinstance(ended, events.Ended)
-    assert (ended.status, ended.exit_code) == ("failed", 2)
-    assert ended.cause == "there is no suite 'tinny'." and ended.hint == "Did you mean tiny?"
+    with pytest.raises(FinetopError) as caught:
+        work(folder)
+    assert (caught.value.message, caught.value.hint) == ("there is no suite 'tinny'.", "Did you mean tiny?")
+    assert caught.value.exit_code == 2
 
 
 def test_sigterm_stops_and_keeps_scores(

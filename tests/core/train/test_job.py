@@ -237,11 +237,12 @@ def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(tmp
     ("rows", "sections", "code", "says"),
     [
         ([*ROWS[:16], {"messages": []}], {}, 2, "faq.jsonl:17: messages must be a list of turns."),
-        (
+        pytest.param(
             ROWS,
             {"model": {"id": "no-such/model"}},
             4,
             "no-such/model is not here and the hub can't be reached",
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -28,7 +28,7 @@ NO_KERNELS = (
 ALLOWED = (
     "synchronize core/train/callbacks.py",  # a step's time is taken when it is done
     "item core/train/protection_callback.py",  # what a protection tells, behind that
-    "core/train/objectives/distill.py",  # how many tokens are learned, and both parts of the loss
+    "core/train/objectives/distill.py",  # how many tokens are learned; once a line, both parts of the loss
     "core/train/ppo/",  # whose rollouts are paid on the host
 )
 

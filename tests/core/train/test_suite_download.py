@@ -45,6 +45,7 @@ def test_an_unknown_suite_ends_the_run_before_it_begins(tmp_path: Path) -> None:
         look(tmp_path, recipe("quik"))
 
 
+@pytest.mark.slow
 def test_data_out_of_reach_is_an_alarm_that_names_the_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from rig import ALONE
 from waiting import LIMIT_S, wait_until
 
@@ -38,6 +39,7 @@ def told(rig, name):
     )
 
 
+@pytest.mark.slow
 def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled(cold_rig):
     process = cold_rig.start()
     cold_rig.wait_ready()
