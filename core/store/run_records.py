@@ -8,6 +8,7 @@ written, as the database does: a database that has missed some of it (its WAL wa
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ DERIVED = {
 }
 # About the database file, not about runs; what was not told yet is told by this one alone.
 OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded", "notices", "messages"})
+
+Schema = Mapping[str, Sequence[str]]  # of each table its columns
 
 _json = msgspec.json.Encoder()
 _state = msgspec.json.Decoder(data.State)
@@ -111,13 +114,14 @@ def marked(connection: Connection, root: Path) -> Marked | None:
     ).fetchall()
     if not marks:
         return None
-    every = [record for run_id, _ in marks if (record := record_of(connection, run_id)) is not None]
+    schema = schema_of(connection)
+    every = [record for run_id, _ in marks if (record := record_of(connection, run_id, schema)) is not None]
     number = number_of(connection) + 1
     return Marked(
         marks,
         {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every},
         number,
-        _json.encode({"format": 1, "number": number, "tables": _tables(connection)}),
+        _json.encode({"format": 1, "number": number, "tables": _tables(connection, schema)}),
     )
 
 
@@ -141,15 +145,15 @@ def unmark(connection: Connection, found: Marked) -> None:
         connection.execute("UPDATE recorded SET number = ?", [found.number])
 
 
-def record_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
+def record_of(connection: Connection, run_id: int, schema: Schema) -> dict[str, Any] | None:
     """Say of a run what no event tells, as run.json holds it. None without such a run."""
-    found = _rows(connection, "runs", "id", run_id)
+    found = _rows(connection, schema, "runs", "id", run_id)
     if not found:
         return None
     row = found[0]
     recipe = msgspec.json.decode(row.pop("recipe"))
     row["state"] = _settled(row["state"])
-    jobs = _rows(connection, "jobs", "run_id", run_id)
+    jobs = _rows(connection, schema, "jobs", "run_id", run_id)
     for job in jobs:
         job["state"] = _settled(job["state"])
     checks = connection.execute(
@@ -159,16 +163,18 @@ def record_of(connection: Connection, run_id: int) -> dict[str, Any] | None:
         "run": row,
         "jobs": jobs,
         "checks": checks,
-        "tables": {table: _rows(connection, table, "run_id", run_id) for table in kept_tables(connection)},
+        "tables": {
+            table: _rows(connection, schema, table, "run_id", run_id) for table in kept_tables(schema)
+        },
     }
     head = {"format": FORMAT, "id": run_id, "name": row["name"], "created": row["created"]}
     return {**head, "recipe": recipe, "store": store}
 
 
-def _rows(connection: Connection, table: str, key: str, value: int) -> list[dict[str, Any]]:
+def _rows(connection: Connection, schema: Schema, table: str, key: str, value: int) -> list[dict[str, Any]]:
     """Read the rows of a run without what events tell."""
     left_out = DERIVED.get(table, frozenset())
-    columns = [column for column in columns_of(connection, table) if column not in left_out]
+    columns = [column for column in schema[table] if column not in left_out]
     wanted = ", ".join(f'"{column}"' for column in columns)
     found = connection.execute(
         f"SELECT {wanted} FROM {table} WHERE {key} = ? ORDER BY ALL", [value]
@@ -186,36 +192,34 @@ def _settled(text: str) -> Any:
     return msgspec.to_builtins(state)
 
 
-def columns_of(connection: Connection, table: str) -> list[str]:
-    """Name a table's columns in order."""
+def schema_of(connection: Connection) -> Schema:
+    """Name the columns of each table in order; asked once for all, as it takes 5 ms."""
     found = connection.execute(
-        "SELECT column_name FROM duckdb_columns() WHERE table_name = ? ORDER BY column_index", [table]
+        "SELECT table_name, list(column_name ORDER BY column_index) FROM duckdb_columns()"
+        " WHERE table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    return [name for (name,) in found]
+    return dict(found)
 
 
-def kept_tables(connection: Connection) -> list[str]:
+def kept_tables(schema: Schema) -> list[str]:
     """Name the tables about runs that no event tells, whoever has added them."""
-    found = connection.execute(
-        "SELECT DISTINCT table_name FROM duckdb_columns() WHERE column_name = 'run_id' ORDER BY 1"
-    ).fetchall()
-    return [t for (t,) in found if t not in FROM_EVENTS | OF_THE_FILE | {"runs", "jobs", "checks"}]
+    return [table for table in _told_by_none(schema) if "run_id" in schema[table]]
 
 
-def global_tables(connection: Connection) -> list[str]:
+def global_tables(schema: Schema) -> list[str]:
     """Name the tables that are about no run."""
-    every = {t for (t,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    return sorted(
-        every - set(kept_tables(connection)) - FROM_EVENTS - OF_THE_FILE - {"runs", "jobs", "checks"}
-    )
+    return [table for table in _told_by_none(schema) if "run_id" not in schema[table]]
 
 
-def _tables(connection: Connection) -> dict[str, list[dict[str, Any]]]:
+def _told_by_none(schema: Schema) -> list[str]:
+    return [table for table in schema if table not in FROM_EVENTS | OF_THE_FILE | {"runs", "jobs", "checks"}]
+
+
+def _tables(connection: Connection, schema: Schema) -> dict[str, list[dict[str, Any]]]:
     found = {}
-    for table in global_tables(connection):
-        columns = columns_of(connection, table)
+    for table in global_tables(schema):
         rows = connection.execute(f"SELECT * FROM {table} ORDER BY ALL").fetchall()
-        found[table] = [dict(zip(columns, row, strict=True)) for row in rows]
+        found[table] = [dict(zip(schema[table], row, strict=True)) for row in rows]
     return found
 
 
@@ -269,7 +273,7 @@ def remove_run(connection: Connection, run_id: int) -> None:
         highest = next_number(connection, what) - 1
         connection.execute("DELETE FROM removed WHERE what = ?", [what])
         connection.execute("INSERT INTO removed VALUES (?, ?)", [what, highest])
-    every = [*kept_tables(connection), *FROM_EVENTS, "jobs", "checks"]
+    every = [*kept_tables(schema_of(connection)), *FROM_EVENTS, "jobs", "checks"]
     for table in every:
         connection.execute(f"DELETE FROM {table} WHERE run_id = ?", [run_id])
     connection.execute("DELETE FROM runs WHERE id = ?", [run_id])

@@ -172,6 +172,11 @@ class Cluster:
         listed = self.call("squeue", "-h", "-r", "-t", "all", "-o", "%i|%T|%k") or ""
         return [line.split("|") for line in listed.splitlines()]
 
+    def open_nodes(self) -> None:
+        """Let nodes that it has closed take jobs again, as whoever runs a cluster does."""
+        if self.call("sinfo", "-h", "-N", "-t", "drain,drng,down"):
+            self.call("scontrol", "update", f"NodeName=n[1-{self.nodes}]", "State=RESUME")
+
     def clear(self) -> None:
         """End all jobs, and make all nodes as new."""
         self.call("scancel", "-u", "root")

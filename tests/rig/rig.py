@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fork_server import Forked, fork_server
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.client.connection import Client
@@ -27,6 +28,7 @@ from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 
+Process = Forked | subprocess.Popen[bytes]
 PROGRAM = Path(__file__).with_name("fake_supervisor.py")
 MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
 # What failed stays so: tests of how that is told need not wait for all tries.
@@ -41,29 +43,32 @@ class Rig:
     """Starts, kills and asks one supervisor."""
 
     home: Home
-    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    processes: list[Process] = field(default_factory=list)
     settings: str = ALONE  # of the home
     variables: dict[str, str] = field(default_factory=dict)  # of the environment of its supervisors
     side: Path | None = None  # where jobs note what they told; None: in their own folders
 
-    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+    def start(self, **environment: str) -> Process:
         prepare(self.home)
         if not (self.home.root / "settings.yaml").exists():
             (self.home.root / "settings.yaml").write_text(self.settings)
-        with self.home.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), "--home", str(self.home.root)],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={
-                    **os.environ,
-                    MARK: str(self.home.root),
-                    **self.variables,
-                    **self.side_setting(),
-                    **environment,
-                },
-            )
+        words = [str(PROGRAM), "--home", str(self.home.root)]
+        variables = {
+            **os.environ,
+            MARK: str(self.home.root),
+            **self.variables,
+            **self.side_setting(),
+            **environment,
+        }
+        self.home.log.touch()
+        process: Process
+        if "LD_PRELOAD" in variables:  # a library that is loaded first
+            with self.home.log.open("ab") as log:
+                process = subprocess.Popen(
+                    [sys.executable, *words], stdout=log, stderr=log, start_new_session=True, env=variables
+                )
+        else:
+            process = fork_server().start(words, self.home.log, variables)
         self.processes.append(process)
         return process
 
@@ -167,7 +172,7 @@ class Rig:
         detail = self.ask(GetRun(name))
         return self.home.root / detail.folder / detail.jobs[-1].folder
 
-    def restart(self, **environment: str) -> subprocess.Popen[bytes]:
+    def restart(self, **environment: str) -> Process:
         """Kill the supervisor, and start another."""
         self.processes[-1].kill()
         self.processes[-1].wait()

@@ -157,7 +157,7 @@ def take_run(connection: Connection, home: Home, folder: Path) -> int:
         for i, job in enumerate(store.jobs):
             row = {**job, "state": _text(job["state"]), "word": job["state"]["type"]}
             _insert(connection, "jobs", row, f"run.json: store.jobs[{i}]")
-        for table in run_records.kept_tables(connection):
+        for table in run_records.kept_tables(run_records.schema_of(connection)):
             for i, row in enumerate(store.tables.get(table, ())):
                 _insert(connection, table, row, f"run.json: store.tables.{table}[{i}]")
     try:
@@ -272,7 +272,7 @@ def _take_globals(connection: Connection, home: Home) -> list[str]:
     except (OSError, ValueError, RecursionError) as error:
         return [f"{file.name}: it can't be read ({error})."]
     left_out = []
-    for table in run_records.global_tables(connection):
+    for table in run_records.global_tables(run_records.schema_of(connection)):
         for i, row in enumerate(tables.get(table, ())):
             try:
                 _insert(connection, table, row, f"{file.name}: tables.{table}[{i}]")

@@ -108,7 +108,7 @@ def test_what_people_said_survives_another_check_and_stands_in_the_run_s_folder(
     assert row.drop == 42.5
     assert {task: seen.state for task, seen in row.standings.items()} == {"": "accepted", "arc": "looking"}
     assert not runs.row(connection, run).needs_you
-    record = run_records.record_of(connection, run)
+    record = run_records.record_of(connection, run, run_records.schema_of(connection))
     assert record is not None
     kept = record["store"]["tables"]["triage"]
     assert [(one["task"], one["state"], one["note"]) for one in kept] == [
@@ -242,7 +242,7 @@ def test_a_table_of_a_thousand_runs_opens_at_once(
     made.add_many(connection, tmp_path, 12)
     copied = ", ".join(
         "id + 100 * n" if column == "id" else "name || '-' || n" if column == "name" else f'"{column}"'
-        for column in run_records.columns_of(connection, "runs")
+        for column in run_records.schema_of(connection)["runs"]
     )
     connection.execute(f"INSERT INTO runs SELECT {copied} FROM runs, range(1, 90) t(n)")
     began = time.process_time()

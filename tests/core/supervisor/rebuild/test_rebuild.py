@@ -300,7 +300,7 @@ def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
 
 def rows_of(home, table):
     connection = open_store(home.database)
-    names = run_records.columns_of(connection, table)
+    names = [*run_records.schema_of(connection)[table]]
     found = connection.execute(f"SELECT * FROM {table}").fetchone()
     connection.close()
     return names, found
@@ -311,8 +311,9 @@ def test_every_table_of_the_store_has_its_way_back(tmp_path):
     connection = open_store(tmp_path / "finetop.duckdb")
     connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR)")
     connection.execute("CREATE TABLE of_none (b INTEGER)")
-    assert "of_a_run" in run_records.kept_tables(connection)
-    assert "of_none" in run_records.global_tables(connection)
+    schema = run_records.schema_of(connection)
+    assert "of_a_run" in run_records.kept_tables(schema)
+    assert "of_none" in run_records.global_tables(schema)
     connection.close()
 
 
@@ -494,7 +495,7 @@ def list_everything(quiet):
         )
     for number in numbers[::5]:
         json.loads(msgspec.json.encode(runs.detail(connection, number)))
-        run_records.record_of(connection, number)
+        run_records.record_of(connection, number, run_records.schema_of(connection))
     jobs.line(connection)
     jobs.live(connection)
     connection.close()
