@@ -41,7 +41,7 @@ def counts(rig, names: list[str]) -> dict[str, int]:
 
 
 def wait_ended(rig, cluster, names) -> None:
-    """Wait for runs. A controller that had not saved a start starts it again, the node refuses, and is closed for it."""
+    """Wait for runs. A controller that had not saved a start makes it again; the node refuses, and is closed for it."""
 
     def ended() -> bool:
         cluster.open_nodes()
