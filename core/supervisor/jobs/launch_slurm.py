@@ -88,7 +88,7 @@ class SlurmLauncher:
     def _look(self, attempt: Attempt, record: Record) -> Look:
         key, queue = _key(attempt), self._queue
         view = queue.view
-        listed = view.jobs.get(record.id) if view is not None and record.id else None
+        listed = view.job_of(record) if view is not None and record.id else None
         if listed is not None and listed.waits and listed.is_stuck:
             return self._stuck(attempt, record)
         if listed is not None and listed.waits:
@@ -145,7 +145,7 @@ class SlurmLauncher:
         """Give up a job that Slurm could not start and holds for ever: it goes in once more, or goes on in another."""
         if record_of(attempt.folder, attempt.number) is not None:
             over = self._over(attempt, record, "NODE_FAIL", "")
-            self._queue.cancel(record.id)
+            self._queue.cancel(record)
             return over or Look(None, True, self._size(attempt), Place())
         return Look(None, False, self._size(attempt), Place())  # it is revoked, and cancelled with that
 
@@ -157,7 +157,7 @@ class SlurmLauncher:
             exit = exit_of(attempt.folder, attempt.number)
             write_whole(attempt.folder / "attempt", b"0")  # who still comes leaves
         if exit is not None and exit.goes_on:
-            self._queue.cancel(record.id)  # it may be queued again by now
+            self._queue.cancel(record)  # it may be queued again by now
         size = size_of(attempt.folder / "events.jsonl")
         wish = slurm_record.asked(attempt.folder, attempt.number).what
         if exit is None and wish in ("stop", "kill"):
@@ -194,7 +194,7 @@ class SlurmLauncher:
         if not self._local.revoke(attempt):
             return False
         if record is not None and record.id:
-            self._queue.cancel(record.id)
+            self._queue.cancel(record)
         return True
 
     def signal(self, attempt: Attempt, what: Signal) -> bool:
@@ -213,7 +213,7 @@ class SlurmLauncher:
         key, now = _key(attempt), time.monotonic()
         if record.id and waited_s >= INSIST_S and now - self._insisted.get(key, -INSIST_S) >= INSIST_S:
             self._insisted[key] = now
-            self._queue.cancel(record.id)
+            self._queue.cancel(record)
         return None
 
     def logs(self, folder: Path) -> Path:

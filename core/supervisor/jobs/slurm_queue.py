@@ -44,6 +44,11 @@ class View:
     jobs: Mapping[str, Listed]
     by_mark: Mapping[str, Sequence[Listed]]
 
+    def job_of(self, record: Record) -> Listed | None:
+        """Find the job that a record names. A controller that was killed may have given its number to another since."""
+        job = self.jobs.get(record.id)
+        return job if job is not None and record.listed_as(job.id, job.comment) else None
+
 
 @dataclass
 class Unsure:
@@ -71,7 +76,7 @@ class SlurmQueue:
         self._groups: list[Group] = []
         self._unsure: dict[Key, Unsure] = {}
         self._ending: dict[Key, int] = {}  # attempts that are to end, and the signal that stands for it
-        self._cancels: dict[tuple[str, ...], None] = {}
+        self._cancels: dict[tuple[Record, *tuple[str, ...]], None] = {}
         self._states: dict[str, str | None] = {}  # of jobs that squeue lists no more, by the accounting
         self._watched: dict[Key, float] = {}  # when an attempt was last looked at (monotonic)
         self._nodes_asked = self._nodes_at = -NODES_S
@@ -126,9 +131,10 @@ class SlurmQueue:
             self._ending[key] = number
         self._wake.set()
 
-    def cancel(self, job: str, *options: str) -> None:
+    def cancel(self, record: Record, *options: str) -> None:
+        """Have a job cancelled, unless its number is another's by now."""
         with self._lock:
-            self._cancels[(job, *options)] = None
+            self._cancels[(record, *options)] = None
         self._wake.set()
 
     def state_of(self, job: str) -> str | None:
@@ -222,7 +228,7 @@ class SlurmQueue:
             for record in self.records.values():
                 for job in view.by_mark.get(record.mark, ()) if record.id else ():
                     if not job.is_over and job.id.partition("_")[0] != record.id.partition("_")[0]:
-                        self.cancel(job.id)
+                        self.cancel(msgspec.structs.replace(record, id=job.id))
 
     def _find(self) -> None:
         """Look for attempts of an earlier supervisor by their marks."""
@@ -346,6 +352,12 @@ class SlurmQueue:
         return True
 
     def _done(self, group: Group, number: str) -> None:
+        with self._lock:
+            known = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
+        if known.get(number, group.mark) != group.mark:
+            self.was_silent_at = (
+                time.monotonic()
+            )  # it was killed, and has forgotten to whom it gave that number
         for order in group.orders:
             record = self._record_of(order, group)
             self._know(
@@ -367,22 +379,24 @@ class SlurmQueue:
     def _cancel_due(self) -> None:
         """Cancel what is to end and waits in the queue, and what else is to be."""
         with self._lock:
+            view = self.view
             for key in self._ending:
-                record, view = self.records.get(key), self.view
-                job = view.jobs.get(record.id) if record is not None and view is not None else None
-                if job is not None and job.waits:
-                    self._cancels[(job.id, "--state=PENDING")] = None
+                record = self.records.get(key)
+                job = view.job_of(record) if record is not None and view is not None else None
+                if record is not None and job is not None and job.waits:
+                    self._cancels[(record, "--state=PENDING")] = None
             due = list(self._cancels)
-        for job_id, *options in due:
+        for record, *options in due:
             try:
-                slurm_commands.cancel(job_id, *options)
+                if view is None or record.id not in view.jobs or view.job_of(record) is not None:
+                    slurm_commands.cancel(record.id, *options)
             except NoAnswer:
                 self._note_silence()
                 return  # the next round tries again
             except Said:
                 pass  # it is gone
             with self._lock:
-                self._cancels.pop((job_id, *options), None)
+                self._cancels.pop((record, *options), None)
 
     def _ask_accounts(self) -> None:
         with self._lock:

@@ -226,6 +226,26 @@ def test_a_job_that_a_restarted_controller_has_cancelled_before_it_began_goes_in
     assert (seen.is_alive, seen.exit) == (False, None)
 
 
+def test_a_number_that_a_killed_controller_gives_again_is_the_other_job_s(launcher, slurm, tmp_path):
+    first, second = attempt_of(tmp_path), attempt_of(tmp_path, 2)
+    submit(launcher, first)
+    look(launcher, first)
+    slurm.jobs.clear()  # it was killed before it had saved that job, which runs on
+    slurm.scripts.clear()
+    submit(launcher, second)
+    for _ in range(3):
+        seen = look(launcher, second)
+    assert slurm_record.read(second.folder, 1).id == slurm_record.read(first.folder, 1).id == "100"
+    assert launcher.revoke(first)
+    launcher._queue.round()
+    assert slurm.jobs["100"].state == "PENDING"
+    assert (seen.is_alive, seen.exit) == (True, None)
+    slurm.becomes("100", "CANCELLED")  # as the first one has ended on its node
+    for _ in range(3):
+        seen = look(launcher, second)
+    assert (seen.is_alive, seen.exit) == (False, None)  # it goes in once more
+
+
 def test_what_slurm_refuses_fails_in_its_words_with_the_setting_to_change(launcher, slurm, tmp_path):
     slurm.fails = [Said("sbatch: error: invalid partition specified: gpux")]
     attempt = attempt_of(tmp_path)
