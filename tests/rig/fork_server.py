@@ -76,9 +76,7 @@ class ForkServer:
         return Forked(self, self.ask(**question, environment=dict(environment)))
 
     def close(self) -> None:
-        assert self._server.stdin is not None
-        self._server.stdin.close()
-        self._server.wait()
+        self._server.communicate()
 
 
 @lru_cache(maxsize=1)
