@@ -17,6 +17,7 @@ from finetop.core.runtime.crash_points import DIED, SWITCH
 pytestmark = pytest.mark.slow  # where Slurm is installed, 10 s each: it is one cluster, and they take turns
 
 PER_REPEAT = 3  # runs
+HEARD_S = 10.0
 
 
 def counts(rig, names: list[str]) -> dict[str, int]:
@@ -43,8 +44,16 @@ def counts(rig, names: list[str]) -> dict[str, int]:
 def wait_ended(rig, cluster, names) -> None:
     """Wait for runs. A controller that had not saved a start makes it again; the node refuses, and is closed for it."""
 
+    asked = time.monotonic()
+
     def ended() -> bool:
+        nonlocal asked
         cluster.open_nodes()
+        if (
+            time.monotonic() - asked > HEARD_S
+        ):  # else it hears from its nodes in minutes what they run no more
+            cluster.call("scontrol", "reconfigure")
+            asked = time.monotonic()
         return all(word(rig.ask(GetRun(name)).row.state) in ("finished", "failed", "lost") for name in names)
 
     wait_until(ended, lambda: rig.about(names[-1]))
