@@ -76,7 +76,9 @@ class SlurmQueue:
         self._groups: list[Group] = []
         self._unsure: dict[Key, Unsure] = {}
         self._ending: dict[Key, int] = {}  # attempts that are to end, and the signal that stands for it
-        self._cancels: dict[tuple[Record, *tuple[str, ...]], None] = {}
+        self._cancels: dict[
+            tuple[Record, *tuple[str, ...]], float
+        ] = {}  # and when that was asked (monotonic)
         self._states: dict[str, str | None] = {}  # of jobs that squeue lists no more, by the accounting
         self._watched: dict[Key, float] = {}  # when an attempt was last looked at (monotonic)
         self._nodes_asked = self._nodes_at = -NODES_S
@@ -132,9 +134,9 @@ class SlurmQueue:
         self._wake.set()
 
     def cancel(self, record: Record, *options: str) -> None:
-        """Have a job cancelled, unless its number is another's by now."""
+        """Have a job cancelled once a new look shows that its number is not another's by now."""
         with self._lock:
-            self._cancels[(record, *options)] = None
+            self._cancels.setdefault((record, *options), time.monotonic())
         self._wake.set()
 
     def state_of(self, job: str) -> str | None:
@@ -182,9 +184,11 @@ class SlurmQueue:
         self._take_back()
         now = time.monotonic()
         with self._lock:
-            is_wanted = bool(self.records or self._groups or self._unsure)
+            is_wanted = bool(self.records or self._groups or self._unsure or self._cancels)
             newest = max([group.tried_at or 0.0 for group in self._groups], default=0.0)
-            newest = max([newest, *(unsure.since for unsure in self._unsure.values())])
+            newest = max(
+                [newest, *(unsure.since for unsure in self._unsure.values()), *self._cancels.values()]
+            )
         is_old = self.view is None or now - self.view.began >= LOOK_S
         if is_wanted and (
             is_old or (not self.is_silent and self.view is not None and self.view.began <= newest)
@@ -378,17 +382,21 @@ class SlurmQueue:
 
     def _cancel_due(self) -> None:
         """Cancel what is to end and waits in the queue, and what else is to be."""
+        view = self.view
+        if view is None:
+            return
         with self._lock:
-            view = self.view
             for key in self._ending:
                 record = self.records.get(key)
-                job = view.job_of(record) if record is not None and view is not None else None
+                job = view.job_of(record) if record is not None else None
                 if record is not None and job is not None and job.waits:
-                    self._cancels[(record, "--state=PENDING")] = None
-            due = list(self._cancels)
-        for record, *options in due:
+                    self._cancels.setdefault((record, "--state=PENDING"), view.began)
+            due = dict(self._cancels)
+        for (record, *options), asked_at in due.items():
+            if view.job_of(record) is None and view.began <= asked_at:
+                continue  # the next look tells
             try:
-                if view is None or record.id not in view.jobs or view.job_of(record) is not None:
+                if view.job_of(record) is not None:
                     slurm_commands.cancel(record.id, *options)
             except NoAnswer:
                 self._note_silence()
