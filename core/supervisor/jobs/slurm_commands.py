@@ -15,6 +15,9 @@ LIMIT_S = 30.0
 UNREACHABLE = (
     "Unable to contact", "Socket timed out", "Connection refused", "Zero Bytes were transmitted",
     "Connection timed out", "Unable to connect", "Transport endpoint is not connected", "Unexpected message received",
+    "Connection reset by peer", "Connection aborted", "Broken pipe", "No route to host", "Network is unreachable",
+    "Host is down", "Communication connection failure", "Communication send failure", "Communication receive failure",
+    "Communication shutdown failure", "Header lengths are longer than data received", "missing socket error",
 )  # fmt: skip
 WAITING = {"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT", "RESV_DEL_HOLD"}
 ACTIVE = {

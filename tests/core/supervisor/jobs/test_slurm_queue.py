@@ -131,6 +131,22 @@ def test_an_answer_that_was_lost_is_found_again_by_its_mark(launcher, slurm, tmp
     assert (len(slurm.scripts), slurm_record.read(attempt.folder, 1).id) == (1, "100")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Batch job submission failed: Connection reset by peer",
+        "Batch job submission failed: Unexpected missing socket error",
+        "Unable to contact slurm controller (connect failure)",
+    ],
+)
+def test_what_a_controller_that_dies_makes_sbatch_say_is_no_answer(said, tmp_path, monkeypatch):
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho 'sbatch: error: {said}' >&2\nexit 1\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    with pytest.raises(NoAnswer, match="failed|Unable"):
+        slurm_commands.call(["sbatch"])
+
+
 def test_a_controller_that_never_heard_it_is_told_again(launcher, slurm, tmp_path):
     slurm.fails = [NoAnswer("Socket timed out"), NoAnswer("Socket timed out")]
     attempt = attempt_of(tmp_path)
