@@ -143,7 +143,7 @@ def test_what_a_controller_that_dies_makes_sbatch_say_is_no_answer(said, tmp_pat
     (tmp_path / "sbatch").write_text(f"#!/bin/sh\necho 'sbatch: error: {said}' >&2\nexit 1\n")
     (tmp_path / "sbatch").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
-    with pytest.raises(NoAnswer, match="failed|Unable"):
+    with pytest.raises(NoAnswer, match=r"failed|Unable"):
         slurm_commands.call(["sbatch"])
 
 
