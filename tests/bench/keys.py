@@ -60,11 +60,13 @@ def fill(home: Home, runs: int, points: int) -> None:
             """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
             [runs],
         )
-        connection.execute(
-            "INSERT INTO metrics (run_id, key, step, time, value) SELECT r + 1, 'metric_' || k, s, s, random()"
-            " FROM range(?) a(r), range(?) b(k), range(?) c(s) ORDER BY ALL",
-            [LONG, KEYS, points // LONG // KEYS],
-        )
+    for run in range(1, LONG + 1):  # a run at a time: the store has little memory
+        with transaction(connection):
+            connection.execute(
+                "INSERT INTO metrics (run_id, key, step, time, value) SELECT ?, 'metric_' || k, s, s, random()"
+                " FROM range(?) a(k), range(?) b(s) ORDER BY ALL",
+                [run, KEYS, points // LONG // KEYS],
+            )
     connection.close()
 
 
