@@ -59,6 +59,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.overlay = Overlay()
+        self._titled: object = None  # the rows whose parts have these titles of the column of time
+        self._titles: dict[str, str] = {}
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -107,10 +109,16 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
-        rows = (other for other in self.runs.pages.rows.values() if heading_of(other) == heading)
+        if (
+            self._titled is not self.runs.pages
+        ):  # once for all headings: as many rows may be held as there are
+            self._titled, parts = self.runs.pages, dict[str, list[RunRow]]()
+            for other in self.runs.pages.rows.values():
+                parts.setdefault(heading_of(other), []).append(other)
+            self._titles = {part: time_title(rows) for part, rows in parts.items()}
         has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, time_title(rows), width, has_hosts=has_hosts, chosen=chosen)
+        return part_heading(heading, self._titles.get(heading, ""), width, has_hosts=has_hosts, chosen=chosen)
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
@@ -217,6 +225,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             if await self.runs.sparklines.load(self.host.ask, row, self.host.now(), is_far=is_far):
                 table.refresh_rows()
                 self.show_pane()
+        if not is_far and not self._wants_anew:  # a page down then finds its rows here
+            first, end = table.rows_in_view()
+            await self.runs.load_missing(end, end + end - first)
 
     # --- keys that look -------------------------------------------------------------------------------
 

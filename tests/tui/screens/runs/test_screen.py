@@ -30,7 +30,7 @@ from finetop.core.protocol.messages.trash import Restore
 from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.runs import input_lines
+from finetop.tui.screens.runs import input_lines, screen
 from finetop.tui.screens.runs.row import run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
@@ -164,6 +164,34 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
         await settled(pilot)
         assert "run-00000" in cursor_row(app)
         assert sum(ask.limit for ask in asked(fake, Runs)) <= 6 * CHUNK
+
+
+async def test_a_page_down_finds_its_rows_here_and_costs_no_more_the_more_are_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake = FakeSupervisor(many_rows(3 * CHUNK))
+    app = make_app(fake)
+    titled: list[int] = []
+    real = screen.time_title
+
+    def counted(rows: Any) -> str:
+        titled.append(1)
+        return real(rows)
+
+    monkeypatch.setattr(screen, "time_title", counted)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        table = app.screen.query_one(Table)
+        while len(app.screen.runs.pages.rows) == CHUNK:
+            await pilot.press("pagedown")
+            await settled(pilot)
+        assert table.rows_in_view()[1] <= CHUNK < len(app.screen.runs.pages.rows)
+        asks = len(asked(fake, Runs))
+        titled.clear()
+        await pilot.press("pagedown")
+        await settled(pilot)
+        assert table.rows_in_view()[1] > CHUNK and len(asked(fake, Runs)) == asks
+        assert len(titled) <= 4  # not for each row in view
 
 
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
