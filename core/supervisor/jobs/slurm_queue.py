@@ -76,9 +76,8 @@ class SlurmQueue:
         self._groups: list[Group] = []
         self._unsure: dict[Key, Unsure] = {}
         self._ending: dict[Key, int] = {}  # attempts that are to end, and the signal that stands for it
-        self._cancels: dict[
-            tuple[Record, *tuple[str, ...]], float
-        ] = {}  # and when that was asked (monotonic)
+        # with options of scancel, and when that was asked (monotonic)
+        self._cancels: dict[tuple[Record, *tuple[str, ...]], float] = {}
         self._states: dict[str, str | None] = {}  # of jobs that squeue lists no more, by the accounting
         self._watched: dict[Key, float] = {}  # when an attempt was last looked at (monotonic)
         self._nodes_asked = self._nodes_at = -NODES_S
@@ -133,10 +132,10 @@ class SlurmQueue:
             self._ending[key] = number
         self._wake.set()
 
-    def cancel(self, record: Record, *options: str) -> None:
+    def cancel(self, record: Record) -> None:
         """Have a job cancelled once a new look shows that its number is not another's by now."""
         with self._lock:
-            self._cancels.setdefault((record, *options), time.monotonic())
+            self._cancels.setdefault((record,), time.monotonic())
         self._wake.set()
 
     def state_of(self, job: str) -> str | None:
@@ -358,10 +357,10 @@ class SlurmQueue:
     def _done(self, group: Group, number: str) -> None:
         with self._lock:
             known = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
-        if known.get(number, group.mark) != group.mark:
-            self.was_silent_at = (
-                time.monotonic()
-            )  # it was killed, and has forgotten to whom it gave that number
+        if (
+            known.get(number, group.mark) != group.mark
+        ):  # it was killed, and has forgotten to whom it gave that
+            self.was_silent_at = time.monotonic()
         for order in group.orders:
             record = self._record_of(order, group)
             self._know(
@@ -393,10 +392,11 @@ class SlurmQueue:
                     self._cancels.setdefault((record, "--state=PENDING"), view.began)
             due = dict(self._cancels)
         for (record, *options), asked_at in due.items():
-            if view.job_of(record) is None and view.began <= asked_at:
+            is_there = view.job_of(record) is not None
+            if not is_there and view.began <= asked_at:
                 continue  # the next look tells
             try:
-                if view.job_of(record) is not None:
+                if is_there:
                     slurm_commands.cancel(record.id, *options)
             except NoAnswer:
                 self._note_silence()

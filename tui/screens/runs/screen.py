@@ -59,7 +59,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.overlay = Overlay()
-        self._titled: object = None  # the rows whose parts have these titles of the column of time
+        self._titled: object = None  # the pages that the titles are of
         self._titles: dict[str, str] = {}
         self.undo: actions.Undo | None = None
 
@@ -109,16 +109,19 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
-        if (
-            self._titled is not self.runs.pages
-        ):  # once for all headings: as many rows may be held as there are
-            self._titled, parts = self.runs.pages, dict[str, list[RunRow]]()
-            for other in self.runs.pages.rows.values():
-                parts.setdefault(heading_of(other), []).append(other)
-            self._titles = {part: time_title(rows) for part, rows in parts.items()}
         has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._titles.get(heading, ""), width, has_hosts=has_hosts, chosen=chosen)
+        return part_heading(heading, self._time_titles()[heading], width, has_hosts=has_hosts, chosen=chosen)
+
+    def _time_titles(self) -> dict[str, str]:
+        """Title the column of time in each part of the list: once for all rows that are held, which may be many."""
+        if self._titled is not self.runs.pages:
+            parts: dict[str, list[RunRow]] = {}
+            for row in self.runs.pages.rows.values():
+                parts.setdefault(heading_of(row), []).append(row)
+            self._titled = self.runs.pages
+            self._titles = {part: time_title(rows) for part, rows in parts.items()}
+        return self._titles
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
