@@ -15,7 +15,7 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
-from finetop.core.models import load
+from finetop.core.models import load, vllm
 from finetop.core.models.engine import engine_for, filled
 from finetop.core.models.forward import longest_input
 from finetop.core.plugins import OBJECTIVES
@@ -59,6 +59,7 @@ class CheckContext:
     excluded: frozenset[Key]  # items that the training data contains
     notes: tuple[str, ...]
     engine: Engine  # what writes answers
+    copy: vllm.Copy | None  # of the model, if vllm writes them
     home: Home
     events: EventLog
     step: int | None = None  # of the model that is checked while it trains
@@ -89,6 +90,14 @@ def open_context(
     keeps = None if run_folder is None else events.write
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
     tell(asker)
+    engine = engine_for(
+        recipe.model.engine,
+        pair.device,
+        pair.dtype,
+        config,
+        learned_tokens=pair.reads_rows_alone,
+        copies=True,
+    )
     excluded, notes = _contaminated(recipe, prepared, home)
     notes = (*notes, *caveats_of(pair, tokenizer, recipe.model.chat_template is not None))
     return CheckContext(
@@ -107,9 +116,8 @@ def open_context(
         },
         excluded=excluded,
         notes=notes,
-        engine=engine_for(
-            recipe.model.engine, pair.device, pair.dtype, config, learned_tokens=pair.reads_rows_alone
-        ),
+        engine=engine,
+        copy=vllm.open_copy(base, pair.dtype, pair.device) if engine == "vllm" else None,
         home=home,
         events=events,
     )

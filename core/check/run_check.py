@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -108,7 +109,7 @@ def check(
 def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer]) -> Answer:
     """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
     device = context.pair.device
-    plan = plan_for(device, context.engine)
+    plan = replace(plan_for(device, context.engine), copy=context.copy)
     if context.pair.reads_rows_alone:
         plan = replace(plan, layout="plain")
 
@@ -116,9 +117,10 @@ def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer
         context.reported.clear()
         print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
 
-    return halve_until_it_fits(
-        take, plan, device, or_else="check on a larger device", before_again=score_again
-    )
+    with context.copy or nullcontext():
+        return halve_until_it_fits(
+            take, plan, device, or_else="check on a larger device", before_again=score_again
+        )
 
 
 def score_until_decided(

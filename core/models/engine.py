@@ -1,16 +1,15 @@
 """What writes answers, for checks, samples and training alike: an engine, what each can do, and how much it holds.
 
 `exact` is the loop that a check has had from the start, and transformers' `generate` in training; `continuous` lets an
-answer that ends make room for the next. vLLM writes in training alone, inside TRL (core/train/trainers/groups.py).
+answer that ends make room for the next; `vllm` is a copy in vLLM (core/models/vllm.py), in training TRL's own.
 """
 
 from __future__ import annotations
 
 from copy import deepcopy
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput
 from finetop.core.models import continuous
 from finetop.core.models.forward import cache_bytes
 
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import EngineChoice
 
 # Part of a score's identity, but for exact: with flash-attn the last digits are others again.
-Engine = Literal["exact", "continuous", "continuous-flash"]
+Engine = Literal["exact", "continuous", "continuous-flash", "vllm"]
 
 READ_AT_ONCE = {"cpu": 512}  # tokens; more hardly speeds a CPU up
 READ_AT_ONCE_GPU = 4096
 CACHE_PER_TOKEN = (
     1 << 20
 )  # bytes of keys and values for each token that is read at once: 4 GiB where 4,096 are
-VLLM_BYTES = 3 << 29  # of its workspaces
 HELD_PER_TOKEN = 16  # tokens: written answers need far less memory a token than scored ones
 
 
@@ -48,12 +46,20 @@ def tokens_held(model: Any, read_at_once: int) -> int:
 
 
 def engine_for(
-    wanted: EngineChoice, device: str, dtype: str, config: Any, *, learned_tokens: bool = False
+    wanted: EngineChoice,
+    device: str,
+    dtype: str,
+    config: Any,
+    *,
+    learned_tokens: bool = False,
+    copies: bool = False,
 ) -> Engine:
-    """Choose what writes the answers of a model with this configuration, vLLM aside. Raises BadInput.
+    """Choose what writes the answers of a model with this configuration. Raises BadInput.
 
-    `auto` is continuous on a GPU with flash-attn, where the model can; what vllm does not write, it writes.
+    `auto` is continuous on a GPU with flash-attn, where the model can; where no `copies` are held, it writes for vllm.
     """
+    if wanted == "vllm" and copies and not learned_tokens:
+        return "vllm"
     is_flash = device.startswith("cuda") and dtype != "float32" and continuous.has_flash()
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
@@ -80,16 +86,6 @@ def _fault_of(config: Any) -> str:
     }:
         return "layers that hold a state in place of keys and values"
     return "keys and values of two widths" if getattr(text, "kv_lora_rank", None) else ""
-
-
-def require_vllm(device: str) -> None:
-    """See that vLLM can write here. Raises EnvironmentTrouble."""
-    if find_spec("vllm") is None:
-        hint = "Install it (pip install vllm), or set model.engine to auto."
-        raise EnvironmentTrouble("model.engine: vllm is not installed.", hint=hint)
-    if not device.startswith("cuda"):
-        hint = "Set model.engine to auto."
-        raise EnvironmentTrouble(f"model.engine: vllm needs a GPU, and this runs on {device}.", hint=hint)
 
 
 def write(

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 _HUB_ID = re.compile(r"(?!.*(--|\.\.))(?=.{1,96}$)\w([\w.-]*\w)?(/\w([\w.-]*\w)?)?", re.ASCII)
 
 
-WRITTEN_BY_VLLM = ("grpo", "rloo")
-
-
 def cross_problems(
     recipe: Recipe, places: Mapping[str, str], whole: str, *, to_train: bool
 ) -> list[RecipeError]:
@@ -97,20 +94,18 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _engine(recipe: Recipe) -> Iterator[Problem]:
-    """What vLLM can't write for: it reads merged weights, and in the trainers of two objectives alone."""
+    """What vLLM can't write for: it reads merged weights, which are whole, and on one GPU."""
     if recipe.model.engine != "vllm":
         return
     key, hint = "model.engine", "Set it to auto."
-    objective, method, gpus = recipe.objective.name, METHODS.load(recipe.method.name), recipe.budget.gpus
+    method, gpus = METHODS.load(recipe.method.name), recipe.budget.gpus
     merges = getattr(method, "merges", None)
-    if objective not in WRITTEN_BY_VLLM:
-        yield key, f"{key}: vllm writes for {' and '.join(WRITTEN_BY_VLLM)}, not for {objective}.", hint
-    elif recipe.model.quantize != "none":
+    if recipe.model.quantize != "none":
         yield key, f"{key}: vllm does not write from {recipe.model.quantize} weights.", hint
     elif not (merges(recipe.method.options) if merges else method.MERGES):
         said = f"{key}: vllm reads merged weights, and what {recipe.method.name} learns can't be merged."
         yield key, said, hint
-    elif gpus is not None and gpus != 1:
+    elif gpus is not None and gpus > 1:
         yield key, f"{key}: vllm writes on one GPU, and budget.gpus is {gpus}.", hint
 
 

@@ -13,8 +13,8 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, collectives, devices, kernels, load, resolve, shards
-from finetop.core.models.engine import engine_for, require_vllm
+from finetop.core.models import attention, collectives, devices, kernels, load, resolve, shards, vllm
+from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
@@ -212,7 +212,7 @@ def load_model(
 def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:
     """Choose what writes answers while it trains; divided weights are read by all ranks alike. Raises BadInput."""
     if recipe.model.engine == "vllm":
-        require_vllm(device)
+        vllm.require(device)
     if shards.is_divided(model):
         return "exact"
     return engine_for(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from finetop.core.errors import EnvironmentTrouble
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from finetop.core.models.engine import Engine
+    from finetop.core.models.vllm import Copy
 
 Name = Literal["base", "tuned"]
 Scores = TypeVar("Scores")
@@ -31,6 +32,7 @@ class BatchPlan:
     layout: Literal["packed", "plain"]
     row_tokens: int
     engine: Engine = "exact"  # what writes answers
+    copy: Copy | None = field(default=None, compare=False)  # of the model, if vllm writes
 
     def facts(self, *, writes: bool) -> dict[str, Any]:
         """Return what scores that are written, or read alone, depend on; exact goes without saying."""

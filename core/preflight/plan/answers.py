@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.models import vllm
 from finetop.core.models.continuous import has_flash
-from finetop.core.models.engine import CACHE_PER_TOKEN, VLLM_BYTES, at_once
+from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 
 if TYPE_CHECKING:
     from finetop.core.preflight.plan.shape import Shape
@@ -37,8 +38,12 @@ def held(
     return needed if engine == "exact" else min(needed, room)
 
 
-def beside(engine: EngineChoice, shape: Shape, size: float) -> float:
-    """Count what an engine has of its own all the time: vLLM's copy of the weights, its cache and its workspaces."""
-    if engine != "vllm":
-        return 0.0
-    return shape.parameters * size + at_once("cuda") * CACHE_PER_TOKEN + VLLM_BYTES
+def beside(recipe: Recipe, engine: EngineChoice, weights: float) -> float:
+    """Count what vLLM holds all the time beside weights of so many bytes: in training, and in checks on the way."""
+    checks = recipe.model.engine == "vllm" and recipe.check.every is not None
+    return (int(engine == "vllm") + int(checks)) * copy_of(weights)
+
+
+def copy_of(weights: float) -> float:
+    """Count a copy of a model in vLLM: weights, its cache and its workspaces."""
+    return weights + at_once("cuda") * CACHE_PER_TOKEN + vllm.BYTES

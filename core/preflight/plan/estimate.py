@@ -164,7 +164,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         protections=held.on_device + (0.0 if on_gpu else held.on_host),
         token_extras=_token_extras(shape, extras, size, engine),
         answers=cache,
-        engine=answers.beside(engine, shape, size),
+        engine=answers.beside(recipe, engine, shape.parameters * size),
         has_logits=not extras.no_logits,
         logit_tokens=written if extras.writes and extras.whole_logits else None,
         quantized_keeps_inputs=recipe.model.quantize == "int8",

@@ -105,7 +105,7 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
 
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
-    from finetop.core.preflight.plan import inputs
+    from finetop.core.preflight.plan import answers, inputs
     from finetop.core.preflight.plan.estimate import estimate as plan
     from finetop.core.preflight.plan.machine import Machine
     from finetop.core.recipe.load import recipe_from_mapping
@@ -117,7 +117,8 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
     match verb:
         case "check" | "remedy" | "approach" | "measure":
             weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)
-            return weights / GIB + CHECK_BESIDE_GIB
+            copied = answers.copy_of(weights) if recipe.model.engine == "vllm" else 0.0
+            return (weights + copied) / GIB + CHECK_BESIDE_GIB
         case "export":
             return made.parameters * EXPORT_BYTES / GIB + EXPORT_BESIDE_GIB
     return made.need / GIB

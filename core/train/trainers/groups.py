@@ -5,6 +5,7 @@ TRL gets token ids in place of texts, so that the model reads exactly what finet
 
 from __future__ import annotations
 
+from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ def make_trainer(
         return language.data_set({"prompt": ids, "row": list(range(first, first + len(prompts)))})
 
     with language.switched_off(setup.model):
-        return language.build(
+        trainer = language.build(
             setup,
             _over_ids(trainer_class, setup),
             config_class,
@@ -90,21 +91,32 @@ def make_trainer(
             padded="left",
             reward_funcs=paying(payer, rows),
         )
+    if setup.recipe.model.engine == "vllm":
+        _take_digits_along(trainer, setup)
+    return trainer
+
+
+def _take_digits_along(trainer: Any, setup: Setup) -> None:
+    """Hand weights over to TRL's vLLM as to that of a check: TRL's own way leaves a base rounded anew at each step."""
+    from finetop.core.models import vllm
+
+    writes = trainer.vllm_generation
+    writes.sync_weights = partial(vllm.hand_over, writes.llm, trainer.model, setup.base.path)
 
 
 def vllm_values(setup: Setup) -> dict[str, Any]:
     """Return what has vLLM write in this process: a second copy of the weights, and as much cache as others hold."""
-    from finetop.core.models.devices import memory_of
-    from finetop.core.models.engine import CACHE_PER_TOKEN, VLLM_BYTES, at_once
+    from finetop.core.models import vllm
+    from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 
-    options, total = setup.recipe.objective.options, memory_of(setup.device)
+    options = setup.recipe.objective.options
     weights = sum(weight.numel() for weight in setup.model.parameters()) * 2
-    held = at_once(setup.device) * CACHE_PER_TOKEN + VLLM_BYTES
+    held = at_once(setup.device) * CACHE_PER_TOKEN
     return {
         "use_vllm": True,
         "vllm_mode": "colocate",
         "vllm_max_model_length": setup.recipe.data.max_tokens + options.max_new_tokens,
-        "vllm_gpu_memory_utilization": 0.3 if total is None else min(0.9, (weights + held) / total),
+        "vllm_gpu_memory_utilization": vllm.share_of(setup.device, weights + held),
     }
 
 

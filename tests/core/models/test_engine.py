@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput
 from finetop.core.models import continuous, engine
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ def test_the_same_seed_draws_the_same_and_uses_up_one_number() -> None:
 def test_an_error_comes_through_and_leaves_the_model_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     model = loud(llama).train()
 
-    def full(**_: Any) -> Any:
+    def full(*_: Any, **__: Any) -> Any:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(model, "forward", full)
+    monkeypatch.setattr(type(model), "forward", full)
     with pytest.raises(torch.OutOfMemoryError):
         engine.write(model, prompts(), greedy(), "continuous")
     assert model.training and model.config._attn_implementation == "sdpa"
@@ -148,6 +148,7 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     assert (
         engine.engine_for("vllm", "cuda:0", "bfloat16", config) == "continuous-flash"
     )  # in what vllm does not write
+    assert engine.engine_for("vllm", "cuda:0", "bfloat16", config, copies=True) == "vllm"
     assert engine.engine_for("auto", "cuda:0", "float32", config) == "exact"  # which flash-attn has not
     assert engine.engine_for("continuous", "cuda:0", "float32", config) == "continuous"
     assert engine.engine_for("exact", "cuda:0", "bfloat16", config) == "exact"
@@ -157,12 +158,3 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
             engine.engine_for("continuous", "cpu", "bfloat16", other)
     with pytest.raises(BadInput, match="learned tokens"):
         engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)
-
-
-def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
-        engine.require_vllm("cuda:0")
-    assert raised.value.hint == "Install it (pip install vllm), or set model.engine to auto."
-    monkeypatch.setattr(engine, "find_spec", lambda _: True)
-    with pytest.raises(EnvironmentTrouble, match="needs a GPU"):
-        engine.require_vllm("cpu")

@@ -96,10 +96,11 @@ def test_what_trains_on_several_gpus_is_taken(written):
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("extends: lora", r"vllm writes for grpo and rloo, not for sft. Set it to auto"),
+        ("extends: lora", None),
+        ("extends: qlora", r"vllm does not write from nf4 weights. Set it to auto"),
         ("extends: grpo\nmethod: {name: hra}", None),
         ("extends: grpo\nmethod: {name: peft, type: lily}", r"what peft learns can't be merged"),
-        ("extends: grpo\nbudget: {gpus: 0}", r"vllm writes on one GPU, and budget\.gpus is 0"),
+        ("extends: grpo\nbudget: {gpus: 2}", r"vllm writes on one GPU, and budget\.gpus is 2"),
     ],
 )
 def test_what_vllm_can_not_write_for_is_refused(written, said):

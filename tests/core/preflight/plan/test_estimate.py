@@ -254,7 +254,9 @@ def test_an_engine_holds_a_bounded_cache_or_weights_of_its_own(llama_8b, card, m
     continuous = parts("model.engine=continuous")
     assert exact["activations"] - continuous["activations"] == 8 * (SHORT.lengths.longest + 1024) * key_values
     vllm = parts("model.engine=vllm")
-    assert vllm["answers"] == 2 * vllm["numbers"] + 4 * 2**30 + 1.5 * 2**30
+    copy = 2 * vllm["numbers"] + 4 * 2**30 + 1.5 * 2**30
+    assert vllm["answers"] == copy
+    assert parts("model.engine=vllm", "check.every=50")["answers"] == 2 * copy
     monkeypatch.setattr(answers, "has_flash", lambda: True)
     assert parts() == continuous
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import math
 import statistics
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
+from finetop.core.models import vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
@@ -250,3 +252,28 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(train: Any, name
     (weights,) = (run.folder / "checkpoints" / "step-000002").glob("*.safetensors")
     held = load_file(weights)
     assert any((tensor != tensor.bfloat16().to(tensor.dtype)).any() for tensor in held.values())
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
+@pytest.mark.filterwarnings("ignore")  # its own
+@pytest.mark.parametrize(("name", "method"), [("grpo", "lora"), ("rloo", "full")])
+def test_vllm_writes_by_the_weights_of_each_step(
+    train: Any, wide_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
+) -> None:
+    """One letter is paid, and what vllm writes is paid ever more: it learns, so it reads what was learned."""
+    handed: list[int] = []
+    hand_over = vllm.hand_over
+    monkeypatch.setattr(vllm, "hand_over", lambda *given: (handed.append(1), hand_over(*given)))
+    run = train(
+        PROMPTS,
+        model={"id": str(wide_model), "engine": "vllm", "dtype": "bfloat16"},
+        method={"name": method},
+        objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
+        train={"batch_size": 8, "max_steps": 12, "learning_rate": 1e-2, "master": "float32"},
+        data={"eval": {"share": 0.0}},
+        samples={"count": 0},
+    )
+    assert run.ended == events.Ended("finished")
+    assert len(handed) == 12
+    rewards = run.curve("reward")
+    assert statistics.mean(rewards[-4:]) > statistics.mean(rewards[:4]) + 0.2

