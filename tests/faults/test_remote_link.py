@@ -126,9 +126,10 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         host.link.up()
         app.keys("R")
         wait_gone(app, "NO LINK")
+        before = set(ssh_of(host))
         host.server.drop()
-        app.wait_text("reconnecting")
-        wait_gone(app, "NO LINK")
+        wait_until(lambda: (now := set(ssh_of(host))) and not now & before, "the app and the tail come back")
+        wait_gone(app, "reconnecting")
         host.rig.ask(Stop(name))
         assert tail.wait(LIMIT_S) == 0
         told = [json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from finetop.core.models import devices
 from finetop.core.runtime import gpus as nvml
 from finetop.core.runtime.gpu import GIB
 
@@ -51,7 +52,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
         device="cpu",
         name=f"{os.cpu_count()} CPU cores",
         memory=free_memory(),
-        has_bfloat16=cpu_has_bfloat16(),
+        has_bfloat16=devices.cpu_has_bfloat16(),
         flops=cpu_flops() if measure else None,
         free_disk=disk,
     )
@@ -79,17 +80,6 @@ def free_disk(folder: Path) -> float | None:
         if place.exists():
             return float(shutil.disk_usage(place).free)
     return None
-
-
-@lru_cache(maxsize=1)
-def cpu_has_bfloat16() -> bool:
-    """Tell whether torch's CPU kernels compute in bfloat16 here: they want AVX-512."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    flags = next((set(line.split()) for line in text.splitlines() if line.startswith("flags")), set())
-    return {"avx512bw", "avx512vl", "avx512dq"} <= flags or "avx_ne_convert" in flags
 
 
 def card_flops(name: str) -> float | None:

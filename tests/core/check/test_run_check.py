@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+import torch
 from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core import run_job
@@ -313,3 +315,39 @@ def test_a_check_in_fewer_bits(
     whole = check_result.read(of(events.Verdict, of_plain)[0].result)
     assert whole.drift is not None and whole.drift.base != outcome.drift.base
     assert not {s.key for s in of(events.Scores, found)} & {s.key for s in of(events.Scores, of_plain)}
+
+
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
+@pytest.mark.filterwarnings("ignore")  # its own
+def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
+    suite_folder: Path, wide_model: Path
+) -> None:
+    """An adapter and a full checkpoint, in float32: each item scores the same, under keys of the engine's own."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    home = suite_folder.parent
+    torch.manual_seed(1)
+    model: Any = AutoModelForCausalLM.from_pretrained(wide_model, dtype=torch.float32)
+    adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    adapted.save_pretrained(checkpoint)
+
+    def outcome(number: int, engine: str, **more: Any) -> tuple[check_result.CheckResult, dict[str, Any]]:
+        model = {"id": str(wide_model), "dtype": "float32", "engine": engine}
+        folder = make_job(home, wide_model, number, {"model": model, **more}, more=[])
+        assert work(folder) == events.Ended("finished")
+        found = told(folder)
+        scores = {
+            (one.model, one.task, item.item): item for one in of(events.Scores, found) for item in one.items
+        }
+        return check_result.read(of(events.Verdict, found)[0].result), scores
+
+    exact, by_exact = outcome(1, "exact")
+    written, by_vllm = outcome(2, "vllm")
+    assert by_vllm == by_exact
+    floor = written.noise_floor
+    assert floor is not None and (floor.engine, floor.answers, floor.answers_flipped) == ("vllm", 12, 0)
+    assert written.models["base"]["engine"] == "vllm" and "engine" not in exact.models["base"]
+    assert (written.verdict, written.drop, written.target) == (exact.verdict, exact.drop, exact.target)
+    assert {answer.answer for key, answer in by_vllm.items() if key[1] == "orders"} != {""}

@@ -188,6 +188,26 @@ def test_the_number_format(copy, wanted, saved, chosen):
     assert devices.number_format(wanted, copy, "cuda:0") == chosen
 
 
+@pytest.mark.parametrize(
+    ("line", "chosen"),
+    [
+        ("flags\t\t: fma avx512bw avx512vl avx512dq avx512_vnni", "float32"),  # torch has kernels, slow ones
+        ("flags\t\t: avx512bw avx512_bf16", "bfloat16"),
+        ("flags\t\t: amx_bf16 amx_tile", "bfloat16"),
+        ("Features\t: fp asimd i8mm bf16", "bfloat16"),
+        ("model name\t: none", "float32"),
+    ],
+)
+def test_a_cpu_without_instructions_for_it_computes_in_float32(copy, monkeypatch, line, chosen):
+    monkeypatch.setattr(type(copy), "read_text", lambda *_, **__: f"processor\t: 0\n{line}\n")
+    devices.cpu_has_bfloat16.cache_clear()
+    try:
+        assert devices.number_format("bfloat16", None, "cpu") == chosen
+        assert devices.number_format("bfloat16", None, "cuda:0") == "bfloat16"
+    finally:
+        devices.cpu_has_bfloat16.cache_clear()
+
+
 class FakeApi:
     """Answers as the hub does, or not at all."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from fake_nvml import Cards, FakeNvml
 
@@ -49,14 +47,6 @@ def test_the_longest_known_name_wins():
 
 def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path):
     assert machine.free_disk(tmp_path / "not" / "yet") == pytest.approx(machine.free_disk(tmp_path), rel=0.01)
-
-
-def test_bfloat16_is_there_where_torch_says_so():
-    import torch
-
-    if not Path("/proc/cpuinfo").exists():
-        pytest.skip("no /proc/cpuinfo")
-    assert machine.cpu_has_bfloat16() is bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def test_a_core_does_some_arithmetic():

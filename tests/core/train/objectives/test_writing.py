@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.models import vllm
+from finetop.core.models import devices, vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
@@ -228,10 +228,13 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param("rloo", marks=pytest.mark.slow), "grpo"])
-def test_another_engine_writes_and_what_trains_stays_in_float32(train: Any, name: str) -> None:
+def test_another_engine_writes_and_what_trains_stays_in_float32(
+    train: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     """TRL's own way to continuous batching rounds the weights that move to 16 bits, and they stay so."""
     from safetensors.torch import load_file
 
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as a GPU does, under autocast
     run = train(
         PROMPTS,
         model={"engine": "continuous", "dtype": "bfloat16"},
