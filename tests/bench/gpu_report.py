@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -159,12 +160,12 @@ def methods_table(bench: Bench) -> str:
 
     from finetop.core.train import methods
 
-    rows = [
-        row_of(
-            name, lambda name=name: bench.train(bench.recipe(method={"name": name, **OPTIONS.get(name, {})}))
-        )  # type: ignore[misc]
-        for name in methods.names()
-    ]
+    def trained(name: str) -> Measured:
+        quantize = max(methods.load(name).QUANTIZED)  # none, where it goes on that
+        own = {"name": name, **OPTIONS.get(name, {})}
+        return bench.train(bench.recipe(method=own, model={"quantize": quantize}))
+
+    rows = [row_of(name, partial(trained, name)) for name in methods.names()]
     qlora = bench.recipe(model={"quantize": "nf4"})
     rows.append(row_of("lora on nf4", lambda: bench.train(qlora)))
     return table(HEAD, rows)
@@ -195,12 +196,13 @@ def packing_table(bench: Bench) -> str:
 
 
 def paid_table(bench: Bench) -> str:
-    rows = []
-    for name in ("ppo", "grpo", "rloo"):
+    def trained(name: str, engine: str) -> Measured:
         own = PAID if name == "ppo" else {**PAID, "generations": 4}
-        recipe = bench.recipe("prompts", objective={"name": name, **own}, train={"batch_size": 8})
-        rows.append(row_of(name, lambda recipe=recipe: bench.train(recipe)))  # type: ignore[misc]
-    return table(HEAD, rows)
+        sections = {"objective": {"name": name, **own}, "model": {"engine": engine}}
+        return bench.train(bench.recipe("prompts", **sections, train={"batch_size": 8}))
+
+    runs = [("ppo", "exact"), ("rloo", "exact"), *(("grpo", one) for one in ("exact", "continuous", "vllm"))]
+    return table(HEAD, [row_of(f"{name}, {engine}", partial(trained, name, engine)) for name, engine in runs])
 
 
 def peers_table(bench: Bench) -> str:

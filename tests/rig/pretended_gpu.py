@@ -304,6 +304,11 @@ def synchronize(*args: Any) -> None:
     COUNTS.waits[f"synchronize {place()}"] += 1
 
 
+def inference(mode: Any = True) -> Any:
+    """Stand for torch.inference_mode: a context, or around a function."""
+    return torch.no_grad(mode) if callable(mode) else torch.no_grad() if mode else Context()
+
+
 def random_state() -> Tensor:
     return torch.zeros(16, dtype=torch.uint8)
 
@@ -365,7 +370,7 @@ def install() -> Mode:
         return attend(query, key, value, attn_mask=attn_mask, **more)
 
     torch.nn.functional.scaled_dot_product_attention = seen
-    torch.inference_mode = torch.no_grad  # tensors that are wrapped can't be made inference tensors
+    torch.inference_mode = inference  # tensors that are wrapped can't be made inference tensors
     torch.__future__.set_swap_module_params_on_conversion(True)
     torch._C._set_only_lift_cpu_tensors(True)
     torch.autograd.set_multithreading_enabled(False)

@@ -122,6 +122,11 @@ def cases(model: Path) -> list[Case]:
         ),
         Case("objective dpo, full", {**teach("dpo"), "method": {"name": "full"}}, "pairs"),
         Case("objective grpo, full", {**teach("grpo"), "method": {"name": "full"}}, "prompts"),
+        Case(
+            "objective grpo, full, continuous",
+            {**teach("grpo"), "method": {"name": "full"}, "model": {"engine": "continuous"}},
+            "prompts",
+        ),
         Case("packing", {**lora, "objective": {"name": "sft", "packing": True}}),
         Case("activation checkpointing", {**lora, "train": {"activation_checkpointing": True}}),
         Case("checks on the way", {**lora, "check": {"every": 2, "general": {"suite": "tiny"}}}),

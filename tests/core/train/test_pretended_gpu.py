@@ -40,18 +40,22 @@ def library(request: pytest.FixtureRequest) -> Path:
     return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
 
 
+def environment(library: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        pretended_guard.LIBRARY: str(library),
+        "CUDA_VISIBLE_DEVICES": "GPU-0",
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": str(RIG),
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
 def run(library: Path, model: Path, home: Path, *names: str) -> dict[str, dict[str, Any]]:
     """Run cases in a process of their own; by name, what became of each."""
     done = subprocess.run(
         [sys.executable, str(RIG / "pretended_runs.py"), str(home), str(model), *names],
-        env={
-            **os.environ,
-            pretended_guard.LIBRARY: str(library),
-            "CUDA_VISIBLE_DEVICES": "GPU-0",
-            "HF_HUB_OFFLINE": "1",
-            "PYTHONPATH": str(RIG),
-            "PYTHONWARNINGS": "ignore",
-        },
+        env=environment(library),
         capture_output=True,
         text=True,
         check=False,
@@ -92,3 +96,36 @@ def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Pa
     assert set(outcomes) == set(FEW)
     for outcome in outcomes.values():
         require_sound(outcome)
+
+
+@pytest.mark.slow
+def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.md"
+    done = subprocess.run(
+        [sys.executable, str(RIG / "pretended_report.py"), str(page)],
+        env={**environment(library), "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in page.read_text().splitlines()
+        if "|" in line
+    ]
+    measured = {row[0] for row in rows if row[1].replace(",", "").isdigit()}
+    missed = {row[0]: row[-1] for row in rows if row[1] == "-"}
+    assert {
+        "lora",
+        "full",
+        "TRL alone, lora r16",
+        "full, stochastic",
+        "packed, sdpa",
+        "ppo, exact",
+    } <= measured
+    assert {"grpo, exact", "grpo, continuous", "rloo, exact"} <= measured
+    no_kernels = {"loftq", "lora on nf4", "packed, flex"}  # for a GPU that is none
+    told = {name for name, said in missed.items() if "is not installed" in said}
+    assert set(missed) <= no_kernels | told, missed
+    assert re.search(r"## A check of quick\s+[\d.]+ s, ", page.read_text())
