@@ -81,15 +81,18 @@ def test_a_job_that_is_requeued_goes_on_from_its_checkpoint(live, cluster, survi
 
 
 @pytest.mark.slow
-def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived):
+@pytest.mark.parametrize("repeats", [times(20)])
+def test_a_job_near_its_time_limit_saves_and_queues_itself_again(slurm_rig, cluster, survived, repeats):
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\n"  # so little is left that the signal means that
     slurm_rig.start(FINETOP_TEST_WARNING_S="5")
     slurm_rig.wait_ready()
-    number = start(slurm_rig, cluster, "victim")
-    cluster.call("scancel", "--signal=TERM", "--batch", number)
-    slurm_rig.wait_state("victim", "finished", "failed", "lost")
-    assert "is queued again" in (slurm_rig.job_folder("victim") / "slurm.txt").read_text()
-    one_curve(slurm_rig, survived, "30", "the time limit is near", ["victim"])
+    names = [f"victim-{n}" for n in range(repeats)]
+    for name in names:
+        number = start(slurm_rig, cluster, name)
+        cluster.call("scancel", "--signal=TERM", "--batch", number)
+        slurm_rig.wait_state(name, "finished", "failed", "lost")
+        assert "is queued again" in (slurm_rig.job_folder(name) / "slurm.txt").read_text()
+    one_curve(slurm_rig, survived, "30", "the time limit is near", names, repeats=repeats)
 
 
 @pytest.mark.slow

@@ -32,7 +32,15 @@ tasks:
     chance: 0.0
     metric: acc
     lm_eval: {output_type: multiple_choice, doc_to_text: "{{question}}", doc_to_target: gold, doc_to_choice: choices}
-  - {name: written, data: written.jsonl, chance: 0.0}
+  - name: written
+    data: written.jsonl
+    chance: 0.0
+    metric: exact_match
+    lm_eval:
+      output_type: generate_until
+      doc_to_text: prompt
+      doc_to_target: answer
+      generation_kwargs: {until: ["\\n"], max_gen_toks: 8}
 """
 # Settings that fit layers 64 wide, where a method's own do not.
 METHODS: dict[str, dict[str, Any]] = {
