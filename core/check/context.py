@@ -117,7 +117,7 @@ def open_context(
         excluded=excluded,
         notes=notes,
         engine=engine,
-        copy=vllm.open_copy(base, pair.dtype, pair.device) if engine == "vllm" else None,
+        copy=vllm.open_copy(base, config, pair.dtype, pair.device) if engine == "vllm" else None,
         home=home,
         events=events,
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from finetop.core.data.weight_files import weight_files
-from finetop.core.errors import EnvironmentTrouble, FinetopError, first_line
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, first_line
 from finetop.core.models.devices import memory_of
 from finetop.core.models.forward import cache_bytes, longest_input
 from finetop.core.models.safetensors_header import read_header
@@ -37,6 +37,7 @@ SETTINGS = {
     "VLLM_LOGGING_LEVEL": "ERROR",
 }
 PAGE = 128  # tokens that it hands out room for together, at most
+SPARE_PAGES = 4  # it keeps some, and more where layers have windows
 
 
 def require(device: str) -> None:
@@ -61,9 +62,10 @@ def share_of(device: str, held: float) -> float:
     return min(0.9, (held + BYTES) / (memory_of(device) or math.inf))
 
 
-def open_copy(base: ResolvedModel, dtype: str, device: str) -> Copy:
-    """Make ready to hold a copy of a base, which is opened as it first writes. Raises EnvironmentTrouble."""
+def open_copy(base: ResolvedModel, config: Any, dtype: str, device: str) -> Copy:
+    """Make ready to hold a copy of a base, which is opened as it first writes. Raises BadInput, EnvironmentTrouble."""
     require(device)
+    require_reach(config, device)
     return Copy(base.path, dtype, base.trust_remote_code)
 
 
@@ -81,8 +83,18 @@ def hand_over(opened: Any, model: Any, folder: Path) -> None:
                 raise FinetopError(said, hint="Set model.engine to auto.")
             yield name, weight
 
-    opened.collective_rpc("reload_weights", kwargs={"weights_iterator": known()})
+    if model.device.type == "cuda":
+        opened.apply_model(lambda copy: copy.load_weights(known()) and None)
+    else:  # what a CPU computes with was put in another order
+        opened.collective_rpc("reload_weights", kwargs={"weights_iterator": known()})
     opened.reset_prefix_cache()
+
+
+def require_reach(config: Any, device: str) -> None:
+    """See that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
+    if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
+        said = "model.engine: on a CPU vllm takes no new weights of a head that is the embedding, as this model has it."
+        raise BadInput(said, hint="Set model.engine to auto.")
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Tensor]]:
@@ -126,6 +138,9 @@ def _merged(layer: Any, path: str, told: set[int]) -> Iterator[tuple[str, Tensor
     if layer.disable_adapters or layer.merged:
         yield from _own(base, path, told)
         return
+    if layer.base_layer is not base:  # an adapter of another parameter of the module
+        said = f"model.engine: vllm reads merged weights, and {path[:-1]} has one adapter within another."
+        raise FinetopError(said, hint="Set model.engine to auto.")
     held = [(weight, weight.data) for weight in base.parameters(recurse=False)]
     for weight, data in held:
         weight.data = data.clone()
@@ -195,7 +210,7 @@ class Copy:
 
         self.close()
         self.room = min(longest_input(model.config), tokens)
-        cache = (-(-tokens // PAGE) + 1) * PAGE * cache_bytes(model)
+        cache = (-(-tokens // PAGE) + SPARE_PAGES) * PAGE * cache_bytes(model)
         weights = sum(weight.numel() for weight in model.parameters()) * model.dtype.itemsize
         print("vllm: a copy of the model is opened", flush=True)
         self.opened = LLM(

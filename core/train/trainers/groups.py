@@ -109,6 +109,7 @@ def vllm_values(setup: Setup) -> dict[str, Any]:
     from finetop.core.models import vllm
     from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
 
+    vllm.require_reach(setup.model.config, setup.device)
     options = setup.recipe.objective.options
     weights = sum(weight.numel() for weight in setup.model.parameters()) * 2
     held = at_once(setup.device) * CACHE_PER_TOKEN

@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import engine, vllm
 from finetop.core.train import methods
 
@@ -90,6 +90,15 @@ def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
     said = r"model\.layers\.0\.self_attn\.q_proj can't be merged: not of this kind"
     with pytest.raises(FinetopError, match=said):
         vllm.hand_over(Opened(), adapted, wide_model)
+
+
+def test_a_copy_that_new_weights_do_not_reach_is_refused(bench: method_bench.Bench) -> None:
+    config = bench.load().config
+    vllm.require_reach(config, "cpu")
+    config.tie_word_embeddings = True
+    vllm.require_reach(config, "cuda:0")
+    with pytest.raises(BadInput, match="no new weights of a head that is the embedding"):
+        vllm.require_reach(config, "cpu")
 
 
 def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

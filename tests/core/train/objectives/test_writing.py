@@ -279,4 +279,4 @@ def test_vllm_writes_by_the_weights_of_each_step(
     assert run.ended == events.Ended("finished")
     assert len(handed) == 12
     rewards = run.curve("reward")
-    assert statistics.mean(rewards[-4:]) > statistics.mean(rewards[:4]) + 0.2
+    assert statistics.median(rewards[-5:]) > statistics.mean(rewards[:3]) + 0.2
