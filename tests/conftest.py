@@ -68,28 +68,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def wide_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
-    """The tiny model with loud weights, a head of its own, and heads as wide as vLLM's kernels ask for."""
+def untied_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as vLLM's kernels for a CPU take it: wider heads, loud weights, a head that is no embedding."""
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    folder = tmp_path_factory.mktemp("wide") / "model"
-    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.save_pretrained(folder)
+    folder = tmp_path_factory.mktemp("untied") / "model"
+    build_tiny_model(folder, width=128, tied=False)
+    model = AutoModelForCausalLM.from_pretrained(folder)
     torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=128,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model = LlamaForCausalLM(config)
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() == 2:
@@ -98,7 +85,7 @@ def wide_model(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Pa
     return folder
 
 
-def build_tiny_model(folder: Path) -> None:
+def build_tiny_model(folder: Path, *, width: int = 64, tied: bool = True) -> None:
     """Save a model with random weights from a fixed seed: 64 wide, 2 layers, about 150,000 parameters."""
     import torch
     from tokenizers import ByteLevelBPETokenizer
@@ -116,13 +103,13 @@ def build_tiny_model(folder: Path) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=64,
+        hidden_size=width,
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=512,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

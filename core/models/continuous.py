@@ -61,9 +61,8 @@ def write(
         seed=int(torch.randint(2**31, ()).item()),
     )
     devices = [inner.device] if inner.device.type == "cuda" else []
-    wrapped = inner.__dict__.pop(
-        "forward", None
-    )  # a trainer's, for autocast: it would make the cache float32
+    # a trainer's, for autocast: it would make the cache float32
+    wrapped = inner.__dict__.pop("forward", None)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices):  # it seeds the whole process
             return _run(inner.init_continuous_batching(config, settings), asked)

@@ -23,9 +23,8 @@ Engine = Literal["exact", "continuous", "continuous-flash", "vllm"]
 
 READ_AT_ONCE = {"cpu": 512}  # tokens; more hardly speeds a CPU up
 READ_AT_ONCE_GPU = 4096
-CACHE_PER_TOKEN = (
-    1 << 20
-)  # bytes of keys and values for each token that is read at once: 4 GiB where 4,096 are
+# bytes of keys and values for each token that is read at once: 4 GiB where 4,096 are
+CACHE_PER_TOKEN = 1 << 20
 HELD_PER_TOKEN = 16  # tokens: written answers need far less memory a token than scored ones
 
 
@@ -56,20 +55,27 @@ def engine_for(
 ) -> Engine:
     """Choose what writes the answers of a model with this configuration. Raises BadInput.
 
-    `auto` is continuous on a GPU with flash-attn, where the model can; where no `copies` are held, it writes for vllm.
+    `auto` is continuous on a GPU with flash-attn, where the model can. Where no `copies` of it are held, vllm is auto.
     """
-    if wanted == "vllm" and copies and not learned_tokens:
+    tokens = "learned tokens in front of each prompt" if learned_tokens else ""
+    if wanted == "vllm" and copies:
+        if tokens:
+            raise _refusal(wanted, tokens)
         return "vllm"
     is_flash = device.startswith("cuda") and dtype != "float32" and continuous.has_flash()
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
-    fault = "learned tokens in front of each prompt" if learned_tokens else _fault_of(config)
+    fault = tokens or _fault_of(config)
     if not fault:
         return "continuous-flash" if is_flash else "continuous"
     if wanted == "continuous":
-        said = f"model.engine: continuous does not go with {fault}."
-        raise BadInput(said, hint="Set model.engine to exact.")
+        raise _refusal(wanted, fault)
     return "exact"
+
+
+def _refusal(wanted: EngineChoice, fault: str) -> BadInput:
+    said = f"model.engine: {wanted} does not go with {fault}."
+    return BadInput(said, hint="Set model.engine to exact.")
 
 
 def _fault_of(config: Any) -> str:

@@ -55,6 +55,13 @@ def require(device: str) -> None:
         raise EnvironmentTrouble(f"{said}, and this runs on {kind}.", hint="Set model.engine to auto.")
 
 
+def require_reach(config: Any, device: str) -> None:
+    """See that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
+    if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
+        said = "model.engine: on a CPU vllm takes no new weights of a head that is the embedding, as this model has it."
+        raise BadInput(said, hint="Set model.engine to auto.")
+
+
 def share_of(device: str, held: float) -> float:
     """Return the share of a device's memory that a copy may take which holds so many bytes of weights and cache."""
     if device == "cpu":  # there it counts all that the process holds
@@ -84,17 +91,10 @@ def hand_over(opened: Any, model: Any, folder: Path) -> None:
             yield name, weight
 
     if model.device.type == "cuda":
-        opened.apply_model(lambda copy: copy.load_weights(known()) and None)
+        opened.apply_model(lambda copy: copy.load_weights(known()))
     else:  # what a CPU computes with was put in another order
         opened.collective_rpc("reload_weights", kwargs={"weights_iterator": known()})
     opened.reset_prefix_cache()
-
-
-def require_reach(config: Any, device: str) -> None:
-    """See that new weights reach all of a copy of a model with this configuration. Raises BadInput."""
-    if device == "cpu" and getattr(config.get_text_config(), "tie_word_embeddings", False):
-        said = "model.engine: on a CPU vllm takes no new weights of a head that is the embedding, as this model has it."
-        raise BadInput(said, hint="Set model.engine to auto.")
 
 
 def weights_of(model: Any) -> Iterator[tuple[str, Tensor]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -286,13 +285,10 @@ def second_step(outcome: Outcome) -> Iterator[None]:
 def main() -> int:
     """Run what the command line names."""
     import pretended_gpu
-    import trl.trainer.utils  # before the GPU is there: some of what it imports looks for parts of CUDA
 
     pretended_gpu.install()
-    trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
     home, model = (Path(argument).absolute() for argument in sys.argv[1:3])
     prepare(home)
-    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # the pretended GPU is known to this thread alone
     chosen = sys.argv[3:]
     out = sys.stdout
     for number, case in enumerate(cases(model), start=1):

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.prefix_cache import PrefixMemory
-    from finetop.core.models.vllm import Copy
 
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
 LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
@@ -54,8 +53,8 @@ def answer(
 
     try:
         with torch.inference_mode():
-            if plan.copy is not None and plan.engine == "vllm":
-                return _answer_by_copy(model, tokenizer, prompts, plan, plan.copy)
+            if plan.engine == "vllm":
+                return _answer_by_copy(model, tokenizer, prompts, plan)
             if not keeps_cache(model):
                 alone = (partial(_answer_alone, model, tokenizer, prompt) for prompt in prompts)
                 return take_turns(alone, shares=shares)
@@ -91,11 +90,12 @@ def _answer_continuously(
 
 
 def _answer_by_copy(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan, copy: Copy
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
 ) -> list[str]:
+    assert plan.copy is not None
     asked = [(prompt.tokens, prompt.max_new_tokens, prompt.stop) for prompt in prompts]
     held = tokens_held(model, plan.row_tokens)
-    written = copy.write(model, asked, end_tokens(model, tokenizer), held)
+    written = plan.copy.write(model, asked, end_tokens(model, tokenizer), held)
     return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
 
 

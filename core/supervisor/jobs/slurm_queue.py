@@ -357,9 +357,8 @@ class SlurmQueue:
     def _done(self, group: Group, number: str) -> None:
         with self._lock:
             known = {record.id.partition("_")[0]: record.mark for record in self.records.values()}
-        if (
-            known.get(number, group.mark) != group.mark
-        ):  # it was killed, and has forgotten to whom it gave that
+        # it was killed, and has forgotten to whom it gave that number
+        if known.get(number, group.mark) != group.mark:
             self.was_silent_at = time.monotonic()
         for order in group.orders:
             record = self._record_of(order, group)

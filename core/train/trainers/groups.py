@@ -92,11 +92,11 @@ def make_trainer(
             reward_funcs=paying(payer, rows),
         )
     if setup.recipe.model.engine == "vllm":
-        _take_digits_along(trainer, setup)
+        _keep_base_exact(trainer, setup)
     return trainer
 
 
-def _take_digits_along(trainer: Any, setup: Setup) -> None:
+def _keep_base_exact(trainer: Any, setup: Setup) -> None:
     """Hand weights over to TRL's vLLM as to that of a check: TRL's own way leaves a base rounded anew at each step."""
     from finetop.core.models import vllm
 

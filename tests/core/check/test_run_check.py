@@ -320,7 +320,7 @@ def test_a_check_in_fewer_bits(
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # its own
 def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
-    suite_folder: Path, wide_model: Path
+    suite_folder: Path, untied_model: Path
 ) -> None:
     """An adapter and a full checkpoint, in float32: each item scores the same, under keys of the engine's own."""
     from peft import LoraConfig, get_peft_model
@@ -328,14 +328,14 @@ def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
 
     home = suite_folder.parent
     torch.manual_seed(1)
-    model: Any = AutoModelForCausalLM.from_pretrained(wide_model, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(untied_model, dtype=torch.float32)
     adapted = get_peft_model(model, LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     adapted.save_pretrained(checkpoint)
 
     def outcome(number: int, engine: str, **more: Any) -> tuple[check_result.CheckResult, dict[str, Any]]:
-        model = {"id": str(wide_model), "dtype": "float32", "engine": engine}
-        folder = make_job(home, wide_model, number, {"model": model, **more}, more=[])
+        model = {"id": str(untied_model), "dtype": "float32", "engine": engine}
+        folder = make_job(home, untied_model, number, {"model": model, **more}, more=[])
         assert work(folder) == events.Ended("finished")
         found = told(folder)
         scores = {

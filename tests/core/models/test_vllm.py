@@ -36,10 +36,10 @@ def held(model: Any) -> dict[str, torch.Tensor]:
 
 
 @pytest.fixture
-def bench(wide_model: Path) -> method_bench.Bench:
+def bench(untied_model: Path) -> method_bench.Bench:
     from finetop.core.models.resolved import ResolvedModel
 
-    return method_bench.Bench(ResolvedModel("wide", wide_model, None, None, "local folder", "x"))
+    return method_bench.Bench(ResolvedModel("untied", untied_model, None, None, "local folder", "x"))
 
 
 @pytest.mark.parametrize("name", MERGED)
@@ -72,7 +72,7 @@ def test_what_an_adapter_holds_whole_is_handed_over(bench: method_bench.Bench) -
 
 
 def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
-    bench: method_bench.Bench, wide_model: Path
+    bench: method_bench.Bench, untied_model: Path
 ) -> None:
     class Opened:
         def collective_rpc(self, _: str, kwargs: dict[str, Any]) -> None:
@@ -83,13 +83,13 @@ def test_what_can_not_be_merged_or_is_named_otherwise_is_one_line(
     with pytest.raises(
         FinetopError, match=r"vllm can't take the weights .*: renamed\.weight is not in its files"
     ):
-        vllm.hand_over(Opened(), model, wide_model)
+        vllm.hand_over(Opened(), model, untied_model)
     adapted = bench.prepare("lora")
     layer = adapted.get_base_model().model.layers[0].self_attn.q_proj
     layer.merge = lambda: (_ for _ in ()).throw(NotImplementedError("not of this kind"))
     said = r"model\.layers\.0\.self_attn\.q_proj can't be merged: not of this kind"
     with pytest.raises(FinetopError, match=said):
-        vllm.hand_over(Opened(), adapted, wide_model)
+        vllm.hand_over(Opened(), adapted, untied_model)
 
 
 def test_a_copy_that_new_weights_do_not_reach_is_refused(bench: method_bench.Bench) -> None:
@@ -111,7 +111,9 @@ def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
 @pytest.mark.filterwarnings("ignore")  # its own
 class TestWriting:
-    def test_answers_are_those_of_the_exact_engine(self, bench: method_bench.Bench, wide_model: Path) -> None:
+    def test_answers_are_those_of_the_exact_engine(
+        self, bench: method_bench.Bench, untied_model: Path
+    ) -> None:
         """Of an adapter that is on, off, and on; then of more tokens than there was room for."""
         model = bench.prepare("lora").to(DEVICE).eval()
         with torch.no_grad():
@@ -122,7 +124,7 @@ class TestWriting:
         lengths = (5, 30, 17, 80, 3, 44)
         asked = [torch.randint(5, 200, (n,), generator=some).tolist() for n in lengths]
         before = held(model)
-        opened = vllm.Copy(wide_model, "float32")
+        opened = vllm.Copy(untied_model, "float32")
         vllm.require(DEVICE)
         with opened, torch.inference_mode():
             for is_on, longest in ((True, 10), (False, 10), (True, 40)):

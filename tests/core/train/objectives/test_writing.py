@@ -261,7 +261,7 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(
 @pytest.mark.filterwarnings("ignore")  # its own
 @pytest.mark.parametrize(("name", "method"), [("grpo", "lora"), ("rloo", "full")])
 def test_vllm_writes_by_the_weights_of_each_step(
-    train: Any, wide_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
+    train: Any, untied_model: Path, monkeypatch: pytest.MonkeyPatch, name: str, method: str
 ) -> None:
     """One letter is paid, and what vllm writes is paid ever more: it learns, so it reads what was learned."""
     handed: list[int] = []
@@ -269,7 +269,7 @@ def test_vllm_writes_by_the_weights_of_each_step(
     monkeypatch.setattr(vllm, "hand_over", lambda *given: (handed.append(1), hand_over(*given)))
     run = train(
         PROMPTS,
-        model={"id": str(wide_model), "engine": "vllm", "dtype": "bfloat16"},
+        model={"id": str(untied_model), "engine": "vllm", "dtype": "bfloat16"},
         method={"name": method},
         objective={"name": name, "generations": 4, "kl_coefficient": 0.0, **BANDIT},
         train={"batch_size": 8, "max_steps": 12, "learning_rate": 1e-2, "master": "float32"},
