@@ -102,7 +102,7 @@ class Category(msgspec.Struct, frozen=True):
 
 
 class Power(msgspec.Struct, frozen=True):
-    """How often as many items as were used, of this discordance, would be REGRESSED if the ability fell by `drop`."""
+    """How often as many items as were used, with as many flips, would be REGRESSED if the ability fell by `drop`."""
 
     drop: float
     chance: float
@@ -141,7 +141,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
     ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
     suite is; flips and discordance count items. interval is the anytime-valid confidence sequence of the
-    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total.
+    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total. chance is how
+    often an unchanged model loses as much, where every item was asked and the margin or more was lost.
     """
 
     verdict: Verdict
@@ -163,6 +164,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     lost_corrected: float | None = None
     won_corrected: float | None = None
     mcnemar_p: float | None = None
+    chance: float | None = None
     discordance: float = 0.0
     power: tuple[Power, ...] = ()
     tasks: tuple[TaskResult, ...] = ()
@@ -191,8 +193,25 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         """Say whether the ability fell for certain, by less than the limit."""
         return self.verdict == "ok" and self.proven_drop
 
+    @property
+    def power_of_twice(self) -> Power | None:
+        """Return the power for a drop of twice the margin; None where it is not known."""
+        return next((power for power in self.power if power.drop == twice(self.margin)), None)
 
+    @property
+    def on_these_items(self) -> bool:
+        """Return whether an OK says little of the model: twice the margin would often go unseen on so few items."""
+        power = self.power_of_twice
+        return self.verdict == "ok" and power is not None and power.chance < LOW_POWER
+
+
+LOW_POWER = 0.8  # an OK that would miss twice the margin more often than this allows speaks of its items alone
 FELL = 10.0  # points: a task that lost so many is named, whatever is said of the whole
+
+
+def twice(margin: float) -> float:
+    """Return twice the margin as the decimal it is printed as: 0.06, also where 2 * 0.03 would not be."""
+    return round(2 * margin, 9)
 
 
 def read(result: Mapping[str, Any]) -> CheckResult:

@@ -8,7 +8,6 @@ from finetop.core.protocol.check_result import (
     FELL,
     LOWER_IS_BETTER,
     CheckResult,
-    DecidedBy,
     TargetScore,
     TaskResult,
     Verdict,
@@ -59,18 +58,21 @@ def moved(drop: float) -> str:
     return "nothing lost" if float(shown) == 0 else f"{shown} points {'lost' if drop > 0 else 'won'}"
 
 
-def finding(
-    drop: float, margin: float, used: int, total: int, decided_by: DecidedBy = "", *, weighted: bool = False
-) -> str:
-    """Say what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'.
-
-    What arithmetic decides, by the last item always, is certain, and of the suite's own items alone.
-    """
+def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool = False) -> str:
+    """Write what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
     lost = f"{moved(drop)}{', weighted' if weighted else ''} (limit {points(margin)})"
-    if decided_by != "arithmetic" and used < total:
+    if used < total:
         return f"{lost}, proven on {used:,} of {counted(total, 'item')}"
-    asked = "" if used == total else f", {used:,} asked"
-    return f"{lost}, certain of the suite's {counted(total, 'item')}{asked}"
+    return f"{lost}, all {counted(total, 'item')} scored"
+
+
+def on_these_items(result: CheckResult) -> str:
+    """Write what an OK of few items can't show: '; on these items: 6 points would be missed 82 % of the time'."""
+    power = result.power_of_twice
+    if power is None or not result.on_these_items:
+        return ""
+    missed = f"{100 * (1 - power.chance):.0f} %"
+    return f"; on these items: a drop of {100 * power.drop:g} points would be missed {missed} of the time"
 
 
 def verdict_line(result: CheckResult) -> str:
@@ -98,11 +100,12 @@ def _answer(result: CheckResult) -> str:
         result.margin,
         result.items_used,
         result.items_total,
-        result.decided_by,
         weighted=result.weighted,
     )
+    if result.verdict != "ok":
+        return f"{word(result)}  {what}"
     tasks = ((task.task, None if task.drop is None else 100 * task.drop) for task in result.tasks)
-    return f"{word(result)}  {what}{what_fell(tasks) if result.verdict == 'ok' else ''}"
+    return f"{word(result)}  {what}{what_fell(tasks)}{on_these_items(result)}"
 
 
 def task_table(result: CheckResult) -> str:

@@ -12,6 +12,7 @@ from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
     count_flips,
     mcnemar_p,
+    more_items,
     sum_flips,
 )
 from finetop.core.check.statistics.sequential import (
@@ -19,7 +20,9 @@ from finetop.core.check.statistics.sequential import (
     Until,
     begin,
     feed,
+    level_at_the_end,
     next_items,
+    pool_says,
     sample_of_pool,
     sample_of_task,
     suspicious_tasks,
@@ -33,15 +36,16 @@ from finetop.core.check.statistics.verdict import (
     left_out,
     no_verdict,
     reason_of,
+    too_few,
 )
-from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict, twice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.statistics.item_order import Item, Key
 
-POWER_DROPS = (0.0, 0.05, 0.1)
+POWER_DROPS = (0.0, 0.05, 0.1)  # and twice the margin
 
 
 def conclude(check: Check) -> CheckResult:
@@ -53,7 +57,7 @@ def conclude(check: Check) -> CheckResult:
     verdict: Verdict = verdict_so_far(check) or "no_verdict"
     rows = tuple(_task_result(check, task) for task in plan.tasks)
     by: DecidedBy = "" if verdict == "no_verdict" else check.pool.by
-    if verdict == "regressed" and check.pool.decision != "regressed":
+    if verdict == "regressed" and pool_says(check) != "regressed":
         by = "task"
     seen = [item for cluster in check.clusters[: check.consumed] for item in cluster]
     drop = float(-check.pool.total / sum(check.weights[item.task] for item in seen)) if seen else None
@@ -65,11 +69,13 @@ def conclude(check: Check) -> CheckResult:
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
+    if verdict == "no_verdict" and check.chance is not None and drop is not None:
+        reason = too_few(drop, len(seen), check.chance, _more_items(check, len(seen)), weighted=plan.weighted)
     return CheckResult(
         verdict=verdict,
         reason=reason,
         decided_by=by,
-        claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power, len(seen)),
+        claims=claims_of(verdict, by, plan, interval, interval[0] > 0, power, len(seen), check.chance),
         margin=plan.margin,
         alpha=plan.alpha,
         items_used=len(seen),
@@ -85,6 +91,7 @@ def conclude(check: Check) -> CheckResult:
         lost_corrected=flips.lost_corrected,
         won_corrected=flips.won_corrected,
         mcnemar_p=mcnemar_p(flips.lost, flips.won) if binary else None,
+        chance=check.chance,
         discordance=flips.discordance,
         power=power,
         tasks=(*rows, *(left_out(task) for task in plan.unmeasurable)),
@@ -97,7 +104,7 @@ def conclude(check: Check) -> CheckResult:
 
 
 def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
-    """Check complete pairs at once: with every item at hand the suite's answer is arithmetic, never wrong.
+    """Check complete pairs at once: with every item at hand the suite's drop is known, and the model's is tested.
 
     until="decided" replays the looks and stops where a live check would have. NO VERDICT where an item of the
     plan has no pair.
@@ -123,13 +130,23 @@ def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...
     as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
     """
     both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
-    margin, weights = check.plan.margin, [check.weights[item.task] for item in seen]
+    plan, weights = check.plan, [check.weights[item.task] for item in seen]
     items = round(Fraction(sum(weights) ** 2, sum(weight**2 for weight in weights)))
+    level = level_at_the_end(plan.alpha)
     return tuple(
-        Power(drop, chance_of_regressed(items, margin, both_ways + drop, drop))
-        for drop in POWER_DROPS
-        if drop == 0 or drop > margin
+        Power(drop, chance_of_regressed(items, plan.margin, both_ways + drop, drop, level))
+        for drop in sorted({*POWER_DROPS, twice(plan.margin)})
+        if drop == 0 or plan.margin < drop <= 1
     )
+
+
+def _more_items(check: Check, asked: int) -> int | None:
+    """Return how many more items would prove the drop seen, if the flips go on like this; see `more_items`."""
+    changes = [
+        float(check.weights[check.clusters[place][0].task] * total) for place, total in check.totals.items()
+    ]
+    squares = sum(change**2 for change in changes)
+    return more_items(asked, -sum(changes), squares, level_at_the_end(check.plan.alpha))
 
 
 def _task_result(check: Check, task: TaskPlan) -> TaskResult:

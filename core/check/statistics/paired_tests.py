@@ -7,6 +7,8 @@ none of it.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
+from itertools import count
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
@@ -16,9 +18,14 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 STANDARD_ERRORS = 3
+USUAL_POWER = 0.8  # what counts as caught: 4 of 5 times
+MOST_ITEMS = 20_000  # no more are advised
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -127,12 +134,13 @@ def mcnemar_p(lost: int, won: int) -> float:
     return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
 
 
-def chance_of_regressed(items: int, margin: float, discordance: float, drop: float) -> float:
-    """Compute how often a fresh suite of this size shows the margin or more, if the ability fell by `drop`.
+def chance_of_regressed(items: int, margin: float, discordance: float, drop: float, level: float) -> float:
+    """Compute how often a fresh suite of this size is REGRESSED once all is asked, if the ability fell by `drop`.
 
-    Exact for items right or wrong, each lost with probability (discordance + drop) / 2 and won with
-    (discordance - drop) / 2; discordance is raised to |drop| where it is less. The answer of a check that
-    sees every item; betting's early stops move it by about a point.
+    It must show the margin or more, and more losses than an unchanged model has with probability `level`. Exact for
+    items right or wrong, each lost with probability (discordance + drop) / 2 and won with (discordance - drop) / 2;
+    discordance is raised to |drop| where it is less. A task that is lost alone is left out, and betting's early stops,
+    which move it by about a point.
     """
     import numpy as np
     from scipy.special import bdtrc, gammaln, xlog1py, xlogy
@@ -140,9 +148,9 @@ def chance_of_regressed(items: int, margin: float, discordance: float, drop: flo
     if items < 1:
         return 0.0
     changing = min(1.0, max(discordance, abs(drop)))
-    needed = ceil(round(margin * items, 9))  # losses less wins; margin * items is 18, not 18.000000000000004
     if changing == 0:
-        return float(needed <= 0)
+        return 0.0
+    needed = ceil(round(margin * items, 9))  # losses less wins; margin * items is 18, not 18.000000000000004
     changed = np.arange(items + 1)
     log_share = (
         gammaln(items + 1)
@@ -151,7 +159,54 @@ def chance_of_regressed(items: int, margin: float, discordance: float, drop: flo
         + xlogy(changed, changing)
         + xlog1py(items - changed, -changing)
     )
-    fewest_lost = np.ceil((needed + changed) / 2)
+    fewest_lost = np.maximum(np.ceil((needed + changed) / 2), _too_many_for_chance(items, level))
     possible = fewest_lost <= changed
     enough = bdtrc(np.where(possible, fewest_lost - 1, 0), np.maximum(changed, 1), (1 + drop / changing) / 2)
     return float(np.sum(np.exp(log_share) * np.where(possible, enough, 0.0)))
+
+
+@cache
+def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
+    """Return, for 0 to `items` flips, the fewest losses that a fair coin has with probability `level` or less."""
+    import numpy as np
+    from scipy.special import bdtrc
+
+    fewest = np.empty(items + 1)
+    lost = 1
+    for flips in range(items + 1):  # one flip more takes no fewer losses, and at most one more
+        while lost <= flips and bdtrc(lost - 1, flips, 0.5) > level:
+            lost += 1
+        fewest[flips] = max(lost, 1)
+    return fewest
+
+
+def items_for(chance: float, margin: float, flips_won: float, drop: float, level: float) -> int | None:
+    """Return the fewest items, a round number, that catch this drop so often; None where 20,000 do not."""
+    for items in _round_numbers(MOST_ITEMS):
+        if chance_of_regressed(items, margin, 2 * flips_won + drop, drop, level) >= chance:
+            return items
+    return None
+
+
+def more_items(items: int, change: float, squares: float, level: float) -> int | None:
+    """Return how many more items would prove a drop like this one in 4 of 5 suites, rounded up; None for over 20,000.
+
+    `change` is the sum of the items' losses less wins and `squares` that of its squares (for items right or wrong:
+    how many flipped). The normal approximation: the standardised loss grows with the root of the items.
+    """
+    from scipy.special import ndtri
+
+    if change <= 0:
+        return None
+    wanted = float(ndtri(1 - level) + ndtri(USUAL_POWER)) ** 2
+    more = items * (wanted * squares / change**2 - 1)
+    return next((number for number in _round_numbers(MOST_ITEMS) if number >= more), None)
+
+
+def _round_numbers(most: int) -> Iterator[int]:
+    """Yield 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, ..., as far as `most`."""
+    for power in count():
+        for digits in (10, 15, 20, 25, 30, 40, 50, 60, 80):
+            if (number := digits * 10**power) > most:
+                return
+            yield number

@@ -2,7 +2,18 @@
 
 **Alpha.** REGRESSED can be proven by the pool or by a task, and each gets alpha/2, so that it is wrong with
 probability at most alpha (wrong: the pool says so of a suite whose drop is under the margin, or a task is
-marked lost whose ability did not fall). OK is proven by the pool alone, at alpha. For a given suite only one
+marked lost whose ability did not fall).
+
+**Ability.** A suite of 100 items of an unchanged model shows 3 points or more in 21 of 100 cases (10 % flips), which is
+true of its items and says nothing of the model. So the pool's REGRESSED also needs "the model did not change" refuted,
+and an unchanged model is REGRESSED with probability at most alpha, by pool, tasks and early stops together:
+once all is asked by the exact test of no_change.py, which counts a lost task as well, at 98 % of alpha; before that
+by the bets against "the ability did not fall" at 2 % of alpha, a bar of 1,000. Until then more is asked, and where the
+last item comes first there is no verdict. The high bar costs little where a suite is large: who proves a drop of the
+margin early has mostly refuted none at all far beyond it. What the end says goes by the exact test alone, so that it
+is the same in every order.
+
+**The rest.** OK is proven by the pool alone, at alpha. For a given suite only one
 of the two can be wrong. A task is lost when "its ability did not fall" is refuted by e-Holm over all
 measurable tasks at alpha/2 and its estimate is the margin or more; it is kept when "it fell by the margin or
 more" is refuted at alpha, for that task alone (a kept mark decides nothing). Evidence counts at its peak over
@@ -58,16 +69,19 @@ from finetop.core.check.statistics.betting import (
     sample_of_tally,
 )
 from finetop.core.check.statistics.item_order import Cluster, Item, Key, clusters_of, first_look
+from finetop.core.check.statistics.no_change import TaskChanges, chance_of_loss
 from finetop.core.check.statistics.plan import score_of, valid_score, whole_weights
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from finetop.core.check.statistics.betting import Decision
     from finetop.core.check.statistics.verdict import CheckPlan
     from finetop.core.protocol.check_result import Mark, Verdict
 
 Until = Literal["decided", "all"]
+EARLY = 0.02  # the share of alpha at which an early REGRESSED refutes "the ability did not fall"
 SURE = 1000  # so many times beyond the bar a task is lost whatever its other items say
 SUSPICIOUS = 0.5  # how far its evidence must be expected to come, of the bar's logarithm
 
@@ -105,6 +119,8 @@ class Check:
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
     tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
+    chance: float | None = None  # all is asked, and the drop is the margin: how often chance alone does that
+    fell: bool = False  # "the ability did not fall" is refuted, looked at where the pool says REGRESSED
 
 
 def begin(plan: CheckPlan, *, until: Until = "decided", whole_tasks: Iterable[str] = ()) -> Check:
@@ -183,7 +199,40 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
         consumed=consumed,
         pool=check.pool and feed_pool(check.pool, *_weighed(check, totals, range(check.consumed, consumed))),
     )
-    return replace(moved, tasks=_weigh_tasks(moved, completed))
+    judged = _judge_ability(moved)
+    return replace(judged, tasks=_weigh_tasks(judged, completed))
+
+
+def level_at_the_end(alpha: float) -> float:
+    """Return what the exact test has of alpha once all is asked: the rest goes to REGRESSED before that."""
+    return alpha * (1 - EARLY)
+
+
+def _judge_ability(check: Check) -> Check:
+    """Test "the model did not change" where the pool says REGRESSED; what the last item says replaces all before."""
+    if check.pool is None or check.pool.decision != "regressed":
+        return replace(check, chance=None, fell=False)
+    if len(check.totals) < len(check.clusters):
+        evidence = float(log_mean_exp(log_wealth_of_drop(sample_of_pool(check), 0.0)))
+        return replace(check, fell=evidence >= -log(EARLY * check.plan.alpha))
+    sums: dict[str, list[Exact]] = defaultdict(list)
+    for place, total in check.totals.items():
+        sums[check.clusters[place][0].task].append(total)
+    chance = chance_of_loss(
+        [
+            TaskChanges(tuple(changes), check.largest[name], check.weights[name])
+            for name, changes in sorted(sums.items())
+        ],
+        check.plan.alpha / 2,
+    )
+    return replace(check, chance=chance, fell=chance <= level_at_the_end(check.plan.alpha))
+
+
+def pool_says(check: Check) -> Decision | None:
+    """Return what the pool proves: REGRESSED only where an unchanged model is ruled out as well."""
+    if check.pool is None or (check.pool.decision == "regressed" and not check.fell):
+        return None
+    return check.pool.decision
 
 
 def verdict_so_far(check: Check) -> Verdict | None:
@@ -229,7 +278,7 @@ def _proven(check: Check) -> Verdict | None:
     """Return what pool and tasks prove, heedless of suspicious tasks."""
     if _lost(check):
         return "regressed"
-    return check.pool.decision if check.pool else None
+    return pool_says(check)
 
 
 def _lost(check: Check) -> bool:
@@ -260,7 +309,7 @@ def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, Task
     evidence = {name: task.of_drop for name, task in weighed.items()}
     alpha = check.plan.alpha / 2
     proven, sure = holm(evidence, alpha), holm(evidence, alpha / SURE)
-    is_regressed = check.pool is not None and check.pool.decision == "regressed"
+    is_regressed = pool_says(check) == "regressed"
     return {
         name: _marked(check.plan, task, is_proven=name in proven, is_sure=is_regressed or name in sure)
         for name, task in weighed.items()

@@ -128,7 +128,7 @@ def reason_of(
     drop: float | None,
     tasks: tuple[TaskResult, ...],
 ) -> str:
-    """Say in one line what is proven, on how many items, and which tasks are lost."""
+    """Write in one line what is proven, on how many items, and which tasks are lost."""
     lost_tasks = [task for task in tasks if task.mark == "lost"]
     limit = f"limit {points(plan.margin)}"
     if verdict == "no_verdict":
@@ -146,7 +146,22 @@ def reason_of(
         worst = max(tasks, key=lambda task: task.drop or 0.0)
         alone = f"{worst.task} {points(-(worst.drop or 0.0))}, not proven alone"
         side += f"; lost: {named}" if named else f"; worst: {alone}"
-    return f"{finding(drop, plan.margin, used, len(plan.order), by, weighted=plan.weighted)}: {side}."
+    return f"{finding(drop, plan.margin, used, len(plan.order), weighted=plan.weighted)}: {side}."
+
+
+def too_few(drop: float, items: int, chance: float, more: int | None, *, weighted: bool) -> str:
+    """Write why a drop of the margin or more is no verdict: chance alone shows it too often on so few items."""
+    lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
+    often = _percent(chance)
+    tell = "over 20,000" if more is None else f"about {more:,}"
+    return f"{lost}, which chance alone does {often} of the time: {tell} more items would tell."
+
+
+def _percent(chance: float) -> str:
+    """Write a probability with as many places as it has use for: 13 %, 4.9 %, under 0.1 %."""
+    if chance < 0.001:
+        return "under 0.1 %"
+    return f"{100 * chance:.0f} %" if chance >= 0.095 else f"{100 * chance:.1f} %"
 
 
 def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
@@ -166,8 +181,12 @@ def claims_of(
     proven_drop: bool,
     power: tuple[Power, ...],
     used: int,
+    chance: float | None,
 ) -> tuple[str, ...]:
-    """Write out what is claimed, about what, and how often such a claim is wrong."""
+    """Write out what is claimed, about what, and how often such a claim is wrong.
+
+    `chance` is how often an unchanged model loses as much, where that was computed.
+    """
     suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
     if plan.weighted:
         suite += ", weighted by task,"
@@ -181,7 +200,16 @@ def claims_of(
     if lines:
         certain = by == "arithmetic"
         lines[0] += (
-            "; arithmetic, not a guess." if certain else f"; wrong with probability at most {plan.alpha:.3g}."
+            "; all of them were scored."
+            if certain and used == len(plan.order)
+            else "; whatever the other items say."
+            if certain
+            else f"; wrong with probability at most {plan.alpha:.3g}."
+        )
+    if verdict == "regressed":
+        lines.append(
+            f"An unchanged model is called REGRESSED with probability at most {plan.alpha:.3g}"
+            + (f"; chance alone loses as much {_percent(chance)} of the time." if chance is not None else ".")
         )
     lines.extend(standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total))
     low, high = interval
