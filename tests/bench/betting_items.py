@@ -22,17 +22,11 @@ from simulation.gaussian import (
     looks_before_the_end,
     run_gaussian,
 )
-from simulation.streams import ALPHA, Runs, Suite, orders, plain, run_orders, surely_above
+from simulation.streams import ALPHA, Runs, Suite, join, orders, plain, run_orders, surely_above
 
 ITEMS = (300, 600, 1000, 3000, 10_000)
 DISCORDANCE = (0.05, 0.10, 0.20)
 DROPS = (0.0, 0.01, 0.02, 0.031, 0.05, 0.10)
-
-
-def join(parts: list[Runs]) -> Runs:
-    return Runs(
-        np.concatenate([part.regressed for part in parts]), np.concatenate([part.used for part in parts])
-    )
 
 
 def shown(runs: Runs, suite: Suite) -> tuple[str, bool]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import exp
+from math import exp, log, sqrt
 from typing import TYPE_CHECKING
 
-from finetop.core.check.statistics.betting import confidence_sequence
+from finetop.core.check.statistics.betting import BETS, confidence_sequence
 from finetop.core.check.statistics.paired_tests import (
     Flips,
     chance_of_regressed,
     count_flips,
+    errors_of,
     mcnemar_p,
     more_items,
     sum_flips,
@@ -18,8 +19,10 @@ from finetop.core.check.statistics.paired_tests import (
 from finetop.core.check.statistics.sequential import (
     Check,
     Until,
+    all_asked,
     begin,
     feed,
+    is_right_or_wrong,
     level_at_the_end,
     next_items,
     pool_says,
@@ -69,7 +72,7 @@ def conclude(check: Check) -> CheckResult:
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
-    if verdict == "no_verdict" and check.chance is not None and drop is not None:
+    if verdict == "no_verdict" and check.pool.decision == "regressed" and all_asked(check) and drop is not None:
         reason = too_few(drop, len(seen), check.chance, _more_items(check, len(seen)), weighted=plan.weighted)
     return CheckResult(
         verdict=verdict,
@@ -141,12 +144,17 @@ def _power(check: Check, flips: Flips, seen: Sequence[Item]) -> tuple[Power, ...
 
 
 def _more_items(check: Check, asked: int) -> int | None:
-    """Return how many more items would prove the drop seen, if the flips go on like this; see `more_items`."""
+    """Return how many more items would prove the drop seen, if the items go on like this; see `more_items`."""
     changes = [
         float(check.weights[check.clusters[place][0].task] * total) for place, total in check.totals.items()
     ]
-    squares = sum(change**2 for change in changes)
-    return more_items(asked, -sum(changes), squares, level_at_the_end(check.plan.alpha))
+    alpha = check.plan.alpha
+    bar = (
+        errors_of(level_at_the_end(alpha))
+        if is_right_or_wrong(check)
+        else sqrt(2 * log(2 * len(BETS) / alpha))  # wealth grows as exp(errors^2 / 2) at the best stake of all
+    )
+    return more_items(asked, -sum(changes), sum(change**2 for change in changes), bar)
 
 
 def _task_result(check: Check, task: TaskPlan) -> TaskResult:

@@ -4,10 +4,9 @@ An unchanged model's scores and its base's are interchangeable: of each cluster 
 win of the same size, whatever the other clusters did. So the changes' signs are fair coins (Fisher 1935; as paired
 randomization test in NLP: Noreen 1989, Dror et al. 2018, doi:10.18653/v1/P18-1128), and how often coins alone lose as
 much as was seen is an exact p-value. For single items right or wrong that count alike it is the one-sided exact McNemar
-test, which also holds where items differ in how likely they flip. Where tasks are weighted, items are clustered or
-scores lie between 0 and 1, the signs are drawn 20,000 times, with the seen ones as one draw more (Phipson & Smyth 2010,
-doi:10.2202/1544-6115.1585), from sorted changes and a fixed seed. There it refutes "nothing changed"; a mean can also
-be unmoved because frequent small losses meet few large wins, and of such models the test is not exact.
+test, which also holds where items differ in how likely they flip. Where tasks are weighted or items are clustered, the
+signs are drawn 20,000 times, with the seen ones as one draw more (Phipson & Smyth 2010, doi:10.2202/1544-6115.1585),
+from sorted changes and a fixed seed.
 
 REGRESSED can also come from a task that is lost. So the p-value counts more than losses of the whole: it is how often
 coins alone lose as much, *or* make some task's evidence pass its bar. Both ways together then stay at the level. A lone

@@ -188,18 +188,22 @@ def items_for(chance: float, margin: float, flips_won: float, drop: float, level
     return None
 
 
-def more_items(items: int, change: float, squares: float, level: float) -> int | None:
-    """Return how many more items would prove a drop like this one in 4 of 5 suites, rounded up; None for over 20,000.
-
-    `change` is the sum of the items' losses less wins and `squares` that of its squares (for items right or wrong:
-    how many flipped). The normal approximation: the standardised loss grows with the root of the items.
-    """
+def errors_of(level: float) -> float:
+    """Return how many standard errors a loss must be beyond none to be proven at this level."""
     from scipy.special import ndtri
 
-    if change <= 0:
+    return float(ndtri(1 - level))
+
+
+def more_items(items: int, lost: float, squares: float, bar: float) -> int | None:
+    """Return how many more items would prove a drop like this one in 4 of 5 suites, rounded up; None for over 20,000.
+
+    `lost` is the sum of the changes so far, `squares` that of their squares (for items right or wrong: how many
+    flipped), `bar` the standard errors that prove it. Those grow with the root of the items.
+    """
+    if lost <= 0:
         return None
-    wanted = float(ndtri(1 - level) + ndtri(USUAL_POWER)) ** 2
-    more = items * (wanted * squares / change**2 - 1)
+    more = items * ((bar + errors_of(1 - USUAL_POWER)) ** 2 * squares / lost**2 - 1)
     return next((number for number in _round_numbers(MOST_ITEMS) if number >= more), None)
 
 

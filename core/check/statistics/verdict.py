@@ -149,12 +149,15 @@ def reason_of(
     return f"{finding(drop, plan.margin, used, len(plan.order), weighted=plan.weighted)}: {side}."
 
 
-def too_few(drop: float, items: int, chance: float, more: int | None, *, weighted: bool) -> str:
-    """Write why a drop of the margin or more is no verdict: chance alone shows it too often on so few items."""
+def too_few(drop: float, items: int, chance: float | None, more: int | None, *, weighted: bool) -> str:
+    """Write why a drop of the margin or more is no verdict: chance alone may show it on so few items.
+
+    `chance` is how often it does, where that can be computed.
+    """
     lost = f"lost {points(drop)} points{', weighted,' if weighted else ''} on these {counted(items, 'item')}"
-    often = _percent(chance)
+    by_chance = "may be chance" if chance is None else f"chance alone does {_percent(chance)} of the time"
     tell = "over 20,000" if more is None else f"about {more:,}"
-    return f"{lost}, which chance alone does {often} of the time: {tell} more items would tell."
+    return f"{lost}, which {by_chance}: {tell} more items would tell."
 
 
 def _percent(chance: float) -> str:

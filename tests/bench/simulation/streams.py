@@ -13,9 +13,18 @@ from math import log
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
-from finetop.core.check.statistics.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
+from finetop.core.check.statistics.betting import (
+    BETS,
+    begin_pool,
+    exact,
+    feed_pool,
+    log_factors,
+    log_growth,
+    log_mean_exp,
+)
+from finetop.core.check.statistics.sequential import EARLY, level_at_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,10 +68,19 @@ class Runs:
     """What each stream said, and after how many items."""
 
     regressed: Bools
+    ok: Bools
     used: Ints
 
     def wrong(self, suite: Suite) -> int:
         return int((self.regressed != suite.fallen).sum())
+
+
+def join(parts: Sequence[Runs]) -> Runs:
+    return Runs(
+        np.concatenate([part.regressed for part in parts]),
+        np.concatenate([part.ok for part in parts]),
+        np.concatenate([part.used for part in parts]),
+    )
 
 
 def plain(name: str, items: int, discordance: float, drop: float) -> Suite:
@@ -119,9 +137,7 @@ def run_pool(
 ) -> Runs:
     """Run the pool test over so many orders of one suite."""
     parts = [run_orders(suite, order, alpha_regressed) for order in orders(suite, streams, random)]
-    return Runs(
-        np.concatenate([part.regressed for part in parts]), np.concatenate([part.used for part in parts])
-    )
+    return join(parts)
 
 
 def run_orders(suite: Suite, order: Ints, alpha_regressed: float = ALPHA / 2) -> Runs:
@@ -132,15 +148,20 @@ def run_orders(suite: Suite, order: Ints, alpha_regressed: float = ALPHA / 2) ->
 
 
 def run_differences(
-    sums: Ints, sizes: Ints, items: Ints, look: int, alpha_regressed: float = ALPHA / 2
+    sums: Ints, sizes: Ints, items: Ints, look: int, alpha_regressed: float = ALPHA / 2, *, ability: bool = False
 ) -> Runs:
-    """Run the pool test over streams of clusters in drawn order, all three [streams, clusters]."""
+    """Run the pool test over streams of clusters in drawn order, all three [streams, clusters].
+
+    With `ability` REGRESSED also needs an unchanged model ruled out, as in a check of single items of one task;
+    a stream that comes to its end without that is neither REGRESSED nor OK.
+    """
     streams, clusters = sums.shape
     weight, largest = int(sizes[0].sum()), int(sizes.max())
-    regressed, used = np.zeros(streams, dtype=bool), np.zeros(streams, dtype=np.int64)
+    regressed, ok, used = (np.zeros(streams, dtype=kind) for kind in (bool, bool, np.int64))
     live = np.arange(streams)
     total, left, drawn = (np.full(streams, start, dtype=np.int64) for start in (0, weight, 0))
-    log_regressed, log_ok = np.zeros((len(BETS), streams)), np.zeros((len(BETS), streams))
+    log_regressed, log_ok, log_fell = (np.zeros((len(BETS), streams)) for _ in range(3))
+    proven = np.zeros(streams, dtype=bool)  # REGRESSED of the suite, kept once proven
     for start in range(0, clusters, look):
         now = sums[live, start : start + look]
         grown = log_growth(
@@ -152,18 +173,26 @@ def run_differences(
         drawn = drawn + items[live, start : start + look].sum(axis=1)
         surely_regressed = -100 * (total + left) >= MARGIN_PERCENT * weight
         surely_ok = -100 * (total - left) < MARGIN_PERCENT * weight
-        says_regressed = surely_regressed | (
-            ~surely_ok & (log_mean_exp(log_regressed.T) >= -log(alpha_regressed))
+        proven = surely_regressed | (
+            ~surely_ok & (proven | (log_mean_exp(log_regressed.T) >= -log(alpha_regressed)))
         )
-        says_ok = surely_ok | (~says_regressed & (log_mean_exp(log_ok.T) >= -log(ALPHA)))
-        done = says_regressed | says_ok
-        regressed[live[done]], used[live[done]] = says_regressed[done], drawn[done]
+        says_ok = surely_ok | (~proven & (log_mean_exp(log_ok.T) >= -log(ALPHA)))
+        says_regressed = proven
+        if ability and start + look < clusters:
+            log_fell = log_fell + log_factors(-now / largest, np.ones(now.shape)).sum(axis=-1)
+            says_regressed = proven & (log_mean_exp(log_fell.T) >= -log(EARLY * ALPHA))
+        elif ability:
+            lost, flips = (sums[live] < 0).sum(axis=1), (sums[live] != 0).sum(axis=1)
+            says_regressed = proven & (binom.sf(lost - 1, flips, 0.5) <= level_at_the_end(ALPHA))
+        done = says_regressed | says_ok | (start + look >= clusters)
+        regressed[live[done]], ok[live[done]] = says_regressed[done], says_ok[done]
+        used[live[done]] = drawn[done]
         go_on = ~done
-        live, total, left, drawn = live[go_on], total[go_on], left[go_on], drawn[go_on]
-        log_regressed, log_ok = log_regressed[:, go_on], log_ok[:, go_on]
+        live, total, left, drawn, proven = (part[go_on] for part in (live, total, left, drawn, proven))
+        log_regressed, log_ok, log_fell = (part[:, go_on] for part in (log_regressed, log_ok, log_fell))
         if not live.size:
             break
-    return Runs(regressed, used)
+    return Runs(regressed, ok, used)
 
 
 def agrees_with_the_check(suite: Suite, streams: int, random: np.random.Generator) -> bool:

@@ -47,13 +47,13 @@ def test_ok_regressed_and_no_verdict_have_their_codes_and_words(finetop: Finetop
     assert code == 0
     assert out.splitlines()[:2] == [
         "a -> a",
-        "OK  nothing lost (limit 3.0), certain of the suite's 200 items",
+        "OK  nothing lost (limit 3.0), all 200 items scored",
     ]
     assert out.splitlines()[-1].split() == ["arc", "acc", "none", "200", "0", "0", "0", "0", "0"]
     code, out, _ = finetop("diff", "a", "b")
     assert (code, out.splitlines()[1]) == (
         1,
-        "REGRESSED  10.0 points lost (limit 3.0), certain of the suite's 200 items",
+        "REGRESSED  10.0 points lost (limit 3.0), all 200 items scored",
     )
     code, out, _ = finetop("diff", "a", "c")
     assert (code, "NO VERDICT  160 of 200 items joined (80 %), under 90 %" in out) == (3, True)

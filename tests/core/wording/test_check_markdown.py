@@ -94,7 +94,7 @@ def table(text: str, head: str) -> list[list[str]]:
 
 def test_the_verdict_is_the_first_line() -> None:
     text = written()
-    first = "❌ **REGRESSED  10.0 points lost (limit 3.0), certain of the suite's 400 items**"
+    first = "❌ **REGRESSED  10.0 points lost (limit 3.0), all 400 items scored**"
     assert text.splitlines()[:3] == [first, "", "support-tone, suite quick"]
 
 

@@ -40,7 +40,7 @@ def checked(
 def test_regressed_line() -> None:
     outcome = check_result.read(checked({"arith": 60, "knowledge": 50}, until="all"))
     line = verdicts.verdict_line(outcome)
-    assert line == "REGRESSED  27.5 points lost (limit 3.0), certain of the suite's 400 items"
+    assert line == "REGRESSED  27.5 points lost (limit 3.0), all 400 items scored"
     early = verdicts.verdict_line(check_result.read(checked({"arith": 60, "knowledge": 50})))
     assert early.startswith("REGRESSED  ")
     assert "points lost (limit 3.0), proven on " in early and early.endswith(" of 400 items")
@@ -48,7 +48,7 @@ def test_regressed_line() -> None:
 
 def test_ok_line() -> None:
     assert verdicts.verdict_line(check_result.read(checked({}, until="all"))) == (
-        "OK  nothing lost (limit 3.0), certain of the suite's 400 items"
+        "OK  nothing lost (limit 3.0), all 400 items scored"
     )
 
 
@@ -110,7 +110,7 @@ def test_weights_are_said_where_they_differ() -> None:
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
     assert (
-        "  22.5 points lost, weighted (limit 3.0), certain of the suite's 400 items"
+        "  22.5 points lost, weighted (limit 3.0), all 400 items scored"
         in verdicts.verdict_line(check_result.read(found))
     )
     even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
@@ -212,7 +212,7 @@ def test_brief_is_in_points_with_the_worst_task_first() -> None:
 def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
     found = checked({"arith": 38}, margin=0.2, until="all")
     line = verdicts.verdict_line(check_result.read(found))
-    assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), certain of the suite's 400 items")
+    assert line.startswith("OK, a real drop  9.5 points lost (limit 20.0), all 400 items scored")
     assert line.endswith(", arith -19.0")
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, found)) == "ok -9.5, arith -19.0"
     both = check_result.read(checked({"arith": 38, "knowledge": 30}, margin=0.2, until="all"))

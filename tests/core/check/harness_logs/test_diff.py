@@ -47,7 +47,7 @@ def test_identical_logs_are_ok_with_no_flips(tmp_path: Path, version: str) -> No
     logs(tmp_path, {"t": rows(200, version=version)}, {"t": rows(200, version="0.4.13")})
     found = compare(tmp_path)
     outcome = read(found)
-    assert verdict_line(outcome) == "OK  nothing lost (limit 3.0), certain of the suite's 200 items"
+    assert verdict_line(outcome) == "OK  nothing lost (limit 3.0), all 200 items scored"
     assert (outcome.lost, outcome.won, outcome.flips) == (0, 0, ())
     assert found["joined"]["share"] == 1.0
     assert outcome.notes == ("200 of 200 items joined (100 %)",)

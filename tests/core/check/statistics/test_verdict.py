@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
+from scipy.stats import binom
 from statsmodels.stats.contingency_tables import mcnemar
 from work import calls_of
 
@@ -27,6 +28,7 @@ from finetop.core.check.statistics.sequential import (
     Check,
     begin,
     feed,
+    level_at_the_end,
     next_items,
     suspicious_tasks,
     verdict_so_far,
@@ -226,8 +228,12 @@ def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent
     assert result.drop == pytest.approx(drop_in_twentieths / 20 / len(drawn))
     if result.decided_by == "task":
         assert any(task.mark == "lost" for task in result.tasks)
+    elif fallen and result.verdict == "no_verdict":
+        assert result.chance is None or result.chance > level_at_the_end(0.05)
+        assert result.reason.startswith("lost ")
     else:
         assert (result.verdict, result.decided_by) == ("regressed" if fallen else "ok", "arithmetic")
+        assert result.chance is None or result.chance <= level_at_the_end(0.05)
 
 
 def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
@@ -441,10 +447,12 @@ def test_power_against_simulation() -> None:
     random_numbers = np.random.default_rng(5)
     for items, drop in ((300, 0.0), (300, 0.05), (600, 0.05), (600, 0.02)):
         draws = random_numbers.multinomial(items, [(0.1 + drop) / 2, (0.1 - drop) / 2, 0.9], size=20_000)
-        seen = np.mean(100 * (draws[:, 0] - draws[:, 1]) >= 3 * items)
-        assert chance_of_regressed(items, 0.03, 0.1, drop) == pytest.approx(float(seen), abs=0.011)
-    assert chance_of_regressed(600, 0.03, 0.0, 0.0) == 0
-    assert chance_of_regressed(0, 0.03, 0.1, 0.0) == 0
+        lost, won = draws[:, 0], draws[:, 1]
+        proven = (100 * (lost - won) >= 3 * items) & (binom.sf(lost - 1, lost + won, 0.5) <= 0.05)
+        said = chance_of_regressed(items, 0.03, 0.1, drop, 0.05)
+        assert said == pytest.approx(float(np.mean(proven)), abs=0.011)
+    assert chance_of_regressed(600, 0.03, 0.0, 0.0, 0.05) == 0
+    assert chance_of_regressed(0, 0.03, 0.1, 0.0, 0.05) == 0
 
 
 def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
@@ -455,7 +463,8 @@ def test_power_is_that_of_the_items_asked_before_it_stopped() -> None:
     assert (stopped.verdict, stopped.items_used < 1000) == ("ok", True)
     both_ways = 2 / (stopped.items_used + 2)
     for entry in stopped.power:
-        own = chance_of_regressed(stopped.items_used, 0.03, both_ways + entry.drop, entry.drop)
+        flips, level = both_ways + entry.drop, level_at_the_end(0.05)
+        own = chance_of_regressed(stopped.items_used, 0.03, flips, entry.drop, level)
         assert entry.chance == pytest.approx(own)
     said = f"Power of the {stopped.items_used} items asked: a true drop of 5 points is caught"
     assert any(claim.startswith(said) for claim in stopped.claims)
