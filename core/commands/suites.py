@@ -6,14 +6,20 @@ import argparse
 import subprocess
 from typing import Any
 
+from finetop.core.check.statistics.paired_tests import chance_of_regressed, items_for, level_at_the_end
 from finetop.core.check.tasks import download as fetching
-from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, suites
+from finetop.core.check.tasks.suite import Suite, SuiteTask, find_suite, read_rows, suites
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import MARGIN
 from finetop.core.runtime.home import Home
+from finetop.core.text import counted
 
 ABOUT = "the benchmark suites that a model can be checked on"
 GROUP = "check"
+ALPHA = 0.05
+WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
+WANTED = (0.8, 0.95)  # how often a drop of twice the margin should be caught
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return fetch(args.suite, home)
     found = (find_suite(args.suite, home),) if args.suite else suites(home)
     if args.json:
-        print_json({"suites": [as_json(suite) for suite in found]})
+        print_json({"suites": [as_json(suite, with_power=bool(args.suite)) for suite in found]})
     elif args.suite:
         tell(found[0])
     else:
@@ -70,6 +76,9 @@ def tell(suite: Suite) -> None:
         ],
         right=(3, 4, 5),
     )
+    print()
+    for line in power_lines(power_of(suite)):
+        print(line)
 
 
 def source_of(task: SuiteTask) -> str:
@@ -79,7 +88,73 @@ def source_of(task: SuiteTask) -> str:
     return (task.data or task.yaml or "").rpartition("/")[2]
 
 
-def as_json(suite: Suite) -> dict[str, Any]:
+def items_of(task: SuiteTask) -> int | None:
+    """Count a task's items, at most its cap; None where its data must be fetched first and it has no cap."""
+    if task.data is None:
+        return task.cap
+    items = len(read_rows(task))
+    return items if task.cap is None else min(items, task.cap)
+
+
+def power_of(suite: Suite) -> dict[str, Any]:
+    """Compute which drops a suite catches how often, in points and shares, before anything is scored.
+
+    Assumes the usual margin and alpha, every item asked, and WON of the items won by chance with as many lost.
+    A weighted suite is as good as an unweighted one of fewer items (Kish).
+    """
+    counts = [items_of(task) for task in suite.tasks]
+    known = [(items, task.weight) for items, task in zip(counts, suite.tasks, strict=True) if items]
+    items = sum(items for items, _ in known) if None not in counts else None
+    margin, level = MARGIN / 100, level_at_the_end(ALPHA)
+    sizes = [margin * times for times in (2, 3, 4)]
+    power: dict[str, Any] = {
+        "items": items,
+        "at_most": any(task.data is None for task in suite.tasks),
+        "margin": MARGIN,
+        "won": 100 * WON,
+        "caught": [],
+        "items_for": {
+            f"{share:g}": items_for(share, margin, 2 * WON + sizes[0], sizes[0], level) for share in WANTED
+        },
+    }
+    if items:
+        weighed = sum(n * weight for n, weight in known) ** 2 / sum(n * weight**2 for n, weight in known)
+        power["caught"] = [
+            {
+                "drop": round(100 * drop, 6),
+                "chance": round(chance_of_regressed(round(weighed), margin, 2 * WON + drop, drop, level), 3),
+            }
+            for drop in sizes
+        ]
+    return power
+
+
+def power_lines(power: dict[str, Any]) -> list[str]:
+    """Write what a suite can show: how often which drop is caught, and how many items catch it more often."""
+    lines, twice, caught = [], 2 * power["margin"], power["caught"]
+    if power["items"] is None:
+        lines.append("How many items it has is not known before its data is fetched: give each task a cap.")
+    if caught:
+        surely = [one for one in caught if one["chance"] > 0.99]
+        often = [f"{one['drop']:g} points {100 * one['chance']:.0f} %" for one in caught if one not in surely]
+        often += [f"{surely[0]['drop']:g} points or more over 99 %"] if surely else []
+        most = "at most " if power["at_most"] else ""
+        what = f"What {most}{counted(power['items'], 'item')} can show"
+        lines.append(f"{what}: how often a drop is caught: {', '.join(often)}.")
+    now = caught[0]["chance"] if caught else 0.0
+    more = [
+        f"{items:,} items for {100 * float(share):g} %"
+        for share, items in power["items_for"].items()
+        if items and now < float(share)
+    ]
+    if more:
+        lines.append(f"To catch {twice:g} points more often: {', '.join(more)}.")
+    flips = f"{power['won']:g} % of the items are won by chance, and as many lost"
+    lines.append(f"Assumed: margin {power['margin']:g} points, every item is asked, {flips}.")
+    return lines
+
+
+def as_json(suite: Suite, *, with_power: bool) -> dict[str, Any]:
     return {
         "name": suite.name,
         "about": suite.about,
@@ -97,4 +172,5 @@ def as_json(suite: Suite) -> dict[str, Any]:
             }
             for task in suite.tasks
         ],
+        **({"power": power_of(suite)} if with_power else {}),
     }

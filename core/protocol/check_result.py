@@ -205,7 +205,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict == "ok" and power is not None and power.chance < LOW_POWER
 
 
-LOW_POWER = 0.8  # an OK that would miss twice the margin more often than this allows speaks of its items alone
+LOW_POWER = (
+    0.8  # an OK that would miss twice the margin more often than this allows speaks of its items alone
+)
 FELL = 10.0  # points: a task that lost so many is named, whatever is said of the whole
 
 

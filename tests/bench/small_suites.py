@@ -1,4 +1,4 @@
-"""Simulate checks of suites of any size: how often an unchanged model is REGRESSED, and how often a real drop is caught.
+"""Simulate checks of suites of any size: is an unchanged model called REGRESSED, and a real drop caught?
 
     python tests/bench/small_suites.py [--streams 4000] [--whole 400] [--seed 1]
 
@@ -39,7 +39,9 @@ DROPS = (0.03, 0.06, 0.09, 0.12)  # one to four margins
 WON = 0.02
 
 
-def streams_of(lost: float, won: float, items: int, streams: int, random: np.random.Generator) -> Iterator[Ints]:
+def streams_of(
+    lost: float, won: float, items: int, streams: int, random: np.random.Generator
+) -> Iterator[Ints]:
     """Draw fresh answers of single items, each lost or won with these probabilities, some streams at a time."""
     for start in range(0, streams, STREAMS_AT_ONCE):
         drawn = random.random((min(STREAMS_AT_ONCE, streams - start), items))
@@ -80,7 +82,9 @@ def unchanged(streams: int, random: np.random.Generator) -> bool:
 
 def caught(streams: int, random: np.random.Generator) -> None:
     print(f"REGRESSED of a real drop, {100 * WON:g} % of the items won, % (before / now)\n")
-    print("| items | " + " | ".join(f"{100 * drop:g} points" for drop in DROPS) + " | items asked at 9 points |")
+    print(
+        "| items | " + " | ".join(f"{100 * drop:g} points" for drop in DROPS) + " | items asked at 9 points |"
+    )
     print("|--:|" + "--:|" * (len(DROPS) + 1))
     for items in ITEMS:
         row, asked = [], ""
@@ -132,7 +136,12 @@ WHOLE: tuple[tuple[str, Callable[..., Pair], tuple[float, ...], int], ...] = (
 
 
 def whole_check(
-    answers: Callable[..., Pair], weights: tuple[float, ...], cluster: int, items: int, drop: float, random: np.random.Generator
+    answers: Callable[..., Pair],
+    weights: tuple[float, ...],
+    cluster: int,
+    items: int,
+    drop: float,
+    random: np.random.Generator,
 ) -> str:
     """Check one stream as a user's check would be, stopped as soon as it may."""
     base, tuned = answers(random, items, drop=drop)
@@ -177,7 +186,9 @@ def agrees(random: np.random.Generator, streams: int = 60) -> float:
         items, drop = (100, 200, 400)[number % 3], (0.0, 0.04, 0.08)[number // 3 % 3]
         (sums,) = streams_of(drop + 0.05, 0.05, items, 1, random)
         every = [Item("t", f"{place:04}") for place in range(items)]
-        plan = make_plan([TaskPlan("t", "acc", 0.0)], every, {i.key: 1.0 for i in every}, seed=number, cap=None)
+        plan = make_plan(
+            [TaskPlan("t", "acc", 0.0)], every, {i.key: 1.0 for i in every}, seed=number, cap=None
+        )
         pairs = [
             PairedItem("t", item.item, "", float(change <= 0), float(change >= 0))
             for item, change in zip(plan.order, sums[0], strict=True)
@@ -198,7 +209,10 @@ def main() -> int:
     options = parser.parse_args()
     began, random = time.process_time(), np.random.default_rng(options.seed)
     same = agrees(random)
-    print(f"{options.streams:,} streams a cell, margin 3 points, alpha {ALPHA}; the check itself says the same in {100 * same:.0f} %\n")
+    print(
+        f"{options.streams:,} streams a cell, margin 3 points, alpha {ALPHA};"
+        f" the check itself says the same in {100 * same:.0f} %\n"
+    )
     if same < 0.95:
         return 1
     failed = unchanged(options.streams, random)

@@ -12,6 +12,7 @@ from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
     count_flips,
     errors_of,
+    level_at_the_end,
     mcnemar_p,
     more_items,
     sum_flips,
@@ -23,7 +24,6 @@ from finetop.core.check.statistics.sequential import (
     begin,
     feed,
     is_right_or_wrong,
-    level_at_the_end,
     next_items,
     pool_says,
     sample_of_pool,
@@ -72,7 +72,12 @@ def conclude(check: Check) -> CheckResult:
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."
-    if verdict == "no_verdict" and check.pool.decision == "regressed" and all_asked(check) and drop is not None:
+    if (
+        verdict == "no_verdict"
+        and check.pool.decision == "regressed"
+        and all_asked(check)
+        and drop is not None
+    ):
         reason = too_few(drop, len(seen), check.chance, _more_items(check, len(seen)), weighted=plan.weighted)
     return CheckResult(
         verdict=verdict,
@@ -152,7 +157,9 @@ def _more_items(check: Check, asked: int) -> int | None:
     bar = (
         errors_of(level_at_the_end(alpha))
         if is_right_or_wrong(check)
-        else sqrt(2 * log(2 * len(BETS) / alpha))  # wealth grows as exp(errors^2 / 2) at the best stake of all
+        else sqrt(
+            2 * log(2 * len(BETS) / alpha)
+        )  # wealth grows as exp(errors^2 / 2) at the best stake of all
     )
     return more_items(asked, -sum(changes), sum(change**2 for change in changes), bar)
 

@@ -65,9 +65,7 @@ def _exact(tasks: Sequence[TaskChanges], bar: float) -> float:
 
 def _drawn(tasks: Sequence[TaskChanges], bar: float) -> float:
     """Draw the signs of all changes and count how often they lose as much, or make a task look lost."""
-    sizes: list[Floats] = [
-        np.sort([abs(float(change)) for change in task.sums if change]) for task in tasks
-    ]
+    sizes: list[Floats] = [np.sort([abs(float(change)) for change in task.sums if change]) for task in tasks]
     changed = np.array(
         [task.weight * size for task, own in zip(tasks, sizes, strict=True) for size in own], dtype=np.float64
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STANDARD_ERRORS = 3
+EARLY = 0.02  # the share of alpha for a REGRESSED before every item was asked; see sequential.py
 USUAL_POWER = 0.8  # what counts as caught: 4 of 5 times
 MOST_ITEMS = 20_000  # no more are advised
 
@@ -134,6 +135,11 @@ def mcnemar_p(lost: int, won: int) -> float:
     return min(1.0, 2 * float(bdtr(min(lost, won), lost + won, 0.5)))
 
 
+def level_at_the_end(alpha: float) -> float:
+    """Return what the exact test has of alpha once every item was asked."""
+    return alpha * (1 - EARLY)
+
+
 def chance_of_regressed(items: int, margin: float, discordance: float, drop: float, level: float) -> float:
     """Compute how often a fresh suite of this size is REGRESSED once all is asked, if the ability fell by `drop`.
 
@@ -180,10 +186,10 @@ def _too_many_for_chance(items: int, level: float) -> NDArray[np.float64]:
     return fewest
 
 
-def items_for(chance: float, margin: float, flips_won: float, drop: float, level: float) -> int | None:
+def items_for(power: float, margin: float, discordance: float, drop: float, level: float) -> int | None:
     """Return the fewest items, a round number, that catch this drop so often; None where 20,000 do not."""
     for items in _round_numbers(MOST_ITEMS):
-        if chance_of_regressed(items, margin, 2 * flips_won + drop, drop, level) >= chance:
+        if chance_of_regressed(items, margin, discordance, drop, level) >= power:
             return items
     return None
 

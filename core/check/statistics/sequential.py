@@ -74,7 +74,7 @@ from finetop.core.check.statistics.betting import (
 )
 from finetop.core.check.statistics.item_order import Cluster, Item, Key, clusters_of, first_look
 from finetop.core.check.statistics.no_change import TaskChanges, chance_of_loss
-from finetop.core.check.statistics.paired_tests import is_binary
+from finetop.core.check.statistics.paired_tests import EARLY, is_binary, level_at_the_end
 from finetop.core.check.statistics.plan import score_of, valid_score, whole_weights
 from finetop.core.errors import BadInput
 
@@ -86,7 +86,6 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import Mark, Verdict
 
 Until = Literal["decided", "all"]
-EARLY = 0.02  # the share of alpha at which an early REGRESSED refutes "the ability did not fall"
 SURE = 1000  # so many times beyond the bar a task is lost whatever its other items say
 SUSPICIOUS = 0.5  # how far its evidence must be expected to come, of the bar's logarithm
 
@@ -124,7 +123,9 @@ class Check:
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
     tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
-    chance: float | None = None  # how often chance alone loses as much: all is asked, right or wrong, and the margin lost
+    chance: float | None = (
+        None  # how often chance alone loses as much: all is asked, right or wrong, and the margin lost
+    )
     fell: bool = False  # "the ability did not fall" is refuted; tested where the pool says REGRESSED
 
 
@@ -206,11 +207,6 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
     )
     judged = _judge_ability(moved)
     return replace(judged, tasks=_weigh_tasks(judged, completed))
-
-
-def level_at_the_end(alpha: float) -> float:
-    """Return what the exact test has of alpha once all is asked: the rest goes to REGRESSED before that."""
-    return alpha * (1 - EARLY)
 
 
 def _judge_ability(check: Check) -> Check:

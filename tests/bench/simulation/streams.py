@@ -24,7 +24,7 @@ from finetop.core.check.statistics.betting import (
     log_growth,
     log_mean_exp,
 )
-from finetop.core.check.statistics.sequential import EARLY, level_at_the_end
+from finetop.core.check.statistics.paired_tests import EARLY, level_at_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,7 +148,13 @@ def run_orders(suite: Suite, order: Ints, alpha_regressed: float = ALPHA / 2) ->
 
 
 def run_differences(
-    sums: Ints, sizes: Ints, items: Ints, look: int, alpha_regressed: float = ALPHA / 2, *, ability: bool = False
+    sums: Ints,
+    sizes: Ints,
+    items: Ints,
+    look: int,
+    alpha_regressed: float = ALPHA / 2,
+    *,
+    ability: bool = False,
 ) -> Runs:
     """Run the pool test over streams of clusters in drawn order, all three [streams, clusters].
 

@@ -109,9 +109,8 @@ def test_weights_are_said_where_they_differ() -> None:
     lines = verdicts.task_table(check_result.read(found)).splitlines()
     assert lines[0].endswith("  weight")
     assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
-    assert (
-        "  22.5 points lost, weighted (limit 3.0), all 400 items scored"
-        in verdicts.verdict_line(check_result.read(found))
+    assert "  22.5 points lost, weighted (limit 3.0), all 400 items scored" in verdicts.verdict_line(
+        check_result.read(found)
     )
     even = check_result.read(checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
     assert "weight" not in verdicts.report("run", even)

@@ -13,12 +13,12 @@ from hypothesis import given, settings, strategies as st
 from finetop.core.check.statistics.betting import exact
 from finetop.core.check.statistics.conclude import check_pairs, conclude
 from finetop.core.check.statistics.item_order import Item, Key
+from finetop.core.check.statistics.paired_tests import level_at_the_end
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import (
     Check,
     begin,
     feed,
-    level_at_the_end,
     next_items,
     pool_says,
     sample_of_pool,

@@ -19,6 +19,7 @@ from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
     count_flips,
+    level_at_the_end,
     mcnemar_p,
     measure,
     sum_flips,
@@ -28,7 +29,6 @@ from finetop.core.check.statistics.sequential import (
     Check,
     begin,
     feed,
-    level_at_the_end,
     next_items,
     suspicious_tasks,
     verdict_so_far,
