@@ -194,15 +194,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict == "ok" and self.proven_drop
 
     @property
-    def power_of_twice(self) -> Power | None:
-        """Return the power for a drop of twice the margin; None where it is not known."""
-        return next((power for power in self.power if power.drop == twice(self.margin)), None)
-
-    @property
-    def on_these_items(self) -> bool:
-        """Return whether an OK says little of the model: twice the margin would often go unseen on so few items."""
-        power = self.power_of_twice
-        return self.verdict == "ok" and power is not None and power.chance < LOW_POWER
+    def low_power(self) -> Power | None:
+        """Return the power for twice the margin where an OK is of so few items that it says little of the model."""
+        return low_power(self.power, self.margin) if self.verdict == "ok" else None
 
 
 LOW_POWER = (
@@ -214,6 +208,11 @@ FELL = 10.0  # points: a task that lost so many is named, whatever is said of th
 def twice(margin: float) -> float:
     """Return twice the margin as the decimal it is printed as: 0.06, also where 2 * 0.03 would not be."""
     return round(2 * margin, 9)
+
+
+def low_power(power: Iterable[Power], margin: float) -> Power | None:
+    """Return the power for a drop of twice the margin, if it is known and low."""
+    return next((one for one in power if one.drop == twice(margin) and one.chance < LOW_POWER), None)
 
 
 def read(result: Mapping[str, Any]) -> CheckResult:

@@ -8,6 +8,7 @@ from finetop.core.protocol.check_result import (
     FELL,
     LOWER_IS_BETTER,
     CheckResult,
+    Power,
     TargetScore,
     TaskResult,
     Verdict,
@@ -66,13 +67,12 @@ def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool
     return f"{lost}, all {counted(total, 'item')} scored"
 
 
-def on_these_items(result: CheckResult) -> str:
-    """Write what an OK of few items can't show: '; on these items: 6 points would be missed 82 % of the time'."""
-    power = result.power_of_twice
-    if power is None or not result.on_these_items:
-        return ""
-    missed = f"{100 * (1 - power.chance):.0f} %"
-    return f"; on these items: a drop of {100 * power.drop:g} points would be missed {missed} of the time"
+def on_these_items(power: Power) -> str:
+    """Write what an OK of few items can't show: 'on these items: 6 points would be missed 82 % of the time'."""
+    missed = (
+        f"a drop of {100 * power.drop:g} points would be missed {100 * (1 - power.chance):.0f} % of the time"
+    )
+    return f"on these items: {missed}"
 
 
 def verdict_line(result: CheckResult) -> str:
@@ -105,7 +105,8 @@ def _answer(result: CheckResult) -> str:
     if result.verdict != "ok":
         return f"{word(result)}  {what}"
     tasks = ((task.task, None if task.drop is None else 100 * task.drop) for task in result.tasks)
-    return f"{word(result)}  {what}{what_fell(tasks)}{on_these_items(result)}"
+    few = f"; {on_these_items(result.low_power)}" if result.low_power else ""
+    return f"{word(result)}  {what}{what_fell(tasks)}{few}"
 
 
 def task_table(result: CheckResult) -> str:

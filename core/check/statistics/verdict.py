@@ -9,9 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from finetop.core.check.statistics.item_order import Item, Key
-from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict, low_power
 from finetop.core.text import counted
-from finetop.core.wording.verdicts import finding, points
+from finetop.core.wording.verdicts import finding, on_these_items, points
 
 
 class PairedItem(msgspec.Struct, frozen=True):
@@ -209,6 +209,9 @@ def claims_of(
             if certain
             else f"; wrong with probability at most {plan.alpha:.3g}."
         )
+    if verdict == "ok" and (low := low_power(power, plan.margin)):
+        said = on_these_items(low)
+        lines.append(f"{said[0].upper()}{said[1:]}.")
     if verdict == "regressed":
         lines.append(
             f"An unchanged model is called REGRESSED with probability at most {plan.alpha:.3g}"
