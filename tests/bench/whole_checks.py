@@ -140,7 +140,8 @@ class Streams:
 
     def judge(self, check: sequential.Check, base: dict[Key, float], tuned: dict[Key, float]) -> Told:
         verdict = sequential.verdict_so_far(check)
-        decision = check.pool.decision if check.pool else None
+        decision = sequential.pool_says(check)
+        may_be_chance = sequential.all_asked(check) and check.pool is not None and not check.fell
         lost = {name for name, task in check.tasks.items() if task.mark == "lost"}
         change = sum(self.weights[key[0]] * int(tuned[key] - base[key]) for key in base)
         size = sum(self.weights[key[0]] for key in base)
@@ -150,7 +151,7 @@ class Streams:
         return Told(
             regressed=verdict == "regressed",
             named=verdict == "regressed" and "task 0" in lost,
-            wrong=for_nothing or (says and decision != truth) or verdict is None,
+            wrong=for_nothing or (says and decision != truth) or (verdict is None and not may_be_chance),
             for_nothing=for_nothing,
             by_task=verdict == "regressed" and decision != "regressed",
             scored=len(check.tuned),
