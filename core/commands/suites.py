@@ -148,7 +148,7 @@ def power_lines(power: dict[str, Any]) -> list[str]:
         if items and now < float(share)
     ]
     if more:
-        lines.append(f"To catch {twice:g} points more often: {', '.join(more)}.")
+        lines.append(f"To catch {twice:g} points{' more often' if caught else ''}: {', '.join(more)}.")
     flips = f"{power['won']:g} % of the items are won by chance, and as many lost"
     lines.append(f"Assumed: margin {power['margin']:g} points, every item is asked, {flips}.")
     return lines
