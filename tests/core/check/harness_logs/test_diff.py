@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from sample_logs import DATE, Row, choice_row, right, sha, write_log, write_results, written_row
+from scipy.stats import binom
 
 from finetop.core.check.harness_logs.diff import CAP, diff
 from finetop.core.check.harness_logs.join import Asked
@@ -67,6 +68,21 @@ def test_a_drop_is_regressed_with_both_answers_of_each_flip(tmp_path: Path) -> N
         "choice 2 of 41",
     )
     assert [(kind.task, kind.n, kind.lost, kind.won) for kind in outcome.categories] == [("t", 200, 20, 0)]
+
+
+def test_a_drop_that_may_be_chance_is_no_verdict(tmp_path: Path) -> None:
+    # The base knows all but every tenth; the tuned model lost eight of those and won the first four of the others.
+    def tuned(number: int) -> bool:
+        return number % 11 != 2 if right(number) else number < 40
+
+    flips = [right(number) - tuned(number) for number in range(100)]
+    lost, won = flips.count(1), flips.count(-1)
+    logs(tmp_path, {"t": rows(100)}, {"t": rows(100, tuned)})
+    outcome = read(compare(tmp_path))
+    assert (outcome.lost, outcome.won, lost - won >= 3) == (lost, won, True)
+    assert outcome.verdict == "no_verdict"
+    assert outcome.chance == pytest.approx(binom.sf(lost - 1, lost + won, 0.5))
+    assert "points on these 100 items, which chance alone does" in verdict_line(outcome)
 
 
 def test_a_collapsed_task_is_named_though_the_pool_stands(tmp_path: Path) -> None:
