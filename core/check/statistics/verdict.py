@@ -209,8 +209,8 @@ def claims_of(
             if certain
             else f"; wrong with probability at most {plan.alpha:.3g}."
         )
-    if verdict == "ok" and (low := low_power(power, plan.margin)):
-        said = on_these_items(low)
+    if verdict == "ok" and (weak := low_power(power, plan.margin)):
+        said = on_these_items(weak)
         lines.append(f"{said[0].upper()}{said[1:]}.")
     if verdict == "regressed":
         lines.append(

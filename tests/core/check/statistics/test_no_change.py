@@ -193,6 +193,19 @@ def test_before_the_end_regressed_needs_a_bar_of_a_thousand() -> None:
         assert verdict_so_far(check) == "regressed"
 
 
+@pytest.mark.parametrize(("tasks", "size", "most_flips"), [(7, 96, 0.2), (6, 500, 0.9)])
+def test_quick_and_core_decide_by_the_suite_alone_as_before(tasks: int, size: int, most_flips: float) -> None:
+    # The least drop of the margin is beyond chance there, up to so many flips: nothing is left undecided.
+    items = tasks * size
+    margin = -(-3 * items // 100)  # losses less wins
+    for share in (0.05, 0.1, 0.15, most_flips):
+        won = (round(share * items) - margin) // 2
+        lost = [(won + margin) // tasks + (place < (won + margin) % tasks) for place in range(tasks)]
+        wins = [won // tasks + (place < won % tasks) for place in range(tasks)]
+        chance = chance_of_loss([flips(*one) for one in zip(lost, wins, strict=True)], ALPHA / 2)
+        assert chance <= level_at_the_end(ALPHA), share
+
+
 def unchanged(
     items: Sequence[Item], share: float, draw: random.Random
 ) -> tuple[dict[Key, float], dict[Key, float]]:
