@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.models import devices, vllm
+from finetop.core.models import cpu_formats, devices, vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
