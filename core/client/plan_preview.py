@@ -21,7 +21,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.first_row import first_row
-from finetop.core.preflight.plan.machine import look
+from finetop.core.preflight.plan.machine import as_measured, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Asked, Shown
 from finetop.core.recipe.load import recipe_from_mapping
@@ -42,6 +42,7 @@ def main() -> int:
             say(Shown(row=first_row(recipe, found.folder)))
         if asked.rehearse:
             moving = Rehearsal(recipe, found.file, machine).answer()
+            machine = as_measured(machine)
             known = replace(known, trainable=moving.trainable, still_experts=moving.experts)
             say(Shown(plan=estimate(recipe, found.config, machine, known)))
     except FinetopError as error:

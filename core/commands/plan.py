@@ -20,7 +20,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.first_row import first_row
-from finetop.core.preflight.plan.machine import Machine, look
+from finetop.core.preflight.plan.machine import Machine, as_measured, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
 from finetop.core.preflight.plan.shape import billions
@@ -103,6 +103,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         measured = lengths.measure(recipe, found.folder)
         first_row(recipe, found.folder)  # refused where the chat template refuses, or never ends
         moving = rehearsal.answer()
+        machine = as_measured(machine)
     finally:
         rehearsal.stop()
     known = Known(

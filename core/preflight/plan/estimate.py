@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core.models import cpu_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.plugins import METHODS
 from finetop.core.preflight.plan import answers, memory, schedule
@@ -235,7 +236,16 @@ def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     wanted = shape.dtype.removeprefix("torch.") if recipe.model.dtype == "auto" else recipe.model.dtype
     if wanted not in NUMBER_BYTES or (wanted == "bfloat16" and not machine.has_bfloat16):
         return "float32"
-    return wanted
+    if machine.device != "cpu":
+        return wanted
+    return _on_cpu(wanted, recipe, shape, machine)[0]
+
+
+def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:
+    """The number format of a CPU that has instructions for bfloat16, and why."""
+    count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
+    only_16_bit = cpu_formats.only_16_bit(recipe)
+    return cpu_formats.train_in(wanted, machine.speeds, count, machine.total, only_16_bit=only_16_bit)
 
 
 def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
@@ -312,6 +322,12 @@ def notes(
         said.append("some sources are not local files: rows, tokens and time leave them out.")
     if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+    elif machine.device == "cpu" and recipe.model.dtype == "bfloat16":
+        unknown = (
+            "the first run measures if bfloat16 is faster than float32 on this CPU; here it is taken to be."
+        )
+        why = _on_cpu("bfloat16", recipe, shape, machine)[1]
+        said.append(f"{why}." if why else unknown)
     of_tokens = schedule.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
     of_tokens *= work.batch_size * work.sequence
     if work.trained.batch_flops > of_tokens:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
 
-from finetop.core.models import devices
+from finetop.core.models import cpu_formats, devices
 from finetop.core.runtime import gpus as nvml
 from finetop.core.runtime.gpu import GIB
+from finetop.core.runtime.home import Home
 
 # 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
 TERAFLOPS = {
@@ -31,7 +33,10 @@ class Machine:
     name: str
     memory: float | None  # None: not known
     gpus: int = 0
-    has_bfloat16: bool = True  # arithmetic in it
+    has_bfloat16: bool = True  # instructions for it
+    speeds: cpu_formats.Speeds | None = None  # of a CPU with those, once a job has measured them
+    home: Path | None = None  # where they are kept
+    total: float = math.inf  # memory in all, where it is a CPU's
     flops: float | None = None  # a second, in the format that it trains in
     free_disk: float | None = None
 
@@ -53,9 +58,19 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
         name=f"{os.cpu_count()} CPU cores",
         memory=free_memory(),
         has_bfloat16=devices.cpu_has_bfloat16(),
+        speeds=cpu_formats.kept(Home(home)),
+        home=home,
+        total=cpu_formats.total_memory(),
         flops=cpu_flops() if measure else None,
         free_disk=disk,
     )
+
+
+def as_measured(machine: Machine) -> Machine:
+    """Return the machine with what was measured of it meanwhile, such as by a rehearsal."""
+    if machine.device != "cpu" or machine.home is None:
+        return machine
+    return replace(machine, speeds=cpu_formats.kept(Home(machine.home)))
 
 
 @lru_cache(maxsize=1)

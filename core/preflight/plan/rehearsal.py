@@ -29,7 +29,14 @@ class Rehearsal:
 
     def __init__(self, recipe: Recipe, config: Path, machine: Machine) -> None:
         device = "cuda" if machine.device == "gpu" else "cpu"
-        words = [sys.executable, "-m", "finetop.core.train.rehearsal", str(config), device]
+        words = [
+            sys.executable,
+            "-m",
+            "finetop.core.train.rehearsal",
+            str(config),
+            device,
+            str(machine.home or ""),
+        ]
         self.given = msgspec.json.encode(recipe_to_mapping(recipe))
         self.process = subprocess.Popen(
             words,

@@ -18,6 +18,7 @@ class HelloAnswer(msgspec.Struct, frozen=True):
     started: float
     device: str  # "2 CPU cores", "4 GPUs": what jobs run on
     spare: str = ""  # the process that waits for the next job, in words
+    cpu_ranks: int = 1  # processes of a training without a GPU
 
 
 class Hello(Question[HelloAnswer], tag="hello", frozen=True):

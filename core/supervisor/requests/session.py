@@ -27,6 +27,7 @@ from finetop.core.protocol.messages.session import (
     Tested,
 )
 from finetop.core.protocol.notices import Way
+from finetop.core.runtime import ranks
 from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
 from finetop.core.supervisor.notify import body, compose, deliver
@@ -47,6 +48,7 @@ def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
         started=supervisor.started,
         device=device(supervisor),
         spare=warm_process.words(supervisor),
+        cpu_ranks=ranks.without_gpu(),
     )
 
 

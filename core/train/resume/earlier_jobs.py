@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 STARTED = b'"type":"started"'
 MARKS = (
     b'"type":"data"',
+    b'"type":"planned"',
     b'"type":"verdict"',
     b'"type":"resumed"',
     b'"eval_loss"',
@@ -36,6 +37,7 @@ class EarlierJobs:
     spent_s: float = 0.0  # of training, by all of them
     energy_wh: float = 0.0  # of their GPU, as far as it was told
     claims: int = 0  # claims made so far, also of checkpoints that are no more
+    dtype: str = ""  # in which the newest training job trained; empty where none says so
     ranks: int = 1  # of the job that the run began with: its steps have the rows of so many
 
 
@@ -90,6 +92,8 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
             earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
         if is_training and event.step is not None:
             earlier.verdicts[event.step] = event.result
+    elif isinstance(event, events.Planned):
+        earlier.dtype = event.dtype if is_training else earlier.dtype
     elif isinstance(event, events.Phase):
         earlier.spent_s = event.spent_s or earlier.spent_s
     elif isinstance(event, events.Metrics):

@@ -243,3 +243,15 @@ def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection,
         ingest.take_in_all(connection, {job: write(tmp_path / name, read, alarm)})
     assert connection.execute("SELECT count(*) FROM alarms").fetchall() == [(2,)]
     assert connection.execute("SELECT number FROM data_versions").fetchall() == [(1,)]
+
+
+def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked_for(connection, tmp_path):
+    _, job = add(connection, "one")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
+    log.write(events.Started(events.FORMAT, 1, 1, "cuda:0 NVIDIA H100", "auto", {}))
+    log.write(events.Planned(9, 1.0, 10, 0, 100, 1, 1, dtype="float32"))
+    log.close()
+    while ingest.take_in(connection, job, tmp_path / "events.jsonl"):
+        pass
+    (device,) = connection.execute("SELECT device FROM jobs WHERE id = ?", [job]).fetchone()
+    assert device == "cuda:0 NVIDIA H100 float32"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from work import calls_of
 
+from finetop.core.models.cpu_formats import Speeds
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.lengths import Lengths
 from finetop.core.preflight.plan.objective_extras import EXTRAS
@@ -303,3 +304,22 @@ def test_a_mask_is_counted_where_there_is_one(llama_8b, card):
     assert activations(packed, "model.attention=sdpa") - rows == pytest.approx(
         cells * (layers * size + 1) + keys
     )
+
+
+@pytest.mark.parametrize(
+    ("speeds", "total", "sets", "dtype", "says"),
+    [
+        (Speeds(343, 177), 1e12, (), "float32", "float32 is used in place of bfloat16"),
+        (Speeds(232, 767), 1e12, (), "bfloat16", "float32 232: bfloat16 is used"),
+        (Speeds(343, 177), 16e9, (), "bfloat16", "float32 weights would take"),
+        (Speeds(343, 177), 1e12, ("train.master=stochastic",), "bfloat16", "train.master"),
+        (None, 1e12, (), "bfloat16", "the first run measures"),
+    ],
+)
+def test_a_cpu_with_the_format_takes_what_was_measured_to_be_faster(
+    llama_8b, cores, speeds, total, sets, dtype, says
+):
+    cpu = replace(cores, has_bfloat16=True, speeds=speeds, total=total)
+    plan = estimate(recipe("lora", *sets), llama_8b, cpu, SHORT)
+    assert plan.dtype == dtype
+    assert any(says in note for note in plan.notes)

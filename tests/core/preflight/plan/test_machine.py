@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from fake_nvml import Cards, FakeNvml
 
+from finetop.core.models import cpu_formats
 from finetop.core.preflight.plan import machine
 from finetop.core.runtime import gpus
+from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
@@ -51,3 +53,14 @@ def test_the_disk_is_that_of_the_nearest_folder_there_is(tmp_path):
 
 def test_a_core_does_some_arithmetic():
     assert 1e8 < machine.cpu_flops() < 1e14
+
+
+def test_what_was_measured_of_a_cpu_is_read_again(tmp_path, monkeypatch):
+    home = Home(tmp_path / "home")
+    prepare(home)
+    before = machine.look(home.root, measure=False, use_gpu=False)
+    assert before.speeds is None
+    monkeypatch.setattr(cpu_formats, "measure", lambda: cpu_formats.Speeds(343, 177))
+    cpu_formats.measured(home)  # as the job and its rehearsal do
+    assert machine.as_measured(before).speeds == cpu_formats.Speeds(343, 177)
+    assert machine.look(home.root, measure=False, use_gpu=False).speeds == cpu_formats.Speeds(343, 177)

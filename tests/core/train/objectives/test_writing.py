@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.models import devices, vllm
+from finetop.core.models import cpu_formats, devices, vllm
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
@@ -235,6 +235,7 @@ def test_another_engine_writes_and_what_trains_stays_in_float32(
     from safetensors.torch import load_file
 
     monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)  # as a GPU does, under autocast
+    monkeypatch.setattr(cpu_formats, "measured", lambda _: cpu_formats.Speeds(1, 2))
     run = train(
         PROMPTS,
         model={"engine": "continuous", "dtype": "bfloat16"},

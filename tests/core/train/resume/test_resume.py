@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from method_bench import OPTIONS
 
 from finetop.core.errors import BadInput
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, cpu_formats, devices
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
@@ -102,6 +103,24 @@ class Run:
 
         folder = checkpoint.folder_of(self.folder, step)
         return load_file(next(folder.glob("*model.safetensors")))
+
+
+@pytest.mark.parametrize("began", ["float32", "bfloat16"])
+def test_a_run_goes_on_in_the_format_it_began_in(tmp_path, tiny_model, monkeypatch, began):
+    """Also where the CPU's other format is the faster one by now; and its record says which it is."""
+    speeds = {"float32": cpu_formats.Speeds(343, 177), "bfloat16": cpu_formats.Speeds(232, 767)}
+    other = "bfloat16" if began == "float32" else "float32"
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
+    run = Run(tmp_path, tiny_model, model={"dtype": "auto"}, train={"max_steps": 4, "epochs": None})
+    config = tmp_path / "model" / "config.json"
+    shutil.copytree(tiny_model, config.parent)
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "bfloat16"}))
+    run.settings["model"]["id"] = str(config.parent)
+    for step, faster in ((None, began), (2, other)):
+        monkeypatch.setattr(cpu_formats, "measured", lambda _, faster=faster: speeds[faster])
+        _, happened = run.job(step)
+        (planned,) = (event for event in happened if isinstance(event, events.Planned))
+        assert planned.dtype == began
 
 
 def numbers(happened):

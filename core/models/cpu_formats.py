@@ -1,0 +1,193 @@
+"""Which number format training on a CPU takes: measured once a boot, kept in the home, read by plans without torch.
+
+Instructions for bfloat16 alone don't tell: of two CPUs with avx512_bf16 one multiplied 177 GFLOP/s in it and 343 in
+float32, the other (with amx_bf16) 767 and 232. float32 holds the same weights exactly and takes twice their memory.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import psutil
+
+from finetop.core.errors import FinetopError
+from finetop.core.models import devices, safetensors_header
+from finetop.core.runtime.files import read_given, write_whole
+from finetop.core.runtime.processes import boot_id
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
+
+# A layer of a small model on the tokens of a batch. Timed are its forward product and the two of its gradients.
+TOKENS, WIDTH, INNER = 512, 576, 1536
+MEASURE_S, FEWEST, MOST = 0.05, 3, 30  # seconds in all, and repeats; of each format the best one counts
+WORTH = 1.1  # times float32's: casts between the formats, of an adapter's weights in each step, cost the rest
+ROOM = 0.5  # of this machine's memory: float32 weights that take more leave the run in bfloat16
+
+CPU_FACTS = ("model name", "model\t", "stepping", "CPU part", "CPU implementer")  # of /proc/cpuinfo
+Positive = Annotated[float, msgspec.Meta(gt=0)]
+
+
+class Speeds(msgspec.Struct, frozen=True):
+    """Arithmetic of matrix products, GFLOP a CPU second: neighbours on a busy machine change it little."""
+
+    float32: Positive
+    bfloat16: Positive
+
+    @property
+    def words(self) -> str:
+        return f"bfloat16 {self.bfloat16:.0f} GFLOP a CPU second, float32 {self.float32:.0f}"
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What was measured, and on what: of another boot, CPU or torch it says nothing."""
+
+    boot: str
+    cpu: str
+    torch: str
+    threads: int
+    speeds: Speeds
+
+
+def train_in(
+    wanted: str, speeds: Speeds | None, parameters: float, total: float, *, only_16_bit: bool
+) -> tuple[str, str]:
+    """Return the number format that a CPU with instructions for bfloat16 trains in, and why.
+
+    `parameters` are those held as they are (0: quantised), `total` is the machine's memory in bytes; `only_16_bit`
+    says that the recipe has settings for 16-bit weights alone. Without a measurement it is the one wanted.
+    """
+    if wanted != "bfloat16" or speeds is None:
+        return wanted, ""
+    if speeds.bfloat16 >= WORTH * speeds.float32:
+        return "bfloat16", f"measured: {speeds.words}: bfloat16 is used"
+    if only_16_bit:
+        return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as train.master asks for"
+    if 4 * parameters > ROOM * total:
+        said = f"{4 * parameters / 2**30:.1f} of {total / 2**30:.1f} GiB"
+        return "bfloat16", f"measured: {speeds.words}; bfloat16 is used, as float32 weights would take {said}"
+    return "float32", f"measured: {speeds.words}: float32 is used in place of bfloat16"
+
+
+def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = "") -> tuple[str, str]:
+    """Choose the number format to train a model in, and say why where there was a choice.
+
+    A run that goes on does so in the format that it began in (`before`).
+    """
+    wanted = devices.number_format(recipe.model.dtype, folder, device)
+    if before:
+        return before, "" if before == wanted else f"{before} is used, in which this run began"
+    if device != "cpu":
+        return wanted, ""
+    if wanted != "bfloat16":
+        lacks = recipe.model.dtype == "bfloat16"
+        said = "this CPU has no arithmetic for bfloat16: float32 is used, which is faster here"
+        return wanted, said if lacks else ""
+    count = 0.0 if recipe.model.quantize != "none" else _parameters(folder)
+    return train_in(wanted, measured(home), count, total_memory(), only_16_bit=only_16_bit(recipe))
+
+
+def only_16_bit(recipe: Recipe) -> bool:
+    """Return whether a recipe says how 16-bit weights are rounded, which float32 weights are not."""
+    return recipe.train.master in ("stochastic", "nearest")
+
+
+def _parameters(folder: Path) -> float:
+    return float(sum(shape.count for shape in safetensors_header.tensors(folder).values()))
+
+
+def total_memory() -> float:
+    """Return the memory of this machine, or of the container that we are in, in bytes."""
+    total = float(psutil.virtual_memory().total)
+    try:
+        return min(total, float(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return total  # no limit
+
+
+def kept(home: Home) -> Speeds | None:
+    """Return what was measured on this CPU since it was booted; None where nothing was, or it can't be read."""
+    found = _read(home)
+    return None if found is None else found.speeds
+
+
+def measured(home: Home) -> Speeds:
+    """Return what was measured with as many threads, or measure it now (50 ms, on a slow CPU half a second)."""
+    import torch
+
+    threads = torch.get_num_threads()
+    found = _read(home)
+    if found is not None and found.threads == threads:
+        return found.speeds
+    speeds = measure()
+    if home.models.is_dir():  # else it is no home yet
+        try:
+            write_whole(_file(home), msgspec.json.encode(Kept(*_here(), threads, speeds)))
+        except OSError:
+            pass  # a full disk: the next one measures again
+    return speeds
+
+
+def measure() -> Speeds:
+    """Time products in both formats in turns, so that what else runs slows both alike."""
+    import torch
+
+    best = {"float32": math.inf, "bfloat16": math.inf}
+    layers = {name: _layer(getattr(torch, name)) for name in best}
+    until, repeats = time.monotonic() + MEASURE_S, 0
+    with torch.no_grad():
+        while repeats < FEWEST or (time.monotonic() < until and repeats < MOST):
+            repeats += 1
+            for name, layer in layers.items():
+                best[name] = min(best[name], _products(*layer))
+    work = 3 * 2 * TOKENS * WIDTH * INNER / 1e9
+    return Speeds(**{name: work / max(seconds, 1e-9) for name, seconds in best.items()})
+
+
+def _layer(dtype: Any) -> tuple[Any, Any, Any]:
+    """Make a layer's input, its weight as a linear layer holds it, and the gradient of its output."""
+    import torch
+
+    shapes = ((TOKENS, WIDTH), (INNER, WIDTH), (TOKENS, INNER))
+    return tuple(torch.full(shape, 0.5, dtype=dtype) for shape in shapes)
+
+
+def _products(given: Any, weight: Any, slope: Any) -> float:
+    import torch
+
+    before = time.process_time()
+    torch.nn.functional.linear(given, weight)
+    torch.mm(slope, weight)
+    torch.mm(slope.t(), given)
+    return time.process_time() - before
+
+
+def _file(home: Home) -> Path:
+    return home.models / ".cpu.json"
+
+
+def _read(home: Home) -> Kept | None:
+    try:
+        found = msgspec.json.decode(read_given(_file(home)), type=Kept)
+    except (OSError, FinetopError, msgspec.DecodeError):
+        return None
+    return found if (found.boot, found.cpu, found.torch) == _here() and found.boot else None
+
+
+def _here() -> tuple[str, str, str]:
+    """Return this boot, CPU and torch."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    named = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith(CPU_FACTS)]
+    try:
+        return boot_id(), " ".join(dict.fromkeys(named)), version("torch")
+    except PackageNotFoundError:
+        return boot_id(), "", ""

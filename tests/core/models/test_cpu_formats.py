@@ -1,0 +1,136 @@
+"""The number format that a CPU trains in is measured once a boot, and taken from what was kept until the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetop.core.models import cpu_formats, devices
+from finetop.core.models.cpu_formats import Speeds
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.runtime.home import Home, prepare
+
+SLOW_16, FAST_16 = Speeds(343, 177), Speeds(232, 767)  # of two CPUs that have instructions for bfloat16
+GIB = 2**30
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made
+
+
+@pytest.fixture
+def measurements(monkeypatch: pytest.MonkeyPatch) -> list[Speeds]:
+    """What was measured, each time anew: a CPU whose bfloat16 is slow."""
+    made: list[Speeds] = []
+
+    def measure() -> Speeds:
+        made.append(SLOW_16)
+        return SLOW_16
+
+    monkeypatch.setattr(cpu_formats, "measure", measure)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: True)
+    return made
+
+
+def recipe(**train: Any) -> Any:
+    return recipe_from_mapping({"recipe": 1, "name": "cpu", "train": train})
+
+
+@pytest.mark.parametrize(
+    ("wanted", "speeds", "gib", "only_16_bit", "chosen", "says"),
+    [
+        ("bfloat16", SLOW_16, 1, False, "float32", "177 GFLOP a CPU second, float32 343: float32 is used"),
+        ("bfloat16", FAST_16, 1, False, "bfloat16", "767 GFLOP a CPU second, float32 232: bfloat16 is used"),
+        ("bfloat16", Speeds(100, 109), 1, False, "float32", "float32 is used"),  # no clear gain
+        ("bfloat16", Speeds(100, 111), 1, False, "bfloat16", "bfloat16 is used"),
+        ("bfloat16", SLOW_16, 9, False, "bfloat16", "float32 weights would take 9.0 of 16.0 GiB"),
+        ("bfloat16", SLOW_16, 1, True, "bfloat16", "as train.master asks for"),
+        ("bfloat16", None, 1, False, "bfloat16", ""),
+        ("float32", FAST_16, 1, False, "float32", ""),
+        ("float16", FAST_16, 1, False, "float16", ""),
+    ],
+)
+def test_the_faster_format_is_taken_where_its_weights_fit(
+    wanted: str, speeds: Speeds | None, gib: float, only_16_bit: bool, chosen: str, says: str
+) -> None:
+    found, why = cpu_formats.train_in(wanted, speeds, gib * GIB / 4, 16 * GIB, only_16_bit=only_16_bit)
+    assert found == chosen
+    assert says in why and bool(says) == bool(why)
+
+
+def test_it_is_measured_once_for_a_boot_a_cpu_a_torch_and_a_count_of_threads(
+    home: Home, measurements: list[Speeds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cpu_formats.kept(home) is None
+    for _ in range(3):
+        assert cpu_formats.measured(home) == cpu_formats.kept(home) == SLOW_16
+    assert len(measurements) == 1
+
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    cpu_formats.measured(home)
+    assert len(measurements) == 2
+    for at in range(3):
+        here = tuple("another" if at == part else fact for part, fact in enumerate(cpu_formats._here()))
+        monkeypatch.setattr(cpu_formats, "_here", lambda here=here: here)
+        assert cpu_formats.kept(home) is None
+        cpu_formats.measured(home)
+        assert len(measurements) == 3 + at
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\x00", b'{"boot": 1}', b'"x"'])
+def test_what_can_t_be_read_is_measured_anew(home: Home, measurements: list[Speeds], content: bytes) -> None:
+    cpu_formats.measured(home)
+    (file,) = home.models.glob(".cpu.json")
+    whole = file.read_bytes()
+    file.write_bytes(content)
+    assert cpu_formats.kept(home) is None
+    assert cpu_formats.measured(home) == SLOW_16
+    assert file.read_bytes() == whole
+    assert len(measurements) == 2
+    broken = msgspec.json.decode(whole)
+    broken["speeds"]["bfloat16"] = -1
+    file.write_bytes(msgspec.json.encode(broken))
+    assert cpu_formats.kept(home) is None
+
+
+def test_nothing_is_written_where_there_is_no_home(tmp_path: Path, measurements: list[Speeds]) -> None:
+    assert cpu_formats.measured(Home(tmp_path / "none")) == SLOW_16
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_measurement_of_this_cpu(home: Home) -> None:
+    speeds = cpu_formats.measured(home)
+    assert speeds.float32 > 0 and speeds.bfloat16 > 0
+    assert cpu_formats.kept(home) == speeds
+
+
+def test_what_trains_and_what_scores(tiny_model: Path, home: Home, measurements: list[Speeds]) -> None:
+    format_of = cpu_formats.choose(recipe(), tiny_model, "cpu", home)
+    assert format_of[0] == "float32" and "343" in format_of[1]
+    assert devices.scoring_dtype("bfloat16", tiny_model, "cpu") == "bfloat16"  # so kept scores stay valid
+    assert cpu_formats.choose(recipe(master="stochastic"), tiny_model, "cpu", home)[0] == "bfloat16"
+    assert cpu_formats.choose(recipe(), tiny_model, "cuda:0", home) == ("bfloat16", "")
+    assert len(measurements) == 1
+
+
+@pytest.mark.parametrize("before", ["bfloat16", "float32"])
+def test_a_run_goes_on_in_its_format(
+    tiny_model: Path, home: Home, measurements: list[Speeds], before: str
+) -> None:
+    assert cpu_formats.choose(recipe(), tiny_model, "cpu", home, before)[0] == before
+    assert not measurements
+
+
+def test_without_instructions_nothing_is_measured(
+    tiny_model: Path, home: Home, measurements: list[Speeds], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
+    chosen, why = cpu_formats.choose(recipe(), tiny_model, "cpu", home)
+    assert chosen == "float32" and "no arithmetic for bfloat16" in why
+    assert not measurements
