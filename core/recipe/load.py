@@ -109,7 +109,7 @@ def recipe_from_mapping(
     bits, which training may not, and of a model that was made elsewhere method and objective may be none of ours.
     """
     try:
-        root = _checked_root(from_plain(mapping, Origin(place, Path.cwd())))
+        root = spelled_out(_checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
     except RecursionError as error:
         raise RecipeError("is nested too deeply.", place=place) from error
     recipe, problems, _ = read_recipe(root, to_train=to_train)
@@ -150,7 +150,7 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
         layers.append(_checked_root(parse(read_text(path, parent.label), parent)))
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
-        merged = merge_recipes(merged, layer)
+        merged = merge_recipes(spelled_out(merged), layer)
     return spelled_out(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
 
 
@@ -181,7 +181,7 @@ def _checked_root(root: Node) -> Node:
     if version.value != VERSION or isinstance(version.value, bool):
         message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
         raise RecipeError(message, place=version.place, key="recipe", hint=hint)
-    return spelled_out(root)
+    return root
 
 
 def _named(root: Node, path: Path | None) -> Node:

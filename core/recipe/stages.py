@@ -21,7 +21,7 @@ import msgspec
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
-from finetop.core.recipe.load import Loaded, load_root
+from finetop.core.recipe.load import Loaded, load_root, spelled_out
 from finetop.core.recipe.merge import merge_recipes, parse_set
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
@@ -129,7 +129,7 @@ def _laid(shared: Node, node: Node, name: str) -> Node:
     assert isinstance(shared.value, dict) and isinstance(node.value, dict)
     handed = {key: one for key, one in shared.value.items() if key in ("extends", "about", "recipe")}
     child: dict[str, Node] = {**handed, **node.value, "name": Node(name, node.origin, node.line)}
-    return merge_recipes(shared, Node(child, node.origin, node.line))
+    return merge_recipes(spelled_out(shared), Node(child, node.origin, node.line))
 
 
 def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:

@@ -57,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             description="Have the base write rows before step 1, at most so many and no more than share asks for."
         ),
+        Meta(extra={"instead_of": "path"}),
     ] = None
     prompts: Annotated[
         PathText | None,

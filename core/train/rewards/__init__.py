@@ -29,10 +29,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     rule: Annotated[
         str,
-        Meta(description="exact_match, number_match, json_valid, length, or a rule of suites such as regex."),
+        Meta(
+            description="exact_match, number_match, has_answer, json_valid, length (in words), "
+            "or a rule of suites such as regex."
+        ),
     ]
     value: Annotated[
-        Any, Meta(description="What the rule takes: a text, a list, a pattern, two numbers.")
+        Any,
+        Meta(
+            description="What the rule takes: length the fewest and most words ([20, 60]), regex a pattern; "
+            "exact_match, number_match and json_valid take nothing."
+        ),
     ] = None
     weight: Annotated[Weight, Meta(description="What keeping the rule earns; below 0 it costs.")] = 1.0
 
