@@ -24,7 +24,11 @@ NAMED = re.search(r"name the type \(([\w, ]+) …\)", HEADER)
 assert NAMED
 TYPES = [*NAMED[1].split(", "), "lokr", "boft", "c3a", "delora", "gralora", "hra", "randlora", "vblora"]
 FITTING = {"c3a": "{block_size: 32}", "boft": "{boft_block_size: 4}"}  # to layers 64 wide
-FITTING |= {"vblora": "{vector_length: 32, num_vectors: 32}", "randlora": "{r: 8}", "road": "{group_size: 16}"}
+FITTING |= {
+    "vblora": "{vector_length: 32, num_vectors: 32}",
+    "randlora": "{r: 8}",
+    "road": "{group_size: 16}",
+}
 
 
 @pytest.mark.parametrize("name", TYPES)
