@@ -55,7 +55,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if step is None:
             steps = [one.step for one in found.checkpoints]
             step = found.best.step if found.best is not None else max(steps, default=None)
-        wanted = f"{found.row.name}-{step or 0}{f'-{args.remedy}' if args.remedy else ''}{'-adapter' if args.adapter else ''}"
+        what = args.remedy or ("adapter" if args.adapter else "")
+        wanted = f"{found.row.name}-{step or 0}{f'-{what}' if what else ''}"
         target = target_of(args.to, wanted, home)
         queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy, args.adapter))
     job = until_done(home, queued, quiet=args.json)

@@ -25,7 +25,7 @@ library_name: peft
 
 # {name}
 
-An adapter for `{base}`{at}, trained with {method} and {objective} in the run of finetop.json. Load it beside that model:
+An adapter for `{base}`{at}, trained with {method} and {objective}. Load it beside that model:
 
 ```python
 from peft import PeftModel
