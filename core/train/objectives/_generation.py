@@ -56,7 +56,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     name, method = recipe.objective.name, recipe.method.name
     if method in LEARNED_TOKENS:
         said = f"method.name: {method} does not go with {name}: prompts are padded between its tokens and their text."
-        yield "method.name", said, "Take lora or full."
+        yield "method.name", said, "Set method.name to lora or full."
 
 
 def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
