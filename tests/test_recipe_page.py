@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.load import load_recipe
-from finetop.core.recipe.schema import General, Recipe, Source, Target
+from finetop.core.recipe.schema import General, Method, Objective, Recipe, Source, Target
 from finetop.core.recipe.stages import load_chain
+from finetop.core.recipe.validate import arms, is_struct, struct_fields
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "recipe.md").read_text(encoding="utf-8")
@@ -38,6 +40,39 @@ def test_every_section_is_there_with_its_settings() -> None:
         assert shown == known, name
 
 
+def marked(kind: type[msgspec.Struct], key: str, mark: str) -> set[tuple[str, object]]:
+    """List the settings below a section that have a mark of core/recipe/merge.py, with what it says."""
+    found: set[tuple[str, object]] = set()
+    for name, field in struct_fields(kind).items():
+        child = f"{key}{name}"
+        metas = getattr(field.type, "__metadata__", ())
+        found |= {(child, meta.extra[mark]) for meta in metas if meta.extra and mark in meta.extra}
+        for arm in arms(field.type):
+            if arm is Objective:
+                for objective in OBJECTIVES.names():
+                    found |= marked(OBJECTIVES.load(objective).Options, f"{child}.", mark)
+            elif arm is Method:
+                for method in METHODS.names():
+                    found |= marked(METHODS.load(method).Options, f"{child}.", mark)
+            elif is_struct(arm):
+                found |= marked(arm, f"{child}.", mark)
+            elif getattr(arm, "__origin__", None) is tuple and is_struct(arm.__args__[0]):
+                found |= marked(arm.__args__[0], f"{child}[].", mark)
+    return found
+
+
+def test_what_wins_is_told_as_the_settings_declare_it() -> None:
+    said = re.search(r"^## What wins\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)
+    assert said
+    sentence = re.search(r"\. ([^.]*?`[^:]*?) count as one setting each", said[1], re.DOTALL)
+    assert sentence
+    whole = {key for key, merges in marked(Recipe, "", "merges") if not merges}
+    assert set(re.findall(r"`([\w.]+)`", sentence[1])) == whole
+    drops = marked(Recipe, "", "belongs_to") | marked(Recipe, "", "yields_to")
+    for key, head in drops:
+        assert re.search(rf"`{key}`[^,]* with (?:its )?`[\w.]*{head}`", said[1].replace("\n", " ")), key
+
+
 @pytest.mark.parametrize("page", ["recipe.md", "check.md"])
 def test_every_recipe_can_be_read(page: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
@@ -49,6 +84,9 @@ def test_every_recipe_can_be_read(page: str, tmp_path: Path) -> None:
         file.write_text(block)
         if "stages:" in block:
             chain = load_chain(str(file), [])
-            assert [stage.name for stage in chain.stages] == ["domain", "sft", "dpo"]
+            assert [stage.name for stage in chain.stages] in (
+                ["domain", "sft", "dpo"],
+                ["domain", "sft", "ppo"],
+            )
         else:
             assert load_recipe(str(file)).recipe.data.train

@@ -1,4 +1,7 @@
-"""`finetop export RUN[@STEP]`: one whole model that others can load, proven to say the same. Exit 1 if it does not."""
+"""`finetop export RUN[@STEP]`: one whole model that others can load, or the adapter alone, proven to say the same.
+
+Exit 1 if it does not.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
-ABOUT = "write a run's model as one folder, and prove that it says the same"
+ABOUT = "write a run's model, or its adapter alone, as one folder, and prove that it says the same"
 GROUP = "run"
 ANYWHERE = True
 
@@ -36,6 +39,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="number format of the written weights (else the base model's own)",
     )
     parser.add_argument(
+        "--adapter",
+        action="store_true",
+        help="the adapter alone, as PEFT loads it beside the base model; not merged",
+    )
+    parser.add_argument(
         "--remedy", default="", metavar="NAME", help="what this remedy made of it: see `finetop remedy`"
     )
 
@@ -47,14 +55,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if step is None:
             steps = [one.step for one in found.checkpoints]
             step = found.best.step if found.best is not None else max(steps, default=None)
-        wanted = f"{found.row.name}-{step or 0}{f'-{args.remedy}' if args.remedy else ''}"
+        what = args.remedy or ("adapter" if args.adapter else "")
+        wanted = f"{found.row.name}-{step or 0}{f'-{what}' if what else ''}"
         target = target_of(args.to, wanted, home)
-        queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy))
+        queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy, args.adapter))
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
     if args.json:
-        remedy = {"remedy": args.remedy} if args.remedy else {}
-        print_json({"run": queued.run, "step": queued.step, "folder": str(target), **remedy})
+        more = {"remedy": args.remedy} if args.remedy else {"adapter": True} if args.adapter else {}
+        print_json({"run": queued.run, "step": queued.step, "folder": str(target), **more})
         return 0
     print(said(home, queued))
     return 0

@@ -30,6 +30,7 @@ from finetop.core.wording.run_groups import of_rows, words
 ABOUT = "list the runs and whether they forgot"
 GROUP = "watch"
 ANYWHERE = True
+WIDEST = 60  # cells of a column in a pipe; --json has all of it
 FILTER = """\
 A filter's terms must all hold; - before one negates it:
   support                 part of a name, model, method or tag
@@ -123,6 +124,7 @@ def tell(
         [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ or None)) for row in rows],
         right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
         above=headings(rows, groups, line.group),
+        widest=WIDEST,
     )
     if matching > len(rows):
         print(f"… {matching - len(rows)} more: --limit {matching}")

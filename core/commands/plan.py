@@ -25,12 +25,20 @@ from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
 from finetop.core.preflight.plan.shape import billions
 from finetop.core.recipe import references
-from finetop.core.recipe.load import FileCheck, Loaded, check_files, file_problem, load_recipe
+from finetop.core.recipe.load import (
+    FileCheck,
+    Loaded,
+    check_files,
+    file_problem,
+    load_recipe,
+    recipe_to_mapping,
+)
 from finetop.core.recipe.references import is_reference
 from finetop.core.recipe.schema import Model, Recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
+from finetop.core.wording import rewards
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import GIB, gib_of
 
@@ -173,6 +181,8 @@ def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
         f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
         f" parameters ({plan.family}), of which {billions(plan.trainable)} move ({plan.dtype})"
     )
+    if rewarded := rewards.words(recipe_to_mapping(recipe)["objective"]):
+        yield from labelled("reward", rewarded)
     yield ""
     yield from memory_lines(plan)
     yield ""

@@ -1,22 +1,34 @@
-"""`finetop recipe [SECTION]`: every setting of a recipe, with its default, the values it takes and what it means."""
+"""`finetop recipe [SECTION|RECIPE]`: the settings there are; or a recipe as it will run, with each value's source."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from finetop.core.commands.shared import args as shared_args, resolved_recipe
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.commands.shared.settings import as_json, page, print_settings
-from finetop.core.recipe.fields import fields_of_section, sections
+from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.recipe.fields import Field, fields_of_section, sections
+from finetop.core.recipe.find import BUILTIN, list_builtin, list_chains, looks_like_path
+from finetop.core.recipe.load import Loaded, load_recipe
+from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
+from finetop.core.text import plain
 
-ABOUT = "every setting of a recipe: default, values, meaning"
+ABOUT = "every setting of a recipe; or a recipe as it will run, with where each value comes from"
 GROUP = "run"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "section", nargs="?", metavar="SECTION", help="a section or a setting: train, check.target, data.eval"
+        "what",
+        nargs="?",
+        metavar="SECTION|RECIPE",
+        help="a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
     )
+    shared_args.settings(parser, "change one setting of the recipe: train.epochs=3")
+    parser.add_argument("--all", action="store_true", help="of a recipe, those that have their default too")
     parser.add_argument(
         "--markdown",
         action="store_true",
@@ -25,14 +37,81 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    chosen = list(sections()) if args.section is None else [args.section]
+    if args.what is not None and is_recipe(args.what):
+        return show_recipe(args)
+    if args.set or args.all:
+        hint = "Name a recipe too: finetop recipe lora --set train.epochs=3"
+        raise BadInput(f"{'--set' if args.set else '--all'} goes with a recipe.", hint=hint)
+    chosen = list(sections()) if args.what is None else [args.what]
     if args.markdown:
         print(page(), end="")
     elif args.json:
-        print_json({"settings": [as_json(field) for key in chosen for field in fields_of_section(key)]})
-    elif args.section is None:
+        print_json({"settings": [as_json(field) for key in chosen for field in settings_at(key)]})
+    elif args.what is None:
         print_table(("section", "what it says"), list(sections().items()))
         print("\nSettings of one: finetop recipe train; of a method or objective: finetop methods lora")
+        print("A recipe as it will run, and where each value comes from: finetop recipe my.yaml")
     else:
-        print_settings(fields_of_section(args.section))
+        print_settings(settings_at(args.what))
+        if args.what in builtin_names():
+            print(f"\nThe built-in recipe of that name: finetop recipe {BUILTIN}{args.what}")
     return 0
+
+
+def is_recipe(text: str) -> bool:
+    """Tell a recipe from a section; a name that is both is the section, `builtin:NAME` and `./NAME` are recipes."""
+    if looks_like_path(text) or text.startswith(BUILTIN):
+        return True
+    return text not in sections() and (text in builtin_names() or Path(text).is_file())
+
+
+def builtin_names() -> list[str]:
+    return [recipe.name for recipe in (*list_builtin(), *list_chains())]
+
+
+def settings_at(key: str) -> tuple[Field, ...]:
+    """List the settings of a section. Raises NotFound, with a near section, setting or recipe."""
+    try:
+        return fields_of_section(key)
+    except NotFound as error:
+        if error.hint.startswith("Did you mean") or "." in key:
+            raise
+        hint = did_you_mean(key[:60], [*sections(), *builtin_names()])
+        raise NotFound(
+            f"there is no section, setting or built-in recipe {plain(key[:60])!r}.", hint=hint
+        ) from error
+
+
+def show_recipe(args: argparse.Namespace) -> int:
+    """Print a recipe, or each stage of a chain, as it will run."""
+    chain = load_chain(args.what, args.set)
+    parts = (
+        [("", load_recipe(args.what, args.set))]
+        if chain is None
+        else [(stage.name, stage.loaded) for stage in chain.stages]
+    )
+    if args.json:
+        shown = [
+            {**({"stage": name} if name else {}), **as_data(loaded, all_of_it=args.all)}
+            for name, loaded in parts
+        ]
+        print_json({"stages": shown} if chain is not None else shown[0])
+        return 0
+    for number, (name, loaded) in enumerate(parts):
+        if number:
+            print("---")
+        print(f"# {f'stage {name} of ' if name else ''}{' extends '.join(loaded.chain)}")
+        print(*resolved_recipe.as_yaml(chosen_settings(loaded, all_of_it=args.all)), sep="\n")
+    return 0
+
+
+def chosen_settings(loaded: Loaded, *, all_of_it: bool) -> list[resolved_recipe.Setting]:
+    return [
+        one for one in resolved_recipe.settings_of(loaded) if all_of_it or one[2] != resolved_recipe.DEFAULT
+    ]
+
+
+def as_data(loaded: Loaded, *, all_of_it: bool) -> dict[str, object]:
+    """Return the whole recipe, and the sources of its settings by dotted key."""
+    sources = {key: source for key, _, source in chosen_settings(loaded, all_of_it=all_of_it)}
+    return {"recipe": loaded.resolved, "from": sources}

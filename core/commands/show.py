@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.wording import data_versions, pulse
+from finetop.core.wording import data_versions, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import short_answer
 
@@ -53,6 +53,8 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(f"             {clean_line(row.said)}")
     if found.recipe.get("model", {}).get("trust_remote_code"):
         print("  code       the model's own Python code is run: model.trust_remote_code is true")
+    if rewarded := rewards.words(found.recipe.get("objective", {})):
+        print(f"  reward     {rewarded}")
     for line in why(found):
         print(f"             {clean_line(line)}")
     if row.steps or row.step:

@@ -6,6 +6,8 @@ import argparse
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args, follow
 from finetop.core.commands.shared.output import plain, print_json
@@ -18,6 +20,7 @@ ABOUT = "follow a run's numbers, or its log"
 GROUP = "watch"
 ANYWHERE = True
 OPEN_S = 5.0  # a line without an end is shown again at most so often
+BYTES_OF_LINE = 200  # how far back a log is read for each line that is asked for
 _HELD = 2 * SHOWN_BYTES  # characters of a line that has not ended
 
 
@@ -53,10 +56,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def tail_log(args: argparse.Namespace, home: Home) -> int:
-    lines, job, offset = LogLines(), -1, -200 * max(args.lines, 1)
+    lines, job, offset = LogLines(), -1, -BYTES_OF_LINE * max(args.lines, 1) - 1
     with Client(home) as client:
         while True:
             piece = client.ask(ReadLog(args.run, None, offset))
+            if job == -1 and piece.size > -offset:
+                piece = from_line(piece)
             if job not in (-1, piece.job):  # another job of the run has begun: its log from the start
                 print("" if args.json else lines.end(), end="", flush=True)
                 job, offset = piece.job, 0
@@ -73,6 +78,12 @@ def tail_log(args: argparse.Namespace, home: Home) -> int:
                 return 0
             if at_end:
                 time.sleep(0.5)
+
+
+def from_line(piece: LogAnswer) -> LogAnswer:
+    """Leave out the end of a line whose beginning was not read; a piece of one line stays."""
+    _, newline, text = piece.text.partition("\n")
+    return msgspec.structs.replace(piece, text=text) if newline else piece
 
 
 class LogLines:

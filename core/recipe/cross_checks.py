@@ -68,11 +68,16 @@ def _method(recipe: Recipe) -> Iterator[Problem]:
     if quantize not in method.QUANTIZED:
         weights = "whole" if quantize == "none" else quantize
         why = str(getattr(method, "NOT_QUANTIZED", ""))
-        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which works on all."
+        other = ", or method.name to lora, which works on all" if _compares(recipe) else ""
+        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}{other}."
         yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
     for key, why in getattr(method, "REFUSES", {}).items():
         if _value(recipe, key):
-            yield key, f"{key} does not go with {name}: {why}.", f"Leave {key} out."
+            yield key, f"{key} does not go with {name}: {why}.", f"Set {key} to false."
+
+
+def _compares(recipe: Recipe) -> bool:
+    return getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True)
 
 
 def _value(recipe: Recipe, key: str) -> object:
@@ -138,10 +143,11 @@ def _data(recipe: Recipe) -> Iterator[Problem]:
             yield from _source(source, f"data.eval[{i}]")
             if source.share is not None:
                 key = f"data.eval[{i}].share"
-                yield key, f"{key}: only training rows are mixed by share.", "Use rows to take fewer."
+                hint = f"Set {key} to null; data.eval[{i}].rows takes fewer."
+                yield key, f"{key}: only training rows are mixed by share.", hint
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and len(shares) == len(recipe.data.train):
-        hint = "Leave share out of the main one."
+        hint = "Set data.train[0].share to null, or that of another one."
         yield "data.train", "every source of data.train has a share; shares are of all rows.", hint
     elif sum(shares) >= 1:
         yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
@@ -153,18 +159,23 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
     if (source.path is None) == (source.id is None):
         said = "neither path nor id" if source.path is None else "both path and id"
-        yield key, f"{key} has {said}.", "Set path for a .jsonl file, or id for a data set."
+        fix = (
+            "Set path for a file, or id for a data set."
+            if source.path is None
+            else "Set one of them to null."
+        )
+        yield key, f"{key} has {said}.", fix
     elif source.path is not None:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
                 said = f"{key}.{name} does not go with path."
-                yield f"{key}.{name}", said, "A file has one part: leave it out."
+                yield f"{key}.{name}", said, f"A file has one part: set {key}.{name} to null."
 
 
 def _check(recipe: Recipe) -> Iterator[Problem]:
     check = recipe.check
     if check.every is not None and check.general is None:
-        hint = "Set check.general, or leave check.every out."
+        hint = "Set check.general, say to {suite: quick}, or check.every to null."
         yield "check.every", "check.every has nothing to check: check.general is null.", hint
     if check.on_fail != "flag" and check.every is None:
         said = f"check.on_fail is {check.on_fail}, and nothing is checked while it trains."
@@ -177,9 +188,14 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
         return
     key = "check.target"
     if "rules" in target.metrics and not target.rules:
-        yield f"{key}.metric", f"{key}.metric is rules, and there are none.", f"Set {key}.rules."
+        hint = f"Set {key}.rules, say to [{{rule: one_word}}]."
+        yield f"{key}.metric", f"{key}.metric is rules, and there are none.", hint
     if target.rules and "rules" not in target.metrics:
-        yield f"{key}.rules", f"{key}.rules are not used.", f"Add rules to {key}.metric."
+        yield (
+            f"{key}.rules",
+            f"{key}.rules are not used.",
+            f"Set {key}.metric to rules, or {key}.rules to [].",
+        )
     for i, rule in enumerate(target.rules):
         try:
             with warnings.catch_warnings(action="ignore"):
@@ -193,11 +209,11 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
 def _ask(recipe: Recipe) -> Iterator[Problem]:
     ask = recipe.ask
     if ask.documents and ask.search == "dense" and ask.embedder is None:
-        hint = "Name a static model, such as minishlab/potion-retrieval-32M, or take bm25."
+        hint = "Set ask.embedder to a static model, such as minishlab/potion-retrieval-32M, or ask.search to bm25."
         yield "ask.search", "ask.search is dense, and ask.embedder names no model.", hint
     if ask.overlap_words >= ask.chunk_words:
         said = f"ask.overlap_words is {ask.overlap_words}, and a passage has {ask.chunk_words} words."
-        yield "ask.overlap_words", said, "It must be less."
+        yield "ask.overlap_words", said, f"Set it to {ask.chunk_words // 5}, or less than a passage."
 
 
 def _approaches(recipe: Recipe) -> Iterator[Problem]:
@@ -208,7 +224,8 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
                 hint = did_you_mean(name[:60], APPROACHES.names())
                 yield key, f"{key}: there is no approach {name[:60]!r}.", hint
     if section.metric is not None and target is not None and section.metric not in target.metrics:
-        hint = f"Add it there, or take {' or '.join(target.metrics)}."
+        both = ", ".join([*target.metrics, section.metric])
+        hint = f"Set it to {' or '.join(target.metrics)}, or check.target.metric to [{both}]."
         said = f"approaches.metric is {section.metric}, and check.target.metric has it not."
         yield "approaches.metric", said, hint
 
@@ -222,8 +239,12 @@ def _budget(recipe: Recipe) -> Iterator[Problem]:
         yield (
             "budget.nodes",
             f"budget.nodes is {nodes}, and budget.gpus is not set.",
-            f"Set budget.gpus: {nodes * 4}, or 0 for nodes without a GPU.",
+            f"Set budget.gpus to {nodes * 4}, say, or to 0 for nodes without a GPU.",
         )
     elif gpus % nodes:
         said = f"budget.gpus is {gpus}, which {nodes} nodes can't share evenly."
-        yield "budget.gpus", said, f"Take a multiple of budget.nodes: {-(-gpus // nodes) * nodes}."
+        yield (
+            "budget.gpus",
+            said,
+            f"Set it to a multiple of budget.nodes, such as {-(-gpus // nodes) * nodes}.",
+        )

@@ -22,8 +22,9 @@ from finetop.core.runtime import secrets
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+STAGES = "stages"  # of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
 # a path, whether it is a folder -> what is wrong with it, and a hint
 FileCheck = Callable[[Path, bool], tuple[str, str]]
@@ -109,7 +110,7 @@ def recipe_from_mapping(
     bits, which training may not, and of a model that was made elsewhere method and objective may be none of ours.
     """
     try:
-        root = _checked_root(from_plain(mapping, Origin(place, Path.cwd())))
+        root = spelled_out(checked_root(from_plain(mapping, Origin(place, Path.cwd()))))
     except RecursionError as error:
         raise RecipeError("is nested too deeply.", place=place) from error
     recipe, problems, _ = read_recipe(root, to_train=to_train)
@@ -134,24 +135,30 @@ def load_root(
 
 def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tuple[Node, tuple[str, ...]]:
     """Lay a recipe over all it extends, and --set on top."""
-    layers = [_named(_checked_root(root), path)]
+    layers = [_named(checked_root(root), path)]
     seen = {path}
     while extends := _settings(layers[-1]).get("extends"):
         if extends.value is None:
             break
-        path = _extended(extends)
-        if path in seen or len(seen) >= MAX_EXTENDS:
-            why = "goes round in a circle" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
-            raise RecipeError(
-                f"extends {why}.", place=extends.place, key="extends", hint="Extend another recipe."
-            )
+        path = parent_of(extends, seen)
         seen.add(path)
         parent = origin_of(path, cwd)
-        layers.append(_checked_root(parse(read_text(path, parent.label), parent)))
+        layers.append(checked_root(parse(read_text(path, parent.label), parent)))
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
-        merged = merge_recipes(merged, layer)
+        merged = merge_recipes(spelled_out(merged), layer)
     return spelled_out(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
+
+
+def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
+    """Find the file that a recipe extends; `seen` are those on the way to it. Raises RecipeError."""
+    path = _extended(extends)
+    if path in seen or len(seen) >= MAX_EXTENDS:
+        why = "goes round in a circle" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
+        raise RecipeError(
+            f"extends {why}.", place=extends.place, key="extends", hint="Extend another recipe."
+        )
+    return path
 
 
 def _extended(extends: Node) -> Path:
@@ -167,7 +174,7 @@ def _extended(extends: Node) -> Path:
         ) from error
 
 
-def _checked_root(root: Node) -> Node:
+def checked_root(root: Node) -> Node:
     """See that a document is a mapping of the version that this program reads."""
     settings = root.value
     hint = f"Write `recipe: {VERSION}` on the first line."
@@ -181,7 +188,11 @@ def _checked_root(root: Node) -> Node:
     if version.value != VERSION or isinstance(version.value, bool):
         message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
         raise RecipeError(message, place=version.place, key="recipe", hint=hint)
-    return spelled_out(root)
+    if STAGES in settings:
+        said = "this is a chain of runs, and a recipe of one run is needed here."
+        hint = "`finetop run`, `plan`, `recipe` and `lint` take a chain: give the recipe of one stage."
+        raise RecipeError(f"{STAGES}: {said}", place=settings[STAGES].place, key=STAGES, hint=hint)
+    return root
 
 
 def _named(root: Node, path: Path | None) -> Node:

@@ -1,79 +1,151 @@
-"""Lays recipes over each other: a child over what it extends, and --set over both."""
+"""Lays recipes over each other: a child over what it extends, and --set over both.
+
+Sections merge, setting by setting; what a setting holds is replaced. Where that is otherwise, the setting itself says
+so, by a Meta of core/recipe/schema.py: one_choice() for a section that is replaced whole, merged() for a mapping that
+merges though it is no section; belongs_to(), instead_of() and yields_to() for settings that are dropped when another
+one beside them is written.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import RecipeError
-from finetop.core.recipe.schema import Method, Objective
+import msgspec
+
+from finetop.core.errors import NotFound, RecipeError
+from finetop.core.plugins import METHODS, OBJECTIVES
+from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
+from finetop.core.recipe.validate import arms, is_struct, struct_fields
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 SET = "--set"
-_OWN = ("name", "about", "extends")  # not handed down by a parent
-_CHOICES = {"method": Method(options=None).name, "objective": Objective(options=None).name}
+OWN = ("name", "about", "extends")  # not handed down by a parent
+_CHOICES: dict[Any, tuple[Any, str]] = {
+    Method: (METHODS, Method(options=None).name),
+    Objective: (OBJECTIVES, Objective(options=None).name),
+}
 _KEY = re.compile(r"[A-Za-z_][\w-]*(\.[A-Za-z_][\w-]*|\[[0-9]{1,6}\])*", re.ASCII)
 _PART = re.compile(r"[\w-]+", re.ASCII)
 
 
 def merge_recipes(parent: Node, child: Node) -> Node:
-    """Lay a recipe over the one it extends.
-
-    Mappings merge, lists and single values replace. A new method (or objective) drops the old one's options.
-    """
+    """Lay a recipe over the one it extends, whose name and what it extends are not handed down."""
     assert isinstance(parent.value, dict)
-    inherited = {key: node for key, node in parent.value.items() if key not in _OWN}
-    for section in _CHOICES:
-        if _differs(parent, section, _name_in(child, section)):
-            inherited.pop(section, None)
-    return _merge(Node(inherited, parent.origin, parent.line), child)
+    inherited = {key: node for key, node in parent.value.items() if key not in OWN}
+    return _merged(Node(inherited, parent.origin, parent.line), child, Recipe)
 
 
-def _differs(recipe: Node, section: str, name: object) -> bool:
-    return name is not None and name != (_name_in(recipe, section) or _CHOICES[section])
-
-
-def _rename(recipe: Node, section: str, name: Node) -> Node:
-    """Choose another method or objective, dropping the options of the old one."""
-    assert isinstance(recipe.value, dict)
-    if not _differs(recipe, section, name.value):
-        return recipe
-    return Node({**recipe.value, section: Node({"name": name}, name.origin, 0)}, recipe.origin, recipe.line)
-
-
-def _name_in(recipe: Node, section: str) -> object:
-    entries = recipe.value.get(section) if isinstance(recipe.value, dict) else None
-    if entries is None or not isinstance(entries.value, dict) or "name" not in entries.value:
-        return None
-    return entries.value["name"].value
-
-
-def _merge(under: Node, over: Node) -> Node:
-    if not isinstance(under.value, dict) or not isinstance(over.value, dict):
+def _merged(under: Node, over: Node, kind: Any, drops: bool = True) -> Node:
+    """Lay one value over another; `kind` is the annotation of the setting, None where there is no such setting."""
+    if not (isinstance(under.value, dict) and isinstance(over.value, dict) and merges(kind)):
         return over
-    entries = dict(under.value)
+    known = _settings_of(kind, over, under)
+    entries = _left(under.value, over.value, kind, known) if drops else dict(under.value)
     for key, node in over.value.items():
-        entries[key] = _merge(entries[key], node) if key in entries else node
+        below = known[key].type if key in known else None
+        entries[key] = _merged(entries[key], node, below, drops) if key in entries else node
     return Node(entries, over.origin, over.line)
+
+
+def merges(kind: Any) -> bool:
+    """Return whether a mapping in this setting merges with the one that it is laid over."""
+    declared: bool | None = _extra(kind).get("merges")
+    return is_section(kind) if declared is None else declared
+
+
+def is_section(kind: Any) -> bool:
+    """Return whether a setting of this type may be a section: a mapping whose keys are settings."""
+    return any(is_struct(arm) for arm in arms(kind))
+
+
+def _extra(annotation: Any) -> Mapping[str, Any]:
+    metas = getattr(annotation, "__metadata__", ())
+    return {
+        key: value
+        for meta in metas
+        if isinstance(meta, msgspec.Meta)
+        for key, value in (meta.extra or {}).items()
+    }
+
+
+def _settings_of(kind: Any, *nodes: Node | None) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """List the settings of a section; those of a method or an objective by the first name among the nodes."""
+    for arm in arms(kind):
+        if arm in _CHOICES:
+            plugins, default = _CHOICES[arm]
+            name = next((found for node in nodes if (found := _entry(node, "name")) is not None), default)
+            try:
+                options = plugins.load(name).Options if isinstance(name, str) else None
+            except NotFound:
+                options = None
+            return struct_fields(arm) | ({} if options is None else struct_fields(options))
+        if is_struct(arm):
+            return struct_fields(arm)
+    return {}
+
+
+def _entry(node: Node | None, key: str) -> object:
+    held = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    return None if held is None else held.value
+
+
+def _left(
+    under: Mapping[str, Node],
+    over: Mapping[str, Node],
+    kind: Any,
+    known: Mapping[str, msgspec.structs.FieldInfo],
+) -> dict[str, Node]:
+    """Return what is left of a section when these settings are laid over it.
+
+    A new method or objective drops the old one's options. Settings of one layer do not drop each other.
+    """
+    for arm in arms(kind):
+        if arm in _CHOICES and (name := over.get("name")) is not None:
+            before = under["name"].value if "name" in under else _CHOICES[arm][1]
+            if name.value is not None and name.value != before:
+                return {}
+    dropped = {
+        key for key in known for head in over if key not in over and _drops(head, key, under, over, known)
+    }
+    return {key: node for key, node in under.items() if key not in dropped}
+
+
+def _drops(
+    head: str,
+    key: str,
+    under: Mapping[str, Node],
+    over: Mapping[str, Node],
+    known: Mapping[str, msgspec.structs.FieldInfo],
+) -> bool:
+    """Return whether writing the setting `head` drops the setting `key` beside it."""
+    if head not in known or over[head].value is None:
+        return False
+    marks = _extra(known[key].type)
+    if marks.get("belongs_to") == head:
+        return over[head].value != (under[head].value if head in under else known[head].default)
+    either = marks.get("instead_of") == head or _extra(known[head].type).get("instead_of") == key
+    return either or marks.get("yields_to") == head
 
 
 def apply_sets(recipe: Node, sets: Sequence[str], cwd: Path) -> Node:
     """Lay `--set train.epochs=3` or `--set data.train[0].path=x.jsonl` over a recipe.
 
-    Names of methods go first, as they drop options. Whether the settings exist is found by the validation,
-    as for a file. Raises RecipeError.
+    A whole section merges as one that a file writes; any other key is set to its value, and to that alone. Whether the
+    settings exist is found by the validation, as for a file. Raises RecipeError.
     """
     parsed = [parse_set(text, Origin(SET, cwd)) for text in sets]
-    for parts, value in sorted(parsed, key=lambda pair: pair[0][1:] != ("name",)):
-        if len(parts) == 2 and parts[0] in _CHOICES and parts[1] == "name":
-            recipe = _rename(recipe, str(parts[0]), value)
-        else:
-            recipe = _put(recipe, parts, value, "")
+    for drops in (
+        True,
+        False,
+    ):  # what one of them drops of the recipe, another may have set: these are one layer
+        for parts, value in parsed:
+            recipe = _put(recipe, parts, value, "", Recipe, drops)
     return recipe
 
 
@@ -102,10 +174,12 @@ def parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
         raise RecipeError(f"{key}: {reason}", place=SET, key=key, hint=error.hint) from error
 
 
-def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str) -> Node:
+def _put(
+    node: Node | None, parts: tuple[str | int, ...], value: Node, key: str, kind: Any, drops: bool
+) -> Node:
     """Return the tree with one value put in; what is missing on the way is made."""
     if not parts:
-        return value
+        return value if node is None or not is_section(kind) else _merged(node, value, kind, drops)
     head, rest = parts[0], parts[1:]
     inside = None if node is None else node.value
     if isinstance(head, int):
@@ -119,9 +193,8 @@ def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str)
                 key=key,
                 hint=f"Use {key}[{len(items)}] to add one.",
             )
-        items[head : head + 1] = [
-            _put(items[head] if head < len(items) else None, rest, value, f"{key}[{head}]")
-        ]
+        old = items[head] if head < len(items) else None
+        items[head : head + 1] = [_put(old, rest, value, f"{key}[{head}]", _item(kind), drops)]
         return _renewed(node, items, value)
     if isinstance(inside, list):
         raise RecipeError(
@@ -129,9 +202,19 @@ def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str)
         )
     if not isinstance(inside, dict | None):
         raise RecipeError(f"{key} is {quoted(inside)}, and has no settings.", place=SET, key=key)
+    known = _settings_of(kind, node)
     entries = dict(inside or {})
-    entries[head] = _put(entries.get(head), rest, value, f"{key}.{head}" if key else plain(head))
+    if drops and not rest:
+        entries = _left(entries, {head: value}, kind, known)
+    below = known[head].type if head in known else None
+    child_key = f"{key}.{head}" if key else plain(head)
+    entries[head] = _put(entries.get(head), rest, value, child_key, below, drops)
     return _renewed(node, entries, value)
+
+
+def _item(kind: Any) -> Any:
+    """Return the type of a list's items; None where it is no list."""
+    return next((arm.__args__[0] for arm in arms(kind) if getattr(arm, "__origin__", None) is tuple), None)
 
 
 def _renewed(node: Node | None, value: list[Node] | dict[str, Node], new: Node) -> Node:

@@ -66,7 +66,7 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
         reads_base = name == "mask_surprising" or getattr(options, "from_base", None) is not None
         if getattr(module, "STEPS", False):
             said = f"{key} acts in the steps of one process, and {gpus}."
-            yield key, said, "Set budget.gpus to 1, or take protect.replay."
+            yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay goes with several."
         elif reads_base and way == "fsdp":
             said = f"{key} reads with the base, which is divided over the GPUs (fsdp)."
             yield key, said, "Set budget.gpus to 1, or train.parallel to ddp."

@@ -39,13 +39,17 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
     for name, options in chosen(recipe).items():
         module, key, about = PROTECTIONS.load(name), f"protect.{name}", recipe.objective.name
         if not getattr(objective, "COMPARES", True):
-            yield key, f"{key}: {about} makes a new model, which has nothing to forget.", "Leave it out."
+            yield (
+                key,
+                f"{key}: {about} makes a new model, which has nothing to forget.",
+                f"Set {key} to null.",
+            )
         elif getattr(module, "NEEDS_TEXT", False) and not getattr(objective, "WRITES", True):
             said = f"{key} looks at what the model writes; that of {about} writes no text."
-            yield key, said, "Leave it out; l2_sp goes with it."
+            yield key, said, f"Set {key} to null; protect.l2_sp goes with it."
         elif getattr(module, "STEPS", False) and about in OWN_STEPS:
             said = f"{key} acts in the steps of a trainer of transformers, and that of {about} is its own."
-            yield key, said, f"Leave it out: {about} is held to its start by a divergence of its own."
+            yield key, said, f"Set {key} to null: {about} is held to its start by a divergence of its own."
         if hasattr(module, "limits"):
             yield from module.limits(recipe, options)
 
@@ -56,7 +60,7 @@ def _idle(recipe: Recipe) -> Iterator[Problem]:
         options, short = getattr(recipe.protect, name), PROTECTIONS.load(name).SHORT
         if not is_on(name, options) and options != type(options)():
             said = f"protect.{name}: its other options do nothing without {short}."
-            hint = f"Set protect.{name}.{short}; or protect.{name} to null, to leave it out."
+            hint = f"Set protect.{name} to null to leave it out, or set protect.{name}.{short}."
             yield f"protect.{name}", said, hint
 
 

@@ -81,14 +81,15 @@ UNSOUND = {
     # that was made for the larger batch.
     "auto_find_batch_size": (
         "it begins again on weights that have moved, and covers fewer rows.",
-        "Set train.batch_size (finetop plan says what fits) and train.grad_accumulation.",
+        "Remove it, and set train.batch_size (finetop plan says what fits) and train.grad_accumulation.",
     ),
 }
+OF_THE_RECIPE = " of the recipe"
 # What older versions and tutorials call them.
 RENAMED = {
     "max_seq_length": "data.max_tokens of the recipe",
     "group_by_length": "train_sampling_strategy: group_by_length",
-    "warmup_ratio": "train.warmup_steps of the recipe (0.03 is a share)",
+    "warmup_ratio": "train.warmup_steps of the recipe",
     "evaluation_strategy": "train.eval_every of the recipe",
     "no_cuda": "CUDA_VISIBLE_DEVICES in the environment",
     "load_in_4bit": "model.quantize of the recipe",
@@ -114,14 +115,17 @@ def problems(
     for name in raw:
         key = f"trainer_args.{name}"
         if setting := own.get(name) or ELSEWHERE.get(name):
-            yield key, f"{key}: it is a setting of the recipe.", f"Set {setting}."
+            yield key, f"{key}: it is a setting of the recipe.", f"Remove it, and set {setting}."
         elif name in OURS:
             yield key, f"{key}: finetop sets it itself.", "Remove it."
         elif name in SEVERAL_GPUS:
-            hint = "Set budget.gpus, and train.parallel."
+            hint = "Remove it, and set budget.gpus, and train.parallel."
             yield key, f"{key}: finetop spreads a training over GPUs itself.", hint
         elif name in UNSOUND:
             why, fix = UNSOUND[name]
             yield key, f"{key}: {why}", fix
         elif name in RENAMED:
-            yield key, f"{key}: it is gone or renamed.", f"Use {RENAMED[name]}."
+            use = RENAMED[name]
+            setting = use.removesuffix(OF_THE_RECIPE)
+            hint = f"Use {use}." if setting == use else f"Remove it, and set {setting}."
+            yield key, f"{key}: it is gone or renamed.", hint

@@ -1,8 +1,9 @@
 """The sections of a recipe, version 1: every setting with its type, range, default and one line of help.
 
 A setting's help is the `description` of its Meta; `extra={"path": …}` marks a path, which is
-resolved against the folder of the file that wrote it. Settings of a method or an objective live in its own
-module, as `Options`.
+resolved against the folder of the file that wrote it. When a recipe extends another, sections merge and values are
+replaced; one_choice() and the marks below it say where that is otherwise. Settings of a method or an objective live in
+its own module, as `Options`.
 """
 
 from __future__ import annotations
@@ -43,6 +44,31 @@ def an_id(text: str) -> Meta:
     return Meta(description=text, extra={"path": "id"})
 
 
+def one_choice(text: str) -> Meta:
+    """Describe a section that is one choice: written anew it replaces the old one whole, and does not merge with it."""
+    return Meta(description=text, extra={"merges": False})
+
+
+def merged(text: str) -> Meta:
+    """Describe a mapping that merges with the one that it is laid over, though its keys are no settings of ours."""
+    return Meta(description=text, extra={"merges": True})
+
+
+def belongs_to(setting: str) -> Meta:
+    """Mark a setting that is dropped when the value of another one beside it changes."""
+    return Meta(extra={"belongs_to": setting})
+
+
+def instead_of(setting: str) -> Meta:
+    """Mark one of two alternatives: whichever is written drops the other that it is laid over."""
+    return Meta(extra={"instead_of": setting})
+
+
+def yields_to(setting: str) -> Meta:
+    """Mark a setting that is dropped when another one beside it, which it would overrule, is laid over it."""
+    return Meta(extra={"yields_to": setting})
+
+
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A mapping of a recipe: frozen, all settings by name, unknown ones refused."""
 
@@ -71,7 +97,9 @@ class Model(Section, frozen=True, kw_only=True):
             "What writes answers in checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
         ),
     ] = "auto"
-    revision: Annotated[Text | None, says("Branch, tag or commit on the hub; null for the newest.")] = None
+    revision: Annotated[
+        Text | None, says("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
+    ] = None
     trust_remote_code: Annotated[
         bool, says("Run Python code that comes with the model. Off unless you have read that code.")
     ] = False
@@ -98,9 +126,11 @@ class Source(Section, frozen=True, kw_only=True):
     """Rows of one data set: a local file (`path`) or a data set of the hub or a local folder (`id`)."""
 
     path: Annotated[PathText | None, a_file("A .jsonl file, one row a line.")] = None
-    id: Annotated[Text | None, an_id("A data set on the hub, or its local folder (starts with ./ or /).")] = (
-        None
-    )
+    id: Annotated[
+        Text | None,
+        an_id("A data set on the hub, or its local folder (starts with ./ or /)."),
+        instead_of("path"),
+    ] = None
     split: Annotated[Text | None, says("Split of a data set given by id; null is train.")] = None
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
     format: Annotated[Text, says("Shape of the rows, such as messages or text; auto looks at the first.")] = (
@@ -109,7 +139,9 @@ class Source(Section, frozen=True, kw_only=True):
     rows: Annotated[Count | None, says("Use at most this many rows; null for all.")] = None
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
-        says("Make this source that share of all training rows (0 to 1); null for as many as it has."),
+        says(
+            "Part of all training rows that come from here: 0.3 is 3 in 10. One source must have null: all rows."
+        ),
     ] = None
     role: Annotated[
         Literal["train", "replay"], says("replay marks general rows that are there against forgetting.")
@@ -184,7 +216,9 @@ class Train(Section, frozen=True, kw_only=True):
         Annotated[float, Meta(gt=0, le=10_000)] | None, says("Passes over the training rows.")
     ] = 2.0
     max_steps: Annotated[
-        Count | None, says("Take this many steps, whatever epochs says; null for those of the epochs.")
+        Count | None,
+        says("Take this many steps, whatever epochs says; null for those of the epochs."),
+        yields_to("epochs"),
     ] = None
     batch_size: Annotated[Count, says("Rows a device holds at once.")] = 4
     eval_batch_size: Annotated[Count | None, says("The same in evaluation; null for batch_size.")] = None
@@ -257,7 +291,10 @@ class Rule(Section, frozen=True, kw_only=True):
     """What an answer must be like; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
 
     rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
-    value: Annotated[Any, says("What the rule takes: a text, a list of texts, a count, a pattern.")] = None
+    value: Annotated[
+        Any,
+        says("What the rule takes: contains a text, max_words a count, regex a pattern; some take nothing."),
+    ] = None
 
 
 class Target(Section, frozen=True, kw_only=True):
@@ -308,7 +345,7 @@ class Check(Section, frozen=True, kw_only=True):
         Literal["flag", "stop", "keep-best"],
         says("If it REGRESSED on the way: flag it, stop, or go on and keep the best checkpoint that is OK."),
     ] = "flag"
-    target: Annotated[Target | None, says("What it should be better at.")] = None
+    target: Annotated[Target | None, one_choice("What it should be better at.")] = None
     general: Annotated[General | None, says("What it must not have forgotten; null for no check.")] = (
         General()
     )
@@ -350,7 +387,9 @@ class Comparison(Section, frozen=True, kw_only=True):
         dict[str, dict[str, Any]],
         says("Settings of one approach alone: {full: {train.learning_rate: 1e-5}}."),
     ] = {}
-    update: Annotated[Update | None, says("New facts that arrive afterwards; null to leave that out.")] = None
+    update: Annotated[
+        Update | None, one_choice("New facts that arrive afterwards; null to leave that out.")
+    ] = None
 
 
 class Budget(Section, frozen=True, kw_only=True):
@@ -432,5 +471,6 @@ class Recipe(Section, frozen=True, kw_only=True):
     protect: Protect = Protect()
     approaches: Comparison = Comparison()
     trainer_args: Annotated[
-        dict[str, Any], Meta(description="Raw options of TRL's SFTConfig, checked by the trainer.")
+        dict[str, Any],
+        merged("Options of the trainer's own class, such as TRL's SFTConfig."),
     ] = {}

@@ -21,7 +21,7 @@ import msgspec
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
-from finetop.core.recipe.load import Loaded, load_root
+from finetop.core.recipe.load import STAGES, Loaded, checked_root, load_root, parent_of, spelled_out
 from finetop.core.recipe.merge import merge_recipes, parse_set
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
@@ -31,7 +31,7 @@ from finetop.core.text import plain, quoted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-STAGES = "stages"
+LEAVE_OUT = "leave_out"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
 MOST = 20
 SECTIONS = {field.name for field in msgspec.structs.fields(Recipe)}
@@ -66,20 +66,112 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
     origin = origin_of(path, cwd)
     text = read_text(path, origin.label)
     root = parse(text, origin)
-    if not isinstance(root.value, dict) or STAGES not in root.value:
+    layers = _layers(root, path, cwd)
+    if not any(STAGES in layer for layer in layers):
         return None
-    shared = Node({key: node for key, node in root.value.items() if key != STAGES}, root.origin, root.line)
-    nodes = _named(root.value[STAGES])
+    shared, nodes = _merged(layers, root)
     sets, name = _chain_name(sets, shared, path)
     stages: list[Stage] = []
     for stage, node in nodes.items():
         own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
         own = [text.removeprefix(f"{stage}.") for text in own]
         laid = _with_defaults(_laid(shared, node, f"{name}.{stage}"), node, own, stages)
+        if node.origin != origin:  # a stage of the chain that this one extends is still one of this file
+            laid = Node(laid.value, origin, 0)
         loaded = load_root(laid, text, path, own, cwd)
         _require_before(loaded, stage, [one.name for one in stages], list(nodes))
         stages.append(Stage(stage, loaded))
     return Chain(name, tuple(stages), text)
+
+
+def _layers(root: Node, path: Path, cwd: Path) -> list[dict[str, Node]]:
+    """List the settings of a chain and of the chains that it extends, itself first; what no chain has is its own."""
+    layers: list[dict[str, Node]] = []
+    seen = {path}
+    while isinstance(root.value, dict):
+        if STAGES in root.value:
+            alone = {key: node for key, node in root.value.items() if key != STAGES}
+            checked_root(Node(alone, root.origin, root.line))
+        layers.append(root.value)
+        extends = root.value.get("extends")
+        if extends is None or extends.value is None:
+            break
+        path = parent_of(extends, seen)
+        seen.add(path)
+        origin = origin_of(path, cwd)
+        root = parse(read_text(path, origin.label), origin)
+    last = max((at for at, layer in enumerate(layers) if STAGES in layer), default=0)
+    return layers[: last + 1]
+
+
+def _merged(layers: Sequence[dict[str, Node]], root: Node) -> tuple[Node, dict[str, Node]]:
+    """Lay a chain over those that it extends: what all stages share, and the stages by their names, in order."""
+    *children, oldest = layers
+    shared = Node({key: node for key, node in oldest.items() if key != STAGES}, root.origin, root.line)
+    nodes = _with_own({}, oldest.get(STAGES))
+    for layer in reversed(children):
+        own = {key: node for key, node in layer.items() if key not in (STAGES, "extends")}
+        shared = _over(shared, Node(own, root.origin, root.line))
+        nodes = _with_own(nodes, layer.get(STAGES))
+    return shared, nodes
+
+
+def _with_own(nodes: dict[str, Node], listed: Node | None) -> dict[str, Node]:
+    """Lay the stages that a chain lists over those of the chain that it extends.
+
+    A stage of a name that is there lays over that one, or leaves it out. A new one goes before the next that is there,
+    else to the end. Raises RecipeError.
+    """
+    if listed is None:
+        return nodes
+    own = _named(listed)
+    order, made = list(nodes), dict(nodes)
+    new: list[str] = []
+    for name, node in own.items():
+        if _leaves_out(node, name, nodes):
+            order.remove(name)
+        elif name in nodes:
+            made[name] = _over(nodes[name], node)
+            order[order.index(name) : order.index(name)] = new
+            new = []
+        else:
+            made[name] = node
+            new.append(name)
+    order += new
+    if not 1 <= len(order) <= MOST:
+        hint = f"Keep 1 to {MOST} of them."
+        raise RecipeError(f"the chain has {len(order)} stages.", place=listed.place, key=STAGES, hint=hint)
+    return {name: made[name] for name in order}
+
+
+def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
+    """Return whether a stage is only named to be left out. Raises RecipeError where that can't be."""
+    assert isinstance(node.value, dict)
+    if LEAVE_OUT not in node.value:
+        return False
+    said = node.value[LEAVE_OUT]
+    if said.value is not True or node.value.keys() != {"name", LEAVE_OUT}:
+        hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
+        raise RecipeError(f"stage {name}: {LEAVE_OUT} stands alone.", place=said.place, key=STAGES, hint=hint)
+    if name not in there:
+        hint = did_you_mean(name, there) if there else "Only a stage of a chain that this one extends can be."
+        raise RecipeError(
+            f"stage {name}: there is none to leave out.", place=said.place, key=STAGES, hint=hint
+        )
+    return True
+
+
+def _over(parent: Node, child: Node) -> Node:
+    """Lay a stage over that of the chain it extends. With another `extends` it is another method and objective."""
+    assert isinstance(parent.value, dict) and isinstance(child.value, dict)
+    kept = dict(parent.value)
+    before, extends = kept.get("extends"), child.value.get("extends")
+    if extends is not None and (before is None or before.value != extends.value):
+        kept = {key: node for key, node in kept.items() if key not in ("method", "objective")}
+    laid = merge_recipes(spelled_out(Node(kept, parent.origin, parent.line)), child)
+    assert isinstance(laid.value, dict)
+    handed = {key: node for key, node in kept.items() if key in ("extends", "about")}
+    return Node({**handed, **laid.value}, child.origin, child.line)
 
 
 def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
@@ -129,7 +221,7 @@ def _laid(shared: Node, node: Node, name: str) -> Node:
     assert isinstance(shared.value, dict) and isinstance(node.value, dict)
     handed = {key: one for key, one in shared.value.items() if key in ("extends", "about", "recipe")}
     child: dict[str, Node] = {**handed, **node.value, "name": Node(name, node.origin, node.line)}
-    return merge_recipes(shared, Node(child, node.origin, node.line))
+    return merge_recipes(spelled_out(shared), Node(child, node.origin, node.line))
 
 
 def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MISSING = object()
+TOP = "A chain's stages stand at the top of its recipe."
 Kind = TypeVar("Kind")
 
 
@@ -143,7 +144,7 @@ class _Reader:
                     child.place,
                     child_key,
                     f"{plain(child_key)} is not {what}.",
-                    did_you_mean(name[:60], known),
+                    TOP if name == "stages" else did_you_mean(name[:60], known),
                 )
         for name, field in known.items():
             if field.required and name not in values:

@@ -96,7 +96,9 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             }
             self.events.write(metrics(state.global_step, found))
             self.alarms.look(state.global_step, found)
-            print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found))
+            by_reward = "eval_reward" in found  # its eval_loss is only minus the reward
+            shown = [key for key in found if not (by_reward and key == "eval_loss")]
+            print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in shown))
             self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end

@@ -29,10 +29,12 @@ from finetop.core.models.forward import has_virtual_tokens
 from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import parallel as recipe_parallel, protections as recipe_protections
 from finetop.core.recipe.length import count_steps
+from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.runtime.job_process import quiet
 from finetop.core.train import objectives, rehearsal
 from finetop.core.train.resume.earlier_jobs import EarlierJobs
 from finetop.core.train.trainer_setup import Setup
+from finetop.core.wording import rewards
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,6 +89,8 @@ def train(
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if why:
         print(why)
+    if rewarded := rewards.words(recipe_to_mapping(recipe)["objective"]):
+        print(f"reward: {rewarded}", flush=True)
     tokenizer = tokenizer_for(objective, recipe, base, rows)
     examples = training_set.build(
         rows,

@@ -85,10 +85,11 @@ class Progress:
 def step_line(step: StepRow, steps: int) -> str:
     values = step.values
     parts = [f"step {step.step:,}" + (f"/{steps:,}" if steps else "")]
+    by_reward = "eval_reward" in values  # its eval_loss is only minus the reward
     for key, label, form in (
         ("reward", "reward", ".4f"),
         ("loss", "loss", ".4f"),
-        ("eval_loss", "eval", ".4f"),
+        ("eval_reward", "eval reward", ".4f") if by_reward else ("eval_loss", "eval", ".4f"),
         ("grad_norm", "grad", ".3f"),
         ("learning_rate", "rate", ""),
         ("tokens_per_s", "tok/s", ",.0f"),

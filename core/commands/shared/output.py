@@ -39,16 +39,20 @@ def print_table(
     right: Sequence[int] = (),
     below: Sequence[Sequence[str]] = (),
     above: Mapping[int, str] | None = None,
+    widest: int | None = None,
 ) -> None:
     """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
 
-    On a terminal a table is as wide as that: words are cut, numbers never. `below` are lines to print under each row,
+    On a terminal a table is as wide as that: words are cut, numbers never. Elsewhere a column of words has at most
+    `widest` cells, where that is given. `below` are lines to print under each row,
     `above` a line above some.
     """
     cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
     if sys.stdout.isatty():
         widths = _fitted(widths, right, shutil.get_terminal_size().columns)
+    elif widest is not None:
+        widths = [width if at in right else min(width, widest) for at, width in enumerate(widths)]
     for number, row in enumerate(cells):
         if above and number - 1 in above:
             print(above[number - 1])

@@ -54,12 +54,13 @@ class ExportRequest:
     dtype: str
     device: str
     remedy: Remedied | None = None
+    adapter: bool = False  # that alone: see core/models/export/adapter.py
 
     @property
     def name(self) -> str:
-        """Name the model: RUN@STEP, and the remedy."""
+        """Name the model: RUN@STEP, and the remedy; or that it is the adapter alone."""
         remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
-        return f"{self.run_name}@{self.step}{remedy}"
+        return f"{self.run_name}@{self.step}{remedy}{', the adapter alone,' if self.adapter else ''}"
 
 
 def export(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
+from finetop.core.models.export.adapter import export_adapter
 from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import candidate_of
@@ -32,7 +33,8 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)
-    export(request, text, job.home, job.events)
+    write = export_adapter if request.adapter else export
+    write(request, text, job.home, job.events)
     return Ended("finished")
 
 
@@ -55,6 +57,7 @@ def request_of(job: Job, device: str) -> ExportRequest:
         dtype=str(job.args.get("dtype", "auto")),
         device=device,
         remedy=remedy_of(job.spec),
+        adapter=job.args.get("adapter") is True,
     )
 
 

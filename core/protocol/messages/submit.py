@@ -95,13 +95,17 @@ class ExportAnswer(msgspec.Struct, frozen=True):
 
 
 class Export(Order[ExportAnswer], tag="export", frozen=True):
-    """Queue the writing of a run's checkpoint as one whole model (step None: the best it kept, else the newest)."""
+    """Queue the writing of a run's checkpoint as one whole model, or its adapter alone.
+
+    Without a step it is the best that the run kept, else the newest.
+    """
 
     run: str
     to: str  # a folder that is not there yet, absolute
     step: Whole | None = None
     dtype: str = "auto"
     remedy: str = ""  # what this remedy made of the checkpoint, in place of it
+    adapter: bool = False  # the adapter alone, in the number format that it has
 
 
 class ImportAnswer(msgspec.Struct, frozen=True):

@@ -76,7 +76,17 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
         method = recipe["method"]["name"]
         raise BadInput(
             f"{name} was tuned by {method}, which can't be merged into the model's weights.",
-            hint="Use its checkpoint as an adapter of PEFT, beside the base model; or tune with lora.",
+            hint=f"Export its adapter, which is loaded beside the base model: finetop export {name} --adapter",
+        )
+
+
+def require_adapter(recipe: dict[str, Any], name: str) -> None:
+    """See that what a run has learned lies beside its base, in an adapter. Raises BadInput."""
+    method = str(recipe["method"]["name"])
+    if method in methods.names() and not methods.load(method).KEEPS_BASE:
+        raise BadInput(
+            f"{name} was tuned by {method}, which makes a whole model and no adapter.",
+            hint=f"Export it whole: finetop export {name}",
         )
 
 

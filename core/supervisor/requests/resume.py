@@ -110,8 +110,10 @@ def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence
     """Refuse to go on at the end of a run whose length is not changed. Raises Refused."""
     is_longer = any(change.key in LENGTH for change in changed)
     if isinstance(detail.row.state, data.Finished) and step >= detail.row.steps and not is_longer:
-        epochs = (detail.recipe["train"].get("epochs") or 1) + 1
-        hint = f"Make it longer: finetop resume {name} --set train.epochs={epochs:g}"
+        train = detail.recipe["train"]
+        by_steps = train.get("max_steps") is not None
+        longer = f"max_steps={2 * step}" if by_steps else f"epochs={(train.get('epochs') or 1) + 1:g}"
+        hint = f"Make it longer: finetop resume {name} --set train.{longer}"
         raise Refused(f"{name} has finished: nothing is left to do after step {step}.", hint=hint)
 
 

@@ -104,22 +104,29 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
 
 
 def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
-    """Queue the writing of a run's checkpoint as one whole model, ahead of queued training.
+    """Queue the writing of a run's checkpoint as one whole model or an adapter, ahead of queued training.
 
-    Raises NotFound without such a checkpoint, BadInput for a model that can't be whole or a folder that can't be
-    written to, Refused for one that is there.
+    Raises NotFound without such a checkpoint, BadInput for a model that can't be whole, a run without an adapter or a
+    folder that can't be written to, Refused for one that is there.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     ancestry.require_weights(runs.recipe(connection, run_id), name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
-    ancestry.require_whole(runs.recipe(connection, run_id), name)
+    require = ancestry.require_adapter if ask.adapter else ancestry.require_whole
+    require(runs.recipe(connection, run_id), name)
     target = absolute(ask.to, "to")
     if target.exists() or target.is_symlink():
         raise Refused(
             f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
         )
     args: dict[str, Any] = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}
+    if ask.adapter and (ask.remedy or ask.dtype != "auto"):
+        raise BadInput(
+            "an adapter is exported as it was trained.", hint="Leave --remedy and --dtype out, or --adapter."
+        )
+    if ask.adapter:
+        args["adapter"] = True
     if ask.remedy:
         args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
         _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])

@@ -60,7 +60,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         str, Meta(min_length=1, max_length=100, description="PEFT's name of the adapter: lokr, loha, miss …")
     ] = "lokr"
     options: Annotated[
-        dict[str, Any], Meta(description="Settings of that type's own class in PEFT, such as {r: 8}.")
+        dict[str, Any],
+        Meta(
+            description="Settings of that type's own class in PEFT, such as {r: 8}.",
+            extra={"belongs_to": "type"},
+        ),
     ] = {}
     target_modules: TargetModules = "all-linear"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
+from finetop.core.recipe.schema import one_choice
 from finetop.core.train import rewards
 from finetop.core.train.methods import LEARNED_TOKENS
 from finetop.core.train.rewards import Reward
@@ -46,7 +47,7 @@ Clip = Annotated[
         description="How far an answer's probability may move, as a share, before it counts no more.",
     ),
 ]
-Paying = Annotated[Reward, Meta(description="What answers earn: a reward model, rules, or both.")]
+Paying = Annotated[Reward, one_choice("What answers earn: a reward model, rules, or both.")]
 
 
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
@@ -55,7 +56,7 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     name, method = recipe.objective.name, recipe.method.name
     if method in LEARNED_TOKENS:
         said = f"method.name: {method} does not go with {name}: prompts are padded between its tokens and their text."
-        yield "method.name", said, "Take lora or full."
+        yield "method.name", said, "Set method.name to lora or full."
 
 
 def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

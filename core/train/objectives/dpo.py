@@ -78,11 +78,11 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     losses = options.loss if isinstance(options.loss, tuple) else (options.loss,)
     if options.loss_weights and len(options.loss_weights) != len(losses):
         said = f"objective.loss_weights: {len(options.loss_weights)} weights for {len(losses)} losses."
-        yield "objective.loss_weights", said, "Give one for each."
+        yield "objective.loss_weights", said, f"Write one for each: {list(range(1, 1 + len(losses)))}, say."
     if not losses:
-        yield "objective.loss", "objective.loss is empty.", "Name one, say sigmoid."
+        yield "objective.loss", "objective.loss is empty.", "Set it to sigmoid, say."
     if "exo_pair" in losses and not options.label_smoothing:
-        hint = "Set objective.label_smoothing, say to 0.001."
+        hint = "Set objective.label_smoothing to 0.001, say."
         yield "objective.loss", "objective.loss: exo_pair is not defined without label_smoothing.", hint
 
 

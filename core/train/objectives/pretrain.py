@@ -62,15 +62,21 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "method.name", said, "Set method.name to full."
     if recipe.model.quantize != "none":
         said = "model.quantize: weights that are made new are not quantized."
-        yield "model.quantize", said, "Leave it at none."
+        yield "model.quantize", said, "Set model.quantize to none."
     options = recipe.objective.options
     heads, hidden = options.heads, options.hidden_size
     if heads and hidden and hidden % heads:
         said = f"objective.heads: {heads} heads do not divide hidden_size {hidden}."
-        yield "objective.heads", said, "Pick heads that divide it."
+        yield "objective.heads", said, f"Set it to {_divisor(hidden, heads)}, say, which divides it."
     if heads and options.key_value_heads and heads % options.key_value_heads:
         said = f"objective.key_value_heads: {options.key_value_heads} do not divide {heads} heads."
-        yield "objective.key_value_heads", said, "Pick a number that divides heads."
+        fit = _divisor(heads, options.key_value_heads)
+        yield "objective.key_value_heads", said, f"Set it to {fit}, say, which divides them."
+
+
+def _divisor(whole: int, near: int) -> int:
+    """Return the largest number up to `near` that divides another."""
+    return next(number for number in range(min(whole, near), 0, -1) if whole % number == 0)
 
 
 def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:

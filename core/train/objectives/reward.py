@@ -49,9 +49,9 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     name = recipe.method.name
     if name in LEARNED_TOKENS:
         said = f"method.name: {name} can't make a reward model: it does not train the score."
-        yield "method.name", said, "Take lora or full."
+        yield "method.name", said, "Set method.name to lora or full."
     if recipe.check.target is not None:
-        yield "check.target", "check.target: a reward model writes no answers.", "Leave check.target out."
+        yield "check.target", "check.target: a reward model writes no answers.", "Set check.target to null."
 
 
 def load_model(

@@ -59,7 +59,8 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
         said = (
             f"protect.ewc weighs the base's own weights, and {recipe.method.name} leaves them where they are."
         )
-        yield "protect.ewc", said, "Take protect.kl_to_base or protect.l2_sp, or method.name full or freeze."
+        hint = "Set method.name to full or freeze, or protect.ewc to null; protect.kl_to_base goes with adapters."
+        yield "protect.ewc", said, hint
 
 
 def paths(options: Options) -> Iterator[tuple[str, str]]:

@@ -41,10 +41,10 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     key = "protect.freeze_layers"
     twice = next((n for n in options.layers if options.layers.count(n) > 1), None)
     if twice is not None:
-        yield key, f"{key} names layer {twice} twice.", "Name it once."
+        yield key, f"{key} names layer {twice} twice.", f"Set {key}.layers to {sorted(set(options.layers))}."
     if recipe.method.name in LEARNED_TOKENS:
         said = f"{key}: {recipe.method.name} moves no layer; it learns tokens in front of the text."
-        yield key, said, "Leave it out."
+        yield key, said, f"Set {key} to null."
 
 
 def require(config: Any, options: Options) -> None:

@@ -55,7 +55,11 @@ def limits(recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
     """Refuse a text that is not read."""
     if options.text is not None and options.on == "rows":
         key = "protect.kl_to_base.text"
-        yield key, f"{key} is not read: on is rows.", "Leave one of them out."
+        yield (
+            key,
+            f"{key} is not read: on is rows.",
+            f"Set {key} to null, or protect.kl_to_base.on to general.",
+        )
 
 
 def paths(options: Options) -> Iterator[tuple[str, str]]:

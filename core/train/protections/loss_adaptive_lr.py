@@ -45,7 +45,8 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     """Refuse objectives whose loss is no likelihood."""
     if recipe.objective.name not in IN_NATS:
         key, name = "protect.loss_adaptive_lr", recipe.objective.name
-        yield key, f"{key}: the loss of {name} is not in nats/token.", "Lower train.learning_rate."
+        hint = f"Set {key} to null; a lower train.learning_rate does something alike."
+        yield key, f"{key}: the loss of {name} is not in nats/token.", hint
 
 
 def rate(loss: float, tau: float) -> float:

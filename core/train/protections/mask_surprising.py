@@ -45,7 +45,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     if objectives.load(recipe.objective.name).ROWS[0] not in ("conversation", "text"):
         key = "protect.mask_surprising"
         said = f"{key}: {recipe.objective.name} does not learn written answers token by token."
-        yield key, said, "Leave it out."
+        yield key, said, f"Set {key} to null."
 
 
 def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:

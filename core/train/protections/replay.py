@@ -57,6 +57,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             description="Have the base write rows before step 1, at most so many and no more than share asks for."
         ),
+        Meta(extra={"instead_of": "path"}),
     ] = None
     prompts: Annotated[
         PathText | None,
@@ -83,25 +84,30 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     key = "protect.replay"
     if (options.path is None) == (options.from_base is None):
         said = "neither path nor from_base" if options.path is None else "both path and from_base"
-        yield key, f"{key} has {said}.", "Set path to a .jsonl file, or from_base to a number of rows."
+        if options.path is None:
+            hint = f"Set {key}.path to a .jsonl file, or {key}.from_base to a number of rows."
+        else:
+            hint = f"Set {key}.from_base to null, or {key}.path to null."
+        yield key, f"{key} has {said}.", hint
     if options.prompts is not None and options.from_base is None:
         said = f"{key}.prompts are for from_base, which is not set."
-        yield f"{key}.prompts", said, "Set it, or leave them out."
+        yield f"{key}.prompts", said, f"Set {key}.prompts to null."
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and options.share + sum(shares) >= 1:
         said = f"{key}.share: {options.share:g} and the shares of data.train add up to 1 or more."
-        yield f"{key}.share", said, "Lower it."
+        yield f"{key}.share", said, f"Set it below {1 - sum(shares):.2g}."
     kind = objectives.load(recipe.objective.name).ROWS[0]
     if options.from_base is None:
         return
     if kind not in ("conversation", "text"):
         said = f"{key}.from_base: {recipe.objective.name} does not learn from answers that the base writes."
-        yield f"{key}.from_base", said, f"Set {key}.path to rows of the kind that it learns from."
+        hint = f"Set {key}.path to rows of the kind that it learns from, and {key}.from_base to null."
+        yield f"{key}.from_base", said, hint
     elif options.prompts is not None and kind == "text":
         said = (
             f"{key}.prompts: {recipe.objective.name} learns plain texts, which the base writes from nothing."
         )
-        yield f"{key}.prompts", said, "Leave them out."
+        yield f"{key}.prompts", said, f"Set {key}.prompts to null."
 
 
 def paths(options: Options) -> Iterator[tuple[str, str]]:

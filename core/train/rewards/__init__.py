@@ -29,10 +29,17 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     rule: Annotated[
         str,
-        Meta(description="exact_match, number_match, json_valid, length, or a rule of suites such as regex."),
+        Meta(
+            description="exact_match, number_match, has_answer, json_valid, length (in words), "
+            "or a rule of suites such as regex."
+        ),
     ]
     value: Annotated[
-        Any, Meta(description="What the rule takes: a text, a list, a pattern, two numbers.")
+        Any,
+        Meta(
+            description="What the rule takes: length the fewest and most words ([20, 60]), regex a pattern; "
+            "exact_match, number_match and json_valid take nothing."
+        ),
     ] = None
     weight: Annotated[Weight, Meta(description="What keeping the rule earns; below 0 it costs.")] = 1.0
 
@@ -86,10 +93,11 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
     """Find what is wrong with `objective.reward`, as (key, message, hint)."""
     key = "objective.reward"
     if reward.model is None and not reward.rules:
-        yield key, f"{key}: nothing says what an answer earns.", f"Set {key}.model, or {key}.rules."
+        hint = f"Set {key}.rules, say to [{{rule: exact_match}}], or {key}.model."
+        yield key, f"{key}: nothing says what an answer earns.", hint
     if reward.model is not None and not reward.weight:
         said = f"{key}.weight is 0: the reward model would count for nothing."
-        yield f"{key}.weight", said, f"Leave {key}.model out."
+        yield f"{key}.weight", said, f"Set it to 1, or {key}.model to null."
     for number, rule in enumerate(reward.rules):
         at = f"{key}.rules[{number}]"
         try:
@@ -103,4 +111,4 @@ def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:
             yield f"{at}.value", f"{at}.value {said}.", hint
         if not rule.weight:
             said = f"{at}.weight is 0: the rule would count for nothing."
-            yield f"{at}.weight", said, "Leave the rule out."
+            yield f"{at}.weight", said, "Set it to 1, or leave the rule out."

@@ -1,6 +1,6 @@
 """A log in a terminal: whole lines, progress bars now and then, a line without end in bounded memory."""
 
-from finetop.core.commands.tail import OPEN_S, LogLines
+from finetop.core.commands.tail import OPEN_S, LogLines, from_line
 from finetop.core.protocol.messages.runs import LogAnswer
 
 
@@ -67,3 +67,9 @@ def test_what_is_not_kept_is_said_between_the_lines():
         "re is the end",
         "last",
     ]
+
+
+def test_a_log_begins_with_a_whole_line():
+    assert from_line(piece("f a line\nnext\nla")).text == "next\nla"
+    assert from_line(piece("\nnext\n")).text == "next\n"
+    assert from_line(piece("one line that never ends")).text == "one line that never ends"

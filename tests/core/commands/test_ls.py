@@ -83,3 +83,15 @@ def test_a_run_that_is_paid_shows_its_reward(capsys):
     assert step_line(StepRow(3, 1.0, {"loss": 0.0, "reward": 0.25}), 9).startswith(
         "step 3/9  reward 0.2500  loss 0.0000"
     )
+
+
+def test_a_piped_list_is_not_as_wide_as_its_longest_failure(capsys):
+    failed = msgspec.structs.replace(checked_row("quick"), said="it failed, as " + "was to be expected " * 9)
+    ls.tell([failed], [], parse(""), (), 1)
+    assert max(map(len, capsys.readouterr().out.splitlines())) < 150
+
+
+def test_an_evaluation_that_is_paid_shows_the_reward_and_not_minus_it():
+    line = step_line(StepRow(3, 1.0, {"eval_loss": -0.5, "eval_reward": 0.5}), 9)
+    assert line == "step 3/9  eval reward 0.5000"
+    assert step_line(StepRow(3, 1.0, {"eval_loss": 0.5}), 9) == "step 3/9  eval 0.5000"

@@ -6,6 +6,7 @@ import pytest
 
 from finetop.core.errors import RecipeError
 from finetop.core.recipe.find import list_builtin, list_chains
+from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.references import references
 from finetop.core.recipe.stages import load_chain
 
@@ -96,3 +97,81 @@ def test_a_name_that_is_quoted_is_the_name_without_its_quotes(tmp_path):
     chain = load(tmp_path, sets=['name="links"'])
     assert chain.name == "links"
     assert chain.stages[0].loaded.recipe.name == "links.sft"
+
+
+def extended(tmp_path, text, sets=()):
+    (tmp_path / "chain.yaml").write_text(CHAIN)
+    (tmp_path / "mine.yaml").write_text(f"recipe: 1\nextends: ./chain.yaml\n{text}")
+    chain = load_chain("mine.yaml", sets, tmp_path)
+    assert chain is not None
+    return {stage.name: stage.loaded for stage in chain.stages}
+
+
+def test_a_chain_that_extends_another_keeps_its_stages_and_lays_its_own_over_them(tmp_path):
+    plain = extended(tmp_path, "")
+    assert list(plain) == ["sft", "reward", "ppo"]
+    assert plain["sft"].recipe.name == "mine.sft"
+    made = extended(
+        tmp_path,
+        "train: {seed: 3}\nstages:\n"
+        "  - {name: domain, extends: continued-pretraining}\n"
+        "  - {name: sft, extends: full, train: {batch_size: 2}}\n"
+        "  - {name: reward, train: {batch_size: 6}}\n"
+        "  - {name: dpo, extends: dpo}\n",
+        ["reward.train.max_steps=5"],
+    )
+    assert list(made) == ["domain", "sft", "reward", "ppo", "dpo"]
+    recipes = {name: loaded.recipe for name, loaded in made.items()}
+    assert {recipe.train.seed for recipe in recipes.values()} == {3}
+    assert recipes["sft"].method.name == "full"
+    assert (recipes["reward"].train.batch_size, recipes["reward"].train.epochs) == (6, 1)
+    assert [recipe.train.max_steps for recipe in recipes.values()] == [None, None, 5, None, None]
+    assert [recipe.model.id for recipe in recipes.values()] == [
+        "org/base", "stage:domain", "stage:sft", "stage:sft", "stage:ppo",
+    ]  # fmt: skip
+    assert recipes["ppo"].method.options.rank == 4
+    assert made["ppo"].places["method.rank"] == "chain.yaml:13"
+    assert made["ppo"].chain == ("mine.yaml", "builtin:ppo.yaml")
+
+
+def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_path):
+    made = extended(
+        tmp_path,
+        "stages:\n  - {name: reward, leave_out: true}\n"
+        "  - {name: ppo, objective: {reward: {rules: [{rule: one_word}]}}}\n",
+    )
+    assert list(made) == ["sft", "ppo"]
+    assert made["ppo"].recipe.model.id == "stage:sft"
+    with pytest.raises(
+        RecipeError, match=r"mine\.yaml:5: stage ppo: objective\.reward\.model: there is no stage reward"
+    ):
+        extended(
+            tmp_path,
+            "stages:\n  - {name: reward, leave_out: true}\n"
+            "  - {name: ppo, objective: {reward: {model: 'stage:reward'}}}\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("stages: [{name: sftt, leave_out: true}]\n",
+         r"mine\.yaml:3: stage sftt: there is none to leave out\. Did you mean sft\?"),
+        ("stages: [{name: sft, leave_out: 1}]\n", r"mine\.yaml:3: stage sft: leave_out stands alone\. Write"),
+        ("stages: [{name: sft, leave_out: true}, {name: reward, leave_out: true}, {name: ppo, leave_out: true}]\n",
+         r"mine\.yaml:3: the chain has 0 stages\."),
+        ("stages: [{name: sft, trian: {}}]\n", r"mine\.yaml:3: trian is not a section of a recipe\."),
+        ("stages: [{name: sft, train: {stages: []}}]\n", r"A chain's stages stand at the top of its recipe\."),
+    ],
+)  # fmt: skip
+def test_an_extended_chain_that_can_not_be_is_one_line_with_its_place(tmp_path, text, says):
+    with pytest.raises(RecipeError, match=says):
+        extended(tmp_path, text)
+
+
+def test_a_chain_in_the_place_of_one_recipe_is_said_to_be_one(tmp_path):
+    with pytest.raises(RecipeError, match=r"builtin:rlhf\.yaml:10: stages: this is a chain of runs"):
+        load_recipe("rlhf", (), tmp_path)
+    (tmp_path / "no.yaml").write_text("extends: rlhf\nstages: []\n")
+    with pytest.raises(RecipeError, match=r"no\.yaml:1: the version is missing"):
+        load_chain("no.yaml", (), tmp_path)

@@ -62,3 +62,11 @@ def test_help_is_in_groups_and_a_word_that_is_no_command_finds_its_own(
     ):
         assert main([word]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_in_a_pipe_a_column_of_words_can_be_capped(capsys):
+    rows = [("a" * 30, "1" * 30, "FAILED " + "why " * 30), ("b", "2", "ok")]
+    print_table(("run", "step", "state"), rows, right=(1,), widest=20)
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert first == f"{'a' * 10}…{'a' * 9}  {'1' * 30}  FAILED why why why …"
+    assert second == f"{'b':<20}  {'2':>30}  ok"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from finetop.core.check.tasks.general_text import general_text
-from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
-from finetop.core.models.export import agreement, export
+from finetop.core.models.export import adapter, agreement, export
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
@@ -151,3 +151,69 @@ def test_on_four_bits_each_tensor_is_that_of_the_merge_in_memory(tmp_path, tiny_
     untouched = load_file(tiny_model / "model.safetensors")
     assert set(written) == set(untouched)
     assert any(not torch.equal(written[name], untouched[name]) for name in untouched)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+@pytest.mark.parametrize("method", ["lora", "prompt-tuning"])
+def test_an_adapter_alone_is_loaded_by_peft_as_its_readme_says(
+    tmp_path, tiny_model, home, events, capsys, method
+):
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    recipe = recipe_of(tiny_model, method={"name": method})
+    folder = make_checkpoint(tmp_path, recipe, home, events)
+    (folder / checkpoint.STATE).mkdir()
+    (folder / checkpoint.STATE / "optimizer.pt").write_bytes(b"x")
+    wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
+    (found,) = adapter.export_adapter(wanted, general_text(recipe, home), home, events)
+    assert found.holds and found.largest == 0.0 and found.tokens > 100
+    assert "exported tiny@7, the adapter alone, in float32" in capsys.readouterr().out
+    names = {file.name for file in wanted.to.iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "README.md", "tokenizer.json"} <= names
+    assert not names & {checkpoint.STATE, checkpoint.MANIFEST, "model.safetensors"}
+    assert json.loads((wanted.to / "finetop.json").read_text())["run"] == "tiny"
+
+    readme = (wanted.to / "README.md").read_text()
+    code = readme[readme.index("from peft") : readme.rindex("```")]
+    said = {
+        "PeftModel": PeftModel,
+        "AutoModelForCausalLM": AutoModelForCausalLM,
+        "AutoTokenizer": AutoTokenizer,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        exec(code.replace("this/folder", str(wanted.to)), said)
+    text = agreement.windows(general_text(recipe, home), said["tokenizer"], None)
+    base = resolve.resolve_model(recipe.model, home, events)
+    tuned, _ = merge.load_tuned(base, folder, torch.float32, "cpu")
+    assert torch.equal(agreement.scores(said["model"].float().eval(), text), agreement.scores(tuned, text))
+
+
+def test_an_adapter_that_is_damaged_on_the_way_is_told_and_kept(
+    tmp_path, tiny_model, home, events, monkeypatch
+):
+    from safetensors.torch import load_file, save_file
+
+    def damage(source, target, **options):
+        shutil_copytree(source, target, **options)
+        file = target / "adapter_model.safetensors"
+        save_file({name: 3 * weight for name, weight in load_file(file).items()}, file)
+
+    shutil_copytree = shutil.copytree
+    recipe = recipe_of(tiny_model)
+    folder = make_checkpoint(tmp_path, recipe, home, events)
+    monkeypatch.setattr(adapter.shutil, "copytree", damage)
+    wanted = replace(wanted_of(tmp_path, recipe, folder), adapter=True)
+    with pytest.raises(FinetopError, match="does not say what tiny@7 says"):
+        adapter.export_adapter(wanted, general_text(recipe, home), home, events)
+    assert not wanted.to.exists()
+
+
+def test_a_whole_model_has_no_adapter_to_export(tmp_path, tiny_model, home, events):
+    recipe = recipe_of(tiny_model, method={"name": "full"})
+    folder = make_checkpoint(tmp_path, recipe, home, events)
+    with pytest.raises(BadInput, match="is a whole model"):
+        adapter.export_adapter(
+            replace(wanted_of(tmp_path, recipe, folder), adapter=True), "text", home, events
+        )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.queue import Queue, Retry
 from finetop.core.protocol.messages.runs import EventsSince, GetRun, Runs, Sql
 from finetop.core.protocol.messages.submit import Resume, Stage, SubmitChain
+from finetop.core.protocol.runs import Finished
+from finetop.core.recipe.dotted import changes
+from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import resolve_text
+from finetop.core.supervisor.requests.resume import require_work
 
 
 def steps(rig, name):
@@ -108,3 +115,22 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
     assert [run.name for run in again.runs] == ["c.last-2"]
     rig.wait_state("c.last-2", "finished")
     assert rig.ask(GetRun("c.last-2")).recipe["model"]["id"] == "run:2@2"
+
+
+def test_a_finished_run_of_so_many_steps_is_made_longer_as_its_hint_says(rig):
+    """Epochs beside max_steps would make it no longer."""
+    long = resolve_text("recipe: 1\nextends: lora\nname: long\ntrain: {max_steps: 6}\n").resolved
+    for recipe, key in (
+        (long, "train.max_steps"),
+        ({**long, "train": {**long["train"], "max_steps": None}}, "train.epochs"),
+    ):
+        detail = SimpleNamespace(row=SimpleNamespace(state=Finished(1.0, 2.0), steps=6), recipe=recipe)
+        with pytest.raises(FinetopError) as refused:
+            require_work(detail, "long", 6, [])
+        change = refused.value.hint.partition("--set ")[2]
+        assert change.startswith(f"{key}=")
+        again = resolve_text(json.dumps(recipe), [change], label="the run's recipe")
+        require_work(detail, "long", 6, changes(recipe, again.resolved))
+        assert count_steps(again.recipe.train, 32) > min(
+            6, count_steps(resolve_text(json.dumps(recipe)).recipe.train, 32)
+        )

@@ -1,0 +1,91 @@
+"""Exports the adapter alone: a folder that PEFT loads beside the base model, proven to say what the checkpoint says."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.models import checkpoint, load, merge as merging, resolve, save
+from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.export import export as whole
+from finetop.core.models.export.agreement import Agreement, compare, scores
+from finetop.core.protocol.events import Phase
+
+if TYPE_CHECKING:
+    from finetop.core.models.export.export import ExportRequest
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
+
+CARD = """---
+base_model: {base}
+library_name: peft
+---
+
+# {name}
+
+An adapter for `{base}`{at}, trained with {method} and {objective}. Load it beside that model:
+
+```python
+from peft import PeftModel
+from transformers import {auto}, AutoTokenizer
+
+base = {auto}.from_pretrained({load})
+model = PeftModel.from_pretrained(base, "this/folder")
+tokenizer = AutoTokenizer.from_pretrained("this/folder")
+```
+"""
+IN_FEWER_BITS = """
+It was trained beside that model in {quantize}: to hear exactly what it learned, load the base so too (bitsandbytes).
+"""
+
+
+def export_adapter(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
+    """Write a checkpoint's adapter, load it from there as anybody would, and compare. Gives what was compared.
+
+    Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
+    folder that is there, BadInput for a checkpoint that is a whole model or can't be read.
+    """
+    save.require_absent(request.to)
+    if not load.is_adapter(request.checkpoint):
+        raise BadInput(f"{request.name}: this checkpoint is a whole model.", hint="Leave --adapter out.")
+    events.write(Phase("finding the model"))
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    work = scoring_dtype(request.recipe.model.dtype, base.path, request.device)
+    kind = load.torch_dtype(work, request.device)
+    events.write(Phase("loading the model"))
+    tuned, tokenizer = merging.load_tuned(base, request.checkpoint, kind, request.device)
+    texts = whole.general_windows(text, tokenizer, tuned)
+    said = scores(tuned, texts)
+    del tuned
+    free_memory(request.device)
+    with save.beside(request.to) as aside:
+        events.write(Phase("writing"))
+        left_out = shutil.ignore_patterns(checkpoint.MANIFEST, checkpoint.STATE)
+        shutil.copytree(request.checkpoint, aside, ignore=left_out, dirs_exist_ok=True)
+        (aside / "README.md").write_text(card(request, base), encoding="utf-8")
+        events.write(Phase("loading it again"))
+        found, _ = merging.load_tuned(base, aside, kind, request.device)
+        agreements = [compare("loaded again, beside as trained", said, scores(found, texts), work)]
+        del found
+        whole.publish(request, base, work, agreements, aside)
+    return agreements
+
+
+def card(request: ExportRequest, base: ResolvedModel) -> str:
+    """Write the page that says what the adapter is and how it is loaded."""
+    name = base.hub_id or str(base.path)
+    revision = f', revision="{base.revision}"' if base.hub_id and base.revision else ""
+    is_reward = load.is_reward_model(request.checkpoint)
+    auto = "AutoModelForSequenceClassification" if is_reward else "AutoModelForCausalLM"
+    text = CARD.format(
+        base=name,
+        name=f"{request.run_name}@{request.step}",
+        method=request.recipe.method.name,
+        objective=request.recipe.objective.name,
+        at=f" (revision {base.revision})" if revision else "",
+        auto=auto,
+        load=f'"{name}"{revision}{", num_labels=1" if is_reward else ""}',
+    )
+    return text + ("" if base.quantize == "none" else IN_FEWER_BITS.format(quantize=base.quantize))

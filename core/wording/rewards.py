@@ -1,0 +1,24 @@
+"""Names what a run's answers are rewarded for: the reward model and each rule, with its weight."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def words(objective: Mapping[str, Any]) -> str:
+    """Name every reward of a resolved recipe's objective, with its weight; empty where it has none."""
+    reward = objective.get("reward") or {}
+    named = []
+    if reward.get("model") is not None:
+        named.append((f"model {reward['model']}", reward.get("weight", 1)))
+    for rule in reward.get("rules") or ():
+        value = rule.get("value")
+        taken = "" if value is None else f" {json.dumps(value, ensure_ascii=False)}"
+        named.append((f"{rule['rule']}{taken}", rule.get("weight", 1)))
+    return "; ".join(f"{clean_line(what, limit=100)}, weight {weight:g}" for what, weight in named)

@@ -1,0 +1,98 @@
+"""`finetop recipe FILE`: the recipe as it will run, each value with where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from finetop.core.commands.main import main
+from finetop.core.recipe.find import list_builtin
+from finetop.core.recipe.load import load_recipe, resolve_text
+
+MINE = """recipe: 1
+name: shop
+extends: ./base.yaml
+data: {train: [{path: a.jsonl}, {id: org/rows, share: 0.2}]}
+objective: {name: ppo, reward: {model: "run:judge"}}
+trainer_args: {adam_beta2: 0.95}
+check: {target: {path: t.jsonl, metric: [rules], rules: [{rule: regex, value: '^a "b": c'}]}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text(MINE)
+    (tmp_path / "base.yaml").write_text("recipe: 1\nextends: ppo\ntrain: {seed: 7}\n")
+    return tmp_path
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main(["recipe", *words]) == 0
+    return capsys.readouterr().out
+
+
+def test_each_value_has_its_source(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, "mine.yaml", "--set", "train.epochs=3").splitlines()
+    assert lines[0] == "# mine.yaml extends base.yaml extends builtin:ppo.yaml"
+    for line in (
+        "name: shop  # mine.yaml:2",
+        "    model: 'run:judge'  # mine.yaml:5",
+        "    - id: org/rows  # mine.yaml:4",
+        "      share: 0.2  # mine.yaml:4",
+        "  seed: 7  # base.yaml:3",
+        "  epochs: 3.0  # --set",
+        "  batch_size: 8  # extends ppo",
+        "trainer_args: {adam_beta2: 0.95}  # mine.yaml:6",
+    ):
+        assert line in lines
+    assert "# default" not in "\n".join(lines)
+    assert "  weight_decay: 0.0  # default" in shown(capsys, "mine.yaml", "--all").splitlines()
+
+
+@pytest.mark.parametrize("name", ["mine.yaml", *(recipe.name for recipe in list_builtin())])
+def test_what_is_printed_is_the_same_recipe(
+    name: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = load_recipe(name).resolved | {"extends": None}
+    name = f"builtin:{name}" if name == "approaches" else name
+    for words in ([], ["--all"]):
+        assert resolve_text(shown(capsys, name, *words), (), folder).resolved == wanted
+
+
+def test_a_chain_is_printed_stage_by_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    pages = shown(capsys, "rlhf", "--set", "sft.train.epochs=9").split("---\n")
+    assert [page.splitlines()[0].partition(" of ")[0] for page in pages] == [
+        "# stage sft",
+        "# stage reward",
+        "# stage ppo",
+    ]
+    assert ["epochs: 9.0  # --set" in page for page in pages] == [True, False, False]
+    answer = json.loads(shown(capsys, "rlhf", "--json"))
+    assert [one["stage"] for one in answer["stages"]] == ["sft", "reward", "ppo"]
+    assert answer["stages"][2]["from"]["train.batch_size"] == "extends ppo"
+    assert answer["stages"][2]["recipe"]["objective"]["reward"]["model"] == "stage:reward"
+
+
+def test_sections_stay_what_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "train.epochs" in shown(capsys, "train")
+    assert "finetop recipe builtin:approaches" in shown(capsys, "approaches")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["train", "--set", "train.epochs=1"], "--set goes with a recipe."),
+        (["--all"], "--all goes with a recipe."),
+        (["lra"], "Did you mean lora?"),
+        (["mien.yaml"], "Did you mean mine.yaml?"),
+        (["mine.yaml", "--set", "train.epoch=1"], "Did you mean epochs?"),
+    ],
+)
+def test_what_can_not_be_is_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
