@@ -182,6 +182,7 @@ class CheckBrief(msgspec.Struct, frozen=True):
     fixed_by: str = ""  # the run that mends it
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # a look that claims nothing
+    target_failed: str = ""  # why the target could not be measured
 
     @property
     def is_settled(self) -> bool:

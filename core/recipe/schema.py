@@ -263,10 +263,10 @@ class Rule(Section, frozen=True, kw_only=True):
 class Target(Section, frozen=True, kw_only=True):
     """What the tuned model should be better at."""
 
-    path: Annotated[PathText, a_file("A .jsonl file of rows that are not in the training data.")]
+    path: Annotated[PathText, a_file("Rows that are not in the training data: with answers, or texts.")]
     metric: Annotated[
         Metric | tuple[Metric, ...],
-        says("nats_per_token, exact_match, token_f1 or rules; one, or a list of them."),
+        says("nats_per_token, exact_match, token_f1 or rules; one, or a list. Texts: nats_per_token."),
     ] = "nats_per_token"
     rules: Annotated[tuple[Rule, ...], says("For the metric rules: what every answer must be like.")] = ()
     written: Annotated[

@@ -75,7 +75,7 @@ class TrainingChecks:
 def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
-    None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
+    None without check.every. Raises BadInput for a suite that can't be used, StopAsked, and
     EnvironmentTrouble where even the smallest batch does not fit the memory.
     """
     recipe, model, events = setup.recipe, setup.model, setup.events
@@ -94,6 +94,10 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
         side = run_check.in_smaller_batches(
             context, lambda plan: run_check.score_base(context, plan, whole=whole)
         )
+    if context.target_failed:
+        text = f"TARGET can't be measured, the verdict can: {context.target_failed}"
+        events.write(Alarm("check", 0, text))
+        print(f"alarm: {text}", flush=True)
     free_memory(setup.device)
     pair.loaded_name = "tuned"
     if collectives.count() > 1:

@@ -117,6 +117,8 @@ def _target(check: CheckBrief) -> str:
     for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
         label = metric_words(metric)
         pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
+    if check.target_failed:
+        pairs = [f"failed: {clean_line(check.target_failed)}"]
     return "  ".join(pairs[:2])
 
 
