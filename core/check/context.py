@@ -105,9 +105,7 @@ def open_context(
             asker = open_asker(recipe.ask, recipe.data.train, home)
             tell(asker)
             window = recipe.data.max_tokens
-            target_rows = target.read_rows(
-                wanted, tokenizer, home, longest, asker, keeps, run_folder, window
-            )
+            target_rows = target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder, window)
         except FinetopError as error:
             target_failed = target.failed(str(error))
     excluded, notes = _contaminated(recipe, prepared, home)

@@ -48,6 +48,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
 class Finished(msgspec.Struct, tag="finished", frozen=True):
     since: float
     ended: float
+    cause: str = ""  # why before its length: it had stopped improving
 
 
 class Stopped(msgspec.Struct, tag="stopped", frozen=True):
@@ -239,7 +240,7 @@ class RunRow(msgspec.Struct, frozen=True):
     created: float
     step: int
     steps: int  # planned; 0 while unknown
-    metrics: dict[str, float | None]  # last value of each key
+    metrics: dict[str, float | None]  # last value of each key; of a best checkpoint that is kept, its own
     check: CheckBrief | None
     checking: Running | Queued | None  # a check that is under way or waits
     needs_you: bool

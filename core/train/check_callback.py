@@ -66,6 +66,7 @@ class TrainingChecks:
     outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
     gone_claims: int = 0  # made of checkpoints that are no more
+    judges_last: bool = False  # the last step too: it may be the best by the target
 
     @property
     def keeps_best(self) -> bool:
@@ -124,8 +125,8 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     The last is left to the check at the end, unless the best is kept: the last may be it.
     """
     assert checks.check.every is not None
-    if step == total and checks.check.at_end:
-        return checks.keeps_best
+    if step == total and (checks.check.at_end or checks.judges_last):
+        return checks.keeps_best or checks.judges_last
     return step % steps_between(checks.check.every, total) == 0
 
 
