@@ -124,7 +124,7 @@ def why(found: data.RunDetail) -> list[str]:
     state = found.row.state
     if isinstance(state, data.Running):
         return pulse.reasons(state)
-    if isinstance(state, data.Stopped):
+    if isinstance(state, data.Stopped | data.Finished):
         return [state.cause] if state.cause else []
     if not isinstance(state, data.Failed | data.Lost):
         return []

@@ -290,7 +290,7 @@ def losses(happened):
 
 
 def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_path, tiny_model, capsys):
-    """Too fast a rate: the loss soon rises. Interrupted anywhere before, it ends at the same step with the same best."""
+    """Too fast a rate: the loss soon rises. Interrupted before, it ends at the same step with the same best."""
     run = Run(tmp_path, tiny_model, train=PATIENT)
     ended, whole = run.job()
     told = losses(whole)
@@ -318,7 +318,9 @@ def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_pat
     assert all(torch.equal(tensor, at_last[name]) for name, tensor in run.weights(last).items())
 
     # Where it ended nothing is left to do, unless it is told to be more patient.
-    with pytest.raises(BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"):
+    with pytest.raises(
+        BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
+    ):
         run.job(last)
     _, more = run.job(last, stop_early={"patience": 4}, max_steps=last + 2)
     told |= losses(more)
