@@ -54,6 +54,7 @@ class CheckContext:
     prepared: PreparedSuite
     windows: drift.Windows
     target_rows: list[target.TargetRow]
+    target_failed: str  # why the target can't be measured; the verdict does without it
     pair: ModelPair
     facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory that nothing can be kept of
     excluded: frozenset[Key]  # items that the training data contains
@@ -77,6 +78,7 @@ def open_context(
 ) -> CheckContext:
     """Read everything that a check needs but the models' weights, so that bad input fails early.
 
+    A target that can't be read is noted: what was forgotten can be checked without it.
     Where it is of a run, its folder keeps which version of the target's test was read.
     """
     general = recipe.check.general or General()
@@ -88,8 +90,6 @@ def open_context(
     prepared = prepare(build(suite), tokenizer, longest, general.seed, filled(pair.device))
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
-    asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
-    tell(asker)
     engine = engine_for(
         recipe.model.engine,
         pair.device,
@@ -98,6 +98,16 @@ def open_context(
         learned_tokens=pair.reads_rows_alone,
         copies=True,
     )
+    target_rows: list[target.TargetRow] = []
+    target_failed = ""
+    if wanted is not None:
+        try:
+            asker = open_asker(recipe.ask, recipe.data.train, home)
+            tell(asker)
+            window = recipe.data.max_tokens
+            target_rows = target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder, window)
+        except FinetopError as error:
+            target_failed = target.failed(str(error))
     excluded, notes = _contaminated(recipe, prepared, home)
     notes = (*notes, *caveats_of(pair, tokenizer, recipe.model.chat_template is not None))
     return CheckContext(
@@ -106,9 +116,8 @@ def open_context(
         suite=suite,
         prepared=prepared,
         windows=drift.windows_of(read_given(suite.text).decode(), tokenizer) if suite.text else (),
-        target_rows=target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder)
-        if wanted
-        else [],
+        target_rows=target_rows,
+        target_failed=target_failed,
         pair=pair,
         facts={
             "base": facts_of(pair, "base", tokenizer, home),

@@ -138,8 +138,10 @@ def score_until_decided(
     until: sequential.Until = "all" if more == [] else "decided"
     begun = sequential.begin(check_plan, until=until, whole_tasks=more or ())
     state = score_pairs(context, before, after, begun)
+    of_base = context.target_failed
     with with_model(context, after) as now:
         windows, reached = score_windows(context, now.scored_model), score_target(context, now.scored_model)
+    target_failed, context.target_failed = context.target_failed, of_base
     seen = {key: score for key, score in after.scores.items() if key in state.tuned}
     return structs.replace(
         conclude.conclude(state),
@@ -148,7 +150,9 @@ def score_until_decided(
         target={
             metric: target.compare(metric, rows_of(context, metric), base.scores.target[metric], scores)
             for metric, scores in reached.items()
+            if metric in base.scores.target
         },
+        target_failed=target_failed,
         drift=_drift(context, base.scores.windows, windows),
         contamination=Contamination(
             len(context.excluded), dict(Counter(task for task, _ in sorted(context.excluded)))

@@ -7,6 +7,7 @@ holds them.
 from __future__ import annotations
 
 import time
+import traceback
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.model_pair import as_base, as_tuned
 from finetop.core.check.scoring import cache, drift, target
+from finetop.core.check.scoring.batch_plan import LEAST_ROW_TOKENS
 from finetop.core.check.scoring.batches import (
     Batch,
     PreparedSuite,
@@ -22,15 +24,18 @@ from finetop.core.check.scoring.batches import (
     score_batch,
 )
 from finetop.core.check.scoring.turns import take_turns
+from finetop.core.errors import FinetopError
 from finetop.core.models import collectives
 from finetop.core.protocol.events import Phase, Scores
+from finetop.core.runtime import failures
+from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from finetop.core.check.context import CheckContext
-    from finetop.core.check.scoring.batch_plan import Name
+    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.check.statistics.item_order import Item, Key
     from finetop.core.protocol.events import ItemScore
@@ -185,9 +190,10 @@ def rows_of(context: CheckContext, metric: Metric) -> Sequence[target.TargetRow]
 
 
 def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metric, dict[str, ItemScore]]:
+    """Score the target's rows by each metric. What can't be measured is left out, and the context says why."""
     wanted = context.recipe.check.target
     reached: dict[Metric, dict[str, ItemScore]] = {}
-    for metric in wanted.metrics if wanted else ():
+    for metric in wanted.metrics if wanted and context.target_rows else ():
         assert wanted is not None
         rows = rows_of(context, metric)
         facts = target.task_facts(metric, rows, wanted)
@@ -200,9 +206,27 @@ def score_target(context: CheckContext, scored_model: ScoredModel) -> dict[Metri
             )
 
         prompts = {row.item: row.prompt_hash for row in rows}
-        scores = _kept(context, key, prompts, work, f"scoring the target: {scored_model.name}")
+        try:
+            scores = _kept(context, key, prompts, work, f"scoring the target: {scored_model.name}")
+        except Exception as error:
+            if not _goes_without(scored_model.plan, error):
+                raise
+            traceback.print_exc()
+            why = str(error) if isinstance(error, FinetopError) else failures.ended(error).cause
+            context.target_failed = target.failed(f"{metric}: {why}")
+            continue
         reached[metric] = {score.item: score for score in scores}
     return reached
+
+
+def _goes_without(plan: BatchPlan, error: Exception) -> bool:
+    """Decide whether a check goes on without its target, which it can but for what smaller batches may heal.
+
+    One of several ranks can't leave by itself what the others are in: only an error of memory comes to all of them.
+    """
+    if is_out_of_memory(error):
+        return plan.row_tokens <= LEAST_ROW_TOKENS
+    return collectives.count() == 1
 
 
 def _extra_key(scored_model: ScoredModel, task: Mapping[str, Any], *, writes: bool) -> ScoreKey | None:

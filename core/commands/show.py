@@ -16,7 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, pulse, rewards
 from finetop.core.wording.durations import ago
-from finetop.core.wording.verdicts import short_answer
+from finetop.core.wording.verdicts import next_of_target, short_answer
 
 ABOUT = "show one run whole"
 GROUP = "watch"
@@ -85,6 +85,8 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(
             f"  check      at step {check.step}: {short_answer(check, name_suite=True)}{standing}, {ago(check.at)} ago"
         )
+        if check.target_failed:
+            print(f"             target failed: {clean_line(check.target_failed)}")
     for parent in found.parents:
         step = "" if parent.step is None else f"@{parent.step}"
         print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")
@@ -115,6 +117,8 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(f"next: finetop check {row.name}")
     elif row.needs_you and row.check is not None and row.check.verdict == "regressed":
         print(f"next: finetop remedy {row.name} --wait")
+    elif row.check is not None and row.check.target_failed:
+        print(f"next: {next_of_target(row.name)}")
 
 
 def why(found: data.RunDetail) -> list[str]:
@@ -122,7 +126,7 @@ def why(found: data.RunDetail) -> list[str]:
     state = found.row.state
     if isinstance(state, data.Running):
         return pulse.reasons(state)
-    if isinstance(state, data.Stopped):
+    if isinstance(state, data.Stopped | data.Finished):
         return [state.cause] if state.cause else []
     if not isinstance(state, data.Failed | data.Lost):
         return []

@@ -23,13 +23,17 @@ DecidedBy = Literal["", "betting", "arithmetic", "task"]
 
 
 class TargetScore(msgspec.Struct, frozen=True):
-    """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows."""
+    """A metric of the target; low to high bounds tuned - base (95 %), from the paired rows.
+
+    Of plain text the rows are windows, cut from so many `texts`.
+    """
 
     base: float
     tuned: float
     low: float
     high: float
     rows: int = 0
+    texts: int = 0
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -177,6 +181,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
     suite: str = ""
     target: dict[str, TargetScore] = {}
+    target_failed: str = ""  # why the target, or a metric of it, could not be measured
     drift: Drift | None = None
     contamination: Contamination = Contamination(0)
     notes: tuple[str, ...] = ()
@@ -266,4 +271,5 @@ def brief(
         fixed_by=fixed_by,
         claim=checked.claim,
         watch=checked.watch,
+        target_failed=checked.target_failed,
     )

@@ -180,10 +180,11 @@ class Verdict(msgspec.Struct, tag="verdict", frozen=True):
 
 
 class Best(msgspec.Struct, tag="best", frozen=True):
-    """Of a run's checkpoints, this is the one to keep; `text` says why."""
+    """Of a run's checkpoints, this is the one to keep; `text` says why, `values` what was measured of it."""
 
     step: Step
     text: Words
+    values: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
 
 
 class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True):

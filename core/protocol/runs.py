@@ -48,6 +48,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
 class Finished(msgspec.Struct, tag="finished", frozen=True):
     since: float
     ended: float
+    cause: str = ""  # why before its length: it had stopped improving
 
 
 class Stopped(msgspec.Struct, tag="stopped", frozen=True):
@@ -182,6 +183,7 @@ class CheckBrief(msgspec.Struct, frozen=True):
     fixed_by: str = ""  # the run that mends it
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # a look that claims nothing
+    target_failed: str = ""  # why the target could not be measured
 
     @property
     def is_settled(self) -> bool:
@@ -238,7 +240,7 @@ class RunRow(msgspec.Struct, frozen=True):
     created: float
     step: int
     steps: int  # planned; 0 while unknown
-    metrics: dict[str, float | None]  # last value of each key
+    metrics: dict[str, float | None]  # last value of each key; of a best checkpoint that is kept, its own
     check: CheckBrief | None
     checking: Running | Queued | None  # a check that is under way or waits
     needs_you: bool

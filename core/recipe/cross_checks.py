@@ -49,6 +49,7 @@ def cross_problems(
         ),
         _model,
         _train,
+        _stop_early,
         _data,
         _check,
         _target,
@@ -133,6 +134,48 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
 def _train(recipe: Recipe) -> Iterator[Problem]:
     if recipe.train.epochs is None and recipe.train.max_steps is None:
         yield "train.epochs", "nothing says how long to train.", "Set train.epochs or train.max_steps."
+
+
+def watched_metric(recipe: Recipe) -> str | None:
+    """Name the metric that train.stop_early and train.keep go by: eval_loss, target or reward; None: neither is set."""
+    train = recipe.train
+    if train.stop_early is not None:
+        return train.stop_early.metric
+    if train.keep == "newest":
+        return None
+    return "reward" if _is_paid(recipe) else "eval_loss"
+
+
+def _is_paid(recipe: Recipe) -> bool:
+    return "reward" in OBJECTIVES.load(recipe.objective.name).METRICS.values()
+
+
+def _stop_early(recipe: Recipe) -> Iterator[Problem]:
+    """A metric that nobody measures, and two ways to choose the best."""
+    train, check, metric = recipe.train, recipe.check, watched_metric(recipe)
+    if metric is None:
+        return
+    key = "train.keep" if train.stop_early is None else "train.stop_early.metric"
+    said = f"{key} goes by {metric}" if train.stop_early is None else f"{key} is {metric}"
+    if metric == "target" and check.target is None:
+        yield key, f"{said}, and check.target is not set.", "Set check.target, or take eval_loss."
+    elif metric == "target" and check.every is None:
+        hint = "Set check.every, say to 0.1, or take eval_loss."
+        yield key, f"{said}, which is measured at checks on the way: check.every is not set.", hint
+    elif metric != "target" and not (
+        recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share
+    ):
+        hint = "Set data.eval, say to {share: 0.1}."
+        yield key, f"{said}, and nothing is evaluated: data.eval has no rows.", hint
+    name = recipe.objective.name
+    if metric == "reward" and not _is_paid(recipe):
+        yield key, f"{said}, and {name} has no reward.", "Set it to eval_loss."
+    if metric == "eval_loss" and not getattr(OBJECTIVES.load(name), "LOSS_FALLS", True):
+        yield key, f"{said}, and the loss of {name} says nothing: it is about 0.", "Set it to reward."
+    if train.keep == "best" and check.on_fail == "keep-best":
+        said = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."
+        hint = "Leave train.keep out: of those that are OK the one with the lowest eval_loss is kept."
+        yield "train.keep", said, hint
 
 
 def _data(recipe: Recipe) -> Iterator[Problem]:

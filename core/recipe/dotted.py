@@ -42,6 +42,8 @@ DOES = {
     "train.weight_decay": "holds from here on",
     "train.max_grad_norm": "holds from here on",
     "train.stop_on_nan": "holds from here on",
+    "train.stop_early": "goes by all that was measured so far",
+    "train.keep": "goes by all that was measured so far",
     "trainer_args": "holds from here on",
     "check.general": "checks so far were of other settings",
     "data.train": "other rows are refused without --anyway",

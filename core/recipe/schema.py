@@ -209,6 +209,19 @@ class Ask(Section, frozen=True, kw_only=True):
     )
 
 
+class StopEarly(Section, frozen=True, kw_only=True):
+    """When training ends before its length: once a metric has stopped improving."""
+
+    metric: Annotated[
+        Literal["eval_loss", "target", "reward"],
+        says("The evaluation loss, the target's first metric (at checks on the way), or the eval reward."),
+    ] = "eval_loss"
+    patience: Annotated[Count, says("Stop after so many evaluations in a row without an improvement.")] = 3
+    min_delta: Annotated[
+        float, Meta(ge=0, le=10**9), says("What counts as one: more than this, in the metric's own unit.")
+    ] = 0.0
+
+
 class Train(Section, frozen=True, kw_only=True):
     """How long, how fast. A step is one optimizer step."""
 
@@ -263,6 +276,13 @@ class Train(Section, frozen=True, kw_only=True):
         0.25
     )
     keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
+    keep: Annotated[
+        Literal["newest", "best"],
+        says("Which checkpoint is the run's result: the newest, or the best by stop_early.metric."),
+    ] = "newest"
+    stop_early: Annotated[
+        StopEarly | None, says("Stop once it has stopped improving; null for the whole length.")
+    ] = None
     resumable: Annotated[
         bool,
         says("Keep the optimizer's numbers in checkpoints: `finetop resume` needs them, disk space too."),
@@ -300,10 +320,10 @@ class Rule(Section, frozen=True, kw_only=True):
 class Target(Section, frozen=True, kw_only=True):
     """What the tuned model should be better at."""
 
-    path: Annotated[PathText, a_file("A .jsonl file of rows that are not in the training data.")]
+    path: Annotated[PathText, a_file("Rows that are not in the training data: with answers, or texts.")]
     metric: Annotated[
         Metric | tuple[Metric, ...],
-        says("nats_per_token, exact_match, token_f1 or rules; one, or a list of them."),
+        says("nats_per_token, exact_match, token_f1 or rules; one, or a list. Texts: nats_per_token."),
     ] = "nats_per_token"
     rules: Annotated[tuple[Rule, ...], says("For the metric rules: what every answer must be like.")] = ()
     written: Annotated[

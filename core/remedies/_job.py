@@ -142,6 +142,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | N
                     scores,
                 )
                 for metric, scores in score_target(context, scoring.scored_model).items()
+                if metric in trial.base.scores.target
             }
         weights, note = kept_words(context)
         bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
@@ -164,12 +165,17 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | N
             gain=None if now is None else min(kept.values(), default=None),
             **_numbers(result),
             tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
-            note=note,
+            note="; ".join(filter(None, (note, _of_target(context)))),
             weights=weights,
             seconds=round(time.monotonic() - began, 1),
         )
     trial.events.write(told)
     return _row(told)
+
+
+def _of_target(context: CheckContext) -> str:
+    """Say why the target was not measured."""
+    return f"target failed: {context.target_failed}" if context.target_failed else ""
 
 
 def _who(trial: Trial, candidate: Candidate) -> dict[str, Any]:

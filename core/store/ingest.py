@@ -284,6 +284,13 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
             "UPDATE runs SET best = ? WHERE id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
             [best, run_id, job_id],
         )
+    if batch.best is not None and batch.best.values:  # the run's numbers are those of what it gives
+        last = msgspec.json.decode(
+            connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchall()[0][0]
+        )
+        connection.execute(
+            "UPDATE runs SET last = ? WHERE id = ?", [_text({**last, **batch.best.values}), run_id]
+        )
     if batch.verdicts or batch.started is not None or batch.best is not None:
         brief = checks.brief_of(connection, run_id)
         connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])

@@ -16,13 +16,13 @@ from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.runtime.failures import is_disk_full
-from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples
+from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
 from finetop.core.train.intervals import Ration, steps_between
 from finetop.core.train.resume import random_state
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from transformers import TrainerState
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
+WATCHED = (stop_early.EVAL_LOSS, stop_early.EVAL_REWARD)
 DISK_S = 10.0  # between two looks at the room on the disk
 
 
@@ -213,11 +214,17 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         meter: Meter,
         stop: Stop,
         way: check_callback.TrainingChecks | None,
+        watch: stop_early.Watch | None = None,
     ) -> None:
         self.setup = setup
         self.prompts = prompts  # of the samples
         self.general_text = general_text  # of the drift probe
         self.way = way
+        self.watch = watch  # of what says whether it still improves
+        self.told: dict[str, float] = {}  # by this step's evaluation
+        self.saves_later = False  # the checkpoint that is due waits for this step's evaluation
+        self.evaluate: Callable[[], Any] | None = None  # now, outside of the trainer's own pace
+        self.owes_evaluation = False
         self.meter = meter
         self.events = setup.events
         self.stop = stop
@@ -245,6 +252,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             )
         )
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
+        self.owes_evaluation = self._is_owed(state.global_step, total)
         if not state.global_step:  # a resumed run has told it
             self._write_samples(model, 0)
         if recipe.drift.every is not None and self.general_text is not None:
@@ -258,6 +266,20 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.drift.took(time.monotonic() - before)
             if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
+
+    def _is_owed(self, step: int, total: int) -> bool:
+        """Whether a resumed run begins at a step that was due for evaluation, and was left before it."""
+        if self.watch is None or self.watch.of_target or not step or not self.setup.eval:
+            return False
+        return step % steps_between(self.setup.recipe.train.eval_every, total) == 0 and (
+            step not in self.watch.values
+        )
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.owes_evaluation and self.evaluate is not None:
+            self.owes_evaluation = False
+            self.before_evaluation = random_state.now()
+            self.evaluate()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         step, total, train = state.global_step, state.max_steps, self.setup.recipe.train
@@ -279,14 +301,17 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if writes or is_last:
             self._write_samples(model, step)
         if self.way is not None and check_callback.is_due(self.way, step, total):
-            if self._save(model, step):
-                self._check(self.way, step)
+            if self._save(model, step) and self._check(self.way, step, total):
+                control.should_training_stop = True
             control.should_evaluate |= self.way.keeps_best and bool(self.setup.eval)
             if agree_on(self.stop):
                 control.should_training_stop = True
                 control.should_evaluate &= is_last
         elif step % steps_between(train.save_every, total) == 0 and not is_last:
-            self._save(model, step)
+            if self.watch is not None and control.should_evaluate:
+                self.saves_later = True  # a run that goes on from it knows what was measured of it
+            else:
+                self._save(model, step)
 
     def _agree(self, step: int) -> tuple[bool, bool, bool]:
         """Return whether to stop, to probe and to write samples at this step, on all ranks alike.
@@ -303,15 +328,44 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
+        self._look_at_progress(kwargs["model"], state.global_step, state.max_steps, control)
         self.meter.handed_back = time.monotonic()
 
-    def _check(self, way: check_callback.TrainingChecks, step: int) -> None:
-        """Check the checkpoint that was just written, while its model is in memory."""
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if "eval_loss" in kwargs["logs"]:
+            self.told = {key: float(kwargs["logs"].get(key, math.nan)) for key in WATCHED}
+
+    def _look_at_progress(self, model: Any, step: int, total: int, control: Any) -> None:
+        """Save what an evaluation has found to be the best, and stop where nothing has improved for too long."""
+        watch, saves, self.saves_later = self.watch, self.saves_later, False
+        if watch is not None and not watch.of_target:
+            is_best = stop_early.note(watch, step, self.told.get(watch.metric, math.nan))
+            saves |= is_best and watch.keeps
+        if saves and step < total:
+            self._save(model, step)
+        if watch is not None and not watch.of_target and self._ends_early(watch, step, total):
+            control.should_training_stop = True
+
+    def _ends_early(self, watch: stop_early.Watch, step: int, total: int) -> bool:
+        words = stop_early.end_of(watch) if step < total else ""
+        if words:
+            watch.said = words
+            print(words, flush=True)
+        return bool(words)
+
+    def _check(self, way: check_callback.TrainingChecks, step: int, total: int) -> bool:
+        """Check the checkpoint that was just written, while its model is in memory; returns whether training ends."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.setup.run_folder, step)
         outcome = check_callback.look(way, step, str(folder.relative_to(self.setup.run_folder)))
-        if outcome is not None:
-            check_callback.react(way, step, outcome)
+        if outcome is None:
+            return False
+        check_callback.react(way, step, outcome)
+        watch = self.watch
+        if watch is None or not watch.of_target or (score := outcome.target.get(watch.metric)) is None:
+            return False
+        stop_early.note(watch, step, score.tuned)
+        return self._ends_early(watch, step, total)
 
     def _now_does(self, name: str) -> None:
         """Say what is done in place of training; the next metrics say that training goes on."""
@@ -379,5 +433,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.checkpoint_bytes = checkpoint.bytes_of(folder)
         if self.is_first:
             keep = self.setup.recipe.train.keep_checkpoints
-            checkpoint.prune(self.setup.run_folder, keep, check_callback.spared(self.way))
+            spared = check_callback.spared(self.way) | stop_early.spared(self.watch)
+            checkpoint.prune(self.setup.run_folder, keep, spared)
         return True

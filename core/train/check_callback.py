@@ -66,6 +66,7 @@ class TrainingChecks:
     outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
     gone_claims: int = 0  # made of checkpoints that are no more
+    judges_last: bool = False  # the last step too: it may be the best by the target
 
     @property
     def keeps_best(self) -> bool:
@@ -75,7 +76,7 @@ class TrainingChecks:
 def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
-    None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
+    None without check.every. Raises BadInput for a suite that can't be used, StopAsked, and
     EnvironmentTrouble where even the smallest batch does not fit the memory.
     """
     recipe, model, events = setup.recipe, setup.model, setup.events
@@ -94,6 +95,10 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
         side = run_check.in_smaller_batches(
             context, lambda plan: run_check.score_base(context, plan, whole=whole)
         )
+    if context.target_failed:
+        text = f"TARGET can't be measured, the verdict can: {context.target_failed}"
+        events.write(Alarm("check", 0, text))
+        print(f"alarm: {text}", flush=True)
     free_memory(setup.device)
     pair.loaded_name = "tuned"
     if collectives.count() > 1:
@@ -120,8 +125,8 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     The last is left to the check at the end, unless the best is kept: the last may be it.
     """
     assert checks.check.every is not None
-    if step == total and checks.check.at_end:
-        return checks.keeps_best
+    if step == total and (checks.check.at_end or checks.judges_last):
+        return checks.keeps_best or checks.judges_last
     return step % steps_between(checks.check.every, total) == 0
 
 

@@ -37,9 +37,11 @@ from finetop.core.train.trainer_setup import Setup
 from finetop.core.wording import rewards
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.check.tasks.suite import Suite
+    from finetop.core.data.examples import AnyExample
     from finetop.core.models.engine import Engine
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.plugins import Objective
@@ -47,7 +49,9 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.check_callback import TrainingChecks
     from finetop.core.train.resume.resume_point import ResumePoint
+    from finetop.core.train.stop_early import Watch
 
 
 def train(
@@ -117,6 +121,7 @@ def train(
         protection_callback,
         samples,
         start_gap,
+        stop_early,
         trainer_args,
         trainer_setup,
     )
@@ -161,6 +166,8 @@ def train(
     )
     way = check_callback.begin(setup, stop)
     check_callback.go_on(way, point)
+    progress = stop_early.begin(recipe, point)
+    require_watched(progress, way, examples.eval)
     writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     prompts = prompts[: recipe.samples.count] if writes else []
@@ -169,7 +176,7 @@ def train(
     earlier = EarlierJobs() if point is None else point.earlier
     alarms = alarm_callback.Alarms(recipe, events)
     meter = callbacks.Meter(events, device, objective.METRICS, alarms, earlier.spent_s, earlier.energy_wh)
-    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way)
+    pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way, progress)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     trainer = trainer_setup.make_trainer(objective, setup)
@@ -180,6 +187,7 @@ def train(
     )
     longest_batch.try_worst(trainer, recipe, device, events, way)
     resume.repeatable(trainer, recipe.train.seed)
+    pacer.evaluate = trainer.evaluate
     pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
     if collectives.rank():  # what drops out differs from rank to rank
@@ -191,12 +199,32 @@ def train(
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)
     if collectives.rank() == 0:
-        checkpoint.prune(run_folder, recipe.train.keep_checkpoints, check_callback.spared(way))
+        spared = check_callback.spared(way) | stop_early.spared(progress)
+        checkpoint.prune(run_folder, recipe.train.keep_checkpoints, spared)
     check_callback.finish(way, step)
+    stop_early.finish(progress, run_folder, events)
     if stop.reason and step < trainer.state.max_steps:
         said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
         return Ended("stopped", said, kind="asked" if stop.is_asked else "")
-    return Ended("finished")
+    return Ended("finished", "" if progress is None else progress.said)
+
+
+def require_watched(
+    watch: Watch | None, way: TrainingChecks | None, evaluation: Sequence[AnyExample]
+) -> None:
+    """See that what train.stop_early and train.keep go by is measured. Raises BadInput."""
+    if watch is None:
+        return
+    if watch.of_target and way is not None:
+        way.judges_last = watch.judges_last
+        if way.context.target_failed:
+            said = (
+                f"train.stop_early watches the target, which can't be measured: {way.context.target_failed}"
+            )
+            raise BadInput(said, hint="Put check.target right, or watch eval_loss.")
+    elif not watch.of_target and not evaluation:
+        said = f"{watch.name} is watched, and no row is set aside to evaluate: there are too few."
+        raise BadInput(said, hint="Name rows in data.eval, or leave train.stop_early and train.keep out.")
 
 
 def tokenizer_for(

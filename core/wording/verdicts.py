@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from finetop.core.protocol.check_result import (
@@ -20,6 +21,7 @@ from finetop.core.text import clean_line, counted
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
 USUAL_SUITE = "quick"  # what is checked on where a recipe says nothing
+TARGET_FAILED = "target failed"
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 
 
@@ -162,7 +164,16 @@ def target_line(metric: str, score: TargetScore) -> str:
     worse = score.low > 0 if metric in LOWER_IS_BETTER else score.high < 0
     how = "better" if better else "worse" if worse else "no clear change"
     interval = f"{score.low:+.2f} to {score.high:+.2f} at 95 %"
-    return f"{metric}  {score.base:.2f} -> {score.tuned:.2f} ({how}, {interval}, {score.rows} rows)"
+    rows, moved_to = counted(score.rows, "row"), ""
+    if score.texts:
+        rows = f"{counted(score.rows, 'window')} of {counted(score.texts, 'text')}"
+        moved_to = f"; perplexity {perplexity(score.base)} -> {perplexity(score.tuned)}"
+    return f"{metric}  {score.base:.2f} -> {score.tuned:.2f} ({how}, {interval}, {rows}{moved_to})"
+
+
+def perplexity(nats: float) -> str:
+    """Write nats per token as a perplexity, in three digits: '18.9'; one that has no bounds is '>1e6'."""
+    return f"{math.exp(nats):.3g}" if nats < math.log(1e6) else ">1e6"
 
 
 def beside_lines(result: CheckResult) -> list[str]:
@@ -182,6 +193,8 @@ def beside_lines(result: CheckResult) -> list[str]:
         exact = f"; exact McNemar p {result.mcnemar_p:.2g}" if result.mcnemar_p is not None else ""
         lines.append(f"flips  {result.lost} lost, {result.won} won{luck}{exact}")
     lines += [f"target  {target_line(metric, score)}" for metric, score in result.target.items()]
+    if result.target_failed:
+        lines.append(f"target  failed: {result.target_failed}")
     if result.drift is not None:
         kl = f", KL {result.drift.kl:.3f}" if result.drift.kl is not None else ""
         rise = round(result.drift.tuned - result.drift.base, 3) + 0.0  # no -0.000
@@ -228,8 +241,23 @@ def on_suite(suite: str, *, named: bool | None = None) -> str:
 def short_answer(check: CheckBrief, *, name_suite: bool | None = None) -> str:
     """Answer "did it forget?" in a list's cell.
 
-    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why'; of the suite see `on_suite`.
+    'REGRESSED -9.1', 'ok -1.9 on core, a real drop', 'NO VERDICT: why', each with '; target failed' where that could
+    not be measured; of the suite see `on_suite`.
     """
+    return f"{_short_answer(check, name_suite)}{beside_target(check)}"
+
+
+def beside_target(check: CheckBrief) -> str:
+    """Mark a check whose target could not be measured."""
+    return f"; {TARGET_FAILED}" if check.target_failed else ""
+
+
+def next_of_target(name: str) -> str:
+    """Return the command to give once a target that could not be measured is put right."""
+    return f"fix check.target, then finetop check {name}"
+
+
+def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:
     on = on_suite(check.suite, named=name_suite)
     changed = f"{'-' if check.drop is None else change_of(check.drop)}{on}"
     if check.accepted:

@@ -3,6 +3,9 @@
 `nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better);
 `exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule; `token_f1`
 is the mean over rows of the words that it shares with the gold one. Rows are asked as the recipe's `ask` says.
+
+Rows of plain text ask nothing: `nats_per_token` is then the loss of all of it, in windows as training cuts them, and
+its exponential the perplexity.
 """
 
 from __future__ import annotations
@@ -19,38 +22,48 @@ from finetop.core.check.scoring.batch_plan import Prompt
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
+from finetop.core.data.examples import Example
+from finetop.core.data.formats import Text
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import TargetScore
 from finetop.core.protocol.events import ItemScore
 from finetop.core.recipe.answer_rules import check_rules, exact, token_f1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.data.prompts import Asker
+    from finetop.core.data.sources import Row
     from finetop.core.protocol.events import SourceRead
     from finetop.core.recipe.schema import Metric, Rule, Target
     from finetop.core.runtime.home import Home
 
-ROWS = 200  # at most so many rows are scored
+ROWS = 200  # at most so many rows are scored, or windows of texts
+WINDOW = 1024  # tokens of a window of text, where a recipe says nothing else
+TEXTS_APART = 10  # from so many texts on, the texts are the independent pieces, not their windows
 ROWS_WRITTEN = 200  # and so many are answered,
 ROWS_WRITTEN_CPU = 24  # or so many on a CPU: to write a row costs several times as much as to read it
 NORMAL_95 = 1.959964
+FAILED_KEPT = 500  # characters of why a target could not be measured
 
 
 @dataclass(frozen=True)
 class TargetRow:
-    """One row: its tokens, of which those from `scored_from` on are the answer, and the prompt to answer."""
+    """One row: its tokens, of which those from `scored_from` on are the answer, and the prompt to answer.
+
+    A window of a text has all its tokens scored but the first, and no prompt; `text` says which text it is of.
+    """
 
     item: str
     sequence: TokenSequence
     prompt: tuple[int, ...]
     gold: str
     prompt_hash: str
+    text: int | None = None
 
     @property
     def answer_tokens(self) -> int:
@@ -66,19 +79,24 @@ def read_rows(
     asker: Asker | None = None,
     tell: Callable[[SourceRead], None] | None = None,
     run_folder: Path | None = None,
+    window: int = WINDOW,
 ) -> list[TargetRow]:
     """Read and render the target's rows (the first ROWS), asked by `asker`; `tell` is told what the file held, and
-    the run's folder keeps the hashes of its rows. Raises BadInput for a row that can't be read.
+    the run's folder keeps the hashes of its rows. Texts are cut into windows of at most `window` tokens.
+
+    Raises BadInput for a row that can't be read, a metric that the rows can't be measured by, or no answer at all.
     """
-    from finetop.core.data import render, source_record, sources
+    from finetop.core.data import render, source_record, target_rows
     from finetop.core.recipe.schema import Source
 
     source = Source(path=target.path, rows=ROWS)
     looked = source_record.begin(source)
-    read = sources.read(source, home, seen=looked)
+    read = target_rows.read(target, source, home, looked)
     if tell is not None:
         source = source if len(read) == ROWS else Source(path=target.path)  # read whole
         tell(source_record.told(source, "test", looked, run_folder))
+    if isinstance(read[0].record, Text):
+        return _windows(read, tokenizer, min(window, longest))
     rows = []
     for number, row in enumerate(read):
         if asker is not None:
@@ -98,7 +116,34 @@ def read_rows(
                 prompt_hash=digest,
             )
         )
-    return [row for row in rows if row.answer_tokens > 0]
+    answered = [row for row in rows if row.answer_tokens > 0]
+    if not answered:
+        raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
+    return answered
+
+
+def _windows(read: Sequence[Row], tokenizer: PreTrainedTokenizerBase, window: int) -> list[TargetRow]:
+    """Cut texts as training does. Of more windows than ROWS the first of each text count first, then the second."""
+    from finetop.core.data import text_chunks
+
+    pieces = text_chunks.examples(read, tokenizer, window, end_of_text=False)
+    places = [(at, text) for text, of_text in enumerate(pieces) for at in range(len(of_text))]
+    rows = []
+    for at, text in sorted(places)[:ROWS]:
+        piece = pieces[text][at]
+        assert isinstance(piece, Example)
+        ids = piece.input_ids
+        digest = hashlib.sha256(json.dumps([ids, "text"]).encode()).hexdigest()[:24]
+        rows.append(TargetRow(f"{text}.{at}", TokenSequence(tuple(ids), 1), (), "", digest, text))
+    if not rows:
+        raise BadInput("check.target has no text of two tokens.", hint="Give longer texts.")
+    return rows
+
+
+def failed(why: str) -> str:
+    """Return why the target can't be measured, as it is kept with the verdict; the log says it at once."""
+    print(f"the target is not measured: {why}", flush=True)
+    return why[:FAILED_KEPT]
 
 
 def last_answer(labels: Sequence[int]) -> int:
@@ -172,20 +217,24 @@ def compare(
 ) -> TargetScore:
     """Average a metric under both models, with the paired normal interval of the difference.
 
-    Nats are per token over all answers together, so the difference is a ratio: its error is linearised.
+    Nats are per token over all answers together, so the difference is a ratio: its error is linearised. Windows of one
+    text are alike, so that of several texts each is one observation.
     """
-    if not rows:
-        raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
     weights = [weight_of(metric, row) for row in rows]
     befores = [value_of(metric, base[row.item]) for row in rows]
     afters = [value_of(metric, tuned[row.item]) for row in rows]
     total = sum(weights)
     before, after = sum(befores) / total, sum(afters) / total
     change = after - before
-    residuals = [new - old - change * w for new, old, w in zip(afters, befores, weights, strict=True)]
-    few = len(rows) / (len(rows) - 1) if len(rows) > 1 else 1.0
-    stderr = math.sqrt(few * sum(residual**2 for residual in residuals)) / total
-    return TargetScore(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
+    texts = len({row.text for row in rows} - {None})
+    residuals: dict[Hashable, float] = {}
+    for row, new, old, weight in zip(rows, afters, befores, weights, strict=True):
+        piece = row.text if texts >= TEXTS_APART else row.item
+        residuals[piece] = residuals.get(piece, 0.0) + new - old - change * weight
+    few = len(residuals) / (len(residuals) - 1) if len(residuals) > 1 else 1.0
+    stderr = math.sqrt(few * sum(residual**2 for residual in residuals.values())) / total
+    low, high = change - NORMAL_95 * stderr, change + NORMAL_95 * stderr
+    return TargetScore(before, after, low, high, len(rows), texts)
 
 
 def weight_of(metric: Metric, row: TargetRow) -> float:

@@ -102,6 +102,8 @@ def state_words(row: data.RunRow) -> str:
         return doing.get(state.asked) or state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
+    if isinstance(state, data.Finished) and state.cause:
+        return f"{data.word(state)} early"
     return data.word(state)
 
 

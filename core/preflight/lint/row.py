@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.data import formats
+from finetop.core.data import formats, target_rows
 from finetop.core.data.formats.sharegpt import ROLES
 from finetop.core.errors import BadData, FinetopError
 
@@ -82,8 +82,8 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def kinds_for(lens: Lens, role: SourceRole) -> tuple[Kind, ...]:
-    """Return the kinds that rows in a role may be of: a recipe's test is asked and answered, whatever is learned."""
-    kinds: Any = ("conversation",) if role == "test" and lens.objective is not None else lens.kinds
+    """Return the kinds that rows in a role may be of: a recipe's test has its own, whatever is learned."""
+    kinds: Any = target_rows.KINDS if role == "test" and lens.objective is not None else lens.kinds
     return tuple(kinds)
 
 

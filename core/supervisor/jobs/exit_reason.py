@@ -56,7 +56,7 @@ def ending(
         return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
     is_late = job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM  # it was exiting already
     if said is not None and said.status == "finished" and (facts.code == 0 or is_late):
-        return data.Finished(since=since, ended=facts.ended)
+        return data.Finished(since=since, ended=facts.ended, cause=said.cause)
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)
     if facts.cause is not None and facts.cause.kind == "cancelled" and (said is None or said.kind == "asked"):

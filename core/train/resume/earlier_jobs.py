@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,7 @@ class EarlierJobs:
     data: dict[str, str] = field(default_factory=dict)  # source -> fingerprint, of the newest training job
     verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)  # step -> result of its check
     eval_losses: dict[int, float] = field(default_factory=dict)
+    eval_rewards: dict[int, float] = field(default_factory=dict)
     spent_s: float = 0.0  # of training, by all of them
     energy_wh: float = 0.0  # of their GPU, as far as it was told
     claims: int = 0  # claims made so far, also of checkpoints that are no more
@@ -86,7 +88,9 @@ def fingerprints(job_folder: Path) -> dict[str, str]:
 def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
     if isinstance(event, events.Resumed):
         earlier.verdicts = {step: result for step, result in earlier.verdicts.items() if step <= event.step}
-        earlier.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= event.step}
+        for found in (earlier.eval_losses, earlier.eval_rewards):
+            for step in [step for step in found if step > event.step]:
+                del found[step]
     elif isinstance(event, events.Verdict):
         if not event.result.get("watch"):
             earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
@@ -98,8 +102,10 @@ def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
         earlier.spent_s = event.spent_s or earlier.spent_s
     elif isinstance(event, events.Metrics):
         earlier.energy_wh = event.values.get("energy_wh") or earlier.energy_wh
-        if (loss := event.values.get("eval_loss")) is not None:
-            earlier.eval_losses[event.step] = loss
+        for name, found in (("eval_loss", earlier.eval_losses), ("eval_reward", earlier.eval_rewards)):
+            if name in event.values:
+                value = event.values[name]
+                found[event.step] = math.nan if value is None else value
 
 
 def _events(file: Path, *, before_start: bool = False) -> Iterator[events.Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,10 +16,12 @@ import torch
 from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core import run_job
+from finetop.core.check.scoring import target
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import check_result, events
 from finetop.core.runtime import event_log, job_folder
 from finetop.core.runtime.stop_signal import Stop
+from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -351,3 +354,67 @@ def test_answers_by_vllm_lead_to_the_verdict_of_the_exact_engine(
     assert written.models["base"]["engine"] == "vllm" and "engine" not in exact.models["base"]
     assert (written.verdict, written.drop, written.target) == (exact.verdict, exact.drop, exact.target)
     assert {answer.answer for key, answer in by_vllm.items() if key[1] == "orders"} != {""}
+
+
+def checked(home: Path, tiny_model: Path, number: int, target_section: dict[str, Any]) -> Any:
+    general = {"suite": "tiny", "margin": 10.0}
+    recipe = {
+        "objective": {"name": "continued-pretraining"},
+        "data": {"train": [{"path": str(home / "texts.jsonl")}], "max_tokens": 16},
+        "check": {"general": general, "target": target_section},
+    }
+    folder = make_job(home, tiny_model, number, recipe)
+    assert work(folder) == events.Ended("finished")
+    (verdict,) = of(events.Verdict, told(folder))
+    return verdict.result
+
+
+def test_texts_are_a_target(suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter) -> None:
+    home = suite_folder.parent
+    save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", BROKEN)
+    texts = [{"text": f"The shop number {n} opens at nine, and it closes at six."} for n in range(12)]
+    (home / "texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
+    found = check_result.read(checked(home, tiny_model, 1, {"path": str(home / "texts.jsonl")}))
+    score = found.target["nats_per_token"]
+    assert (score.texts, found.target_failed) == (12, "")
+    assert score.tuned > score.base and score.low > 0
+    (line,) = [line for line in verdicts.beside_lines(found) if line.startswith("target")]
+    assert f"{score.rows} windows of 12 texts; perplexity " in line
+
+
+def test_the_verdict_stands_without_its_target(
+    suite_folder: Path,
+    tiny_model: Path,
+    save_adapter: SaveAdapter,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = suite_folder.parent
+    save_adapter(home / "runs" / "0001-run" / "checkpoints" / "step-000020", 0.0)
+    (home / "texts.jsonl").write_text('{"text": "The shop opens at nine."}\n')
+
+    gone = checked(home, tiny_model, 1, {"path": str(home / "gone.jsonl")})
+    assert (gone["verdict"], gone["target"]) == ("ok", {})
+    assert "gone.jsonl" in gone["target_failed"]
+    out = capsys.readouterr().out
+    assert "the target is not measured: " in out and "target  failed: " in out
+
+    wrong = checked(home, tiny_model, 2, {"path": str(home / "texts.jsonl"), "metric": "exact_match"})
+    assert wrong["verdict"] == "ok"
+    assert wrong["target_failed"].startswith("check.target.metric is exact_match, and texts.jsonl has texts")
+
+    measured = target.score_rows
+
+    def fails(metric: str, *given: Any, **more: Any) -> Any:
+        if metric == "exact_match":
+            raise ValueError("no such template")
+        return measured(metric, *given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(target, "score_rows", fails)
+    half = checked(
+        home, tiny_model, 3, {"path": str(home / "rows.jsonl"), "metric": ["exact_match", "nats_per_token"]}
+    )
+    assert (half["verdict"], list(half["target"])) == ("ok", ["nats_per_token"])
+    assert half["target_failed"] == "exact_match: ValueError: no such template"
+    brief = check_result.brief(1, 0.0, 20, half)
+    assert verdicts.short_answer(brief).endswith("; target failed")

@@ -3,6 +3,7 @@
 import pytest
 
 from finetop.core.errors import RecipeError
+from finetop.core.recipe.cross_checks import watched_metric
 from finetop.core.recipe.load import resolve_text
 
 BASE = "recipe: 1\nname: x\ncheck: {target: {path: t.jsonl, metric: token_f1}}\n"
@@ -111,3 +112,73 @@ def test_what_vllm_can_not_write_for_is_refused(written, said):
         return
     with pytest.raises(RecipeError, match=said):
         resolve_text(text)
+
+
+PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "train: {stop_early: {}}\ndata: {train: [{path: t.jsonl}], eval: {share: 0}}",
+            r"metric is eval_loss, and nothing is evaluated: data\.eval has no rows\. Set data\.eval",
+        ),
+        (
+            "train: {keep: best}\ndata: {train: [{path: t.jsonl}], eval: []}",
+            r"train\.keep goes by eval_loss, and nothing is evaluated",
+        ),
+        (
+            "train: {stop_early: {metric: target}}",
+            r"train\.stop_early\.metric is target, and check\.target is not set\. Set check\.target",
+        ),
+        (
+            "train: {stop_early: {metric: target}}\ncheck: {target: {path: t.jsonl}}",
+            r"which is measured at checks on the way: check\.every is not set\. Set check\.every",
+        ),
+        (
+            "train: {stop_early: {metric: reward}}",
+            r"train\.stop_early\.metric is reward, and sft has no reward\. Set it to eval_loss",
+        ),
+        (
+            "objective: {name: reward}\ncheck: {general: null}\ntrain: {stop_early: {metric: reward}}",
+            r"reward has no reward\.",
+        ),
+        (
+            "objective: {name: grpo, reward: {rules: [{rule: json_valid}]}}\ntrain: {stop_early: {}}",
+            r"the loss of grpo says nothing: it is about 0\. Set it to reward",
+        ),
+        (
+            "train: {keep: best}\ncheck: {every: 0.5, on_fail: keep-best}",
+            r"both choose the checkpoint to keep\. Leave train\.keep out",
+        ),
+        ("train: {stop_early: {patience: 0}}", r"train\.stop_early\.patience is 0, and must be"),
+    ],
+)
+def test_a_metric_to_stop_by_must_be_measured(written, said):
+    with pytest.raises(RecipeError, match=said):
+        resolve_text(
+            PATIENT.replace("data: {train: [{path: t.jsonl}]}\n", "") + written
+            if "data:" in written
+            else PATIENT + written
+        )
+
+
+@pytest.mark.parametrize(
+    ("written", "metric"),
+    [
+        ("", None),
+        ("train: {keep: best}", "eval_loss"),
+        ("train: {stop_early: {patience: 5, min_delta: 0.01}}", "eval_loss"),
+        (
+            "train: {keep: best}\nobjective: {name: ppo, reward: {rules: [{rule: json_valid}]}}",
+            "reward",
+        ),
+        (
+            "train: {stop_early: {metric: target}, keep: best}\ncheck: {every: 0.5, target: {path: t.jsonl}}",
+            "target",
+        ),
+    ],
+)
+def test_what_is_watched(written, metric):
+    assert watched_metric(resolve_text(PATIENT + written).recipe) == metric

@@ -15,6 +15,7 @@ NEEDS = {
     **dict.fromkeys(("ppo", "rloo", "grpo"), ", reward: {rules: [{rule: json_valid}]}"),
 }  # what an objective can't be without
 WRITTEN = (
+    "train.stop_early.",
     "approaches.update",
     "check.target",
     "check.general",

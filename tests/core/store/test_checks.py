@@ -147,3 +147,15 @@ def test_a_new_attempt_forgets_the_best_of_the_one_before(
     take_in(connection, job, tmp_path, events.Best(10, "y"), started)
     assert runs.detail(connection, run).best is None
     assert known_by(connection, run) == (20, "regressed")
+
+
+def test_a_best_checkpoints_numbers_are_those_of_its_run(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """Lists, sweeps and comparisons read a run's last numbers: of one that keeps its best they are the best's."""
+    run, job = add_run(connection)
+    told = [events.metrics(step, {"eval_loss": loss}) for step, loss in ((10, 1.5), (20, 1.2), (30, 1.4))]
+    take_in(connection, job, tmp_path, *told, events.Best(20, "the lowest", {"eval_loss": 1.2}))
+    assert runs.row(connection, run).metrics["eval_loss"] == 1.2
+    take_in(connection, job, tmp_path, events.metrics(40, {"eval_loss": 1.3}))
+    assert runs.row(connection, run).metrics["eval_loss"] == 1.3, "it goes on"

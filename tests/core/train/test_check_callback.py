@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from finetop.core.check import run_check as check_job, scoring_passes
+from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import read
@@ -442,3 +443,48 @@ def test_the_last_step_is_left_to_the_check_at_the_end_unless_the_best_is_kept()
     assert check_callback.is_due(way_with({}, {}), 9, 9)
     quarter = way_with({}, {}, on_fail="flag", every=0.25)
     assert [step for step in range(1, 19) if check_callback.is_due(quarter, step, 18)] == [4, 8, 12, 16]
+
+
+def test_the_target_at_checks_on_the_way_ends_a_run_and_chooses_its_checkpoint(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    """The first step has rate 0, the next ones destroy the model: nats/token only rise."""
+    sections = {**DESTRUCTIVE, "train": {**DESTRUCTIVE["train"], "max_steps": 9}}
+    sections["train"] |= {"keep": "best", "stop_early": {"metric": "target", "patience": 2}}
+    target = {"path": str(home.root.parent / "faq.jsonl")}
+    recipe = recipe_of(home, tiny_model, **sections, check={"every": 1, "target": target, "at_end": True})
+    ended, happened, run = train(home, recipe, stop)
+    scores = {v.step: v.result["target"]["nats_per_token"]["tuned"] for v in of(events.Verdict, happened)}
+    assert sorted(scores) == [1, 2, 3] and scores[1] < min(scores[2], scores[3])
+    assert ended == events.Ended(
+        "finished",
+        "stopped early at step 3: target nats_per_token did not improve on"
+        f" {scores[1]:.4g} (step 1) in 2 checks",
+    )
+    (best,) = of(events.Best, happened)
+    assert (best.step, best.values) == (1, {})
+    assert best.text == f"step 1: the lowest target nats_per_token ({scores[1]:.4g}) of 3 checks"
+    assert [folder.name for folder in checkpoint.complete(run)] == ["step-000001", "step-000003"]
+
+
+def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    target = {"path": str(home.root.parent / "gone.jsonl")}
+    recipe = recipe_of(home, tiny_model, check={"every": 3, "target": target})
+    ended, happened, _ = train(home, recipe, stop)
+    assert ended == events.Ended("finished")
+    assert sorted(verdicts(happened)) == [3, 6]
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured, the verdict can: ")
+    assert alarm.text.endswith("gone.jsonl: no such file.")
+    watched = recipe_of(
+        home,
+        tiny_model,
+        check={"every": 3, "target": target},
+        train={"stop_early": {"metric": "target"}},
+    )
+    with pytest.raises(
+        BadInput, match=r"train\.stop_early watches the target, which can't be measured: .*gone"
+    ):
+        train(home, watched, stop, "0002-tiny")

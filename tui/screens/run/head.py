@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.shared.run_status import (
@@ -100,6 +100,8 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
         words: Line = (("   ", ""), *state_sentence(row, now)[1:])
         ended, ran = ended_at(row), ran_for(row)
         facts = [] if ran is None else [f"ran {long_span(ran)}"]
+        if isinstance(state, Finished) and state.cause:
+            facts.insert(0, clean_line(state.cause.partition(":")[0]))
         if ended is not None:
             facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
         return spread(words, ((", ".join(facts), "dim"), (" ", "")), width)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Running, RunRow
+from finetop.core.protocol.runs import CheckBrief, Finished, Running, RunRow
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
@@ -72,6 +72,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     hint = hint_of(row)
     if hint:
         lines.append(_labelled("fix", hint))
+    if isinstance(row.state, Finished) and row.state.cause:
+        lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
@@ -117,6 +119,8 @@ def _target(check: CheckBrief) -> str:
     for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
         label = metric_words(metric)
         pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
+    if check.target_failed:
+        pairs = [f"failed: {clean_line(check.target_failed)}"]
     return "  ".join(pairs[:2])
 
 

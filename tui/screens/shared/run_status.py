@@ -18,7 +18,15 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
-from finetop.core.wording.verdicts import SHORT_WORDS, WORDS, beside_ok, change_of, finding, on_suite
+from finetop.core.wording.verdicts import (
+    SHORT_WORDS,
+    WORDS,
+    beside_ok,
+    beside_target,
+    change_of,
+    finding,
+    on_suite,
+)
 from finetop.tui.screens.shared.fix import fix_words
 from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, decimals
@@ -177,7 +185,15 @@ def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
-    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`."""
+    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`.
+
+    A target that could not be measured is named behind it, where there is room.
+    """
+    words = _verdict_words(check, short=short, name_suite=name_suite)
+    return words if short or not check.target_failed else (*words, (beside_target(check), "amber"))
+
+
+def _verdict_words(check: CheckBrief, *, short: bool, name_suite: bool | None) -> Line:
     on = on_suite(check.suite, named=name_suite)
     change = f" {change_of(check.drop)}{on}" if check.drop is not None else on
     if check.verdict == "no_verdict":
@@ -310,6 +326,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
             return "r", "remedies: fix it without retraining"
         case "no_verdict":
             return "enter", "see why there is no verdict"
+        case _ if row.check.target_failed:
+            return "f", "check it again, once the target's file is put right"
         case _:
             return "n", "a new run from this one"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Block, Points, Table, moment
+from finetop.core.protocol.runs import Finished
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
@@ -26,6 +27,9 @@ def checkpoints(detail: RunDetail) -> tuple[Block, ...]:
         ]
         head = ("step", "kind", "size", "at", "folder")
         found.append(Table(head, tuple(rows), right=(0, 2)))
+    state = detail.row.state
+    if isinstance(state, Finished) and state.cause:
+        found.append(Points((state.cause,)))
     if detail.best is not None:
         found.append(Points((f"best: {detail.best.text}",)))
     return tuple(found)

@@ -35,7 +35,9 @@ def _lines(told: Told) -> Iterable[str]:
             yield f"The check is a look on the way{standing(outcome)}."
         if outcome.noise_floor is None or not outcome.noise_floor.items:
             yield "The noise floor: how often the base differs from itself in other batches."
-        if not outcome.target:
+        if outcome.target_failed:
+            yield f"The target: {outcome.target_failed}"
+        elif not outcome.target:
             yield "The target: no score says what the training was for, before and after."
         if outcome.drift is None:
             yield "Drift on general text at the end."

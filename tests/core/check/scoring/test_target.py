@@ -11,6 +11,7 @@ import pytest
 
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.target import TargetRow, compare, read_rows
+from finetop.core.errors import BadInput
 from finetop.core.protocol.events import ItemScore
 from finetop.core.recipe.schema import Target
 from finetop.core.runtime.home import Home
@@ -60,3 +61,66 @@ def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model: Path, tmp_pa
     assert scored.startswith("We are behind the mill.")
     assert tokenizer.decode(found.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
     assert found.sequence.tokens[: found.sequence.scored_from] == found.prompt
+
+
+def texts_file(tmp_path: Path, *texts: str) -> str:
+    file = tmp_path / "texts.jsonl"
+    file.write_bytes(b"\n".join(msgspec.json.encode({"text": text}) for text in texts))
+    return str(file)
+
+
+def test_texts_are_cut_into_windows_and_all_of_them_is_scored(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    texts = ("The shop opens at nine. " * 30, "We mend radios.")
+    target = Target(path=texts_file(tmp_path, *texts))
+    found = read_rows(target, tokenizer, Home(tmp_path), 500, window=16)
+    assert {row.text for row in found} == {0, 1}
+    assert all(len(row.sequence.tokens) <= 16 and row.sequence.scored_from == 1 for row in found)
+    for number, text in enumerate(texts):
+        of_text = sorted((row for row in found if row.text == number), key=lambda row: int(row.item[2:]))
+        ids = [token for row in of_text for token in row.sequence.tokens]
+        assert ids == tokenizer(text, add_special_tokens=False).input_ids[: len(ids)]
+        assert len(ids) >= len(tokenizer(text, add_special_tokens=False).input_ids) - 1
+    # A model that can read fewer tokens gets shorter windows.
+    shorter = read_rows(target, tokenizer, Home(tmp_path), 8, window=16)
+    assert max(len(row.sequence.tokens) for row in shorter) == 8
+
+
+def test_of_more_windows_than_are_scored_every_text_has_some(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    target = Target(path=texts_file(tmp_path, "The shop opens at nine. " * 400, *["We mend radios."] * 50))
+    found = read_rows(target, tokenizer, Home(tmp_path), 500, window=4)
+    assert len(found) == 200
+    assert {row.text for row in found} == set(range(51))
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "token_f1", ("nats_per_token", "exact_match")])
+def test_texts_can_be_asked_nothing(tiny_model: Path, tmp_path: Path, metric: Any) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    with pytest.raises(BadInput, match="texts, which ask nothing") as refused:
+        read_rows(Target(path=texts_file(tmp_path, "A b c."), metric=metric), tokenizer, Home(tmp_path), 500)
+    assert "Set it to nats_per_token" in refused.value.hint
+    assert "\n" not in str(refused.value)
+
+
+def test_windows_of_several_texts_count_by_text() -> None:
+    """Windows of a text that move alike are one observation, not ten."""
+    rows = [
+        TargetRow(f"{text}.{at}", TokenSequence((0,) * 11, 1), (), "", "hash", text)
+        for text in range(12)
+        for at in range(10)
+    ]
+    base = {one.item: ItemScore(one.item, 0, gold_log_prob=-20.0) for one in rows}
+    tuned = {
+        one.item: ItemScore(one.item, 0, gold_log_prob=-20.0 + (2.0 if int(one.text or 0) % 2 else -2.0))
+        for one in rows
+    }
+    found = compare("nats_per_token", rows, base, tuned)
+    assert (found.base, found.tuned, found.rows, found.texts) == (2.0, 2.0, 120, 12)
+    assert found.high - found.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)

@@ -172,3 +172,38 @@ def test_what_two_ranks_trained_is_exported_and_scores_as_what_one_did(tmp_path,
         with torch.no_grad():
             scores.append(model(input_ids=ids).logits)
     assert float((scores[0] - scores[1]).abs().max()) < 1e-4
+
+
+def test_two_ranks_stop_early_together_and_keep_one_best(tmp_path, tiny_model):
+    """All ranks leave at the same step, after a resume too: one that stayed would hang the others."""
+    patient = {
+        "max_steps": 30,
+        "learning_rate": 0.5,
+        "schedule": "constant",
+        "warmup_steps": 0,
+        "eval_every": 1,
+        "save_every": 100,
+        "keep_checkpoints": 1,
+        "keep": "best",
+        "stop_early": {"patience": 2},
+    }
+    run = make_run(
+        tmp_path / "home", tiny_model, "early", samples={"count": 0}, drift={"every": None}, train=patient
+    )
+    first = make_job(run, 2)
+    run_all([first], 2)
+    (ended,), (best,) = of(events.Ended, read_events(first)), of(events.Best, read_events(first))
+    losses = curve("eval_loss", read_events(first))
+    last = max(losses)
+    assert last < 30 and best.step == min(losses, key=lambda step: (losses[step], step)) == last - 2
+    assert (ended.status, ended.cause[: ended.cause.index(":")]) == (
+        "finished",
+        f"stopped early at step {last}",
+    )
+    assert sorted(folder.name for folder in (run / "checkpoints").glob("step-*")) == [
+        f"step-{step:06d}" for step in (best.step, last)
+    ]
+    again = make_job(run, 2, going_on(best.step))
+    run_all([again], 2)
+    assert of(events.Ended, read_events(again)) == [ended]
+    assert of(events.Best, read_events(again)) == [best]

@@ -18,7 +18,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
-from finetop.core.train import methods, train as training
+from finetop.core.train import callbacks, methods, train as training
 from finetop.core.train.resume import resume, state_files
 from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
 from finetop.core.train.resume.resume_point import ResumePoint
@@ -287,3 +287,83 @@ def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, 
     assert numbers(happened)[4]["tokens"] == 208, "of the job before, and of this"
     assert ended.cause.startswith("budget.hours (") and ended.cause.endswith(f", after step {last} of 999")
     assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))
+
+
+PATIENT = {
+    "epochs": None,
+    "max_steps": 40,
+    "save_every": 5,
+    "eval_every": 2,
+    "keep_checkpoints": 1,
+    "keep": "best",
+    "stop_early": {"patience": 3},
+    "learning_rate": 0.5,
+    "schedule": "constant",
+    "warmup_steps": 0,
+}
+
+
+def losses(happened):
+    found = {step: values.get("eval_loss") for step, values in numbers(happened).items()}
+    return {step: value for step, value in found.items() if value is not None}
+
+
+def test_a_run_stops_early_keeps_its_best_and_is_the_same_after_a_resume(tmp_path, tiny_model, capsys):
+    """Too fast a rate: the loss soon rises. Interrupted before, it ends at the same step with the same best."""
+    run = Run(tmp_path, tiny_model, train=PATIENT)
+    ended, whole = run.job()
+    told = losses(whole)
+    last, best = max(told), min(told, key=lambda step: (told[step], step))
+    assert ended.status == "finished" and last < 40 and best == last - 6
+    assert ended.cause == (
+        f"stopped early at step {last}: eval_loss did not improve on {told[best]:.4g} (step {best}) in 3 evaluations"
+    )
+    assert ended.cause in capsys.readouterr().out
+    (kept,) = [event for event in whole if isinstance(event, events.Best)]
+    assert (kept.step, kept.values) == (best, {"eval_loss": told[best]})
+    assert kept.text == f"step {best}: the lowest eval_loss ({told[best]:.4g}) of {len(told)} evaluations"
+    there = [checkpoint.step_of(folder) for folder in checkpoint.complete(run.folder)]
+    assert there == [best, last], "the best is spared, the newest is there to go on from"
+    weights, at_last = run.weights(best), run.weights(last)
+
+    # From the best on, as after a crash: patience and the best so far are those of the jobs before.
+    torch.manual_seed(99)
+    ended_again, again = run.job(best)
+    assert ended_again == ended
+    assert losses(again) == {step: value for step, value in told.items() if step > best}
+    (kept_again,) = [event for event in again if isinstance(event, events.Best)]
+    assert kept_again == kept
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in run.weights(best).items())
+    assert all(torch.equal(tensor, at_last[name]) for name, tensor in run.weights(last).items())
+
+    # Where it ended nothing is left to do, unless it is told to be more patient.
+    with pytest.raises(
+        BadInput, match=r"train\.stop_early\.patience \(3\) is used up: stopped early at step"
+    ):
+        run.job(last)
+    _, more = run.job(last, stop_early={"patience": 4}, max_steps=last + 2)
+    told |= losses(more)
+    assert list(losses(more)) == [last + 2]
+    best = min(told, key=lambda step: (told[step], step))
+    assert [event.step for event in more if isinstance(event, events.Best)] == [best]
+
+
+def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path, tiny_model, monkeypatch):
+    """Who is asked to stop saves first and does not evaluate: the resumed run has the same evaluations all the same."""
+    gentle = {**PATIENT, "learning_rate": 0.01, "max_steps": 8, "stop_early": None}
+    run = Run(tmp_path, tiny_model, train=gentle)
+    told, wanted = losses(run.job()[1]), run.weights(8)
+    (tmp_path / "other").mkdir()
+    other = Run(tmp_path / "other", tiny_model, train=gentle)
+
+    def asked_at_4(pacer, step):
+        if step == 4:
+            pacer.stop.reason = "asked to stop"
+
+    with monkeypatch.context() as patched:
+        patched.setattr(callbacks.Pacer, "_look_at_disk", asked_at_4)
+        ended, first = other.job()
+    assert (ended.status, sorted(losses(first))) == ("stopped", [2])
+    ended, second = other.job(4)
+    assert losses(first) | losses(second) == told
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in other.weights(8).items())

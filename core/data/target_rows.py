@@ -1,0 +1,45 @@
+"""What check.target may hold: questions with their answers, of which the answer is scored, or texts, scored whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core.data import sources
+from finetop.core.data.formats import Text
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.data.formats import Kind, Record
+    from finetop.core.data.source_record import Seen
+    from finetop.core.data.sources import Row
+    from finetop.core.recipe.schema import Metric, Source, Target
+    from finetop.core.runtime.home import Home
+
+KINDS: Sequence[Kind] = ("conversation", "text")
+OF_TEXTS = "nats_per_token"  # the only metric that needs no question
+
+
+def read(target: Target, source: Source, home: Home, seen: Seen | None = None) -> list[Row]:
+    """Read the target's rows from its source, as far as `source.rows` goes. Needs no model.
+
+    Raises BadInput for a row that can't be read, or a metric that the rows can't be measured by.
+    """
+    rows = sources.read(source, home, KINDS, seen)
+    require_metrics(target, rows[0].record)
+    return rows
+
+
+def require_metrics(target: Target, record: Record) -> None:
+    """Refuse a metric that rows such as this one can't be measured by: a text asks nothing. Raises BadInput."""
+    if not isinstance(record, Text):
+        return
+    wrong: list[Metric] = [metric for metric in target.metrics if metric != OF_TEXTS]
+    if wrong:
+        said = (
+            f"check.target.metric is {wrong[0]}, and {Path(target.path).name} has texts, which ask nothing."
+        )
+        hint = f"Set it to {OF_TEXTS}, or give rows with a prompt and its answer."
+        raise BadInput(said, hint=hint)
