@@ -39,8 +39,8 @@ def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path)
         ' "trainable_parameters": 1, "parameters": 1}'
     )
     job = (
-        "INSERT INTO jobs BY NAME SELECT ? AS id, 1 AS run_id, 'train' AS verb, ? AS planned, '{}' AS args, 1 AS priority,"
-        " 0.0 AS created, 'f' AS folder, 'finished' AS word, '{}' AS state"
+        "INSERT INTO jobs BY NAME SELECT ? AS id, 1 AS run_id, 'train' AS verb, ? AS planned, '{}' AS args,"
+        " 1 AS priority, 0.0 AS created, 'f' AS folder, 'finished' AS word, '{}' AS state"
     )
     connection.execute(job, [1, planned.replace("0.25", "9.0")])
     connection.execute(job, [2, planned])
