@@ -1,4 +1,8 @@
-"""The advice: what to use for what, in words, from the measured numbers of one comparison and nothing else."""
+"""The advice: what to use for what, in words, from the measured numbers of one comparison and nothing else.
+
+Nothing speaks against training unless all that train had a fair chance: see `_no_fair_chance`. Prices that overlap are
+the same, and on a CPU nothing is compared by the clock.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
 from finetop.core.text import counted
+from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import metric_words
 
@@ -18,7 +23,10 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
-FEW_TO_LEARN_FROM = 50  # rows: below, a bad score may be theirs, and says little of training
+LEAST_ROWS = 50  # distinct rows seen: below, a bad score may be theirs, and says little of training
+LEAST_EPOCHS = 0.995  # one, but for the rounding of steps
+STILL_FALLS = 0.25  # of all that the loss fell, from the middle third of the steps to the last,
+LEAST_FALL = 0.01  # and of the loss itself
 FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
 SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
 NOTES = 4  # of what an approach could not use
@@ -52,30 +60,40 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
         second = done[1]
         assert second.gap is not None
         behind = f"{second.name}, the next, is {_change(second.gap)} behind it"
-        return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}"
+        return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}{_yet(best, done)}"
     names = _and([row.name for row in level])
     cheap = min([best, *level], key=_cost)
+    alike = _and([row.name for row in [best, *level] if row is not cheap and _costs_the_same(row, cheap)])
     rows = best.target.rows if best.target else 0
     text = f"{head}, but {names} can't be distinguished from it on {rows} rows"
-    if len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level):
+    is_all = len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level)
+    if is_all:
         text = f"All score the same on {rows} rows, {name} {_score(best.target)}"
-    elif cheap is best:
-        return f"{text}; {cheap.name} is also the cheapest of them.{_misses(best, metric)}{_forgot(best)}"
-    return (
-        f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}."
-        f"{_misses(best, metric)}{_forgot(cheap)}{_forgot(best)}"
-    )
+    if alike:
+        text = f"{text}. By price {cheap.name} and {alike} are the same: {_cost_words(cheap)}."
+    elif cheap is best and not is_all:
+        text = f"{text}; {cheap.name} is also the cheapest of them."
+    else:
+        text = f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}."
+    beware = "" if cheap is best else _forgot(cheap)
+    return f"{text}{_misses(best, metric)}{beware}{_forgot(best)}{_yet(cheap, done)}"
+
+
+def _yet(chosen: ApproachRow, done: Sequence[ApproachRow]) -> str:
+    """Add to a choice that does not train who of those that do had no fair chance."""
+    why = "" if chosen.trains else _against_training(done)
+    return f" It says little of training: {why}." if why else ""
 
 
 def _saw(done: Sequence[ApproachRow]) -> str:
-    """Say how many rows each learned from or was shown, and whose loss did not fall."""
+    """Return how many rows each read or was shown, and whose loss did not fall."""
     said = []
     for row in done:
         if row.rows_seen is None:
             continue
         if row.trains:
             rose = f", and its loss rose {_moved(row)}" if _rose(row) else ""
-            said.append(f"{row.name} trained on {counted(row.rows_seen, 'row')}{rose}")
+            said.append(f"{row.name} read {_read(row)}{rose}")
         elif row.rows_seen:
             said.append(f"{row.name} was shown {counted(row.rows_seen, 'example')} with each question")
         else:
@@ -92,18 +110,47 @@ def _rose(row: ApproachRow) -> bool:
     return row.losses is not None and row.losses[1] > row.losses[0]
 
 
-def _learned_little(row: ApproachRow) -> str:
-    """Say why a score of this approach says little of training; nothing where it does."""
-    few = row.rows_seen is not None and row.rows_seen < FEW_TO_LEARN_FROM
-    if not few and not _rose(row):
+def _still_falls(row: ApproachRow) -> bool:
+    """Return True if the loss had not settled: e^-x has once x is about 3.3, a straight line never does."""
+    if row.losses is None or row.loss_midway is None:
+        return False
+    (first, last), midway = row.losses, row.loss_midway
+    return midway - last > max(STILL_FALLS * (first - last), LEAST_FALL * abs(midway))
+
+
+def _no_fair_chance(row: ApproachRow) -> str:
+    """Return why a score of this approach says little of training, and what to do; nothing where it had its chance.
+
+    It had it after a whole epoch over at least LEAST_ROWS rows, with a loss that did not rise and no longer falls.
+    """
+    if row.rows_seen is None or row.epochs_seen is None:
+        return f"how much {row.name} read is not known"
+    short, few = row.epochs_seen < LEAST_EPOCHS, row.rows_seen < LEAST_ROWS
+    falls = _still_falls(row)
+    found = [f"saw {_read(row)}"] if short or few else []
+    found += ["its loss rose"] if _rose(row) else ["its loss was still falling"] if falls else []
+    if not found:
         return ""
-    why = (
-        f"{row.name} trained on {counted(row.rows_seen or 0, 'row')}"
-        if few
-        else f"the loss of {row.name} rose"
-    )
-    also = " and its loss rose" if few and _rose(row) else ""
-    return f"{why}{also}: train it on more, or with a lower train.learning_rate, before you decide"
+    found = found if found[0].startswith("saw") else [f"saw {_read(row)}", *found]
+    more = "on more rows" if few and not short else "longer" if short or falls else ""
+    ways = [more, *(["with a lower train.learning_rate"] if _rose(row) else [])]
+    return f"{row.name} {' and '.join(found)}: train it {' or '.join(filter(None, ways))} before you decide"
+
+
+def _against_training(done: Sequence[ApproachRow]) -> str:
+    """Return who of those that train had no fair chance, so that nothing here speaks against training."""
+    trained = [row for row in done if row.trains and row.name != "from-scratch"]
+    return "; ".join(filter(None, map(_no_fair_chance, trained)))
+
+
+def _read(row: ApproachRow) -> str:
+    """Write how much an approach read in training: '16 of 70 rows, 0.23 epochs'."""
+    given = "" if row.rows_given is None else f" of {row.rows_given:,}"
+    rows = f"{row.rows_seen:,}{given} {'row' if not given and row.rows_seen == 1 else 'rows'}"
+    if row.epochs_seen is None:
+        return rows
+    said = words.epochs(row)
+    return f"{rows}, {said} {'epoch' if said == '1' else 'epochs'}"
 
 
 def _misses(best: ApproachRow, metric: str) -> str:
@@ -115,9 +162,15 @@ def _misses(best: ApproachRow, metric: str) -> str:
     )
 
 
-def _cost(row: ApproachRow) -> tuple[bool, float, float]:
-    """Order by what is paid: training at all, then a query's time, then the set-up."""
-    return row.trains, row.latency_s or math.inf, row.setup_s or 0.0
+def _cost(row: ApproachRow) -> tuple[bool, float]:
+    """Order by what is paid: training at all, then a query's price."""
+    return row.trains, math.inf if row.query is None else row.query.median
+
+
+def _costs_the_same(row: ApproachRow, other: ApproachRow) -> bool:
+    if row.trains or other.trains or row.query is None or other.query is None:
+        return False
+    return statistics.is_same_price(row.query, other.query)
 
 
 def _forgot(row: ApproachRow) -> str:
@@ -149,6 +202,9 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
         text = f"No approach is proven to answer new facts better once it has them: {ways}."
     if lost:
         text += f" With them {_and([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
+    again = [row for row in missed if row.news is not None and row.news.how == "train"]
+    if again and (why := _against_training(again)):
+        text += f" That says little of training: {why}."
     cannot = [row.name for row in asked if row not in tried]
     return f"{text} {_and(cannot)} took none in.".strip() if cannot else text.strip()
 
@@ -244,7 +300,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
         return f"No proven difference: the best that trains and the best that does not ({numbers})."
-    if better is asked and (why := _learned_little(trained[0])):
+    if better is asked and (why := _against_training(done)):
         return f"Not proven: {better[0].name} {does} better than {other[0].name} ({numbers}), but {why}."
     verb = "Train" if better is trained else "Don't train"
     head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
@@ -252,27 +308,32 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
 
 
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
-    """After how many queries the time that training took is paid back by shorter prompts, where it is."""
-    trained = [
-        row for row in done if row.trains and row.name != "from-scratch" and row.latency_s and row.setup_s
-    ]
-    asked = [row for row in done if not row.trains and row.latency_s]
+    """Compare a query's price with and without training; in GPU time, say when training is paid back."""
+    trained = [row for row in done if row.trains and row.name != "from-scratch" and row.query]
+    asked = [row for row in done if not row.trains and row.query]
     if not trained or not asked:
         return ""
     row, other = trained[0], asked[0]
-    assert row.latency_s is not None and other.latency_s is not None and row.setup_s is not None
-    saved = other.latency_s - row.latency_s
-    once = row.setup_s - (other.setup_s or 0.0)
+    assert row.query is not None and other.query is not None
     text = f"{row.name}: {_cost_words(row)}; {other.name}: {_cost_words(other)}."
-    if saved > 0 and once > 0:
-        return f"{text} In time, {row.name} is paid back after {math.ceil(once / saved):,} queries."
-    return text if saved > 0 else f"{text} {row.name} costs more once and no less a query."
+    if statistics.is_same_price(row.query, other.query):
+        text += f" A query costs the same with both; {row.name} is trained first."
+    elif row.query.median > other.query.median:
+        text += f" {row.name} costs more once and no less a query."
+    elif row.query.of == other.query.of == "GPU" and row.gpu_s is not None:
+        saved = other.query.median - row.query.median
+        text += f" In GPU time, {row.name} is paid back after {math.ceil(row.gpu_s / saved):,} queries."
+    else:
+        text += f" A query of {row.name} costs less; the CPU time of its training is not measured."
+    busy = [one.name for one in (row, other) if one.query is not None and words.is_busy(one.query)]
+    return f"{text} {_and(busy)}: priced on a busy machine, so price again on a quiet one." if busy else text
 
 
 def _cost_words(row: ApproachRow) -> str:
-    parts = [f"{exact_span(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
-    if row.latency_s is not None:
-        parts.append(f"{row.latency_s:.2f} s a query")
+    parts = [f"{exact_span(row.setup_s)} of set-up" if row.setup_s and row.setup_s >= 0.005 else "no set-up"]
+    if row.query is not None:
+        price = words.query(row.query).rstrip("!").replace(" [", f" {row.query.of} s [")
+        parts.append(f"{price} a query")
     if row.prompt_tokens is not None:
         parts.append(f"{row.prompt_tokens:,.0f} tokens of prompt")
     return ", ".join(parts)
@@ -346,7 +407,7 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
         found.append(f"Whether {_and(open_ones)} forgot: the check came to no verdict.")
     if all(row.gpu_s is None for row in done):
         found.append(
-            "GPU time and energy: no GPU was used; seconds are of this machine's CPU, with all else that ran on it."
+            "GPU time and energy: n/a (no GPU). Set-up is time by the clock, with all else that ran: no price."
         )
     elif all(row.energy_wh is None for row in done):
         found.append("Energy: the GPUs report no power.")

@@ -1,7 +1,12 @@
 """The measuring job: an approach's score on every row of the target, what a query costs, and the new facts.
 
-First some queries alone, one after the other, on a warm model: their median is the latency, and the memory's peak
+First some queries alone, one after the other, on a warm model, in several rounds: what they cost, and the memory's peak
 until then is what answering takes. Then all rows in batches, from the cache of scores if they are there.
+
+On a CPU a query costs the process's own CPU seconds on one thread. By the clock the same query takes twice as long
+beside other jobs (0.9 to 1.4 s alone, 2.3 to 2.7 s beside three, on two cores), and several threads burn CPU time while
+they wait for each other (1.4 to 14 CPU seconds); on one thread it is 0.9 to 1.4 CPU seconds alone, 1.2 to 1.4 beside
+three.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import psutil
 
 from finetop.core import approaches
 from finetop.core.check.model_pair import ModelPair, facts_of, open_pair
@@ -27,7 +33,7 @@ from finetop.core.models.devices import scoring_dtype
 from finetop.core.models.engine import engine_for
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, RowScore
+from finetop.core.protocol.events import ApproachMeasured, Ended, Phase, QueryPrice, RowScore
 from finetop.core.recipe.schema import Target
 from finetop.core.runtime.job_process import quiet
 
@@ -47,9 +53,10 @@ if TYPE_CHECKING:
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 IF_STOPPED = "asked to stop; what was scored is kept"
-TIMED = 8  # queries one at a time, after one that warms up;
-TIMED_S = 20.0  # but no more once so much was spent on them,
-TIMED_LEAST = 3  # and this many were timed
+ROUNDS = 3  # of the same queries, one at a time, after one that warms up
+TIMED = 8  # queries of a round,
+TIMED_S = 60.0  # but only as many as all rounds have room for in this time, by the first,
+TIMED_LEAST = 2  # and at least these
 GIB = 2**30
 SAID = 20  # documents that are named, of those that could not be used
 ASKS_NOTHING = "the target's rows are texts, before which nothing is put: this is the score without it."
@@ -134,8 +141,8 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         recipe.data.max_tokens,
     )
     said = [ASKS_NOTHING] if asker is not None and rows[0].text is not None else _of_documents(asker)
-    events.write(Phase("timing queries"))
-    latency, timed = time_queries(loaded, rows, recipe.check.target, asker)
+    events.write(Phase("pricing queries"))
+    prices = price_queries(loaded, rows, recipe.check.target, asker)
     memory = peak_memory(request.device)
     scores = score_all(loaded, rows, recipe.check.target, home, events, "target")
     news = measure_news(request, loaded, asker, home, events)
@@ -144,8 +151,9 @@ def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: P
         step=request.step,
         scores=scores,
         prompt_tokens=statistics.fmean(len(row.prompt) for row in rows),
-        latency_s=latency,
-        timed=timed,
+        queries=prices.queries,
+        price_of=price_of(request.device),
+        others=round(prices.others, 3),
         memory_gib=memory,
         memory_of="GPU" if request.device.startswith("cuda") else "host",
         index_s=asker.seconds if asker is not None else 0.0,
@@ -199,28 +207,72 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
     return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
 
 
-def time_queries(
-    loaded: Loaded, rows: Sequence[TargetRow], settings: Target, asker: Asker | None
-) -> tuple[float | None, int]:
-    """Answer some rows one at a time, spread over all of them; give the median of seconds, looking up included.
+@dataclass(frozen=True)
+class Prices:
+    """What queries cost, and the share of the machine's CPUs that other processes used meanwhile."""
 
-    What is looked up was timed as the rows were read.
+    queries: list[QueryPrice]
+    others: float
+
+
+def price_queries(loaded: Loaded, rows: Sequence[TargetRow], settings: Target, asker: Asker | None) -> Prices:
+    """Answer some rows one at a time, spread over all of them, in rounds. What looking up took is added.
+
+    Approaches have the same rows, so those that have time for fewer queries answer the first of the same ones.
     """
+    import torch
+
     if rows[0].text is not None:
-        return None, 0  # texts ask nothing
+        return Prices([], 0.0)  # texts ask nothing
     most = target.longest_answer(rows, settings)
-    count = min(TIMED + 1, len(rows))
+    count = min(TIMED, len(rows))
     chosen = [rows[at * len(rows) // count] for at in range(count)]
-    spent: list[float] = []
-    for row in chosen:
-        if len(spent) > TIMED_LEAST and sum(spent) > TIMED_S:
-            break
-        began = time.perf_counter()
-        answer(loaded.model, loaded.tokenizer, [Prompt(row.prompt, (), most)], loaded.plan)
-        spent.append(time.perf_counter() - began)
-    warm = spent[1:]
     looked_up = statistics.median(asker.spent) if asker is not None and asker.spent else 0.0
-    return (statistics.median(warm) + looked_up if warm else None), len(warm)
+    on_gpu = loaded.device.startswith("cuda")
+    clock = time.perf_counter if on_gpu else time.process_time
+
+    def spent_on(row: TargetRow) -> float:
+        began = clock()
+        answer(loaded.model, loaded.tokenizer, [Prompt(row.prompt, (), most)], loaded.plan)
+        return clock() - began + looked_up
+
+    threads = torch.get_num_threads()
+    if not on_gpu:
+        torch.set_num_threads(1)
+    try:
+        began = time.monotonic()
+        spent_on(chosen[0])
+        first_s = time.monotonic() - began
+        chosen = chosen[: max(TIMED_LEAST, int(TIMED_S / ROUNDS / max(first_s, 1e-3)))]
+        load = Load()
+        rounds = [[spent_on(row) for row in chosen] for _ in range(ROUNDS)]
+    finally:
+        torch.set_num_threads(threads)
+    spent = zip(*rounds, strict=True)
+    return Prices(
+        [QueryPrice(row.item, list(each)) for row, each in zip(chosen, spent, strict=True)], load.others()
+    )
+
+
+class Load:
+    """What other processes take of the machine's CPUs from now on."""
+
+    def __init__(self) -> None:
+        self._began = self._now()
+
+    def others(self) -> float:
+        """Return their share of all CPUs, 0 to 1."""
+        moments, busy, own = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return min(1.0, max(0.0, busy - own) / max(moments * (psutil.cpu_count() or 1), 1e-9))
+
+    def _now(self) -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
+        return time.monotonic(), sum(times) - idle - getattr(times, "guest_nice", 0.0), time.process_time()
+
+
+def price_of(device: str) -> str:
+    return "GPU" if device.startswith("cuda") else "CPU"
 
 
 def peak_memory(device: str) -> float:
@@ -328,5 +380,6 @@ def words(told: ApproachMeasured) -> str:
         for metric, rows in told.scores.items()
         if rows
     ]
-    latency = "" if told.latency_s is None else f", {told.latency_s:.2f} s a query"
-    return f"{told.approach}: {', '.join(means)}; {told.prompt_tokens:.0f} tokens of prompt{latency}"
+    spent = statistics.fmean(statistics.median(one.spent_s) for one in told.queries)
+    price = f"{spent:.2f} {told.price_of} s a query"
+    return f"{told.approach}: {', '.join(means)}; {told.prompt_tokens:.0f} tokens of prompt, {price}"

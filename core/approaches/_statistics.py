@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.protocol.messages.approaches import Gap, Score
+from finetop.core.protocol.messages.approaches import Gap, Price, Score
 
 NORMAL_95 = 1.959964
 Items = Mapping[str, tuple[float, float]]  # row -> what it adds, and how much it counts
+Spent = Mapping[str, Sequence[float]]  # row -> seconds that its answer took, in each round
+SAME_PRICE = 0.1  # jobs measure one after another: the same work differs by a tenth from one to the next
 
 
 def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
@@ -44,6 +46,27 @@ def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
     mean = sum(changes) / sum(weights)
     half = NORMAL_95 * _stderr(changes, weights, mean)
     return Gap(mean, mean - half, mean + half, len(shared))
+
+
+def price(runs: Sequence[Spent], rows: Sequence[str], of: str, others: float | None) -> Price | None:
+    """Return what a query costs by its rounds, each the mean over these rows. None where there is none."""
+    rounds = [
+        fmean(spent[row][at] for row in rows)
+        for spent in runs
+        if rows
+        for at in range(min(len(spent[row]) for row in rows))
+    ]
+    return (
+        Price(median(rounds), min(rounds), max(rounds), of, len(rows), len(rounds), others)
+        if rounds
+        else None
+    )
+
+
+def is_same_price(one: Price, other: Price) -> bool:
+    """Return True if two prices are not told apart: their ranges overlap, or nearly; of unlike seconds they are not."""
+    low, high = (one, other) if one.median <= other.median else (other, one)
+    return one.of == other.of and low.high * (1 + SAME_PRICE) >= high.low
 
 
 def is_better(metric: str, one: float, other: float) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
-from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Retained, RunBrief, State
+from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, RunBrief, State
 from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
 
 if TYPE_CHECKING:
@@ -26,6 +26,16 @@ NOT_FOR = {
 
 
 @dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run learned from, and its loss before and after: of the evaluation where it was measured twice."""
+
+    rows: int  # that it read again and again; of a run that did not say, all that were kept
+    losses: tuple[float, float] | None
+    midway: float | None = None  # the same loss between the two
+    epochs_a_step: float | None = None  # None: the run did not say
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """What is known of one run of a comparison."""
 
@@ -38,15 +48,19 @@ class Member:
     measured: ApproachMeasured | None
     measuring: RunState | None  # of the job that measures it; None: it was not queued yet
     watts: float | None  # of its GPU while it trained
-    rows: int | None = None  # that it trained on
-    losses: tuple[float, float] | None = None  # before and after
+    trained: Trained | None = None  # what it learned from, and its loss
 
 
 def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
     """Return a row for each approach: those that are measured best first, then the others, then those left out."""
     named = dict.fromkeys(member.approach for member in members)
     made = {name: _row(name, [one for one in members if one.approach == name], metric) for name in named}
-    done = [row for row in made.values() if row.target is not None]
+    prices = _prices(members)
+    done = [
+        msgspec.structs.replace(row, query=prices.get(row.name))
+        for row in made.values()
+        if row.target is not None
+    ]
     done.sort(key=lambda row: (_sort_key(row, metric), row.name))
     if done:
         best = done[0].name
@@ -67,6 +81,27 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
         if name not in named
     ]
     return [*done, *waiting, *absent]
+
+
+def _prices(members: Sequence[Member]) -> dict[str, Price]:
+    """Return what a query costs with each approach: over the rows that all were priced on, else over its own."""
+    told = [one.measured for one in members if one.measured is not None and not one.learns_news]
+    told = [one for one in told if one.queries]
+    shared = [
+        query.row
+        for query in (told[0].queries if told else ())
+        if all(any(own.row == query.row for own in one.queries) for one in told)
+    ]
+    found = {}
+    for name in dict.fromkeys(one.approach for one in told):
+        own = [one for one in told if one.approach == name]
+        runs = [{query.row: query.spent_s for query in one.queries} for one in own]
+        others = max((one.others for one in own if one.others is not None), default=None)
+        rows = shared or [row for row in runs[0] if all(row in run for run in runs)]
+        price = statistics.price(runs, rows, own[0].price_of, others)
+        if price is not None:
+            found[name] = price
+    return found
 
 
 def _sort_key(row: ApproachRow, metric: str) -> float:
@@ -130,12 +165,11 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         gpu_s=fmean(gpu_s) if gpu_s else None,
         energy_wh=fmean(energy) if energy else None,
         prompt_tokens=_mean(one.prompt_tokens for one in told),
-        latency_s=_mean(one.latency_s for one in told),
         memory_gib=_mean(one.memory_gib for one in told),
         memory_of=next((one.memory_of for one in told), ""),
         news=_news(module.UPDATES, members, metric),
-        rows_seen=_rows_seen(own, module.TRAINS),
-        losses=_losses(own),
+        **_seen(own, module.TRAINS),
+        **_losses(own),
         notes=list(dict.fromkeys(line for one in told for line in one.said)),
     )
 
@@ -145,15 +179,41 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _rows_seen(members: Sequence[Member], trains: bool) -> int | None:
-    if trains:
-        return max((member.rows for member in members if member.rows is not None), default=None)
-    return max((int(member.recipe.get("ask", {}).get("shots", 0)) for member in members), default=None)
+def _seen(members: Sequence[Member], trains: bool) -> dict[str, Any]:
+    """Count what an approach read until its measured checkpoint: of several seeds, the one that read least."""
+    if not trains:
+        return {
+            "rows_seen": max(
+                (int(one.recipe.get("ask", {}).get("shots", 0)) for one in members), default=None
+            )
+        }
+    read = [(*_read(one, one.trained), one.trained.rows) for one in members if one.trained is not None]
+    if not read:
+        return {}
+    rows, epochs, given = min(read, key=lambda one: one[0])
+    return {"rows_seen": rows, "epochs_seen": epochs, "rows_given": given}
 
 
-def _losses(members: Sequence[Member]) -> tuple[float, float] | None:
-    known = [member.losses for member in members if member.losses is not None]
-    return (fmean(first for first, _ in known), fmean(last for _, last in known)) if known else None
+def _read(member: Member, trained: Trained) -> tuple[int, float | None]:
+    """Return how many distinct rows a run has read, and in how many epochs; those of a run that did not say are all."""
+    if trained.epochs_a_step is None:
+        return trained.rows, None
+    measured = None if member.measured is None else member.measured.step
+    epochs = trained.epochs_a_step * (member.row.step if measured is None else measured)
+    return min(trained.rows, round(trained.rows * epochs)), epochs
+
+
+def _losses(members: Sequence[Member]) -> dict[str, Any]:
+    """Return the loss of an approach's seeds: at the beginning and the end, and midway where all say that."""
+    told = [one.trained for one in members if one.trained is not None and one.trained.losses is not None]
+    known = [one.losses for one in told if one.losses is not None]
+    if not known:
+        return {}
+    midway = [one.midway for one in told if one.midway is not None]
+    return {
+        "losses": (fmean(first for first, _ in known), fmean(last for _, last in known)),
+        "loss_midway": fmean(midway) if len(midway) == len(known) else None,
+    }
 
 
 def _brief(member: Member) -> RunBrief:

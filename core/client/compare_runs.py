@@ -21,6 +21,8 @@ MOST = 9  # runs at a time: each has a letter, and a column
 NOT_SET = "-"
 FIRST = "train.learning_rate"  # what is looked for first where runs differ
 USUAL = {"method": "lora", "objective": "sft"}
+SAME_LOSS = ("packing",)  # settings of an objective that leave its loss as it is
+SUITES_DIFFER = "They were checked on different suites: what they retained can't be compared."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Outcome:
     label: str
     cells: tuple[str, ...]
     best: tuple[int, ...] = ()
+    why_no_best: str = ""  # the numbers are of different things
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +120,15 @@ def _said(value: Any) -> str:
 def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     """Say what came out of each run: rows that none of them has are left out."""
     rows = [
-        _numbers("loss", [run.row.metrics.get("loss") for run in runs], min),
-        _numbers("eval loss", [run.row.metrics.get("eval_loss") for run in runs], min),
-        _numbers("reward", [run.row.metrics.get("reward") for run in runs], max),
+        _learned("loss", "loss", runs, min),
+        _learned("eval loss", "eval_loss", runs, min),
+        _learned("reward", "reward", runs, max),
     ]
-    is_one_test = not other_tests(runs)
+    is_one_test, is_one_suite = not other_tests(runs), not suites_differ(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
         row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
-        rows.append(row if is_one_test else replace(row, best=()))
+        rows.append(row if is_one_test else replace(row, best=(), why_no_best=TESTS_DIFFER))
     kept = [_kept(run) for run in runs]
     named = suites_differ(runs) or None
     answers = (
@@ -133,13 +136,66 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         for row in (r.row for r in runs)
     )
     rows += [
-        Outcome("retained", tuple(answers), _best(kept, max)),
+        Outcome("retained", tuple(answers), _best(kept, max) if is_one_suite else ()),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
         Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
     ]  # fmt: skip
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
+
+
+def _learned(label: str, key: str, runs: Sequence[RunDetail], better: Callable[..., float]) -> Outcome:
+    """Return what training reached; none is best where the numbers are of different things."""
+    row = _numbers(label, [run.row.metrics.get(key) for run in runs], better)
+    differ = _differ_in(key, [run for run in runs if run.row.metrics.get(key) is not None])
+    return replace(row, best=(), why_no_best=f"No best {label}: {differ}.") if differ else row
+
+
+def _differ_in(key: str, runs: Sequence[RunDetail]) -> str:
+    """Return what keeps a number of training from being compared: another objective, other rows; else nothing."""
+    if len(runs) < 2:
+        return ""
+    objectives = [_objective(run.recipe) for run in runs]
+    names = list(dict.fromkeys(clean_line(str(one["name"])) for one in objectives))
+    if key == "reward":
+        if _varies([run.recipe.get("reward") for run in runs]):
+            return "their rewards differ"
+    elif len(names) > 1:
+        return f"their objectives differ ({', '.join(names)})"
+    elif _varies(objectives):
+        return f"their settings of {names[0]} differ"
+    if _varies([_rows_read(run, of_eval=key == "eval_loss") for run in runs]):
+        return f"their {'evaluation' if key == 'eval_loss' else 'training'} rows differ"
+    return ""
+
+
+def _objective(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the objective of a recipe, without the settings that leave its loss as it is."""
+    own = {"name": USUAL["objective"], **(recipe.get("objective") or {})}
+    return {key: value for key, value in own.items() if key not in SAME_LOSS}
+
+
+def _rows_read(run: RunDetail, *, of_eval: bool) -> Any:
+    """Return what tells which rows a run learned from, or was evaluated on: their hashes, else what the recipe names.
+
+    Rows set aside for the evaluation are drawn by the seed, and are missing in training.
+    """
+    data = run.recipe.get("data") or {}
+    aside = data.get("eval", {"share": None})
+    drawn = (aside, (run.recipe.get("train") or {}).get("seed")) if isinstance(aside, Mapping) else None
+    uses = ("eval",) if of_eval and drawn is None else ("train", "replay")
+    read = [(row.content, row.use, row.share, row.learned) for row in run.sources if row.use in uses]
+    return drawn, read or (data.get("eval") if uses == ("eval",) else data.get("train"))
+
+
+def _varies(values: Sequence[Any]) -> bool:
+    return any(value != values[0] for value in values)
+
+
+def why_no_best(found: Sequence[Outcome]) -> list[str]:
+    """Return the reasons, each once, for which a row of outcomes has no best."""
+    return list(dict.fromkeys(row.why_no_best for row in found if row.why_no_best))
 
 
 def suites_differ(runs: Sequence[RunDetail]) -> bool:
@@ -202,9 +258,17 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
     return f"{hours:.1f}" if hours else "-"
 
 
+def why_no_trades(runs: Sequence[RunDetail]) -> str:
+    """Return why the runs' targets, or what they retained, can't be compared; nothing where they can."""
+    return TESTS_DIFFER if other_tests(runs) else SUITES_DIFFER if suites_differ(runs) else ""
+
+
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
-    """Return target and retained score of the runs that have both, by one metric: the named, else the first's."""
-    if other_tests(runs):
+    """Return target and retained score of the runs that have both, by one metric: the named, else the first's.
+
+    None where tests or suites differ.
+    """
+    if why_no_trades(runs):
         return []
     if not metric:
         metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
@@ -232,8 +296,8 @@ def front(found: Sequence[Trade]) -> tuple[int, ...]:
 def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     """Say which runs are on the front, or why that can't be told."""
     found = trades(runs)
-    if other_tests(runs):
-        return TESTS_DIFFER
+    if why := why_no_trades(runs):
+        return why
     if len(found) < 2:
         return "Can't rank: fewer than two runs have a target score."
     on_it = [names[number] for number in front(found)]

@@ -25,7 +25,7 @@ from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.names import check_name
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as wording_approaches, approaches as words
+from finetop.core.wording import approaches as words
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import metric_words
 
@@ -33,7 +33,7 @@ ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with
 GROUP = "compare"
 ANYWHERE = True
 WIDTH = 80  # of the advice
-PRICE_HEAD = ("approach", "set-up", "prompt", "a query", "memory", "new facts")
+PRICE_HEAD = ("approach", "set-up", "prompt", "memory", "new facts")
 PACE_S = 5.0  # between two looks at what runs: each compares all that is measured
 
 
@@ -180,7 +180,9 @@ def print_all(found: ApproachesAnswer) -> None:
     if done:
         print_table(words.head(found), [words.cells(row) for row in done], right=(1, 2, 3, 4))
         print()
-        print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3, 4))
+        print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3))
+        print()
+        print_table(words.seen_head(found), [words.seen(row) for row in done], right=(1, 2, 3, 4))
     for line in words.asides(found):
         print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)))
     for topic, texts in groupby(found.advice, key=lambda one: one.topic):
@@ -192,12 +194,11 @@ def print_all(found: ApproachesAnswer) -> None:
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
     """Say of an approach what it costs, in as many columns as 80 characters have room for."""
-    name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
+    name, setup, gpu, prompt, memory, news, _, spent = words.prices(row)
     return (
         name,
-        setup if gpu == wording_approaches.NOT_KNOWN else f"{setup}, GPU {gpu}",
+        setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
         prompt,
-        query,
         memory,
         f"{news}, {spent}" if spent else news,
     )

@@ -69,6 +69,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
             for row in outcomes
         ]
         print_table(("what came out (* best)", *names), rows)
+        for why in compare_runs.why_no_best(outcomes):
+            print(why)
         print(f"\n{compare_runs.front_sentence(found, names)}")
     if not args.recipe:
         print()

@@ -102,10 +102,31 @@ def print_all(found: RemediesAnswer, run: str) -> None:
             continue
         price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
-    if found.best:
-        print(f"next: finetop export {run} --remedy {found.best} --to DIR")
-    elif not any(row.verdict for row in found.rows):
-        print(f"next: finetop remedy {run} --wait{words.price(found).replace(':', '   #', 1)}")
+    if not found.is_under_way:
+        print_next(found, run)
+
+
+def print_next(found: RemediesAnswer, run: str) -> None:
+    """Print the command that is advised, with the reason behind it."""
+    step = words.next_step(found)
+    comments = [step.why]
+    match step.do:
+        case "nothing":
+            print(f"next: nothing left to try: {clean_line(step.why)}")
+            return
+        case "export":
+            command = f"finetop export {run} --remedy {step.name} --to DIR"
+        case "confirm":
+            command = f"finetop remedy {run} --only {step.name} --wait"
+        case "try":
+            command = f"finetop remedy {run} --wait"
+            comments.append(words.price(found).removeprefix(": "))
+        case "retrain":
+            command = f"finetop remedy {clean_line(found.run)} --rerun {step.name}"
+    comment = clean_line("; ".join(filter(None, comments)))
+    print(f"next: {command}{f'   # {comment}' if comment else ''}")
+    if step.do == "retrain" and any(row.confirmation == "ok" for row in found.rows):
+        print(f"or: finetop export {run} --remedy {found.best} --to DIR")
 
 
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:

@@ -32,7 +32,7 @@ class Asker:
     pool: tuple[Conversation, ...] = ()  # examples are taken from these
     nearest: Any = None  # a search among their questions
     seconds: float = 0.0
-    spent: list[float] = field(default_factory=list)  # by each prompt that it made, in seconds
+    spent: list[float] = field(default_factory=list)  # by each prompt that it made, in CPU seconds
     found: list[int] = field(default_factory=list)  # passages in each prompt that it made
 
     @property
@@ -44,9 +44,9 @@ class Asker:
         """Return a row with its prompt as the model is asked it; a plain text asks nothing."""
         if isinstance(record, Text):
             return record
-        began = time.perf_counter()
+        began = time.process_time()
         prompt = self.prompt(record.prompt)
-        self.spent.append(time.perf_counter() - began)
+        self.spent.append(time.process_time() - began)
         return replace(record, prompt=prompt)
 
     def prompt(self, prompt: tuple[Message, ...]) -> tuple[Message, ...]:

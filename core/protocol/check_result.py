@@ -250,6 +250,7 @@ def brief(
     result: Mapping[str, Any],
     accepted: str = "",
     fixed_by: str = "",
+    accepted_for: str = "",
 ) -> CheckBrief:
     """Sum a result up as a list of runs shows it, in points of 100."""
     checked = read(result)
@@ -268,6 +269,7 @@ def brief(
         worst=[TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(checked)],
         target={metric: [score.base, score.tuned] for metric, score in checked.target.items()},
         accepted=accepted,
+        accepted_for=accepted_for,
         fixed_by=fixed_by,
         claim=checked.claim,
         watch=checked.watch,

@@ -242,6 +242,13 @@ class RowScore(msgspec.Struct, frozen=True, array_like=True):
     answer: Words = ""
 
 
+class QueryPrice(msgspec.Struct, frozen=True, array_like=True):
+    """What the answer to one row of a target took, each time that it was written alone: CPU or GPU seconds."""
+
+    row: Key
+    spent_s: Annotated[list[Value], Meta(min_length=1, max_length=100)]
+
+
 RowScores = Annotated[dict[Key, Annotated[list[RowScore], Meta(max_length=10_000)]], Meta(max_length=20)]
 
 
@@ -252,8 +259,11 @@ class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_
     step: Step | None = None  # of the checkpoint; None where no weight moved
     scores: RowScores  # by metric
     prompt_tokens: Value  # mean over the rows
-    latency_s: Value | None = None  # median of `timed` queries, one at a time
-    timed: Count = 0
+    queries: Annotated[
+        list[QueryPrice], Meta(max_length=100)
+    ] = []  # one at a time, in rounds, looking up included
+    price_of: Words = ""  # what they are seconds of: CPU (of this process, on one thread) or GPU
+    others: Value | None = None  # the share of the machine's CPUs that other processes used meanwhile
     memory_gib: Value | None = None
     memory_of: Words = ""
     index_s: Value = 0.0  # that making documents and examples ready took

@@ -180,6 +180,7 @@ class CheckBrief(msgspec.Struct, frozen=True):
     worst: list[TaskBrief]  # worst first
     target: dict[str, list[float | None]]  # metric -> [base, tuned]
     accepted: str = ""  # by whom
+    accepted_for: str = ""  # the reason
     fixed_by: str = ""  # the run that mends it
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # a look that claims nothing

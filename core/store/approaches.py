@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
+from finetop.core.approaches._table import Trained
 from finetop.core.protocol import events
 from finetop.core.store import run_records
 from finetop.core.store.database import one_value
@@ -144,16 +145,8 @@ def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
     return {run_id: float(watts) for run_id, watts in found if watts is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What a run learned from, and its loss before and after: of the evaluation where it was measured twice."""
-
-    rows: int  # of its training data that were kept; those set aside for the evaluation among them
-    losses: tuple[float, float] | None
-
-
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
-    """Count the rows that runs trained on, and read their loss at the beginning and at the end."""
+    """Read what runs learned from, how much of it a step takes, and their loss on the way."""
     rows = connection.execute(
         "SELECT run_id, sum(kept) FROM data_reports d WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
         " (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train')"
@@ -161,14 +154,29 @@ def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
         [run_ids],
     ).fetchall()
     found = connection.execute(_LOSSES, [run_ids]).fetchall()
-    losses = {(run_id, key): (first, last) for run_id, key, first, last in found}
-    return {
-        run_id: Trained(int(kept), losses.get((run_id, "eval_loss")) or losses.get((run_id, "loss")))
-        for run_id, kept in rows
+    losses = {(run_id, key): (first, midway, last) for run_id, key, first, midway, last in found}
+    plans = {
+        run_id: msgspec.json.decode(text, type=events.Planned)
+        for run_id, text in connection.execute(_PLANNED, [run_ids]).fetchall()
     }
+    made = {}
+    for run_id, kept in rows:
+        loss, plan = losses.get((run_id, "eval_loss")) or losses.get((run_id, "loss")), plans.get(run_id)
+        made[run_id] = Trained(
+            rows=int(kept) if plan is None else plan.rows,
+            losses=None if loss is None else (loss[0], loss[2]),
+            midway=None if loss is None else loss[1],
+            epochs_a_step=None if plan is None or not plan.steps else plan.epochs / plan.steps,
+        )
+    return made
 
 
-# A training loss is of one batch a step: its first and its last third are held against each other.
+_PLANNED = """
+    SELECT run_id, planned FROM jobs
+    WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND verb = 'train' AND planned <> '{}'
+    QUALIFY row_number() OVER (PARTITION BY run_id ORDER BY id DESC) = 1
+"""
+# A training loss is of one batch a step: its thirds are held against each other.
 _LOSSES = """
     WITH ranked AS (
         SELECT run_id, key, value, percent_rank() OVER (PARTITION BY run_id, key ORDER BY step) AS place FROM metrics
@@ -176,6 +184,7 @@ _LOSSES = """
     )
     SELECT run_id, key,
         avg(value) FILTER (place <= if(key = 'loss', 0.34, 0)) AS first,
+        avg(value) FILTER (place > 0.34 AND place < 0.66) AS midway,
         avg(value) FILTER (place >= if(key = 'loss', 0.66, 1)) AS last
     FROM ranked GROUP BY run_id, key HAVING max(place) = 1
 """

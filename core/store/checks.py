@@ -95,7 +95,8 @@ def seen_brief(
     """Return what a list shows of a result, and how people see it."""
     seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
-    return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)
+    reason = seen.reason if accepted else ""
+    return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by, reason)
 
 
 def best_of(connection: Connection, run_id: int) -> Best | None:

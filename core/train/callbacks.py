@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 from transformers import TrainerCallback
+from transformers.trainer_utils import has_length
 
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.models.quantize import count_numbers
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.formats import Prompt
     from finetop.core.models.checkpoint import KeepState
+    from finetop.core.recipe.schema import Train
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.alarm_callback import Alarms
@@ -178,6 +180,18 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             print(f"energy: {self.energy_wh:.3g} Wh of the GPU, over the whole run", flush=True)
 
 
+def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
+    """Return how often all rows are read in the planned steps: below 1 where train.max_steps ends before the last row.
+
+    The trainer's own number is whole: of a quarter of an epoch it says 1.
+    """
+    if train.max_steps is None and train.epochs is not None:
+        return train.epochs
+    if batches is None or not has_length(batches):
+        return float(state.num_train_epochs)
+    return float(state.max_steps / max(1, math.ceil(len(batches) / args.gradient_accumulation_steps)))
+
+
 def gpu_facts(device: str) -> dict[str, float]:
     """Ask the driver how a GPU stands; what it does not tell is left out."""
     asked = {
@@ -242,7 +256,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.events.write(
             Planned(
                 steps=total,
-                epochs=float(state.num_train_epochs) if recipe.train.epochs is None else recipe.train.epochs,
+                epochs=_epochs(recipe.train, args, state, kwargs.get("train_dataloader")),
                 rows=len(self.setup.train),
                 eval_rows=len(self.setup.eval),
                 tokens_per_epoch=sum(example.tokens for example in self.setup.train),

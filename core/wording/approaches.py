@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from finetop.core.protocol.check_result import Verdict
-from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, News, Retained, Score
-from finetop.core.text import clean_line
+from finetop.core.protocol.messages.approaches import (
+    ApproachesAnswer,
+    ApproachRow,
+    News,
+    Price,
+    Retained,
+    Score,
+)
+from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import exact_span
 from finetop.core.wording.units import gib, metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
@@ -72,7 +79,8 @@ def retained(found: Retained | None) -> tuple[str, str]:
     return change, words
 
 
-PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "a query", "memory", "new facts", "by", "in")
+PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "memory", "new facts", "by", "in")
+BUSY = 0.2  # of the machine's CPUs, used by others: a price that was measured meanwhile says so
 
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
@@ -83,10 +91,53 @@ def prices(row: ApproachRow) -> tuple[str, ...]:
         seconds(row.setup_s),
         gpu(row),
         NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok",
-        NOT_KNOWN if row.latency_s is None else exact_span(row.latency_s),
         memory,
         *news(row.news),
     )
+
+
+def seen_head(found: ApproachesAnswer) -> tuple[str, ...]:
+    """Name the columns of what each approach saw, and of what a query costs."""
+    return "approach", "rows seen", "epochs", "loss", query_head(found)
+
+
+def seen(row: ApproachRow) -> tuple[str, ...]:
+    """Write how much an approach read, what became of its loss, and what a query costs."""
+    loss = NOT_KNOWN if row.losses is None else f"{row.losses[0]:.2f} to {row.losses[1]:.2f}"
+    return row.name, rows_seen(row), epochs(row), loss, query(row.query)
+
+
+def rows_seen(row: ApproachRow) -> str:
+    """Write how many rows it read, of how many: '16 of 70'; or the examples before each question."""
+    if row.rows_seen is None:
+        return NOT_KNOWN
+    if not row.trains:
+        return f"{counted(row.rows_seen, 'example')}" if row.rows_seen else "0"
+    return f"{row.rows_seen:,}" if row.rows_given is None else f"{row.rows_seen:,} of {row.rows_given:,}"
+
+
+def epochs(row: ApproachRow) -> str:
+    """Write how often it read them: '0.23'."""
+    return NOT_KNOWN if row.epochs_seen is None else f"{round(row.epochs_seen, 2):g}"
+
+
+def query_head(found: ApproachesAnswer) -> str:
+    """Name the column of what a query costs: 'CPU s a query'."""
+    return f"{next((row.query.of for row in found.rows if row.query is not None), 'CPU')} s a query"
+
+
+def query(found: Price | None) -> str:
+    """Write what a query costs: the median of the rounds, the cheapest and the dearest; '!' on a busy machine."""
+    if found is None:
+        return NOT_KNOWN
+    busy = "!" if is_busy(found) else ""
+    digits = 0 if found.median >= 10 else 2 if found.median >= 0.1 else 4
+    return f"{found.median:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]{busy}"
+
+
+def is_busy(found: Price) -> bool:
+    """Return True if other processes used the machine while this price was measured."""
+    return found.others is not None and found.others >= BUSY
 
 
 def gpu(row: ApproachRow) -> str:
@@ -122,4 +173,21 @@ def asides(found: ApproachesAnswer) -> list[str]:
         lines.append(
             "= no proven difference from the best, or from before: the paired 95 % interval contains 0."
         )
+    return [*lines, *_of_prices(found)]
+
+
+def _of_prices(found: ApproachesAnswer) -> list[str]:
+    """Say how prices were measured, and which of them while others used the machine."""
+    prices = {row.name: row.query for row in found.rows if row.query is not None}
+    if not prices:
+        return []
+    first = next(iter(prices.values()))
+    how = f"{first.of} seconds{' on one thread' if first.of == 'CPU' else ''}"
+    lines = [
+        f"{query_head(found)}: median [least, most] of {counted(first.rounds, 'round')} over"
+        f" {counted(first.queries, 'question')}, in {how}; prices whose ranges overlap are the same."
+    ]
+    if busy := {name: one for name, one in prices.items() if is_busy(one)}:
+        each = ", ".join(f"{name} ({100 * (one.others or 0.0):.0f} %)" for name, one in busy.items())
+        lines.append(f"! priced while other processes used the CPUs: {each}.")
     return lines

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from string import ascii_lowercase
+from typing import Literal
 
 from finetop.core.protocol.messages.remedies import RemediesAnswer
 from finetop.core.protocol.runs import RemedyRow, Running
@@ -20,6 +22,16 @@ WORDS = {
     "unchanged": "nothing to do",
 }
 BEST, CONFIRMED = "☆", "★"
+LITTLE = 0.5  # of the gain: what keeps less has given up most of what was learned
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What to do next with a run that forgot: to which remedy or retraining, and why that."""
+
+    do: Literal["export", "confirm", "try", "retrain", "nothing"]
+    name: str = ""
+    why: str = ""
 
 
 def lettered(rows: Sequence[RemedyRow]) -> list[tuple[str, RemedyRow]]:
@@ -105,7 +117,48 @@ def kept_words(row: RemedyRow) -> str:
     ]
     by = f" by {metric_words(worst)}" if worst and more else ""
     others = f" ({', '.join(more)})" if more else ""
-    return f"keeps {gain(row)} of the gain{by}{others} and "
+    return f"keeps {'only ' if keeps_little(row) else ''}{gain(row)} of the gain{by}{others} and "
+
+
+def keeps_little(row: RemedyRow) -> bool:
+    """Return True if a remedy gives up most of what was learned."""
+    return row.gain is not None and row.gain < LITTLE
+
+
+def next_step(found: RemediesAnswer) -> Next:
+    """Choose what is advised: to export one that is confirmed and keeps most of the gain; until then, what leads there.
+
+    One that is not confirmed is confirmed first. One that gives up most of what was learned comes last: behind one that
+    keeps more, those that were not tried, and training again.
+    """
+    row = next((one for one in found.rows if one.name == found.best), None)
+    untried = any(not one.why_not and not one.verdict for one in found.rows)
+    again = next((one.name for one in found.retrainings if not one.why_not), "")
+    if row is None:
+        tried = any(one.verdict for one in found.rows)
+        why = "none of these is proven fine" if tried else "nothing can be done without training"
+        return Next("try") if untried else Next("retrain", again, why) if again else Next("nothing", why=why)
+    if (better := _better(found, row)) is not None:
+        return Next("confirm", better.name, f"keeps {gain(better)} of the gain, not confirmed yet")
+    if keeps_little(row):
+        why = f"{row.label} keeps only {gain(row)} of the gain"
+        if untried:
+            return Next("try", why=why)
+        if again:
+            return Next("retrain", again, why)
+    if row.confirmation == "ok":
+        return Next("export", row.name, f"keeps only {gain(row)} of the gain" if keeps_little(row) else "")
+    if row.confirmation == "no_items":
+        why = f"{row.label} can't be confirmed on this suite: no items left"
+        return Next("retrain", again, why) if again else Next("nothing", why=why)
+    return Next("confirm", row.name, "not confirmed yet")
+
+
+def _better(found: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
+    """Return what keeps more than the best that is confirmed, and only waits to be confirmed itself."""
+    open_ones = [one for one in found.rows if one.verdict == "ok" and not one.confirmation]
+    kept = [(one.gain, one) for one in open_ones if one.gain is not None and one.gain > (best.gain or 0.0)]
+    return max(kept, key=lambda pair: pair[0])[1] if kept and best.confirmation == "ok" else None
 
 
 def retained(row: RemedyRow) -> str:

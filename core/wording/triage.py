@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from finetop.core.protocol.check_result import tasks_worst_first
 from finetop.core.protocol.messages.triage import CurvePoint, Standing, TriageAnswer, TriageCell, TriageRow
+from finetop.core.protocol.runs import CheckBrief
 from finetop.core.text import clean_line, counted
 
 
@@ -44,6 +45,19 @@ def standing_words(seen: Standing) -> str:
             return f"accepted ({by})" if by else "accepted"
         case "fixed":
             return f"fixed by {clean_line(seen.fixed_by)}"
+
+
+def settled_by(check: CheckBrief) -> str:
+    """Return who accepted a regression, or which run fixed it; nothing of one that is not settled."""
+    if check.accepted:
+        return f"accepted by {clean_line(check.accepted)}"
+    return f"fixed by {clean_line(check.fixed_by)}" if check.fixed_by else ""
+
+
+def settled_words(check: CheckBrief) -> str:
+    """Return who accepted a regression and why: 'accepted by ana: only the voice counts'; or which run fixed it."""
+    reason = f": {clean_line(check.accepted_for)}" if check.accepted and check.accepted_for else ""
+    return settled_by(check) + reason
 
 
 def worst_cell(cells: Sequence[TriageCell | None]) -> TriageCell | None:

@@ -177,6 +177,7 @@ def approaches(answer: ApproachesAnswer) -> Sheet:
         (
             Table(words.head(answer), tuple(words.cells(row) for row in done)),
             Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
+            Table(words.seen_head(answer), tuple(words.seen(row) for row in done)),
             Table(
                 ("not measured", "how it stands", "why"),
                 tuple((row.name, row.state, row.said) for row in left),

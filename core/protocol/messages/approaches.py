@@ -59,6 +59,20 @@ class News(msgspec.Struct, frozen=True):
     said: str = ""  # why there is no `after`
 
 
+class Price(msgspec.Struct, frozen=True):
+    """What a query costs: the same queries, answered one at a time, in several rounds. Seconds of a CPU or a GPU."""
+
+    median: float  # of the rounds, each the mean of its queries
+    low: float  # the cheapest round
+    high: float  # the dearest
+    of: str  # CPU or GPU
+    queries: int  # in each round, the same ones for all approaches
+    rounds: int  # of all seeds together
+    others: float | None = (
+        None  # the share of the machine's CPUs that other processes used meanwhile, at most
+    )
+
+
 class RunBrief(msgspec.Struct, frozen=True):
     """One run of an approach."""
 
@@ -90,12 +104,16 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     gpu_s: float | None = None  # of those, times the GPUs that it had; None: it had none
     energy_wh: float | None = None  # of the GPUs, where they told their power
     prompt_tokens: float | None = None  # a query's mean
-    latency_s: float | None = None  # a query's median, alone on a warm model
+    query: Price | None = None
     memory_gib: float | None = None  # the most while it answered
     memory_of: str = ""  # GPU or host
     news: News | None = None
-    rows_seen: int | None = None  # that it trained on, or examples before each question; None: not known yet
+    # Distinct rows that the measured checkpoint has read, or examples before each question; None: not known yet.
+    rows_seen: int | None = None
+    rows_given: int | None = None  # that it could have read
+    epochs_seen: float | None = None  # of the seed that read least
     losses: tuple[float, float] | None = None  # in training, at its beginning and end: a seed's mean
+    loss_midway: float | None = None  # the same, of the middle third of the steps
     notes: list[str] = []  # what it could not use of the documents, and questions that none of them fits
 
 

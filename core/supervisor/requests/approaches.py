@@ -176,8 +176,7 @@ def _told(connection: Connection, comparison: str) -> list[_table.Member]:
                     (job.state for job in reversed(own) if job.verb in ("measure", "approach")), None
                 ),
                 watts=watts.get(member.run_id),
-                rows=learned[member.run_id].rows if member.run_id in learned else None,
-                losses=learned[member.run_id].losses if member.run_id in learned else None,
+                trained=learned.get(member.run_id),
             )
         )
     return found

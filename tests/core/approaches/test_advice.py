@@ -1,12 +1,21 @@
 """The advice follows the numbers: other numbers, other words; and what has no number is said to have none."""
 
 import msgspec
+import pytest
 
 from finetop.core.approaches._advice import advice
-from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Retained, Score
+from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Price, Retained, Score
+
+# of what trained: three epochs of enough rows, and a loss that has settled
+FAIR = {"rows_seen": 900, "rows_given": 900, "epochs_seen": 3.0, "losses": (2.0, 1.0), "loss_midway": 1.1}
+
+
+def price(median, of="GPU", half=0.1, others=0.0):
+    return Price(median, median - half, median + half, of, 8, 3, others)
 
 
 def row(name, mean, gap=None, *, trains=False, half=0.05, **facts):
+    facts = {**(FAIR if trains else {}), **facts}
     return ApproachRow(
         name=name,
         about="",
@@ -33,8 +42,17 @@ def texts(rows, metric="token_f1"):
     return {topic: " ".join(some) for topic, some in found.items()}
 
 
-RETRIEVAL = row("retrieval", 0.8, latency_s=2.0, setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
-LORA = row("lora", 0.4, -0.4, trains=True, latency_s=0.5, setup_s=301.0, news=news("train", 0.1, 0.15, 310.0))
+RETRIEVAL = row("retrieval", 0.8, query=price(2.0), setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
+LORA = row(
+    "lora",
+    0.4,
+    -0.4,
+    trains=True,
+    query=price(0.5),
+    setup_s=301.0,
+    gpu_s=300.0,
+    news=news("train", 0.1, 0.15, 310.0),
+)
 
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
@@ -65,11 +83,11 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
 
 def test_what_cant_be_told_apart_is_not_called_better():
     forgot = msgspec.structs.replace(LORA, is_best=True, gap=None, retained=Retained(5.0, ["regressed"]))
-    level = row("retrieval", 0.38, -0.02, latency_s=2.0)
+    level = row("retrieval", 0.38, -0.02, query=price(2.0))
     assert "Beware: lora REGRESSED" in texts([forgot, level])["on this target"], (
         "the best, though another is cheaper"
     )
-    close = row("lora", 0.78, -0.02, trains=True, latency_s=0.5, setup_s=100.0)
+    close = row("lora", 0.78, -0.02, trains=True, query=price(0.5), setup_s=100.0)
     said = texts([RETRIEVAL, close])
     assert (
         "lora can't be distinguished from it" in said["on this target"]
@@ -106,18 +124,73 @@ def test_training_on_12_rows_whose_loss_rose_is_not_called_worse_than_asking():
             "rules",
         )
 
-    few = said(rows_seen=12, losses=(2.0, 2.4))
+    few = said(rows_seen=12, rows_given=12, losses=(2.0, 2.4))
     assert "Don't train" not in " ".join(few.values())
     assert few["style and format"].startswith("Not proven: few-shot keeps the rules better than lora (")
-    assert "but lora trained on 12 rows and its loss rose: train it on more" in few["style and format"]
-    assert few["what each saw"] == (
-        "few-shot was shown 4 examples with each question; lora trained on 12 rows, and its loss rose from 2.00 to"
-        " 2.40; prompt saw none."
+    assert (
+        "but lora saw 12 of 12 rows, 3 epochs and its loss rose: train it on more rows or with a lower"
+        " train.learning_rate before you decide" in few["style and format"]
     )
-    enough = said(rows_seen=2000, losses=(2.0, 1.0))
+    assert few["what each saw"] == (
+        "few-shot was shown 4 examples with each question; lora read 12 of 12 rows, 3 epochs, and its loss rose from"
+        " 2.00 to 2.40; prompt saw none."
+    )
+    enough = said(rows_seen=2000, rows_given=2000, losses=(2.0, 1.0))
     assert enough["style and format"].startswith("Don't train: few-shot keeps the rules better than lora")
-    assert "lora trained on 2,000 rows;" in enough["what each saw"]
+    assert "lora read 2,000 of 2,000 rows, 3 epochs;" in enough["what each saw"]
     assert said(rows_seen=2000, losses=(1.0, 2.0))["style and format"].startswith("Not proven")
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        # 8 steps of 2 rows, of 70: it counted those that were there
+        (
+            {"rows_seen": 16, "rows_given": 70, "epochs_seen": 0.2286},
+            "lora saw 16 of 70 rows, 0.23 epochs: train it longer before you decide",
+        ),
+        (
+            {"rows_seen": 400, "rows_given": 900, "epochs_seen": 0.44},
+            "lora saw 400 of 900 rows, 0.44 epochs: train it longer",
+        ),
+        (
+            {"losses": (3.0, 1.0), "loss_midway": 2.0},
+            "lora saw 900 of 900 rows, 3 epochs and its loss was still falling: train it longer",
+        ),
+        ({"rows_seen": None, "epochs_seen": None}, "how much lora read is not known"),
+    ],
+)
+def test_nothing_speaks_against_training_that_had_no_fair_chance(facts, why):
+    unfair = row("lora", 0.1, -0.8, trains=True, **facts)
+    full, trained = row("full", 0.2, -0.7, trains=True), row("lora", 0.9, trains=True, **facts)
+    asked = row("few-shot", 0.9, query=price(1.0))
+    said = texts([asked, full, unfair], "rules")
+    assert said["style and format"].startswith("Not proven: few-shot keeps the rules better than full")
+    assert why in said["style and format"] and f"It says little of training: {why}" in said["on this target"]
+    fair = texts([asked, full, row("lora", 0.1, -0.8, trains=True)], "rules")
+    assert fair["style and format"].startswith("Don't train") and "says little" not in fair["on this target"]
+    assert "says little" not in texts([trained, row("few-shot", 0.1, -0.8)], "rules")["on this target"]
+    news_missed = msgspec.structs.replace(unfair, news=news("train", 0.1, 0.12, 30.0))
+    knowledge = texts([RETRIEVAL, news_missed])["changing knowledge"]
+    assert knowledge.startswith("Look it up") and f"That says little of training: {why}" in knowledge
+
+
+def test_prices_that_overlap_are_the_same_and_a_busy_machine_is_named():
+    wide = price(2.4, "CPU", 0.6, others=0.83)
+    lora = msgspec.structs.replace(LORA, query=wide, gpu_s=None)
+    retrieval = msgspec.structs.replace(RETRIEVAL, query=price(1.7, "CPU", 0.2))
+    said = texts([retrieval, lora])["price"]
+    assert "2.40 CPU s [1.80, 3.00] a query" in said and "1.70 CPU s [1.50, 1.90] a query" in said
+    assert "A query costs the same with both; lora is trained first." in said
+    assert "lora: priced on a busy machine" in said
+    nearly = msgspec.structs.replace(LORA, query=price(2.0, "CPU", 0.01))
+    near = texts([msgspec.structs.replace(RETRIEVAL, query=price(2.1, "CPU", 0.01)), nearly])["price"]
+    assert "the same with both" in near, "jobs that measure one after another differ by a tenth"
+    cheap = texts([retrieval, msgspec.structs.replace(LORA, query=price(0.5, "CPU"), gpu_s=None)])["price"]
+    assert "the CPU time of its training is not measured" in cheap and "paid back" not in cheap
+    level = row("few-shot", 0.78, -0.02, query=price(1.8, "CPU", 0.2))
+    target = texts([retrieval, level])["on this target"]
+    assert "By price retrieval and few-shot are the same" in target and "cheapest" not in target
 
 
 def beside(one, metric, mean, gap=None):
@@ -159,8 +232,8 @@ def test_vocabulary_is_read_from_nats_where_they_were_measured():
 
 
 def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
-    assert "paid back after 200 queries" in texts([RETRIEVAL, LORA])["price"]
-    slow = msgspec.structs.replace(LORA, latency_s=3.0)
+    assert "In GPU time, lora is paid back after 200 queries" in texts([RETRIEVAL, LORA])["price"]
+    slow = msgspec.structs.replace(LORA, query=price(3.0))
     assert "costs more once and no less a query" in texts([RETRIEVAL, slow])["price"]
 
 
@@ -168,10 +241,10 @@ def test_what_was_not_measured_is_said():
     left_out = ApproachRow(
         name="qlora", about="", trains=True, state="left out", said="bitsandbytes is not installed"
     )
-    unchecked = msgspec.structs.replace(LORA, retained=None)
+    unchecked = msgspec.structs.replace(LORA, retained=None, gpu_s=None)
     said = texts([RETRIEVAL, unchecked, left_out])["not measured"]
     assert "qlora: bitsandbytes is not installed." in said and "Whether lora forgot" in said
-    assert "no GPU was used" in said
+    assert "GPU time and energy: n/a (no GPU)" in said
     assert "few-shot, from-scratch, full, prompt and retrieval-lora: no run" in said
     notes = ["documents: a.bin: is binary.", *["documents: b: is empty."] * 5]
     noted = texts([msgspec.structs.replace(RETRIEVAL, notes=notes), LORA])["not measured"]
@@ -192,6 +265,8 @@ def test_the_best_of_those_that_fail_is_not_praised():
     assert "None does it yet" not in texts([poor, row("prompt", 0.02, -0.06)])["on this target"], (
         "F1 is no share"
     )
-    same = texts([row("prompt", 0.0, latency_s=1.0), row("lora", 0.0, 0.0, trains=True)])["on this target"]
+    same = texts([row("prompt", 0.0, query=price(1.0, "CPU")), row("lora", 0.0, 0.0, trains=True)])[
+        "on this target"
+    ]
     assert same.startswith("All score the same on 50 rows, token f1 0.00") and "scores best" not in same
-    assert "The cheapest of them is prompt: nothing once, 1.00 s a query." in same
+    assert "The cheapest of them is prompt: no set-up, 1.00 CPU s [0.90, 1.10] a query." in same

@@ -66,7 +66,9 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert {key: len(rows) for key, rows in prompt.scores.items()} == {"token_f1": 2, "nats_per_token": 3}
     nats = prompt.scores["nats_per_token"]
     assert [row.weight for row in nats] != [1.0] * 3 and all(row.value > 0 for row in nats)
-    assert prompt.timed == 2 and prompt.latency_s > 0 and prompt.memory_gib > 0.1 and prompt.step is None
+    assert [len(one.spent_s) for one in prompt.queries] == [3, 3, 3], "three rounds of the same questions"
+    assert all(spent > 0 for one in prompt.queries for spent in one.spent_s) and prompt.price_of == "CPU"
+    assert 0 <= prompt.others <= 1 and prompt.memory_gib > 0.1 and prompt.step is None
     assert len(prompt.news["nats_per_token"]) == 1 and not prompt.news_after
     lines = (folder / "events.jsonl").read_bytes().splitlines()
     (test,) = (one for line in lines if isinstance(one := told.decode(line).e, told.SourceRead))
@@ -74,6 +76,9 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert (folder / "data" / f"{test.content[:16]}.rows").stat().st_size == 3 * 8
 
     found = measure(folder, tiny_model, "retrieval")
+    assert [one.row for one in found.queries] == [one.row for one in prompt.queries], (
+        "priced on the same rows"
+    )
     assert found.prompt_tokens > prompt.prompt_tokens and found.passages == 1 and found.index_s > 0
     assert found.news_s > 0 and len(found.news_after["token_f1"]) == 1
     assert found.news_after["nats_per_token"][0].value != found.news["nats_per_token"][0].value, (
@@ -108,4 +113,4 @@ def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model
         assert (here.memory_of, there.memory_of) == ("host", "GPU") and there.memory_gib > 0
         nats = [[row.value for row in found.scores["nats_per_token"]] for found in (here, there)]
         assert nats[1] == pytest.approx(nats[0], abs=1e-3)
-        assert there.latency_s > 0 and there.prompt_tokens == here.prompt_tokens
+        assert there.price_of == "GPU" and there.queries and there.prompt_tokens == here.prompt_tokens

@@ -2,22 +2,22 @@
 
 import pytest
 
-from finetop.core.approaches._table import Member, rows
-from finetop.core.protocol.events import ApproachMeasured, RowScore
+from finetop.core.approaches._table import Member, Trained, rows
+from finetop.core.protocol.events import ApproachMeasured, QueryPrice, RowScore
 from finetop.core.protocol.runs import Finished, RunRow
 
 
-def member(number, approach, f1, nats, **told):
+def member(number, approach, f1, nats, trained=None, **told):
     scores = {
         "token_f1": [RowScore(str(at), value, 1.0) for at, value in enumerate(f1)],
         "nats_per_token": [RowScore(str(at), 4 * value, 4.0) for at, value in enumerate(nats)],
     }
     row = RunRow(
         id=number, name=approach, model="m", method="none", objective="none", state=Finished(1.0, 2.0), created=1.0,
-        step=0, steps=0, metrics={}, check=None, checking=None, needs_you=False,
+        step=8, steps=8, metrics={}, check=None, checking=None, needs_you=False,
     )  # fmt: skip
     measured = ApproachMeasured(approach=approach, scores=scores, prompt_tokens=9.0, **told)
-    return Member(approach, 1, False, row, {}, [], measured, None, None)
+    return Member(approach, 1, False, row, {}, [], measured, None, None, trained)
 
 
 def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_it():
@@ -35,3 +35,45 @@ def test_each_metric_has_its_own_best_and_the_others_their_paired_difference_to_
     assert best.other_gaps["nats_per_token"].mean == pytest.approx(1.0667, abs=1e-3) and not prompt.other_gaps
     assert best.setup_s == 2.0 and best.retained.same_weights
     assert (absent.state, absent.said, absent.target) == ("left out", "no rows", None)
+
+
+def test_rows_seen_are_those_that_the_measured_checkpoint_read():
+    of = Trained(70, (2.0, 1.5), midway=1.7, epochs_a_step=1 / 35)
+    (last,) = rows([member(1, "lora", [0.1], [2.0], of)], "token_f1", {})
+    assert (last.rows_seen, last.rows_given, round(last.epochs_seen, 3)) == (16, 70, 0.229)
+    assert (last.losses, last.loss_midway) == ((2.0, 1.5), 1.7)
+    (best,) = rows([member(1, "lora", [0.1], [2.0], of, step=4)], "token_f1", {})
+    assert best.rows_seen == 8, "of the checkpoint that was kept"
+    seeds = [
+        member(at, "lora", [0.1], [2.0], Trained(70, None, epochs_a_step=e))
+        for at, e in enumerate((1.0, 0.1))
+    ]
+    (least,) = rows(seeds, "token_f1", {})
+    assert (least.rows_seen, least.epochs_seen) == (56, 0.8) and least.losses is None
+    (all_read,) = rows(seeds[:1], "token_f1", {})
+    assert (all_read.rows_seen, all_read.epochs_seen) == (70, 8.0), "distinct rows are capped"
+    (old,) = rows([member(1, "lora", [0.1], [2.0], Trained(70, None))], "token_f1", {})
+    assert (old.rows_seen, old.epochs_seen) == (70, None)
+
+
+def test_prices_are_of_the_questions_that_all_were_priced_on():
+    def priced(number, approach, spent, others=0.0):
+        queries = [QueryPrice(str(at), each) for at, each in enumerate(spent)]
+        return member(number, approach, [0.1], [2.0], queries=queries, price_of="CPU", others=others)
+
+    found = rows(
+        [
+            priced(1, "prompt", [[1.0, 1.2, 1.1], [3.0, 3.0, 3.0], [99.0, 99.0, 99.0]]),
+            priced(2, "retrieval", [[2.0, 4.0, 6.0], [2.0, 4.0, 6.0]], 0.1),
+            priced(3, "retrieval", [[3.0, 3.0, 3.0], [3.0, 3.0, 3.0]], 0.5),
+        ],
+        "token_f1",
+        {},
+    )
+    price = {row.name: row.query for row in found}
+    assert (price["prompt"].low, price["prompt"].median, price["prompt"].high) == pytest.approx(
+        (2.0, 2.05, 2.1)
+    )
+    looked_up = price["retrieval"]
+    assert (looked_up.low, looked_up.median, looked_up.high) == (2.0, 3.0, 6.0)
+    assert (looked_up.queries, looked_up.rounds, looked_up.others, looked_up.of) == (2, 6, 0.5, "CPU")

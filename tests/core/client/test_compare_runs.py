@@ -15,7 +15,7 @@ from finetop.core.client.compare_runs import Trade
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
 
-from run_fakes import make_detail
+from run_fakes import make_detail, source
 from tui_fakes import NOW, make_check
 
 from finetop.core.protocol.runs import Finished, RunDetail, Running
@@ -78,6 +78,53 @@ def test_the_best_number_is_marked_and_what_nobody_has_is_left_out() -> None:
     assert rows["retained"].best == (1,) and rows["retained"].cells[0] == "REGRESSED -9.1"
     assert rows["time"].cells == ("16 min", "16 min")
     assert "reward" not in rows and "GPU hours" not in rows
+
+
+def losses(*recipes: dict[str, Any], sources: Any = ()) -> dict[str, compare_runs.Outcome]:
+    runs = []
+    for at, (recipe, read) in enumerate(zip(recipes, sources or [[]] * len(recipes), strict=True)):
+        run = ended(f"r{at}", metrics={"loss": 0.4 + at / 10, "eval_loss": 0.5 + at / 10})
+        runs.append(msgspec.structs.replace(run, recipe=recipe, sources=read))
+    return {row.label: row for row in compare_runs.outcomes(runs, NOW)}
+
+
+def test_losses_of_different_objectives_or_rows_have_no_best_and_it_is_said_why() -> None:
+    data = {"train": [{"path": "a.jsonl"}], "eval": {"share": 0.1}}
+    sft = {"objective": {"name": "sft"}, "data": data, "train": {"seed": 1}}
+    dpo, orpo = ({**sft, "objective": {"name": name, "beta": 0.1}} for name in ("dpo", "orpo"))
+    found = losses(dpo, orpo)
+    assert not found["loss"].best and not found["eval loss"].best
+    assert found["loss"].why_no_best == "No best loss: their objectives differ (dpo, orpo)."
+    assert compare_runs.why_no_best([found["loss"], found["loss"]]) == [found["loss"].why_no_best]
+    same = losses(sft, {**sft, "objective": {"name": "sft", "packing": True}})
+    assert same["loss"].best == same["eval loss"].best == (0,) and not same["loss"].why_no_best
+    firmer = losses(dpo, {**dpo, "objective": {"name": "dpo", "beta": 0.5}})
+    assert "their settings of dpo differ" in firmer["loss"].why_no_best
+    drawn = losses(sft, {**sft, "train": {"seed": 2}})
+    assert drawn["eval loss"].why_no_best == "No best eval loss: their evaluation rows differ."
+    own = {**data, "eval": [{"path": "eval.jsonl"}]}
+    kept_apart = losses({**sft, "data": own}, {**sft, "data": own, "train": {"seed": 2}})
+    assert kept_apart["eval loss"].best == (0,), "of a file of their own"
+    test = msgspec.structs.replace(source(1, 9), use="eval")
+    versions = [[source(1, 412), test], [source(2, 417), test]]
+    other = losses({**sft, "data": own}, {**sft, "data": own}, sources=versions)
+    assert other["loss"].why_no_best == "No best loss: their training rows differ."
+    assert other["eval loss"].best == (0,)
+
+
+def test_rewards_of_different_rules_and_what_different_suites_retained_have_no_best() -> None:
+    one, two = (ended(name, metrics={"reward": value}) for name, value in (("a", 0.7), ("b", 0.9)))
+    two = msgspec.structs.replace(two, recipe={**two.recipe, "reward": {"length": [1, 9]}})
+    rows = {row.label: row for row in compare_runs.outcomes([one, two], NOW)}
+    assert rows["reward"].why_no_best == "No best reward: their rewards differ." and not rows["reward"].best
+    checks = [make_check("ok", drop, target={"exact_match": [0.7, 0.8]}) for drop in (1.0, 2.0)]
+    runs = [
+        ended(str(at), check=msgspec.structs.replace(check, suite=suite))
+        for at, (check, suite) in enumerate(zip(checks, ("quick", "core"), strict=True))
+    ]
+    kept = {row.label: row for row in compare_runs.outcomes(runs, NOW)}["retained"]
+    assert not kept.best and compare_runs.trades(runs) == []
+    assert "different suites" in compare_runs.front_sentence(runs, "AB")
 
 
 def test_a_run_that_goes_on_counts_its_time_until_now() -> None:

@@ -13,6 +13,7 @@ from finetop.core.protocol.messages.approaches import (
     ApproachRow,
     Gap,
     News,
+    Price,
     Retained,
     Score,
 )
@@ -106,7 +107,8 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         return ApproachRow(
             name=name, about="", trains=trains, state="measured", target=Score(0.71, 0.62, 0.80, 83, 3, 0.04),
             gap=gap, is_best=gap is None, retained=Retained(12.5, ["regressed", "ok", "ok"]), setup_s=2999.0,
-            prompt_tokens=12345.0, latency_s=12.34, memory_gib=78.9, news=news, **facts,
+            prompt_tokens=12345.0, query=Price(12.34, 9.9, 27.4, "CPU", 8, 9, 0.83), rows_seen=16, rows_given=70,
+            epochs_seen=0.2286, losses=(2.314, 1.2), memory_gib=78.9, news=news, **facts,
         )  # fmt: skip
 
     rows = [
@@ -148,8 +150,6 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         "min",
         "12,345",
         "tok",
-        "12",
-        "s",
         "78.9",
         "GiB",
         "0.10",
@@ -158,3 +158,7 @@ def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
         "50.0",
         "min",
     ] in lines
+    saw = ["lora", "16", "of", "70", "0.23", "2.31", "to", "1.20", "12", "[10,", "27]!"]
+    assert saw in lines and "rows seen" in out and "CPU s a query" in out
+    assert "! priced while other processes used the CPUs: retrieval-lora (83 %)" in out
+    assert "prices whose ranges overlap are the same" in " ".join(out.split())

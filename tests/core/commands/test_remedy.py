@@ -2,7 +2,12 @@
 
 import json
 
+import msgspec
+
+from finetop.core.commands.remedy import print_all
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.runs import RemedyRow
 
 
 def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig):
@@ -42,3 +47,30 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     assert made["protect"]["kl_to_base"]["weight"] == 1.0
     changed = {key for key in made if made[key] != before[key]}
     assert changed == {"name", "protect"}
+
+
+def test_what_gives_up_most_of_the_gain_is_not_what_comes_next(capsys):
+    def tried(name, gain, confirmation="ok"):
+        kept = {"exact_match": gain}
+        values = {"kept": kept, "target": {"exact_match": gain}, "gain": gain, "drop": 0.1, "fresh_used": 192}
+        return RemedyRow(name, "interpolate", name, 9, verdict="ok", confirmation=confirmation, **values)
+
+    def said(rows, retrainings=()):
+        now = msgspec.structs.replace(rows[0], name="now", verdict="regressed", gain=None)
+        answer = RemediesAnswer(
+            "one", 9, "exact_match", {"exact_match": 0.0}, 3.0, now, rows, list(retrainings), rows[0].name
+        )
+        print_all(answer, "one@9")
+        return capsys.readouterr().out.splitlines()
+
+    again = [RetrainingRow("lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5})]
+    tenth = said([tried("interpolate-0.1", 0.1)], again)
+    assert tenth[-2:] == [
+        "next: finetop remedy one --rerun lower-rate   # interpolate-0.1 keeps only 10% of the gain",
+        "or: finetop export one@9 --remedy interpolate-0.1 --to DIR",
+    ]
+    unsure = said([tried("interpolate-0.1", 0.1, "")], again)
+    assert not any("finetop export" in line for line in unsure)
+    half = said([tried("interpolate-0.5", 0.8, "")], again)
+    assert half[-1] == "next: finetop remedy one@9 --only interpolate-0.5 --wait   # not confirmed yet"
+    assert said([tried("interpolate-0.5", 0.8)])[-1].startswith("next: finetop export one@9")

@@ -81,10 +81,11 @@ def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) 
     assert f"all: accepted ({own_name()}), only the voice counts, note: ask Ben" in out
     _, out, _ = finetop("ls")
     assert f"accepted ({own_name()})" in out
+    assert f"accepted by {own_name()}: only the voice counts" in finetop("report", "bad", "--to", "-")[1]
 
     code, out, _ = finetop("triage", "bad", "--fixed-by", "good")
     assert (code, out) == (0, "bad is fixed by good\n")
-    assert "fixed by good" in finetop("ls")[1]
+    assert "fixed by good" in finetop("ls")[1] and "fixed by good" in finetop("report", "bad", "--to", "-")[1]
     document = json.loads(finetop("triage", "--json")[1])
     assert (document["schema"], document["triage"]["fixed"]) == (1, 1)
     assert document["triage"]["rows"][0]["standings"][""]["fixed_by"] == "good"

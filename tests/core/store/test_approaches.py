@@ -31,7 +31,20 @@ def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path)
     ):  # of one evaluation nothing rose
         connection.execute(metric, [run, "eval_loss", step, loss])
     assert approaches.trained(connection, [1, 2, 3]) == {
-        1: approaches.Trained(42, (2.0, 1.5)),
-        2: approaches.Trained(12, (2.0, 5.0)),
+        1: approaches.Trained(42, (2.0, 1.5), midway=9.0),
+        2: approaches.Trained(12, (2.0, 5.0), midway=2.0),
     }
+    planned = (
+        '{"steps": 8, "epochs": 0.25, "rows": 40, "eval_rows": 2, "tokens_per_epoch": 9,'
+        ' "trainable_parameters": 1, "parameters": 1}'
+    )
+    job = (
+        "INSERT INTO jobs BY NAME SELECT ? AS id, 1 AS run_id, 'train' AS verb, ? AS planned, '{}' AS args,"
+        " 1 AS priority, 0.0 AS created, 'f' AS folder, 'finished' AS word, '{}' AS state"
+    )
+    connection.execute(job, [1, planned.replace("0.25", "9.0")])
+    connection.execute(job, [2, planned])
+    assert approaches.trained(connection, [1])[1] == approaches.Trained(
+        40, (2.0, 1.5), midway=9.0, epochs_a_step=0.25 / 8
+    )
     connection.close()

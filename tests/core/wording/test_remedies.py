@@ -2,7 +2,7 @@
 
 import msgspec
 
-from finetop.core.protocol.messages.remedies import RemediesAnswer
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import Finished, RemedyRow, Running
 from finetop.core.wording import remedies
 
@@ -45,10 +45,50 @@ def test_the_best_is_said_with_how_sure_that_is():
     ]
 
 
+def steps(rows, best="", *, trains=True):
+    again = [RetrainingRow("replay", "20 %", {}, "it replays already")]
+    again += [RetrainingRow("lower-rate", "rate / 3", {})] if trains else []
+    found = remedies.next_step(msgspec.structs.replace(answer(rows, best), retrainings=again))
+    return found.do, found.name, found.why
+
+
+def test_what_is_advised_is_confirmed_or_is_confirmed_next():
+    fine, tiny = row("half", confirmation="ok"), row("tenth", 0.1)
+    assert steps([fine, tiny], "half") == ("export", "half", "")
+    assert steps([row("half")], "half") == ("confirm", "half", "not confirmed yet")
+    no_items = ("retrain", "lower-rate", "half can't be confirmed on this suite: no items left")
+    assert steps([row("half", confirmation="no_items")], "half") == no_items
+    assert steps([row("half", confirmation="no_items")], "half", trains=False)[0] == "nothing"
+
+
+def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
+    tenth = row("tenth", 0.1, confirmation="ok", fresh_used=192)
+    assert remedies.best(answer([tenth], "tenth"))[0].startswith("★ a keeps only 10% of the gain and forgets")
+    untried = row("half", None, "", target={}, drop=None)
+    assert steps([tenth, untried], "tenth") == ("try", "", "tenth keeps only 10% of the gain")
+    assert steps([tenth], "tenth") == ("retrain", "lower-rate", "tenth keeps only 10% of the gain")
+    assert steps([tenth], "tenth", trains=False) == ("export", "tenth", "keeps only 10% of the gain")
+    assert steps([row("tenth", 0.1)], "tenth") == (
+        "retrain",
+        "lower-rate",
+        "tenth keeps only 10% of the gain",
+    )
+    better = row("half", 0.6)
+    assert steps([tenth, better], "tenth") == (
+        "confirm",
+        "half",
+        "keeps 60% of the gain, not confirmed yet",
+    )
+    refuted = row("half", 0.6, confirmation="regressed")
+    assert steps([tenth, refuted], "tenth")[0] == "retrain"
+    assert steps([row("all", verdict="regressed")])[:2] == ("retrain", "lower-rate")
+    assert steps([untried]) == ("try", "", "")
+
+
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
     (said,) = remedies.best(answer(rows, "a"))
-    assert "keeps 0% of the gain by rules (nats/token 63%) and is the best so far" in said
+    assert "keeps only 0% of the gain by rules (nats/token 63%) and is the best so far" in said
     assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
     assert remedies.has_several(answer(rows))
 

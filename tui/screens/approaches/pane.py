@@ -6,6 +6,7 @@ from itertools import groupby
 
 from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, ComparisonBrief, RunBrief
 from finetop.core.text import clean_line, counted
+from finetop.core.wording import approaches as words
 from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, leaf, paragraph, spread
 from finetop.tui.theme import MARKS, StyleName
@@ -26,7 +27,7 @@ def has_failed(run: RunBrief) -> bool:
     return not run.is_measured and run.state in ("failed", "lost", "stopped")
 
 
-def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
+def title_lines(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Line]:
     """Say which comparison, how far it is, and what it is by."""
     name = cut_middle(clean_line(answer.name), max(12, width - 56))
     left: Line = ((" Approaches ", ""), (name, "bold"))
@@ -43,6 +44,8 @@ def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     model = cut_middle(leaf(answer.model), 30)
     target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
+    if of_costs and any(row.query is not None and words.is_busy(row.query) for row in answer.rows):
+        notes = f" {model}; ! priced on a busy machine"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
         notes += "; = no proven difference"
     return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]

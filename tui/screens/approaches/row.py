@@ -49,17 +49,19 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
     ]
     costs = [
         plain("set-up", lambda row: words.seconds(row.setup_s)),
-        plain("a query", lambda row: words.prices(row)[4]),
+        plain(words.query_head(answer), lambda row: words.query(row.query)),
         plain("prompt", lambda row: words.prices(row)[3]),
-        plain("memory", lambda row: words.prices(row)[5]),
+        plain("memory", lambda row: words.prices(row)[4]),
         plain("new facts", lambda row: words.news(row.news)[0]),
         plain("taken in", lambda row: words.news(row.news)[2]),
         plain("GPU", words.gpu),
+        plain("rows seen", words.rows_seen),
+        plain("epochs", words.epochs),
     ]
     if not any(row.target is not None and row.target.spread is not None for row in done):
         scores.pop()
     if not any(row.gpu_s is not None for row in done):
-        costs.pop()
+        costs = [column for column in costs if column.title != "GPU"]
     if width < NARROW:
         scores = [scores[0], Column("retained", 9, _retained_and_mark), scores[1]]
     left = width - START - NAME

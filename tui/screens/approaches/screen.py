@@ -130,7 +130,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             self.query_one(Bottom).offer((), keys)
             return
         self._columns = columns_of(answer, width, of_costs=self.of_costs)
-        title.show(title_lines(answer, width))
+        title.show(title_lines(answer, width, of_costs=self.of_costs))
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
         rows = max(1, min(len(answer.rows), self.size.height - 14))

@@ -10,7 +10,6 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
-from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.compare.state import TABS, ComparedRuns, Tab, against
@@ -69,11 +68,12 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     left_out = len(runs) - len(shown)
     beside: Line = ((f"{left_out} more don't fit", "dim"), (" ", "")) if left_out else ()
     lines = [rule((("what came out, * best", ""),), width, beside), head]
-    for row in compare_runs.outcomes(runs, now):
+    outcomes = compare_runs.outcomes(runs, now)
+    for row in outcomes:
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
         lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
-    if compare_runs.other_tests(runs):
-        lines += paragraph(TESTS_DIFFER, width, indent=3, style="bold")
+    for why in compare_runs.why_no_best(outcomes):
+        lines += paragraph(why, width, indent=3, style="bold")
     lines.append(rule((("what differs in their recipes", ""),), width))
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
@@ -162,8 +162,8 @@ def targets_of(runs: Sequence[RunDetail]) -> list[str]:
 def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: int, height: int) -> list[Line]:
     """Draw target against retained, the front named; what can't be placed is said."""
     trades = compare_runs.trades(runs, metric)
-    if compare_runs.other_tests(runs):
-        return [(), *paragraph(TESTS_DIFFER, width, indent=3, style="dim")]
+    if why := compare_runs.why_no_trades(runs):
+        return [(), *paragraph(why, width, indent=3, style="dim")]
     if len(trades) < 2:
         words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
         have = "one run has one." if trades else "no run has one."

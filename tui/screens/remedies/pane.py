@@ -135,15 +135,27 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     if answer.is_under_way:
         return [next_line("esc", "back: it keeps running, scores are kept")]
     letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
-    if answer.best:
-        return [next_line("E", f"on {letters[answer.best]}: export it as one whole model, then verified")]
-    left = [row for row in answer.rows if not row.why_not and not row.verdict]
-    if left:
-        some = counted(len(left), "remedy", "remedies")
-        return [next_line("R", f"try {some}, or one{remedies.price(answer)}")]
-    if not any(row.verdict for row in answer.rows):
-        return [next_line("R", "on one below: train again otherwise")]
-    return [next_line("R", "on one below: train again otherwise, as none of these is proven fine")]
+    step = remedies.next_step(answer)
+    why = f": {clean_line(step.why)}" if step.why else ""
+    match step.do:
+        case "export":
+            words = (
+                f"export it, which {clean_line(step.why)}"
+                if why
+                else "export it as one whole model, then verified"
+            )
+            return [next_line("E", f"on {letters[step.name]}: {words}")]
+        case "confirm":
+            return [
+                next_line("R", f"on {letters[step.name]}: confirm it on fresh items; {clean_line(step.why)}")
+            ]
+        case "try":
+            left = sum(1 for row in answer.rows if not row.why_not and not row.verdict)
+            some = counted(left, "remedy", "remedies")
+            return [next_line("R", f"try {some}, or one{why or remedies.price(answer)}")]
+        case "retrain":
+            return [next_line("R", f"on one below, train again{why}")]
+    return [next_line("esc", f"back{why}")]
 
 
 def empty_lines(words: str) -> list[Line]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.protocol.messages.limits import ordinal
-from finetop.core.protocol.runs import CheckBrief, Failed, Lost, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
@@ -128,12 +129,14 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     is_settled = row.check is not None and row.check.is_settled and outcome.verdict == "regressed"
     mark = MARKS["accepted"] if is_settled else MARKS[outcome.verdict]
     if is_settled:
-        name = _settled_by(row.check) if row.check is not None else name
+        name = settled_by(row.check) if row.check is not None else name
     name = "ok" + name[2:] if outcome.verdict == "ok" else name
     first, *more = wrapped(rest, width - len(name) - 6, 3)
     indent = " " * (len(name) + 5)
     start: Line = ((f" {mark.mark} ", mark.style), (name, mark.style), (f"  {first}", ""))
-    return [start, *(((indent + text, ""),) for text in more)]
+    reason = row.check.accepted_for if is_settled and row.check is not None and row.check.accepted else ""
+    why = [((f"   reason: {text}", "dim"),) for text in wrapped(clean_line(reason), width - 12, 1)]
+    return [start, *(((indent + text, ""),) for text in more), *why]
 
 
 def _only_together(outcome: CheckResult, width: int) -> list[Line]:
@@ -147,12 +150,6 @@ def _only_together(outcome: CheckResult, width: int) -> list[Line]:
     if rest > 0:
         words += f" f checks the remaining {count(rest)}."
     return [((f"   {text}", ""),) for text in wrapped(words, width - 4, 2)]
-
-
-def _settled_by(check: CheckBrief) -> str:
-    if check.accepted:
-        return f"accepted by {clean_line(check.accepted)}"
-    return f"fixed by {clean_line(check.fixed_by)}"
 
 
 def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:

@@ -32,7 +32,9 @@ def tables(found: ApproachesAnswer) -> tuple[Block, ...]:
         head = approaches.head(found)
         made.append(Table(head, tuple(approaches.cells(row) for row in done), right=(1, 2, 3, 4)))
         prices = tuple(approaches.prices(row) for row in done)
-        made.append(Table(approaches.PRICE_HEAD, prices, right=(1, 2, 3, 4, 5, 8)))
+        made.append(Table(approaches.PRICE_HEAD, prices, right=(1, 2, 3, 4, 7)))
+        saw = tuple(approaches.seen(row) for row in done)
+        made.append(Table(approaches.seen_head(found), saw, right=(1, 2, 3, 4)))
     if asides := approaches.asides(found):
         made.append(Points(tuple(asides)))
     return tuple(made)

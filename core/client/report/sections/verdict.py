@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.wording.triage import settled_words
 from finetop.core.wording.verdicts import beside_lines, verdict_line, word
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def verdict(told: Told) -> tuple[str, Tone, str, tuple[str, ...]]:
     sentence = verdict_line(outcome)[len(name) :].strip()
     if outcome.step is not None:
         sentence += f", at step {outcome.step:,}"
-    accepted = check.accepted if check is not None else ""
+    settled = "" if check is None else settled_words(check)
     beside = [*outcome.claims, *(line.replace("  ", ": ", 1) for line in beside_lines(outcome))]
-    if accepted:
-        beside.insert(0, f"accepted: {accepted}")
+    if settled:
+        beside.insert(0, settled)
     return name, TONES[outcome.verdict], sentence, tuple(beside)

@@ -29,6 +29,8 @@ def test_rows_of_a_file_get_their_share(train: Callable[..., Any], home: Any) ->
     )
     run = train({"replay": {"path": str(file), "share": 0.25}}, **SHORT)
     assert planned(run) == 24 + 8
+    (plan,) = [event for event in run.told if type(event).__name__ == "Planned"]
+    assert (plan.steps, plan.epochs) == (1, 4 / 32), "one step of four rows is no whole epoch"
     assert "general.jsonl: 20 rows, 20 kept" in run.log
 
 

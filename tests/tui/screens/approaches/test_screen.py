@@ -64,9 +64,10 @@ async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
         await pilot.press("v")
         await settled(pilot)
         assert row_with(app, "c full").split()[2:] == [
-            *("9.1", "min", "0.52", "s", "31", "tok", "1.9", "GiB", "0.10", "to", "0.31", "9.3", "min"),
+            *("9.1", "min", "0.52", "[0.47,", "0.57]!", "31", "tok", "1.9", "GiB", "0.10", "to", "0.31"),
         ]
-        assert "v scores" in text_of(app)
+        assert "v scores" in text_of(app) and "CPU s a query" in text_of(app)
+        assert "! priced on a busy machine" in text_of(app)
         await pilot.press("tab")
         await settled(pilot)
         assert "token f1 against retained" in text_of(app) and "limit -3.0" in text_of(app)

@@ -900,12 +900,15 @@ async def test_an_accepted_regression_is_not_red_any_more() -> None:
     fake = regressed()
     row = fake.detail.row
     assert row.check is not None
-    accepted = msgspec.structs.replace(row.check, accepted="ana", check_id=99)
+    accepted = msgspec.structs.replace(
+        row.check, accepted="ana", accepted_for="only the voice counts", check_id=99
+    )
     fake.detail = msgspec.structs.replace(fake.detail, row=msgspec.structs.replace(row, check=accepted))
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "enter")
         assert "✗ accepted by ana" in text_of(app) and "REGRESSED" not in text_of(app)
+        assert "reason: only the voice counts" in text_of(app)
 
 
 async def test_no_check_says_why_and_a_running_one_how_far_it_is() -> None:
