@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
-from finetop.core.recipe import parallel, protections as recipe_protections, raw_options
+from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
@@ -153,12 +153,13 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
     if (source.path is None) == (source.id is None):
         said = "neither path nor id" if source.path is None else "both path and id"
-        yield key, f"{key} has {said}.", "Set path for a .jsonl file, or id for a data set."
+        yield key, f"{key} has {said}.", "Set path for files of rows, or id for a data set."
     elif source.path is not None:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
                 said = f"{key}.{name} does not go with path."
                 yield f"{key}.{name}", said, "A file has one part: leave it out."
+    yield from columns.problems(source.columns, source.labels, key)
 
 
 def _check(recipe: Recipe) -> Iterator[Problem]:
@@ -176,6 +177,7 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
     if target is None:
         return
     key = "check.target"
+    yield from columns.problems(target.columns, target.labels, key)
     if "rules" in target.metrics and not target.rules:
         yield f"{key}.metric", f"{key}.metric is rules, and there are none.", f"Set {key}.rules."
     if target.rules and "rules" not in target.metrics:
@@ -207,6 +209,8 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
             if name not in APPROACHES.names():
                 hint = did_you_mean(name[:60], APPROACHES.names())
                 yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+    for i, source in enumerate(section.update.train if section.update is not None else ()):
+        yield from _source(source, f"approaches.update.train[{i}]")
     if section.metric is not None and target is not None and section.metric not in target.metrics:
         hint = f"Add it there, or take {' or '.join(target.metrics)}."
         said = f"approaches.metric is {section.metric}, and check.target.metric has it not."

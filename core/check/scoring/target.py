@@ -71,13 +71,12 @@ def read_rows(
     the run's folder keeps the hashes of its rows. Raises BadInput for a row that can't be read.
     """
     from finetop.core.data import render, source_record, sources
-    from finetop.core.recipe.schema import Source
 
-    source = Source(path=target.path, rows=ROWS)
+    source = msgspec.structs.replace(target.source, rows=ROWS)
     looked = source_record.begin(source)
     read = sources.read(source, home, seen=looked)
     if tell is not None:
-        source = source if len(read) == ROWS else Source(path=target.path)  # read whole
+        source = source if len(read) == ROWS else target.source  # read whole
         tell(source_record.told(source, "test", looked, run_folder))
     rows = []
     for number, row in enumerate(read):
