@@ -119,9 +119,8 @@ def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
     if not columns:
         return ""
     found = f"columns: {_mapping(columns)}"
-    for key in ("label", *ANSWERS):
-        if key in columns and (names := _labels(columns[key], rows, is_good=key == "label")):
-            return f"{found}, labels: {_mapping(names)}"
+    if "label" not in columns and (names := _labels(columns.get("completion", ""), rows)):
+        return f"{found}, labels: {_mapping(names)}"
     return found
 
 
@@ -173,11 +172,12 @@ def _first(
     return whole or next((name for one in wanted for name in given if name.endswith(f"_{one}")), None)
 
 
-def _labels(column: str, rows: Sequence[Row], *, is_good: bool) -> dict[str, str]:
+def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:
     """Return the names to be written for labels that are numbers, or true and false; {} where they are words."""
     values = sorted({label_of(row[column]) for row in rows if row.get(column) is not None})
     is_coded = all(re.fullmatch(r"-?[0-9]{1,6}|[Tt]rue|[Ff]alse", value) for value in values)
-    if is_good or not values or len(values) > MOST_LABELS or not is_coded:
+    is_answer = _first(ANSWERING, [column.lower()]) is not None  # a number that was asked for
+    if is_answer or not values or len(values) > MOST_LABELS or not is_coded:
         return {}
     return {value: f"name of {value}" for value in sorted(values, key=lambda value: (len(value), value))}
 

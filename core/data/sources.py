@@ -73,7 +73,7 @@ def format_of(
 ) -> str:
     """Name the format of a source by its first row. Raises BadData with lines for the recipe that would give it one."""
     try:
-        return formats.detect(row, str(place), kinds)
+        return formats.detect({**dict.fromkeys(source.columns), **row}, str(place), kinds)
     except BadData as error:
         if source.columns:
             error.hint = (

@@ -150,7 +150,10 @@ def listed(path: Path) -> list[Path]:
     found = Counter(ending_of(file.name) or file.name for file in files)
     if len({_types().get(ending, ending) for ending in found}) > 1:
         there = ", ".join(f"{count} {ending}" for ending, count in found.most_common(6))
-        best = next((ending for ending, _ in found.most_common() if ending in _types()), "")
+        known = [ending for ending, _ in found.most_common() if ending in _types()]
+        best = min(
+            known, key=lambda ending: _types()[ending] == "text", default=""
+        )  # no README.md beside data
         packed = PACKED * all(
             file.name.lower().endswith(best + PACKED) for file in files if ending_of(file.name) == best
         )

@@ -64,7 +64,7 @@ def _objects(text: _Stream) -> Rows:
         yield from _within(text)
         return
     row = _row(whole, text.name, 1)
-    key = _list_of_rows(row) if not text.peek() and isinstance(row, dict) else None
+    key = _list_of_rows(row, text.name) if not text.peek() and isinstance(row, dict) else None
     if key is not None and isinstance(row, dict):
         for number, item in enumerate(row[key], start=1):
             yield number, item if isinstance(item, dict) else _no_object(item, f"{text.name}:{number}")
@@ -76,12 +76,19 @@ def _objects(text: _Stream) -> Rows:
         yield number, _row(text.value(number), text.name, number)
 
 
-def _list_of_rows(row: dict[str, Any]) -> str | None:
-    """Name the one list of objects in an object that is no row itself. Raises nothing; None where there is none."""
+def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
+    """Return the key of the one list of objects in an object that is no row itself; None where there is none.
+
+    Raises BadData where there are several.
+    """
     lists = [
         key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)
     ]
-    return lists[0] if len(lists) == 1 and lists[0] not in _keys() else None
+    if not lists or _keys() & set(lists):
+        return None
+    if len(lists) > 1:
+        raise _two_lists(name, *lists)
+    return lists[0]
 
 
 def _keys() -> set[str]:
@@ -94,14 +101,13 @@ def _within(text: _Stream) -> Rows:
     text.take()
     key_of_rows = None
     while True:
-        key = text.value(1)
+        key = json.loads(text.value(1))
         if text.peek() != ":":
             raise text.fault(1, "is an object without a colon behind a key")
         text.take()
         if text.peek() == "[" and text.peek_within() == "{":
             if key_of_rows is not None:
-                said = f"{text.name}: has two lists of rows, {key_of_rows} and {key}."
-                raise BadData(said, hint="Write each into a file of its own.")
+                raise _two_lists(text.name, key_of_rows, key)
             key_of_rows = key
             text.take()
             yield from _items(text, 0)
@@ -115,6 +121,11 @@ def _within(text: _Stream) -> Rows:
             if key_of_rows is None:
                 raise BadData(f"{text.name}: has no list of rows.", hint="Write an array of objects.")
             return
+
+
+def _two_lists(name: str, *keys: str) -> BadData:
+    said = f"{name}: has two lists of rows, {' and '.join(keys[:2])}."
+    return BadData(said, hint="Write each into a file of its own.")
 
 
 def _row(written: str, name: str, number: int) -> dict[str, Any] | BadData:
