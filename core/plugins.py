@@ -83,12 +83,31 @@ class Format(Described, Protocol):
         """What its rows are: one of finetop.core.data.formats.Kind."""
 
     @property
+    def KEYS(self) -> tuple[str, ...]:
+        """The keys that a row of this shape may have."""
+
+    @property
     def matches(self) -> Callable[[Mapping[str, Any]], bool]:
         """Tell a row of this shape."""
 
     @property
     def read(self) -> Callable[[Mapping[str, Any], str], Any]:
         """Make a record of a row at a place. Raises BadData that names the place, the key and the fix."""
+
+
+class FileType(Described, Protocol):
+    """A type of file that holds rows."""
+
+    @property
+    def ENDINGS(self) -> tuple[str, ...]:
+        """How names of such files end, in small letters; each may have .gz behind it."""
+
+    @property
+    def rows(self) -> Callable[[Any, str], Any]:
+        """Yield the rows of an open binary file with this name, each with its line or number.
+
+        What is wrong with one row alone is yielded in its place, as BadData; what is wrong with the file is raised.
+        """
 
 
 class Method(Configured, Protocol):
@@ -251,6 +270,7 @@ class Approach(Described, Protocol):
 
 
 FORMATS: PluginKind[Format] = PluginKind("format", "finetop.core.data.formats")
+FILE_TYPES: PluginKind[FileType] = PluginKind("file type", "finetop.core.data.files")
 METHODS: PluginKind[Method] = PluginKind(
     "method", "finetop.core.train.methods", table="finetop.core.train.methods._table"
 )

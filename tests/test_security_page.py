@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from finetop.core import text
-from finetop.core.data import jsonl, render
+from finetop.core.data import files, render
 from finetop.core.models import config_file, safetensors_header
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages import runs
@@ -47,7 +47,7 @@ def mib(size: int) -> str:
             "YAML",
             f"{strict_yaml.MAX_BYTES >> 10} KiB, {strict_yaml.MAX_VALUES:,} values, {strict_yaml.MAX_DEPTH} levels",
         ),
-        ("a row of data", mib(jsonl.MAX_LINE_BYTES)),
+        ("a row of data", mib(files.ROW_BYTES)),
         ("a line of a job's events", mib(event_batch.LINE_BYTES)),
         ("a job's log", f"{home_settings.Logs().mib} MiB"),
         (

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from finetop.core import approaches
-from finetop.core.data import formats
+from finetop.core.data import sources
 from finetop.core.data.fingerprint import fingerprint
-from finetop.core.data.jsonl import stream_rows
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.find import by_name
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
-def _require_readable(recipe: Recipe, made: Sequence[PlannedRun]) -> None:
+def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) -> None:
     """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
     update = recipe.approaches.update
-    sources = [*recipe.data.train, *(update.train if update is not None else ())]
+    trained = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
-    files = [(source.path, source.format) for source in sources if source.path is not None and reads_rows]
-    files += [(one.path, "auto") for one in (recipe.check.target,) if one is not None]
-    files += [(update.test, "auto")] if update is not None else []
-    for path, format_name in files:
-        line, row = next(stream_rows(Path(path)))
-        formats.read(row, f"{Path(path).name}:{line}", format_name)
+    files = [source for source in trained if source.path is not None and reads_rows]
+    target = recipe.check.target
+    files += [target.source] if target is not None else []
+    files += [replace(target.source, path=update.test)] if target is not None and update is not None else []
+    for source in files:
+        next(sources.stream(source, home))
     if any(one.recipe["ask"]["documents"] for one in made):
         from finetop.core.data.retrieval import documents
 
@@ -58,7 +58,7 @@ def request(
     recipe = loaded.recipe
     made, left_out = approaches.points(recipe, only, seeds)
     if home.link is None:
-        _require_readable(recipe, made)
+        _require_readable(recipe, made, home)
     runs = [
         ApproachRun(
             point.name,

@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
-from finetop.core.data.jsonl import open_file
+from finetop.core.data import files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.preflight.lint.report import Asked, Given, Progress, Report, Told
 from finetop.core.preflight.lint.report_text import report_lines
@@ -29,7 +29,6 @@ ABOUT = "find problems in data before a run learns them"
 GROUP = "data"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 WHOLE = ""  # of what has no stages
-DATA_ENDINGS = (".jsonl", ".json", ".ndjson")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         nargs="+",
         metavar="DATA|RECIPE",
-        help=".jsonl files to train on, or one recipe: all its data, of each stage",
+        help="files or folders of rows to train on, or one recipe: all its data, of each stage",
     )
     parser.add_argument(
         "--test",
@@ -51,7 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="a benchmark's .jsonl: no training row may contain its questions; may come again",
+        help="a benchmark's file: no training row may contain its questions; may come again",
     )
     shared_args.settings(parser, "change a setting of the recipe")
     parser.add_argument(
@@ -108,7 +107,7 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
     tests = tuple(Given("test", {"path": path}) for path in args.test)
     for path in args.against:
-        open_file(given_path(path)).close()
+        files.require(given_path(path))
     common = {
         "against": tuple(args.against),
         "options": () if args.loss is None else ("loss",),
@@ -118,19 +117,15 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
         "only": _names(args.only),
         "skip": _names(args.skip),
     }
-    for word in args.data:
-        if Path(word).is_dir():
-            some = ", ".join(str(path) for path in sorted(Path(word).glob("*.jsonl"))[:3])
-            raise BadInput(f"{word}: is a folder.", hint=f"Name its files: {some or 'a.jsonl b.jsonl'}")
     if all(_is_data(word) for word in args.data):
         if args.set:
             raise BadInput(
                 "--set changes a recipe, and files were named.", hint="Name a recipe, or leave it out."
             )
-        files = tuple(Given("train", {"path": path}) for path in args.data)
-        return {WHOLE: Asked((*files, *tests), model=args.model, **common)}
+        named = tuple(Given("train", {"path": path}) for path in args.data)
+        return {WHOLE: Asked((*named, *tests), model=args.model, **common)}
     if len(args.data) > 1:
-        raise BadInput("several names: give .jsonl files, or one recipe.")
+        raise BadInput("several names: give files of rows, or one recipe.")
     from finetop.core.recipe.load import load_recipe
     from finetop.core.recipe.stages import load_chain
 
@@ -163,9 +158,9 @@ def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]
             model = models[reference.name]
         models[stage.name] = model
         own = targets[stage.name]
-        others = {one.path for one in targets.values() if one is not None} - {own.path if own else ""}
-        others = others if stage.loaded.recipe.data.train else set()
-        elsewhere = tuple(Given("test", {"path": path}) for path in sorted(others))
+        others = {one.path: one.source for one in targets.values() if one is not None and one != own}
+        others = others if stage.loaded.recipe.data.train else {}
+        elsewhere = tuple(Given("test", msgspec.to_builtins(others[path])) for path in sorted(others))
         asked[stage.name] = Asked(
             (*tests, *elsewhere), recipe=with_settings(recipe, {"model.id": model}), **common
         )
@@ -177,7 +172,10 @@ def _names(given: list[str]) -> tuple[str, ...]:
 
 
 def _is_data(word: str) -> bool:
-    return word.endswith(DATA_ENDINGS) or (not word.endswith((".yaml", ".yml")) and Path(word).is_file())
+    path = Path(word)
+    if path.suffix in (".yaml", ".yml"):
+        return False
+    return files.ending_of(path.name) in files.endings() or files.is_there(path)
 
 
 def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:

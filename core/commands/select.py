@@ -18,6 +18,7 @@ from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import sweep
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.data import files
 from finetop.core.errors import BadInput
 from finetop.core.preflight import select
 from finetop.core.preflight.select import _curve as curve
@@ -43,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="",
         metavar="DATA",
-        help="a .jsonl file; with --curve a recipe's name or file",
+        help="a file of rows; with --curve a recipe's name or file",
     )
     parser.add_argument(
         "--list", action="store_true", help="say what each selector does, and where it is from"
@@ -93,7 +94,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.curve:
         return run_curve(args, home)
     wanted = wanted_of(args)
-    ask = Ask(str(source_of(args.data)), [wanted], {"id": args.model}, args.format)
+    source = {"path": str(source_of(args.data)), "format": args.format}
+    ask = Ask(source, [wanted], {"id": args.model})
     prepare(home)
     for told in shown_progress(asked(ask, home)):
         if isinstance(told, TooFew):
@@ -119,7 +121,7 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     amounts = curve.amounts_of(args.rows or curve.AMOUNTS)
     wanted = curve.wanted_of(curve.selectors_of(args.by or "all"), amounts, args.seeds)
     source = base.recipe.data.train[curve.source_of(base.recipe)]
-    ask = Ask(str(source.path), wanted, msgspec.to_builtins(base.recipe.model), source.format)
+    ask = Ask(msgspec.to_builtins(source), wanted, msgspec.to_builtins(base.recipe.model))
     prepare(home)
     made: list[Selected] = []
     every = 0
@@ -238,13 +240,15 @@ def source_of(text: str) -> Path:
     if path.is_file():
         return path.absolute()
     if path.is_dir():
-        raise BadInput(
-            f"{shown(text)} is a folder.", hint="Rows are taken from one .jsonl file, line by line: name it."
-        )
+        raise BadInput(f"{shown(text)} is a folder.", hint="Rows are taken from one file: name it.")
     hint = ""
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith(".jsonl"):
+    if (
+        text.count("/") == 1
+        and not text.startswith((".", "/", "~"))
+        and Path(text).suffix not in files.endings()
+    ):
         hint = "A data set of the hub has no lines to take: save it first, datasets.load_dataset(…).to_json(FILE)."
-    raise BadInput(f"there is no file {shown(text)}.", hint=hint or "Give a .jsonl file.")
+    raise BadInput(f"there is no file {shown(text)}.", hint=hint or "Give a file of rows.")
 
 
 def too_few(told: TooFew) -> BadInput:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core.data import files
+from finetop.core.data.files import Facts
 from finetop.core.data.versions.row_hashes import Contents, keep
+from finetop.core.errors import BadInput
 from finetop.core.protocol.data_diff import Origin, named
 from finetop.core.protocol.events import SourceRead
-from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.files import is_pattern, open_regular
 
 if TYPE_CHECKING:
-    import os
-
     from finetop.core.recipe.schema import Source
 
 Use = Literal["train", "replay", "eval", "test"]
@@ -32,7 +32,7 @@ WHOLE_BYTES = 64 << 20
 class Seen:
     """What is seen of a source while it is read."""
 
-    file: os.stat_result | None  # before its first row was read
+    file: Facts | None  # of its files together, before its first row was read
     contents: Contents = field(default_factory=Contents)
     revision: str = ""
     fingerprint: str = ""
@@ -48,8 +48,8 @@ class Seen:
 def begin(source: Source) -> Seen:
     """Look at a source's file before it is read."""
     try:
-        return Seen(Path(source.path).stat() if source.path is not None else None)
-    except OSError:
+        return Seen(files.facts_of(Path(source.path)) if source.path is not None else None)
+    except (OSError, BadInput):
         return Seen(None)  # reading it says what is wrong
 
 
@@ -69,9 +69,9 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
         content=contents.content,
         limit=source.rows,
         share=source.share,
-        size=0 if file is None else file.st_size,
-        written=None if file is None else file.st_mtime,
-        placed=None if file is None else file.st_ctime,
+        size=0 if file is None else file.size,
+        written=None if file is None else file.written,
+        placed=None if file is None else file.placed,
         revision=seen.revision,
         fingerprint=seen.fingerprint,
         sha256=sha256,
@@ -82,17 +82,29 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
 def name_of(source: Source) -> str:
     """Name a source as people know it: the file's name, or the data set's id."""
     if source.path is not None:
-        return Path(source.path).name
+        path = Path(source.path)
+        return f"{path.parent.name}/{path.name}" if is_pattern(path) else path.name
     return (source.id or "") + (f":{source.split}" if source.split else "")
 
 
-def sha256_of(file: Path) -> str:
-    """Hash the bytes of a file that was read; '' where it can't be read again. 0.1 s for 100 MB."""
+def sha256_of(path: Path) -> str:
+    """Hash the bytes of a file that was read; '' where it can't be read again. 0.1 s for 100 MB.
+
+    Of a folder, or a pattern, it is the hash of its files' names and hashes.
+    """
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError:
+        listed = files.listed(path)
+        if listed == [path]:
+            return _sha256(path)
+        names = [f"{file.name} {_sha256(file)}\n" for file in listed]
+    except (OSError, BadInput):
         return ""
+    return hashlib.sha256("".join(names).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def of_file(file: Path, sha256: str, depth: int = 0) -> Origin | None:

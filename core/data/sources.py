@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.data import formats, hub
+from finetop.core.data import columns, files, formats, hub
+from finetop.core.data.files import Place
 from finetop.core.data.hub import is_local
-from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.source_record import Seen, name_of
-from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.errors import BadData, BadInput, EnvironmentTrouble, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from finetop.core.data.formats import Conversation, Kind, Record
     from finetop.core.recipe.schema import Source
     from finetop.core.runtime.home import Home
+
+LOOKED_AT = 1000  # rows whose labels are listed where a source has no known shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,47 +39,99 @@ class Row:
 
 
 def read(
-    source: Source, home: Home, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
+    source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
 ) -> list[Row]:
     """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` is told what is read.
 
     Raises BadInput at the first row that has no known shape, if there is no such data, or it is empty;
     EnvironmentTrouble if the hub is out of reach.
     """
-    rows: list[Row] = []
-    format_name: str = source.format
-    for place, row in _placed(source, home, seen):
-        if seen is not None:
-            seen.contents.add(row)
-        if format_name == "auto":
-            format_name = formats.detect(row, place, kinds)
-        rows.append(Row(place, formats.read(row, place, format_name, kinds)))
-        if source.rows is not None and len(rows) >= source.rows:
-            break
+    rows = list(stream(source, home, kinds, seen))
     if not rows:
         raise BadInput(f"{name_of(source)}: has no rows.", hint="Give a data set that has some.")
     return rows
 
 
-def _placed(source: Source, home: Home, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    if source.path is not None:
-        path = Path(source.path)
-        for line, row in stream_rows(path):
-            yield f"{path.name}:{line}", row
-        return
-    name = name_of(source)
-    for number, row in enumerate(rows_of(source, home, seen), start=1):
-        yield f"{name}:{number}", row
+def stream(
+    source: Source, home: Home | None, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
+) -> Iterator[Row]:
+    """Yield what `read` returns, row by row. Files are read without a home, too."""
+    format_name: str = source.format
+    for place, row in islice(rows(source, home, seen), source.rows):
+        if format_name == "auto":
+            format_name = format_of(source, home, row, place, kinds)
+        try:
+            record = formats.read(row, str(place), format_name, kinds)
+        except BadData as error:
+            error.hint = " ".join((*columns.places(source.columns, error.message), error.hint))
+            raise
+        yield Row(str(place), record)
 
 
-def rows_of(source: Source, home: Home, seen: Seen | None = None) -> Iterator[dict[str, Any]]:
+def format_of(
+    source: Source, home: Home | None, row: dict[str, Any], place: Place, kinds: Sequence[Kind]
+) -> str:
+    """Name the format of a source by its first row. Raises BadData with lines for the recipe that would give it one."""
+    try:
+        return formats.detect({**dict.fromkeys(source.columns), **row}, str(place), kinds)
+    except BadData as error:
+        if source.columns:
+            error.hint = (
+                f"With columns a row has the keys that it lists alone. Write {formats.shapes(kinds)}."
+            )
+            raise
+        first = [row for _, row in islice(entries(source, home), LOOKED_AT) if isinstance(row, dict)]
+        error.hint = formats.renaming(first, kinds)
+        raise
+
+
+def rows(
+    source: Source, home: Home | None, seen: Seen | None = None
+) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """Yield each row of a source with its place and the keys that it is read by. Raises BadInput at the first fault."""
+    for place, row in entries(source, home, seen):
+        if isinstance(row, BadData):
+            raise row
+        yield place, row
+
+
+def entries(
+    source: Source, home: Home | None, seen: Seen | None = None
+) -> Iterator[tuple[Place, dict[str, Any] | BadData]]:
+    """Yield each row of a source, or what is wrong with that row alone. Raises BadInput for what can't be read at all.
+
+    `seen` is told of rows as they are written, without `columns` and `labels`.
+    """
+    keeps_nulls = source.path is not None and files.type_of(Path(source.path).name) in ("jsonl", "json")
+    is_first = True
+    for place, row in (
+        files.entries(Path(source.path)) if source.path is not None else _set_rows(source, home, seen)
+    ):
+        if isinstance(row, BadData):
+            yield place, row
+            continue
+        if is_first:
+            columns.require(row, source.columns, place)
+            is_first = False
+        # A column that a row does not have is None in a table; to a format it is not there.
+        kept = row if keeps_nulls else {key: value for key, value in row.items() if value is not None}
+        if seen is not None:
+            seen.contents.add(kept)
+        try:
+            yield place, columns.shaped(kept, source.columns, source.labels, place)
+        except BadData as error:
+            yield place, error
+
+
+def _set_rows(source: Source, home: Home | None, seen: Seen | None) -> Iterator[tuple[Place, dict[str, Any]]]:
     """Yield the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
+    assert home is not None  # only files are read without one
     found = _dataset(source, home)
     if seen is not None:
         seen.look_at(found)
-    for row in found:
-        # A column that a row does not have is None in a table; to a format it is not there.
-        yield {key: value for key, value in row.items() if value is not None}
+    name = name_of(source)
+    for number, row in enumerate(found, start=1):
+        yield Place(name, number), row
 
 
 def _dataset(source: Source, home: Home) -> Any:

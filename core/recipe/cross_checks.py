@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
-from finetop.core.recipe import parallel, protections as recipe_protections, raw_options
+from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
@@ -203,7 +203,7 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
     if (source.path is None) == (source.id is None):
         said = "neither path nor id" if source.path is None else "both path and id"
         fix = (
-            "Set path for a file, or id for a data set."
+            "Set path for files of rows, or id for a data set."
             if source.path is None
             else "Set one of them to null."
         )
@@ -213,6 +213,7 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
             if getattr(source, name) is not None:
                 said = f"{key}.{name} does not go with path."
                 yield f"{key}.{name}", said, f"A file has one part: set {key}.{name} to null."
+    yield from columns.problems(source.columns, source.labels, key)
 
 
 def _check(recipe: Recipe) -> Iterator[Problem]:
@@ -230,6 +231,7 @@ def _target(recipe: Recipe) -> Iterator[Problem]:
     if target is None:
         return
     key = "check.target"
+    yield from columns.problems(target.columns, target.labels, key)
     if "rules" in target.metrics and not target.rules:
         hint = f"Set {key}.rules, say to [{{rule: one_word}}]."
         yield f"{key}.metric", f"{key}.metric is rules, and there are none.", hint
@@ -266,6 +268,8 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
             if name not in APPROACHES.names():
                 hint = did_you_mean(name[:60], APPROACHES.names())
                 yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+    for i, source in enumerate(section.update.train if section.update is not None else ()):
+        yield from _source(source, f"approaches.update.train[{i}]")
     if section.metric is not None and target is not None and section.metric not in target.metrics:
         both = ", ".join([*target.metrics, section.metric])
         hint = f"Set it to {' or '.join(target.metrics)}, or check.target.metric to [{both}]."

@@ -19,6 +19,7 @@ from finetop.core.recipe.schema import VERSION, Recipe
 from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
 from finetop.core.recipe.validate import read_recipe
 from finetop.core.runtime import secrets
+from finetop.core.runtime.files import is_pattern
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
@@ -241,11 +242,11 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
         sources += [(f"data.eval[{i}]", source) for i, source in enumerate(recipe.data.eval)]
     for key, source in sources:
         if source.path is not None:
-            yield f"{key}.path", source.path, False
+            yield _rows(f"{key}.path", source.path)
         elif source.id is not None and Path(source.id).is_absolute():
             yield f"{key}.id", source.id, True
     if recipe.check.target is not None:
-        yield "check.target.path", recipe.check.target.path, False
+        yield _rows("check.target.path", recipe.check.target.path)
     if recipe.model.chat_template is not None:
         yield "model.chat_template", recipe.model.chat_template, False
     if Path(recipe.model.id).is_absolute():
@@ -255,10 +256,16 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
         yield from _texts("approaches.update.documents", update.documents)
         for i, source in enumerate(update.train):
             if source.path is not None:
-                yield f"approaches.update.train[{i}].path", source.path, False
-        yield "approaches.update.test", update.test, False
+                yield _rows(f"approaches.update.train[{i}].path", source.path)
+        yield _rows("approaches.update.test", update.test)
     for key, path in recipe_protections.paths(recipe):
-        yield key, path, False
+        yield _rows(key, path)
+
+
+def _rows(key: str, text: str) -> tuple[str, str, bool]:
+    """Return what must be there for files of rows: a file, a folder of them, or the folder in which a pattern looks."""
+    path = Path(text)
+    return (key, str(path.parent), True) if is_pattern(path) else (key, text, path.is_dir())
 
 
 def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:

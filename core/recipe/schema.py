@@ -8,13 +8,15 @@ its own module, as `Options`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from finetop.core.plugins import ALARMS, PROTECTIONS, PluginKind
+from finetop.core.plugins import ALARMS, FORMATS, PROTECTIONS, PluginKind
 from finetop.core.protocol.check_result import MARGIN
+from finetop.core.recipe.columns import Columns, Labels
 
 VERSION = 1
 
@@ -32,6 +34,10 @@ LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 def says(text: str) -> Meta:
     """Describe a setting in one line, for the launcher and `finetop methods`."""
     return Meta(description=text)
+
+
+def _or(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def a_file(text: str) -> Meta:
@@ -125,7 +131,12 @@ class Objective(Section, frozen=True, kw_only=True):
 class Source(Section, frozen=True, kw_only=True):
     """Rows of one data set: a local file (`path`) or a data set of the hub or a local folder (`id`)."""
 
-    path: Annotated[PathText | None, a_file("A .jsonl file, one row a line.")] = None
+    path: Annotated[
+        PathText | None,
+        a_file(
+            "A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), or a folder of one type."
+        ),
+    ] = None
     id: Annotated[
         Text | None,
         an_id("A data set on the hub, or its local folder (starts with ./ or /)."),
@@ -133,9 +144,11 @@ class Source(Section, frozen=True, kw_only=True):
     ] = None
     split: Annotated[Text | None, says("Split of a data set given by id; null is train.")] = None
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
-    format: Annotated[Text, says("Shape of the rows, such as messages or text; auto looks at the first.")] = (
+    format: Annotated[Text, says(f"Shape of the rows: {_or(FORMATS.names())}; auto looks at the first.")] = (
         "auto"
     )
+    columns: Columns = {}
+    labels: Labels = {}
     rows: Annotated[Count | None, says("Use at most this many rows; null for all.")] = None
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
@@ -320,7 +333,11 @@ class Rule(Section, frozen=True, kw_only=True):
 class Target(Section, frozen=True, kw_only=True):
     """What the tuned model should be better at."""
 
-    path: Annotated[PathText, a_file("Rows that are not in the training data: with answers, or texts.")]
+    path: Annotated[
+        PathText, a_file("Rows that are not in the training data, with answers, or texts: a file or a folder.")
+    ]
+    columns: Columns = {}
+    labels: Labels = {}
     metric: Annotated[
         Metric | tuple[Metric, ...],
         says("nats_per_token, exact_match, token_f1 or rules; one, or a list. Texts: nats_per_token."),
@@ -333,6 +350,11 @@ class Target(Section, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=10**5)] | None,
         says("Longest answer, in tokens; null for the longest right one and 16 more, at most 256."),
     ] = None
+
+    @property
+    def source(self) -> Source:
+        """The rows as a source of data."""
+        return Source(path=self.path, columns=self.columns, labels=self.labels)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -388,7 +410,7 @@ class Update(Section, frozen=True, kw_only=True):
         says("Texts that hold the new facts, for what looks things up."),
     ] = ()
     train: Annotated[tuple[Source, ...], says("Rows that hold them, for what trains.")] = ()
-    test: Annotated[PathText, a_file("A .jsonl file of questions about them, shaped as check.target.")]
+    test: Annotated[PathText, a_file("Questions about them, in rows like those of check.target.")]
 
 
 class Comparison(Section, frozen=True, kw_only=True):

@@ -171,6 +171,8 @@ class _Composer:
         while not isinstance(event := self.next(), MappingEndEvent):
             line = event.start_mark.line + 1
             key = self.node(event, depth + 1).value
+            if isinstance(key, int):  # the number of a label, or true: the text of it
+                key = str(event.value)
             if not isinstance(key, str):
                 raise self.error(line, f"the key {quoted(key)} is not text.", "Put it in quotes.")
             if key in entries:

@@ -77,6 +77,11 @@ def given_path(text: str | Path) -> Path:
         raise BadInput(said, hint="Give the whole path.") from error
 
 
+def is_pattern(path: Path) -> bool:
+    """Return whether a path means all files whose names fit its last part, as data/*.csv does; none has that name."""
+    return any(mark in path.name for mark in "*?[") and not os.path.lexists(path)
+
+
 def open_given(file: Path) -> BufferedReader:
     """Open a file that somebody has named, or that a link leads to. A pipe or a device is refused, not waited for.
 

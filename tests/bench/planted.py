@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import edits
 from defects import KINDS, Bed, Planted
 
-from finetop.core.data.jsonl import read_rows
+from finetop.core.data.files import read_rows
 from finetop.core.preflight.lint import lint
 from finetop.core.preflight.lint.report import Asked
 from finetop.core.recipe.load import resolve_text

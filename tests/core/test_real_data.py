@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.data.jsonl import read_conversations
+from finetop.core.data import sources
 from finetop.core.errors import BadInput
+from finetop.core.recipe.schema import Source
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "/nonexistent"))
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
+
+
+def conversations_of(file):
+    return [row.conversation for row in sources.read(Source(path=str(DATA / file)), None)]
 
 
 @pytest.mark.parametrize(
@@ -25,13 +30,13 @@ pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA nam
     ],
 )
 def test_conversations_are_read_whole(file, rows):
-    found = read_conversations(DATA / file)
+    found = conversations_of(file)
     assert len(found) == rows
     assert all(conversation.answer.strip() for conversation in found)
 
 
 def test_calls_of_functions_are_read_as_calls():
-    found = read_conversations(DATA / "glaive_toolcall_en_demo/train.jsonl")
+    found = conversations_of("glaive_toolcall_en_demo/train.jsonl")
     assert len(found) == 260
     calls = [call for one in found for message in one.messages for call in message.calls]
     assert calls
@@ -42,6 +47,6 @@ def test_calls_of_functions_are_read_as_calls():
 @pytest.mark.parametrize("file", ["dpo_en_demo/train.jsonl", "shakespeare/train.jsonl"])
 def test_rows_of_another_shape_are_refused_with_place_and_fix(file):
     with pytest.raises(BadInput) as caught:
-        read_conversations(DATA / file)
+        conversations_of(file)
     assert f"{Path(file).name}:1" in caught.value.message
     assert caught.value.hint

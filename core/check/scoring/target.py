@@ -87,13 +87,12 @@ def read_rows(
     Raises BadInput for a row that can't be read, a metric that the rows can't be measured by, or no answer at all.
     """
     from finetop.core.data import render, source_record, target_rows
-    from finetop.core.recipe.schema import Source
 
-    source = Source(path=target.path, rows=ROWS)
+    source = msgspec.structs.replace(target.source, rows=ROWS)
     looked = source_record.begin(source)
     read = target_rows.read(target, source, home, looked)
     if tell is not None:
-        source = source if len(read) == ROWS else Source(path=target.path)  # read whole
+        source = source if len(read) == ROWS else target.source  # read whole
         tell(source_record.told(source, "test", looked, run_folder))
     if isinstance(read[0].record, Text):
         return _windows(read, tokenizer, min(window, longest))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.files import stream_rows
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.strict_yaml import MAX_BYTES, Node, Origin, parse, to_plain
@@ -183,13 +183,13 @@ def read_examples(task: SuiteTask) -> tuple[Row, ...]:
 def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
     rows: dict[str, Row] = {}
     numbered = False
-    for number, values in stream_rows(file):
-        place = f"{file}:{number}"
+    for at, values in stream_rows(file):
+        place = f"{file}:{at.number}" if file.is_file() else f"{file.parent}/{at}"
         identity = values.get("id")
         if not rows:
             numbered = "id" not in values
         if numbered and "id" not in values:
-            identity = number
+            identity = at.number if file.is_file() else str(at)
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         if not isinstance(identity, str) or not identity:

@@ -30,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         action="append",
         default=[],
-        metavar="FILE.jsonl",
+        metavar="FILE",
         help="rows that it was trained on: benchmark items among them don't count; may come again",
     )
     parser.add_argument(

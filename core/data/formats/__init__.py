@@ -8,21 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from finetop.core.data import columns
 from finetop.core.errors import BadData
 from finetop.core.plugins import FORMATS, Format
 
 Role = Literal["system", "user", "assistant", "tool"]
-ASKING = (
-    "prompt",
-    "question",
-    "query",
-    "instruction",
-    "input",
-    "user",
-    "human",
-    "source",
-)  # names of what is asked
-ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
 Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
 
 
@@ -117,20 +107,19 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
         if module.matches(row):
             return name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
-    forms = "; or ".join(module.ABOUT for _, module in fitting)
-    hint = _renamed(row) if "conversation" in kinds else ""
-    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=hint or f"Write {forms}.")
+    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=renaming([row], kinds))
 
 
-def _renamed(row: Mapping[str, Any]) -> str:
-    """Say how to rename the keys of a row that has a question and its answer by other names."""
-    by_name = {str(key).lower(): str(key)[:30] for key, value in row.items() if isinstance(value, str)}
-    asks = next((by_name[name] for name in ASKING if name in by_name), "")
-    answers = next((by_name[name] for name in ANSWERING if name in by_name), "")
-    if not asks or not answers:
-        return ""
-    pairs = [(asks, "prompt"), (answers, "completion")]
-    return f"Rename {' and '.join(f'{key} to {name}' for key, name in pairs if key != name)}."
+def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
+    """Return what gives rows of no known shape one: lines to paste into the recipe, else the shapes there are."""
+    if lines := columns.guess([dict(row) for row in rows], kinds):
+        return f"Add beside its path in the recipe: {lines}"
+    return f"Write {shapes(kinds)}."
+
+
+def shapes(kinds: Sequence[Kind]) -> str:
+    """Write a row of each format of these kinds."""
+    return "; or ".join(module.ABOUT for kind in kinds for _, module in _of_kind(kind))
 
 
 def _of_kind(kind: Kind) -> list[tuple[str, Format]]:
@@ -180,7 +169,8 @@ def texts_of(record: Record) -> tuple[str, ...]:
 
 
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {role, content}, as several formats have it. Raises BadData."""
+    """Read a list of {role, content}, as several formats have it, or a JSON text of one. Raises BadData."""
+    value = _json(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         example = '[{"role": "user", "content": "…"}]'
         raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {example}.")
@@ -236,6 +226,7 @@ def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def _json(text: str) -> Any:
+    """Read a text that holds JSON, as tables hold lists; None for any other."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
@@ -248,7 +239,10 @@ def read_text(value: Any, key: str, place: str, *, may_be_empty: bool = False) -
         raise BadData(f"{place}: {key} is missing.", hint="Give it a text, or remove the row.")
     if not isinstance(value, str):
         kind = {dict: "a mapping", list: "a list", bool: "true or false"}.get(type(value), "a number")
-        raise BadData(f"{place}: {key} is {kind}, and must be text.", hint="Put it in quotes, as one text.")
+        hint = "Put it in quotes, as one text."
+        if isinstance(value, bool | int | float):
+            hint = "Put it in quotes, or name its column in `columns`, which makes it text."
+        raise BadData(f"{place}: {key} is {kind}, and must be text.", hint=hint)
     if not value.strip() and not may_be_empty:
         raise BadData(f"{place}: {key} is empty.", hint="Give it a text, or remove the row.")
     return value

@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "conversation"
 ABOUT = '{"instruction": "…", "input": "…", "output": "…"}'
+KEYS = ("instruction", "input", "output", "system", "history")
 
 
 def matches(row: Mapping[str, Any]) -> bool:

@@ -10,6 +10,10 @@ from finetop.core.errors import BadData
 
 KIND = "labelled"
 ABOUT = '{"prompt": "…", "completion": "…", "label": true}'
+KEYS = ("prompt", "completion", "messages", "label")
+
+_GOOD = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
+_HINT = "It is true (1) for a good answer, false (0) for a bad one; `labels` in the recipe names others."
 
 
 def matches(row: Mapping[str, Any]) -> bool:
@@ -19,10 +23,11 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 def read(row: Mapping[str, Any], place: str = "row") -> Labelled:
     """Read a prompt, its answer and the label. Raises BadData at `place`."""
-    label = row.get("label")
-    if not isinstance(label, bool):
+    label = _GOOD.get(str(row.get("label")).strip().lower())
+    if label is None:
+        label = row.get("label")
         said = "is missing" if label is None else f"is {str(label)[:30]!r}"
-        raise BadData(f"{place}: label {said}.", hint="It is true for a good answer, false for a bad one.")
+        raise BadData(f"{place}: label {said}.", hint=_HINT)
     shape = messages if messages.matches(row) else prompt_completion
     conversation = shape.read(row, place)
     return Labelled(conversation.prompt, conversation.answer, label)

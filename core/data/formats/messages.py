@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "conversation"
 ABOUT = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
+KEYS = ("messages", "tools")
 
 
 def matches(row: Mapping[str, Any]) -> bool:

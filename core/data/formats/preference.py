@@ -11,6 +11,7 @@ from finetop.core.errors import BadData
 
 KIND = "preference"
 ABOUT = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
+KEYS = ("prompt", "conversations", "chosen", "rejected")
 
 
 def matches(row: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "prompt"
 ABOUT = '{"prompt": "…", "answer": "…"}'
+KEYS = ("prompt", "answer")
 
 
 def matches(row: Mapping[str, Any]) -> bool:

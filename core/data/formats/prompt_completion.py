@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "conversation"
 ABOUT = '{"prompt": "…", "completion": "…"}'
+KEYS = ("prompt", "completion")
 
 
 def matches(row: Mapping[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "conversation"
 ABOUT = '{"conversations": [{"from": "human", "value": "…"}, {"from": "gpt", "value": "…"}]}'
+KEYS = ("conversations", "system", "tools")
 ROLES: dict[str, Role] = {
     "system": "system",
     "human": "user",
@@ -47,7 +48,8 @@ def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
 
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {from, value}. Raises BadData."""
+    """Read a list of {from, value}, or a JSON text of one. Raises BadData."""
+    value = _call(value) if isinstance(value, str) else value
     if not isinstance(value, list) or not value:
         raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {ABOUT}.")
     return tuple(read_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))

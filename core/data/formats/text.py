@@ -10,6 +10,7 @@ from finetop.core.errors import BadData
 
 KIND = "text"
 ABOUT = '{"text": "…"}'
+KEYS = ("text",)
 
 
 def matches(row: Mapping[str, Any]) -> bool:

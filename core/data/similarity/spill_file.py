@@ -24,12 +24,13 @@ ON_DISK: Final = "/var/tmp"  # unless TMPDIR says where: /tmp is memory on many 
 BLOCK: Final = 1000  # texts that are read at once
 
 
-def _folder() -> str:
+def disk_folder() -> str:
+    """Return the folder for files that may become large."""
     return os.environ.get("TMPDIR") or (ON_DISK if Path(ON_DISK).is_dir() else tempfile.gettempdir())
 
 
 def _spooled(share: float = 1.0) -> tempfile.SpooledTemporaryFile[bytes]:
-    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=_folder())
+    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=disk_folder())
 
 
 def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
@@ -38,7 +39,7 @@ def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
         file.write(data)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"{_folder()}: {error.strerror}. What is kept of the rows, to compare them, goes there.",
+            f"{disk_folder()}: {error.strerror}. What is kept of the rows, to compare them, goes there.",
             hint="Make room, or name another folder: TMPDIR=FOLDER.",
         ) from error
 

@@ -7,8 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.data import formats
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data import files as row_files, formats
 from finetop.core.data.versions.row_hashes import ROW_BYTES, Contents
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.data_diff import Example, Now, SourceRow
@@ -29,12 +28,12 @@ def look(then: SourceRow) -> Now:
     """Say whether a file still holds what a run read of it. What was not written to since is not read again."""
     path = Path(then.path)
     try:
-        facts = path.stat()
-    except OSError:
+        facts = row_files.facts_of(path)
+    except (OSError, FinetopError):
         return Now("gone")
-    if facts.st_size == then.size and facts.st_mtime == then.written:
+    if facts.size == then.size and facts.written == then.written:
         return Now("same", then.rows)
-    if facts.st_size > READ_BYTES:
+    if facts.size > READ_BYTES:
         return Now("unread")
     contents = Contents()
     try:
@@ -47,7 +46,7 @@ def look(then: SourceRow) -> Now:
 
 
 def _rows(path: Path, limit: int | None = None) -> Iterator[dict[str, Any]]:
-    for number, (_, row) in enumerate(stream_rows(path), 1):
+    for number, (_, row) in enumerate(row_files.stream_rows(path), 1):
         yield row
         if number == limit:
             return
@@ -83,7 +82,7 @@ def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
     deadline = time.monotonic() + LOOK_S
     for file in files:
         try:
-            if len(found) == len(hashes) or Path(file).stat().st_size > READ_BYTES:
+            if len(found) == len(hashes) or row_files.facts_of(Path(file)).size > READ_BYTES:
                 continue
             for row in _rows(Path(file)):
                 contents = Contents()

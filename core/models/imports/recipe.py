@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.data import hub
+from finetop.core.data import files, hub
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
 from finetop.core.plugins import METHODS
@@ -131,8 +131,10 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
 def rows_file(file: str, cwd: Path) -> str:
     """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
     path = (cwd / given_path(file)).absolute()
-    if not path.is_file():
-        raise BadInput(f"--data: there is no file {plain(str(path))}.", hint="Give a .jsonl file.")
+    if not files.is_there(path):
+        raise BadInput(
+            f"--data: there is no file {plain(str(path))}.", hint="Give a file of rows, or a folder."
+        )
     return str(path)
 
 

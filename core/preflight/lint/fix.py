@@ -18,6 +18,7 @@ import msgspec
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import lines
+from finetop.core.preflight.lint.lines import Unread
 from finetop.core.preflight.lint.report import Fixed
 
 if TYPE_CHECKING:
@@ -51,13 +52,9 @@ def require_place(out: Path, reads: list[Read]) -> None:
     trained = [read for read in reads if read.role in ("train", "replay")]
     if len(trained) != 1 or trained[0].source.path is None:
         number = "several sources" if len(trained) > 1 else "no file"
-        raise BadInput(
-            f"--fix writes one new file, and {number} are to train on.", hint="Name one .jsonl file."
-        )
+        raise BadInput(f"--fix writes one new file, and {number} are to train on.", hint="Name one file.")
     if trained[0].source.rows is not None:
-        raise BadInput(
-            "--fix would leave out rows beyond the recipe's `rows`.", hint="Name the .jsonl file itself."
-        )
+        raise BadInput("--fix would leave out rows beyond the recipe's `rows`.", hint="Name the file itself.")
     for path in (out, manifest_of(out)):
         if path.exists() or path.is_symlink():
             raise BadInput(
@@ -72,7 +69,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
     number = next(n for n, read in enumerate(whole.reads) if read.role in ("train", "replay"))
     read = whole.reads[number]
     temporary, told = (path.with_name(f".{path.name}.{os.getpid()}") for path in (out, manifest_of(out)))
-    if lines.size_of(read) != read.bytes:
+    if read.is_plain and lines.size_of(read) != read.bytes:
         raise BadInput(f"{read.name}: it was changed while it was read.", hint="Lint it again.")
     rows = removed = mended = 0
     after = hashlib.sha256()
@@ -134,23 +131,25 @@ def put(file: Path, place: Path) -> None:
 
 def _lines(
     whole: Whole, number: int, fixes: Mapping[int, list[tuple[str, Fix]]]
-) -> Iterator[tuple[int, bytes | None, list[tuple[str, Fix]]]]:
+) -> Iterator[tuple[int, bytes | Unread, list[tuple[str, Fix]]]]:
     """Yield each line of the file with what is to be done to it."""
     read = whole.reads[number]
     for index in range(len(read.starts)):
-        block = lines.block_again(read, number, index, whole.home)
+        block = lines.block_again(read, number, index)
         for offset, (line_number, line) in enumerate(zip(block.numbers, block.lines, strict=True)):
             yield line_number, line, fixes.get(block.at + offset, [])
 
 
-def _changed(line: bytes | None, found: list[tuple[str, Fix]]) -> tuple[bytes | None, list[tuple[str, Fix]]]:
+def _changed(
+    line: bytes | Unread, found: list[tuple[str, Fix]]
+) -> tuple[bytes | None, list[tuple[str, Fix]]]:
     """Return the line as it is to be, None where it is removed, and the changes that came about."""
     removals = [one for one in found if one[1].action == "remove"]
     if removals:
         return None, removals[:1]
-    if line is None:  # too long to be held: it is copied nowhere
+    if isinstance(line, Unread):  # there is nothing to be copied
         raise BadInput(
-            "--fix can't keep a line of more than 8 MiB.", hint="Let --fix remove it: don't skip unreadable."
+            f"--fix can't keep a row: {line.why}.", hint="Let --fix remove it: don't skip unreadable."
         )
     kept = line.rstrip(b"\r\n")
     raw = lines.decoded(kept) if found else None
@@ -165,8 +164,9 @@ def _changed(line: bytes | None, found: list[tuple[str, Fix]]) -> tuple[bytes | 
     return (msgspec.json.encode(raw) if changes else kept), changes
 
 
-def _hash(line: bytes | None) -> str:
-    return hashlib.sha256((line or b"").rstrip(b"\r\n")).hexdigest()
+def _hash(line: bytes | Unread) -> str:
+    content = line.rstrip(b"\r\n") if isinstance(line, bytes) else b""
+    return hashlib.sha256(content).hexdigest()
 
 
 def _put_in_front(path: Path, head: bytes) -> None:

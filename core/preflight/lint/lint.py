@@ -12,16 +12,15 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from finetop.core.data import formats
+from finetop.core.data import sources
 from finetop.core.data.formats import Kind
-from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.models.load import read_template
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
-from finetop.core.preflight.lint.lines import Block, Read
+from finetop.core.preflight.lint.lines import Block, Read, Unread
 from finetop.core.preflight.lint.report import (
     Asked,
     Finding,
@@ -198,7 +197,7 @@ def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRo
         if isinstance(recipe.data.eval, tuple):
             given += [(source, "eval") for source in recipe.data.eval]
         if recipe.check.target is not None:
-            given.append((Source(path=recipe.check.target.path), "test"))
+            given.append((recipe.check.target.source, "test"))
     if not given:
         raise BadInput(
             "data.train: there are no data to check.", hint="Name a file: data.train: [{path: …}]."
@@ -234,8 +233,8 @@ def _setup(
             on_long=recipe.data.on_long,
         )
     template = None if model is None else read_template(model.chat_template)
-    sources = tuple((read.name, read.role) for read in reads)
-    return lens, Setup(tuple(names), sources, lens, tokenizer, template, asked.recipe, str(home.root))
+    roles = tuple(read.role for read in reads)
+    return lens, Setup(tuple(names), roles, lens, tokenizer, template, asked.recipe, str(home.root))
 
 
 def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
@@ -266,8 +265,10 @@ def _blocks(
             read.format = read.source.format
         kinds = kinds_for(lens, read.role)
 
-        def detect(given: list[bytes | None], read: Read = read, kinds: Sequence[Kind] = kinds) -> str | None:
-            return _format(given, read, kinds)
+        def detect(
+            given: Sequence[bytes | Unread], read: Read = read, kinds: Sequence[Kind] = kinds
+        ) -> str | None:
+            return _format(given, read, kinds, home)
 
         for block in lines.blocks(read, number, at, home, detect):
             yield block
@@ -279,15 +280,13 @@ def _blocks(
     say("reading rows", done, done)
 
 
-def _format(given: list[bytes | None], read: Read, kinds: Sequence[Kind]) -> str | None:
+def _format(given: Sequence[bytes | Unread], read: Read, kinds: Sequence[Kind], home: Home) -> str | None:
     """Find the format of the first row that has one. Raises BadData where none of a file's first rows is any row."""
     raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
     found = next((name for raw in raws if (name := format_of(raw, kinds))), None)
-    if found is None and not read.rows and read.source.path is not None:
-        for line, raw in stream_rows(
-            Path(read.source.path)
-        ):  # training stops at the first line, and says why
-            formats.detect(raw, f"{read.name}:{line}", kinds)
+    if found is None and not read.rows:
+        for place, raw in sources.rows(read.source, home):  # training stops at the first, and says why
+            sources.format_of(read.source, home, raw, place, kinds)
     return found
 
 

@@ -6,6 +6,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from finetop.core.preflight.lint import lines
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ class Whole:
     def place(self, at: int) -> str:
         """Where row number `at` was written: faq.jsonl:17."""
         block = self._block(at)
-        return f"{self.reads[block.source].name}:{block.numbers[at - block.at]}"
+        return block.place(at - block.at)
 
     def again(self, ats: Iterable[int]) -> Iterator[Row]:
         """Read rows once more, in their order (`ats` rising is fastest); their tokens are not counted."""
         for at in ats:
             block = self._block(at)
             index = at - block.at
-            one = lines.Block(block.source, at, block.format, [block.numbers[index]], [block.lines[index]])
+            one = replace(block, at=at, numbers=[block.numbers[index]], lines=[block.lines[index]])
             yield self.rows_of(one)[0]
 
     def _source(self, at: int) -> int:
@@ -70,5 +72,5 @@ class Whole:
         read = self.reads[source]
         index = bisect_right(read.starts, at, key=lambda start: start[0]) - 1
         if self._kept is None or self._kept[:2] != (source, index):
-            self._kept = (source, index, lines.block_again(read, source, index, self.home))
+            self._kept = (source, index, lines.block_again(read, source, index))
         return self._kept[2]

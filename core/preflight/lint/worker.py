@@ -25,10 +25,10 @@ from finetop.core.runtime.home import Home
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What a worker needs to know: findings by name, the sources' names and roles, the tokenizer's folder."""
+    """What a worker needs to know: findings by name, the sources' roles, the tokenizer's folder."""
 
     findings: tuple[str, ...]
-    sources: tuple[tuple[str, SourceRole], ...]
+    sources: tuple[SourceRole, ...]
     lens: Lens
     tokenizer: str | None = None
     template: str | None = None
@@ -58,11 +58,11 @@ class Looker:
 
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
         """Read the rows of a block."""
-        name, role = self.setup.sources[block.source]
+        role = self.setup.sources[block.source]
         kinds = rows.kinds_for(self.setup.lens, role)
         read = []
         for index, (number, line) in enumerate(zip(block.numbers, block.lines, strict=True)):
-            raw, place = lines.decoded(line), f"{name}:{number}"
+            raw, place = lines.decoded(line), block.place(index)
             at = block.at + index
             if isinstance(raw, str):
                 read.append(rows.unread(at, block.source, number, place, role, raw))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from finetop.core.data import formats
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data import files, formats, sources
 from finetop.core.errors import BadInput
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.text import clean_line
@@ -56,10 +55,7 @@ def first_row(recipe: Recipe, folder: Path) -> list[tuple[str, bool]]:
 def _first_record(recipe: Recipe) -> formats.Record | None:
     kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
     for source in recipe.data.train[:1]:
-        if source.path is None or not Path(source.path).is_file():
+        if source.path is None or not files.is_there(Path(source.path)):
             return None
-        for line, row in stream_rows(Path(source.path)):
-            place = f"{Path(source.path).name}:{line}"
-            name = formats.detect(row, place, kinds) if source.format == "auto" else source.format
-            return formats.read(row, place, name, kinds)
+        return next(sources.stream(source, None, kinds)).record
     return None

@@ -6,12 +6,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from finetop.core.data import formats, source_record
+from finetop.core.data import files, formats, source_record, sources
 from finetop.core.data.formats import Kind, Record
-from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.training_set import refuse_too_long, require_rows
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.schema import EvalShare, Recipe, Source
@@ -57,7 +57,9 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
     count, how = counter(tokenizer)
     kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
     named = [
-        source for source in recipe.data.train if source.path is not None and Path(source.path).is_file()
+        source
+        for source in recipe.data.train
+        if source.path is not None and files.is_there(Path(source.path))
     ]
     if not named:
         return None
@@ -104,7 +106,7 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
 
 
 def _rows_of(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], recipe: Recipe) -> float:
-    if source.path is None or not Path(source.path).is_file():
+    if source.path is None or not files.is_there(Path(source.path)):
         return 0.0
     file = _kept(_read(source, kinds, count, _put_before(source, recipe, count)), recipe)
     return len(file.rows) * file.times
@@ -120,27 +122,16 @@ def _put_before(source: Source, recipe: Recipe, count: Callable[[str], int]) -> 
 
 
 def _read(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], before: int) -> _File:
-    path, rows, name, read = Path(str(source.path)), [], source.format, 0
+    rows: list[list[int]] = []
     most = min(MOST_ROWS, source.rows or MOST_ROWS)
-    for line, row in stream_rows(path):
-        place = f"{path.name}:{line}"
-        if name == "auto":
-            name = formats.detect(row, place, kinds)
-        record = formats.read(row, place, name, kinds)
-        asks = 0 if isinstance(record, formats.Text) else before
-        rows.append([asks + _tokens(text, count) for text in texts(record)])
-        read = line
-        if len(rows) >= most:
-            break
+    read = sources.stream(source, None, kinds)
+    for row in islice(read, most):
+        asks = 0 if isinstance(row.record, formats.Text) else before
+        rows.append([asks + _tokens(text, count) for text in texts(row.record)])
     if len(rows) < MOST_ROWS or (source.rows is not None and len(rows) >= source.rows):
         return _File(rows, 1.0)
-    times = _lines(path) / read
-    return _File(rows, min(times, source.rows / len(rows)) if source.rows else times)
-
-
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+    rest = sum(1 for _ in sources.rows(source, None))
+    return _File(rows, min(rest, source.rows or rest) / len(rows))
 
 
 def _kept(file: _File, recipe: Recipe) -> _File:

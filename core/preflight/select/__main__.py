@@ -20,6 +20,7 @@ from finetop.core.preflight.select import Choice, load
 from finetop.core.preflight.select._output import write
 from finetop.core.preflight.select._pool import Pool, open_pool
 from finetop.core.preflight.select._request import Ask, Doing, Selected, Told, TooFew, Trouble, Wanted
+from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
@@ -50,12 +51,14 @@ def say(told: Told) -> None:
 
 def work(ask: Ask, home: Home) -> None:
     """Write every file that is wanted, in the order in which they are asked for. Raises FinetopError."""
-    path = Path(ask.data)
-    pool = open_pool(path, ask.format, lambda what, done, total: say(Doing(what, done, total)))
+    pool = open_pool(
+        msgspec.convert(ask.source, Source), lambda what, done, total: say(Doing(what, done, total))
+    )
     pool.most = max(count_of(wanted, pool) for wanted in ask.wanted)
     if pool.most > len(pool):
         raise BadInput(
-            f"{path.name} has {len(pool):,} rows, and {pool.most:,} are asked for.", hint="Ask for fewer."
+            f"{pool.path.name} has {len(pool):,} rows, and {pool.most:,} are asked for.",
+            hint="Ask for fewer.",
         )
     if any(load(wanted.by).NEEDS_MODEL for wanted in ask.wanted):
         pool.scorer = scorer_of(ask.model, home)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.data import files, source_record
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.runtime.files import write_whole
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from finetop.core.preflight.select import Choice
     from finetop.core.preflight.select._pool import Losses, Pool
@@ -63,22 +64,31 @@ def write(
 
 
 def _copy(pool: Pool, lines: Sequence[int], aside: Path) -> str:
-    """Copy lines to a file, byte for byte; give their sha256. Raises BadInput if the source is another now."""
-    whole, taken = hashlib.sha256(), hashlib.sha256()
+    """Copy rows to a file, lines of JSON byte for byte; return their sha256. Raises BadInput if the source changed."""
+    taken = hashlib.sha256()
     wanted = iter(lines)
     following = next(wanted, 0)
-    with pool.path.open("rb") as source, aside.open("xb") as file:
-        for number, line in enumerate(source, start=1):
-            whole.update(line)
+    with aside.open("xb") as file:
+        for number, line in _lines(pool.path):
             if number == following:
                 taken.update(line)
                 file.write(line)
                 following = next(wanted, 0)
         file.flush()
         os.fsync(file.fileno())
-    if whole.hexdigest() != pool.sha256:
+    if source_record.sha256_of(pool.path) != pool.sha256:
         raise BadInput(f"{pool.path.name}: was changed while rows were chosen.", hint="Select again.")
     return taken.hexdigest()
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield a file's rows as lines of JSON with their numbers."""
+    if not files.is_plain(path):
+        for place, row in files.stream_rows(path):
+            yield place.number, msgspec.json.encode(row) + b"\n"
+        return
+    with path.open("rb") as source:
+        yield from enumerate(source, start=1)
 
 
 def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:

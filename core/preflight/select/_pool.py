@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from finetop.core.data import formats
-from finetop.core.data.jsonl import stream_rows
+from msgspec.structs import replace
+
+from finetop.core.data import files, formats, source_record, sources
+from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from finetop.core.data.formats import Kind, Record
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Source
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
@@ -39,7 +41,7 @@ class Losses(Protocol):
 class Pool:
     """The rows of one file. Places count from 0, lines of the file from 1."""
 
-    path: Path
+    source: Source
     sha256: str
     lines: tuple[int, ...]  # of the rows
     format: str
@@ -48,13 +50,18 @@ class Pool:
     scorer: Losses | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
 
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(str(self.source.path))
+
     def __len__(self) -> int:
         return len(self.lines)
 
     def records(self, doing: str) -> Iterator[Record]:
         """Read every row anew, telling progress as `doing`. Raises BadInput."""
-        for number, (line, row) in enumerate(stream_rows(self.path), start=1):
-            yield formats.read(row, f"{self.path.name}:{line}", self.format, KINDS)
+        for number, row in enumerate(sources.stream(self.source, None, KINDS), start=1):
+            yield row.record
             if number % SAID_EVERY == 0:
                 self.tell(doing, number, len(self))
 
@@ -70,24 +77,20 @@ class Pool:
         return self._losses[with_prompt]
 
 
-def open_pool(path: Path, format_name: str, tell: Tell, sha256: str = "") -> Pool:
+def open_pool(source: Source, tell: Tell, sha256: str = "") -> Pool:
     """Read a file once: each row must be one. Raises BadInput at the first that is not."""
-    lines = []
-    for line, row in stream_rows(path):
-        place = f"{path.name}:{line}"
+    path, lines, format_name = Path(str(source.path)), [], source.format
+    if files.listed(path) != [path]:
+        raise BadInput(f"{path}: rows are taken from one file, and this is more.", hint="Name one of them.")
+    for place, row in sources.rows(source, None):
         if format_name == "auto":
-            format_name = formats.detect(row, place, KINDS)
-        formats.read(row, place, format_name, KINDS)
-        lines.append(line)
+            format_name = sources.format_of(source, None, row, place, KINDS)
+        formats.read(row, str(place), format_name, KINDS)
+        lines.append(place.number)
         if len(lines) % SAID_EVERY == 0:
             tell("reading", len(lines), 0)
-    return Pool(path, sha256 or digest(path), tuple(lines), format_name, tell)
-
-
-def digest(path: Path) -> str:
-    """Compute the sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    source = replace(source, format=format_name)
+    return Pool(source, sha256 or source_record.sha256_of(path), tuple(lines), format_name, tell)
 
 
 def answer_of(record: Record) -> str:

@@ -28,10 +28,9 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True):
-    data: str  # a .jsonl file
+    source: dict[str, Any]  # of a recipe: one file of rows
     wanted: list[Wanted]
     model: dict[str, Any] = {}  # the recipe's section
-    format: str = "auto"
 
 
 class Doing(msgspec.Struct, tag="doing", frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.recipe.columns import Columns, Labels, problems as column_problems
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
@@ -45,10 +46,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     path: Annotated[
         PathText | None,
         Meta(
-            description="A .jsonl file of general rows, in a shape that the objective reads.",
+            description="General rows, in a shape that the objective reads: a file, or a folder of one type.",
             extra={"path": "file"},
         ),
     ] = None
+    columns: Columns = {}
+    labels: Labels = {}
     share: Annotated[
         float, Meta(gt=0, lt=1, description="Share of all training rows that are replayed (0 to 1).")
     ] = 0.2
@@ -62,7 +65,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     prompts: Annotated[
         PathText | None,
         Meta(
-            description="A .jsonl file of prompts for from_base; without, it asks itself.",
+            description="Rows of prompts for from_base; without, it asks itself.",
             extra={"path": "file"},
         ),
     ] = None
@@ -85,13 +88,14 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
     if (options.path is None) == (options.from_base is None):
         said = "neither path nor from_base" if options.path is None else "both path and from_base"
         if options.path is None:
-            hint = f"Set {key}.path to a .jsonl file, or {key}.from_base to a number of rows."
+            hint = f"Set {key}.path to a file of rows, or {key}.from_base to a number of rows."
         else:
             hint = f"Set {key}.from_base to null, or {key}.path to null."
         yield key, f"{key} has {said}.", hint
     if options.prompts is not None and options.from_base is None:
         said = f"{key}.prompts are for from_base, which is not set."
         yield f"{key}.prompts", said, f"Set {key}.prompts to null."
+    yield from column_problems(options.columns, options.labels, key)
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and options.share + sum(shares) >= 1:
         said = f"{key}.share: {options.share:g} and the shares of data.train add up to 1 or more."
@@ -121,7 +125,10 @@ def sources(options: Options) -> tuple[Source, ...]:
     """Return the file as a source of training rows."""
     from finetop.core.recipe.schema import Source
 
-    return (Source(path=options.path, share=options.share, role="replay"),) if options.path else ()
+    if options.path is None:
+        return ()
+    named = {"columns": options.columns, "labels": options.labels}
+    return (Source(path=options.path, share=options.share, role="replay", **named),)
 
 
 def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:

@@ -23,7 +23,7 @@ def run(code: str, cache: Path) -> str:
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     code = """
 import sys
-import finetop.core.data.jsonl
+import finetop.core.data.files
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import load_recipe
 load_recipe("lora")

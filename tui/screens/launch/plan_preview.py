@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.client.remote.recipe_files import sent
+from finetop.core.data import files
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer
 from finetop.core.runtime.child import answer_lines
@@ -142,7 +143,12 @@ NOTHING = Preview(0, False, "")
 
 
 def look_at(path: str) -> Preview:
-    """Count the rows of a .jsonl file and read the first; nothing if it can't be read. Runs in a thread."""
+    """Count the rows of a .jsonl file and read the first; nothing of another, or one that can't be read.
+
+    Runs in a thread.
+    """
+    if files.type_of(path) != files.USUAL:
+        return NOTHING
     try:
         with Path(path).open("rb") as file:
             first = file.readline(_LINE)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from finetop.core.check.tasks.suite import find_suite
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.files import stream_rows
 from finetop.core.data.similarity.containment import Items
 from finetop.core.data.similarity.word_codes import codes_of
 from finetop.core.errors import BadInput
@@ -111,10 +111,10 @@ def _suite(whole: Whole) -> str:
 
 def _of_file(file: Path, name: str) -> Iterator[Item]:
     has_any = False
-    for line, row in stream_rows(file):
+    for place, row in stream_rows(file):
         for text in questions(row):
             has_any = True
-            yield name, str(row.get("id", f"line {line}"))[:60], text
+            yield name, str(row.get("id", f"line {place.number}"))[:60], text
     if not has_any:
         keys = ", ".join(QUESTIONS[:5])
         raise BadInput(f"{file}: no row has a question.", hint=f"A benchmark's rows have one of {keys} …")

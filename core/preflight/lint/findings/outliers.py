@@ -17,6 +17,7 @@ from finetop.core.data.formats import Conversation
 from finetop.core.errors import BadInput
 from finetop.core.preflight.lint.report import EXAMPLES, PLACES, Finding
 from finetop.core.preflight.lint.tally import example, excerpt
+from finetop.core.recipe.schema import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -155,8 +156,9 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
         path = Path(folder) / "rows.jsonl"
         for format_name, rows in _by_format(whole, ats):
             path.write_bytes(b"".join(msgspec.json.encode(row.raw) + b"\n" for row in rows))
+            source = Source(path=str(path), format=format_name)
             lines = tuple(range(1, len(rows) + 1))
-            losses += scorer.losses(Pool(path, "", lines, format_name, whole.say), with_prompt=True)
+            losses += scorer.losses(Pool(source, "", lines, format_name, whole.say), with_prompt=True)
         return losses
 
 

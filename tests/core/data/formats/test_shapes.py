@@ -111,9 +111,9 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     ),
     ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is no list of functions"),
     ("conversation", {"chosen": "a", "rejected": "b"}, "a row with chosen, rejected has no shape that fits"),
-    ("conversation", {"Question": "a", "answer": "b"}, "Rename Question to prompt and answer to completion."),
-    ("conversation", {"prompt": "a", "response": "b"}, "fits. Rename response to completion."),
-    ("conversation", {"question": "a", "reason": "b"}, "has no shape that fits. Write {"),
+    ("conversation", {"Question": "a", "answer": "b"}, "columns: {prompt: Question, completion: answer}"),
+    ("conversation", {"prompt": "a", "response": "b"}, "columns: {prompt: prompt, completion: response}"),
+    ("conversation", {"question": "a", "reason": "b", "id": "c"}, "has no shape that fits. Write {"),
     ("preference", {"prompt": "a", "chosen": "b"}, "rejected is missing"),
     (
         "preference",
@@ -121,7 +121,11 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
         "chosen and rejected are the same answer",
     ),
     ("preference", {"chosen": "b", "rejected": "c"}, "nothing is asked before the answers"),
-    ("labelled", {"messages": [ASK, SAY], "label": "good"}, "label is 'good'. It is true for a good answer"),
+    (
+        "labelled",
+        {"messages": [ASK, SAY], "label": "good"},
+        "label is 'good'. It is true (1) for a good answer",
+    ),
     ("text", {"text": " "}, "text is empty"),
     ("prompt", {"prompt": [ASK, SAY]}, "prompt ends with an answer"),
 ]

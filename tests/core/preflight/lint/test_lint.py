@@ -186,8 +186,8 @@ def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None
     ("content", "said"),
     [
         (b"question,answer\nA?,B.\n", "a.jsonl:1: is not JSON"),
-        (b'{"question": "A?", "answer": "B."}\n', "Rename question to prompt and answer to completion."),
-        (b"\x1f\x8b\x08 x\n", "is packed by gzip. Unpack it"),
+        (b'{"question": "A?", "answer": "B."}\n', "columns: {prompt: question, completion: answer}"),
+        (b"\x1f\x8b\x08 x\n", "is packed by gzip and damaged"),
         ("{}".encode("utf-16"), "is UTF-16 text"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from finetop.core.data import formats
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.files import stream_rows
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
 from finetop.core.models.load import PLAIN_TEMPLATE, load_tokenizer

@@ -14,6 +14,7 @@ from finetop.core.models.resolved import ResolvedModel
 from finetop.core.preflight import select
 from finetop.core.preflight.select._losses import Scorer
 from finetop.core.preflight.select._pool import open_pool
+from finetop.core.recipe.schema import Source
 from finetop.core.runtime.home import Home
 
 ROWS = [
@@ -28,7 +29,7 @@ ROWS = [
 def pool_of(folder, rows=ROWS):
     file = folder / "rows.jsonl"
     file.write_text("\n\n".join(json.dumps({"prompt": one, "completion": other}) for one, other in rows))
-    pool = open_pool(file, "auto", lambda what, done, total: None)
+    pool = open_pool(Source(path=str(file)), lambda what, done, total: None)
     pool.most = len(pool)
     return pool
 
@@ -155,7 +156,7 @@ def test_the_band_is_around_the_middle_and_difficulty_ends_at_one(tmp_path, scor
 def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
     file = tmp_path / "texts.jsonl"
     file.write_text('{"text": "The shop opens at nine."}\n{"text": "Where are you?"}\n')
-    pool = replace(open_pool(file, "auto", lambda what, done, total: None), scorer=scorer)
+    pool = replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer)
     assert len(order("loss-band", pool)) == 2 and all(loss > 0 for loss in pool.losses())
     with pytest.raises(
         BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, and"
@@ -165,4 +166,4 @@ def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
     with pytest.raises(
         BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, or texts"
     ):
-        replace(open_pool(file, "auto", lambda what, done, total: None), scorer=scorer).losses()
+        replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer).losses()

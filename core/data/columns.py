@@ -1,0 +1,208 @@
+"""Gives rows the keys that training reads: the recipe's `columns` and `labels`, or a guess at them to paste."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.data.files import unknown_column
+from finetop.core.errors import BadData
+from finetop.core.recipe.columns import ANSWERS, is_template, parts
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from finetop.core.data.files import Place
+
+Row = dict[str, Any]
+ASKING = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "user",
+    "human",
+    "source",
+    "context",
+    "sentence",
+    "review",
+    "text",
+)  # names of what is asked
+ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
+LABELS = ("label", "labels", "class", "category", "intent", "sentiment", "topic")
+BETTER = ("chosen", "preferred", "accepted", "better", "winner", "positive")
+WORSE = ("rejected", "dispreferred", "refused", "worse", "loser", "negative")
+TEXTS = ("text", "content", "body", "document", "article", "passage", "page_content")
+MOST_LABELS = 50  # different values that are named in a guess
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_OTHERWISE = ("true", "false", "null")  # words that YAML takes for something else than text
+
+
+def shaped(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool], place: Place) -> Row:
+    """Return a row with the keys that `columns` gives it and those alone, and with its label by name.
+
+    Numbers become text, but for `label`. Raises BadData for a label without a name.
+    """
+    made = row if not columns else {
+        key: value for key, written in columns.items() if (value := _value(row, written)) is not None
+    }  # fmt: skip
+    if labels:
+        made = _named(made, columns, labels, place)
+    if columns:
+        return {key: value if key == "label" else _text(value) for key, value in made.items()}
+    return made
+
+
+def require(row: Row, columns: Mapping[str, str], place: Place) -> None:
+    """See that a source's first row has the columns that are named. Raises BadData that lists those there are."""
+    for key, written in columns.items():
+        for name, is_column in parts(written):
+            if is_column and name not in row:
+                said = f"there is no column {quoted(name)}, which columns.{key} names."
+                raise BadData(f"{place}: {said}", hint=unknown_column(name, row))
+
+
+def _value(row: Row, written: str) -> Any:
+    """Return what a key is made of; None where the row has no value in any of its columns."""
+    if not is_template(written):
+        return row.get(written)
+    made = parts(written)
+    if all(row.get(piece) is None for piece, is_column in made if is_column):
+        return None
+    return "".join(_written(row.get(piece)) if is_column else piece for piece, is_column in made)
+
+
+def _written(value: Any) -> str:
+    if value is None:
+        return ""
+    text = _text(value)
+    return text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+
+
+def _text(value: Any) -> Any:
+    """Write a number as text; lists and mappings stay."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool], place: Place) -> Row:
+    key = next((key for key in ("label", *ANSWERS) if key in row), None)
+    if key is None or isinstance(row[key], list | dict):
+        return row
+    value = label_of(row[key])
+    for spelled in (value, value.lower()):
+        if spelled in labels:
+            return {**row, key: labels[spelled]}
+    column = columns.get(key, key)
+    hint = f"It names {', '.join(labels)}: add {quoted(value)}, or mend the row."
+    raise BadData(f"{place}: {column} is {quoted(value)}, which labels does not name.", hint=hint)
+
+
+def label_of(value: Any) -> str:
+    """Write a label as the keys of `labels` are: 1 of 1, 1.0 and "1"; true of True."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(_text(value)).strip()
+
+
+def guess(rows: Sequence[Row], kinds: Sequence[str]) -> str:
+    """Return the lines of a recipe that give rows of no known shape one, as far as their columns' names tell.
+
+    `columns: {prompt: question, completion: answer}`, and `labels: {…}` behind it where the answer is a number or
+    true or false; the names of labels are to be written by who knows them. Nothing where there is no second column.
+    """
+    columns = _guessed(rows[0], tuple(kinds)) if rows else {}
+    if not columns:
+        return ""
+    found = f"columns: {_mapping(columns)}"
+    if "label" not in columns and (names := _labels(columns.get("completion", ""), rows)):
+        return f"{found}, labels: {_mapping(names)}"
+    return found
+
+
+def _guessed(row: Row, kinds: tuple[str, ...]) -> dict[str, str]:
+    by_name = {str(key).strip().lower(): str(key) for key in row if not is_template(str(key))}
+    lists = {name: row[key] for name, key in by_name.items() if isinstance(row[key], list) and row[key]}
+    for name, turns in lists.items():
+        if "conversation" in kinds and isinstance(turns[0], dict):
+            if "role" in turns[0]:
+                return {"messages": by_name[name]}
+            if "from" in turns[0]:
+                return {"conversations": by_name[name]}
+    texts = [name for name in by_name if isinstance(row[by_name[name]], str)]
+    asks = _first(ASKING, texts)
+    for kind in kinds:
+        found: dict[str, str | None] = {}
+        if kind == "conversation":
+            answers = _first(ANSWERING, by_name, but=asks) or _first(LABELS, by_name, but=asks)
+            if asks is None and answers is not None:
+                asks = next((name for name in texts if name != answers), None)
+            found = {"prompt": asks, "completion": answers}
+        elif kind == "preference":
+            found = {"prompt": asks, "chosen": _first(BETTER, texts), "rejected": _first(WORSE, texts)}
+        elif kind == "labelled":
+            found = {
+                "prompt": asks,
+                "completion": _first(ANSWERING, texts, but=asks),
+                "label": _first(LABELS, by_name) or _first(("good", "is_good", "rating", "score"), by_name),
+            }
+        elif kind == "text":
+            found = {"text": _first(TEXTS, texts) or (texts[0] if len(texts) == 1 else None)}
+        elif kind == "prompt" and asks is not None:
+            answer = _first(ANSWERING, by_name, but=asks)
+            found = {"prompt": asks, **({"answer": answer} if answer else {})}
+        if found and all(found.values()):
+            return {key: by_name[name] for key, name in found.items() if name is not None}
+    if "conversation" in kinds and len(by_name) == 2 and texts:
+        prompt = texts[0]
+        return {"prompt": by_name[prompt], "completion": next(by_name[n] for n in by_name if n != prompt)}
+    return {}
+
+
+def _first(
+    wanted: Sequence[str], names: Mapping[str, Any] | Sequence[str], but: str | None = None
+) -> str | None:
+    """Return the first wanted name that there is, as it is, else as the end of another (customer_question)."""
+    given = [name for name in names if name != but]
+    whole = next((name for name in wanted if name in given), None)
+    return whole or next((name for one in wanted for name in given if name.endswith(f"_{one}")), None)
+
+
+def _labels(column: str, rows: Sequence[Row]) -> dict[str, str]:
+    """Return the names to be written for labels that are numbers, or true and false; {} where they are words."""
+    values = sorted({label_of(row[column]) for row in rows if row.get(column) is not None})
+    is_coded = all(re.fullmatch(r"-?[0-9]{1,6}|[Tt]rue|[Ff]alse", value) for value in values)
+    is_answer = _first(ANSWERING, [column.lower()]) is not None  # a number that was asked for
+    if is_answer or not values or len(values) > MOST_LABELS or not is_coded:
+        return {}
+    return {value: f"name of {value}" for value in sorted(values, key=lambda value: (len(value), value))}
+
+
+def _mapping(entries: Mapping[str, str]) -> str:
+    return (
+        "{"
+        + ", ".join(f"{_scalar(key, is_key=True)}: {_scalar(value)}" for key, value in entries.items())
+        + "}"
+    )
+
+
+def _scalar(text: str, *, is_key: bool = False) -> str:
+    """Write a text as YAML takes it for one; a number may stand as a key, which is text in any case."""
+    words = text.split(" ")
+    is_plain = all(map(_PLAIN.fullmatch, words)) and text.lower() not in _OTHERWISE
+    if is_key and re.fullmatch(r"-?[0-9]+|[Tt]rue|[Ff]alse", text):
+        return text
+    if is_plain or re.fullmatch(r"name of -?\w+", text):
+        return text
+    return json.dumps(text, ensure_ascii=False)
+
+
+def places(columns: Mapping[str, str], message: str) -> Iterator[str]:
+    """Name the columns of the keys that a fault speaks of, to be said behind it."""
+    for key, written in columns.items():
+        if key != written and re.search(rf": {key}\b", message):
+            yield f"{key} is {'made of' if is_template(written) else 'the column'} {quoted(written)}."

@@ -1,0 +1,264 @@
+"""Files of rows: a module for each file type, which has what `FileType` in core/plugins.py lists, and one reader.
+
+A path is a file, a folder whose files are of one type, or a pattern such as `data/*.csv`. Rows are streamed: a file of
+any size takes the memory of a few rows.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+
+from finetop.core.data.files import _text
+from finetop.core.errors import BadData, BadInput, did_you_mean
+from finetop.core.plugins import FILE_TYPES
+from finetop.core.runtime.files import is_pattern, open_given
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Row = dict[str, Any]
+ROW_BYTES = _text.MAX_BYTES
+PACKED = ".gz"
+USUAL = "jsonl"  # of a name without a known ending
+_GZIP = b"\x1f\x8b"
+_PARQUET = b"PAR1"
+_OURS = (".manifest.json", ".manifest.jsonl")  # beside what `finetop select` and `lint --fix` write
+_SAVED = ("state.json", "dataset_dict.json")  # of a folder that datasets' save_to_disk wrote
+_BEGINNINGS: tuple[tuple[bytes, str, str], ...] = (  # of files that hold no rows: what they are, what helps
+    (b"\x28\xb5\x2f\xfd", "is packed by zstd", "Unpack it: zstd -d {name}"),
+    (b"BZh", "is packed by bzip2", "Unpack it: bunzip2 -k {name}"),
+    (b"\xfd7zXZ\x00", "is packed by xz", "Unpack it: unxz -k {name}"),
+    (b"PK\x03\x04", "is a ZIP archive (.xlsx and .docx are, too)", "Unpack it, or save its rows as .csv."),
+    (b"ARROW1", "is an Arrow file", "Name its folder in a recipe: data.train: [{{id: {folder}}}]"),
+    (b"%PDF", "is a PDF", "Save its text as .txt."),
+)
+
+
+class Place(NamedTuple):
+    """Where a row was written: the file's name, and the line that it begins on, or its number (.json, .parquet)."""
+
+    file: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the system says of the files of a path together: bytes, and when the newest was written and put there."""
+
+    size: int
+    written: float
+    placed: float
+
+
+def read_rows(path: Path, limit: int | None = None) -> list[Row]:
+    """Read all rows of a path, or the first `limit`. Raises BadInput; a path without rows is one."""
+    return [row for _, row in islice(stream_rows(path), limit)]
+
+
+def stream_rows(path: Path) -> Iterator[tuple[Place, Row]]:
+    """Yield each row with its place. A cell that a table leaves empty is no key. Raises BadInput at the first fault."""
+    for place, row in entries(path):
+        if isinstance(row, BadData):
+            raise row
+        yield place, row if all(value is not None for value in row.values()) else _filled(path, row)
+
+
+def _filled(path: Path, row: Row) -> Row:
+    """Leave out cells without a value. In JSON a null is written, and stays."""
+    if type_of(path.name) in ("jsonl", "json"):
+        return row
+    return {key: value for key, value in row.items() if value is not None}
+
+
+def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
+    """Yield each row with its place, or what is wrong with that row alone; an empty cell of a table is None.
+
+    Raises BadInput for what can't be read at all.
+    """
+    has_rows = False
+    for file in listed(path):
+        name = file.name if file == path else shown_name(path, file)
+        for number, row in _of_file(file, name):
+            has_rows = True
+            yield Place(name, number), row
+    if not has_rows:
+        hint = "Write one JSON object a line." if type_of(path.name) == USUAL else "Give data that have some."
+        raise BadData(f"{path.name}: has no rows.", hint=hint)
+
+
+def shown_name(path: Path, file: Path) -> str:
+    """Name a file of a folder or pattern with the folder that it lies in."""
+    return f"{file.parent.name}/{file.name}" if file != path else file.name
+
+
+def _of_file(file: Path, name: str) -> Iterator[tuple[int, Row | BadData]]:
+    with open_file(file) as opened:
+        module = FILE_TYPES.load(type_of(file.name, opened.read(len(_PARQUET))))
+        opened.seek(0)
+        try:
+            yield from module.rows(opened, name)
+        except (OSError, EOFError, zlib.error) as error:
+            raise _damaged(name, opened, error) from error
+
+
+def type_of(name: str, head: bytes = b"") -> str:
+    """Name the type of a file by how it begins, or by its name's ending; JSON lines where neither is known."""
+    if head.startswith(_PARQUET):
+        return "parquet"
+    return _types().get(ending_of(name), USUAL)
+
+
+def ending_of(name: str) -> str:
+    """Return the ending that says the type: .csv of FAQ.csv.gz."""
+    return Path(name.lower().removesuffix(PACKED)).suffix
+
+
+def endings() -> tuple[str, ...]:
+    """List the endings of files that hold rows."""
+    return tuple(_types())
+
+
+def _types() -> dict[str, str]:
+    return {ending: name for name in FILE_TYPES.names() for ending in FILE_TYPES.load(name).ENDINGS}
+
+
+def listed(path: Path) -> list[Path]:
+    """List the files of a path in order of their names. Raises BadInput where they are of several types, or none."""
+    if is_pattern(path):
+        files = sorted(file for file in path.parent.glob(path.name) if _is_given(file))
+        if not files:
+            raise BadInput(f"{path}: no file has such a name.", hint=_there(path.parent))
+    elif _is_folder(path):
+        if any((path / name).is_file() for name in _SAVED):
+            raise BadInput(
+                f"{path}: was written by save_to_disk.", hint=f"Write id: {path} in place of path."
+            )
+        files = sorted(file for file in path.iterdir() if _is_given(file))
+        if not files:
+            raise BadInput(f"{path}: is a folder without files.", hint=_there(path))
+    else:
+        return [path]
+    found = Counter(ending_of(file.name) or file.name for file in files)
+    if len({_types().get(ending, ending) for ending in found}) > 1:
+        there = ", ".join(f"{count} {ending}" for ending, count in found.most_common(6))
+        known = [ending for ending, _ in found.most_common() if ending in _types()]
+        best = min(
+            known, key=lambda ending: _types()[ending] == "text", default=""
+        )  # no README.md beside data
+        packed = PACKED * all(
+            file.name.lower().endswith(best + PACKED) for file in files if ending_of(file.name) == best
+        )
+        folder = path.parent if is_pattern(path) else path
+        hint = f"Choose one: path: {folder}/*{best}{packed}" if best else "Name a file."
+        raise BadInput(f"{path}: has files of several types: {there}.", hint=hint)
+    return files
+
+
+def _is_given(file: Path) -> bool:
+    return file.is_file() and not file.name.startswith((".", "_")) and not file.name.endswith(_OURS)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except ValueError:  # no path at all, as open_file says
+        return False
+
+
+def _there(folder: Path) -> str:
+    try:
+        names = [entry.name + "/" * entry.is_dir() for entry in sorted(folder.iterdir())[:5]]
+    except OSError:
+        names = []
+    return f"There is {', '.join(names)} in {folder}." if names else ""
+
+
+def is_plain(path: Path) -> bool:
+    """Return whether a path is one file of JSON lines that is not packed. Raises BadInput."""
+    if listed(path) != [path]:
+        return False
+    with open_file(path) as file:
+        return not isinstance(file, gzip.GzipFile) and type_of(path.name, file.read(len(_PARQUET))) == USUAL
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path leads to files, whatever is in them."""
+    return path.is_file() or path.is_dir() or is_pattern(path)
+
+
+def facts_of(path: Path) -> Facts:
+    """Look at the files of a path without opening them. Raises OSError, BadInput."""
+    found = [file.stat() for file in listed(path)]
+    return Facts(
+        sum(one.st_size for one in found),
+        max(one.st_mtime for one in found),
+        max(one.st_ctime for one in found),
+    )
+
+
+def require(path: Path) -> None:
+    """See that the files of a path are there and may hold rows. Raises BadInput."""
+    for file in listed(path):
+        open_file(file).close()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of rows, unpacked where gzip packed it. Raises BadInput for what is no file or can't hold rows."""
+    file: BinaryIO | None = None
+    try:
+        file = open_given(path)
+        head = file.read(8)
+        file.seek(0)
+        if head.startswith(_GZIP):
+            file = _unpacked(file)
+            head = file.read(8)
+            file.seek(0)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise BadInput(f"{path}: is a folder.", hint="Name a file in it.") from error
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        if file is None:
+            raise BadInput(f"{path}: cannot be read: {_reason(error)}.") from error
+        file.close()
+        raise _damaged(str(path), file, error) from error
+    for beginning, what, hint in _BEGINNINGS:
+        if head.startswith(beginning):
+            file.close()
+            raise BadData(f"{path}: {what}.", hint=hint.format(name=path.name, folder=path.parent.resolve()))
+    if type_of(path.name, head) in ("jsonl", "json") and head.startswith(_text.UTF_16):
+        file.close()
+        raise BadData(f"{path}: is UTF-16 text.", hint=_text.as_utf8("utf-16", path.name))
+    return file
+
+
+def _unpacked(file: BinaryIO) -> BinaryIO:
+    unpacked = gzip.GzipFile(fileobj=file)
+    unpacked.myfileobj = cast("Any", file)  # it is closed with it
+    return cast("BinaryIO", unpacked)
+
+
+def _damaged(name: str, file: BinaryIO, error: Exception) -> BadData:
+    what = "is packed by gzip and damaged" if isinstance(file, gzip.GzipFile) else "can't be read"
+    return BadData(f"{name}: {what}: {_reason(error)}.", hint="Copy or write it again.")
+
+
+def _reason(error: Exception) -> str:
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said.rstrip(".").lower()
+
+
+def unknown_column(name: str, row: Row) -> str:
+    """Say which columns there are, where one is none of them."""
+    near = did_you_mean(name, row)
+    near = near if near.startswith("Did") else ""
+    return f"{near} The columns are {', '.join(map(str, row))}.".strip()

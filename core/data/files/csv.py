@@ -1,0 +1,116 @@
+"""Tables of text: the first row names the columns; cells may be in quotes, and then hold line ends.
+
+In .csv the cells are parted by what stands most often in the header: a comma, a semicolon, a tab or a bar; in .tsv by
+tabs. All values are text, an empty cell is missing.
+"""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from finetop.core.data.files import _text
+from finetop.core.errors import BadData
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ABOUT = "a table whose first row names the columns"
+ENDINGS = (".csv", ".tsv", ".tab")
+DELIMITERS = ",;\t|"
+LONGEST_NAME = 64  # characters of a column's name
+_NAMES = "Put a row before it that names the columns, such as prompt,completion."
+
+
+def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    """Yield each row with the line that it begins on. Raises BadData for a table without a header or end."""
+    csv.field_size_limit(_text.MAX_BYTES)
+    lines = _text.lines(file, name)
+    first = next((line for line in lines if line.strip()), "")
+    if not first:
+        return
+    delimiter = "\t" if name.lower().removesuffix(".gz").endswith((".tsv", ".tab")) else _delimiter(first)
+    reader = csv.reader(_after(first, lines), delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    while True:
+        line = reader.line_num + 1
+        place = f"{name}:{line}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            fault = _fault(str(error), place)
+            if header is None or ("quote" in fault.message and "never" in fault.message):
+                raise fault from error  # all that follows is in it
+            yield line, fault
+            continue
+        if not cells:
+            continue
+        if header is None:
+            header = _header(cells, place)
+        elif len(cells) > len(header):
+            hint = f"Put cells that hold {_shown(delimiter)} in double quotes."
+            said = f"has {len(cells)} cells, and there are {len(header)} columns."
+            yield line, BadData(f"{place}: {said}", hint=hint)
+        elif sum(map(len, cells)) > _text.MAX_BYTES:
+            yield line, _text.too_long(place, "row")
+        else:
+            cells += [""] * (len(header) - len(cells))
+            yield line, {key: cell or None for key, cell in zip(header, cells, strict=True) if key}
+
+
+def _after(first: str, lines: Iterator[str]) -> Iterator[str]:
+    yield first
+    yield from lines
+
+
+def _delimiter(header: str) -> str:
+    """Return what parts the names of a header: of what may, the one that stands there most often outside of quotes."""
+    bare = "".join(header.split('"')[::2])
+    return max(DELIMITERS, key=bare.count)
+
+
+def _header(cells: list[str], place: str) -> list[str]:
+    """Return the names of the columns. The first may have none, as pandas writes its index: that column is left out."""
+    names = [cell.strip() for cell in cells]
+    for number, name in enumerate(names, start=1):
+        if not name and number > 1:
+            raise BadData(f"{place}: column {number} has no name.", hint="Give every column a name.")
+        if name and _is_value(name):
+            said = f"the first row is no header: it has {quoted(name)}."
+            raise BadData(f"{place}: {said}", hint=_NAMES)
+        if name in names[: number - 1]:
+            raise BadData(f"{place}: two columns are called {quoted(name)}.", hint="Rename one.")
+    if not any(names):
+        raise BadData(f"{place}: no column has a name.", hint=_NAMES)
+    return names
+
+
+def _is_value(name: str) -> bool:
+    """Return whether this is rather a value than the name of a column: a number, or a sentence."""
+    try:
+        float(name)
+    except ValueError:
+        return len(name) > LONGEST_NAME or (name[-1] in ".?!" and len(name.split()) > 2)
+    return True
+
+
+def _fault(reason: str, place: str) -> BadData:
+    if "field larger" in reason or "unexpected end" in reason:
+        hint = "Close it; a quote within a quoted cell is written twice."
+        return BadData(f"{place}: a quote that opens in this row is never closed.", hint=hint)
+    if "expected after" in reason:
+        return BadData(
+            f"{place}: a quoted cell goes on after its quote.", hint='Write a quote within one twice: "".'
+        )
+    if "new-line" in reason:
+        return BadData(
+            f"{place}: the line ends are those of old Macs.", hint="Save the file with line feeds."
+        )
+    return BadData(f"{place}: is no row of a table: {reason}.")
+
+
+def _shown(delimiter: str) -> str:
+    return {"\t": "tabs", ",": "commas", ";": "semicolons"}.get(delimiter, delimiter)

@@ -1,0 +1,232 @@
+"""JSON documents: an array of objects, one object whose only list is the rows, or objects one after another.
+
+An array is read piece by piece, as it may be larger than the memory. A row's place is its number, from 1.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from finetop.core.data.files import _text, jsonl
+from finetop.core.errors import BadData
+from finetop.core.plugins import FORMATS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    Rows = Iterator[tuple[int, dict[str, Any] | BadData]]
+
+ABOUT = "a JSON array of objects, or one object with a list of them"
+ENDINGS = (".json",)
+CHUNK = 1 << 20
+_SPACE = " \t\r\n"
+_decoder = json.JSONDecoder()
+
+
+def rows(file: BinaryIO, name: str) -> Rows:
+    """Yield each row with its number. Raises BadData where the document itself is broken."""
+    text = _Stream(file, name)
+    first = text.peek()
+    if first == "[":
+        text.take()
+        yield from _items(text, 0)
+    elif first == "{":
+        yield from _objects(text)
+    elif first:
+        raise BadData(f"{name}: is no JSON of rows.", hint='Write [{"prompt": "…", "completion": "…"}, …].')
+
+
+def _items(text: _Stream, number: int) -> Rows:
+    """Yield the items of an array whose bracket was taken."""
+    if text.peek() == "]":
+        text.take()
+        return
+    while True:
+        number += 1
+        yield number, _row(text.value(number), text.name, number)
+        following = text.peek()
+        if following not in (",", "]"):
+            raise text.fault(number, "is followed by no comma" if following else "is the last that is whole")
+        text.take()
+        if following == "]":
+            return
+
+
+def _objects(text: _Stream) -> Rows:
+    """Yield one object, or several one after another, or the rows within the only one."""
+    try:
+        whole = text.value(1, may_be_long=True)
+    except _TooLong:
+        yield from _within(text)
+        return
+    row = _row(whole, text.name, 1)
+    key = _list_of_rows(row, text.name) if not text.peek() and isinstance(row, dict) else None
+    if key is not None and isinstance(row, dict):
+        for number, item in enumerate(row[key], start=1):
+            yield number, item if isinstance(item, dict) else _no_object(item, f"{text.name}:{number}")
+        return
+    yield 1, row
+    number = 1
+    while text.peek():
+        number += 1
+        yield number, _row(text.value(number), text.name, number)
+
+
+def _list_of_rows(row: dict[str, Any], name: str) -> str | None:
+    """Return the key of the one list of objects in an object that is no row itself; None where there is none.
+
+    Raises BadData where there are several.
+    """
+    lists = [
+        key for key, value in row.items() if isinstance(value, list) and value and isinstance(value[0], dict)
+    ]
+    if not lists or _keys() & set(lists):
+        return None
+    if len(lists) > 1:
+        raise _two_lists(name, *lists)
+    return lists[0]
+
+
+def _keys() -> set[str]:
+    """List the keys of rows, of any format."""
+    return {key for name in FORMATS.names() for key in FORMATS.load(name).KEYS}
+
+
+def _within(text: _Stream) -> Rows:
+    """Yield the rows of the one list of an object that is larger than a row may be."""
+    text.take()
+    key_of_rows = None
+    while True:
+        key = json.loads(text.value(1))
+        if text.peek() != ":":
+            raise text.fault(1, "is an object without a colon behind a key")
+        text.take()
+        if text.peek() == "[" and text.peek_within() == "{":
+            if key_of_rows is not None:
+                raise _two_lists(text.name, key_of_rows, key)
+            key_of_rows = key
+            text.take()
+            yield from _items(text, 0)
+        else:
+            text.value(1)
+        following = text.peek()
+        if following not in (",", "}"):
+            raise text.fault(1, "is an object that does not end")
+        text.take()
+        if following == "}":
+            if key_of_rows is None:
+                raise BadData(f"{text.name}: has no list of rows.", hint="Write an array of objects.")
+            return
+
+
+def _two_lists(name: str, *keys: str) -> BadData:
+    said = f"{name}: has two lists of rows, {' and '.join(keys[:2])}."
+    return BadData(said, hint="Write each into a file of its own.")
+
+
+def _row(written: str, name: str, number: int) -> dict[str, Any] | BadData:
+    found = jsonl.row_of(written.encode("utf-8", "surrogatepass"), name, number)
+    if isinstance(found, BadData) and "not an object" in found.message:
+        return _no_object(msgspec.json.decode(written), f"{name}:{number}")
+    return found
+
+
+def _no_object(item: Any, place: str) -> BadData:
+    kind = "a list" if isinstance(item, list) else "a single value"
+    return BadData(
+        f"{place}: is {kind}, not an object.", hint='Write [{"prompt": "…", "completion": "…"}, …].'
+    )
+
+
+class _TooLong(Exception):
+    """A value that is longer than a row may be."""
+
+
+class _Stream:
+    """The text of a document, of which only what is not taken yet is held."""
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self.file = file
+        self.name = name
+        self.text = ""
+        self.at = 0
+        self.decoder = codecs.getincrementaldecoder("utf-8-sig")()
+
+    def fault(self, number: int, said: str) -> BadData:
+        return BadData(f"{self.name}:{number}: {said}.", hint="Write one JSON array of objects.")
+
+    def more(self) -> bool:
+        """Read on. Return False at the end of the file."""
+        chunk = self.file.read(CHUNK)
+        try:
+            read = self.decoder.decode(chunk, final=not chunk)
+        except UnicodeDecodeError as error:
+            raise _text.not_utf8(error.object, self.name, self.name) from error
+        self.text = self.text[self.at :] + read
+        self.at = 0
+        return bool(chunk)
+
+    def peek(self) -> str:
+        """Return the next character that is no space, without taking it; nothing at the end."""
+        while True:
+            while self.at < len(self.text) and self.text[self.at] in _SPACE:
+                self.at += 1
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if not self.more():
+                return ""
+
+    def peek_within(self) -> str:
+        """Return the first character that is no space behind the bracket that is next."""
+        while True:
+            inside = self.text[self.at + 1 : self.at + CHUNK].lstrip(_SPACE)
+            if inside or not self.more():
+                return inside[:1]
+
+    def take(self) -> None:
+        """Take the character that was seen."""
+        self.at += 1
+
+    def value(self, number: int, *, may_be_long: bool = False) -> str:
+        """Take the next value as it is written. Raises BadData where it is none, or too long for a row."""
+        if not self.peek():
+            raise self.fault(number, "is missing: the file ends")
+        wanted = 0
+        while True:
+            try:
+                _, end = _decoder.raw_decode(self.text, self.at)
+                taken = self.at
+                if end < len(self.text):
+                    break
+                if not self.more():  # else a number might go on
+                    end -= taken
+                    break
+            except RecursionError as error:
+                raise self.fault(number, "is nested too deeply") from error
+            except json.JSONDecodeError as error:
+                if len(self.text) - self.at > _text.MAX_BYTES:
+                    if may_be_long:
+                        raise _TooLong from error
+                    if error.pos < len(self.text) - 100 and not error.msg.startswith("Unterminated"):
+                        raise self.fault(number, f"is not JSON: {error.msg.lower()}") from error
+                    raise _text.too_long(f"{self.name}:{number}", "row") from error
+                wanted = max(CHUNK, 2 * (len(self.text) - self.at))
+                if not self._until(wanted):
+                    said = (
+                        f"is not JSON: {error.msg.lower()}" if error.pos < len(self.text) else "does not end"
+                    )
+                    raise self.fault(number, said) from error
+        written = self.text[self.at : end]
+        self.at = end
+        return written
+
+    def _until(self, size: int) -> bool:
+        """Read on until so much is held. Return False where nothing more came."""
+        before = len(self.text) - self.at
+        while len(self.text) - self.at < size and self.more():
+            pass
+        return len(self.text) - self.at > before

@@ -1,0 +1,80 @@
+"""JSON lines: one object a line. Every fault names file and line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import msgspec
+
+from finetop.core.data.files import _text
+from finetop.core.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ABOUT = "JSON lines: one object a line"
+ENDINGS = (".jsonl", ".ndjson")
+LONGEST_LINE = 256 << 20  # bytes; a line that is too long for a row is passed over, but not for ever
+_ONE_A_LINE = "Write one JSON object a line."
+
+
+def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    """Yield each row with its line number, from 1; blank lines are passed over.
+
+    Holds one line at a time. Raises BadData for a line that does not end.
+    """
+    number = 0
+    while line := file.readline(_text.MAX_BYTES + 1):
+        number += 1
+        if len(line) > _text.MAX_BYTES:
+            yield number, _text.too_long(f"{name}:{number}", "line")
+            _pass_over(file, line, f"{name}:{number}")
+            continue
+        if number == 1:
+            line = line.removeprefix(_text.UTF_8)
+        if line.strip():
+            yield number, row_of(line, name, number)
+
+
+def _pass_over(file: BinaryIO, line: bytes, place: str) -> None:
+    """Read to the end of a line that is too long. Raises BadData where that is too far."""
+    size = len(line)
+    while line and not line.endswith(b"\n"):
+        line = file.readline(_text.MAX_BYTES + 1)
+        size += len(line)
+        if size > LONGEST_LINE:
+            said = f"{place}: the line goes on for more than {LONGEST_LINE >> 20} MiB."
+            raise BadData(said, hint=_ONE_A_LINE)
+
+
+def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
+    """Read a line as a row, or say what is wrong with it."""
+    place = f"{name}:{number}"
+    try:
+        row = msgspec.json.decode(line)
+    except UnicodeDecodeError:
+        return _text.not_utf8(line, place, name)
+    except RecursionError:
+        return BadData(f"{place}: is nested too deeply.", hint="A row is a flat object.")
+    except msgspec.MsgspecError as error:
+        reason = str(error).removeprefix("JSON is malformed: ")
+        hint = _ONE_A_LINE
+        if number == 1 and line.strip() in (b"[", b"{"):
+            hint = _document(name)
+        if b"\0" in line:
+            return BadData(f"{place}: is binary, not text.", hint=hint)
+        if b"NaN" in line or b"Infinity" in line:
+            hint = "JSON has no NaN and no Infinity: write null."
+        return BadData(f"{place}: is not JSON: {reason}.", hint=hint)
+    if isinstance(row, dict):
+        return row
+    kind = "a list" if isinstance(row, list) else "a single value"
+    is_document = number == 1 and isinstance(row, list) and row and isinstance(row[0], dict)
+    hint = _document(name) if is_document else 'Write {"messages": […]} on each line.'
+    return BadData(f"{place}: is {kind}, not an object.", hint=hint)
+
+
+def _document(name: str) -> str:
+    """Say how one JSON document of all rows is read."""
+    old = name.rpartition("/")[2]
+    return f"This looks like one JSON document: let its name end in .json (mv {old} {old.partition('.')[0]}.json)."

@@ -1,0 +1,67 @@
+"""Parquet files, read some rows at a time. A null, and a number that is NaN, is a missing value."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from finetop.core.data.files import _text
+from finetop.core.errors import BadData
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ABOUT = "a Parquet file"
+ENDINGS = (".parquet", ".pq")
+BATCH_ROWS = 256
+
+
+def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
+    """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
+    import gzip
+
+    from pyarrow import ArrowException, parquet
+
+    if isinstance(file, gzip.GzipFile):  # it is read from its end
+        with tempfile.TemporaryFile() as unpacked:
+            shutil.copyfileobj(file, unpacked, 1 << 20)
+            unpacked.seek(0)
+            yield from rows(unpacked, name)
+        return
+    number = 0
+    try:
+        for batch in parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, _checked({key: _plain(value) for key, value in row.items()}, f"{name}:{number}")
+    except ArrowException as error:
+        reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
+        raise BadData(
+            f"{name}: is no Parquet file, or is damaged: {reason}.", hint="Write it again."
+        ) from error
+
+
+def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:
+    size = sum(len(value) for value in row.values() if isinstance(value, str))
+    return row if size <= _text.MAX_BYTES else _text.too_long(place, "row")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: a time or a decimal as text, bytes as text where they are some."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else None  # NaN and infinity are no JSON
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):  # an entry of a map
+        return [_plain(item) for item in value]
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return None  # a picture, say
+    return str(value)

@@ -1,0 +1,83 @@
+"""What a key of a row is made of: a column, or a template such as "Classify: {text}" in which {name} is a column."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated
+
+from msgspec import Meta
+
+from finetop.core.errors import did_you_mean
+from finetop.core.plugins import FORMATS
+from finetop.core.text import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Columns = Annotated[
+    dict[Text, Text],
+    Meta(
+        description="What a row's keys are made of: {prompt: question}, or a template: {prompt: 'Classify: {text}'}."
+    ),
+]
+Labels = Annotated[
+    dict[Text, Text | bool],
+    Meta(description="Names of labels: {0: negative, 1: positive}; for good and bad answers true or false."),
+]
+ANSWERS = ("completion", "output", "answer")  # keys whose values `labels` names where a row has no `label`
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|[{}]")
+
+
+@lru_cache
+def parts(written: str) -> tuple[tuple[str, bool], ...]:
+    """Take apart what a key is made of: texts, and columns (True). Without braces it is one column.
+
+    Raises ValueError for a brace that stands alone.
+    """
+    if "{" not in written and "}" not in written:
+        return ((written, True),)
+    found: list[tuple[str, bool]] = []
+    for match in _PIECE.finditer(written):
+        piece = match[0]
+        if match[1] is not None:
+            found.append((match[1].strip(), True))
+        elif piece in ("{", "}"):
+            raise ValueError(f"has a {piece} that stands alone")
+        else:
+            found.append(({"{{": "{", "}}": "}"}.get(piece, piece), False))
+    return tuple(found)
+
+
+def is_template(written: str) -> bool:
+    """Return whether this is more than the name of a column."""
+    return "{" in written or "}" in written
+
+
+def keys() -> tuple[str, ...]:
+    """List the keys that rows may have, of all formats."""
+    return tuple(sorted({key for name in FORMATS.names() for key in FORMATS.load(name).KEYS}))
+
+
+def problems(
+    columns: Mapping[str, str], labels: Mapping[str, str | bool], key: str
+) -> Iterator[tuple[str, str, str]]:
+    """List what is wrong with columns and labels as they were written: key, message, hint."""
+    for name, written in columns.items():
+        if name not in keys():
+            said = f"{key}.columns.{name}: rows have no key {quoted(name)}."
+            hint = "Write KEY: COLUMN, such as prompt: question. " + did_you_mean(name[:60], keys())
+            yield f"{key}.columns.{name}", said, hint
+        try:
+            made = parts(written)
+        except ValueError as error:
+            hint = "Write {column} for a column, {{ and }} for braces."
+            yield f"{key}.columns.{name}", f"{key}.columns.{name} {error}.", hint
+            continue
+        if not any(is_column for _, is_column in made):
+            hint = "Write {column} where its value is to stand."
+            yield f"{key}.columns.{name}", f"{key}.columns.{name} names no column.", hint
+    if labels and columns and not {"label", *ANSWERS} & columns.keys():
+        hint = "Name the column of labels: completion for what is to be written, or label for good and bad answers."
+        yield f"{key}.labels", f"{key}.labels has nothing to name: columns gives rows no such key.", hint

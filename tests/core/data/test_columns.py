@@ -1,0 +1,194 @@
+"""Columns and labels: rows get the keys that training reads; what an error prints is pasted, and works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core.data import columns, sources
+from finetop.core.data.files import Place
+from finetop.core.data.formats import Conversation, Kind, Labelled, Preference, Prompt, Text
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.recipe.load import resolve_text
+from finetop.core.recipe.schema import Source
+
+HERE = Place("a.csv", 7)
+
+
+def shaped(
+    row: dict[str, Any], named: dict[str, str], labels: dict[str, str | bool] | None = None
+) -> dict[str, Any]:
+    return columns.shaped(row, named, labels or {}, HERE)
+
+
+def test_a_key_is_a_column_or_a_template() -> None:
+    row = {"q": "Why?", "title": "Tents", "n": 3, "ok": True, "id": 9, "none": None}
+    assert shaped(row, {"prompt": "q", "completion": "n"}) == {"prompt": "Why?", "completion": "3"}
+    assert shaped(row, {"text": "{title}: {q} {{x}} {n}, {ok}"}) == {"text": "Tents: Why? {x} 3, true"}
+    assert shaped(row, {"text": "{title}{none}"}) == {"text": "Tents"}
+    assert shaped(row, {"prompt": "q", "answer": "none"}) == {"prompt": "Why?"}
+    assert shaped(row, {"prompt": "q", "answer": "<{none}>"}) == {"prompt": "Why?"}
+    assert shaped({"turns": [{"role": "user"}]}, {"messages": "turns"}) == {"messages": [{"role": "user"}]}
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", " 1 "])
+def test_a_label_is_named_however_it_is_written(value: Any) -> None:
+    named = {"prompt": "t", "completion": "y"}
+    assert shaped({"t": "a", "y": value}, named, {"0": "bad", "1": "good"})["completion"] == "good"
+
+
+def test_labels_that_are_true_or_false(tmp_path: Path) -> None:
+    names: dict[str, str | bool] = {"true": "spam", "false": "ham"}
+    for value in (True, "true", "True"):
+        assert shaped({"prompt": "a", "completion": value}, {}, names) == {
+            "prompt": "a",
+            "completion": "spam",
+        }
+    with pytest.raises(
+        BadInput, match=r"a\.csv:7: y is 'maybe', which labels does not name\. It names true, false"
+    ):
+        shaped({"t": "a", "y": "maybe"}, {"completion": "y"}, names)
+
+
+@pytest.mark.parametrize(
+    ("label", "is_good"),
+    [(True, True), (0, False), (1, True), ("false", False), ("True", True), ("0", False)],
+)
+def test_good_and_bad_answers_by_numbers_and_words(label: Any, is_good: bool, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b", "label": label}))
+    (row,) = sources.read(Source(path=str(tmp_path / "a.jsonl")), None, ("labelled",))
+    assert isinstance(row.record, Labelled) and row.record.is_good is is_good
+
+
+def test_good_and_bad_answers_by_names_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("q,a,rating\nx,y,up\nx,z,down\n")
+    source = Source(
+        path=str(tmp_path / "a.csv"),
+        columns={"prompt": "q", "completion": "a", "label": "rating"},
+        labels={"up": True, "down": False},
+    )
+    found = [row.record for row in sources.read(source, None, ("labelled",))]
+    assert [one.is_good for one in found if isinstance(one, Labelled)] == [True, False]
+
+
+def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("question,answer,topic\na,,c\n")
+    for named, said in (
+        (
+            {"prompt": "qestion", "completion": "answer"},
+            "Did you mean question? The columns are question, answer, topic",
+        ),
+        (
+            {"prompt": "{topic} {xyz}", "completion": "answer"},
+            "there is no column 'xyz', which columns.prompt names.",
+        ),
+    ):
+        with pytest.raises(BadInput) as caught:
+            sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
+        assert str(caught.value).startswith("a.csv:2: there is no column") and said in str(caught.value)
+    with pytest.raises(
+        BadInput, match=r"a\.csv:2: completion is missing\. completion is the column 'answer'\."
+    ):
+        named = {"prompt": "question", "completion": "answer"}
+        sources.read(Source(path=str(tmp_path / "a.csv"), columns=named), None)
+
+
+def test_a_list_of_turns_may_be_json_in_a_cell(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"}]
+    cell = json.dumps(turns).replace('"', '""')
+    (tmp_path / "a.csv").write_text(f'id,chat\n1,"{cell}"\n')
+    (row,) = sources.read(Source(path=str(tmp_path / "a.csv"), columns={"messages": "chat"}), None)
+    assert row.conversation.answer == "Ho"
+
+
+SHAPES: list[tuple[Kind, list[dict[str, Any]], type]] = [
+    ("conversation", [{"id": 1, "question": "a", "answer": "b"}], Conversation),
+    ("conversation", [{"Customer Query": "a", "Agent Response": "b"}], Conversation),
+    ("conversation", [{"customer_query": "a", "agent_response": "b"}], Conversation),
+    ("conversation", [{"frage": "a", "antwort": "b"}], Conversation),
+    (
+        "conversation",
+        [{"text": "a", "label": 0}, {"text": "b", "label": 2}, {"text": "b", "label": 10}],
+        Conversation,
+    ),
+    ("conversation", [{"text": "a", "label": True}, {"text": "b", "label": False}], Conversation),
+    ("conversation", [{"text": "a", "label": "sport"}], Conversation),
+    ("conversation", [{"null": "a", "true": "yes"}], Conversation),
+    (
+        "conversation",
+        [{"chat": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}],
+        Conversation,
+    ),
+    (
+        "conversation",
+        [{"turns": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}],
+        Conversation,
+    ),
+    ("preference", [{"question": "a", "better": "b", "worse": "c"}], Preference),
+    ("labelled", [{"question": "a", "response": "b", "rating": 1}], Labelled),
+    ("text", [{"id": "x1", "body": "a"}], Text),
+    ("conversation", [{"question": "a", "answer": 17}], Conversation),
+    ("prompt", [{"question": "a", "solution": "b"}], Prompt),
+    ("prompt", [{"question": "a", "answer": 17}], Prompt),
+]
+
+
+@pytest.mark.parametrize(("kind", "rows", "record"), SHAPES)
+def test_what_the_error_prints_is_pasted_and_works(
+    kind: Kind, rows: list[dict[str, Any]], record: type, tmp_path: Path
+) -> None:
+    """As a person would: the lines go behind the path, in a recipe and as --set."""
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(BadInput, match="has no shape that fits") as caught:
+        sources.read(Source(path=str(file)), None, (kind,))
+    lines = caught.value.hint.partition("in the recipe: ")[2]
+    recipe = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: [{{path: {file}, {lines}}}]}}\n").recipe
+    found = sources.read(recipe.data.train[0], None, (kind,))
+    assert [type(row.record) for row in found] == [record] * len(rows)
+
+
+def test_labels_of_all_rows_are_printed_for_their_names(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"row,{number % 3}\n" for number in range(9)))
+    with pytest.raises(BadInput) as caught:
+        sources.read(Source(path=str(tmp_path / "a.csv")), None)
+    assert caught.value.hint.endswith(
+        "columns: {prompt: text, completion: label}, labels: {0: name of 0, 1: name of 1, 2: name of 2}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (
+            "columns: {promt: q}",
+            "rows have no key 'promt'. Write KEY: COLUMN, such as prompt: question. Did you mean",
+        ),
+        ("columns: {question: prompt}", "rows have no key 'question'. Write KEY: COLUMN"),
+        (
+            "columns: {prompt: 'a {q'}",
+            "columns.prompt has a { that stands alone. Write {column} for a column",
+        ),
+        ("columns: {prompt: '{{q}}'}", "columns.prompt names no column."),
+        ("columns: {text: q}, labels: {0: a}", "labels has nothing to name"),
+        ("columns: [a]", "data.train[0].columns is "),
+        ("labels: {0: 1}", "data.train[0].labels is "),
+    ],
+)
+def test_what_can_not_be_is_refused_with_its_line(written: str, said: str) -> None:
+    text = f"recipe: 1\nextends: lora\ndata:\n  train:\n    - {{path: a.csv, {written}}}\n"
+    with pytest.raises(RecipeError) as caught:
+        resolve_text(text, label="mine.yaml")
+    assert str(caught.value).startswith("mine.yaml:5: ") and said in str(caught.value)
+
+
+def test_a_recipe_keeps_labels_as_they_were_written() -> None:
+    text = (
+        "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv, labels: {0: no, 1: 'yes', true: false}}]}\n"
+    )
+    loaded = resolve_text(text)
+    assert loaded.recipe.data.train[0].labels == {"0": "no", "1": "yes", "true": False}
+    assert loaded.resolved["data"]["train"][0]["labels"] == {"0": "no", "1": "yes", "true": False}
