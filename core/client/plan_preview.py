@@ -20,7 +20,6 @@ from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.first_row import first_row
 from finetop.core.preflight.plan.machine import look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Asked, Shown
@@ -36,10 +35,11 @@ def main() -> int:
     try:
         found = inputs.find_config(recipe.model, home)
         machine = look(home.root, use_gpu=recipe.budget.gpus != 0)
-        known = Known(lengths.measure(recipe, found.folder), past_runs(home))
+        measured = lengths.measure(recipe, found.folder, home)
+        known = Known(measured, past_runs(home))
         say(Shown(plan=estimate(recipe, found.config, machine, known)))
         if asked.row:
-            say(Shown(row=first_row(recipe, found.folder)))
+            say(Shown(row=[] if measured is None else list(measured.row)))
         if asked.rehearse:
             moving = Rehearsal(recipe, found.file, machine).answer()
             known = replace(known, trainable=moving.trainable, still_experts=moving.experts)

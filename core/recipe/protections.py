@@ -82,6 +82,22 @@ def with_sources(recipe: Recipe) -> Data:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """Rows that are made before the first step and learned with the others, and the tokens of each, at most."""
+
+    rows: int = 0
+    tokens: int = 0
+
+
+def written(recipe: Recipe, rows: int) -> Written:
+    """Count what the protections of a recipe write beside so many rows to learn from."""
+    for name, options in chosen(recipe).items():
+        if hasattr(module := PROTECTIONS.load(name), "written"):
+            return Written(*module.written(options, recipe, rows))
+    return Written()
+
+
+@dataclass(frozen=True, slots=True)
 class Sizes:
     """What the memory of a protection depends on: weights that move, bytes of one, words of the vocabulary."""
 

@@ -118,6 +118,15 @@ def sources(options: Options) -> tuple[Source, ...]:
     return (Source(path=options.path, share=options.share, role="replay"),) if options.path else ()
 
 
+def written(options: Options, recipe: Recipe, rows: int) -> tuple[int, int]:
+    """Count the rows of the base's own that are learned beside so many others, and the tokens of one, at most."""
+    if options.from_base is None:
+        return 0, 0
+    asked = 0 if objectives.load(recipe.objective.name).ROWS[0] == "text" else QUESTION_TOKENS
+    tokens = min(recipe.data.max_tokens, asked + options.max_new_tokens)
+    return round(options.share * (rows / (1 - options.share))), tokens
+
+
 def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
     """Mix in what the base writes, or wrote for this run before. Raises BadInput for prompts that can't be read."""
     if options.from_base is None:
