@@ -168,6 +168,7 @@ class Protection(Configured, Protocol):
     - `paths(options)`: files that it reads, as (key, path); `sources(options)`: rows mixed into the training data,
     - `require(config, options)`: see that it fits the model's config.json; raises BadInput,
     - `rows(options, base, train)`: the examples to train on, made while the base is in memory, before the method is,
+    - `look(options, home)`: read its files that are no training rows, before anything is queued; raises BadInput,
     - `written(options, recipe, rows)`: how many rows it adds so to others, and the tokens of each at most,
     - `hold(options, model)`: weights that are not to move, once the method has chosen which do,
     - `begin(options, setup, trainer)`: what acts in each step (finetop.core.train.protections._step.Acting),

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from msgspec import structs
 
-from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.preflight.plan import inputs, lengths
+from finetop.core.preflight.plan import inputs
+from finetop.core.preflight.plan.ahead import Looker
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
@@ -93,18 +93,17 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     recipe = loaded.recipe
     if recipe.data.train:
         check_files(loaded, None if args.config is None else but_for(recipe.model.id))
-    if recipe.check.general is not None:
-        find_suite(recipe.check.general.suite, home)
     found = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, found.file, machine)
     try:
-        measured = lengths.measure(recipe, found.folder, home)
+        ahead = Looker(home).look(recipe, found)
+        ahead.raise_first()
         moving = rehearsal.answer()
     finally:
         rehearsal.stop()
     known = Known(
-        lengths=measured,
+        lengths=ahead.lengths,
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
         trainable=moving.trainable,

@@ -76,6 +76,9 @@ class LightTokenizer:
             )
         )
 
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        return list(self(text, add_special_tokens=add_special_tokens)["input_ids"])
+
     def decode(self, tokens: Sequence[int]) -> str:
         return str(self.inner.decode(list(tokens), skip_special_tokens=False))
 
@@ -165,6 +168,9 @@ class Characters:
                 add_generation_prompt=add_generation_prompt,
             )
         )
+
+    def encode(self, text: str, **_: Any) -> list[int]:
+        return list(self(text)["input_ids"])
 
     def __call__(self, text: str | list[str], **_: Any) -> dict[str, Any]:
         if isinstance(text, str):

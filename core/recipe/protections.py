@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.recipe.schema import Data, Recipe
+    from finetop.core.runtime.home import Home
 
 
 Problem = tuple[str, str, str]  # key, message, hint
@@ -79,6 +80,13 @@ def with_sources(recipe: Recipe) -> Data:
         for source in module.sources(options)
     ]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
+
+
+def look(recipe: Recipe, home: Home) -> None:
+    """Read the files of a recipe's protections that are no training rows, as its job will. Raises BadInput."""
+    for name, options in chosen(recipe).items():
+        if hasattr(module := PROTECTIONS.load(name), "look"):
+            module.look(options, home)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from finetop.core.data.source_record import Use
     from finetop.core.data.sources import Row
     from finetop.core.plugins import Objective
-    from finetop.core.preflight.fast_tokenizer import Characters, LightTokenizer
     from finetop.core.recipe.schema import Data, Recipe, Source
     from finetop.core.runtime.home import Home
 
@@ -187,23 +186,27 @@ def tokenizer_of(
     recipe: Recipe, folder: Path | None, objective: Objective, rows: ReadData
 ) -> tuple[Any, str]:
     """Return the tokenizer that the job will have, and how tokens are counted by it. Raises BadInput for a template."""
+    tokenizer, how = plain_tokenizer(recipe, folder)
+    if how == COUNTED and hasattr(objective, "light_tokenizer"):
+        made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
+        return (tokenizer, ESTIMATED) if made is None else (made, COUNTED)
+    return tokenizer, how
+
+
+def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
+    """Return the model's own tokenizer with the recipe's template, or what stands for it. Raises BadInput."""
     from jinja2.exceptions import TemplateError
 
     from finetop.core.preflight.fast_tokenizer import Characters, LightTokenizer
 
     template = read_template(recipe.model.chat_template)
-    tokenizer: LightTokenizer | Characters
     try:
         if folder is None or not (folder / "tokenizer.json").is_file():
             return Characters(template), ESTIMATED
-        tokenizer = LightTokenizer(folder, template)
+        return LightTokenizer(folder, template), COUNTED
     except TemplateError as error:
         said = f"the chat template can't be read: {clean_line(str(error))}"
         raise BadInput(f"{recipe.model.chat_template or folder}: {said}") from error
-    if hasattr(objective, "light_tokenizer"):
-        made = objective.light_tokenizer(recipe.objective.options, tokenizer, rows, TRAINED_ON)
-        return (tokenizer, ESTIMATED) if made is None else (made, COUNTED)
-    return tokenizer, COUNTED
 
 
 def shown(example: AnyExample, tokenizer: Any) -> tuple[tuple[str, bool], ...]:

@@ -104,9 +104,19 @@ class Asked(msgspec.Struct, frozen=True):
     rehearse: bool = False
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """What a job would end with, by the setting that it lies at; `code` is the exit code of its error."""
+
+    key: str
+    message: str
+    hint: str
+    code: int
+
+
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     """One finding: a plan, or the first row as runs of text that are learned or not; else why there is none."""
 
     plan: Plan | None = None
     row: list[tuple[str, bool]] | None = None
     trouble: str = ""
+    problems: tuple[Problem, ...] = ()  # with the plan: what its job would end with

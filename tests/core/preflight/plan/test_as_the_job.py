@@ -42,8 +42,18 @@ LLAMA3 = (
     "{%- endfor %}{%- if add_generation_prompt %}{{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{%- endif %}"
 )
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "none": None}
-WORDS = tuple(
-    "shop opens at nine and closes at six mend radios lamps clocks behind old mill Ähre 1234".split()
+WORDS = (
+    "shop",
+    "opens",
+    "at nine",
+    "and",
+    "closes at",
+    "six",
+    "mend radios,",
+    "lamps",
+    "behind old mill.",
+    "Ähre",
+    "1234",
 )
 REWARD = {"rules": [{"rule": "length", "value": [1, 9]}]}
 CALL = {"function": {"name": "look_up", "arguments": {"what": "hours"}}}
@@ -284,6 +294,13 @@ def test_a_plan_is_what_the_job_makes(
     assert schedule.steps_of(recipe, planned, 1).steps == real.steps
 
 
+EXACT = {"rules": [{"rule": "exact_match"}]}
+
+
+def unanswered(_: random.Random) -> dict[str, Any]:
+    return {"prompt": "Why?"}
+
+
 REFUSED = {
     "too long": case("sft", long_chat, data={"max_tokens": 100}),
     "nothing left": case("sft", chat, plain, data={"max_tokens": 8, "on_long": "drop"}),
@@ -292,12 +309,7 @@ REFUSED = {
     ),
     "other rows": case("dpo", chat),
     "a row's key": case("kto", asked),
-    "no answer": case(
-        "grpo",
-        plain,
-        lambda _: {"prompt": "Why?"},
-        options={**WRITE, "reward": {"rules": [{"rule": "exact_match"}]}},
-    ),
+    "no answer": case("grpo", plain, unanswered, options={**WRITE, "reward": EXACT}),
 }
 
 
