@@ -165,8 +165,12 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
     if key in looker.seen:
         return []
     looker.seen[key] = ahead.Ahead(None, ())
-    with Client(looker.home) as client:
-        answer = client.ask(LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+    try:
+        with Client(looker.home) as client:
+            answer = client.ask(LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+    except FinetopError as error:
+        warn(f"not looked at before it is queued: {clean_line(str(error))}")
+        return []
     shown = [msgspec.convert(finding, Shown) for finding in answer.findings]
     return [ahead.as_error(problem) for one in shown[:1] for problem in one.problems]
 
