@@ -149,6 +149,9 @@ class Objective(Configured, Protocol):
     - `limits(recipe)`: what it can't do, as (key, message, hint), found before anything is loaded,
     - `load_model(options, base, tokenizer, dtype, device)`: another model than the causal one that the recipe names,
     - `make_tokenizer(options, base, rows)`: another tokenizer than the base's,
+    - `light_tokenizer(options, tokenizer, rows, most)`: the same for a plan, of one without the training stack, trained
+      on `most` characters at most; None where that can't be,
+    - `require_rows(recipe, rows)`: see that there are enough rows to learn from; raises BadInput,
     - `copies(options)`: how often each example counts in a step's batch, where a trainer repeats them,
     - `WRITES = False`: the model it makes writes no text, so that nothing is sampled, probed or checked,
     - `CONFIG`: the class of its trainer's arguments, where it is not trl.SFTConfig; `OWN`: those that are its settings,
@@ -184,6 +187,8 @@ class Protection(Configured, Protocol):
     - `paths(options)`: files that it reads, as (key, path); `sources(options)`: rows mixed into the training data,
     - `require(config, options)`: see that it fits the model's config.json; raises BadInput,
     - `rows(options, base, train)`: the examples to train on, made while the base is in memory, before the method is,
+    - `look(options, home)`: read its files that are no training rows, before anything is queued; raises BadInput,
+    - `written(options, recipe, rows)`: how many rows it adds so to others, and the tokens of each at most,
     - `hold(options, model)`: weights that are not to move, once the method has chosen which do,
     - `begin(options, setup, trainer)`: what acts in each step (finetop.core.train.protections._step.Acting),
     - `memory(options, sizes)`: bytes that it holds.

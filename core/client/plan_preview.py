@@ -1,10 +1,11 @@
-"""The process that looks ahead for a form before a run is queued.
+"""The process that looks ahead for a form before a run is queued, and for a client on another machine.
 
     python -m finetop.core.client.plan_preview HOME < {"recipe": …, "row": true}
 
 It writes a line of JSON as soon as each thing is known: a Shown with the plan, one with the first row, and last, where
-`rehearse` asks for it, the plan again once the job's own code has agreed and counted. What is refused is said in place
-of what would have come. Nothing is downloaded; the tokenizer is used without torch, which a process of its own loads.
+`rehearse` asks for it, the plan again once the job's own code has agreed and counted. What the job would end with is
+said in place of what would have come, in its words and by its setting. Nothing is downloaded; the tokenizer is used
+without torch, which a process of its own loads.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ import msgspec
 
 from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.plan import inputs, lengths
+from finetop.core.preflight.plan import ahead, inputs
 from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.first_row import first_row
 from finetop.core.preflight.plan.machine import as_measured, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
 from finetop.core.preflight.plan.result import Asked, Shown
@@ -34,17 +34,22 @@ def main() -> int:
     home = Home(Path(sys.argv[1]))
     recipe = recipe_from_mapping(asked.recipe, "the form")
     try:
+        looked = ahead.before(recipe, ahead.Looker(home))
+        problems = looked.told()
+        if trouble := next((one.message for one in problems if one.key != ahead.ROOM), ""):
+            say(Shown(trouble=trouble, problems=problems))
+            return 0
         found = inputs.find_config(recipe.model, home)
         machine = look(home.root, use_gpu=recipe.budget.gpus != 0)
-        known = Known(lengths.measure(recipe, found.folder), past_runs(home))
-        say(Shown(plan=estimate(recipe, found.config, machine, known)))
+        known = Known(looked.lengths, past_runs(home))
+        say(Shown(plan=estimate(recipe, found.config, machine, known), problems=problems))
         if asked.row:
-            say(Shown(row=first_row(recipe, found.folder)))
+            say(Shown(row=[] if looked.lengths is None else list(looked.lengths.row)))
         if asked.rehearse:
             moving = Rehearsal(recipe, found.file, machine).answer()
             machine = as_measured(machine)
             known = replace(known, trainable=moving.trainable, still_experts=moving.experts)
-            say(Shown(plan=estimate(recipe, found.config, machine, known)))
+            say(Shown(plan=estimate(recipe, found.config, machine, known), problems=problems))
     except FinetopError as error:
         say(Shown(trouble=error.message))
     return 0

@@ -12,17 +12,16 @@ from pathlib import Path
 
 from msgspec import structs
 
-from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.preflight.plan import inputs, lengths
+from finetop.core.preflight.plan import inputs
+from finetop.core.preflight.plan.ahead import Looker
 from finetop.core.preflight.plan.estimate import Known, estimate
-from finetop.core.preflight.plan.first_row import first_row
 from finetop.core.preflight.plan.machine import Machine, as_measured, look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
-from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
+from finetop.core.preflight.plan.result import Disk, Plan, Sampled, Steps, Time
 from finetop.core.preflight.plan.shape import billions
 from finetop.core.recipe import references
 from finetop.core.recipe.load import (
@@ -102,20 +101,18 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
     recipe = loaded.recipe
     if recipe.data.train:
         check_files(loaded, None if args.config is None else but_for(recipe.model.id))
-    if recipe.check.general is not None:
-        find_suite(recipe.check.general.suite, home)
     found = inputs.find_config(recipe.model, home, args.config)
     machine = machine_for(args, recipe, home)
     rehearsal = Rehearsal(recipe, found.file, machine)
     try:
-        measured = lengths.measure(recipe, found.folder)
-        first_row(recipe, found.folder)  # refused where the chat template refuses, or never ends
+        ahead = Looker(home).look(recipe, found)
+        ahead.raise_first()
         moving = rehearsal.answer()
         machine = as_measured(machine)
     finally:
         rehearsal.stop()
     known = Known(
-        lengths=measured,
+        lengths=ahead.lengths,
         past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
         trainable=moving.trainable,
@@ -214,16 +211,31 @@ def memory_lines(plan: Plan) -> Iterator[str]:
 
 
 def data_words(steps: Steps) -> str:
-    aside = f", {steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
-    too_long = f"; about {steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
+    part = steps.sampled
+    about = "about " if part else ""
+    rows = about_words(steps.rows, None if part is None else part.rows, part)
+    tokens = about_words(steps.tokens_per_epoch, None if part is None else part.tokens_per_epoch)
+    aside = f", {about}{steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
+    written = f", {steps.written:,} of them written by the base" if steps.written else ""
+    packed = "" if steps.sequences is None else f", packed into {about}{steps.sequences:,} sequences"
+    too_long = f"; {about}{steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
     return (
-        f"{steps.rows:,} rows{aside}, {steps.tokens_per_epoch:,} tokens an epoch,"
-        f" longest {steps.longest:,} ({steps.how}){too_long}"
+        f"{rows} rows{written}{aside}, {tokens} tokens an epoch, longest {steps.longest:,}"
+        f" ({steps.how}){packed}{too_long}"
     )
 
 
+def about_words(number: int, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
+    """Write a number; of one that was told from a part of the rows, where it lies 19 times of 20."""
+    if edges is None or (edges[0] == edges[1] == number and part is None):
+        return f"{number:,}"
+    read = "" if part is None else f"; {part.read:,} of {part.of:,} rows read"
+    return f"about {number:,} ({edges[0]:,} to {edges[1]:,}{read})"
+
+
 def steps_words(steps: Steps) -> str:
-    return f"{steps.steps:,} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
+    number = about_words(steps.steps, None if steps.sampled is None else steps.sampled.steps)
+    return f"{number} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
 
 
 def time_words(time: Time | None, steps: Steps | None) -> str:

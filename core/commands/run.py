@@ -6,17 +6,22 @@ import argparse
 import os
 from collections.abc import Sequence
 
+import msgspec
+
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files, sent
+from finetop.core.commands.plan import on_its_base
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words, warn
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.preflight.plan import inputs
+from finetop.core.preflight.plan import ahead, inputs
 from finetop.core.preflight.plan.machine import look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
+from finetop.core.preflight.plan.result import Shown
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Hello
 from finetop.core.protocol.messages.submit import (
@@ -27,7 +32,8 @@ from finetop.core.protocol.messages.submit import (
     SweepRun,
 )
 from finetop.core.recipe import sweeps
-from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.find import by_name
+from finetop.core.recipe.load import load_recipe, recipe_to_mapping
 from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.stages import Chain, load_chain
@@ -38,6 +44,8 @@ from finetop.core.text import clean_line
 ABOUT = "queue a run of a recipe, or the runs of a chain"
 GROUP = "run"
 ANYWHERE = True
+
+SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a run is queued
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +81,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P",
         help="high, normal, low or a number: the smaller starts first",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="queue it although its job will fail, and say with what"
+    )
     shared_args.wait(parser)
 
 
@@ -94,9 +105,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     loaded = load_recipe(args.recipe, sets)
     resolved = require_files(loaded, home)
     require_names(loaded.recipe, home)
+    forced = require_sound([loaded.recipe], home, force=args.force)
     with Client(home) as client:
         queued = client.ask(Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority))
         say_what_stops(client)
+    say_forced(forced)
     if not args.wait:
         if args.json:
             print_json(
@@ -128,6 +141,49 @@ def require_names(recipe: Recipe, home: Home) -> None:
     Rehearsal(recipe, found.file, look(home.root, use_gpu=recipe.budget.gpus != 0)).answer()
 
 
+def require_sound(recipes: Sequence[Recipe], home: Home, *, force: bool) -> list[str]:
+    """Look at what the runs will read, where they will run, and refuse what their jobs would end with.
+
+    With `force` nothing is refused, and what they will end with is returned. Raises BadInput, NotFound, Refused.
+    """
+    looker, troubles = ahead.Looker(home, SECONDS), []
+    problems = _problems_there if home.link is not None else _problems_here
+    for recipe in recipes:
+        found = problems(recipe, looker)
+        if found and not force:
+            if len(found) > 1:
+                found[0].hint = f"{found[0].hint} (and {len(found) - 1} more)".strip()
+            raise found[0]
+        troubles += [f"{error.message} {error.hint}".strip() for error in found]
+    return list(dict.fromkeys(troubles))
+
+
+def _problems_here(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
+    return [error for _, error in ahead.before(recipe, looker).problems]
+
+
+def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
+    """Ask the machine where the run will be: its data lie there."""
+    key = ahead.what_is_read(recipe)
+    if key in looker.seen:
+        return []
+    looker.seen[key] = ahead.Ahead(None, ())
+    try:
+        with Client(looker.home) as client:
+            answer = client.ask(LookAhead(by_name(recipe_to_mapping(recipe)), row=False))
+    except FinetopError as error:
+        warn(f"not looked at before it is queued: {clean_line(str(error))}")
+        return []
+    shown = [msgspec.convert(finding, Shown) for finding in answer.findings]
+    return [ahead.as_error(problem) for one in shown[:1] for problem in one.problems]
+
+
+def say_forced(troubles: Sequence[str]) -> None:
+    """Say on standard error what a run that was queued all the same will end with."""
+    for trouble in troubles:
+        warn(f"queued anyway; the job will fail with: {clean_line(trouble)}")
+
+
 def say_what_stops(client: Client) -> None:
     """Warn on standard error if nothing starts now, or if the supervisor began with other FINETOP_CPU_RANKS."""
     if stopped := client.ask(Runs(limit=1)).stopped:
@@ -151,9 +207,11 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
         name, axes, lambda pairs: load_recipe(args.recipe, [*sets, *sweeps.as_sets(pairs)])
     )
     runs = [SweepRun(point.name, require_files(point.loaded, home)) for point in points]
+    forced = require_sound([point.loaded.recipe for point in points], home, force=args.force)
     with Client(home) as client:
         queued = client.ask(SubmitSweep(name, runs, base.text, args.hold, priority))
         say_what_stops(client)
+    say_forced(forced)
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0
@@ -183,9 +241,12 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int)
     for stage in chain.stages[start:]:
         require_files(stage.loaded, home)
     stages = [Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
+    recipes = [on_its_base(stage.loaded.recipe, chain) for stage in chain.stages[start:]]
+    forced = require_sound(recipes, home, force=args.force)
     with Client(home) as client:
         queued = client.ask(SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority))
         say_what_stops(client)
+    say_forced(forced)
     if not args.json:
         for one in queued.runs:
             print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")

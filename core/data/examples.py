@@ -146,3 +146,10 @@ AnyExample = Example | PairExample | LabelledExample | PromptExample
 def pieces(example: AnyExample, tokenizer: PreTrainedTokenizerBase) -> list[tuple[str, bool]]:
     """Give an example back as text: runs of tokens, each learned or not."""
     return [(str(tokenizer.decode(tokens)), is_learned) for tokens, is_learned in example.runs()]
+
+
+def through_model(example: AnyExample) -> int:
+    """Count the tokens of an example that a model reads: those of a pair's prompt twice."""
+    if isinstance(example, PairExample):
+        return 2 * len(example.prompt_ids) + len(example.chosen_ids) + len(example.rejected_ids)
+    return example.tokens

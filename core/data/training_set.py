@@ -16,7 +16,7 @@ from finetop.core.protocol.events import DataRead, FirstRow, Phase
 from finetop.core.recipe.schema import Data, EvalShare, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
     MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it
+    Reading = Callable[[Source, source_record.Use], list[Row]]
 
 BLOCK = 1000  # rows rendered between two signs of life
 
@@ -77,6 +78,21 @@ def read(
     Raises BadInput naming file, line, value and fix.
     """
     events.write(Phase("reading data"))
+
+    def reading(source: Source, use: source_record.Use) -> list[Row]:
+        looked = source_record.begin(source)
+        rows = sources.read(source, home, kinds, looked)
+        events.write(source_record.told(source, use, looked, run_folder))
+        return rows
+
+    return arranged(data, seed, reading, asker)
+
+
+def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None) -> ReadData:
+    """Read every source by `reading`, put its prompts as they are asked, and set rows aside for evaluation.
+
+    The one way of a job and of a plan, which reads in its own way. Raises BadInput.
+    """
     if not data.train:
         raise BadInput(
             "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
@@ -84,7 +100,7 @@ def read(
     train, held_back = [], []
     share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     for source in data.train:
-        rows = _read(source, source.role, home, events, kinds, run_folder)
+        rows = reading(source, source.role)
         if source.role == "train":
             rows = asked(rows, asker)
         name = source_record.name_of(source)
@@ -94,28 +110,10 @@ def read(
         train.append(NamedRows(name, rows, source.share))
     if not isinstance(data.eval, EvalShare):
         held_back = [
-            NamedRows(
-                source_record.name_of(source),
-                asked(_read(source, "eval", home, events, kinds, run_folder), asker),
-            )
+            NamedRows(source_record.name_of(source), asked(reading(source, "eval"), asker))
             for source in data.eval
         ]
     return ReadData(train, [source for source in held_back if source.rows])
-
-
-def _read(
-    source: Source,
-    use: source_record.Use,
-    home: Home,
-    events: EventLog,
-    kinds: Sequence[Kind],
-    run_folder: Path | None,
-) -> list[Row]:
-    """Read one source, and tell what it held."""
-    looked = source_record.begin(source)
-    rows = sources.read(source, home, kinds, looked)
-    events.write(source_record.told(source, use, looked, run_folder))
-    return rows
 
 
 def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
@@ -151,10 +149,15 @@ def build(
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
-def mix(groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed: int) -> list[AnyExample]:
+def mix(
+    groups: Sequence[list[AnyExample]],
+    shares: Sequence[float | None],
+    seed: int,
+    say: Callable[[str], None] = print,
+) -> list[AnyExample]:
     """Put sources together; one with a share gets that share of the whole, drawn by the seed.
 
-    A source that is too small for its share is used several times over.
+    A source that is too small for its share is used several times over, which `say` is told.
     """
     fixed = sum(len(group) for group, share in zip(groups, shares, strict=True) if share is None)
     whole = fixed / (1.0 - sum(share for share in shares if share is not None))
@@ -165,55 +168,80 @@ def mix(groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed
             continue
         times, rest = divmod(round(share * whole), len(group))
         if times:
-            print(f"{len(group)} rows are used {times + rest / len(group):.1f} times to reach their share")
+            say(f"{len(group)} rows are used {times + rest / len(group):.1f} times to reach their share")
         mixed += group * times + random.Random(seed).sample(group, rest)
     return mixed
 
 
 def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> list[AnyExample]:
+    """Make the examples of one source, and tell what became of its rows. Raises BadInput."""
+
+    def made() -> Iterator[list[AnyExample]]:
+        for start in range(0, len(source.rows), BLOCK):
+            rows = source.rows[start : start + BLOCK]
+            events.write(
+                Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows")
+            )
+            yield from make(rows)
+
+    found = fitted(source.name, made(), data)
+    report = found.report
+    events.write(report)
+    print(
+        f"{source.name}: {report.rows} rows, {report.kept} kept, {report.dropped} dropped, "
+        f"{report.truncated} truncated, longest {report.longest_tokens} tokens, {report.answer_tokens} tokens to learn"
+    )
+    if found.rewritten:
+        said = f"{source.name}: {found.rewritten} earlier answers are not learned: the chat template rewrites them"
+        print(said)
+    refuse_too_long(source.name, found.too_long, report.rows, report.longest_tokens, data)
+    return found.examples
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What became of the rows of one source: the examples that are left, and all that was counted on the way."""
+
+    examples: list[AnyExample]
+    report: DataRead
+    too_long: int  # examples of more than data.max_tokens
+    rewritten: int  # earlier answers that the chat template changes
+
+
+def fitted(name: str, made: Iterable[list[AnyExample]], data: Data) -> Fitted:
+    """Cut or drop the examples that are too long, and count; `made` are those of each row of the source `name`."""
     kept: list[AnyExample] = []
-    used = longest = long_rows = truncated = rewritten = 0
+    rows = used = longest = too_long = truncated = rewritten = 0
     fingerprint = hashlib.sha256()
-    for start in range(0, len(source.rows), BLOCK):
-        rows = source.rows[start : start + BLOCK]
-        events.write(Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows"))
-        for made in make(rows):
-            before = len(kept)
-            for example in made:
-                rewritten += getattr(example, "rewritten", 0)
-                longest = max(longest, example.tokens)
-                is_long = example.tokens > data.max_tokens
-                if is_long:
-                    long_rows += 1
-                    if data.on_long != "truncate":
-                        continue
-                    example = example.cut(data.max_tokens)  # what goes on is the cut one
-                if not example.answer_tokens:
-                    continue  # it would teach nothing, and divides by zero in a batch of its own
-                truncated += is_long
-                fingerprint.update(_as_bytes(example))
-                kept.append(example)
-            used += len(kept) > before
-    dropped = len(source.rows) - used
+    for of_row in made:
+        rows += 1
+        before = len(kept)
+        for example in of_row:
+            rewritten += getattr(example, "rewritten", 0)
+            longest = max(longest, example.tokens)
+            is_long = example.tokens > data.max_tokens
+            if is_long:
+                too_long += 1
+                if data.on_long != "truncate":
+                    continue
+                example = example.cut(data.max_tokens)  # what goes on is the cut one
+            if not example.answer_tokens:
+                continue  # it would teach nothing, and divides by zero in a batch of its own
+            truncated += is_long
+            fingerprint.update(_as_bytes(example))
+            kept.append(example)
+        used += len(kept) > before
     report = DataRead(
-        source=source.name,
-        rows=len(source.rows),
+        source=name,
+        rows=rows,
         kept=used,
-        dropped=dropped,
+        dropped=rows - used,
         truncated=truncated,
         longest_tokens=longest,
         answer_tokens=sum(example.answer_tokens for example in kept),
         fingerprint=fingerprint.hexdigest(),
     )
-    events.write(report)
-    print(
-        f"{source.name}: {report.rows} rows, {report.kept} kept, {dropped} dropped, "
-        f"{truncated} truncated, longest {longest} tokens, {report.answer_tokens} tokens to learn"
-    )
-    if rewritten:
-        print(f"{source.name}: {rewritten} earlier answers are not learned: the chat template rewrites them")
-    refuse_too_long(source.name, long_rows, len(source.rows), longest, data)
-    return kept
+    return Fitted(kept, report, too_long, rewritten)
 
 
 def _as_bytes(example: AnyExample) -> bytes:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.recipe.schema import Data, Recipe
+    from finetop.core.runtime.home import Home
 
 
 Problem = tuple[str, str, str]  # key, message, hint
@@ -83,6 +84,29 @@ def with_sources(recipe: Recipe) -> Data:
         for source in module.sources(options)
     ]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
+
+
+def look(recipe: Recipe, home: Home) -> None:
+    """Read the files of a recipe's protections that are no training rows, as its job will. Raises BadInput."""
+    for name, options in chosen(recipe).items():
+        if hasattr(module := PROTECTIONS.load(name), "look"):
+            module.look(options, home)
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Rows that are made before the first step and learned with the others, and the tokens of each, at most."""
+
+    rows: int = 0
+    tokens: int = 0
+
+
+def written(recipe: Recipe, rows: int) -> Written:
+    """Count what the protections of a recipe write beside so many rows to learn from."""
+    for name, options in chosen(recipe).items():
+        if hasattr(module := PROTECTIONS.load(name), "written"):
+            return Written(*module.written(options, recipe, rows))
+    return Written()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Bench:
         self.count += 1
         run = self.folder / "home" / "runs" / f"{self.count:04d}-bench"
         run.mkdir(parents=True)
-        known = Known(lengths=lengths.measure(recipe, self.model))
+        known = Known(lengths=lengths.measure(recipe, self.model, Home(self.folder / "home")))
         plan = estimate(recipe, read_config(self.model), machine.look(run, measure=False), known)
         gc.collect()
         torch.cuda.empty_cache()

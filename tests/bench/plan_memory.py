@@ -125,7 +125,7 @@ def run(loaded: Loaded, home: Home) -> tuple[float, str]:
 
 def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
     config = read_config(model)
-    known = Known(lengths=lengths.measure(loaded.recipe, model), teacher=config)
+    known = Known(lengths=lengths.measure(loaded.recipe, model, home), teacher=config)
     return estimate(loaded.recipe, config, machine.look(home.root, measure=False), known)
 
 

@@ -241,7 +241,7 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
         recipe,
         read_config(model),
         machine.look(tmp_path, measure=False),
-        Known(lengths=lengths.measure(recipe, model)),
+        Known(lengths=lengths.measure(recipe, model, Home(tmp_path / "home"))),
     )
     gc.collect()
     torch.cuda.empty_cache()

@@ -15,7 +15,7 @@ from finetop.core.data import render
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.preflight.plan.lengths import CHARACTERS_PER_TOKEN, TURN_TOKENS
+from finetop.core.preflight.fast_tokenizer import Characters
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,8 @@ OBJECTIVE_OF = {  # that learns of rows of a kind, where no recipe names one
     "labelled": "kto",
     "prompt": "grpo",
 }
+CHARACTERS_PER_TOKEN: Final = Characters.EACH
+TURN_TOKENS: Final = 5  # around a turn, of a chat template that is not known
 MEMORY: Final = 400_000  # different words whose tokens are remembered: about 50 MB
 LONGEST: Final = 64  # characters of a word that is remembered
 _BETWEEN = re.compile(r"(?<=\S) (?=\S)")

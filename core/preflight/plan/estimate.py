@@ -134,7 +134,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     packs = bool(getattr(recipe.objective.options, "packing", False))
     longest = recipe.data.max_tokens
     if known.lengths is not None and known.lengths.longest and not packs:
-        longest = min(longest, known.lengths.longest)
+        kept = known.lengths.longest_kept
+        longest = min(longest, known.lengths.longest if kept is None else kept)
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
     engine = answers.engine_of(recipe, on_gpu=on_gpu) if extras.writes else "exact"

@@ -39,6 +39,7 @@ class Machine:
     total: float = math.inf  # memory in all, where it is a CPU's
     flops: float | None = None  # a second, in the format that it trains in
     free_disk: float | None = None
+    total: float | None = None  # memory that there is, used or not
 
 
 def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
@@ -51,7 +52,14 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
     if cards:
         name, memory = cards[0]
         return Machine(
-            "gpu", name, memory, len(cards), has_bfloat16=True, flops=card_flops(name), free_disk=disk
+            "gpu",
+            name,
+            memory,
+            len(cards),
+            has_bfloat16=True,
+            flops=card_flops(name),
+            free_disk=disk,
+            total=max(memory for _, memory in cards),
         )
     return Machine(
         device="cpu",
@@ -63,6 +71,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
         total=cpu_formats.total_memory(),
         flops=cpu_flops() if measure else None,
         free_disk=disk,
+        total=total_memory(),
     )
 
 
@@ -87,6 +96,15 @@ def free_memory() -> float:
         return min(free, float(limit.read_text()) - float(used.read_text()))
     except (OSError, ValueError):
         return free  # no limit
+
+
+def total_memory() -> float:
+    """Return the memory of this machine, or what the container that we are in may use, in bytes."""
+    whole = float(psutil.virtual_memory().total)
+    try:
+        return min(whole, float(Path("/sys/fs/cgroup/memory.max").read_text()))
+    except (OSError, ValueError):
+        return whole  # no limit
 
 
 def free_disk(folder: Path) -> float | None:

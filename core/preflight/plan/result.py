@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.preflight.plan.memory import Part
+from finetop.core.protocol.events import DataRead
 
 Verdict = Literal["fits", "tight", "no", "unknown"]
 
@@ -36,6 +37,16 @@ class Disk(msgspec.Struct, frozen=True):
     free: float | None
 
 
+class Sampled(msgspec.Struct, frozen=True):
+    """What numbers were told from: so many rows of so many, and where they lie, 19 times of 20."""
+
+    read: int
+    of: int
+    rows: tuple[int, int]
+    tokens_per_epoch: tuple[int, int]
+    steps: tuple[int, int]
+
+
 class Steps(msgspec.Struct, frozen=True):
     """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
 
@@ -48,6 +59,10 @@ class Steps(msgspec.Struct, frozen=True):
     steps: int
     tokens: int
     too_long: int = 0  # rows of more than data.max_tokens
+    sequences: int | None = None  # that the rows are packed into
+    written: int = 0  # of the rows, those that the base writes before the first step
+    sampled: Sampled | None = None  # None: every row was made ready
+    sources: tuple[DataRead, ...] = ()  # what becomes of each source, as the run tells it
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -89,9 +104,19 @@ class Asked(msgspec.Struct, frozen=True):
     rehearse: bool = False
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """What a job would end with, by the setting that it lies at; `code` is the exit code of its error."""
+
+    key: str
+    message: str
+    hint: str
+    code: int
+
+
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):
     """One finding: a plan, or the first row as runs of text that are learned or not; else why there is none."""
 
     plan: Plan | None = None
     row: list[tuple[str, bool]] | None = None
     trouble: str = ""
+    problems: tuple[Problem, ...] = ()  # with the plan: what its job would end with

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.plugins import OBJECTIVES
-from finetop.core.preflight.plan.result import Disk, Steps, Time
+from finetop.core.preflight.plan.result import Disk, Sampled, Steps, Time
 from finetop.core.recipe.length import count_steps
 
 if TYPE_CHECKING:
@@ -31,12 +31,14 @@ CPU_SHARE, GPU_SHARE = 0.65, 0.35
 
 def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     """Count a run's steps and tokens, as the trainer will."""
-    packs = bool(getattr(recipe.objective.options, "packing", False))
-    rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
+    rows = lengths.rows if lengths.sequences is None else lengths.sequences
     copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
     steps = count_steps(recipe.train, rows * copies, max(1, gpus))
     epochs = steps * per_step / max(1, rows * copies)
+    part = lengths.sampled
+    if part is not None:
+        low, high = (count_steps(recipe.train, edge * copies, max(1, gpus)) for edge in part.sequences)
     return Steps(
         rows=lengths.rows,
         eval_rows=lengths.eval_rows,
@@ -47,6 +49,10 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         steps=steps,
         tokens=round(lengths.tokens * epochs),
         too_long=lengths.too_long,
+        sequences=lengths.sequences,
+        written=lengths.written,
+        sampled=None if part is None else Sampled(part.read, part.of, part.rows, part.tokens, (low, high)),
+        sources=lengths.reports,
     )
 
 

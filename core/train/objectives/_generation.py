@@ -77,6 +77,17 @@ def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "objective.generations", said, hint
 
 
+def require_prompts(recipe: Recipe, rows: int) -> None:
+    """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
+    train, generations = recipe.train, recipe.objective.options.generations
+    wanted = train.batch_size * train.grad_accumulation // generations
+    if rows < wanted:
+        raise BadInput(
+            f"data.train: {rows} prompts are fewer than the {wanted} that one step takes.",
+            hint="Lower train.grad_accumulation, or raise objective.generations.",
+        )
+
+
 def group_copies(options: Any) -> int:
     """Return how many rows of steps each prompt makes."""
     copies: int = options.generations * options.passes

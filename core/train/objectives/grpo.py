@@ -33,6 +33,7 @@ OWN = {
 }
 LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
 limits, copies, examples = _generation.group_limits, _generation.group_copies, _generation.examples
+require_rows = _generation.require_prompts
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -81,21 +81,41 @@ def _divisor(whole: int, near: int) -> int:
 
 def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:
     """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
-    from finetop.core.data.formats import texts_of
     from finetop.core.models import load
 
     tokenizer = load.load_tokenizer(base)
     if options.tokenizer == "reuse":
         return tokenizer
-    texts = (text for source in rows.train for row in source.rows for text in texts_of(row.record))
     if not tokenizer.is_fast:
         hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
         raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)
     trained: PreTrainedTokenizerBase = tokenizer.train_new_from_iterator(
-        texts, options.vocabulary, show_progress=False
+        texts_to_train(rows), options.vocabulary, show_progress=False
     )
+    trained.chat_template = (
+        tokenizer.chat_template
+    )  # the recipe's, or the plain one: it knows its files' alone
     print(f"tokenizer: {len(trained)} tokens, trained on the texts")
     return trained
+
+
+def light_tokenizer(options: Options, tokenizer: Any, rows: ReadData, most: int) -> Any:
+    """Make the same tokenizer for a plan: of a LightTokenizer, on `most` characters; None where it can't be."""
+    if options.tokenizer == "reuse":
+        return tokenizer
+    if sum(map(len, texts_to_train(rows))) > most:
+        return None
+    try:
+        return tokenizer.trained(texts_to_train(rows), options.vocabulary)
+    except ValueError:
+        return None
+
+
+def texts_to_train(rows: ReadData) -> Iterator[str]:
+    """Yield the texts that a tokenizer is trained on."""
+    from finetop.core.data.formats import texts_of
+
+    return (text for source in rows.train for row in source.rows for text in texts_of(row.record))
 
 
 def load_model(

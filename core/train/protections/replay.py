@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.formats import Message
+    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe, Source
+    from finetop.core.runtime.home import Home
     from finetop.core.train.protections._step import Base
 
 ABOUT = "general rows among the training rows, of a file or written by the base itself"
@@ -131,6 +133,25 @@ def sources(options: Options) -> tuple[Source, ...]:
     return (Source(path=options.path, share=options.share, role="replay", **named),)
 
 
+def look(options: Options, home: Home) -> list[Row]:
+    """Read the file of prompts; nothing without one. Raises BadInput."""
+    from finetop.core.data import sources
+    from finetop.core.recipe.schema import Source
+
+    if options.prompts is None:
+        return []
+    return sources.read(Source(path=options.prompts), home, ("prompt", "conversation"))
+
+
+def written(options: Options, recipe: Recipe, rows: int) -> tuple[int, int]:
+    """Count the rows of the base's own that are learned beside so many others, and the tokens of one, at most."""
+    if options.from_base is None:
+        return 0, 0
+    asked = 0 if objectives.load(recipe.objective.name).ROWS[0] == "text" else QUESTION_TOKENS
+    tokens = min(recipe.data.max_tokens, asked + options.max_new_tokens)
+    return round(options.share * (rows / (1 - options.share))), tokens
+
+
 def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
     """Mix in what the base writes, or wrote for this run before. Raises BadInput for prompts that can't be read."""
     if options.from_base is None:
@@ -215,12 +236,10 @@ def _asked(options: Options, base: Base) -> list[list[int]]:
     """Return the prompts of the file as tokens, drawn by the seed, all before one comes again; none without a file."""
     if options.prompts is None:
         return []
-    from finetop.core.data import sources
     from finetop.core.data.formats import as_prompt
     from finetop.core.data.render import prompt_ids
-    from finetop.core.recipe.schema import Source
 
-    given = sources.read(Source(path=options.prompts), base.home, ("prompt", "conversation"))
+    given = look(options, base.home)
     random.Random(base.recipe.train.seed).shuffle(given)
     wanted = options.from_base or 0
     return [prompt_ids(as_prompt(row.record).prompt, base.tokenizer, row.place) for row in given[:wanted]]

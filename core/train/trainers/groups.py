@@ -9,8 +9,6 @@ from functools import partial
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -53,10 +51,11 @@ def make_trainer(
     `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
     than a step has.
     """
+    from finetop.core.train.objectives import _generation
     from finetop.core.train.trainers import language, reward_sum
 
     options = setup.recipe.objective.options
-    require_prompts(setup)
+    _generation.require_prompts(setup.recipe, len(setup.train))
     payer = reward_sum.begin(setup)
     rows: list[Any] = [*setup.train, *setup.eval]
     values = {
@@ -119,17 +118,6 @@ def vllm_values(setup: Setup) -> dict[str, Any]:
         "vllm_max_model_length": setup.recipe.data.max_tokens + options.max_new_tokens,
         "vllm_gpu_memory_utilization": vllm.share_of(setup.device, weights + held),
     }
-
-
-def require_prompts(setup: Setup) -> None:
-    """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
-    train, generations = setup.recipe.train, setup.recipe.objective.options.generations
-    wanted = train.batch_size * train.grad_accumulation // generations
-    if len(setup.train) < wanted:
-        raise BadInput(
-            f"data.train: {len(setup.train)} prompts are fewer than the {wanted} that one step takes.",
-            hint="Lower train.grad_accumulation, or raise objective.generations.",
-        )
 
 
 def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:

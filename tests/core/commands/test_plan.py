@@ -224,7 +224,9 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, caps
     about = json.dumps(json.dumps(told))
     text = (folder / "mine.yaml").read_text() + f"about: {about}\ncheck: {{at_end: false}}\n"
     (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
-    assert main(["run", str(folder / "mine.yaml"), "--wait"]) == 0
+    assert (
+        main(["run", str(folder / "mine.yaml"), "--wait", "--force"]) == 0
+    )  # no model of that size fits here
     capsys.readouterr()
     assert main(["plan", str(folder / "mine.yaml"), "--json"]) in (0, 1)
     made = json.loads(capsys.readouterr().out)["plan"]

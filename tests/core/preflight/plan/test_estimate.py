@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 
 import pytest
@@ -122,7 +123,8 @@ def test_max_steps_decides_else_the_epochs(rows, sets, steps):
 
 
 def test_packing_fills_its_rows(llama_8b, card):
-    plan = estimate(recipe("lora", "objective.packing=true"), llama_8b, card, SHORT)
+    lengths = dataclasses.replace(SHORT.lengths, sequences=196)
+    plan = estimate(recipe("lora", "objective.packing=true"), llama_8b, card, Known(lengths=lengths))
     assert plan.steps is not None
     assert plan.steps.steps == 26  # 196 rows of 1,024 tokens, 16 a step, twice
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.preflight.plan.first_row import first_row
+from finetop.core.preflight.plan import lengths
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home
 
 ROW = {"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}
 
@@ -29,6 +30,12 @@ def recipe_of(model: Path, folder: Path):
         f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
     )
     return resolve_text(text).recipe
+
+
+def first_row(recipe, model: Path):
+    found = lengths.measure(recipe, model, Home(model.parent / "home"))
+    assert found is not None
+    return found.row
 
 
 def test_it_is_shown_with_what_is_learned(model: Path, tmp_path: Path) -> None:

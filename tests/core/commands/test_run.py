@@ -1,0 +1,242 @@
+"""`finetop run` refuses at once what the job would, in its words, and with --force queues it all the same."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core.client.connection import Client
+from finetop.core.commands.main import main
+from finetop.core.preflight.plan import ahead, lengths, machine
+from finetop.core.protocol.messages.runs import Runs
+
+PLAIN = {"prompt": "What opens at nine?", "completion": "The shop opens at nine."}
+CHOICE = {"question": "Two and two?", "choices": ["four", "five"], "answer": 0}
+
+
+class Folder:
+    """A folder with a recipe on the tiny model, whose sections and files a test changes."""
+
+    def __init__(self, root: Path, model: Path) -> None:
+        self.root = root
+        self.write("rows.jsonl", [PLAIN] * 20)
+        self.recipe: dict[str, Any] = {
+            "recipe": 1,
+            "name": "mine",
+            "model": {"id": str(model)},
+            "method": {"name": "lora"},
+            "objective": {"name": "sft"},
+            "data": {"train": [{"path": self.at("rows.jsonl")}], "max_tokens": 200},
+            "check": {"at_end": True, "general": None},
+        }
+
+    def at(self, name: str) -> str:
+        return str(self.root / name)
+
+    def write(self, name: str, rows: list[Any]) -> str:
+        (self.root / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return self.at(name)
+
+    def file(self, **sections: Any) -> str:
+        whole = {
+            name: {**self.recipe.get(name, {}), **section} if isinstance(section, dict) else section
+            for name, section in {**self.recipe, **sections}.items()
+        }
+        (self.root / "mine.yaml").write_text(json.dumps(whole))
+        return self.at("mine.yaml")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(machine, "gpus", lambda: ())
+    return Folder(tmp_path, tiny_model)
+
+
+def a_long_row(folder: Folder) -> dict[str, Any]:
+    folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": "so " * 500}] * 5)
+    return {}
+
+
+def a_bad_row(folder: Folder) -> dict[str, Any]:
+    folder.write("rows.jsonl", [PLAIN] * 5 + [{"prompt": "Why?", "completion": 5}])
+    return {}
+
+
+def other_columns(folder: Folder) -> dict[str, Any]:
+    folder.write("rows.jsonl", [{"first": "a", "second": "b"}] * 5)
+    return {}
+
+
+def a_bad_eval_row(folder: Folder) -> dict[str, Any]:
+    path = folder.write("eval.jsonl", [PLAIN, {"prompt": "Why?"}])
+    return {"data": {"eval": [{"path": path}]}}
+
+
+def a_bad_replay_row(folder: Folder) -> dict[str, Any]:
+    path = folder.write("replay.jsonl", [{"chosen": "a"}])
+    return {"protect": {"replay": {"path": path}}}
+
+
+def a_bad_prompt_of_replay(folder: Folder) -> dict[str, Any]:
+    path = folder.write("prompts.jsonl", [{"text": "a"}])
+    return {"protect": {"replay": {"from_base": 5, "prompts": path}}}
+
+
+def a_bad_suite_row(folder: Folder) -> dict[str, Any]:
+    folder.write("items.jsonl", [CHOICE] * 3 + [{**CHOICE, "answer": 7}])
+    suite = {"suite": 1, "name": "own", "tasks": [{"data": "items.jsonl"}]}
+    (folder.root / "own.yaml").write_text(json.dumps(suite))
+    return {"check": {"general": {"suite": folder.at("own.yaml")}}}
+
+
+def no_file_of_the_suite(folder: Folder) -> dict[str, Any]:
+    suite = {"suite": 1, "name": "own", "tasks": [{"data": "gone.jsonl"}]}
+    (folder.root / "own.yaml").write_text(json.dumps(suite))
+    return {"check": {"general": {"suite": folder.at("own.yaml")}}}
+
+
+def no_such_suite(folder: Folder) -> dict[str, Any]:
+    return {"check": {"general": {"suite": "quik"}}}
+
+
+def a_bad_target_row(folder: Folder) -> dict[str, Any]:
+    path = folder.write("test.jsonl", [PLAIN, {"prompt": "Why?", "completion": ""}])
+    return {"check": {"target": {"path": path}}}
+
+
+def no_answer_for_a_reward(folder: Folder) -> dict[str, Any]:
+    folder.write("rows.jsonl", [{"prompt": "Two and two?"}] * 20)
+    return {
+        "objective": {"name": "grpo", "reward": {"rules": [{"rule": "exact_match"}]}},
+        "data": {"train": [{"path": folder.at("rows.jsonl")}], "max_tokens": 200},
+    }
+
+
+def an_unknown_split(folder: Folder) -> dict[str, Any]:
+    import datasets
+
+    rows = datasets.Dataset.from_list([PLAIN] * 5)
+    datasets.disable_progress_bars()
+    datasets.DatasetDict({"train": rows}).save_to_disk(folder.at("set"))
+    return {"data": {"train": [{"id": folder.at("set"), "split": "tests"}]}}
+
+
+def a_template_that_refuses(folder: Folder) -> dict[str, Any]:
+    (folder.root / "odd.jinja").write_text("{{ raise_exception('never') }}")
+    return {"model": {"chat_template": folder.at("odd.jinja")}}
+
+
+REFUSED = {
+    a_long_row: "rows.jsonl: 4 of 9 rows are longer than data.max_tokens (200); the longest has",
+    a_bad_row: "rows.jsonl:6: completion is a number, and must be text.",
+    other_columns: "rows.jsonl:1: a row with first, second has no shape that fits.",
+    a_bad_eval_row: "eval.jsonl:2: completion is missing.",
+    a_bad_replay_row: "replay.jsonl:1: a row with chosen has no shape that fits.",
+    a_bad_prompt_of_replay: "prompts.jsonl:1: a row with text has no shape that fits.",
+    a_bad_suite_row: "items.jsonl:4: answer is 7, and there are 2 choices.",
+    no_file_of_the_suite: "data: there is no file",
+    no_such_suite: "there is no suite 'quik'.",
+    a_bad_target_row: "test.jsonl:2: completion is empty.",
+    no_answer_for_a_reward: "rows.jsonl:1: answer is missing, and the rule exact_match compares with it.",
+    an_unknown_split: "has no split tests. There is train.",
+    a_template_that_refuses: "rows.jsonl:1: the model's chat template refuses the row: never",
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("spoil", REFUSED, ids=lambda spoil: spoil.__name__)
+def test_it_refuses_what_the_job_would(
+    spoil: Any, folder: Folder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if spoil is a_long_row:
+        folder.recipe["data"]["eval"] = {"share": 0.1}
+    path = folder.file(**spoil(folder))
+    assert main(["run", path]) == 2
+    said = capsys.readouterr()
+    wanted = REFUSED[spoil]
+    if spoil is a_long_row:
+        assert "rows are longer than data.max_tokens (200); the longest has" in said.err
+    else:
+        assert wanted in said.err
+    assert said.err.count("\n") == 1 and not said.out
+    assert not (folder.root / "home").exists()  # nobody was asked to queue it
+
+
+def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(machine, "total_memory", lambda: 1.5 * 2**30)
+    monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # which a queued job waits for
+    path = folder.file(train={"batch_size": 8192, "grad_accumulation": 1})
+    assert main(["run", path]) == 1
+    said = capsys.readouterr().err
+    assert "mine does not fit this machine: it needs" in said and "have 1.5 in all" in said
+    assert "It fits with batches of" in said and "--set train.batch_size=" in said
+
+
+def test_with_force_it_is_queued_and_what_will_happen_is_said(
+    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    path = folder.file(**a_bad_row(folder))
+    assert main(["run", path, "--force", "--hold", "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["run"] == "mine"
+    assert "queued anyway; the job will fail with: rows.jsonl:6: completion is a number" in said.err
+
+
+def test_a_chain_and_a_sweep_are_looked_at_before_anything_is_queued(
+    rig: Any, folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    looks = []
+    measure = lengths.measure
+    monkeypatch.setattr(
+        lengths, "measure", lambda *given, **named: looks.append(0) or measure(*given, **named)
+    )
+    good = folder.file()
+    assert main(["run", good, "--seeds", "3", "--hold"]) == 0
+    assert len(looks) == 1  # the runs share their data
+    folder.write("bad.jsonl", [{"prompt": "Why?", "completion": 5}])
+    sets = [
+        "--sweep",
+        f"data.train=[{{path: {folder.at('rows.jsonl')}}}],[{{path: {folder.at('bad.jsonl')}}}]",
+    ]
+    assert main(["run", good, *sets]) == 2
+    assert "bad.jsonl:1: completion is a number" in capsys.readouterr().err
+    whole = json.loads((folder.root / "mine.yaml").read_text())
+    del whole["recipe"], whole["name"]
+    second = {**whole, "model": {"id": "stage:one"}, "data": {"train": [{"path": folder.at("bad.jsonl")}]}}
+    chain = {"recipe": 1, "name": "two", "stages": [{"name": "one", **whole}, {"name": "then", **second}]}
+    (folder.root / "two.yaml").write_text(json.dumps(chain))
+    assert main(["run", folder.at("two.yaml")]) == 2
+    assert "bad.jsonl:1: completion is a number" in capsys.readouterr().err
+    with Client(rig.home) as client:
+        assert len(client.ask(Runs()).rows) == 3
+
+
+def test_it_looks_without_the_training_stack(folder: Folder) -> None:
+    code = (
+        "import sys\nfrom finetop.core.commands.main import main\n"
+        f"assert main(['run', {folder.file(**a_bad_row(folder))!r}]) == 2\n"
+        "print(sorted({'torch', 'transformers', 'trl', 'peft', 'duckdb'} & set(sys.modules)))\n"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
+    from finetop.core.recipe.load import load_recipe
+
+    one, other = (
+        load_recipe(folder.file(), [setting]).recipe for setting in ("train.seed=1", "train.seed=2")
+    )
+    assert ahead.what_is_read(one) == ahead.what_is_read(other)
+    cut = load_recipe(folder.file(), ["data.max_tokens=9"]).recipe
+    assert ahead.what_is_read(one) != ahead.what_is_read(cut)
