@@ -67,9 +67,11 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
     if shown:
         print(f"  last       {shown}")
     for source in found.data:
+        used = source.kept if source.used is None else source.used
+        by_share = "" if source.used is None else " (by its share)"
         print(
-            f"  data       {clean_line(source.source)}: {source.kept} of {source.rows} rows, {source.dropped} dropped,"
-            f" {source.truncated} truncated, longest {source.longest_tokens} tokens"
+            f"  data       {clean_line(source.source)}: {used} of {source.rows} rows{by_share},"
+            f" {source.dropped} dropped, {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
     for one in read:
         print(f"  version    {data_versions.version_line(one)}")

@@ -8,6 +8,8 @@ from array import array
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from finetop.core.data import source_record, sources
 from finetop.core.data.examples import AnyExample, Example, pieces
 from finetop.core.data.formats import Kind, Prompt, Text, as_prompt
@@ -97,18 +99,15 @@ def arranged(data: Data, seed: int, reading: Reading, asker: Asker | None = None
         raise BadInput(
             "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
         )
-    train, held_back = [], []
-    share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
+    train = []
     for source in data.train:
         rows = reading(source, source.role)
         if source.role == "train":
             rows = asked(rows, asker)
-        name = source_record.name_of(source)
-        if share and source.role == "train":
-            rows, aside = set_aside(rows, share, seed)
-            held_back.append(NamedRows(f"{name} (set aside)", aside))
-        train.append(NamedRows(name, rows, source.share))
-    if not isinstance(data.eval, EvalShare):
+        train.append(NamedRows(source_record.name_of(source), rows, source.share))
+    if isinstance(data.eval, EvalShare):
+        train, held_back = held_out(train, [source.role for source in data.train], data.eval.share, seed)
+    else:
         held_back = [
             NamedRows(source_record.name_of(source), asked(reading(source, "eval"), asker))
             for source in data.eval
@@ -121,9 +120,27 @@ def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
     return rows if asker is None else [replace(row, record=asker.asked(row.record)) for row in rows]
 
 
-def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
-    """Split rows into those to train on and a share drawn by the seed; at least one row stays to train on."""
-    count = min(round(len(rows) * share), len(rows) - 1)
+def held_out(
+    train: Sequence[NamedRows], roles: Sequence[str], share: float, seed: int
+) -> tuple[list[NamedRows], list[NamedRows]]:
+    """Set a share of the training mix aside for evaluation: of each source as many rows as its part of the mix says.
+
+    Sources against forgetting are learned whole. A source that is used several times over keeps half of its rows.
+    """
+    parts = in_mix([len(source.rows) for source in train], [source.share for source in train])
+    kept, held_back = [], []
+    for source, role, part in zip(train, roles, parts, strict=True):
+        most = len(source.rows) - 1 if part <= len(source.rows) else len(source.rows) // 2
+        count = min(round(part * share), most) if role == "train" else 0
+        rows, aside = set_aside(source.rows, count, seed)
+        kept.append(replace(source, rows=rows))
+        if aside:
+            held_back.append(NamedRows(f"{source.name} (set aside)", aside))
+    return kept, held_back
+
+
+def set_aside(rows: Sequence[Row], count: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows into those to train on and so many drawn by the seed."""
     chosen = set(random.Random(seed).sample(range(len(rows)), count))
     kept = [row for index, row in enumerate(rows) if index not in chosen]
     return kept, [rows[index] for index in sorted(chosen)]
@@ -141,11 +158,18 @@ def build(
 
     `make` is the objective's. Raises BadInput if too many rows are too long, or none is left.
     """
-    train = [_examples(source, data, make, events) for source in read_data.train]
-    held_back = [_examples(source, data, make, events) for source in read_data.eval]
+    shares = [source.share for source in read_data.train]
+    made = [_examples(source, data, make, events) for source in read_data.train]
+    train = [one.examples for one in made]
+    for one, share, part in zip(made, shares, in_mix([*map(len, train)], shares), strict=True):
+        _tell(one.report if share is None else structs.replace(one.report, used=round(part)), events)
+    held_back = []
+    for source in read_data.eval:
+        one = _examples(source, data, make, events)
+        _tell(one.report, events)
+        held_back.append(one.examples)
     require_rows(sum(map(len, train)), sum(map(len, held_back)), has_eval=bool(read_data.eval), data=data)
     _show(next(example for examples in train for example in examples), tokenizer, events)
-    shares = [source.share for source in read_data.train]
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
@@ -159,22 +183,30 @@ def mix(
 
     A source that is too small for its share is used several times over, which `say` is told.
     """
-    fixed = sum(len(group) for group, share in zip(groups, shares, strict=True) if share is None)
-    whole = fixed / (1.0 - sum(share for share in shares if share is not None))
     mixed: list[AnyExample] = []
-    for group, share in zip(groups, shares, strict=True):
+    for group, share, part in zip(groups, shares, in_mix([*map(len, groups)], shares), strict=True):
         if share is None or not group:
             mixed += group
             continue
-        times, rest = divmod(round(share * whole), len(group))
+        times, rest = divmod(round(part), len(group))
         if times:
             say(f"{len(group)} rows are used {times + rest / len(group):.1f} times to reach their share")
         mixed += group * times + random.Random(seed).sample(group, rest)
     return mixed
 
 
-def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> list[AnyExample]:
-    """Make the examples of one source, and tell what became of its rows. Raises BadInput."""
+def in_mix(sizes: Sequence[int], shares: Sequence[float | None]) -> list[float]:
+    """Return how many of each source are in the mix: all, or its share of the whole; none of an empty source."""
+    fixed = sum(size for size, share in zip(sizes, shares, strict=True) if share is None)
+    whole = fixed / (1.0 - sum(share for share in shares if share is not None))
+    return [
+        float(size) if share is None else share * whole * bool(size)
+        for size, share in zip(sizes, shares, strict=True)
+    ]
+
+
+def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> Fitted:
+    """Make the examples of one source. Raises BadInput where too many are too long, having told what it held."""
 
     def made() -> Iterator[list[AnyExample]]:
         for start in range(0, len(source.rows), BLOCK):
@@ -185,17 +217,26 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
             yield from make(rows)
 
     found = fitted(source.name, made(), data)
-    report = found.report
-    events.write(report)
-    print(
-        f"{source.name}: {report.rows} rows, {report.kept} kept, {report.dropped} dropped, "
-        f"{report.truncated} truncated, longest {report.longest_tokens} tokens, {report.answer_tokens} tokens to learn"
-    )
     if found.rewritten:
         said = f"{source.name}: {found.rewritten} earlier answers are not learned: the chat template rewrites them"
         print(said)
-    refuse_too_long(source.name, found.too_long, report.rows, report.longest_tokens, data)
-    return found.examples
+    report = found.report
+    try:
+        refuse_too_long(source.name, found.too_long, report.rows, report.longest_tokens, data)
+    except BadInput:
+        _tell(report, events)
+        raise
+    return found
+
+
+def _tell(report: DataRead, events: EventLog) -> None:
+    """Write and print what became of a source."""
+    events.write(report)
+    used = "" if report.used is None else f", {report.used} used by its share"
+    print(
+        f"{report.source}: {report.rows} rows, {report.kept} kept{used}, {report.dropped} dropped, "
+        f"{report.truncated} truncated, longest {report.longest_tokens} tokens, {report.answer_tokens} tokens to learn"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class DataRead(msgspec.Struct, tag="data", frozen=True):
     longest_tokens: Count
     answer_tokens: Many
     fingerprint: Words  # sha256 of the rendered rows
+    used: Count | None = None  # examples of it in an epoch, where its share of the mix decides
 
 
 class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):

@@ -293,6 +293,7 @@ class DataRow(msgspec.Struct, frozen=True):
     truncated: int
     longest_tokens: int
     answer_tokens: int
+    used: int | None = None  # in an epoch, where the source's share decides
 
 
 class JobRow(msgspec.Struct, frozen=True):

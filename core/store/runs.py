@@ -356,8 +356,8 @@ def detail(connection: Connection, run_id: int, why: Mapping[int, str] | None = 
         data=[
             data.DataRow(*found)
             for found in connection.execute(
-                "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens FROM data_reports"
-                " WHERE run_id = ?",
+                "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens, used"
+                " FROM data_reports WHERE run_id = ?",
                 [run_id],
             ).fetchall()
         ],

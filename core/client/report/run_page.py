@@ -46,6 +46,6 @@ def page_of(told: Told, now: float, version: str) -> Page:
 
 def _about(detail: RunDetail) -> str:
     row = detail.row
-    rows = sum(source.kept for source in detail.data)
+    rows = sum(source.kept if source.used is None else source.used for source in detail.data)
     on = f" on {rows:,} rows" if rows else ""
     return f"{row.model}, tuned by {row.method} ({row.objective}){on}; {state_words(row)}"

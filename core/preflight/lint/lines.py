@@ -11,7 +11,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
@@ -77,7 +77,7 @@ class Read:
     starts: list[tuple[int, int, int]] = field(
         default_factory=list
     )  # row number, line number, byte of each block, in the file or among those kept
-    kept: IO[bytes] | None = None  # the blocks of a source that is no plain .jsonl file
+    kept: BinaryIO | None = None  # the blocks of a source that is no plain .jsonl file
 
     def __del__(self) -> None:
         if self.kept is not None:
@@ -99,8 +99,9 @@ def opened(source: Source, role: SourceRole, most: int | None = None) -> Read:
     return read
 
 
-def _file_of_blocks() -> IO[bytes]:
-    return tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-rows-", dir=disk_folder())
+def _file_of_blocks() -> BinaryIO:
+    folder = disk_folder()
+    return cast("BinaryIO", tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-rows-", dir=folder))
 
 
 def size_of(read: Read) -> int:
@@ -159,7 +160,7 @@ def _block(read: Read, number: int, at: int, pending: _Pending, detect: Detect) 
     return block
 
 
-def _keep(file: IO[bytes], block: Block) -> int:
+def _keep(file: BinaryIO, block: Block) -> int:
     """Write a block behind those that are kept, and return where it begins. Raises EnvironmentTrouble."""
     encoded = msgspec.msgpack.encode(block)
     at = file.seek(0, 2)

@@ -36,7 +36,6 @@ class Machine:
     has_bfloat16: bool = True  # instructions for it
     speeds: cpu_formats.Speeds | None = None  # of a CPU with those, once a job has measured them
     home: Path | None = None  # where they are kept
-    total: float = math.inf  # memory in all, where it is a CPU's
     flops: float | None = None  # a second, in the format that it trains in
     free_disk: float | None = None
     total: float | None = None  # memory that there is, used or not
@@ -71,7 +70,6 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
         total=cpu_formats.total_memory(),
         flops=cpu_flops() if measure else None,
         free_disk=disk,
-        total=total_memory(),
     )
 
 
@@ -96,15 +94,6 @@ def free_memory() -> float:
         return min(free, float(limit.read_text()) - float(used.read_text()))
     except (OSError, ValueError):
         return free  # no limit
-
-
-def total_memory() -> float:
-    """Return the memory of this machine, or what the container that we are in may use, in bytes."""
-    whole = float(psutil.virtual_memory().total)
-    try:
-        return min(whole, float(Path("/sys/fs/cgroup/memory.max").read_text()))
-    except (OSError, ValueError):
-        return whole  # no limit
 
 
 def free_disk(folder: Path) -> float | None:

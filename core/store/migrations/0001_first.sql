@@ -128,7 +128,8 @@ CREATE TABLE data_reports (
     truncated INTEGER NOT NULL,
     longest_tokens INTEGER NOT NULL,
     answer_tokens BIGINT NOT NULL,
-    fingerprint VARCHAR NOT NULL
+    fingerprint VARCHAR NOT NULL,
+    used INTEGER                          -- in an epoch, where the source's share decides; NULL: all that were kept
 );
 
 CREATE TABLE data_sources (               -- what each source held when a run read it: finetop.core.protocol.events.SourceRead

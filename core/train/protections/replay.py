@@ -129,8 +129,15 @@ def sources(options: Options) -> tuple[Source, ...]:
 
     if options.path is None:
         return ()
-    named = {"columns": options.columns, "labels": options.labels}
-    return (Source(path=options.path, share=options.share, role="replay", **named),)
+    return (
+        Source(
+            path=options.path,
+            columns=options.columns,
+            labels=options.labels,
+            share=options.share,
+            role="replay",
+        ),
+    )
 
 
 def look(options: Options, home: Home) -> list[Row]:

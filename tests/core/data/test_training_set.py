@@ -158,6 +158,30 @@ def test_a_share_is_of_the_whole_mix(capsys):
     assert "2 rows are used 5.0 times" in capsys.readouterr().out
 
 
+def test_evaluation_rows_are_mixed_as_the_training_rows_are(tmp_path, events, tokenizer):
+    """Of 70 rows to 30, whatever the sources hold; and the report tells how many of a source are used."""
+    main = Source(path=write_rows(tmp_path / "main.jsonl", [f"m{i}" for i in range(140)]))
+    large = Source(path=write_rows(tmp_path / "large.jsonl", [f"l{i}" for i in range(900)]), share=0.3)
+    recipe = Data(train=(main, large), eval=EvalShare(share=0.1))
+    read = training_set.read(recipe, 1, Home(tmp_path), events)
+    assert [(one.name, len(one.rows)) for one in read.eval] == [
+        ("main.jsonl (set aside)", 14),
+        ("large.jsonl (set aside)", 6),
+    ]
+    assert [len(one.rows) for one in read.train] == [126, 894]
+    built = read_and_build(tmp_path, events, tokenizer, recipe)
+    assert len(built.train) == 180
+    told = written(tmp_path, DataRead)
+    assert [(one.kept, one.used) for one in told] == [(126, None), (894, 54), (14, None), (6, None)]
+
+
+def test_a_source_that_is_used_several_times_keeps_half_of_its_rows(tmp_path, events):
+    main = Source(path=write_rows(tmp_path / "main.jsonl", [f"m{i}" for i in range(100)]))
+    few = Source(path=write_rows(tmp_path / "few.jsonl", [f"f{i}" for i in range(4)]), share=0.5)
+    read = training_set.read(Data(train=(main, few), eval=EvalShare(share=0.1)), 1, Home(tmp_path), events)
+    assert [len(one.rows) for one in (*read.train, *read.eval)] == [90, 2, 10, 2]
+
+
 def test_only_the_first_rows_are_used(tmp_path, events):
     path = write_rows(tmp_path / "faq.jsonl", ["a", "b", "c"])
     read = training_set.read(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def test_rows_of_the_training_data_and_the_loss_before_and_after(tmp_path: Path) -> None:
     connection = open_store(tmp_path / "finetop.duckdb")
-    report = "INSERT INTO data_reports VALUES (?, ?, ?, ?, 0, 0, 9, 9, 'f')"
+    report = "INSERT INTO data_reports VALUES (?, ?, ?, ?, 0, 0, 9, 9, 'f', NULL)"
     for run, source, kept in ((1, "a", 12), (1, "b", 30), (1, "test", 99), (2, "a", 12)):
         connection.execute(report, [run, source, kept, kept])
     connection.execute(

@@ -23,6 +23,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
                 source.source,
                 f"{source.rows:,}",
                 f"{source.kept:,}",
+                f"{source.kept if source.used is None else source.used:,}",
                 f"{source.dropped:,}",
                 f"{source.truncated:,}",
                 f"{source.longest_tokens:,}",
@@ -30,8 +31,8 @@ def blocks(told: Told) -> tuple[Block, ...]:
             )
             for source in detail.data
         ]
-        head = ("source", "rows", "kept", "dropped", "cut short", "longest, tokens", "learned tokens")
-        found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6)))
+        head = ("source", "rows", "kept", "used", "dropped", "cut short", "longest, tokens", "learned tokens")
+        found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6, 7)))
     found += _versions(told)
     if detail.first_row:
         learned = "".join(f"«{text}»" if is_learned else text for text, is_learned in detail.first_row)
