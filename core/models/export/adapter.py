@@ -10,9 +10,12 @@ from finetop.core.models import checkpoint, load, merge as merging, resolve, sav
 from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.export import export as whole
 from finetop.core.models.export.agreement import Agreement, compare, scores
+from finetop.core.models.safetensors_header import read_header
 from finetop.core.protocol.events import Phase
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from finetop.core.models.export.export import ExportRequest
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
@@ -36,6 +39,7 @@ model = PeftModel.from_pretrained(base, "this/folder")
 tokenizer = AutoTokenizer.from_pretrained("this/folder")
 ```
 """
+FORMATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 IN_FEWER_BITS = """
 It was trained beside that model in {quantize}: to hear exactly what it learned, load the base so too (bitsandbytes).
 """
@@ -69,8 +73,14 @@ def export_adapter(request: ExportRequest, text: str | None, home: Home, events:
         found, _ = merging.load_tuned(base, aside, kind, request.device)
         agreements = [compare("loaded again, beside as trained", said, scores(found, texts), work)]
         del found
-        whole.publish(request, base, work, agreements, aside)
+        whole.publish(request, base, format_of(aside), agreements, aside)
     return agreements
+
+
+def format_of(folder: Path) -> str:
+    """Return the number format of an adapter's weights, by their file."""
+    held = {shape.dtype for shape in read_header(folder / "adapter_model.safetensors").values()}
+    return " and ".join(sorted(FORMATS.get(name, name) for name in held))
 
 
 def card(request: ExportRequest, base: ResolvedModel) -> str:

@@ -1,0 +1,85 @@
+"""Every command that a message or a hint names can be typed: the verb is there, and takes those words."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from finetop.core.commands.main import parser_of, verbs
+from finetop.core.errors import BadInput
+
+CORE = Path(__file__).parents[3] / "core"
+NAMED = re.compile(r"`finetop ([^`]+)`|\bfinetop ((?:[a-z]+)(?: [^.;,:()`|]*\S)?)")
+VALUES = {"N": "3", "GIB": "8", "KEY=V,V": "train.seed=1,2", "step": "3"}
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """List the texts of a module that people may read, what is filled in as `x`; docstrings are not."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inner: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            inner.add(id(node.value))
+        if isinstance(node, ast.JoinedStr):
+            inner |= {id(part) for part in node.values}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [str(part.value) if isinstance(part, ast.Constant) else "\0" for part in node.values]
+            yield node.lineno, re.sub(r"(?<=\w)\0", " ", "".join(parts)).replace("\0", "x")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            yield node.lineno, node.value
+
+
+def commands() -> list[tuple[str, str]]:
+    """List the commands that are named after "finetop": where, and their words."""
+    found = []
+    for path in sorted(CORE.rglob("*.py")):
+        for line, text in texts(path):
+            for quoted, bare in NAMED.findall(text):
+                words = quoted or bare
+                verb = words.split()[0]
+                if verb in verbs():
+                    found.append((f"{path.relative_to(CORE)}:{line}", words))
+    return found
+
+
+def ways_to_type(words: str) -> Iterator[list[str]]:
+    """List what may be meant, the longest first: outside of backticks a sentence goes on behind the command."""
+    typed = [re.sub(r"^['\"(]|[.,:;)'\"]+$", "", word) for word in words.split()]
+    typed = [VALUES.get(word, word) for word in typed if word]
+    options = [at for at, word in enumerate(typed) if word.startswith("--")]
+    for end in range(len(typed), max([1, *(at + 1 for at in options)]) - 1, -1):
+        yield typed[:end]
+
+
+def test_each_command_that_is_named_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    named = commands()
+    assert len(named) > 150
+    wrong = []
+    for where, words in named:
+        errors = []
+        for verb, *rest in ways_to_type(words):
+            try:
+                parser_of(verb).parse_args(rest)
+            except SystemExit:
+                break  # --help
+            except BadInput as error:
+                errors.append(error.message)
+            else:
+                break
+        else:
+            is_name = rest in ([], ["--fix"])  # of a command, or of one way to use it
+            if not (is_name and re.search("arguments are required|expected one argument", errors[-1])):
+                wrong.append((where, words, errors))
+    assert not wrong
+
+
+@pytest.mark.parametrize("words", ["export x --adaptr", "sql --nothing here", "queue x --up --n 3"])
+def test_a_command_that_can_not_be_typed_would_be_found(words: str) -> None:
+    for verb, *rest in ways_to_type(words):
+        with pytest.raises(BadInput):
+            parser_of(verb).parse_args(rest)
