@@ -10,14 +10,18 @@ import pytest
 
 from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.load import load_recipe
-from finetop.core.recipe.schema import General, Method, Objective, Recipe, Source, Target
+from finetop.core.recipe.schema import General, Method, Objective, Recipe, Source, StopEarly, Target
 from finetop.core.recipe.stages import load_chain
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "recipe.md").read_text(encoding="utf-8")
 OF_THE_RUN = {"recipe", "name", "about", "extends"}
-BELOW = {"data": Source, "check": (Target, General)}  # settings of settings, named in the same row
+BELOW = {
+    "data": Source,
+    "check": (Target, General),
+    "train": StopEarly,
+}  # settings of settings, named in the same row
 FOLDERS = {"alarms", "protect"}  # each entry is a file, which their own pages name
 
 

@@ -87,7 +87,9 @@ class Model(Section, frozen=True, kw_only=True):
     )
     dtype: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
-        says("Number format of the weights; auto: as saved. On a CPU bfloat16 trains in float32 where that is faster."),
+        says(
+            "Number format of the weights; auto: as saved. On a CPU bfloat16 trains in float32 where that is faster."
+        ),
     ] = "bfloat16"
     quantize: Annotated[
         Literal["none", "nf4", "int8"],
@@ -334,7 +336,8 @@ class Target(Section, frozen=True, kw_only=True):
     """What the tuned model should be better at."""
 
     path: Annotated[
-        PathText, a_file("Rows that are not in the training data, with answers, or texts: a file or a folder.")
+        PathText,
+        a_file("Rows that are not in the training data, with answers, or texts: a file or a folder."),
     ]
     columns: Columns = {}
     labels: Labels = {}

@@ -246,7 +246,9 @@ def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tupl
     """The number format of a CPU that has instructions for bfloat16, and why."""
     count = 0.0 if recipe.model.quantize != "none" else float(shape.parameters)
     only_16_bit = cpu_formats.only_16_bit(recipe)
-    return cpu_formats.train_in(wanted, machine.speeds, count, machine.total or math.inf, only_16_bit=only_16_bit)
+    return cpu_formats.train_in(
+        wanted, machine.speeds, count, machine.total or math.inf, only_16_bit=only_16_bit
+    )
 
 
 def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
