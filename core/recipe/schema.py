@@ -55,7 +55,9 @@ class Model(Section, frozen=True, kw_only=True):
     )
     dtype: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
-        says("Number format of the weights; auto: as the model was saved. On a CPU bfloat16 trains in float32 if faster."),
+        says(
+            "Number format of the weights; auto: as the model was saved. On a CPU bfloat16 trains in float32 if faster."
+        ),
     ] = "bfloat16"
     quantize: Annotated[
         Literal["none", "nf4", "int8"],
