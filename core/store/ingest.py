@@ -257,13 +257,14 @@ def _write_rare(connection: Connection, batch: Batch) -> None:
         )
     if batch.planned is not None:
         planned = msgspec.structs.asdict(batch.planned)
+        dtype = planned.pop("dtype")  # the rest are numbers
         connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [_text(planned), job_id])
         connection.execute("UPDATE runs SET steps = ? WHERE id = ?", [batch.planned.steps, run_id])
-        if batch.planned.dtype:  # in place of what the job took for it before it had the model
+        if dtype:  # in place of what the job took for it before it had the model
             connection.execute(
                 "UPDATE jobs SET device = left(device, length(device) - position(' ' IN reverse(device))) || ' ' || ?"
                 " WHERE id = ?",
-                [batch.planned.dtype, job_id],
+                [dtype, job_id],
             )
     if batch.first_row is not None:
         connection.execute(

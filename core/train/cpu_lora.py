@@ -98,10 +98,12 @@ class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is 
         scale, dtype, shape, kind = context.facts
         slope = slope.to(dtype).reshape(-1, slope.shape[-1])
         inner = torch.mm(slope, second.to(dtype)).mul_(scale)
-        found = None
+        found = of_first = of_second = None
         if context.needs_input_grad[0]:
             found = torch.mm(slope, weight.to(dtype))
             found = found.addmm_(inner, first.to(dtype)).view(shape).to(kind)
-        of_first = torch.mm(inner.t(), given).to(first.dtype)
-        of_second = torch.mm(slope.t(), down).mul_(scale).to(second.dtype)
+        if context.needs_input_grad[3]:
+            of_first = torch.mm(inner.t(), given).to(first.dtype)
+        if context.needs_input_grad[4]:
+            of_second = torch.mm(slope.t(), down).mul_(scale).to(second.dtype)
         return found, None, None, of_first, of_second, None, None

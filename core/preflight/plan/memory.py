@@ -254,10 +254,11 @@ def _paths(work: Workload) -> float:
     """What an adapter's paths keep for each token of one layer."""
     shape, moving, size = work.shape, work.trained, work.compute_bytes
     kept = 4.0 * moving.token_floats / shape.layers
+    shares = moving.one_pass and not (work.on_gpu or moving.dropout or work.quantize != "none")
     for linear in moving.adapted:
         share = linear.count / shape.layers
         copies = moving.wide_copies
-        if work.trained_bytes != size and linear.name in moving.learning:
+        if work.trained_bytes != size and not shares and linear.name in moving.learning:
             copies += 1  # autocast makes each path a copy of its own
         if moving.dropout:
             copies += 1 + 1 / size  # and a mask of bytes

@@ -84,6 +84,7 @@ def _lora(shape: Shape, options: Any) -> Trained:
         adapted=targets,
         inner=rank,
         head_moves=head,
+        one_pass=True,
         dropout=bool(option_of(options, "dropout", "lora_dropout", default=0.0)),
     )
 
@@ -95,7 +96,7 @@ def _dora(shape: Shape, options: Any) -> Trained:
     widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
     numbers = lora.numbers + lengths
     return replace(
-        lora, numbers=numbers, beside=numbers, scratch=3.0 * widest, output_copies=2.0
+        lora, numbers=numbers, beside=numbers, scratch=3.0 * widest, output_copies=2.0, one_pass=False
     )  # base and update, each times a length that moves
 
 

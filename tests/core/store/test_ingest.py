@@ -246,12 +246,13 @@ def test_data_that_was_seen_before_and_an_alarm_are_taken_in_at_once(connection,
 
 
 def test_the_number_format_that_training_took_is_shown_in_place_of_the_one_asked_for(connection, tmp_path):
-    _, job = add(connection, "one")
+    run, job = add(connection, "one")
     log = event_log.EventLog(tmp_path / "events.jsonl")
     log.write(events.Started(events.FORMAT, 1, 1, "cuda:0 NVIDIA H100", "auto", {}))
     log.write(events.Planned(9, 1.0, 10, 0, 100, 1, 1, dtype="float32"))
     log.close()
     while ingest.take_in(connection, job, tmp_path / "events.jsonl"):
         pass
-    (device,) = connection.execute("SELECT device FROM jobs WHERE id = ?", [job]).fetchone()
-    assert device == "cuda:0 NVIDIA H100 float32"
+    detail = runs.detail(connection, run)
+    assert detail.device == "cuda:0 NVIDIA H100 float32"
+    assert msgspec.json.decode(msgspec.json.encode(detail), type=type(detail)).planned["steps"] == 9

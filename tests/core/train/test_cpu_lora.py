@@ -123,3 +123,13 @@ def test_an_adapter_is_saved_and_merged_as_peft_s(tmp_path: Any) -> None:
     assert saved[0].keys() == saved[1].keys()
     x = torch.randn(3, 24)
     assert torch.equal(plain.merge_and_unload()(x), ours.merge_and_unload()(x))
+
+
+def test_a_frozen_half_gets_no_gradient() -> None:
+    wanted, ours = model(), model()
+    for made in (wanted, ours):
+        for name, weight in made.named_parameters():
+            weight.requires_grad_("lora_B" in name)
+    cpu_lora.install(ours)
+    for one, other in zip(learned(ours), learned(wanted), strict=True):
+        assert torch.allclose(one, other, atol=1e-5)

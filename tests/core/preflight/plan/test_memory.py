@@ -169,3 +169,17 @@ def test_public_measurements_are_met(monkeypatch):
     assert len(compared) >= 20
     assert plan_points.mean_error(compared) <= 0.08
     assert len(plan_points.underestimated(compared)) <= len(compared) / 20
+
+
+def test_on_a_cpu_the_paths_of_lora_share_their_input(work):
+    """Elsewhere, with dropout, and for DoRA autocast makes each path a copy of its own."""
+
+    def copied(on_gpu, method="lora", **options):
+        moving = trained(work.shape, method, options)
+        one = replace(work, on_gpu=on_gpu, trained=moving, trained_bytes=4.0)
+        return part(one, "activations") - part(replace(one, trained_bytes=one.compute_bytes), "activations")
+
+    assert copied(True) > 0
+    assert copied(False) == 0
+    assert copied(False, "dora") > 0
+    assert copied(False, dropout=0.1) > 0
