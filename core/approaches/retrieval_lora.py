@@ -10,7 +10,7 @@ from finetop.core.approaches.retrieval import NO_DOCUMENTS
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "an adapter learns to answer from passages that are looked up"
+ABOUT = "trains an adapter to answer from retrieved passages"
 TRAINS = True
 UPDATES = "index"  # its documents grow; the adapter stays as it is
 

@@ -294,7 +294,7 @@ def front(found: Sequence[Trade]) -> tuple[int, ...]:
 
 
 def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
-    """Say which runs are on the front, or why that can't be told."""
+    """Return which runs are on the Pareto front, or why there is none."""
     found = trades(runs)
     if why := why_no_trades(runs):
         return why
@@ -309,4 +309,4 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
         if left_out
         else ""
     )
-    return f"{words} {is_are} on the front: nothing here is better at both{rest}."
+    return f"{words} {is_are} on the Pareto front: none is better at both{rest}."

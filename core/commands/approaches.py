@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="each that trains N times")
     parser.add_argument("--name", help="the comparison's name (else the recipe's)")
-    parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
+    parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
         "--priority", default="normal", metavar="P", help="high, normal, low or a number: the smaller first"
     )
@@ -101,7 +101,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
         return 0
     for one in queued.runs:
         said = f"is queued{', held' if args.hold else ''}"
-        print(f"{one.name} {'is there already, and is used again' if one.was_there else said}")
+        print(f"{one.name} {'already exists; reusing it' if one.was_there else said}")
     for approach, why in sorted(queued.left_out.items()):
         print(f"{approach} is left out: {clean_line(why)}")
     new = sum(not one.was_there for one in queued.runs)

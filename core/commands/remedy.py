@@ -84,7 +84,7 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
 def print_all(found: RemediesAnswer, run: str) -> None:
     """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
-    kept = "least gain kept" if words.has_several(found) else "gain kept"
+    kept = "gain kept (worst metric)" if words.has_several(found) else "gain kept"
     head = ("", "", "remedy", found.metric or "target", kept, "retained", "forgot?", "name")
     rows = [
         (words.star(found, row), letter, row.label, *words.cells(found, row), row.name)

@@ -33,7 +33,7 @@ STDOUT = "-"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
     parser.add_argument(
-        "--to", default="", metavar="FILE", help="its ending says the format (else ./RUN.html; - for stdout)"
+        "--to", default="", metavar="FILE", help="format by file extension (default ./RUN.html; - for stdout)"
     )
     parser.add_argument("--markdown", action="store_true", help="Markdown in place of HTML")
     parser.add_argument("--force", action="store_true", help="in place of a file that is there")

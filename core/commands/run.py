@@ -74,7 +74,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="begin a chain at this stage, on the runs that the stages before it have made",
     )
-    parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
+    parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
         "--priority",
         default="normal",

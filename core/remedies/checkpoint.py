@@ -18,7 +18,9 @@ def candidates(subject: Subject) -> list[Candidate]:
     """Return up to three, spread over the way there, the newest first."""
     steps = subject.earlier
     if not steps:
-        return [Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, "none is kept")]
+        return [
+            Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, "none was saved")
+        ]
     count = min(MOST, len(steps))
     places = [len(steps) - 1 - at * len(steps) // count for at in range(count)]
     return [

@@ -57,7 +57,7 @@ def fresh(**more: Any) -> dict[str, Any]:
 
 def untried() -> list[RemedyRow]:
     return [
-        row("checkpoint", "earlier checkpoint", why_not="none is kept"),
+        row("checkpoint", "earlier checkpoint", why_not="none was saved"),
         row("interpolate-0.75", "3/4 of the change"),
         row("interpolate-0.5", "half-way to the base"),
         row("intruders", "intruders removed"),
@@ -67,7 +67,7 @@ def untried() -> list[RemedyRow]:
 
 def tried() -> list[RemedyRow]:
     return [
-        row("checkpoint", "earlier checkpoint", why_not="none is kept"),
+        row("checkpoint", "earlier checkpoint", why_not="none was saved"),
         row("interpolate-0.75", "3/4 of the change", 1.0, 3.6, "regressed"),
         row("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **fresh()),
         row(

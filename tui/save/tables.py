@@ -209,7 +209,7 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
     head = (
         *("remedy", "name", "settings", "forgot?", *metrics),
         *(f"gain kept by {metric}" for metric in metrics),
-        *("least gain kept", "change", "lowest", "highest", "items", "of", "confirmed"),
+        *("gain kept (worst metric)", "change", "lowest", "highest", "items", "of", "confirmed"),
         *("change on fresh items", "fresh items", "alpha", "why not"),
     )
     now = [] if answer.now is None else [answer.now]

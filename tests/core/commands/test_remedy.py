@@ -14,11 +14,11 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     name = rig.submit("one", steps=20, lost=30, check=True, mended=["interpolate-0.5", "interpolate-0.25"])
     rig.wait_job(name, "check")
     code, out, _ = finetop("remedy", name, "--list")
-    assert code == 0 and "not tried" in out and "a earlier checkpoint: none is kept" in out
+    assert code == 0 and "not tried" in out and "a earlier checkpoint: none was saved" in out
     assert f"next: finetop remedy {name} --wait" in out
     for words, said in (
         ((name, "--only", "prun"), "Did you mean prune"),
-        ((name, "--only", "checkpoint"), "can't be had: none is kept"),
+        ((name, "--only", "checkpoint"), "can't be had: none was saved"),
         ((name, "--rerun", "lower"), "there is no such remedy"),
         ((name, "--list", "--wait"), "Say one"),
         ((f"{name}@x",), "is not a step"),

@@ -72,7 +72,7 @@ def test_candidates_are_picked_by_name_or_by_remedy():
     ]
     with pytest.raises(NotFound, match=r"Did you mean interpolate-0\.5"):
         remedies.chosen(found, ["interpolate-0.51"])
-    with pytest.raises(NotFound, match="none is kept"):
+    with pytest.raises(NotFound, match="none was saved"):
         remedies.chosen(found, ["checkpoint"])
 
 

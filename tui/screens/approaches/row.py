@@ -15,10 +15,9 @@ from finetop.tui.theme import MARKS, StyleName
 
 NAME = 15  # cells
 START = 4  # cursor and letter
-VERDICTS = 17  # cells: 1 NO VERD., 2 ok
+VERDICTS = 18  # cells: 1 NO VERDICT, 2 ok
 NARROW = 76  # cells: below there is no room for all of the scores
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
-_SHORT = {"REGRESSED": "REGR.", "NO VERDICT": "NO VERD."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def _verdicts(row: ApproachRow) -> Line:
     for key in words.WORST_FIRST:
         if number := answer.verdicts.count(key):
             word = SHORT_WORDS[key]
-            text = f"{number} {_SHORT.get(word, word) if several else word}" if several else word
+            text = f"{number} {word}" if several else word
             line = (*line, (", ", ""), (text, _style(key))) if line else ((text, _style(key)),)
     return line if line_width(line) <= VERDICTS else line[:1]
 

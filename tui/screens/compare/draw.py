@@ -210,7 +210,7 @@ def _trade_line(runs: Sequence[RunDetail], trade: Trade, chosen: int, *, is_best
         (f"target {value(trade.target):>6}   ", ""),
         *verdict_words(run.row.check, short=True, name_suite=compare_runs.suites_differ(runs) or None),
     )
-    return (*words, ("   on the front", "bold")) if is_best else words
+    return (*words, ("   Pareto front", "bold")) if is_best else words
 
 
 def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:

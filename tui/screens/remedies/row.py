@@ -15,6 +15,7 @@ NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
 RETRAINING = 26  # cells of what trains again
 LEAST_BAR, LONGEST_BAR = 8, 20
 VERDICT = 11
+WORST = ("gain kept (worst metric)", "worst gain kept")  # of several metrics, as there is room
 
 
 def has_target(width: int) -> bool:
@@ -33,8 +34,8 @@ def head_line(answer: RemediesAnswer, width: int) -> Line:
     gain = bar_width(width) + PERCENT + (1 if bar_width(width) else 0)
     target = f" {'target' if answer.metric else '':>{TARGET}}" if has_target(width) else ""
     kept = "gain kept" if has_target(width) else " gain"
-    if remedies.has_several(answer) and gain >= len("least gain kept"):
-        kept = "least gain kept"
+    if remedies.has_several(answer):
+        kept = next((title for title in WORST if len(title) <= gain), kept)
     words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
     return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
 
@@ -107,8 +108,10 @@ def _verdict(row: RemedyRow) -> Line:
     mark = MARKS[row.verdict]
     if row.confirmation in ("regressed", "no_verdict"):
         return ((mark.mark, ""), (" not again", ""))
-    word = "REGR." if row.verdict == "regressed" else remedies.verdict(row)
-    return ((mark.mark, mark.style), (f" {word}", "red" if row.verdict == "regressed" else mark.style))
+    return (
+        (mark.mark, mark.style),
+        (f" {remedies.verdict(row)}", "red" if row.verdict == "regressed" else mark.style),
+    )
 
 
 def _doing(answer: RemediesAnswer) -> str:

@@ -34,10 +34,10 @@ async def test_a_leads_here_enter_opens_the_chosen_run_and_esc_leads_back() -> N
         await opened(pilot)
         assert isinstance(app.screen, ApproachesScreen)
         best = " ".join(row_with(app, "a retrieval-lora").split())
-        assert best == "▸ a retrieval-lora 0.71 [0.65, 0.77] best -0.9 1 NO VERD., 2 ok"
+        assert best == "▸ a retrieval-lora 0.71 [0.65, 0.77] best -0.9 1 NO VERDICT, 2 ok"
         level = " ".join(row_with(app, "b retrieval").split())
         assert level == "b retrieval 0.66 [0.59, 0.72] -0.06 ±0.07= 0.0 same weights"
-        assert row_with(app, "c full").split()[-4:] == ["2", "REGR.,", "1", "ok"]
+        assert row_with(app, "c full").split()[-4:] == ["2", "REGRESSED,", "1", "ok"]
         assert row_with(app, "qlora").split(maxsplit=1)[1] == "left out: needs a GPU, and there is none"
         assert "Best: retrieval-lora or retrieval" in text_of(app)
         await pilot.press("right")

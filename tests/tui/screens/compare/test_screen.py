@@ -56,7 +56,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         screen = await compared(fake, pilot)
-        assert "A and B are on the front: nothing here is better at both." in text_of(app)
+        assert "A and B are on the Pareto front: none is better at both." in text_of(app)
         assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("what differs")[0]
         assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
         before = screen.metric
