@@ -55,7 +55,7 @@ def is_template(written: str) -> bool:
     return "{" in written or "}" in written
 
 
-def keys() -> tuple[str, ...]:
+def row_keys() -> tuple[str, ...]:
     """List the keys that rows may have, of all formats."""
     return tuple(sorted({key for name in FORMATS.names() for key in FORMATS.load(name).KEYS}))
 
@@ -65,9 +65,9 @@ def problems(
 ) -> Iterator[tuple[str, str, str]]:
     """List what is wrong with columns and labels as they were written: key, message, hint."""
     for name, written in columns.items():
-        if name not in keys():
+        if name not in row_keys():
             said = f"{key}.columns.{name}: rows have no key {quoted(name)}."
-            hint = "Write KEY: COLUMN, such as prompt: question. " + did_you_mean(name[:60], keys())
+            hint = "Write KEY: COLUMN, such as prompt: question. " + did_you_mean(name[:60], row_keys())
             yield f"{key}.columns.{name}", said, hint
         try:
             made = parts(written)

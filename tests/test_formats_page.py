@@ -1,0 +1,78 @@
+"""docs/formats.md: each example is read by the recipe beside it, and no format, type or key is left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from finetop.core.data import files, formats, sources
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe import columns
+from finetop.core.recipe.load import check_files, resolve_text
+
+PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
+
+
+class Example(NamedTuple):
+    """A recipe of the page, and the files that stand before it since the last."""
+
+    name: str
+    files: dict[str, str]
+    recipe: str
+
+
+def examples() -> list[Example]:
+    found: list[Example] = []
+    given: dict[str, str] = {}
+    for kind, name, content in BLOCK.findall(PAGE):
+        if kind == "yaml":
+            found.append(Example(next(iter(given)), given, content))
+            given = {}
+        else:
+            given[name] = content
+    return found
+
+
+ALL = {name: content for example in examples() for name, content in example.files.items()}
+
+
+@pytest.mark.parametrize("example", examples(), ids=lambda example: example.name)
+def test_an_example_is_read_as_the_page_says(example: Example, tmp_path: Path) -> None:
+    for name, content in ALL.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    loaded = resolve_text(example.recipe, cwd=tmp_path)
+    check_files(loaded)
+    kinds = OBJECTIVES.load(loaded.recipe.objective.name).ROWS
+    for source in loaded.recipe.data.train:
+        assert len(sources.read(source, None, kinds)) == (1 if "notes" in example.name else 2)
+
+
+def texts(name: str, tmp_path: Path) -> list[tuple[str, ...]]:
+    (example,) = [one for one in examples() if one.name == name]
+    (tmp_path / name).write_text(example.files[name], encoding="utf-8")
+    recipe = resolve_text(example.recipe, cwd=tmp_path).recipe
+    kinds = OBJECTIVES.load(recipe.objective.name).ROWS
+    return [formats.texts_of(row.record) for row in sources.read(recipe.data.train[0], None, kinds)]
+
+
+def test_columns_templates_and_labels_give_what_the_page_says(tmp_path: Path) -> None:
+    assert texts("support.csv", tmp_path)[1] == ("How many rooms are there?", "12")
+    assert texts("tickets.csv", tmp_path)[0] == ("Which queue?\nBroken lamp: It flickers.", "repairs")
+    assert texts("reviews.csv", tmp_path) == [
+        ("Review: A fine lamp.", "positive"),
+        ("Review: It flickers.", "negative"),
+    ]
+
+
+def test_nothing_is_left_out() -> None:
+    for name in formats.names():
+        assert f"(`{name}`)" in PAGE
+    for ending in files.endings():
+        assert f"`{ending}`" in PAGE
+    for key in columns.row_keys():
+        assert f"`{key}`" in PAGE
