@@ -74,9 +74,11 @@ def settings_at(key: str) -> tuple[Field, ...]:
     try:
         return fields_of_section(key)
     except NotFound as error:
-        if error.hint.startswith("Did you mean") or "." in key:
+        if error.hint.startswith(("Did you mean", "See")):
             raise
-        hint = did_you_mean(key[:60], [*sections(), *builtin_names()])
+        hint = did_you_mean(key[:60], builtin_names())
+        if not hint.startswith("Did you mean"):
+            hint = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
         raise NotFound(
             f"there is no section, setting or built-in recipe {plain(key[:60])!r}.", hint=hint
         ) from error

@@ -22,7 +22,7 @@ from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import STAGES, Loaded, checked_root, load_root, parent_of, spelled_out
-from finetop.core.recipe.merge import merge_recipes, parse_set
+from finetop.core.recipe.merge import SET, merge_recipes, parse_set
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.strict_yaml import Node, Origin, parse
@@ -71,6 +71,14 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         return None
     shared, nodes = _merged(layers, root)
     sets, name = _chain_name(sets, shared, path)
+    for given in sets:
+        head = _stage_of(given)
+        if head not in nodes and head not in SECTIONS:
+            hint = did_you_mean(head[:60], [*nodes, *SECTIONS])
+            hint = hint if hint.startswith("Did you mean") else f"Its stages: {', '.join(nodes)}."
+            raise RecipeError(
+                f"{plain(head[:60])} is neither a stage nor a section.", place=SET, key=head, hint=hint
+            )
     stages: list[Stage] = []
     for stage, node in nodes.items():
         own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]

@@ -87,6 +87,7 @@ def test_sections_stay_what_they_were(capsys: pytest.CaptureFixture[str]) -> Non
         (["train", "--set", "train.epochs=1"], "--set goes with a recipe."),
         (["--all"], "--all goes with a recipe."),
         (["lra"], "Did you mean lora?"),
+        (["x.txt"], "there is no section, setting or built-in recipe 'x.txt'. See `finetop recipe` for"),
         (["mien.yaml"], "Did you mean mine.yaml?"),
         (["mine.yaml", "--set", "train.epoch=1"], "Did you mean epochs?"),
     ],

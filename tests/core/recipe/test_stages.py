@@ -169,6 +169,17 @@ def test_an_extended_chain_that_can_not_be_is_one_line_with_its_place(tmp_path, 
         extended(tmp_path, text)
 
 
+def test_a_slip_in_the_stage_of_a_set_is_named(tmp_path):
+    with pytest.raises(
+        RecipeError, match=r"--set: pppo is neither a stage nor a section\. Did you mean ppo\?"
+    ):
+        load(tmp_path, sets=["pppo.train.seed=1"])
+    with pytest.raises(
+        RecipeError, match=r"is neither a stage nor a section\. Its stages: sft, reward, ppo\."
+    ):
+        load(tmp_path, sets=["zzzz.train.seed=1"])
+
+
 def test_a_chain_in_the_place_of_one_recipe_is_said_to_be_one(tmp_path):
     with pytest.raises(RecipeError, match=r"builtin:rlhf\.yaml:10: stages: this is a chain of runs"):
         load_recipe("rlhf", (), tmp_path)
