@@ -135,7 +135,9 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     indent = " " * (len(name) + 5)
     start: Line = ((f" {mark.mark} ", mark.style), (name, mark.style), (f"  {first}", ""))
     reason = row.check.accepted_for if is_settled and row.check is not None and row.check.accepted else ""
-    why = [((f"   reason: {text}", "dim"),) for text in wrapped(clean_line(reason), width - 12, 1)]
+    why: list[Line] = [
+        ((f"   reason: {text}", "dim"),) for text in wrapped(clean_line(reason), width - 12, 1)
+    ]
     return [start, *(((indent + text, ""),) for text in more), *why]
 
 
