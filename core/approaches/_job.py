@@ -266,9 +266,13 @@ class Load:
         return min(1.0, max(0.0, busy - own) / max(moments * (psutil.cpu_count() or 1), 1e-9))
 
     def _now(self) -> tuple[float, float, float]:
-        times = psutil.cpu_times()
-        idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
-        return time.monotonic(), sum(times) - idle - getattr(times, "guest_nice", 0.0), time.process_time()
+        """Return the time, and the CPU seconds of all processes and of this one. Those of guests are in `user` too."""
+        moment, times, own = self._sample()
+        rest = ("idle", "iowait", "guest", "guest_nice")
+        return moment, sum(times) - sum(getattr(times, name, 0.0) for name in rest), own
+
+    def _sample(self) -> tuple[float, Any, float]:
+        return time.monotonic(), psutil.cpu_times(), time.process_time()
 
 
 def price_of(device: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import namedtuple
 
 import msgspec
 import pytest
@@ -94,6 +95,16 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert not measure(folder, tiny_model, "few-shot", ["ask.shots=2"]).news_after, (
         "fixed ones stay as they are"
     )
+
+
+def test_what_others_take_of_the_cpus_is_all_that_was_busy_but_for_this_process(monkeypatch):
+    Times = namedtuple("Times", "user nice system idle iowait guest guest_nice")
+    began = (0.0, Times(10.0, 0.0, 0.0, 90.0, 0.0, 0.0, 0.0), 5.0)
+    ended = (10.0, Times(27.0, 0.0, 1.0, 92.0, 0.0, 2.0, 0.0), 13.0)
+    samples = iter([began, ended])
+    monkeypatch.setattr(_job.Load, "_sample", lambda _: next(samples))
+    monkeypatch.setattr(_job.psutil, "cpu_count", lambda: 2)
+    assert _job.Load().others() == pytest.approx((18.0 - 8.0) / 20.0)
 
 
 def test_what_cant_be_measured_says_why(folder, tiny_model):
