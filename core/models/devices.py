@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
-    """Choose the number format to score in: the one to train in, but float32 for float16 on a CPU without it."""
+    """Choose the number format to score in: float32 for a 16-bit one that the CPU has no instructions for.
+
+    Not by what was measured for training (cpu_formats.py): kept scores must stay valid from boot to boot.
+    """
     import torch
 
     chosen = number_format(wanted, folder, device)
