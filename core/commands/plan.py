@@ -133,7 +133,7 @@ def on_its_base(recipe: Recipe, chain: Chain) -> Recipe:
 def but_for(model: str) -> FileCheck:
     """Look at the files that a run needs, but not for its model, whose config.json was given."""
 
-    def look(path: Path, is_folder: bool) -> tuple[str, str]:
+    def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
         return ("", "") if is_folder and str(path) == model else file_problem(path, is_folder)
 
     return look

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STAGES = "stages"  # of a chain: core/recipe/stages.py
 MAX_EXTENDS = 8
-# a path, whether it is a folder -> what is wrong with it, and a hint
-FileCheck = Callable[[Path, bool], tuple[str, str]]
+# a path, whether it is a folder (None: either will do) -> what is wrong with it, and a hint
+FileCheck = Callable[[Path, bool | None], tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,8 @@ def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
             )
 
 
-def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
-    """List the files and folders on this machine that a recipe names: key, path, whether it is a folder."""
+def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool | None]]:
+    """List the files and folders that a recipe names: key, path, whether it is a folder; None where either will do."""
     sources = [(f"data.train[{i}]", source) for i, source in enumerate(recipe.data.train)]
     if isinstance(recipe.data.eval, tuple):
         sources += [(f"data.eval[{i}]", source) for i, source in enumerate(recipe.data.eval)]
@@ -262,10 +262,12 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
         yield _rows(key, path)
 
 
-def _rows(key: str, text: str) -> tuple[str, str, bool]:
-    """Return what must be there for files of rows: a file, a folder of them, or the folder in which a pattern looks."""
+def _rows(key: str, text: str) -> tuple[str, str, bool | None]:
+    """Return what must be there for rows: a file or a folder of them, or the folder in which a pattern looks."""
     path = Path(text)
-    return (key, str(path.parent), True) if is_pattern(path) else (key, text, path.is_dir())
+    if is_pattern(path):
+        return key, str(path.parent), True
+    return key, text, path.is_dir() if path.exists() else None
 
 
 def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
@@ -275,7 +277,7 @@ def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
         yield f"{key}[{i}]", text, path.is_dir() or not (path.exists() or path.suffix)
 
 
-def file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
+def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
     """Say what is wrong with a file or folder that a recipe names, and a hint; two empty texts where nothing is."""
     shown = plain(str(path))
     if not path.exists():

@@ -1,4 +1,4 @@
-"""A .jsonl file as a task of the harness: by the settings under lm_eval, or by the shape of its rows alone.
+"""A file of rows as a task of the harness: by the settings under lm_eval, or by the shape of its rows alone.
 
 Plain rows need no settings. What their keys are says how they are asked:
 
@@ -12,6 +12,8 @@ Plain rows need no settings. What their keys are says how they are asked:
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples, read_rows
 from finetop.core.errors import BadInput
@@ -145,7 +147,7 @@ def shaped(row: Row, shape: Shape) -> dict[str, Any]:
 
 
 def _choice(row: Row) -> dict[str, Any]:
-    choices = row.values["choices"]
+    choices = _listed(row.values["choices"])
     if not isinstance(choices, list) or len(choices) < 2 or not all(map(_is_text, choices)):
         raise BadInput(
             f"{row.place}: choices is {quoted(choices)}.",
@@ -156,6 +158,8 @@ def _choice(row: Row) -> dict[str, Any]:
         gold = answer
     elif answer in choices:
         gold = choices.index(answer)
+    elif isinstance(answer, str) and answer.strip().isdecimal():  # of a table, whose values are texts
+        gold = int(answer)
     elif isinstance(answer, str) and len(answer.strip()) == 1:
         gold = ord(answer.strip().upper()) - ord("A")
     if gold is None or not 0 <= gold < len(choices):
@@ -163,7 +167,7 @@ def _choice(row: Row) -> dict[str, Any]:
             f"{row.place}: answer is {quoted(answer)}, and there are {len(choices)} choices.",
             hint="Give the right one's number from 0, its letter (A is the first), or its text.",
         )
-    return {**row.values, "question": _text(row, "question"), "gold": gold}
+    return {**row.values, "question": _text(row, "question"), "choices": choices, "gold": gold}
 
 
 def _answers(row: Row) -> Sequence[str]:
@@ -177,6 +181,16 @@ def _answers(row: Row) -> Sequence[str]:
     if not texts or not all(map(_is_text, texts)):
         raise BadInput(f"{row.place}: answer is {quoted(answer)}.", hint="Give a text, or a list of texts.")
     return texts
+
+
+def _listed(value: Any) -> Any:
+    """Return the list that a text is as JSON, as tables hold lists; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
 
 
 def _text(row: Row, key: str) -> str:

@@ -49,7 +49,7 @@ def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
     """
     facts = {fact.path: fact for fact in found}
 
-    def look(path: Path, is_folder: bool) -> tuple[str, str]:
+    def look(path: Path, is_folder: bool | None) -> tuple[str, str]:
         shown = plain(str(path))
         fact = facts.get(str(path))
         if _is_ours(str(path)):
@@ -61,10 +61,11 @@ def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
                 else "Give a path that is there."
             )
             return f"{label} has no {shown}, and a run reads what lies where it runs.", fix
-        if fact.kind != ("folder" if is_folder else "file"):
+        kinds = ("file", "folder") if is_folder is None else ("folder",) if is_folder else ("file",)
+        if fact.kind not in kinds:
             wanted = "a folder" if is_folder else "a file"
             return f"on {label} {shown} is not {wanted} that may be read.", ""
-        if not is_folder and fact.size == 0:
+        if fact.kind == "file" and fact.size == 0:
             return f"on {label} {shown} is empty.", ""
         if not is_folder and path.is_file() and path.stat().st_size != fact.size:
             sizes = f"{fact.size:,} bytes there, {path.stat().st_size:,} here"

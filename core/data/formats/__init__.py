@@ -240,7 +240,7 @@ def read_text(value: Any, key: str, place: str, *, may_be_empty: bool = False) -
     if not isinstance(value, str):
         kind = {dict: "a mapping", list: "a list", bool: "true or false"}.get(type(value), "a number")
         hint = "Put it in quotes, as one text."
-        if isinstance(value, bool | int | float):
+        if isinstance(value, bool | int | float) and key.isidentifier():
             hint = "Put it in quotes, or name its column in `columns`, which makes it text."
         raise BadData(f"{place}: {key} is {kind}, and must be text.", hint=hint)
     if not value.strip() and not may_be_empty:

@@ -13,7 +13,9 @@ ABOUT = '{"prompt": "…", "completion": "…", "label": true}'
 KEYS = ("prompt", "completion", "messages", "label")
 
 _GOOD = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
-_HINT = "It is true (1) for a good answer, false (0) for a bad one; `labels` in the recipe names others."
+_HINT = (
+    "It is true for a good answer (or 1), false for a bad one (or 0); `labels` in the recipe names others."
+)
 
 
 def matches(row: Mapping[str, Any]) -> bool:

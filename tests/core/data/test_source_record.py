@@ -5,7 +5,11 @@ import json
 
 import pytest
 
+from finetop.core.data import source_record, sources
 from finetop.core.data.source_record import of_file, sha256_of
+from finetop.core.data.versions.current_file import look
+from finetop.core.protocol.data_diff import SourceRow
+from finetop.core.recipe.schema import Source
 from finetop.core.wording import data_versions
 
 
@@ -87,3 +91,40 @@ def test_manifests_in_a_circle_end(faq, tmp_path):
     selected(faq, few, rows=5)
     selected(few, faq, rows=5)
     assert of_file(few, sha256_of(few)) is not None
+
+
+def test_a_folder_is_one_source_whose_content_and_bytes_change_with_its_files(tmp_path):
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "a.csv").write_text("prompt,completion\na,b\n")
+    source = Source(path=str(folder))
+
+    def read():
+        seen = source_record.begin(source)
+        sources.read(source, None, seen=seen)
+        return source_record.told(source, "train", seen, None)
+
+    first, again = read(), read()
+    assert (first.content, first.sha256, first.size) == (again.content, again.sha256, again.size)
+    (folder / "b.csv").write_text("prompt,completion\nc,d\n")
+    more = read()
+    assert (first.rows, more.rows) == (1, 2)
+    assert first.content != more.content and first.sha256 != more.sha256 and first.size < more.size
+    (folder / "a.csv").rename(folder / "c.csv")
+    assert read().sha256 != more.sha256
+
+
+def test_what_lies_in_a_table_now_is_held_against_what_was_read(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,completion,note\na,b,\n")
+    seen = source_record.begin(Source(path=str(path)))
+    sources.read(Source(path=str(path)), None, seen=seen)
+    told = source_record.told(Source(path=str(path)), "train", seen, None)
+    then = SourceRow("a.csv", str(path), "", "train", 1, told.content, size=told.size, written=told.written)
+    assert look(then).state == "same"
+    path.write_text("prompt,completion\na,b\n")  # without the empty column: other bytes, the same rows
+    assert look(then).state == "same"
+    path.write_text("prompt,completion\na,c\n")
+    assert look(then).state == "changed"
+    path.unlink()
+    assert look(then).state == "gone"

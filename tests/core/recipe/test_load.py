@@ -284,3 +284,13 @@ def test_text_without_a_file_starts_from_the_working_folder(home: Path) -> None:
     loaded = resolve_text("recipe: 1\ndata: {train: [{path: train.jsonl}]}\n", cwd=home)
     assert loaded.recipe.data.train[0].path == str(home / "train.jsonl")
     check_files(loaded)
+
+
+def test_a_path_of_rows_may_be_a_folder_or_a_pattern(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "a.csv").write_text("prompt,completion\na,b\n")
+    text = "recipe: 1\nextends: lora\ndata: {train: [{path: parts}, {path: parts/*.csv}]}\n"
+    check_files(resolve_text(text, cwd=tmp_path))
+    for path, said in (("none", "no such file"), ("none/*.csv", "no such folder")):
+        with pytest.raises(RecipeError, match=said):
+            check_files(resolve_text(text.replace("path: parts/*.csv", f"path: {path}"), cwd=tmp_path))

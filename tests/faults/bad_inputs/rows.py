@@ -15,7 +15,7 @@ def row(what: str, line: str | bytes, *says: str, kind: str = "conversation") ->
 EXAMPLES = [
     row("cut off", '{"messages": [{"role": "user", "con', "is not JSON", "one JSON object a line"),
     row("a list", '["When?", "At nine."]', "a list, not an object", '{"messages"'),
-    row("not UTF-8", b'{"messages": "caf\xe9"}', "not UTF-8", "Save the file as UTF-8"),
+    row("not UTF-8", b'{"messages": "caf\xe9"}', "not UTF-8", "iconv -f cp1252 -t utf-8 rows.jsonl"),
     row("NaN", '{"messages": [], "score": NaN}', "is not JSON", "write null"),
     row("nested 5,000 deep", '{"messages": ' + "[" * 5000 + "]" * 5000 + "}", "nested too deeply", "flat object"),
     row("over 8 MiB", '{"messages": "' + "x" * (9 << 20) + '"}', "longer than 8 MiB", "split it"),

@@ -60,6 +60,21 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
     assert grade_likelihoods(task, questions[0], best_is_last[2:]).score == 0.0
 
 
+def test_a_table_is_a_task_as_its_rows_would_be(tmp_path: Path, tokenizer: Any) -> None:
+    import csv
+
+    _, requests = open_task(tmp_path, CHOICES, tokenizer)
+    with (tmp_path / "own.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(CHOICES[0]))
+        writer.writeheader()
+        for row in CHOICES:
+            writer.writerow({**row, "choices": json.dumps(row["choices"])})
+    (tmp_path / "own.yaml").write_text("suite: 1\nname: own\ntasks:\n  - data: own.csv\n")
+    (table,) = build(load_suite(tmp_path / "own.yaml"))
+    asked = requests_of(table, [document.item for document in table.documents], tokenizer)
+    assert [(one.gold, one.pairs) for one in asked] == [(one.gold, one.pairs) for one in requests]
+
+
 def test_pairs_have_nothing_in_front(tmp_path: Path, tokenizer: Any) -> None:
     task, questions = open_task(tmp_path, PAIRS, tokenizer)
     assert questions[1].pairs == (("", "A dog barks."), ("", "A dog bark."))

@@ -71,3 +71,15 @@ def test_looking_opens_nothing_and_never_fails(tmp_path, rows):
     assert look_at("/dev/null").kind == "other"
     for path in ("rows.jsonl", "", "/no/such", "/a\0b", "/" + "x" * 5000):
         assert look_at(path) == PathFacts(path, "none", 0)
+
+
+def test_a_folder_of_rows_that_is_there_alone_will_do_and_of_a_pattern_its_folder(rows):
+    judge(loaded_of("/only/there"), [PathFacts("/only/there", "folder", 0)], "lab")
+    pattern = loaded_of("/only/there/*.csv")
+    assert own_paths(pattern) == ["/only/there"]
+    judge(pattern, [PathFacts("/only/there", "folder", 0)], "lab")
+    with pytest.raises(RecipeError, match="lab has no /only/there"):
+        judge(pattern, [], "lab")
+    folder = loaded_of(rows.parent)
+    with pytest.raises(RecipeError, match="is not a folder that may be read"):
+        judge(folder, [PathFacts(str(rows.parent), "file", 35)], "lab")

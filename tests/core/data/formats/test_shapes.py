@@ -124,7 +124,7 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     (
         "labelled",
         {"messages": [ASK, SAY], "label": "good"},
-        "label is 'good'. It is true (1) for a good answer",
+        "label is 'good'. It is true for a good answer",
     ),
     ("text", {"text": " "}, "text is empty"),
     ("prompt", {"prompt": [ASK, SAY]}, "prompt ends with an answer"),

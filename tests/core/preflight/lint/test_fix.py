@@ -102,3 +102,17 @@ def test_nothing_is_overwritten(
     assert said in capsys.readouterr().err
     assert (tmp_path / "a.jsonl").read_bytes() == GOOD + b"\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "told.jsonl.manifest.jsonl"]
+
+
+def test_any_file_is_fixed_into_json_lines(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.csv", tmp_path / "b.jsonl"
+    source.write_text('prompt,completion\nTwo?,It is two.\nThree?,\nFour,"a" b\nFive?,CafÃ©.\n')
+    assert main(["--home", str(tmp_path), "lint", str(source), "--fix", str(out)]) == 1
+    rows = [json.loads(line) for line in out.read_bytes().splitlines()]
+    assert rows == [
+        {"prompt": "Two?", "completion": "It is two."},
+        {"prompt": "Five?", "completion": "Café."},
+    ]
+    head, *changes = map(json.loads, (tmp_path / "b.jsonl.manifest.jsonl").read_text().splitlines())
+    assert (head["from"], head["from_sha256"]) == (str(source), digest(source.read_bytes()))
+    assert [(one["line"], one["action"]) for one in changes] == [(3, "remove"), (4, "remove"), (5, "mend")]

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from finetop.core.commands.main import main
-from finetop.core.data import render
+from finetop.core.data import render, source_record
 from finetop.core.errors import BadData, BadInput
 from finetop.core.preflight.lint import lines, lint as linting, load, names
 from finetop.core.preflight.lint.report import Asked, Given, Report
@@ -292,3 +292,60 @@ def test_a_model_that_is_damaged_is_named(tmp_path: Path, tiny_model: Path) -> N
     ):
         patch.setattr(render, "SECONDS", 0.2)
         lint(tmp_path, data, model=str(folder))
+
+
+def test_tables_and_folders_are_linted_as_their_rows_would_be(tmp_path: Path) -> None:
+    """Also what is found at a second look: copies, which are compared across blocks and files."""
+    rows = [{"prompt": f"Question {number}?", "completion": f"Answer {number}."} for number in range(700)]
+    rows[600] = {"prompt": "Question 3?", "completion": "Answer 3."}
+    rows[650] = {"prompt": "Question 650?", "completion": " "}
+    plain = lint(tmp_path, write(tmp_path / "a.jsonl", *rows), only=("duplicates", "empty"))
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    for name, part in (("a.csv", rows[:350]), ("b.csv", rows[350:])):
+        cells = "".join(f'{row["prompt"]},"{row["completion"]}"\n' for row in part)
+        (folder / name).write_text(f"prompt,completion\n{cells}")
+    table = lint(tmp_path, folder, only=("duplicates", "empty"))
+    assert table.rows == plain.rows == 700
+    assert {one.name: one.count for one in table.findings} == {one.name: one.count for one in plain.findings}
+    assert {one.name: one.places for one in table.findings} == {
+        "duplicates": ("parts/b.csv:252",),
+        "empty": ("parts/b.csv:302",),
+    }
+    assert [(one.name, one.rows) for one in table.sources] == [("parts", 700)]
+    assert table.sources[0].sha256 == source_record.sha256_of(folder)
+
+
+def test_a_row_of_a_table_that_is_wrong_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('prompt,completion\na,b\nc,d,e\nf,"g" h\nf,g\n')
+    report = lint(tmp_path, tmp_path / "a.csv", only=("unreadable",))
+    assert report.findings[0].places == ("a.csv:3", "a.csv:4")
+    assert "has 3 cells, and there are 2 columns" in report.findings[0].examples[0].text
+
+
+def test_a_recipe_is_linted_by_its_columns_and_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(
+        "text,label\nA fine lamp.,1\nIt flickers.,0\nA fine lamp.,1\nIt hums.,2\n"
+    )
+    named = "columns: {prompt: text, completion: label}, labels: {0: bad, 1: good}"
+    data, check = f"{{train: [{{path: a.csv, {named}}}]}}", f"{{target: {{path: a.csv, {named}}}}}"
+    text = f"recipe: 1\nextends: lora\ndata: {data}\ncheck: {check}\n"
+    loaded = resolve_text(text, cwd=tmp_path)
+    report = linting.run(
+        Asked(recipe=loaded.resolved, only=("unreadable", "duplicates", "leaks")),
+        Home(tmp_path),
+        lambda *_: None,
+    )
+    found = {one.name: one for one in report.findings}
+    assert found["unreadable"].places == ("a.csv:5", "a.csv:5")
+    assert "label is '2', which labels does not name" in found["unreadable"].examples[0].text
+    assert "good" in found["duplicates"].examples[0].text
+    assert found["leaks"].count == 3
+
+
+def test_the_lines_for_an_unknown_shape_name_all_labels(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sentence,label\na,0\nb,1\nc,2\n")
+    text = "recipe: 1\nextends: lora\ndata: {train: [{path: a.csv}]}\n"
+    loaded = resolve_text(text, cwd=tmp_path)
+    with pytest.raises(BadInput, match=r"labels: \{0: name of 0, 1: name of 1, 2: name of 2\}"):
+        linting.run(Asked(recipe=loaded.resolved), Home(tmp_path), lambda *_: None)

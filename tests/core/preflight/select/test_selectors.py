@@ -167,3 +167,26 @@ def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
         BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, or texts"
     ):
         replace(open_pool(Source(path=str(file)), lambda what, done, total: None), scorer=scorer).losses()
+
+
+def test_rows_of_a_table_are_selected_into_json_lines_that_its_columns_still_fit(tmp_path):
+    import msgspec
+
+    from finetop.core.preflight.select import Choice
+    from finetop.core.preflight.select._output import write
+    from finetop.core.preflight.select._request import Wanted
+
+    file = tmp_path / "rows.csv"
+    file.write_text('q,a,n\nWhy?,"So, ""so"".",1\nWhen?,Now.,\nWho?,We.,3\n')
+    source = Source(path=str(file), columns={"prompt": "q", "completion": "a"})
+    pool = open_pool(source, lambda what, done, total: None)
+    assert [record.answer for record in pool.records("reading")] == ['So, "so".', "Now.", "We."]
+    wanted = Wanted("random", 1, rows=2, to=str(tmp_path / "few.jsonl"))
+    path, manifest, _ = write(pool, wanted, Choice([1, 0]), [1, 0], tmp_path, None)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [
+        {"q": "Why?", "a": 'So, "so".', "n": "1"},
+        {"q": "When?", "a": "Now."},
+    ]
+    assert msgspec.json.decode(manifest.read_bytes())["lines"] == [2, 3]
+    few = open_pool(msgspec.structs.replace(source, path=str(path)), lambda what, done, total: None)
+    assert len(few) == 2
