@@ -16,7 +16,7 @@ BASE = "recipe: 1\nname: x\ncheck: {target: {path: t.jsonl, metric: token_f1}}\n
             "ask: {documents: [d.md], search: dense}",
             r"ask\.search is dense, and ask\.embedder names no model",
         ),
-        ("ask: {chunk_words: 20, overlap_words: 20}", r"a passage has 20 words. It must be less"),
+        ("ask: {chunk_words: 20, overlap_words: 20}", r"a passage has 20 words. Set it to 4, or less"),
         ("approaches: {only: [lorra]}", r"approaches\.only: there is no approach 'lorra'. Did you mean lora"),
         (
             "approaches: {settings: {full-lora: {}}}",

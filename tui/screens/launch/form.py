@@ -193,13 +193,22 @@ def visible(form: Form, *, all_settings: bool, searched: str = "") -> tuple[tupl
 
 
 def value_of(form: Form, key: str) -> str:
-    """Return the text in a field: what was typed, else what the recipe says."""
-    return form.edits[key] if key in form.edits else shown_value(form, key)
+    """Return the text in a field: what was typed, else what the recipe says.
+
+    Another field's text may have dropped a setting of the base: epochs drop its max_steps.
+    """
+    if key in form.edits:
+        return form.edits[key]
+    return shown_value(form, key) if form.loaded is None else _text_of(form.loaded.resolved, key, form)
 
 
 def shown_value(form: Form, key: str) -> str:
     """Write what the base says of a setting, as a person types it."""
-    value: Any = form.before
+    return _text_of(form.before, key, form)
+
+
+def _text_of(recipe: Mapping[str, Any], key: str, form: Form) -> str:
+    value: Any = recipe
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if key == "data.train" and isinstance(value, list):

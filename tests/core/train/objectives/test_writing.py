@@ -220,7 +220,7 @@ def test_rows_and_steps_that_do_not_fit_are_refused(train: Any) -> None:
     with pytest.raises(BadInput, match=r"3 prompts are fewer than the 8 that one step takes"):
         many = {"batch_size": 16, "grad_accumulation": 2}
         train(PROMPTS[:3], name="few", objective={"name": "rloo", **BANDIT}, train=many, **PLAIN)
-    with pytest.raises(BadInput, match=r"trainer_args\.num_generations: .* Set objective\.generations"):
+    with pytest.raises(BadInput, match=r"trainer_args\.num_generations: .* set objective\.generations"):
         raw = {"trainer_args": {"num_generations": 2}}
         train(
             PROMPTS, name="raw", objective={"name": "grpo", **BANDIT}, train={"batch_size": 8}, **PLAIN, **raw

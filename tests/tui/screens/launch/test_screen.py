@@ -10,7 +10,15 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
-from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form, source_of
+from finetop.tui.screens.launch.form import (
+    Form,
+    builtin_bases,
+    edited,
+    file_base,
+    open_form,
+    source_of,
+    value_of,
+)
 from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -261,3 +269,14 @@ async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
         await pilot.press("escape")
         await settled(pilot)
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
+
+
+def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path) -> None:
+    (folder / "steps.yaml").write_text(
+        "recipe: 1\nextends: lora\ntrain: {max_steps: 30}\ndata: {train: [{path: faq.jsonl}]}\n"
+    )
+    form = open_form(file_base(folder / "steps.yaml"))
+    assert value_of(form, "train.max_steps") == "30"
+    form = open_form(form.base, {**form.edits, "train.epochs": "3"})
+    assert form.loaded is not None and form.loaded.recipe.train.max_steps is None
+    assert value_of(form, "train.max_steps") in ("", "null")

@@ -1,0 +1,34 @@
+"""An export that is asked for: of the whole model or of the adapter alone, and what is refused of both."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.recipe.load import load_recipe
+from finetop.core.supervisor.requests import parent_runs
+
+
+def test_an_adapter_is_exported_as_it_was_trained(rig, tmp_path):
+    name = rig.submit(steps=4, saved=[2, 4])
+    rig.wait_state(name, "finished")
+    for more in ({"dtype": "float32"}, {"remedy": "interpolate-0.5"}):
+        with pytest.raises(BadInput, match="an adapter is exported as it was trained"):
+            rig.ask(Export(name, str(tmp_path / "out"), adapter=True, **more))
+    assert rig.ask(Export(name, str(tmp_path / "out"), adapter=True)).step == 4
+    job = next(job for job in rig.ask(GetRun(name)).jobs if job.verb == "export")
+    assert (job.args["adapter"], job.args["dtype"]) == (True, "auto")
+
+
+def test_what_has_no_adapter_and_what_is_nothing_else():
+    for method, require, says in (
+        ("full", parent_runs.require_adapter, "makes a whole model and no adapter. Export it whole: finetop export"),
+        ("p-tuning", parent_runs.require_whole, "can't be merged .*: finetop export mine --adapter"),
+    ):  # fmt: skip
+        recipe = load_recipe("lora", [f"method.name={method}"]).resolved
+        with pytest.raises(BadInput, match=says):
+            require(recipe, "mine")
+        other = parent_runs.require_whole if method == "full" else parent_runs.require_adapter
+        other(recipe, "mine")
