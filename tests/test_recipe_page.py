@@ -15,7 +15,11 @@ from finetop.core.recipe.stages import load_chain
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "recipe.md").read_text(encoding="utf-8")
 OF_THE_RUN = {"recipe", "name", "about", "extends"}
-BELOW = {"data": Source, "check": (Target, General), "train": StopEarly}  # settings of settings, named in the same row
+BELOW = {
+    "data": Source,
+    "check": (Target, General),
+    "train": StopEarly,
+}  # settings of settings, named in the same row
 FOLDERS = {"alarms", "protect"}  # each entry is a file, which their own pages name
 
 

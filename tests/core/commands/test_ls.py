@@ -83,3 +83,14 @@ def test_a_run_that_is_paid_shows_its_reward(capsys):
     assert step_line(StepRow(3, 1.0, {"loss": 0.0, "reward": 0.25}), 9).startswith(
         "step 3/9  reward 0.2500  loss 0.0000"
     )
+
+
+def test_an_early_end_and_a_target_that_failed_are_marked():
+    early = checked_row("quick")
+    check = msgspec.structs.replace(early.check, target_failed="held.jsonl: no such file.")
+    early = msgspec.structs.replace(
+        early, state=Finished(2.0, 1.0, "stopped early at step 3: …"), check=check
+    )
+    assert "finished early" in ls.line_of(early)
+    assert ls.line_of(early)[-1] == "ok -0.4; target failed"
+    assert "finished" in ls.line_of(checked_row("quick"))
