@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from finetop.core import approaches
-from finetop.core.data import formats
+from finetop.core.data import target_rows
 from finetop.core.data.fingerprint import fingerprint
-from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.sources import read
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.find import by_name
+from finetop.core.recipe.schema import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,17 +26,18 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
-def _require_readable(recipe: Recipe, made: Sequence[PlannedRun]) -> None:
+def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) -> None:
     """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
     update = recipe.approaches.update
     sources = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
-    files = [(source.path, source.format) for source in sources if source.path is not None and reads_rows]
-    files += [(one.path, "auto") for one in (recipe.check.target,) if one is not None]
-    files += [(update.test, "auto")] if update is not None else []
-    for path, format_name in files:
-        line, row = next(stream_rows(Path(path)))
-        formats.read(row, f"{Path(path).name}:{line}", format_name)
+    kinds = OBJECTIVES.load(recipe.objective.name).ROWS
+    for source in sources if reads_rows else ():
+        if source.path is not None:
+            read(msgspec.structs.replace(source, rows=1), home, kinds)
+    if (wanted := recipe.check.target) is not None:
+        for path in (wanted.path, *((update.test,) if update is not None else ())):
+            target_rows.read(msgspec.structs.replace(wanted, path=path), Source(path=path, rows=1), home)
     if any(one.recipe["ask"]["documents"] for one in made):
         from finetop.core.data.retrieval import documents
 
@@ -58,7 +62,7 @@ def request(
     recipe = loaded.recipe
     made, left_out = approaches.points(recipe, only, seeds)
     if home.link is None:
-        _require_readable(recipe, made)
+        _require_readable(recipe, made, home)
     runs = [
         ApproachRun(
             point.name,

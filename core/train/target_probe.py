@@ -1,7 +1,6 @@
-"""The target while it trains, of a run that no check compares with its base (check.general is null): at evaluations.
+"""The target of a new model while it trains, at evaluations: it has no base that a check could compare it with.
 
-A new model (pretrain) has no base, and often a tokenizer of its own: what it makes of the target is a curve, in the
-target's own metrics. A check on the way or at the end measures it beside the verdict instead.
+It often has a tokenizer of its own, too. What it makes of the target is a curve in each of the target's metrics.
 """
 
 from __future__ import annotations
@@ -40,11 +39,6 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     rows: list[TargetRow]
     plain: Forwards
     plan: BatchPlan
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        objective = OBJECTIVES.load(self.setup.recipe.objective.name)
-        if not state.global_step and getattr(objective, "COMPARES", True):
-            self.measure(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if control.should_evaluate or state.global_step >= state.max_steps:
@@ -88,7 +82,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 def begin(setup: Setup) -> Probe | None:
     """Read the target's rows, before the trainer wraps the model; None where a check measures it, or none is set."""
     recipe, wanted = setup.recipe, setup.recipe.check.target
-    if wanted is None or recipe.check.general is not None:
+    if wanted is None or getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True):
         return None
     try:
         with collectives.in_turn():

@@ -490,10 +490,10 @@ def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
         train(home, watched, stop, "0002-tiny")
 
 
-def test_without_a_check_the_target_is_measured_at_evaluations(
+def test_the_target_of_a_new_model_is_measured_at_evaluations(
     home: Home, tiny_model: Path, stop: stop_signal.Stop
 ) -> None:
-    """A new model has no base to be checked against; one that is tuned is measured at its start too."""
+    """It has no base to be checked against."""
     texts = home.root.parent / "texts.jsonl"
     texts.write_text("".join(json.dumps({"text": f"The shop opens at {n}. " * 3}) + "\n" for n in range(24)))
     asks_nothing = {"at_end": False, "every": None, "general": None, "target": {"path": str(texts)}}
@@ -509,18 +509,14 @@ def test_without_a_check_the_target_is_measured_at_evaluations(
     assert sorted(scores) == [3, 6] and scores[6] < scores[3]
     assert [one.use for one in of(events.SourceRead, happened)].count("test") == 1
 
-    tuned = {"name": "continued-pretraining"}
-    recipe = recipe_of(home, tiny_model, objective=tuned, data=data, check=asks_nothing)
-    recipe = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train_section))
-    _, measured, _ = train(home, recipe, stop, "0002-tiny")
-    assert sorted(curve("target_nats_per_token", measured)) == [0, 3, 6]
     plain = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=None))
-    _, alone, _ = train(home, plain, stop, "0003-tiny")
+    _, alone, _ = train(home, plain, stop, "0002-tiny")
     for key in ("loss", "eval_loss"):
-        assert curve(key, alone) == curve(key, measured), "measuring changes nothing"
+        assert curve(key, alone) == curve(key, happened), "measuring changes nothing"
 
-    gone = {**asks_nothing, "target": {"path": str(texts) + ".gone"}}
-    recipe = recipe_of(home, tiny_model, objective=tuned, data=data, check=gone)
-    ended, happened, _ = train(home, recipe, stop, "0004-tiny")
+    gone = msgspec.structs.replace(recipe.check.target, path=f"{texts}.gone")
+    recipe = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=gone))
+    ended, happened, _ = train(home, recipe, stop, "0003-tiny")
     assert ended == events.Ended("finished")
-    assert [alarm.step for alarm in of(events.Alarm, happened)] == [0]
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
