@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from finetop.core import approaches
-from finetop.core.data import sources
+from finetop.core.data import sources, target_rows
 from finetop.core.data.fingerprint import fingerprint
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.find import by_name
+from finetop.core.recipe.schema import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +30,14 @@ def _require_readable(recipe: Recipe, made: Sequence[PlannedRun], home: Home) ->
     update = recipe.approaches.update
     trained = [*recipe.data.train, *(update.train if update is not None else ())]
     reads_rows = any(approaches.load(one.approach).TRAINS or one.recipe["ask"]["shots"] for one in made)
-    files = [source for source in trained if source.path is not None and reads_rows]
-    target = recipe.check.target
-    files += [target.source] if target is not None else []
-    files += [replace(target.source, path=update.test)] if target is not None and update is not None else []
-    for source in files:
-        next(sources.stream(source, home))
+    kinds = OBJECTIVES.load(recipe.objective.name).ROWS
+    for source in trained if reads_rows else ():
+        if source.path is not None:
+            next(sources.stream(source, home, kinds))
+    if (wanted := recipe.check.target) is not None:
+        for path in (wanted.path, *((update.test,) if update is not None else ())):
+            target = replace(wanted, path=path)
+            target_rows.read(target, replace(target.source, rows=1), home)
     if any(one.recipe["ask"]["documents"] for one in made):
         from finetop.core.data.retrieval import documents
 

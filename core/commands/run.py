@@ -228,6 +228,8 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
         print_json({"run": plain(last)})
     else:
         print(f"{last.name}: {state_words(last)}  {answer_words(last)}".rstrip())
+        if isinstance(last.state, data.Finished) and last.state.cause:
+            print(f"  {clean_line(last.state.cause)}")
         hint = getattr(last.state, "hint", "")
         if hint:
             print(hint)

@@ -161,6 +161,8 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
         yield key, f"{said}, and check.target is not set.", "Set check.target, or take eval_loss."
     elif metric == "target" and check.every is None:
         hint = "Set check.every, say to 0.1, or take eval_loss."
+        if check.general is None:
+            hint = "Take eval_loss, and put those rows into data.eval."
         yield key, f"{said}, which is measured at checks on the way: check.every is not set.", hint
     elif metric != "target" and not (
         recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share

@@ -62,7 +62,7 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     elif not is_whole or (isinstance(state, data.Stopped) and state.how in ("pause", "cancel")):
         return
     else:
-        text = kind if isinstance(state, data.Finished) else f"stopped {state.cause}".strip()
+        text = (state.cause or kind) if isinstance(state, data.Finished) else f"stopped {state.cause}".strip()
     add(connection, [New(run_id, kind, step, text, state.ended)])
 
 

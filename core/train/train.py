@@ -122,6 +122,7 @@ def train(
         samples,
         start_gap,
         stop_early,
+        target_probe,
         trainer_args,
         trainer_setup,
     )
@@ -166,6 +167,7 @@ def train(
     )
     way = check_callback.begin(setup, stop)
     check_callback.go_on(way, point)
+    probe = target_probe.begin(setup)
     progress = stop_early.begin(recipe, point)
     require_watched(progress, way, examples.eval)
     writes = getattr(objective, "WRITES", True)
@@ -179,6 +181,7 @@ def train(
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way, progress)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
     setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
+    setup.hooks += [probe] if probe is not None else []
     trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1

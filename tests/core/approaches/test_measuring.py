@@ -116,6 +116,15 @@ def test_what_cant_be_measured_says_why(folder, tiny_model):
         request_of(Job(spec, folder, event_log.EventLog(folder / "events.jsonl"), Stop()), "cpu")
 
 
+def test_texts_are_measured_by_their_nats_and_no_query_is_timed(folder, tiny_model):
+    (folder / "test.jsonl").write_text('{"text": "The shop opens at nine."}\n{"text": "We mend lamps."}\n')
+    sets = ["check.target.metric=nats_per_token", "approaches.update=null"]
+    found = measure(folder, tiny_model, "retrieval", sets)
+    assert [row.row for row in found.scores["nats_per_token"]] == ["0.0", "1.0"]
+    assert (found.latency_s, found.timed, found.said) == (None, 0, [_job.ASKS_NOTHING])
+    assert found.scores == measure(folder, tiny_model, "prompt", sets).scores
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
 def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model):

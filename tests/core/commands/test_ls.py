@@ -95,3 +95,14 @@ def test_an_evaluation_that_is_paid_shows_the_reward_and_not_minus_it():
     line = step_line(StepRow(3, 1.0, {"eval_loss": -0.5, "eval_reward": 0.5}), 9)
     assert line == "step 3/9  eval reward 0.5000"
     assert step_line(StepRow(3, 1.0, {"eval_loss": 0.5}), 9) == "step 3/9  eval 0.5000"
+
+
+def test_an_early_end_and_a_target_that_failed_are_marked():
+    early = checked_row("quick")
+    check = msgspec.structs.replace(early.check, target_failed="held.jsonl: no such file.")
+    early = msgspec.structs.replace(
+        early, state=Finished(2.0, 1.0, "stopped early at step 3: …"), check=check
+    )
+    assert "finished early" in ls.line_of(early)
+    assert ls.line_of(early)[-1] == "ok -0.4; target failed"
+    assert "finished" in ls.line_of(checked_row("quick"))

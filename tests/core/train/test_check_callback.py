@@ -488,3 +488,35 @@ def test_a_target_that_cant_be_measured_is_said_at_once_and_the_verdicts_come(
         BadInput, match=r"train\.stop_early watches the target, which can't be measured: .*gone"
     ):
         train(home, watched, stop, "0002-tiny")
+
+
+def test_the_target_of_a_new_model_is_measured_at_evaluations(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    """It has no base to be checked against."""
+    texts = home.root.parent / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": f"The shop opens at {n}. " * 3}) + "\n" for n in range(24)))
+    asks_nothing = {"at_end": False, "every": None, "general": None, "target": {"path": str(texts)}}
+    train_section = {"eval_every": 3, "learning_rate": 0.01}
+    data = {"train": [{"path": str(texts)}]}
+    new = {"name": "pretrain", "layers": 1, "hidden_size": 32, "heads": 2, "vocabulary": 300}
+    recipe = recipe_of(
+        home, tiny_model, method={"name": "full"}, objective=new, data=data, check=asks_nothing
+    )
+    recipe = msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train_section))
+    _, happened, _ = train(home, recipe, stop)
+    scores = curve("target_nats_per_token", happened)
+    assert sorted(scores) == [3, 6] and scores[6] < scores[3]
+    assert [one.use for one in of(events.SourceRead, happened)].count("test") == 1
+
+    plain = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=None))
+    _, alone, _ = train(home, plain, stop, "0002-tiny")
+    for key in ("loss", "eval_loss"):
+        assert curve(key, alone) == curve(key, happened), "measuring changes nothing"
+
+    gone = msgspec.structs.replace(recipe.check.target, path=f"{texts}.gone")
+    recipe = msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, target=gone))
+    ended, happened, _ = train(home, recipe, stop, "0003-tiny")
+    assert ended == events.Ended("finished")
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")

@@ -185,3 +185,8 @@ def test_what_was_wrong_before_is_no_ranks(tmp_path):
     left(tmp_path, 0, Ended("failed", "ValueError: both", "", 1, "code"))
     left(tmp_path, 1, Ended("failed", "ValueError: both", "", 1, "code"))
     assert of_ranks(tmp_path, Ended("failed", "ValueError: both", "", 1, "code")).cause == "ValueError: both"
+
+
+def test_a_run_that_stopped_early_has_finished_and_says_why():
+    words = "stopped early at step 120: eval_loss did not improve on 1.23 (step 90) in 3 evaluations"
+    assert ended(Exit(0, None, 2.0, GIB), Ended("finished", words)) == data.Finished(1.0, 2.0, words)

@@ -367,3 +367,33 @@ def test_an_evaluation_that_a_stop_left_out_is_made_up_for(tmp_path, tiny_model,
     ended, second = other.job(4)
     assert losses(first) | losses(second) == told
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in other.weights(8).items())
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_reward_that_does_not_rise_ends_a_run(tmp_path, tiny_model, name):
+    """An answer of one token has three words at no time: what is paid stays at 0, and the first is the best."""
+    reward = {"rules": [{"rule": "min_words", "value": 3}]}
+    groups = {"generations": 2} if name == "grpo" else {}
+    run = Run(
+        tmp_path,
+        tiny_model,
+        method={"name": "lora", "rank": 4},
+        objective={"name": name, "max_new_tokens": 1, "reward": reward, **groups},
+        train={
+            "epochs": None,
+            "max_steps": 20,
+            "save_every": 100,
+            "eval_every": 1,
+            "keep": "best",
+            "stop_early": {"metric": "reward", "patience": 2},
+        },
+    )
+    run.data.write_text('{"prompt": "What is 10?"}\n' * 16)
+    ended, happened = run.job()
+    words = "stopped early at step 3: eval_reward did not improve on 0 (step 1) in 2 evaluations"
+    assert ended == events.Ended("finished", words)
+    (best,) = [event for event in happened if isinstance(event, events.Best)]
+    assert (best.step, best.values) == (1, {"eval_reward": 0.0})
+    (again,) = [event for event in run.job(1)[1] if isinstance(event, events.Best)]
+    assert again == best

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tui_fakes import make_row
+from tui_fakes import make_check, make_row
 
 from finetop.core.protocol.runs import Finished, Queued
-from finetop.tui.screens.shared.run_status import forgot, heading_of, mark_of, state_sentence
+from finetop.tui.screens.runs.pane import pane_lines
+from finetop.tui.screens.shared.run_status import forgot, heading_of, mark_of, next_step, state_sentence
 from finetop.tui.theme import MARKS
 
 NOW = 1000.0
@@ -51,3 +52,13 @@ def test_a_run_that_was_not_resumed_needs_somebody():
     assert (mark_of(run), heading_of(run)) == (MARKS["alarm"], "needs you")
     assert said(forgot(run, NOW)) == "NOT RESUMED nothing is left to do."
     assert said(state_sentence(run, NOW)) == "! NOT RESUMED nothing is left to do."
+
+
+def test_a_target_that_failed_is_said_beside_the_verdict_and_what_to_do():
+    check = make_check("ok", 0.4, worst=[], target={}, target_failed="held.jsonl: no such file.")
+    run = row(Finished(1.0, 2.0, "stopped early at step 412: it did not improve"), check=check)
+    assert said(forgot(run, NOW)) == "ok -0.4; target failed"
+    assert next_step(run) == ("f", "check it again, once the target's file is put right")
+    shown = [said(line) for line in pane_lines(run, width=120, height=12, now=NOW, spark="")]
+    assert any(line.startswith("target failed: held.jsonl: no such file.") for line in shown)
+    assert "ended  stopped early at step 412: it did not improve" in shown

@@ -1,0 +1,109 @@
+"""The target of a new model while it trains, at evaluations: it has no base that a check could compare it with.
+
+It often has a tokenizer of its own, too. What it makes of the target is a curve in each of the target's metrics.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from finetop.core.check.scoring import target
+from finetop.core.check.scoring.batch_plan import halve_until_it_fits
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
+from finetop.core.data.prompts import open_asker
+from finetop.core.errors import FinetopError
+from finetop.core.models import attention, collectives, shards
+from finetop.core.models.devices import free_memory
+from finetop.core.models.forward import longest_input
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.protocol.events import Alarm, Phase, metrics
+from finetop.core.train import check_callback, master
+
+if TYPE_CHECKING:
+    from finetop.core.check.scoring.batch_plan import BatchPlan
+    from finetop.core.check.scoring.target import TargetRow
+    from finetop.core.recipe.schema import Target
+    from finetop.core.train.check_callback import Forwards
+    from finetop.core.train.trainer_setup import Setup
+
+
+@dataclass
+class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+    """The rows, and how the model was before a trainer wrapped it. The pacer, which says what is due, comes first."""
+
+    setup: Setup
+    wanted: Target
+    rows: list[TargetRow]
+    plain: Forwards
+    plan: BatchPlan
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if control.should_evaluate or state.global_step >= state.max_steps:
+            self.measure(state.global_step)
+
+    def measure(self, step: int) -> None:
+        """Tell each metric of the target as it is now; what can't be measured is an alarm, and training goes on."""
+        setup = self.setup
+        setup.events.write(Phase("scoring the target"))
+        try:
+            found = halve_until_it_fits(
+                self._scored, self.plan, setup.device, or_else="take fewer rows in check.target"
+            )
+        except FinetopError as error:
+            _failed(setup, step, error)
+            return
+        setup.events.write(metrics(step, found))
+        print(f"step {step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found), flush=True)
+
+    def _scored(self, plan: BatchPlan) -> dict[str, float]:
+        setup, found = self.setup, {}
+        free_memory(setup.device)
+        with (
+            check_callback.undisturbed(setup.model, self.plain),
+            shards.put_together(setup.model) as is_whole,
+            master.as_saved(setup.model, setup.dtype),
+            attention.for_scoring(setup.model),
+        ):
+            if plan.layout == "packed" and not packs_exactly(setup.model):
+                plan = replace(plan, layout="plain")
+            for metric in self.wanted.metrics:
+                rows = target.rows_for(metric, self.rows, setup.device, self.wanted)
+                scores = target.score_rows(
+                    metric, rows, self.wanted, setup.model, setup.tokenizer, plan, shares=is_whole
+                )
+                total = sum(target.weight_of(metric, row) for row in rows)
+                found[f"target_{metric}"] = sum(target.value_of(metric, one) for one in scores) / total
+        return found
+
+
+def begin(setup: Setup) -> Probe | None:
+    """Read the target's rows, before the trainer wraps the model; None where a check measures it, or none is set."""
+    recipe, wanted = setup.recipe, setup.recipe.check.target
+    if wanted is None or getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True):
+        return None
+    try:
+        with collectives.in_turn():
+            rows = target.read_rows(
+                wanted,
+                setup.tokenizer,
+                setup.home,
+                longest_input(setup.model.config, setup.tokenizer),
+                open_asker(recipe.ask, recipe.data.train, setup.home),
+                setup.events.write,
+                setup.run_folder if collectives.rank() == 0 else None,
+                recipe.data.max_tokens,
+            )
+    except FinetopError as error:
+        _failed(setup, 0, error)
+        return None
+    plan = plan_for(setup.device, setup.engine)
+    return Probe(setup, wanted, rows, check_callback.own_forwards(setup.model), plan)
+
+
+def _failed(setup: Setup, step: int, error: FinetopError) -> None:
+    text = f"TARGET can't be measured: {error}"
+    setup.events.write(Alarm("check", step, text))
+    print(f"alarm: {text}", flush=True)
