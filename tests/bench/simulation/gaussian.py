@@ -92,7 +92,7 @@ def run_gaussian(suite: Suite, order: Ints, to_regressed: Floats, to_ok: Floats)
     ok[:, :-1] |= (z >= to_ok) & ~regressed[:, :-1]
     first = (regressed | ok).argmax(axis=1)
     streams = np.arange(len(order))
-    return Runs(regressed[streams, first], ends[first])
+    return Runs(regressed[streams, first], ok[streams, first], ends[first])
 
 
 def looks_before_the_end(items: int) -> Ints:
