@@ -108,6 +108,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         teacher=teacher_of(recipe, home),
         trainable=moving.trainable,
         still_experts=moving.experts,
+        note=found.note,
     )
     return estimate(recipe, found.config, machine, known, gpus=args.gpus)
 
@@ -231,7 +232,13 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     if time is None:
         return "unknown: " + ("no data file was read" if steps is None else "no earlier run, no known card")
     about = "about " if time.is_measured else "perhaps "
-    return f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}); checks come on top"
+    parts = {"writing answers": time.writing, "evaluation": time.evaluation}
+    named = ", ".join(f"{name} {long_span(part)}" for name, part in parts.items() if part >= 1)
+    within = f", {named} within it" if named else ""
+    return (
+        f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}){within};"
+        " checks come on top"
+    )
 
 
 def disk_words(disk: Disk) -> str:

@@ -202,7 +202,7 @@ def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
     template = read_template(recipe.model.chat_template)
     try:
         if folder is None or not (folder / "tokenizer.json").is_file():
-            return Characters(template), ESTIMATED
+            return Characters(folder, template), ESTIMATED
         return LightTokenizer(folder, template), COUNTED
     except TemplateError as error:
         said = f"the chat template can't be read: {clean_line(str(error))}"

@@ -74,6 +74,8 @@ class Time(msgspec.Struct, frozen=True):
     tokens_per_s: float
     source: str
     is_measured: bool
+    writing: float = 0.0  # of these, for writing the answers that are learned from
+    evaluation: float = 0.0  # and for the evaluation passes
 
 
 class Plan(msgspec.Struct, frozen=True):
