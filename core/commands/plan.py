@@ -203,28 +203,26 @@ def memory_lines(plan: Plan) -> Iterator[str]:
 def data_words(steps: Steps) -> str:
     part = steps.sampled
     about = "about " if part else ""
-    rows = about_words(steps.rows, None if part is None else part.rows, part)
-    tokens = about_words(steps.tokens_per_epoch, None if part is None else part.tokens_per_epoch)
+    rows = about_words(steps.rows, " rows", None if part is None else part.rows, part)
+    edges = None if part is None else part.tokens_per_epoch
+    tokens = about_words(steps.tokens_per_epoch, " tokens an epoch", edges)
     aside = f", {about}{steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
     written = f", {steps.written:,} of them written by the base" if steps.written else ""
     packed = "" if steps.sequences is None else f", packed into {about}{steps.sequences:,} sequences"
     too_long = f"; {about}{steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
-    return (
-        f"{rows} rows{written}{aside}, {tokens} tokens an epoch, longest {steps.longest:,}"
-        f" ({steps.how}){packed}{too_long}"
-    )
+    return f"{rows}{written}{aside}, {tokens}, longest {steps.longest:,} ({steps.how}){packed}{too_long}"
 
 
-def about_words(number: int, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
-    """Write a number; of one that was told from a part of the rows, where it lies 19 times of 20."""
+def about_words(number: int, noun: str, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
+    """Write a number of things; of one that was told from a part of the rows, where it lies 19 times of 20."""
     if edges is None or (edges[0] == edges[1] == number and part is None):
-        return f"{number:,}"
+        return f"{number:,}{noun}"
     read = "" if part is None else f"; {part.read:,} of {part.of:,} rows read"
-    return f"about {number:,} ({edges[0]:,} to {edges[1]:,}{read})"
+    return f"about {number:,}{noun} ({edges[0]:,} to {edges[1]:,}{read})"
 
 
 def steps_words(steps: Steps) -> str:
-    number = about_words(steps.steps, None if steps.sampled is None else steps.sampled.steps)
+    number = about_words(steps.steps, "", None if steps.sampled is None else steps.sampled.steps)
     return f"{number} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
 
 

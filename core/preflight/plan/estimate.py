@@ -318,6 +318,8 @@ def notes(
         said.append(f"{named} is not known here: counted as a Llama of the same widths.")
     if not work.trained.is_known:
         said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
+    if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
+        said.append("protect.mask_surprising drops rows of which the base finds every token too unlikely.")
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
         said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
