@@ -41,7 +41,7 @@ def main() -> int:
             return 0
         found = inputs.find_config(recipe.model, home)
         machine = look(home.root, use_gpu=recipe.budget.gpus != 0)
-        known = Known(looked.lengths, past_runs(home))
+        known = Known(looked.lengths, past_runs(home), note=found.note)
         say(Shown(plan=estimate(recipe, found.config, machine, known), problems=problems))
         if asked.row:
             say(Shown(row=[] if looked.lengths is None else list(looked.lengths.row)))

@@ -117,6 +117,7 @@ def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
         teacher=teacher_of(recipe, home),
         trainable=moving.trainable,
         still_experts=moving.experts,
+        note=found.note,
     )
     return estimate(recipe, found.config, machine, known, gpus=args.gpus)
 
@@ -213,28 +214,26 @@ def memory_lines(plan: Plan) -> Iterator[str]:
 def data_words(steps: Steps) -> str:
     part = steps.sampled
     about = "about " if part else ""
-    rows = about_words(steps.rows, None if part is None else part.rows, part)
-    tokens = about_words(steps.tokens_per_epoch, None if part is None else part.tokens_per_epoch)
+    rows = about_words(steps.rows, " rows", None if part is None else part.rows, part)
+    edges = None if part is None else part.tokens_per_epoch
+    tokens = about_words(steps.tokens_per_epoch, " tokens an epoch", edges)
     aside = f", {about}{steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
     written = f", {steps.written:,} of them written by the base" if steps.written else ""
     packed = "" if steps.sequences is None else f", packed into {about}{steps.sequences:,} sequences"
     too_long = f"; {about}{steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
-    return (
-        f"{rows} rows{written}{aside}, {tokens} tokens an epoch, longest {steps.longest:,}"
-        f" ({steps.how}){packed}{too_long}"
-    )
+    return f"{rows}{written}{aside}, {tokens}, longest {steps.longest:,} ({steps.how}){packed}{too_long}"
 
 
-def about_words(number: int, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
-    """Write a number; of one that was told from a part of the rows, where it lies 19 times of 20."""
+def about_words(number: int, noun: str, edges: tuple[int, int] | None, part: Sampled | None = None) -> str:
+    """Write a number of things; of one that was told from a part of the rows, where it lies 19 times of 20."""
     if edges is None or (edges[0] == edges[1] == number and part is None):
-        return f"{number:,}"
+        return f"{number:,}{noun}"
     read = "" if part is None else f"; {part.read:,} of {part.of:,} rows read"
-    return f"about {number:,} ({edges[0]:,} to {edges[1]:,}{read})"
+    return f"about {number:,}{noun} ({edges[0]:,} to {edges[1]:,}{read})"
 
 
 def steps_words(steps: Steps) -> str:
-    number = about_words(steps.steps, None if steps.sampled is None else steps.sampled.steps)
+    number = about_words(steps.steps, "", None if steps.sampled is None else steps.sampled.steps)
     return f"{number} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
 
 
@@ -242,7 +241,13 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     if time is None:
         return "unknown: " + ("no data file was read" if steps is None else "no earlier run, no known card")
     about = "about " if time.is_measured else "perhaps "
-    return f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}); checks come on top"
+    parts = {"writing answers": time.writing, "evaluation": time.evaluation}
+    named = ", ".join(f"{name} {long_span(part)}" for name, part in parts.items() if part >= 1)
+    within = f", {named} within it" if named else ""
+    return (
+        f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}){within};"
+        " checks come on top"
+    )
 
 
 def disk_words(disk: Disk) -> str:

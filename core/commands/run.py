@@ -19,7 +19,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.preflight.plan import ahead, inputs
 from finetop.core.preflight.plan.machine import look
 from finetop.core.preflight.plan.rehearsal import Rehearsal
-from finetop.core.preflight.plan.result import Shown
+from finetop.core.preflight.plan.result import Shown, as_error
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.protocol.messages.runs import GetRun, Runs
@@ -175,7 +175,7 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
         warn(f"not looked at before it is queued: {clean_line(str(error))}")
         return []
     shown = [msgspec.convert(finding, Shown) for finding in answer.findings]
-    return [ahead.as_error(problem) for one in shown[:1] for problem in one.problems]
+    return [as_error(problem) for one in shown[:1] for problem in one.problems]
 
 
 def say_forced(troubles: Sequence[str]) -> None:

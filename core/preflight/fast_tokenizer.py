@@ -139,15 +139,19 @@ def _trained(inner: Any, texts: Iterable[str], vocabulary: int) -> Any:
 
 
 class Characters:
-    """What stands for a tokenizer where there is none: four characters are a token, turns as in the plain template."""
+    """What stands for a tokenizer where there is none: four characters are a token.
+
+    Turns are put as by `template`, the one that lies in the model's folder, or the plain one.
+    """
 
     is_fast = True
     bos_token_id: int | None = None
     eos_token_id: int | None = 0
     EACH = 4  # characters a token, of English text in vocabularies of 30,000 to 150,000 words
 
-    def __init__(self, template: str | None = None) -> None:
-        self.chat_template = template or PLAIN_TEMPLATE
+    def __init__(self, folder: Path | None = None, template: str | None = None) -> None:
+        own = None if folder is None else _template_of(folder, _json(folder / "tokenizer_config.json"))
+        self.chat_template = template or own or PLAIN_TEMPLATE
         self._compiled = compiled(self.chat_template)
 
     def apply_chat_template(

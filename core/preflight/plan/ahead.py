@@ -20,7 +20,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refu
 from finetop.core.preflight.plan import inputs, lengths, machine as machines
 from finetop.core.preflight.plan.estimate import Known, estimate, find_fix, shape_of
 from finetop.core.preflight.plan.machine import Machine
-from finetop.core.preflight.plan.result import Problem
+from finetop.core.preflight.plan.result import READ_BY, Problem
 from finetop.core.recipe import home_settings, protections as recipe_protections
 from finetop.core.recipe.load import recipe_to_mapping
 from finetop.core.wording.units import gib_of
@@ -34,15 +34,6 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 ROOM = "train.batch_size"  # the setting by which a machine that is too small is told
-READ_BY = (
-    "model",
-    "objective",
-    "data",
-    "ask",
-    "protect",
-    "check",
-    "trainer_args",
-)  # sections that decide what is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +201,3 @@ def before(recipe: Recipe, looker: Looker) -> Ahead:
         here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
         require_room(recipe, found.config, here, ahead.lengths)
     return replace(ahead, problems=tuple(problems))
-
-
-def as_error(problem: Problem) -> FinetopError:
-    """Make an error again of a problem that another machine told."""
-    kind: type[FinetopError] = Refused if problem.code == Refused.exit_code else BadInput
-    return kind(problem.message, hint=problem.hint)

@@ -48,6 +48,7 @@ class Known:
     teacher: Mapping[str, Any] | None = None
     trainable: int | None = None  # numbers that move, as the job's own code has counted them
     still_experts: int = 0  # numbers in experts that nothing of it reaches
+    note: str = ""  # of where the model's config was found
 
 
 def estimate(
@@ -92,7 +93,19 @@ def estimate(
         gpus=count,
         sharded=ways(recipe, shape, machine, known, count) if count > 1 else (),
         steps=steps,
-        time=None if steps is None else time_of(recipe, shape, work, machine, known.past, steps, count),
+        time=None
+        if steps is None or known.lengths is None
+        else time_of(
+            recipe,
+            shape,
+            work,
+            machine,
+            known.past,
+            steps,
+            count,
+            eval_tokens=known.lengths.eval_tokens,
+            teacher=teacher_of(recipe, shape, known),
+        ),
         disk=disk_of(recipe, shape, work, machine, steps),
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
     )
@@ -220,10 +233,16 @@ def checkpoints(recipe: Recipe) -> bool:
 def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, known: Known) -> float:
     extras, own = extras_of(recipe.objective.name), shape.parameters * size
     judged = bool(getattr(getattr(recipe.objective.options, "reward", None), "model", None))
-    teacher = 0.0
-    if extras.teacher:
-        teacher = (read_shape(known.teacher) if known.teacher else shape).parameters * size
-    return own * (judged + (extras.reference and not is_adapter)) + teacher
+    teacher = teacher_of(recipe, shape, known)
+    taught = 0.0 if teacher is None else teacher.parameters * size
+    return own * (judged + (extras.reference and not is_adapter)) + taught
+
+
+def teacher_of(recipe: Recipe, shape: Shape, known: Known) -> Shape | None:
+    """Return the shape of the teacher, taken to be as large as the model where nothing is known of it."""
+    if not extras_of(recipe.objective.name).teacher:
+        return None
+    return read_shape(known.teacher) if known.teacher else shape
 
 
 def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoice) -> float:
@@ -305,18 +324,23 @@ def notes(
 ) -> list[str]:
     """What a reader should know of how this was found."""
     said = [f"{message} {hint}" for _, message, hint in (of_ranks(recipe, ranks) if ranks > 1 else ())]
+    said += [known.note] if known.note else []
     if not shape.is_known:
         named = f"family {shape.family}" if shape.family else "a config without model_type"
         said.append(f"{named} is not known here: counted as a Llama of the same widths.")
     if not work.trained.is_known:
         said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
+    if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
+        said.append("protect.mask_surprising drops rows of which the base finds every token too unlikely.")
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
         said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
     if work.frozen_models and extras.writes:
         said.append("a reward model is counted as large as the one that trains.")
     if extras.writes:
-        said.append("the time is that of learning; writing answers comes on top.")
+        said.append(
+            "answers are counted as long as objective.max_new_tokens lets them be, in tokens and time."
+        )
     if extras.teacher and known.teacher is None:
         said.append("the teacher is counted as large as the model: its config.json is not here.")
     if known.lengths is None:

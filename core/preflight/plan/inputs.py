@@ -16,11 +16,17 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 
+NOT_YET = (
+    "the demo model is not here yet, the first run fetches it: tokens are told from characters until then."
+)
+
+
 class Found(NamedTuple):
     """A model's config, and its file; where it lies its tokenizer may be too."""
 
     config: dict[str, Any]
     file: Path
+    note: str = ""  # what a reader of the plan should know of it
 
     @property
     def folder(self) -> Path:
@@ -33,6 +39,9 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
     Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here.
     """
     place = given_path(given) if given is not None else _place(model, home)
+    if place is None and model.id == demo_model.ALIAS:
+        file = demo_model.KNOWN / "config.json"
+        return Found(read_config(file), file, NOT_YET)
     if place is None:
         raise EnvironmentTrouble(
             f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",

@@ -39,9 +39,8 @@ if TYPE_CHECKING:
 
 SECONDS = 2.0  # in which rows are read and made ready
 BLOCK = 64  # rows between two looks at the clock
-IN_ORDER = (
-    1000  # rows of a source that are made from first to last, so that the first fault is the job's first
-)
+IN_ORDER = 1000  # rows of a source that are made from first to last: the first fault is the job's first
+LEAST_ROWS, LEAST_TOKENS = 1000, 300_000  # that are made ready however long it takes: 0.3 s of a core
 SHOWN = 4000  # characters of the first row
 TRAINED_ON = 4_000_000  # characters that a new tokenizer is trained on: 1 s
 COUNTED, ESTIMATED = "by its tokenizer", "from characters"
@@ -202,7 +201,7 @@ def plain_tokenizer(recipe: Recipe, folder: Path | None) -> tuple[Any, str]:
     template = read_template(recipe.model.chat_template)
     try:
         if folder is None or not (folder / "tokenizer.json").is_file():
-            return Characters(template), ESTIMATED
+            return Characters(folder, template), ESTIMATED
         return LightTokenizer(folder, template), COUNTED
     except TemplateError as error:
         said = f"the chat template can't be read: {clean_line(str(error))}"
@@ -305,21 +304,24 @@ class _Making:
 
     def run(self, sources: Sequence[_Prepared], deadline: float) -> None:
         """Make the examples of all rows, or as many of each source as there is time for. Raises BadInput."""
-        at = 0
+        at = rows = tokens = 0
         while left := [one for one in sources if at < len(one.order)]:
             for one in left:
-                self._block(one, one.order[at : at + BLOCK])
+                tokens += self._block(one, one.order[at : at + BLOCK])
+                rows += BLOCK
             at += BLOCK
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline and (rows >= LEAST_ROWS or tokens >= LEAST_TOKENS):
                 return
 
-    def _block(self, one: _Prepared, places: Sequence[int]) -> None:
+    def _block(self, one: _Prepared, places: Sequence[int]) -> int:
+        """Make the examples of some rows, and return their tokens."""
         rows = [one.source.rows[place] for place in places]
         if one.asked:
             rows = training_set.asked(rows, self.asker)
         options, most = self.recipe.objective.options, self.recipe.data.max_tokens
         made = self.objective.examples(rows, options, self.tokenizer, most)
         one.made.update(zip(places, made, strict=True))
+        return sum(example.tokens for of_row in made for example in of_row)
 
 
 def _whole(recipe: Recipe, train: Sequence[_Prepared]) -> Lengths:

@@ -15,6 +15,9 @@ class Extras:
     teacher: bool = False
     whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
     no_logits: bool = False  # one number a text
+    reads: int = (
+        0  # times that a batch is read once more in a step without learning: by a reference, by the policy
+    )
     writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
     is_known: bool = True
 
@@ -25,13 +28,14 @@ EXTRAS: Mapping[str, Extras] = {
     "pretrain": Extras(),
     "reward": Extras(texts_per_row=2, no_logits=True),
     # Without an adapter, what the reference says of each pair is written down before the first step.
-    "dpo": Extras(texts_per_row=2),
-    "kto": Extras(),  # another row's answer behind each prompt is read too, without gradients: nothing of it is kept
+    "dpo": Extras(texts_per_row=2, reads=1),
+    # Another row's answer behind each prompt is read too, without gradients: nothing of it is kept.
+    "kto": Extras(reads=2),
     "orpo": Extras(texts_per_row=2, whole_logits=1),
     "distill": Extras(teacher=True, whole_logits=2),
-    "ppo": Extras(reference=True, whole_logits=1, writes=True),  # logits of answers alone
-    "rloo": Extras(reference=True, writes=True),
-    "grpo": Extras(reference=True, writes=True),
+    "ppo": Extras(reference=True, whole_logits=1, reads=2, writes=True),  # logits of answers alone
+    "rloo": Extras(reference=True, reads=2, writes=True),
+    "grpo": Extras(reference=True, reads=2, writes=True),
 }
 
 

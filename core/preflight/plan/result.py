@@ -6,8 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from finetop.core.errors import BadInput, FinetopError, Refused
 from finetop.core.preflight.plan.memory import Part
 from finetop.core.protocol.events import DataRead
+
+# Sections of a recipe that decide what its run reads: runs of a sweep that share them are looked at once.
+READ_BY = ("model", "objective", "data", "ask", "protect", "check", "trainer_args")
 
 Verdict = Literal["fits", "tight", "no", "unknown"]
 
@@ -70,6 +74,8 @@ class Time(msgspec.Struct, frozen=True):
     tokens_per_s: float
     source: str
     is_measured: bool
+    writing: float = 0.0  # of these, for writing the answers that are learned from
+    evaluation: float = 0.0  # and for the evaluation passes
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -111,6 +117,12 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
     hint: str
     code: int
+
+
+def as_error(problem: Problem) -> FinetopError:
+    """Make an error again of a problem that another machine told."""
+    kind: type[FinetopError] = Refused if problem.code == Refused.exit_code else BadInput
+    return kind(problem.message, hint=problem.hint)
 
 
 class Shown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.plugins import OBJECTIVES
+from finetop.core.preflight.plan.objective_extras import extras_of
 from finetop.core.preflight.plan.result import Disk, Sampled, Steps, Time
 from finetop.core.recipe.length import count_steps
+from finetop.core.train.intervals import steps_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 # Share of a device's arithmetic that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of
 # 74 GFLOP/s is 0.72; on GPUs 0.3 to 0.5 is usual for dense models, less for small ones.
 CPU_SHARE, GPU_SHARE = 0.65, 0.35
+# Bytes of memory read for each number of arithmetic, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
+CPU_READS, GPU_READS = 0.15, 0.0034
+TOKEN_S = 0.015  # that writing a token takes at least, however small the model: Python's own
 
 
 def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
@@ -47,13 +52,20 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         how=lengths.how,
         rows_per_step=per_step,
         steps=steps,
-        tokens=round(lengths.tokens * epochs),
+        tokens=round((lengths.tokens * copies + written_in_epoch(recipe, lengths)) * epochs),
         too_long=lengths.too_long,
         sequences=lengths.sequences,
         written=lengths.written,
         sampled=None if part is None else Sampled(part.read, part.of, part.rows, part.tokens, (low, high)),
         sources=lengths.reports,
     )
+
+
+def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
+    """Count the tokens of the answers that a pass over the prompts learns from, each as long as it may be."""
+    if not extras_of(recipe.objective.name).writes:
+        return 0
+    return lengths.rows * copies_of(recipe) * int(recipe.objective.options.max_new_tokens)
 
 
 def copies_of(recipe: Recipe) -> int:
@@ -70,16 +82,45 @@ def time_of(
     past: Sequence[PastRun],
     steps: Steps,
     gpus: int,
+    eval_tokens: int = 0,
+    teacher: Shape | None = None,
 ) -> Time | None:
-    """How long the steps take; evaluation, samples and checks come on top."""
-    cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
-    batches = max(1, steps.steps * recipe.train.grad_accumulation * max(1, gpus))
+    """How long the steps take, with the answers that they write and the evaluation passes; checks come on top."""
+    ranks, extras = max(1, gpus), extras_of(recipe.objective.name)
+    read = 2.0 * weights_met(shape)
+    cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing) + extras.reads * read
+    cost += 0.0 if teacher is None else 2.0 * weights_met(teacher)
+    batches = max(1, steps.steps * recipe.train.grad_accumulation * ranks)
     cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
-    found: Speed | None = predict(recipe.model.id, recipe.method.name, cost, machine, past)
+    found: Speed | None = predict(recipe, cost, machine, past)
     if found is None:
         return None
-    rate = found.tokens_per_s * max(1, gpus)
-    return Time(steps.tokens / rate, rate, found.source, found.is_measured)
+    rate = found.tokens_per_s * ranks
+    learning = steps.tokens / rate
+    evaluations = math.ceil(steps.steps / steps_between(recipe.train.eval_every, steps.steps))
+    evaluation = evaluations * eval_tokens * read / (cost * rate)
+    writing = 0.0
+    if extras.writes:
+        answers = steps.steps * steps.rows_per_step / int(getattr(recipe.objective.options, "passes", 1))
+        side_by_side = recipe.train.batch_size
+        if recipe.objective.name != "ppo":  # which writes a batch at a time
+            side_by_side *= recipe.train.grad_accumulation
+        most, bytes_read = int(recipe.objective.options.max_new_tokens), shape.parameters * work.compute_bytes
+        each = token_seconds(read, bytes_read, side_by_side, found.tokens_per_s * cost, machine)
+        evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * most * each
+        if not found.has_written:
+            writing = answers / side_by_side / ranks * most * each
+    return Time(learning + writing + evaluation, rate, found.source, found.is_measured, writing, evaluation)
+
+
+def token_seconds(read: float, weights: float, side_by_side: int, reached: float, machine: Machine) -> float:
+    """Return the seconds in which answers get a token more each, so many side by side.
+
+    `read` is the arithmetic of a token and `weights` the bytes that are read for it once; the device reaches so much
+    arithmetic a second in training.
+    """
+    share, reads = (GPU_SHARE, GPU_READS) if machine.device == "gpu" else (CPU_SHARE, CPU_READS)
+    return max(TOKEN_S, read * side_by_side / reached, weights / (reached / share * reads))
 
 
 def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
@@ -123,21 +164,27 @@ class Speed:
     tokens_per_s: float
     source: str  # in words
     is_measured: bool
+    has_written: bool = False  # what was measured is with the answers that its steps wrote
 
 
-def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> float:
-    """Arithmetic of a token in a step: 2 for each weight that it meets, up to 4 on the way back (arXiv:2001.08361)."""
+def weights_met(shape: Shape) -> float:
+    """Count the weights that a token meets on its way."""
     width = 3 if shape.is_gated else 2
     weights = shape.linear_weights + shape.output_weights
     if shape.experts:
         weights += width * shape.hidden * shape.mlp_width * shape.layers
+    return weights
+
+
+def flops_per_token(shape: Shape, trained: Trained, *, checkpointing: bool) -> float:
+    """Arithmetic of a token in a step: 2 for each weight that it meets, up to 4 on the way back (arXiv:2001.08361)."""
+    weights = weights_met(shape)
     share = trained.depth * (2 if trained.beside and trained.beside == trained.numbers else 4)
     return weights * (2.0 + share + (2.0 if checkpointing else 0.0)) + 6.0 * trained.beside
 
 
 def predict(
-    model: str,
-    method: str,
+    recipe: Recipe,
     flops: float,
     machine: Machine,
     past: Sequence[PastRun],
@@ -146,13 +193,15 @@ def predict(
 
     `past` is newest first; `flops` is what one of its tokens costs.
     """
+    model, method, objective = recipe.model.id, recipe.method.name, recipe.objective.name
     here = [run for run in past if run.on_gpu == (machine.device == "gpu") and run.tokens_per_s > 0]
     for run in here:
-        if (run.model, run.method) == (model, method):
-            return Speed(run.tokens_per_s, f"as run {run.name} reached", True)
+        if (run.model, run.method, run.objective) == (model, method, objective):
+            return Speed(run.tokens_per_s, f"as run {run.name} reached", True, True)
     for run in here:
-        if run.parameters:
-            share = 6.0 if run.trainable * 2 > run.parameters else 4.0
+        extras = extras_of(run.objective)
+        if run.parameters and not (extras.writes or extras.teacher):
+            share = (6.0 if run.trainable * 2 > run.parameters else 4.0) + 2.0 * extras.reads
             reached = run.tokens_per_s * run.parameters * share
             return Speed(reached / flops, f"at the arithmetic that run {run.name} reached", True)
     if machine.flops is None:

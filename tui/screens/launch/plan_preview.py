@@ -19,14 +19,16 @@ from finetop.core.data import files
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer
 from finetop.core.runtime.child import answer_lines
+from finetop.tui.screens.launch.form import Problem, owner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
-    from finetop.core.preflight.plan.result import Plan, Shown
+    from finetop.core.preflight.plan.result import Plan, Problem as Found, Shown
     from finetop.core.recipe.load import Loaded
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
+    from finetop.tui.screens.launch.form import Form
 
 PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
 _LARGEST = 200 << 20  # bytes that are counted; a larger file is estimated
@@ -35,11 +37,15 @@ _LINE = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What is known so far; `trouble` says why there is no plan, `row` is empty where it can't be rendered."""
+    """What is known so far; `trouble` says why there is no plan, `row` is empty where it can't be rendered.
+
+    `problems` are what the run's job would end with.
+    """
 
     plan: Plan | None = None
     row: tuple[tuple[str, bool], ...] = ()
     trouble: str = ""
+    problems: tuple[Found, ...] = ()
     is_asked: bool = False  # more is to come
 
 
@@ -50,7 +56,25 @@ def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
     """Take in one finding."""
     if shown.row is not None:
         return replace(outlook, row=tuple(shown.row))
-    return replace(outlook, plan=shown.plan, trouble=shown.trouble)
+    return replace(outlook, plan=shown.plan, trouble=shown.trouble, problems=shown.problems)
+
+
+def with_found(form: Form, outlook: Outlook) -> Form:
+    """Return a form whose settings are valid with what its run's job would end with, beside the right settings."""
+    if form.problems or form.loaded is None:
+        return form
+    found = [
+        Problem(_setting(form, one.key), one.message, f"{one.message} {one.hint}".strip())
+        for one in outlook.problems
+    ]
+    return replace(form, problems=tuple(found))
+
+
+def _setting(form: Form, key: str) -> str:
+    """Name the setting of a form at which a problem of a section is shown."""
+    keys = [entry.key for entry in form.settings]
+    at = owner(form, key)
+    return at if at in keys else next((one for one in keys if one.startswith(f"{key}.")), "data.train")
 
 
 def row_key(recipe: Mapping[str, Any]) -> str:
@@ -128,6 +152,24 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
     async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)
+
+
+async def require_sound(host: Host, home: Home, loaded: Loaded) -> None:
+    """See that a run's job would not end with what is known before it is queued. Raises BadInput, Refused."""
+    if home.link is None and not home.root.is_dir():
+        return  # no supervisor was ever here
+    looked = (
+        look_ahead(loaded.resolved, home.root, row=False)
+        if home.link is None
+        else look_there(host, home, sent(loaded, home), row=False)
+    )
+    async with aclosing(looked) as findings:
+        async for shown in findings:
+            if shown.problems:
+                from finetop.core.preflight.plan.result import as_error
+
+                raise as_error(shown.problems[0])
+            return
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ from finetop.tui.screens.launch.form import (
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
 from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
-from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at
+from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at, with_found
 from finetop.tui.screens.launch.recipe_file import command_of
 from finetop.tui.screens.launch.search import search
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
@@ -119,7 +119,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def view(self) -> View:
         """What is seen, as plain data."""
         return View(
-            self.form,
+            self._form_with_found(),
             self.part,
             self.field_at,
             self.all_settings,
@@ -130,6 +130,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.searched,
             self._names,
         )
+
+    def _form_with_found(self) -> Form:
+        """Return the form, with what was found out ahead of just what it says."""
+        loaded = self.form.loaded
+        if loaded is None or not self.ahead.is_of(loaded.resolved):
+            return self.form
+        return with_found(self.form, self.ahead.outlook)
 
     @property
     def key(self) -> str:
@@ -373,18 +380,22 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _valid_form(self) -> Form | None:
         """Return the form if all settings are valid; else say which is not, and go there."""
         self._check()
-        if self.form.loaded is not None:
-            return self.form
+        form = self._form_with_found()
+        if not form.problems and form.loaded is not None:
+            return form
         self._go_to_first_problem()
         self.redraw()
-        wrong = "; ".join(f"{problem.key}: {problem.short}" for problem in self.form.problems)
+        wrong = "; ".join(f"{problem.key}: {problem.short}" for problem in form.problems)
+        if form.loaded is not None:  # found in the files: whole sentences, with their place
+            wrong = form.problems[0].whole.removesuffix(".")
         host_of(self).say(f"not queued. {wrong}.", "red")
         return None
 
     def _go_to_first_problem(self) -> None:
-        if not self.form.problems:
+        problems = self._form_with_found().problems
+        if not problems:
             return
-        key = owner(self.form, self.form.problems[0].key)
+        key = owner(self.form, problems[0].key)
         if is_known(self.form, key):
             self.part = "settings"
             self.all_settings = self.all_settings or key not in IMPORTANT

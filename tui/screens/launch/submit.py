@@ -12,6 +12,7 @@ import msgspec
 
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
 from finetop.core.errors import FinetopError
+from finetop.core.preflight.plan.result import READ_BY
 from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.core.protocol.messages.machine import Paths
 from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
@@ -20,6 +21,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.launch.form import Form, source_of, value_of
+from finetop.tui.screens.launch.plan_preview import require_sound
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
 from finetop.tui.screens.shared.check_action import Start
@@ -55,6 +57,7 @@ async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     if axes_of(form):
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
+    await require_sound(host, home, form.loaded)
     run = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
     return run.name, f"{run.name} is queued, place {count(run.place)}."
 
@@ -63,6 +66,9 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     points = await asyncio.to_thread(points_of, form)
     for point in points:
         await require_files(host, home, point.loaded)
+    alike = {repr([point.loaded.resolved[name] for name in READ_BY]): point.loaded for point in points}
+    for loaded in alike.values():
+        await require_sound(host, home, loaded)
     runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
     made = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "

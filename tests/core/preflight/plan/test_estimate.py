@@ -238,7 +238,7 @@ def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
     plan = estimate(paid, llama_8b, card, SHORT)
     logits = next(part.bytes for part in plan.parts if part.name == "logits")
     assert logits == paid.train.batch_size * 128 * 128256 * 14
-    assert any("writing answers comes on top" in note for note in plan.notes)
+    assert any("as long as objective.max_new_tokens lets them be" in note for note in plan.notes)
 
 
 def test_an_engine_holds_a_bounded_cache_or_weights_of_its_own(llama_8b, card, monkeypatch):

@@ -96,6 +96,12 @@ def test_rows_that_the_base_will_write_are_counted_too(tmp_path, tiny_model):
     assert (made.rows, made.written) == (50, 10)  # a share of all, whoever often each is used
 
 
+@pytest.fixture
+def in_haste(monkeypatch):
+    """No more is made ready than the clock allows."""
+    monkeypatch.setattr(lengths, "LEAST_ROWS", 0)
+
+
 def words(seed, most=30):
     drawn = random.Random(seed)
     return [
@@ -103,6 +109,7 @@ def words(seed, most=30):
     ]
 
 
+@pytest.mark.usefixtures("in_haste")
 def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model):
     recipe = recipe_of(
         train=[write(tmp_path / "a.jsonl", words(1))], eval={"share": 0.1}, max_tokens=100, on_long="drop"
@@ -117,6 +124,7 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
     assert part.row == whole.row  # the first, whatever else was read
 
 
+@pytest.mark.usefixtures("in_haste")
 def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "BLOCK", 100)
     held = 0
@@ -127,6 +135,11 @@ def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path, monkeypatch):
         assert part.sampled is not None
         held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
     assert held >= 34  # of 40; 38 are meant, and 33 or fewer come once in a thousand times
+
+
+def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
+    recipe = recipe_of(train=[write(tmp_path / "a.jsonl", words(1)[:990])], max_tokens=500)
+    assert found(recipe, tmp_path, tiny_model, seconds=0.0).sampled is None
 
 
 def test_a_large_file_is_told_from_all_of_its_places(tmp_path, tiny_model, monkeypatch):

@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 from plan_fakes import make_plan
-from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from tui_fakes import NOW, FakeSupervisor, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
 from finetop.core.preflight.plan.result import Fix, Shown
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
@@ -155,3 +156,32 @@ async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
         assert "fits:" in text_of(app)
         await settled(pilot, 0.5)
         assert "planning …" not in text_of(app)
+
+
+async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_queued(
+    folder: Path, tiny_model: Path
+) -> None:
+    (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
+    (folder / "mine.yaml").write_text(
+        f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: faq.jsonl}}]}}\n"
+    )
+    home = Home(folder / "home")
+    prepare(home)
+    fake = FakeSupervisor([])
+    app = FinetopApp(
+        home, connect=lambda home: fake, start=lambda home: None, now=lambda: NOW, machine="m", look=Look("16"),
+        folder=folder, pace_s=0.01,
+    )  # fmt: skip
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press("4", "k", "R")  # before anything is known of it: it is asked for
+        async with asyncio.timeout(TORCH_LIMIT_S):
+            while "faq.jsonl:41: messages must be a list of turns." not in text_of(app):
+                await settled(pilot, 0.1, but_threads=True)
+        async with asyncio.timeout(TORCH_LIMIT_S):
+            while "next  R  fix 1 setting: data" not in text_of(app):
+                await settled(pilot, 0.1, but_threads=True)
+        assert "faq.jsonl:41" in row_with(app, "data  ")
+        await pilot.press("R")
+        await settled(pilot, but_threads=True)
+        assert "not queued. faq.jsonl:41: messages must be a list of turns." in text_of(app)
+        assert not any(isinstance(ask, Submit) for ask in fake.asked)

@@ -1,0 +1,172 @@
+"""The plan of recipes beside what their runs then were, as a table in Markdown: rows, longest, tokens, steps, GiB, s.
+
+    .venv/bin/python tests/bench/plan_beside_run.py --home FOLDER RECIPE.yaml … [--set KEY=VALUE …]
+
+Each recipe is planned by `finetop plan --json`, then trained alone by `python -m finetop.core.run_job`, without its
+check at the end. Rows, tokens and steps are the run's own (its events `data` and `planned`; tokens are those of its last
+step), GiB the process's highest resident memory on a CPU (ru_maxrss), on a GPU the most that a step told, seconds from
+the first step's beginning to the end. An interval of the plan holds the run's number or it is marked ✗; as are memory
+above the plan's with its margin, and a time more than twice or less than half. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core.errors import FinetopError
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home, prepare
+
+GIB = 2**30
+OWN = ("check.at_end=false", "check.every=null")
+HEAD = ("recipe", "rows", "longest", "tokens", "steps", "GiB, with margin", "seconds", "ended")
+
+
+@dataclass
+class Run:
+    """What a run was, by its own events."""
+
+    happened: list[Any] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    peak: float = 0.0
+
+    def of(self, kind: Any) -> list[Any]:
+        return [event for event in self.happened if isinstance(event, kind)]
+
+    def last(self, key: str) -> float | None:
+        values = [event.values[key] for event in self.of(events.Metrics) if event.values.get(key) is not None]
+        return values[-1] if values else None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the plan that the run makes before its first step to its last word."""
+        began = [
+            at
+            for at, event in zip(self.times, self.happened, strict=True)
+            if isinstance(event, events.Planned)
+        ]
+        return self.times[-1] - began[0] if began else None
+
+    @property
+    def ended(self) -> str:
+        last = self.of(events.Ended)
+        return "vanished" if not last else f"{last[0].status} {last[0].cause}".strip()
+
+
+def planned(recipe: str, home: Home, sets: list[str]) -> tuple[dict[str, Any] | None, str]:
+    """Ask `finetop plan`. Returns the plan, or what it refused."""
+    words = [sys.executable, "-m", "finetop.tui.main", "plan", recipe, "--json", "--home", str(home.root)]
+    said = subprocess.run(
+        [*words, *(word for one in sets for word in ("--set", one))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        return json.loads(said.stdout)["plan"], ""
+    except (ValueError, KeyError):
+        return None, (said.stderr.strip().splitlines() or ["?"])[-1]
+
+
+def run(recipe: str, home: Home, sets: list[str], number: int) -> Run:
+    """Train as the supervisor would, and read what the run told."""
+    loaded = load_recipe(recipe, sets)
+    prepare(home)
+    job = home.run_folder(number, loaded.recipe.name) / "jobs" / "0001-train"
+    job.mkdir(parents=True)
+    spec = JobSpec(number, number, 1, loaded.recipe.name, "train", loaded.resolved)
+    (job / "job.json").write_bytes(msgspec.json.encode(spec))
+    with (job / "log.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.run_job", str(job)],
+            env=dict(os.environ),
+            stdout=log,
+            stderr=log,
+        )
+        _, _, usage = os.wait4(process.pid, 0)
+    made = Run(peak=usage.ru_maxrss * 1024.0)
+    file = job / "events.jsonl"
+    for line in file.read_bytes().splitlines() if file.is_file() else ():
+        read = events.decode(line)
+        made.happened.append(read.e)
+        made.times.append(read.t)
+    started = made.of(events.Started)
+    if started and started[0].device.startswith("cuda"):
+        made.peak = max((event.values.get("memory_gib") or 0.0) for event in made.of(events.Metrics)) * GIB
+    return made
+
+
+def beside(plan: float, real: float | None, edges: Any = None, *, is_right: bool | None = None) -> str:
+    """Write a planned number beside the real one, marked where it is wrong."""
+    if real is None:
+        return f"{plan:,.4g} / -"
+    low, high = edges or (plan, plan)
+    right = low <= real <= high if is_right is None else is_right
+    width = f" ({low:,} to {high:,})" if edges else ""
+    return f"{_number(plan)}{width} / {_number(real)}{'' if right else ' ✗'}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.2f}"
+
+
+def row(name: str, plan: dict[str, Any] | None, refused: str, made: Run) -> list[str]:
+    """Make a row of the table."""
+    told = made.of(events.Planned)
+    if plan is None or plan["steps"] is None:
+        return [name, f"refused: {refused}"[:100], *["-"] * 5, made.ended[:80]]
+    steps, part = plan["steps"], plan["steps"]["sampled"] or {}
+    longest = max((event.longest_tokens for event in made.of(events.DataRead)), default=None)
+    peak, seconds = made.peak / GIB, made.seconds
+    foreseen = plan["time"]["seconds"] if plan["time"] else 0.0
+    fits = peak <= plan["need"] / GIB
+    in_time = seconds is not None and foreseen > 0 and 0.5 <= seconds / foreseen <= 2
+    tokens, wanted = made.last("tokens"), steps["tokens"]
+    near = tokens is not None and abs(tokens / max(1, wanted) - 1) <= 0.05
+    return [
+        name,
+        beside(steps["rows"], told[0].rows if told else None, part.get("rows")),
+        beside(steps["longest"], longest, is_right=bool(part) or longest == steps["longest"]),
+        beside(wanted, tokens, is_right=near),
+        beside(steps["steps"], told[0].steps if told else None, part.get("steps")),
+        beside(plan["need"] / GIB, peak, is_right=fits),
+        beside(foreseen, seconds, is_right=in_time),
+        made.ended[:80],
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE")
+    parser.add_argument("--home", type=Path, required=True, help="with the models that the recipes name")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    args = parser.parse_args()
+    home, sets = Home(args.home.absolute()), [*args.set, *OWN]
+    print(f"Planned / real.\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}", flush=True)
+    first = 1 + max((int(one.name[:4]) for one in home.root.glob("runs/[0-9]*")), default=0)
+    for number, recipe in enumerate(args.recipes, start=first):
+        plan, refused = planned(recipe, home, sets)
+        try:
+            made = run(recipe, home, sets, number)
+        except FinetopError as error:
+            print(f"| {Path(recipe).stem} | {refused or error} |{' |' * (len(HEAD) - 2)}", flush=True)
+            continue
+        print(f"| {' | '.join(row(Path(recipe).stem, plan, refused, made))} |", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

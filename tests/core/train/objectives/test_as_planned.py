@@ -1,0 +1,79 @@
+"""What real runs tell of their rows and steps is what a plan said before, down to the fingerprint of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.preflight.plan import lengths, schedule
+from finetop.core.protocol import events
+from finetop.core.runtime.home import Home
+
+if TYPE_CHECKING:
+    from conftest import Train
+
+CHATS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {n}?"},
+            {"role": "assistant", "content": "It is " + "so " * (n % 7)},
+            {"role": "user", "content": "And twice that?"},
+            {"role": "assistant", "content": f"It is {2 * n}."},
+        ]
+    }
+    for n in range(1, 31)
+]
+TEXTS = [{"text": f"{n}. The shop opens at nine, and closes at six. " * (1 + n % 5)} for n in range(14)]
+PAIRS = [
+    {"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "Lamps. " * (n % 4 + 1)}
+    for n in range(22)
+]
+PROMPTS = [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(12)]
+LONG = {"epochs": 1.5, "max_steps": None}
+PAID = {"reward": {"rules": [{"rule": "length", "value": [1, 4]}]}, "generations": 2, "max_new_tokens": 4}
+RUNS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "sft": (CHATS, {"data": {"max_tokens": 80, "on_long": "drop"}}),
+    "packed": (CHATS, {"objective": {"name": "sft", "packing": True}, "data": {"max_tokens": 128}}),
+    "replay": (
+        CHATS,
+        {"data": {"max_tokens": 128}, "protect": {"replay": {"from_base": 4, "max_new_tokens": 6}}},
+    ),
+    "pretrain": (
+        TEXTS,
+        {
+            "objective": {
+                "name": "pretrain",
+                "layers": 1,
+                "hidden_size": 12,
+                "heads": 2,
+                "key_value_heads": 1,
+                "vocabulary": 310,
+            },
+            "method": {"name": "full"},
+        },
+    ),
+    "dpo": (PAIRS, {"objective": {"name": "dpo"}, "data": {"max_tokens": 128}}),
+    "kto": (PAIRS, {"objective": {"name": "kto"}, "data": {"max_tokens": 128}}),
+    "grpo": (PROMPTS, {"objective": {"name": "grpo", **PAID}, "samples": {"count": 0}}),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_has_the_rows_and_steps_of_its_plan(name: str, train: Train, tiny_model: Path) -> None:
+    rows, sections = RUNS[name]
+    run = train(rows, name=name, **sections, train=LONG)
+    planned = lengths.measure(run.recipe, tiny_model, Home(run.folder.parent.parent))
+    assert planned is not None and planned.sampled is None
+    steps = schedule.steps_of(run.recipe, planned, 1)
+    assert planned.reports == tuple(run.of(events.DataRead))
+    assert [planned.row] == [tuple(first.pieces) for first in run.of(events.FirstRow)]
+    (told,) = run.of(events.Planned)
+    assert (steps.steps, steps.rows, steps.eval_rows) == (told.steps, told.rows, told.eval_rows)
+    assert max(event.step for event in run.of(events.Metrics)) == steps.steps
+    if name not in (
+        "replay",
+        "dpo",
+    ):  # what the base writes has no length before; of a pair the longer half is told
+        assert planned.tokens == told.tokens_per_epoch
