@@ -13,7 +13,6 @@ from finetop.core.plugins import OBJECTIVES
 from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.find import by_name
-from finetop.core.recipe.schema import Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
