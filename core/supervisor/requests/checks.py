@@ -65,9 +65,13 @@ def require_text(recipe: dict[str, Any], name: str) -> None:
     """See that a run's model writes text, and is another than its base. Raises BadInput, Refused."""
     parent_runs.require_weights(recipe, name)
     objective = recipe["objective"]["name"]
-    if objective in objectives.names() and not getattr(objectives.load(objective), "WRITES", True):
+    module = objectives.load(objective) if objective in objectives.names() else None
+    if not getattr(module, "WRITES", True):
         hint = "Check what was trained against it; its own score is eval_reward_accuracy."
         raise BadInput(f"{name} is a reward model, which writes no text to check.", hint=hint)
+    if not getattr(module, "COMPARES", True):
+        hint = f"Its evaluation loss and its target are curves: finetop show {name}."
+        raise BadInput(f"{name} is a new model: there is no base to check it against.", hint=hint)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
