@@ -60,3 +60,21 @@ def test_rows_are_rendered_with_the_answer_alone_scored(tiny_model: Path, tmp_pa
     assert scored.startswith("We are behind the mill.")
     assert tokenizer.decode(found.prompt).endswith("Where are you?<|end|>\n<|assistant|>")
     assert found.sequence.tokens[: found.sequence.scored_from] == found.prompt
+
+
+def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    file = tmp_path / "rows.csv"
+    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
+    target = Target(
+        path=str(file),
+        columns={"prompt": "Review: {review}", "completion": "sentiment"},
+        labels={"0": "bad", "1": "good"},
+    )
+    found = read_rows(target, tokenizer, Home(tmp_path), 500)
+    assert [row.gold for row in found] == ["good", "bad"]
+    assert tokenizer.decode(found[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")
