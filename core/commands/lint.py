@@ -53,6 +53,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a benchmark's file: no training row may contain its questions; may come again",
     )
     shared_args.settings(parser, "change a setting of the recipe")
+    shared_args.columns(parser)
     parser.add_argument(
         "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
     )
@@ -105,7 +106,8 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
-    tests = tuple(Given("test", {"path": path}) for path in args.test)
+    columns = shared_args.columns_of(args.columns)
+    tests = tuple(Given("test", {"path": path, **columns}) for path in args.test)
     for path in args.against:
         files.require(given_path(path))
     common = {
@@ -122,13 +124,17 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
             raise BadInput(
                 "--set changes a recipe, and files were named.", hint="Name a recipe, or leave it out."
             )
-        named = tuple(Given("train", {"path": path}) for path in args.data)
+        named = tuple(Given("train", {"path": path, **columns}) for path in args.data)
         return {WHOLE: Asked((*named, *tests), model=args.model, **common)}
     if len(args.data) > 1:
         raise BadInput("several names: give files of rows, or one recipe.")
     from finetop.core.recipe.load import load_recipe
     from finetop.core.recipe.stages import load_chain
 
+    if columns:
+        raise BadInput(
+            "--columns is for files; a recipe names its own.", hint="Write it beside path in the recipe."
+        )
     chain = load_chain(args.data[0], args.set)
     if args.model is not None:
         raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")

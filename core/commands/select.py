@@ -68,6 +68,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="whose loss it is: a hub id, a folder, run:NAME",
     )
     parser.add_argument("--format", default="auto", help="shape of the rows (else that of the first)")
+    shared_args.columns(parser)
     parser.add_argument("--to", metavar="FILE", help="the new file; a manifest is written beside it")
     parser.add_argument(
         "--curve", action="store_true", help="train on rows by each selector, and on ever fewer, as one sweep"
@@ -94,7 +95,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.curve:
         return run_curve(args, home)
     wanted = wanted_of(args)
-    source = {"path": str(source_of(args.data)), "format": args.format}
+    columns = shared_args.columns_of(args.columns)
+    source = {"path": str(source_of(args.data)), "format": args.format, **columns}
     ask = Ask(source, [wanted], {"id": args.model})
     prepare(home)
     for told in shown_progress(asked(ask, home)):

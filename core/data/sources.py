@@ -102,7 +102,6 @@ def entries(
 
     `seen` is told of rows as they are written, without `columns` and `labels`.
     """
-    keeps_nulls = source.path is not None and files.type_of(Path(source.path).name) in ("jsonl", "json")
     is_first = True
     for place, row in (
         files.entries(Path(source.path)) if source.path is not None else _set_rows(source, home, seen)
@@ -114,7 +113,7 @@ def entries(
             columns.require(row, source.columns, place)
             is_first = False
         # A column that a row does not have is None in a table; to a format it is not there.
-        kept = row if keeps_nulls else {key: value for key, value in row.items() if value is not None}
+        kept = files.filled(row, place) if source.path is not None else files.without_nulls(row)
         if seen is not None:
             seen.contents.add(kept)
         try:

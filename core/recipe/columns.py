@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from finetop.core.errors import did_you_mean
 from finetop.core.plugins import FORMATS
@@ -26,6 +26,15 @@ Labels = Annotated[
     dict[Text, Text | bool],
     Meta(description="Names of labels: {0: negative, 1: positive}; for good and bad answers true or false."),
 ]
+
+
+class Named(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is said of the columns of rows."""
+
+    columns: Columns = {}
+    labels: Labels = {}
+
+
 ANSWERS = ("completion", "output", "answer")  # keys whose values `labels` names where a row has no `label`
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[^{}]+|[{}]")
 

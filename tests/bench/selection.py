@@ -85,7 +85,7 @@ def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
     half, less = curve.Amount(share=0.5), (curve.Amount(share=0.125), curve.Amount(share=0.25))
     wanted = curve.wanted_of(curve.selectors_of("all"), [half], seeds)
     wanted += curve.wanted_of([select.CONTROL], less, seeds)
-    ask = Ask(str(base.recipe.data.train[0].path), wanted, msgspec.to_builtins(base.recipe.model))
+    ask = Ask(msgspec.to_builtins(base.recipe.data.train[0]), wanted, msgspec.to_builtins(base.recipe.model))
     made = []
     for told in asked(ask, home):
         if isinstance(told, Selected):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import BadInput
 
@@ -37,6 +39,30 @@ def _whole(text: str, least: int) -> int:
 def settings(parser: argparse.ArgumentParser, about: str) -> None:
     """Add --set KEY=VALUE, which may come again."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)
+
+
+def columns(parser: argparse.ArgumentParser) -> None:
+    """Add --columns TEXT, for files that no recipe names."""
+    parser.add_argument(
+        "--columns",
+        metavar="TEXT",
+        help="as beside a path in a recipe: 'columns: {prompt: question}, labels: {0: no, 1: yes}'",
+    )
+
+
+def columns_of(text: str | None) -> dict[str, Any]:
+    """Return what --columns says as settings of a source of rows. Raises BadInput."""
+    if text is None:
+        return {}
+    from finetop.core.recipe.columns import Named, problems
+    from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.recipe.validate import read_as
+
+    root = parse("{" + text + "}", Origin("--columns", Path.cwd()), numbered=False)
+    named = read_as(root, Named, "--columns")
+    for _, message, hint in problems(named.columns, named.labels, "--columns"):
+        raise BadInput(message, hint=hint)
+    return {"columns": named.columns, "labels": named.labels}
 
 
 def limit(parser: argparse.ArgumentParser, rows: int) -> None:

@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
@@ -69,13 +70,17 @@ def stream_rows(path: Path) -> Iterator[tuple[Place, Row]]:
     for place, row in entries(path):
         if isinstance(row, BadData):
             raise row
-        yield place, row if all(value is not None for value in row.values()) else _filled(path, row)
+        yield place, filled(row, place)
 
 
-def _filled(path: Path, row: Row) -> Row:
-    """Leave out cells without a value. In JSON a null is written, and stays."""
-    if type_of(path.name) in ("jsonl", "json"):
+def filled(row: Row, place: Place) -> Row:
+    """Leave out what has no value in a table. In JSON a null is written, and stays."""
+    if None not in row.values() or type_of(place.file) in ("jsonl", "json"):
         return row
+    return without_nulls(row)
+
+
+def without_nulls(row: Row) -> Row:
     return {key: value for key, value in row.items() if value is not None}
 
 
@@ -91,7 +96,7 @@ def entries(path: Path) -> Iterator[tuple[Place, Row | BadData]]:
             has_rows = True
             yield Place(name, number), row
     if not has_rows:
-        hint = "Write one JSON object a line." if type_of(path.name) == USUAL else "Give data that have some."
+        hint = "Write one JSON object a line." if type_of(path.name) == USUAL else "Name data that have some."
         raise BadData(f"{path.name}: has no rows.", hint=hint)
 
 
@@ -127,6 +132,7 @@ def endings() -> tuple[str, ...]:
     return tuple(_types())
 
 
+@cache
 def _types() -> dict[str, str]:
     return {ending: name for name in FILE_TYPES.names() for ending in FILE_TYPES.load(name).ENDINGS}
 

@@ -108,7 +108,7 @@ def test_the_process_ends_when_nobody_listens(here, monkeypatch):
     (here / "many.jsonl").write_text("\n".join(rows))
     home = Home(here.joinpath(*["long" * 50] * 3))
     asked = _request.select(
-        Ask(str(here / "many.jsonl"), [Wanted("random", seed, 10) for seed in range(200)]), home
+        Ask({"path": str(here / "many.jsonl")}, [Wanted("random", seed, 10) for seed in range(200)]), home
     )
     first = next(asked)
     assert first.by == "random"

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from finetop.core.data import training_set
+from finetop.core.data.sources import read as rows_of
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import DataRead, FirstRow, SourceRead, decode
 from finetop.core.recipe.schema import Data, EvalShare, Source
@@ -213,6 +214,26 @@ def test_local_data_sets_are_read(tmp_path, events, saved):
     if saved == "splits":
         with pytest.raises(BadInput, match=r"has no split test\. There is train\."):
             training_set.read(Data(train=(Source(id=str(folder), split="test"),)), 1, Home(tmp_path), events)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_columns_and_labels_of_a_data_set(tmp_path):
+    import datasets
+
+    rows = datasets.Dataset.from_list(
+        [{"text": "a", "title": None, "label": 1}, {"text": "b", "title": "T", "label": 0}]
+    )
+    rows.save_to_disk(str(tmp_path / "set"))
+    source = Source(
+        id=str(tmp_path / "set"),
+        columns={"prompt": "{title}{text}", "completion": "label"},
+        labels={"0": "no", "1": "yes"},
+    )
+    read = rows_of(source, Home(tmp_path))
+    assert [(row.conversation.prompt[0].content, row.conversation.answer) for row in read] == [
+        ("a", "yes"),
+        ("Tb", "no"),
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

@@ -124,3 +124,21 @@ def test_windows_of_several_texts_count_by_text() -> None:
     found = compare("nats_per_token", rows, base, tuned)
     assert (found.base, found.tuned, found.rows, found.texts) == (2.0, 2.0, 120, 12)
     assert found.high - found.low == pytest.approx(2 * 1.959964 * math.sqrt(12 / 11 * 12 * 400) / 1200)
+
+
+def test_rows_of_a_table_are_read_by_the_target_s_columns_and_labels(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
+    file = tmp_path / "rows.csv"
+    file.write_text("review,sentiment\nA fine lamp.,1\nIt flickers.,0\n")
+    target = Target(
+        path=str(file),
+        columns={"prompt": "Review: {review}", "completion": "sentiment"},
+        labels={"0": "bad", "1": "good"},
+    )
+    found = read_rows(target, tokenizer, Home(tmp_path), 500)
+    assert [row.gold for row in found] == ["good", "bad"]
+    assert tokenizer.decode(found[0].prompt).endswith("Review: A fine lamp.<|end|>\n<|assistant|>")

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from finetop.core.data import files
+from finetop.core.data import files, sources
 from finetop.core.data.files import _text, entries, read_rows, stream_rows
+from finetop.core.data.formats import Message, Prompt
 from finetop.core.errors import BadData, BadInput
+from finetop.core.recipe.schema import Source
 
 ROWS: list[dict[str, Any]] = [
     {"prompt": "Hi, you?", "completion": 'A "b"\nc'},
@@ -171,6 +173,19 @@ def test_a_folder_is_read_in_order_and_names_its_files(tmp_path: Path) -> None:
     before = files.facts_of(folder)
     (folder / "c.jsonl").write_text('{"a": 3}\n')
     assert files.facts_of(folder).size > before.size
+
+
+def test_an_empty_cell_is_missing_wherever_the_table_lies(tmp_path: Path) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    (folder / "a.csv").write_text("prompt,answer\na,\n")
+    for path in (folder, folder / "a.csv", folder / "a*"):
+        assert read_rows(path) == [{"prompt": "a"}]
+        (row,) = sources.read(Source(path=str(path)), None, ("prompt",))
+        assert row.record == Prompt((Message("user", "a"),))
+    (folder / "a.csv").rename(folder / "a.jsonl")
+    (folder / "a.jsonl").write_text('{"prompt": "a", "answer": null}')
+    assert read_rows(folder) == [{"prompt": "a", "answer": None}]
 
 
 def test_the_advice_for_a_folder_of_several_types_is_a_path_that_is_read(tmp_path: Path) -> None:

@@ -349,3 +349,22 @@ def test_the_lines_for_an_unknown_shape_name_all_labels(tmp_path: Path) -> None:
     loaded = resolve_text(text, cwd=tmp_path)
     with pytest.raises(BadInput, match=r"labels: \{0: name of 0, 1: name of 1, 2: name of 2\}"):
         linting.run(Asked(recipe=loaded.resolved), Home(tmp_path), lambda *_: None)
+
+
+def test_what_the_error_prints_is_pasted_behind_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("sentence,label\nA fine lamp.,0\nIt flickers at night.,1\n")
+    words = ["--home", str(tmp_path), "lint", str(file)]
+    assert main(words) == 2
+    pasted = capsys.readouterr().err.partition("--columns: ")[2].strip()
+    assert main([*words, "--columns", pasted]) in (0, 1)
+    assert "a.csv: 2 rows of format prompt-completion" in capsys.readouterr().out
+    for wrong, said in (
+        ("columns: {promt: a}", "--columns.columns.promt: rows have no key 'promt'"),
+        ("column: {prompt: a}", "Did you mean columns?"),
+        ("columns: [", "--columns: "),
+    ):
+        assert main([*words, "--columns", wrong]) == 2
+        assert said in capsys.readouterr().err
