@@ -1,4 +1,4 @@
-"""How many steps a run takes: the one count of plan and trainer."""
+"""How many steps a run takes, and how many lie between two looks at a pace: the one count of plan and trainer."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def count_steps(train: Train, rows: int, ranks: int = 1) -> int:
     assert train.epochs is not None  # one of them is set: see cross_checks
     batches = math.ceil(math.ceil(rows / train.batch_size) / ranks)
     return math.ceil(train.epochs * max(1, math.ceil(batches / train.grad_accumulation)))
+
+
+def steps_between(pace: int | float, total: int) -> int:
+    """Turn a recipe's pace (50 steps, or 0.25 of the run) into steps."""
+    return pace if isinstance(pace, int) else max(1, round(pace * total))

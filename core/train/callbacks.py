@@ -16,9 +16,10 @@ from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
+from finetop.core.recipe.length import steps_between
 from finetop.core.runtime.failures import is_disk_full
 from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
-from finetop.core.train.intervals import Ration, steps_between
+from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
 from finetop.core.wording.durations import long_span
 

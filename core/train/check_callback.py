@@ -27,9 +27,9 @@ from finetop.core.models import attention, collectives, shards
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
+from finetop.core.recipe.length import steps_between
 from finetop.core.runtime.stop_signal import StopAsked
 from finetop.core.train import master
-from finetop.core.train.intervals import steps_between
 from finetop.core.train.resume import random_state
 from finetop.core.wording.verdicts import verdict_line
 

@@ -1,4 +1,4 @@
-"""When something is due: every so many steps; what only watches, within its share of the time."""
+"""When a look that only watches is due: on its pace, within its share of the training time."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ import time
 from dataclasses import dataclass, field
 
 LARGEST_SHARE = 0.05  # of the training time, for everything that only watches
-
-
-def steps_between(pace: int | float, total: int) -> int:
-    """Turn a recipe's pace (50 steps, or 0.25 of the run) into steps."""
-    return pace if isinstance(pace, int) else max(1, round(pace * total))
 
 
 @dataclass

@@ -3,10 +3,10 @@
     .venv/bin/python tests/bench/plan_beside_run.py --home FOLDER RECIPE.yaml … [--set KEY=VALUE …]
 
 Each recipe is planned by `finetop plan --json`, then trained alone by `python -m finetop.core.run_job`, without its
-check at the end. Rows, tokens and steps are the run's own (its events `data` and `planned`; tokens those of its last
-step), GiB the process's highest resident memory on a CPU (ru_maxrss), on a GPU the most that a step told, seconds from
-the first step's beginning to the end. An interval of the plan holds the run's number or it is marked ✗; as are memory
-above the plan's with its margin, and a time more than twice or less than half. Nothing else should run meanwhile.
+check at the end. Rows, tokens and steps are the run's own (events `data` and `planned`; the tokens of its last step),
+GiB the process's highest resident memory on a CPU (ru_maxrss), on a GPU the most that a step told, seconds from the
+first step's beginning to the end. An interval of the plan holds the run's number or it is marked ✗; as are memory above
+the plan's with its margin, and a time more than twice or less than half. Nothing else should run meanwhile.
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.plan.objective_extras import extras_of
 from finetop.core.preflight.plan.result import Disk, Sampled, Steps, Time
-from finetop.core.recipe.length import count_steps
-from finetop.core.train.intervals import steps_between
+from finetop.core.recipe.length import count_steps, steps_between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 CPU_SHARE, GPU_SHARE = 0.65, 0.35
 # Bytes of memory read for each number of arithmetic, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
 CPU_READS, GPU_READS = 0.15, 0.0034
+BATCH_S = 0.02  # that a batch takes at least, however small
 TOKEN_S = 0.015  # that writing a token takes at least, however small the model: Python's own
 
 
@@ -40,7 +42,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
     steps = count_steps(recipe.train, rows * copies, max(1, gpus))
-    epochs = steps * per_step / max(1, rows * copies)
+    epochs = epochs_of(recipe, steps, rows * copies, gpus)
     part = lengths.sampled
     if part is not None:
         low, high = (count_steps(recipe.train, edge * copies, max(1, gpus)) for edge in part.sequences)
@@ -59,6 +61,14 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         sampled=None if part is None else Sampled(part.read, part.of, part.rows, part.tokens, (low, high)),
         sources=lengths.reports,
     )
+
+
+def epochs_of(recipe: Recipe, steps: int, rows: int, gpus: int) -> float:
+    """Say how often so many steps go over the rows; the last step of a pass has what is left of them."""
+    once = structs.replace(recipe.train, epochs=1.0, max_steps=None)
+    passes, rest = divmod(steps, count_steps(once, rows, max(1, gpus)))
+    per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
+    return passes + min(1.0, rest * per_step / max(1, rows))
 
 
 def written_in_epoch(recipe: Recipe, lengths: Lengths) -> int:
@@ -96,7 +106,7 @@ def time_of(
     if found is None:
         return None
     rate = found.tokens_per_s * ranks
-    learning = steps.tokens / rate
+    learning = max(steps.tokens / rate, 0.0 if found.is_measured else batches / ranks * BATCH_S)
     evaluations = math.ceil(steps.steps / steps_between(recipe.train.eval_every, steps.steps))
     evaluation = evaluations * eval_tokens * read / (cost * rate)
     writing = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core.train.intervals import LARGEST_SHARE, Ration, steps_between
+from finetop.core.recipe.length import steps_between
+from finetop.core.train.intervals import LARGEST_SHARE, Ration
 
 
 @pytest.mark.parametrize(("pace", "steps"), [(50, 50), (0.25, 25), (1.0, 100), (1, 1), (0.001, 1)])

@@ -325,3 +325,38 @@ def test_a_cpu_with_the_format_takes_what_was_measured_to_be_faster(
     plan = estimate(recipe("lora", *sets), llama_8b, cpu, SHORT)
     assert plan.dtype == dtype
     assert any(says in note for note in plan.notes)
+
+
+EVALUATED = dataclasses.replace(SHORT.lengths, eval_tokens=20_000)
+
+
+def seconds(plan):
+    assert plan.time is not None
+    return plan.time.seconds
+
+
+def test_evaluation_teachers_and_references_take_time(llama_8b, card):
+    plain = estimate(recipe("lora"), llama_8b, card, SHORT)
+    evaluated = estimate(recipe("lora", "train.eval_every=0.5"), llama_8b, card, Known(lengths=EVALUATED))
+    assert evaluated.time.evaluation > 0
+    assert seconds(evaluated) == pytest.approx(seconds(plain) + evaluated.time.evaluation)
+    often = estimate(recipe("lora", "train.eval_every=0.125"), llama_8b, card, Known(lengths=EVALUATED))
+    assert often.time.evaluation == pytest.approx(4 * evaluated.time.evaluation, rel=0.1)
+    small = {**llama_8b, "num_hidden_layers": 4}
+    taught = recipe("distill", "objective.teacher=org/large")
+    by_large = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=llama_8b))
+    by_small = estimate(taught, small, card, Known(lengths=SHORT.lengths, teacher=small))
+    assert seconds(by_large) > 1.9 * seconds(by_small)
+
+
+def test_answers_that_are_written_take_time_and_tokens(llama_8b, card):
+    sets = ("objective.max_new_tokens=64", "objective.generations=4", "train.max_steps=10")
+    written = estimate(recipe("grpo", *sets), llama_8b, card, SHORT)
+    rows = 10 * written.steps.rows_per_step
+    assert written.steps.tokens == pytest.approx(rows * (200 + 64), rel=0.01)
+    assert 0 < written.time.writing < seconds(written)
+    longer = estimate(recipe("grpo", sets[0].replace("64", "128"), *sets[1:]), llama_8b, card, SHORT)
+    assert longer.time.writing == pytest.approx(2 * written.time.writing, rel=0.01)
+    past = PastRun("x", written.model, "lora", "grpo", True, 100.0)
+    measured = estimate(recipe("grpo", *sets), llama_8b, card, Known(lengths=SHORT.lengths, past=[past]))
+    assert measured.time.writing == 0.0 and measured.time.is_measured  # its steps wrote, too
