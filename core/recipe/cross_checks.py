@@ -158,16 +158,16 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
     key = "train.keep" if train.stop_early is None else "train.stop_early.metric"
     said = f"{key} goes by {metric}" if train.stop_early is None else f"{key} is {metric}"
     if metric == "target" and check.target is None:
-        yield key, f"{said}, and check.target is not set.", "Set check.target, or take eval_loss."
+        yield key, f"{said}, and check.target is not set.", f"Set check.target, or {key} to eval_loss."
     elif metric == "target" and check.every is None:
-        hint = "Set check.every, say to 0.1, or take eval_loss."
+        hint = f"Set check.every to 0.1, or {key} to eval_loss."
         if check.general is None:
-            hint = "Take eval_loss, and put those rows into data.eval."
+            hint = f"Set {key} to eval_loss, and put those rows into data.eval."
         yield key, f"{said}, which is measured at checks on the way: check.every is not set.", hint
     elif metric != "target" and not (
         recipe.data.eval if isinstance(recipe.data.eval, tuple) else recipe.data.eval.share
     ):
-        hint = "Set data.eval, say to {share: 0.1}."
+        hint = "Set data.eval.share to 0.1."
         yield key, f"{said}, and nothing is evaluated: data.eval has no rows.", hint
     name = recipe.objective.name
     if metric == "reward" and not _is_paid(recipe):
@@ -176,7 +176,7 @@ def _stop_early(recipe: Recipe) -> Iterator[Problem]:
         yield key, f"{said}, and the loss of {name} says nothing: it is about 0.", "Set it to reward."
     if train.keep == "best" and check.on_fail == "keep-best":
         said = "train.keep is best and check.on_fail is keep-best: both choose the checkpoint to keep."
-        hint = "Leave train.keep out: of those that are OK the one with the lowest eval_loss is kept."
+        hint = "Set train.keep to newest: of those that are OK the one with the lowest eval_loss is kept."
         yield "train.keep", said, hint
 
 

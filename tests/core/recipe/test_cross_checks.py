@@ -150,7 +150,7 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
         ),
         (
             "train: {keep: best}\ncheck: {every: 0.5, on_fail: keep-best}",
-            r"both choose the checkpoint to keep\. Leave train\.keep out",
+            r"both choose the checkpoint to keep\. Set train\.keep to newest",
         ),
         ("train: {stop_early: {patience: 0}}", r"train\.stop_early\.patience is 0, and must be"),
     ],
