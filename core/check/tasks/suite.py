@@ -1,7 +1,7 @@
 """Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
 
 A suite is one YAML file: the package's own in core/check/suites, a user's in HOME/suites or anywhere, named by its
-path. A task has its rows from one of three places: `data`, a .jsonl file; `task`, a task or group of the
+path. A task has its rows from one of three places: `data`, a file of rows; `task`, a task or group of the
 lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
 or lm_eval: the command line lists suites.
 """
@@ -39,11 +39,11 @@ class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """One task of a suite: where its items are, how they are asked and judged, and how much it counts."""
 
     name: Name = ""  # left out: the harness's name, or the file's
-    data: PathText | None = None  # a .jsonl file; read: its absolute path
+    data: PathText | None = None  # a file of rows; read: its absolute path
     task: Name | None = None  # a task, group or tag of the harness
     yaml: PathText | None = None  # a task's YAML file; read: its absolute path
     shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see jsonl.py)
-    # a .jsonl file with the examples of num_fewshot, the same for every item
+    # a file with the examples of num_fewshot, the same for every item
     examples: PathText | None = None
     cluster: Name | None = None  # a column: items with the same value there belong together
     chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
@@ -286,7 +286,7 @@ def _task(task: SuiteTask, node: Node) -> SuiteTask:
         raise RecipeError(
             f"a task has {said}.",
             place=node.place,
-            hint="Set one: data (a .jsonl file), task (the harness's name) or yaml (a task's file).",
+            hint="Set one: data (a file of rows), task (the harness's name) or yaml (a task's file).",
         )
     for key in ONLY_DATA:
         if getattr(task, key) is not None and task.data is None:

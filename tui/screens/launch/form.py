@@ -264,7 +264,7 @@ def _problem(error: RecipeError) -> Problem:
     if ", and must be " in short:
         short = "must be " + _brief(short.partition(", and must be ")[2])
     if error.key == "data.train" and "nothing to learn from" in message:
-        short, hint = "needs a file of rows", "Type the path of a file of rows: .jsonl, .csv, .parquet …"
+        short, hint = "needs a data file", "Type the path of a file of rows: .jsonl, .csv, .parquet …"
         return Problem(error.key, short, f"{message} {hint}")
     return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
 

@@ -56,7 +56,7 @@ async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None
             "broken.yaml",
         ):
             assert words in text
-        assert "needs a .jsonl file" in row_with(app, "data  ")
+        assert "needs a data file" in row_with(app, "data  ")
         assert "next  R  fix 1 setting: data" in text
 
 
@@ -134,7 +134,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued. data.train: needs a .jsonl file." in text_of(app)
+        assert "not queued. data.train: needs a data file." in text_of(app)
         assert not submitted(fake)
 
 
@@ -230,7 +230,7 @@ async def test_all_errors_are_named_at_once_also_those_of_files(folder: Path) ->
         await pilot.press("R")
         await settled(pilot)
         said = row_with(app, "not queued")
-        assert "data.train: needs a .jsonl file; train.batch_size: must be 1" in said
+        assert "data.train: needs a data file; train.batch_size: must be 1" in said
 
 
 async def test_tab_completes_a_path_and_shows_how_it_may_go_on(folder: Path) -> None:
