@@ -96,7 +96,10 @@ class Format(Described, Protocol):
 
 
 class FileType(Described, Protocol):
-    """A type of file that holds rows."""
+    """A type of file that holds rows.
+
+    It may have `count(file, name)`: how many rows an open file says that it has, where it does.
+    """
 
     @property
     def ENDINGS(self) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from finetop.core.data import files, sources
-from finetop.core.data.formats import texts_of
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
 WHOLE_BYTES = 32 << 20  # a file that is read whole: 0.5 s
+PACKED_BYTES = WHOLE_BYTES // 8  # the same of one that is packed, or of a Parquet file
 PLACES, PLACE_BYTES = 64, 96 << 10  # in a larger one, and what is read at each
 FIRST = 20_000  # rows of a larger file that has no lines to jump to
 
@@ -43,19 +43,27 @@ class Part:
 def read(source: Source, home: Home, kinds: Sequence[Kind]) -> Part:
     """Read a source that is on this machine, or rows from all over it. Raises BadInput as a job's reading."""
     path = None if source.path is None else Path(source.path)
-    size = files.facts_of(path).size if path is not None and files.is_there(path) else 0
-    if path is None or size <= WHOLE_BYTES or (source.rows is not None and source.rows <= FIRST):
+    is_here = path is not None and files.is_there(path)
+    if path is None or not is_here or _is_small(path) or (source.rows is not None and source.rows <= FIRST):
         rows = sources.read(source, home, kinds)
         return Part(rows, len(rows))
     if files.is_plain(path):
-        return _lines(source, path, size, home, kinds)
+        return _lines(source, path, path.stat().st_size, home, kinds)
     most = FIRST if source.rows is None else min(FIRST, source.rows)
     rows = sources.read(structs.replace(source, rows=most), home, kinds)
     if len(rows) < most:
         return Part(rows, len(rows))
-    each = statistics.mean(sum(len(text.encode()) for text in texts_of(row.record)) for row in rows)
-    of = max(len(rows), size / max(1.0, each))
-    return Part(rows, of if source.rows is None else min(of, source.rows), (of / 4) ** 2)
+    of, is_exact = files.count_rows(path, most)
+    of = max(float(len(rows)), of)
+    return Part(
+        rows, of if source.rows is None else min(of, source.rows), 0.0 if is_exact else (of / 10) ** 2
+    )
+
+
+def _is_small(path: Path) -> bool:
+    names = [file.name for file in files.listed(path)]
+    dense = any(name.endswith(files.PACKED) or files.type_of(name) == "parquet" for name in names)
+    return files.facts_of(path).size <= (PACKED_BYTES if dense else WHOLE_BYTES)
 
 
 def _lines(source: Source, path: Path, size: int, home: Home, kinds: Sequence[Kind]) -> Part:

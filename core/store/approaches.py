@@ -148,7 +148,8 @@ def power(connection: Connection, run_ids: list[int]) -> dict[int, float]:
 def trained(connection: Connection, run_ids: list[int]) -> dict[int, Trained]:
     """Read what runs learned from, how much of it a step takes, and their loss on the way."""
     rows = connection.execute(
-        "SELECT run_id, sum(kept) FROM data_reports d WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
+        "SELECT run_id, sum(coalesce(used, kept)) FROM data_reports d"
+        " WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND NOT EXISTS"
         " (FROM data_sources s WHERE s.run_id = d.run_id AND s.source = d.source AND s.used_as <> 'train')"
         " GROUP BY run_id",
         [run_ids],

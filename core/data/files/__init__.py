@@ -23,6 +23,8 @@ from finetop.core.runtime.files import is_pattern, open_given
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from finetop.core.plugins import FileType
+
 Row = dict[str, Any]
 ROW_BYTES = _text.MAX_BYTES
 PACKED = ".gz"
@@ -107,12 +109,17 @@ def shown_name(path: Path, file: Path) -> str:
 
 def _of_file(file: Path, name: str) -> Iterator[tuple[int, Row | BadData]]:
     with open_file(file) as opened:
-        module = FILE_TYPES.load(type_of(file.name, opened.read(len(_PARQUET))))
-        opened.seek(0)
         try:
-            yield from module.rows(opened, name)
+            yield from _module_of(file, opened).rows(opened, name)
         except (OSError, EOFError, zlib.error) as error:
             raise _damaged(name, opened, error) from error
+
+
+def _module_of(file: Path, opened: BinaryIO) -> FileType:
+    """Return what reads a file that is open at its beginning."""
+    head = opened.read(len(_PARQUET))
+    opened.seek(0)
+    return FILE_TYPES.load(type_of(file.name, head))
 
 
 def type_of(name: str, head: bytes = b"") -> str:
@@ -209,6 +216,29 @@ def facts_of(path: Path) -> Facts:
         max(one.st_mtime for one in found),
         max(one.st_ctime for one in found),
     )
+
+
+def count_rows(path: Path, most: int) -> tuple[float, bool]:
+    """Return how many rows a path has, and whether that is exact.
+
+    Parquet files say it. Of others `most` rows are read, and the rest is taken to be like them, by the bytes that they
+    took, packed or not. Raises BadInput.
+    """
+    found = listed(path)
+    rows, before, size = 0, 0, sum(file.stat().st_size for file in found)
+    for file in found:
+        with open_file(file) as opened:
+            module = _module_of(file, opened)
+            if hasattr(module, "count"):
+                rows += module.count(opened, file.name)
+                continue
+            packed = getattr(opened, "myfileobj", None) or opened
+            for _ in module.rows(opened, file.name):
+                rows += 1
+                if rows == most:
+                    return rows * size / max(1, before + packed.tell()), False
+        before += file.stat().st_size
+    return float(rows), True
 
 
 def require(path: Path) -> None:

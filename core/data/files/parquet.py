@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tempfile
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from finetop.core.data.files import _text
@@ -19,27 +21,37 @@ BATCH_ROWS = 256
 
 def rows(file: BinaryIO, name: str) -> Iterator[tuple[int, dict[str, Any] | BadData]]:
     """Yield each row with its number, from 1. Raises BadData for what is no Parquet file, or a damaged one."""
-    import gzip
-
-    from pyarrow import ArrowException, parquet
-
-    if isinstance(file, gzip.GzipFile):  # it is read from its end
-        with tempfile.TemporaryFile() as unpacked:
-            shutil.copyfileobj(file, unpacked, 1 << 20)
-            unpacked.seek(0)
-            yield from rows(unpacked, name)
-        return
     number = 0
-    try:
-        for batch in parquet.ParquetFile(file).iter_batches(BATCH_ROWS):
+    with _table(file, name) as table:
+        for batch in table.iter_batches(BATCH_ROWS):
             for row in batch.to_pylist():
                 number += 1
                 yield number, _checked({key: _plain(value) for key, value in row.items()}, f"{name}:{number}")
-    except ArrowException as error:
-        reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
-        raise BadData(
-            f"{name}: is no Parquet file, or is damaged: {reason}.", hint="Write it again."
-        ) from error
+
+
+def count(file: BinaryIO, name: str) -> int:
+    """Return how many rows a file says that it has. Raises BadData as `rows` does."""
+    with _table(file, name) as table:
+        return int(table.metadata.num_rows)
+
+
+@contextmanager
+def _table(file: BinaryIO, name: str) -> Iterator[Any]:
+    """Open a Parquet file; one that gzip packed is unpacked aside first, since it is read from its end."""
+    from pyarrow import ArrowException, parquet
+
+    with ExitStack() as held:
+        if isinstance(file, gzip.GzipFile):
+            unpacked = held.enter_context(tempfile.TemporaryFile())
+            shutil.copyfileobj(file, unpacked, 1 << 20)
+            unpacked.seek(0)
+            file = unpacked
+        try:
+            yield parquet.ParquetFile(file)
+        except ArrowException as error:
+            reason = (str(error).splitlines() or [""])[0][:160].rstrip(".")
+            said = f"{name}: is no Parquet file, or is damaged: {reason}."
+            raise BadData(said, hint="Write it again.") from error
 
 
 def _checked(row: dict[str, Any], place: str) -> dict[str, Any] | BadData:

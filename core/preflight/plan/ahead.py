@@ -15,8 +15,9 @@ import msgspec
 from finetop.core.check.scoring import target as scoring_target
 from finetop.core.check.tasks import jsonl
 from finetop.core.check.tasks.suite import find_suite
+from finetop.core.data import files
 from finetop.core.data.prompts import open_asker
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
+from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
 from finetop.core.preflight.plan import inputs, lengths, machine as machines
 from finetop.core.preflight.plan.estimate import Known, estimate, find_fix, shape_of
 from finetop.core.preflight.plan.machine import Machine
@@ -138,20 +139,15 @@ def require_target(recipe: Recipe, found: Found | None, home: Home) -> None:
     """See that the rows of the target can be read, asked and scored. Raises BadInput."""
     wanted = recipe.check.target
     assert wanted is not None
-    if not Path(wanted.path).is_file():
+    if not files.is_there(Path(wanted.path)):
         return  # said with the other files
     tokenizer, _ = lengths.plain_tokenizer(recipe, None if found is None else found.folder)
     asker = open_asker(
         recipe.ask, recipe.data.train, home, shots=False
     )  # those are of rows that are read already
     positions = None if found is None else shape_of(recipe, found.config).max_positions
-    rows = scoring_target.read_rows(wanted, tokenizer, home, positions or 10**6, asker)
-    if not rows:
-        name = Path(wanted.path).name
-        raise BadInput(
-            f"check.target.path: no row of {name} has an answer to score.",
-            hint=f"Give rows whose prompts are shorter than the model's {positions} positions.",
-        )
+    longest = positions or 10**6
+    scoring_target.read_rows(wanted, tokenizer, home, longest, asker, window=recipe.data.max_tokens)
 
 
 def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measured: Lengths | None) -> None:

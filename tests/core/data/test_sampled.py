@@ -1,0 +1,113 @@
+"""How many rows a large source has, told from a part of it, whatever the type of its files."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from finetop.core.data import sampled
+from finetop.core.plugins import FILE_TYPES
+from finetop.core.recipe.schema import Source
+from finetop.core.runtime.home import Home
+
+ROWS = 3000
+COLUMNS = {"prompt": "q", "completion": "a"}
+
+
+def rows() -> list[dict[str, str]]:
+    drawn = random.Random(7)
+    words = [
+        "the",
+        "shop",
+        "opens",
+        "at",
+        "nine",
+        "and",
+        "closes",
+        "at",
+        "six",
+        "we",
+        "mend",
+        "radios",
+        "lamps",
+        "clocks",
+    ]
+    return [
+        {"q": f"{i}: {' '.join(drawn.choices(words, k=8))}?", "a": " ".join(drawn.choices(words, k=12)), "no": "x" * 40}
+        for i in range(ROWS)
+    ]  # fmt: skip
+
+
+def write(folder: Path, name: str) -> Path:
+    """Write the rows as a file of the type that its name says."""
+    file, made = folder / name, rows()
+    if name.endswith(".parquet"):
+        import pyarrow
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.Table.from_pylist(made), file)
+        return file
+    plain = folder / name.removesuffix(".gz")
+    if ".csv" in name:
+        with plain.open("w", newline="", encoding="utf-8") as opened:
+            writer = csv.DictWriter(opened, list(made[0]))
+            writer.writeheader()
+            writer.writerows(made)
+    elif ".jsonl" in name:
+        plain.write_text("\n".join(map(json.dumps, made)), encoding="utf-8")
+    else:
+        plain.write_text(json.dumps(made), encoding="utf-8")
+    if name.endswith(".gz"):
+        file.write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    return file
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampled, "WHOLE_BYTES", 8000)
+    monkeypatch.setattr(sampled, "PACKED_BYTES", 1000)
+    monkeypatch.setattr(sampled, "FIRST", 1500)
+    monkeypatch.setattr(sampled, "PLACES", 8)  # which lie far apart in a file that is large
+    monkeypatch.setattr(sampled, "PLACE_BYTES", 8000)
+    monkeypatch.setattr(FILE_TYPES.load("json"), "CHUNK", 4096)
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.csv.gz", "r.json", "r.json.gz", "r.jsonl.gz", "r.parquet"])
+def test_the_rest_of_a_file_is_counted_by_the_bytes_that_its_first_rows_took(
+    tmp_path: Path, name: str
+) -> None:
+    file = write(tmp_path, name)
+    part = sampled.read(Source(path=str(file), columns=COLUMNS), Home(tmp_path), ("conversation",))
+    assert len(part.rows) == 1500
+    if name.endswith(".parquet"):
+        assert (part.of, part.variance) == (ROWS, 0.0)  # it says how many it has
+        return
+    assert part.variance > 0
+    # What is read of a file is ahead of its rows by a buffer.
+    assert part.of == pytest.approx(ROWS, rel=0.35)
+
+
+def test_files_of_a_folder_that_are_read_count_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.csv", "b.csv", "c.csv"):
+        write(folder, name)
+    part = sampled.read(Source(path=str(folder), columns=COLUMNS), Home(tmp_path), ("conversation",))
+    assert part.of == pytest.approx(3 * ROWS, rel=0.2)
+    whole = sampled.read(
+        Source(path=str(folder), columns=COLUMNS, rows=1400), Home(tmp_path), ("conversation",)
+    )
+    assert (len(whole.rows), whole.of) == (1400, 1400)
+
+
+def test_lines_are_read_from_all_over_a_file_and_named_by_where_they_begin(tmp_path: Path) -> None:
+    file = write(tmp_path, "r.jsonl")
+    part = sampled.read(Source(path=str(file), columns=COLUMNS), Home(tmp_path), ("conversation",))
+    assert part.of == pytest.approx(ROWS, rel=0.05)
+    assert part.rows[0].place.startswith("r.jsonl, at byte 0")
