@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DATA = {".py", ".yaml", ".jsonl", ".sql", ".tcss", ".txt", ".typed"}
+DATA = {".py", ".yaml", ".json", ".jsonl", ".jinja", ".sql", ".tcss", ".txt", ".typed"}
 
 
 def test_wheel_and_tree_hold_the_same_files(tmp_path):

@@ -233,3 +233,15 @@ def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, caps
     assert made["time"]["is_measured"], made["time"]
     assert made["time"]["source"] == "as run mine reached"
     assert 4000 < made["time"]["tokens_per_s"] < 4200
+
+
+def test_the_demo_is_planned_before_its_model_is_here(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(machine, "gpus", lambda: ())
+    monkeypatch.setattr(plan_command, "Rehearsal", Silent)
+    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert main(["plan", "demo-lora", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert 134e6 < plan["parameters"] < 135e6 and plan["family"] == "llama"
+    assert plan["steps"]["steps"] == 60 and plan["steps"]["how"] == "from characters"
+    assert any("the demo model is not here yet" in note for note in plan["notes"])

@@ -58,9 +58,10 @@ def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, reci
 
 def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop, tmp_path, recipe):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
+    before = finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"')
     code, out, err = finetop("run", str(recipe), "--on", "ana@lab")
     assert (code, out) == (2, "") and "rows.jsonl:2: completion is missing." in err
-    assert finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"') == 0
+    assert finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"') == before
     code, out, err = finetop("run", str(recipe), "--on", "ana@lab", "--hold", "--force")
     assert code == 0 and "queued anyway; the job will fail with: rows.jsonl:2: completion is missing." in err
 

@@ -6,6 +6,7 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, row_with, settled, text_of
 from waiting import TORCH_LIMIT_S, until
 
+from finetop.core.errors import BadInput
 from finetop.core.preflight.plan.result import Fix, Shown
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
@@ -20,7 +22,14 @@ from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
 from finetop.tui.screens.launch.form import edited, file_base, open_form
 from finetop.tui.screens.launch.pane import FIXED, code_line, pane_lines, plan_lines
-from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, Preview, look_ahead, taken_in
+from finetop.tui.screens.launch.plan_preview import (
+    UNKNOWN,
+    Outlook,
+    Preview,
+    look_ahead,
+    require_sound,
+    taken_in,
+)
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import View
 from finetop.tui.text import line_width
@@ -173,15 +182,25 @@ async def test_what_the_job_would_refuse_stands_beside_its_setting_and_is_not_qu
         folder=folder, pace_s=0.01,
     )  # fmt: skip
     async with app.run_test(size=(100, 30)) as pilot:
-        await pilot.press("4", "k", "R")  # before anything is known of it: it is asked for
+        await pilot.press("4", "k")
         async with asyncio.timeout(TORCH_LIMIT_S):
-            while "faq.jsonl:41: messages must be a list of turns." not in text_of(app):
-                await settled(pilot, 0.1, but_threads=True)
-        async with asyncio.timeout(TORCH_LIMIT_S):
-            while "next  R  fix 1 setting: data" not in text_of(app):
-                await settled(pilot, 0.1, but_threads=True)
+            while "fix 1 setting: data" not in text_of(app):
+                await settled(pilot, 0.3, but_threads=True)
         assert "faq.jsonl:41" in row_with(app, "data  ")
         await pilot.press("R")
         await settled(pilot, but_threads=True)
         assert "not queued. faq.jsonl:41: messages must be" in text_of(app)
         assert not any(isinstance(ask, Submit) for ask in fake.asked)
+
+
+async def test_what_is_not_found_out_yet_is_asked_for_before_it_is_queued(
+    folder: Path, tiny_model: Path
+) -> None:
+    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: {folder}/faq.jsonl}}]}}\n"
+    home = Home(folder / "home")
+    prepare(home)
+    host: Any = None  # of this machine nobody else is asked
+    await require_sound(host, home, resolve_text(text))
+    (folder / "faq.jsonl").write_text(ROW * 40 + '{"messages": []}\n')
+    with pytest.raises(BadInput, match=r"^faq\.jsonl:41: messages must be a list of turns\."):
+        await require_sound(host, home, resolve_text(text))
