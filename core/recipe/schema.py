@@ -139,7 +139,7 @@ class Source(Section, frozen=True, kw_only=True):
     path: Annotated[
         PathText | None,
         a_file(
-            "A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; or .gz), a folder of one type, or data/*.csv."
+            "File of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), folder of one type, or data/*.csv."
         ),
     ] = None
     id: Annotated[
@@ -517,10 +517,8 @@ else:
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe with all its defaults filled in."""
 
-    recipe: Annotated[Literal[1], says("Version of the recipe format; each recipe must say recipe: 1.")] = 1
-    name: Annotated[
-        str, says("Name of the run: letters, digits, . _ -; left out, it is the recipe file's name.")
-    ]
+    recipe: Annotated[Literal[1], says("Version of the recipe format; every recipe says recipe: 1.")] = 1
+    name: Annotated[str, says("Name of the run: letters, digits, . _ -; default: the file's.")]
     about: Annotated[
         Annotated[str, Meta(max_length=1000)], Meta(description="One line: what this run is for.")
     ] = ""
