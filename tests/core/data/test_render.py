@@ -156,4 +156,4 @@ def test_prompts_that_the_model_answers_itself_have_their_tools(tokenizer):
         "messages": [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}],
     }
     ((example,),) = grpo.examples([Row("a:1", read(row, "a:1"))], grpo.Options(), tokenizer, 100)
-    assert "weather" in tokenizer.decode(example.input_ids)
+    assert "weather" in tokenizer.decode(example.prompt_ids)
