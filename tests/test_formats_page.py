@@ -9,9 +9,11 @@ from typing import NamedTuple
 import pytest
 
 from finetop.core.data import files, formats, sources
+from finetop.core.errors import BadInput
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import columns
 from finetop.core.recipe.load import check_files, resolve_text
+from finetop.core.recipe.schema import Source
 
 PAGE = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.M | re.S)
@@ -76,3 +78,27 @@ def test_nothing_is_left_out() -> None:
         assert f"`{ending}`" in PAGE
     for key in columns.row_keys():
         assert f"`{key}`" in PAGE
+
+
+def test_columns_of_any_name_are_in_templates(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("Réponse du client,السؤال,n\n,متى؟,1\nOui.,أين؟,2\n", encoding="utf-8")
+    recipe = """
+        recipe: 1
+        extends: lora
+        data: {train: [{path: a.csv, columns: {prompt: '{{"q": "{السؤال}"}} {Réponse du client}', completion: n}}]}
+    """
+    source = resolve_text(recipe, cwd=tmp_path).recipe.data.train[0]
+    assert [formats.texts_of(row.record)[0] for row in sources.read(source, None)] == [
+        '{"q": "متى؟"} ',  # the first row has the column, though its cell is empty
+        '{"q": "أين؟"} Oui.',
+    ]
+
+
+def test_in_json_lines_the_first_row_has_the_key(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    source = Source(path=str(file), columns={"prompt": "{q}{more}", "completion": "a"})
+    file.write_text('{"q": "Why?", "more": null, "a": "So."}\n')
+    assert formats.texts_of(sources.read(source, None)[0].record) == ("Why?", "So.")
+    file.write_text('{"q": "Why?", "a": "So."}\n')
+    with pytest.raises(BadInput, match="no column 'more'"):
+        sources.read(source, None)

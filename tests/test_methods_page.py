@@ -43,3 +43,17 @@ def test_the_readme_counts_them() -> None:
 @pytest.mark.parametrize("written", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
 def test_every_recipe_can_be_read(written: str) -> None:
     assert resolve_text(written).recipe.data.train
+
+
+def test_the_types_of_peft_are_those_that_can_be_trained() -> None:
+    from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+
+    from finetop.core.train.methods import peft
+
+    listed = (
+        PAGE.partition("### Other types of PEFT\n")[2]
+        .partition("`options` are")[0]
+        .partition("The types of")[2]
+    )
+    there = {str(kind.value) for kind in PEFT_TYPE_TO_CONFIG_MAPPING} - set(peft.UNFIT) - set(peft.OURS)
+    assert set(re.findall(r"`([\w-]+)`", listed)) == {kind.lower().replace("_", "-") for kind in there}

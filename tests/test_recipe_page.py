@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from finetop.core.plugins import METHODS, OBJECTIVES
+from finetop.core.recipe.length import count_steps
 from finetop.core.recipe.load import load_recipe
-from finetop.core.recipe.schema import General, Method, Objective, Recipe, Source, StopEarly, Target
+from finetop.core.recipe.schema import General, Method, Objective, Recipe, Source, StopEarly, Target, Train
 from finetop.core.recipe.stages import load_chain
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
 
@@ -91,6 +92,45 @@ def test_every_recipe_can_be_read(page: str, tmp_path: Path) -> None:
             assert [stage.name for stage in chain.stages] in (
                 ["domain", "sft", "dpo"],
                 ["domain", "sft", "ppo"],
+                ["sft", "reward", "ppo"],
             )
         else:
             assert load_recipe(str(file)).recipe.data.train
+
+
+def sections_that_may_be_null(kind: type[msgspec.Struct], key: str = "") -> set[str]:
+    found: set[str] = set()
+    for name, field in struct_fields(kind).items():
+        sections = [arm for arm in arms(field.type) if is_struct(arm)]
+        if sections and type(None) in arms(field.type):
+            found.add(f"{key}{name}")
+        for section in sections:
+            found |= sections_that_may_be_null(section, f"{key}{name}.")
+    return found
+
+
+def test_the_sections_that_may_be_null_are_named() -> None:
+    said = re.search(r"Of the sections only\n(.*?) can be `null`", PAGE, re.DOTALL)
+    assert said
+    assert set(re.findall(r"`([\w.]+)`", said[1])) == sections_that_may_be_null(Recipe)
+
+
+def test_what_stands_above_the_stages_holds_as_the_page_says(tmp_path: Path) -> None:
+    file = tmp_path / "chain.yaml"
+    file.write_text(
+        "recipe: 1\ntrain: {learning_rate: 1e-4}\ncheck: {general: null}\nstages:\n"
+        "  - {name: sft, extends: lora, data: {train: [{path: a.csv}]}}\n"
+        "  - {name: dpo, extends: dpo, train: {learning_rate: 3e-6}, data: {train: [{path: a.csv}]}}\n"
+    )
+    chain = load_chain(str(file), [])
+    assert chain
+    recipes = [stage.loaded.recipe for stage in chain.stages]
+    assert [recipe.train.learning_rate for recipe in recipes] == [1e-4, 3e-6]
+    assert [recipe.check.general for recipe in recipes] == [None, None]
+    assert [recipe.name for recipe in recipes] == ["chain.sft", "chain.dpo"]  # of the file, without a name
+
+
+def test_steps_and_epochs_are_counted_as_the_page_says() -> None:
+    train = Train(epochs=2.0, batch_size=4, grad_accumulation=4)
+    assert count_steps(train, 800) == 100
+    assert count_steps(msgspec.structs.replace(train, max_steps=30), 800) == 30

@@ -94,11 +94,14 @@ def _named(row: Row, columns: Mapping[str, str], labels: Mapping[str, str | bool
     if key is None or isinstance(row[key], list | dict):
         return row
     value = label_of(row[key])
-    for spelled in (value, value.lower()):
-        if spelled in labels:
-            return {**row, key: labels[spelled]}
+    spelled = (
+        value if value in labels else next((one for one in labels if one.lower() == value.lower()), None)
+    )
+    if spelled is not None:
+        named = labels[spelled]
+        return {**row, key: named if key == "label" else _text(named)}
     column = columns.get(key, key)
-    hint = f"It names {', '.join(labels)}: add {quoted(value)}, or mend the row."
+    hint = f"It names {', '.join(labels)}: add {quoted(value)}, or fix the row."
     raise BadData(f"{place}: {column} is {quoted(value)}, which labels does not name.", hint=hint)
 
 

@@ -223,7 +223,12 @@ def answer_ids(
     return first[:shared], [example.input_ids[shared:] for example in examples]
 
 
-def prompt_ids(prompt: Sequence[Message], tokenizer: PreTrainedTokenizerBase, place: str) -> list[int]:
+def prompt_ids(
+    prompt: Sequence[Message],
+    tokenizer: PreTrainedTokenizerBase,
+    place: str,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> list[int]:
     """Return the tokens of a prompt, up to where the answer begins. Raises BadInput at `place`."""
-    text = render_prompt(prompt, tokenizer, place)
+    text = render_prompt(prompt, tokenizer, place, tools)
     return list(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.plugins import REWARD_RULES
 from finetop.core.runtime.limits import limited
 from finetop.core.text import quoted
 
@@ -266,6 +267,11 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
     """
     name = rule.get("rule")
     if not isinstance(name, str) or name not in RULES:
+        if name in REWARD_RULES.names():
+            hint = "Use it in objective.reward, or another rule here" + (
+                ": json_object with value []." if name == "json_valid" else "."
+            )
+            raise BadInput(f"{name} is a rule of rewards alone.", hint=hint)
         raise BadInput(f"{name!r} is not a rule.", hint=did_you_mean(str(name), RULES))
     for key in rule:
         if key not in ("rule", "value"):

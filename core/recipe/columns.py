@@ -19,12 +19,12 @@ Text = Annotated[str, Meta(min_length=1, max_length=1000)]
 Columns = Annotated[
     dict[Text, Text],
     Meta(
-        description="What a row's keys are made of: {prompt: question}, or a template: {prompt: 'Classify: {text}'}."
+        description="Which column each key is: {prompt: question}; or a template: {prompt: 'Classify: {text}'}."
     ),
 ]
 Labels = Annotated[
     dict[Text, Text | bool],
-    Meta(description="Names of labels: {0: negative, 1: positive}; for good and bad answers true or false."),
+    Meta(description="Names of labels: {0: negative, 1: positive}; for KTO {up: true, down: false}."),
 ]
 
 

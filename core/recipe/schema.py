@@ -82,9 +82,12 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 class Model(Section, frozen=True, kw_only=True):
     """Which model is tuned."""
 
-    id: Annotated[Text, an_id("Hub id, or a local folder that starts with ./ or /.")] = (
-        "smollm2-135m-instruct"
-    )
+    id: Annotated[
+        Text,
+        an_id(
+            "Hub id, a local folder (starts with ./, ../, / or ~), or run:NAME[@STEP]; in a chain stage:NAME."
+        ),
+    ] = "smollm2-135m-instruct"
     dtype: Annotated[
         Literal["auto", "bfloat16", "float16", "float32"],
         says(
@@ -136,26 +139,27 @@ class Source(Section, frozen=True, kw_only=True):
     path: Annotated[
         PathText | None,
         a_file(
-            "A file of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), or a folder of one type."
+            "File of rows (.jsonl, .json, .csv, .tsv, .parquet, .txt, .md; .gz too), folder of one type, or data/*.csv."
         ),
     ] = None
     id: Annotated[
         Text | None,
-        an_id("A data set on the hub, or its local folder (starts with ./ or /)."),
+        an_id("A data set on the hub, or its local folder (starts with ./, ../, / or ~)."),
         instead_of("path"),
     ] = None
     split: Annotated[Text | None, says("Split of a data set given by id; null is train.")] = None
     subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
-    format: Annotated[Text, says(f"Shape of the rows: {_or(FORMATS.names())}; auto looks at the first.")] = (
-        "auto"
-    )
+    format: Annotated[
+        Text,
+        says(f"Shape of the rows: {_or(FORMATS.names())}; auto: the first row decides (docs/formats.md)."),
+    ] = "auto"
     columns: Columns = {}
     labels: Labels = {}
     rows: Annotated[Count | None, says("Use at most this many rows; null for all.")] = None
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
         says(
-            "Part of all training rows that come from here: 0.3 is 3 in 10. One source must have null: all rows."
+            "Part of all training rows that come from here: 0.3 is 3 in 10. One source must have null: all its rows."
         ),
     ] = None
     role: Annotated[
@@ -182,7 +186,11 @@ class Data(Section, frozen=True, kw_only=True):
         says("Rows for the evaluation loss: a list of sources, or {share: 0.1}."),
     ] = EvalShare()
     max_tokens: Annotated[
-        int, Meta(ge=8, le=10**7), says("Longest row, in tokens, prompt and answer together.")
+        int,
+        Meta(ge=8, le=10**7),
+        says(
+            "Longest row, in tokens: prompt, what ask adds to it, and answer; the prompt alone in grpo, rloo and ppo."
+        ),
     ] = 1024
     on_long: Annotated[
         str,
@@ -207,7 +215,7 @@ class Ask(Section, frozen=True, kw_only=True):
     ] = "fixed"
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts: .txt, .md, .jsonl with `text` …")], ...],
-        says("Texts to look things up in: what fits a question best is put before it."),
+        says("Texts to retrieve from: the passages that fit a question best are put before it."),
     ] = ()
     top_k: Annotated[
         int, Meta(ge=1, le=64), says("Passages of the documents that stand before a question.")
@@ -241,14 +249,17 @@ class Train(Section, frozen=True, kw_only=True):
     """How long, how fast. A step is one optimizer step."""
 
     epochs: Annotated[
-        Annotated[float, Meta(gt=0, le=10_000)] | None, says("Passes over the training rows.")
+        Annotated[float, Meta(gt=0, le=10_000)] | None,
+        says("Passes over the training rows; max_steps wins where both are written."),
     ] = 2.0
     max_steps: Annotated[
         Count | None,
-        says("Take this many steps, whatever epochs says; null for those of the epochs."),
+        says("Stop after exactly this many steps, however many epochs that is; null: epochs decides."),
         yields_to("epochs"),
     ] = None
-    batch_size: Annotated[Count, says("Rows a device holds at once.")] = 4
+    batch_size: Annotated[
+        Count, says("Rows a device holds at once; pairs for dpo, answers for grpo, rloo and ppo.")
+    ] = 4
     eval_batch_size: Annotated[Count | None, says("The same in evaluation; null for batch_size.")] = None
     grad_accumulation: Annotated[Count, says("Batches added up for one step: same result, less memory.")] = 4
     learning_rate: Annotated[
@@ -325,10 +336,17 @@ class Samples(Section, frozen=True, kw_only=True):
 class Rule(Section, frozen=True, kw_only=True):
     """What an answer must be like; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
 
-    rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
+    rule: Annotated[
+        Text,
+        says(
+            "Name of a rule: regex, starts_with, contains, max_words, json_object …; all of them: docs/rules.md."
+        ),
+    ]
     value: Annotated[
         Any,
-        says("What the rule takes: contains a text, max_words a count, regex a pattern; some take nothing."),
+        says(
+            "The rule's value: contains takes a text, max_words a count, regex a pattern; one_word has none."
+        ),
     ] = None
 
 
@@ -337,7 +355,7 @@ class Target(Section, frozen=True, kw_only=True):
 
     path: Annotated[
         PathText,
-        a_file("Rows that are not in the training data, with answers, or texts: a file or a folder."),
+        a_file("Rows that are not trained on, with answers, or texts: a file, a folder or data/*.csv."),
     ]
     columns: Columns = {}
     labels: Labels = {}
@@ -368,7 +386,9 @@ class Target(Section, frozen=True, kw_only=True):
 class General(Section, frozen=True, kw_only=True):
     """What the tuned model must not have forgotten."""
 
-    suite: Annotated[Text, an_id("Name of the suite of tasks, or its file (starts with ./ or /).")] = "quick"
+    suite: Annotated[
+        Text, an_id("Name of the suite of tasks, or its file (starts with ./, ../, / or ~).")
+    ] = "quick"
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in points of 100.")
     ] = MARGIN
@@ -391,9 +411,10 @@ class Check(Section, frozen=True, kw_only=True):
         says("If it REGRESSED on the way: flag it, stop, or go on and keep the best checkpoint that is OK."),
     ] = "flag"
     target: Annotated[Target | None, one_choice("What it should be better at.")] = None
-    general: Annotated[General | None, says("What it must not have forgotten; null for no check.")] = (
-        General()
-    )
+    general: Annotated[
+        General | None,
+        says("What it must not have forgotten; null turns the check off (leave out every and on_fail then)."),
+    ] = General()
 
 
 class Drift(Section, frozen=True, kw_only=True):
@@ -410,10 +431,12 @@ class Update(Section, frozen=True, kw_only=True):
 
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
-        says("Texts that hold the new facts, for what looks things up."),
+        says("Documents with the new facts, for the approaches that retrieve."),
     ] = ()
-    train: Annotated[tuple[Source, ...], says("Rows that hold them, for what trains.")] = ()
-    test: Annotated[PathText, a_file("Questions about them, in rows like those of check.target.")]
+    train: Annotated[
+        tuple[Source, ...], says("Training rows with the new facts, for the approaches that train.")
+    ] = ()
+    test: Annotated[PathText, a_file("Questions about the new facts, in rows like those of check.target.")]
 
 
 class Comparison(Section, frozen=True, kw_only=True):
@@ -494,8 +517,8 @@ else:
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe with all its defaults filled in."""
 
-    recipe: Annotated[Literal[1], says("Version of the recipe format.")] = 1
-    name: Annotated[str, says("Name of the run: letters, digits, . _ -")]
+    recipe: Annotated[Literal[1], says("Version of the recipe format; every recipe says recipe: 1.")] = 1
+    name: Annotated[str, says("Name of the run: letters, digits, . _ -; default: the file's.")]
     about: Annotated[
         Annotated[str, Meta(max_length=1000)], Meta(description="One line: what this run is for.")
     ] = ""

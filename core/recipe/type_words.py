@@ -68,6 +68,8 @@ def _items(info: Any) -> str:
         return f"such as [{{{info.fields[0].name}: …}}]"
     if isinstance(info, inspect.LiteralType):
         return "of these"
+    if isinstance(info, inspect.FloatType):
+        return "of numbers"
     return "of whole numbers" if isinstance(info, inspect.IntType) else "of texts"
 
 

@@ -89,7 +89,10 @@ class _Reader:
             read = msgspec.convert(value, annotation)
         except msgspec.ValidationError:
             what = f"{key} is {quoted(value)}" if key else "this"
-            return self.problem(node.place, key, f"{what}, and must be {type_words(annotation)}.")
+            hint = ""
+            if value is None and any(map(is_struct, arms(annotation))):
+                hint = "Leave it out for its defaults; null goes behind one setting."
+            return self.problem(node.place, key, f"{what}, and must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
                 return str(resolve_path(read, node.origin.folder))

@@ -17,13 +17,17 @@ if TYPE_CHECKING:
     from finetop.core.recipe.fields import Field
 
 WIDTH = 80
+FILLED = {
+    "name": "the file's name"
+}  # settings that are not needed, though the schema has no default for them
 HEAD = """# Reference: every setting
 
 `finetop recipe train` prints a section, `finetop methods lora` the settings of a method, an objective or a protection;
 `--json` gives both as data. How a recipe is written: [recipes](recipe.md). This page is printed by
 `finetop recipe --markdown`.
 
-`[]` stands for each item of a list. *needed* has no default: it must be there where its section is.
+`[]` stands for each item of a list. *needed* has no default: it must be there where its section is. `null` takes a
+setting back to none; a section can be null only where this page says so (`general: null`).
 """
 
 
@@ -43,6 +47,8 @@ def print_settings(fields: Iterable[Field]) -> None:
 
 def default_words(field: Field) -> str:
     """Write a default as people write it in a recipe, or that there is none."""
+    if field.key in FILLED:
+        return FILLED[field.key]
     return "needed" if field.required else value_words(field.default) or '""'
 
 
@@ -75,7 +81,8 @@ def _page() -> Iterator[str]:
 def _table(fields: Iterable[Field], prefix: str) -> Iterator[str]:
     yield "| setting | default | values | meaning |\n|---|---|---|---|"
     for field in fields:
-        default = "*needed*" if field.required else f"`{default_words(field)}`"
+        default = default_words(field)
+        default = f"*{default}*" if field.required else f"`{default}`"
         cells = (f"`{field.key.removeprefix(prefix)}`", default, field.type, field.about)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
     yield ""

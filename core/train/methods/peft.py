@@ -57,12 +57,17 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `method:` when its name is peft."""
 
     type: Annotated[
-        str, Meta(min_length=1, max_length=100, description="PEFT's name of the adapter: lokr, loha, miss …")
+        str,
+        Meta(
+            min_length=1,
+            max_length=100,
+            description="PEFT's name of the adapter: lokr, loha, miss …; all of them: docs/methods.md.",
+        ),
     ] = "lokr"
     options: Annotated[
         dict[str, Any],
         Meta(
-            description="Settings of that type's own class in PEFT, such as {r: 8}.",
+            description="Settings of that type's class in PEFT, such as {r: 8} of LoKrConfig; a wrong name is refused.",
             extra={"belongs_to": "type"},
         ),
     ] = {}

@@ -29,14 +29,19 @@ MaxNewTokens = Annotated[
     Meta(
         ge=1,
         le=10**5,
-        description="Longest answer that is written, in tokens; data.max_tokens is for prompts.",
+        description="Longest answer that is written, in tokens; data.max_tokens limits the prompt alone.",
     ),
 ]
 Temperature = Annotated[
     float, Meta(gt=0, le=10, description="How freely answers are drawn: 1 as the model itself would.")
 ]
 Generations = Annotated[
-    int, Meta(ge=2, le=1024, description="Answers to each prompt, which are compared with one another.")
+    int,
+    Meta(
+        ge=2,
+        le=1024,
+        description="Answers to each prompt, compared with one another; divides batch_size x grad_accumulation.",
+    ),
 ]
 Passes = Annotated[int, Meta(ge=1, le=100, description="How often the steps go over the same answers.")]
 Clip = Annotated[
@@ -44,7 +49,7 @@ Clip = Annotated[
     Meta(
         gt=0,
         lt=1,
-        description="How far an answer's probability may move, as a share, before it counts no more.",
+        description="How far an answer's probability may move before it counts no more: 0.2 is 20 %.",
     ),
 ]
 Paying = Annotated[Reward, one_choice("What answers earn: a reward model, rules, or both.")]
@@ -111,7 +116,6 @@ def examples(
             raise BadInput(
                 f"{row.place}: answer is missing, and the rule {needy} compares with it.", hint=hint
             )
-        made.append(
-            [PromptExample(prompt_ids(asked.prompt, tokenizer, row.place), asked.answer, asked.prompt)]
-        )
+        ids = prompt_ids(asked.prompt, tokenizer, row.place, asked.tools)
+        made.append([PromptExample(ids, asked.answer, asked.prompt)])
     return made

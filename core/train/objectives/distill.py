@@ -32,7 +32,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     teacher: Annotated[
         str | None,
         Meta(
-            description="Hub id, or a local folder that starts with ./ or /, with the same vocabulary.",
+            description="A model of the same vocabulary: hub id, folder (./, ../, / or ~) or run:NAME, as model.id.",
             extra={"path": "id"},
         ),
     ] = None

@@ -65,7 +65,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(description="sigmoid is DPO's; also hinge, ipo, robust, apo_zero …; a list adds them up."),
     ] = "sigmoid"
     loss_weights: Annotated[
-        tuple[float, ...], Meta(description="Weights of a list of losses; none for 1 each.")
+        tuple[float, ...],
+        Meta(description="A weight for each of several losses, such as [1, 0.5]; [] for 1 each."),
     ] = ()
     label_smoothing: Annotated[
         float, Meta(ge=0, lt=0.5, description="Share of pairs whose labels may be swapped.")

@@ -22,7 +22,7 @@ from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "be paid for own answers, scaled within each prompt's group; usual for rules that verify"
+ABOUT = "be rewarded for own answers, scaled within each prompt's group; usual for rules that verify"
 CONFIG = "trl.GRPOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS

@@ -22,7 +22,7 @@ from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "be paid for own answers, each against the others to its prompt; simpler than ppo"
+ABOUT = "be rewarded for own answers, each against the others to its prompt; simpler than ppo"
 CONFIG = "trl.RLOOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS

@@ -21,7 +21,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_new_tokens: MaxNewTokens = 128
     temperature: Temperature = 1.0
     minibatches: Annotated[
-        int, Meta(ge=1, le=1024, description="Steps in one pass: a rollout has so many times a step's rows.")
+        int,
+        Meta(ge=1, le=1024, description="Steps in one pass: a rollout has this many times a step's answers."),
     ] = 2
     passes: Passes = 2
     clip: Clip = 0.2
@@ -33,7 +34,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(description="Nats an answer that the coefficient is adapted to; null for a fixed coefficient."),
     ] = None
     kl_horizon: Annotated[
-        int, Meta(ge=1, le=10**9, description="Answers in which it may move by a fifth (arXiv:1909.08593).")
+        int,
+        Meta(
+            ge=1,
+            le=10**9,
+            description="With kl_target: kl_coefficient changes at most 20 % in this many answers (arXiv:1909.08593).",
+        ),
     ] = 10_000
     value: Annotated[
         Literal["head", "separate"],

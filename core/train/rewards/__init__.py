@@ -31,17 +31,19 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         str,
         Meta(
             description="exact_match, number_match, has_answer, json_valid, length (in words), "
-            "or a rule of suites such as regex."
+            "or a rule of suites such as regex; all of them: docs/rules.md."
         ),
     ]
     value: Annotated[
         Any,
         Meta(
-            description="What the rule takes: length the fewest and most words ([20, 60]), regex a pattern; "
-            "exact_match, number_match and json_valid take nothing."
+            description="The rule's value: length takes [fewest, most] words ([20, 60]), regex a pattern; "
+            "exact_match, number_match, has_answer and json_valid have none."
         ),
     ] = None
-    weight: Annotated[Weight, Meta(description="What keeping the rule earns; below 0 it costs.")] = 1.0
+    weight: Annotated[
+        Weight, Meta(description="Reward of an answer that keeps the rule; negative for a penalty.")
+    ] = 1.0
 
 
 class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,7 +52,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     model: Annotated[
         str | None,
         Meta(
-            description="Checkpoint of a reward run: its folder, which starts with ./ or /, or run:NAME.",
+            description="A trained reward model: run:NAME, in a chain stage:NAME, or a folder (./, ../, / or ~).",
             extra={"path": "id"},
         ),
     ] = None
@@ -59,7 +61,9 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Literal["none", "nf4", "int8"],
         Meta(description="Hold the reward model's linear layers in fewer bits, as it was trained."),
     ] = "none"
-    rules: Annotated[tuple[Rule, ...], Meta(description="Rules that answers are paid by, added up.")] = ()
+    rules: Annotated[
+        tuple[Rule, ...], Meta(description="Rules that answers are rewarded by; the rewards add up.")
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

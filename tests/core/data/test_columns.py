@@ -47,6 +47,11 @@ def test_labels_that_are_true_or_false(tmp_path: Path) -> None:
             "prompt": "a",
             "completion": "spam",
         }
+    names_as_python_writes_them: dict[str, str | bool] = {"True": "spam", "False": "ham"}
+    for value in (False, "false", "FALSE"):
+        named = shaped({"prompt": "a", "completion": value}, {}, names_as_python_writes_them)
+        assert named["completion"] == "ham"
+    assert shaped({"prompt": "a", "completion": 1}, {}, {"1": True})["completion"] == "true"  # to be written
     with pytest.raises(
         BadInput, match=r"a\.csv:7: y is 'maybe', which labels does not name\. It names true, false"
     ):

@@ -144,3 +144,16 @@ def test_calls_are_written_in_words_where_the_template_knows_none(tokenizer):
     call = '<tool_call>\n{"name": "find", "arguments": {"what": "you"}}\n</tool_call><|end|>\n'
     assert [rendered.text[a:b] for a, b in rendered.learned] == [call, "At sea.<|end|>\n"]
     assert "<|user|><tool_response>\n12, 30\n</tool_response><|end|>" in rendered.text
+
+
+def test_prompts_that_the_model_answers_itself_have_their_tools(tokenizer):
+    from finetop.core.data.formats import read
+    from finetop.core.data.sources import Row
+    from finetop.core.train.objectives import grpo
+
+    row = {
+        "tools": [{"name": "weather"}],
+        "messages": [{"role": "user", "content": "Rain?"}, {"role": "assistant", "content": "No."}],
+    }
+    ((example,),) = grpo.examples([Row("a:1", read(row, "a:1"))], grpo.Options(), tokenizer, 100)
+    assert "weather" in tokenizer.decode(example.prompt_ids)

@@ -106,6 +106,11 @@ def test_all_rules_must_hold() -> None:
     [
         ({"rule": "contain", "value": "x"}, "Did you mean contains?"),
         ({"value": "x"}, "None is not a rule"),
+        (
+            {"rule": "json_valid"},
+            "a rule of rewards alone. Use it in objective.reward, or another rule here: json_object",
+        ),
+        ({"rule": "length", "value": [1, 2]}, "length is a rule of rewards alone"),
         ({"rule": "contains"}, "value is none. It takes a text"),
         ({"rule": "contains", "value": " "}, "It takes a text that is not empty"),
         ({"rule": "contains", "value": 3}, "value is 3. It takes a text"),

@@ -52,4 +52,6 @@ def test_words_choices_and_options_of_the_method() -> None:
     assert known["method.name"].choices == methods.names()
     assert known["train.schedule"].choices == ("constant", "linear", "cosine")
     assert "data.train[].path" in known and known["check.target.path"].required
+    of_dpo = {field.key: field for field in fields(objective="dpo")}
+    assert of_dpo["objective.loss_weights"].type == "a list of numbers"
     assert "method.rank" not in {field.key for field in fields("full")}

@@ -59,6 +59,7 @@ FAULTS = {
     "check: {target: {path: a, metric: rules, rules: [{rule: regx, value: a}]}}": "Did you mean regex?",
     "check: {target: {path: a, metric: rules, rules: [{rule: regex, value: '['}]}}": "rules[0]: rule regex: value is '['",
     "check: {every: 0}": "check.every is 0, and must be",
+    "check: null": "check is null, and must be a mapping. Leave it out for its defaults",
     "check: {every: 0.25, general: null}": "check.every has nothing to check: check.general is null. Set check.general",
     "check: {on_fail: stop}": "check.on_fail is stop, and nothing is checked while it trains. Set check.every, say to 0.25.",
     "check: {every: 5, on_fail: keep_best}": "check.on_fail is 'keep_best', and must be one of flag, stop, keep-best.",
