@@ -1,6 +1,8 @@
-"""The target of a new model while it trains, at evaluations: it has no base that a check could compare it with.
+"""The target while a model trains, where no check measures it: metrics `target_…`, drawn as curves.
 
-It often has a tokenizer of its own, too. What it makes of the target is a curve in each of the target's metrics.
+A new model has no base that a check could compare it with, and often a tokenizer of its own: it is measured at
+evaluations. Where the suite is off (check.general: null), there is no check at the end: the target is measured before
+the first step, which is the base, and after the last one.
 """
 
 from __future__ import annotations
@@ -39,10 +41,20 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     rows: list[TargetRow]
     plain: Forwards
     plan: BatchPlan
+    is_new: bool  # there is no base: at evaluations, not before the first step
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if not self.is_new and not state.global_step:
+            self.measure(0)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if control.should_evaluate or state.global_step >= state.max_steps:
+        if self.is_new and (control.should_evaluate or state.global_step >= state.max_steps):
             self.measure(state.global_step)
+
+    def finish(self, step: int) -> None:
+        """Measure the model once more when training has come to its end, and was not asked to stop."""
+        if not self.is_new:
+            self.measure(step)
 
     def measure(self, step: int) -> None:
         """Tell each metric of the target as it is now; what can't be measured is an alarm, and training goes on."""
@@ -82,7 +94,8 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 def begin(setup: Setup) -> Probe | None:
     """Read the target's rows, before the trainer wraps the model; None where a check measures it, or none is set."""
     recipe, wanted = setup.recipe, setup.recipe.check.target
-    if wanted is None or getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True):
+    is_new = not getattr(OBJECTIVES.load(recipe.objective.name), "COMPARES", True)
+    if wanted is None or not (is_new or (recipe.check.general is None and recipe.check.at_end)):
         return None
     try:
         with collectives.in_turn():
@@ -100,7 +113,7 @@ def begin(setup: Setup) -> Probe | None:
         _failed(setup, 0, error)
         return None
     plan = plan_for(setup.device, setup.engine)
-    return Probe(setup, wanted, rows, check_callback.own_forwards(setup.model), plan)
+    return Probe(setup, wanted, rows, check_callback.own_forwards(setup.model), plan, is_new)
 
 
 def _failed(setup: Setup, step: int, error: FinetopError) -> None:

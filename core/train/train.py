@@ -209,6 +209,8 @@ def train(
     if stop.reason and step < trainer.state.max_steps:
         said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
         return Ended("stopped", said, kind="asked" if stop.is_asked else "")
+    if probe is not None:
+        probe.finish(step)
     return Ended("finished", "" if progress is None else progress.said)
 
 

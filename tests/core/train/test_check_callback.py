@@ -520,3 +520,24 @@ def test_the_target_of_a_new_model_is_measured_at_evaluations(
     assert ended == events.Ended("finished")
     (alarm,) = of(events.Alarm, happened)
     assert alarm.step == 0 and alarm.text.startswith("TARGET can't be measured: ")
+
+
+def test_without_a_suite_the_target_is_measured_before_and_after_training(
+    home: Home, tiny_model: Path, stop: stop_signal.Stop
+) -> None:
+    """There is no check at the end that would measure it."""
+    off = {
+        "every": None,
+        "general": None,
+        "at_end": True,
+        "target": {"path": str(home.root.parent / "faq.jsonl")},
+    }
+    _, happened, _ = train(home, recipe_of(home, tiny_model, check=off), stop)
+    scores = curve("target_nats_per_token", happened)
+    last = max(event.step for event in of(events.Metrics, happened))
+    assert sorted(scores) == [0, last] and scores[last] < scores[0]
+
+    left_out = recipe_of(home, tiny_model, check={**off, "at_end": False})
+    _, alone, _ = train(home, left_out, stop, "0002-tiny")
+    assert not curve("target_nats_per_token", alone)
+    assert curve("loss", alone) == curve("loss", happened), "measuring changes nothing"
