@@ -288,3 +288,11 @@ ALARMS: PluginKind[Alarm] = PluginKind("alarm", "finetop.core.train.alarms", "_"
 REWARD_RULES: PluginKind[RewardRule] = PluginKind("rule", "finetop.core.train.rewards", "_")
 REMEDIES: PluginKind[Remedy] = PluginKind("remedy", "finetop.core.remedies")
 APPROACHES: PluginKind[Approach] = PluginKind("approach", "finetop.core.approaches")
+
+
+def is_checkable(objective: str) -> bool:
+    """Return whether a run of this objective makes a model that writes, and has a base to be checked against."""
+    if objective not in OBJECTIVES.names():
+        return True
+    module = OBJECTIVES.load(objective)
+    return getattr(module, "COMPARES", True) and getattr(module, "WRITES", True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import is_checkable
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import tries_words
@@ -116,18 +116,12 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
     compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]
     if compared:
         print(f"next: finetop approaches {clean_line(compared[0])}")
-    elif not found.checks and isinstance(row.state, data.Finished) and compares(row.objective):
+    elif not found.checks and isinstance(row.state, data.Finished) and is_checkable(row.objective):
         print(f"next: finetop check {row.name}")
     elif row.needs_you and row.check is not None and row.check.verdict == "regressed":
         print(f"next: finetop remedy {row.name} --wait")
     elif row.check is not None and row.check.target_failed:
         print(f"next: {next_of_target(row.name)}")
-
-
-def compares(objective: str) -> bool:
-    """Return whether a run of this objective has a base to be checked against."""
-    known = objective in OBJECTIVES.names()
-    return not known or getattr(OBJECTIVES.load(objective), "COMPARES", True)
 
 
 def why(found: data.RunDetail) -> list[str]:

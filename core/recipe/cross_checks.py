@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
-from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
+from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES, is_checkable
 from finetop.core.recipe import columns, parallel, protections as recipe_protections, raw_options
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.dotted import place_of
@@ -93,8 +93,7 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
     objective = OBJECTIVES.load(recipe.objective.name)
     if hasattr(objective, "limits"):
         yield from objective.limits(recipe)
-    compares = getattr(objective, "COMPARES", True) and getattr(objective, "WRITES", True)
-    if not compares and recipe.check.general is not None:
+    if not is_checkable(recipe.objective.name) and recipe.check.general is not None:
         said = f"check.general: {recipe.objective.name} makes no model to compare with its base."
         yield "check.general", said, "Set check.general to null."
 

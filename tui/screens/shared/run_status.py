@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetop.core.plugins import is_checkable
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import (
     NO_WEIGHT,
@@ -315,6 +316,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
         return "enter", "watch the check"
     if row.method == NO_WEIGHT:
         return "esc", "back to the runs: there is nothing to check, as no weight moved"
+    if not is_checkable(row.objective):
+        return "n", "a new run from this one; new models and reward models are not checked"
     if row.check is None:
         if isinstance(state, Stopped) and not row.step:
             return "n", "a new run from this one"

@@ -62,3 +62,10 @@ def test_a_target_that_failed_is_said_beside_the_verdict_and_what_to_do():
     shown = [said(line) for line in pane_lines(run, width=120, height=12, now=NOW, spark="")]
     assert any(line.startswith("target failed: held.jsonl: no such file.") for line in shown)
     assert "ended  stopped early at step 412: it did not improve" in shown
+
+
+@pytest.mark.parametrize("objective", ["pretrain", "reward"])
+def test_a_model_that_no_check_can_compare_is_not_led_into_a_refusal(objective: str) -> None:
+    ended = Finished(2.0, 1.0)
+    assert next_step(row(ended, objective="sft"))[0] == "f"
+    assert next_step(row(ended, objective=objective))[0] == "n"
