@@ -241,7 +241,7 @@ def time_words(time: Time | None, steps: Steps | None) -> str:
     if time is None:
         return "unknown: " + ("no data file was read" if steps is None else "no earlier run, no known card")
     about = "about " if time.is_measured else "perhaps "
-    parts = {"writing answers": time.writing, "evaluation": time.evaluation}
+    parts = {"writing answers": time.writing, "evaluation": time.evaluation, "checkpoints": time.saving}
     named = ", ".join(f"{name} {long_span(part)}" for name, part in parts.items() if part >= 1)
     within = f", {named} within it" if named else ""
     return (

@@ -76,6 +76,7 @@ def estimate(
     if capacity is not None and verdict in ("tight", "no"):
         fix = find_fix(recipe, shape, machine, known, capacity, count)
     steps = None if known.lengths is None else steps_of(recipe, known.lengths, count)
+    disk = disk_of(recipe, shape, work, machine, steps)
     return Plan(
         model=recipe.model.id,
         family=shape.family or "unknown",
@@ -102,11 +103,12 @@ def estimate(
             machine,
             known.past,
             steps,
+            disk,
             count,
             eval_tokens=known.lengths.eval_tokens,
             teacher=teacher_of(recipe, shape, known),
         ),
-        disk=disk_of(recipe, shape, work, machine, steps),
+        disk=disk,
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
     )
 
@@ -125,7 +127,7 @@ def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
         "num_attention_heads": heads,
         "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
         "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
-        "vocab_size": getattr(options, "vocabulary", None) or found.vocabulary,
+        "vocab_size": found.vocabulary if options.tokenizer == "reuse" else options.vocabulary,
         "head_dim": hidden // heads,
     }
     return read_shape({**config, **said})
@@ -184,6 +186,9 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         logit_tokens=written if extras.writes and extras.whole_logits else None,
         quantized_keeps_inputs=recipe.model.quantize == "int8",
         file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
+        data_tokens=0.0
+        if on_gpu or known.lengths is None
+        else known.lengths.tokens + known.lengths.eval_tokens,
         ranks=max(1, ranks),
         divided=is_divided,
     )

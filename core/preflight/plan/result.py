@@ -75,7 +75,8 @@ class Time(msgspec.Struct, frozen=True):
     source: str
     is_measured: bool
     writing: float = 0.0  # of these, for writing the answers that are learned from
-    evaluation: float = 0.0  # and for the evaluation passes
+    evaluation: float = 0.0  # and for the evaluation passes, with the samples that are written at each
+    saving: float = 0.0  # and for checkpoints
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 CPU_SHARE, GPU_SHARE = 0.65, 0.35
 # Bytes of memory read for each number of arithmetic, at best: two cores of 74 GFLOP/s read 11 GB/s, an H100 3.3 TB/s.
 CPU_READS, GPU_READS = 0.15, 0.0034
-BATCH_S = 0.02  # that a batch takes at least, however small
-TOKEN_S = 0.015  # that writing a token takes at least, however small the model: Python's own
+# What a batch takes at least, however small: the trainer's own (0.6 million numbers on two cores: 63 ms a step).
+CPU_BATCH_S, GPU_BATCH_S = 0.05, 0.02
+# What a layer takes for each token that is written, however small the model: Python's own, and a kernel's start.
+CPU_LAYER_S, GPU_LAYER_S = 0.0012, 0.0008
+SAVE_S, SAVED_BYTES = 0.3, 0.5e9  # a checkpoint takes at least, and what is written of it in a second
+NEAR = 4.0  # how many times larger or smaller a model may be for its speed to tell of another's
 
 
 def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
@@ -91,46 +95,66 @@ def time_of(
     machine: Machine,
     past: Sequence[PastRun],
     steps: Steps,
+    disk: Disk,
     gpus: int,
     eval_tokens: int = 0,
     teacher: Shape | None = None,
 ) -> Time | None:
-    """How long the steps take, with the answers that they write and the evaluation passes; checks come on top."""
-    ranks, extras = max(1, gpus), extras_of(recipe.objective.name)
+    """How long the steps take, with the answers that they write, evaluations and checkpoints; checks come on top."""
+    ranks, extras, on_gpu = max(1, gpus), extras_of(recipe.objective.name), machine.device == "gpu"
     read = 2.0 * weights_met(shape)
     cost = flops_per_token(shape, work.trained, checkpointing=work.checkpointing) + extras.reads * read
     cost += 0.0 if teacher is None else 2.0 * weights_met(teacher)
     batches = max(1, steps.steps * recipe.train.grad_accumulation * ranks)
     cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
-    found: Speed | None = predict(recipe, cost, machine, past)
+    found: Speed | None = predict(recipe, cost, machine, past, shape.parameters)
     if found is None:
         return None
     rate = found.tokens_per_s * ranks
-    learning = max(steps.tokens / rate, 0.0 if found.is_measured else batches / ranks * BATCH_S)
+    least = 0.0 if found.is_alike else batches / ranks * (GPU_BATCH_S if on_gpu else CPU_BATCH_S)
+    learning = max(steps.tokens / rate, least)
     evaluations = math.ceil(steps.steps / steps_between(recipe.train.eval_every, steps.steps))
     evaluation = evaluations * eval_tokens * read / (cost * rate)
+    bytes_read, reached = shape.parameters * work.compute_bytes, found.tokens_per_s * cost
+
+    def written(side_by_side: int) -> float:
+        """Return the seconds in which so many answers side by side get a token more each."""
+        return token_seconds(read, bytes_read, side_by_side, reached, shape.layers, on_gpu=on_gpu)
+
+    if recipe.samples.count and getattr(OBJECTIVES.load(recipe.objective.name), "WRITES", True):
+        evaluation += evaluations * recipe.samples.max_new_tokens * written(recipe.samples.count)
     writing = 0.0
     if extras.writes:
         answers = steps.steps * steps.rows_per_step / int(getattr(recipe.objective.options, "passes", 1))
         side_by_side = recipe.train.batch_size
         if recipe.objective.name != "ppo":  # which writes a batch at a time
             side_by_side *= recipe.train.grad_accumulation
-        most, bytes_read = int(recipe.objective.options.max_new_tokens), shape.parameters * work.compute_bytes
-        each = token_seconds(read, bytes_read, side_by_side, found.tokens_per_s * cost, machine)
-        evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * most * each
-        if not found.has_written:
-            writing = answers / side_by_side / ranks * most * each
-    return Time(learning + writing + evaluation, rate, found.source, found.is_measured, writing, evaluation)
+        each = int(recipe.objective.options.max_new_tokens) * written(side_by_side)
+        evaluation += evaluations * math.ceil(steps.eval_rows / recipe.train.batch_size) * each
+        if not found.is_alike:
+            writing = answers / side_by_side / ranks * each
+    saving = (saves_of(recipe, steps.steps) + 1) * (SAVE_S + (disk.checkpoint + disk.optimizer) / SAVED_BYTES)
+    whole = learning + writing + evaluation + saving
+    return Time(whole, rate, found.source, found.is_measured, writing, evaluation, saving)
 
 
-def token_seconds(read: float, weights: float, side_by_side: int, reached: float, machine: Machine) -> float:
+def token_seconds(
+    read: float, weights: float, side_by_side: int, reached: float, layers: int, *, on_gpu: bool
+) -> float:
     """Return the seconds in which answers get a token more each, so many side by side.
 
     `read` is the arithmetic of a token and `weights` the bytes that are read for it once; the device reaches so much
     arithmetic a second in training.
     """
-    share, reads = (GPU_SHARE, GPU_READS) if machine.device == "gpu" else (CPU_SHARE, CPU_READS)
-    return max(TOKEN_S, read * side_by_side / reached, weights / (reached / share * reads))
+    share, reads = (GPU_SHARE, GPU_READS) if on_gpu else (CPU_SHARE, CPU_READS)
+    own = layers * (GPU_LAYER_S if on_gpu else CPU_LAYER_S)
+    return own + max(read * side_by_side / reached, weights / (reached / share * reads))
+
+
+def saves_of(recipe: Recipe, steps: int | None) -> int:
+    """Count the checkpoints that a run writes on its way."""
+    every = recipe.train.save_every
+    return math.ceil(1 / every) if isinstance(every, float) else math.ceil((steps or every) / every)
 
 
 def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
@@ -142,9 +166,7 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
     states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
     if moving.beside and states:
         states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held
-    total = steps.steps if steps is not None else None
-    every = recipe.train.save_every
-    saves = math.ceil(1 / every) if isinstance(every, float) else math.ceil((total or every) / every)
+    saves = saves_of(recipe, None if steps is None else steps.steps)
     kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
     return Disk(
         checkpoint=weights,
@@ -174,7 +196,7 @@ class Speed:
     tokens_per_s: float
     source: str  # in words
     is_measured: bool
-    has_written: bool = False  # what was measured is with the answers that its steps wrote
+    is_alike: bool = False  # measured on the same model, method and objective: nothing has to be added
 
 
 def weights_met(shape: Shape) -> float:
@@ -198,25 +220,46 @@ def predict(
     flops: float,
     machine: Machine,
     past: Sequence[PastRun],
+    parameters: float,
 ) -> Speed | None:
-    """Say how many tokens a second a run would reach; None where nothing is known.
+    """Return how many tokens a second a run would reach; None where nothing is known.
 
-    `past` is newest first; `flops` is what one of its tokens costs.
+    `past` is newest first; `flops` is what one of its tokens costs, `parameters` the model's. Of runs of other models
+    or methods the nearest in size tells, if it is near.
     """
     model, method, objective = recipe.model.id, recipe.method.name, recipe.objective.name
     here = [run for run in past if run.on_gpu == (machine.device == "gpu") and run.tokens_per_s > 0]
     for run in here:
-        if (run.model, run.method, run.objective) == (model, method, objective):
+        same = (run.model, run.method, run.objective) == (model, method, objective)
+        if same and (not run.parameters or _times(run.parameters, parameters) < NEAR):
             return Speed(run.tokens_per_s, f"as run {run.name} reached", True, True)
-    for run in here:
-        extras = extras_of(run.objective)
-        if run.parameters and not (extras.writes or extras.teacher):
-            share = (6.0 if run.trainable * 2 > run.parameters else 4.0) + 2.0 * extras.reads
-            reached = run.tokens_per_s * run.parameters * share
-            return Speed(reached / flops, f"at the arithmetic that run {run.name} reached", True)
+    others = [
+        run
+        for run in here
+        if run.parameters and not (extras_of(run.objective).writes or extras_of(run.objective).teacher)
+    ]
+    nearest = min(
+        others,
+        key=lambda run: (
+            round(_times(run.parameters, parameters), 1),
+            run.model != model,
+            run.method != method,
+        ),
+        default=None,
+    )
+    if nearest is not None and _times(nearest.parameters, parameters) < NEAR:
+        extras = extras_of(nearest.objective)
+        share = (6.0 if nearest.trainable * 2 > nearest.parameters else 4.0) + 2.0 * extras.reads
+        reached = nearest.tokens_per_s * nearest.parameters * share
+        return Speed(reached / flops, f"at the arithmetic that run {nearest.name} reached", True)
     if machine.flops is None:
         return None
     share = GPU_SHARE if machine.device == "gpu" else CPU_SHARE
     size, unit = (1e12, "TFLOP/s") if machine.flops >= 1e12 else (1e9, "GFLOP/s")
     words = f"a guess: {share:.0%} of the {machine.flops / size:.0f} {unit} of {machine.name}"
     return Speed(machine.flops * share / flops, words, False)
+
+
+def _times(one: float, other: float) -> float:
+    """Return how many times as large the larger of two sizes is."""
+    return max(one, other) / max(1.0, min(one, other))
