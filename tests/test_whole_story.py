@@ -69,9 +69,12 @@ def test_bad_row_and_missing_model_are_one_line_and_exit_two(finetop, tiny_model
         "recipe: 1\nextends: lora\nname: {}\nmodel: {{id: {}}}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
     )
     (tmp_path / "bad-row.yaml").write_text(recipe.format("bad-row", tiny_model))
-    code, out, _ = finetop("run", "bad-row.yaml", "--wait")
+    code, out, err = finetop("run", "bad-row.yaml", "--wait")
+    assert (code, out, len(err.splitlines())) == (2, "", 1), "refused before it is queued"
+    assert "rows.jsonl:17" in err
+    code, out, _ = finetop("run", "bad-row.yaml", "--wait", "--force")
     assert code == 2
-    assert "rows.jsonl:17" in out
+    assert "rows.jsonl:17" in out, "and by the job itself"
     (tmp_path / "no-model.yaml").write_text(recipe.format("no-model", "./nowhere"))
     code, _, err = finetop("run", "no-model.yaml", "--wait")
     assert code == 2

@@ -65,6 +65,11 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
     return converted, None, SOURCE
 
 
+def is_here(home: Home) -> bool:
+    """Return whether the first run has its model on this machine already. The network is not used."""
+    return (home.models / ALIAS).is_dir() or hub.cached(HUB_ID, None) is not None
+
+
 def splits_digits(folder: Path) -> bool:
     """Return whether a converted model's tokenizer takes digits one by one, as SmolLM2 does."""
     try:

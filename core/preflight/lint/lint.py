@@ -246,14 +246,15 @@ def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
     """Find the tokenizer of a model that is here; say why not otherwise. Nothing is downloaded."""
     try:
-        folder = inputs.find_config(model, home).folder
+        found = inputs.find_config(model, home)
     except FinetopError as error:
         notes.append(f"tokens are estimated, four characters each: {error.message}")
         return None
-    if not (folder / "tokenizer.json").is_file():
-        notes.append(f"tokens are estimated, four characters each: {model.id} has no tokenizer.json")
+    if not (found.folder / "tokenizer.json").is_file():
+        why = "has no tokenizer.json" if found.is_here else "is not here yet: the first run fetches it"
+        notes.append(f"tokens are estimated, four characters each: {model.id} {why}")
         return None
-    return str(folder)
+    return str(found.folder)
 
 
 def _blocks(

@@ -26,7 +26,12 @@ class Found(NamedTuple):
 
     config: dict[str, Any]
     file: Path
-    note: str = ""  # what a reader of the plan should know of it
+    is_here: bool = True  # else finetop knows the config, and the model is not on this machine yet
+
+    @property
+    def note(self) -> str:
+        """What a reader of the plan should know of it."""
+        return "" if self.is_here else NOT_YET
 
     @property
     def folder(self) -> Path:
@@ -36,12 +41,13 @@ class Found(NamedTuple):
 def find_config(model: Model, home: Home, given: str | None = None) -> Found:
     """Find the config.json of the model that a recipe names; `given` is a path of one, or of its folder.
 
-    Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here.
+    Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here, but
+    for the demo model, whose config finetop has: whether that model is here is for `demo_model.is_here`.
     """
     place = given_path(given) if given is not None else _place(model, home)
     if place is None and model.id == demo_model.ALIAS:
         file = demo_model.KNOWN / "config.json"
-        return Found(read_config(file), file, NOT_YET)
+        return Found(read_config(file), file, is_here=False)
     if place is None:
         raise EnvironmentTrouble(
             f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",

@@ -86,7 +86,7 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
         ((recipe, "--set", "check.target=null"), "check.target is not set"),
         (
             (recipe, "--set", f"data.train=[{{path: {odd}}}]"),
-            "Rename question to prompt and answer to completion",
+            "columns: {prompt: question, completion: answer}",
         ),
         (
             (recipe, "--set", f"check.target.path={odd}"),

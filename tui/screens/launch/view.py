@@ -163,18 +163,18 @@ def explained(view: View, width: int) -> list[Line]:
 
 
 def next_words(view: View) -> Line:
-    """Say what to do next: fix the first setting that is wrong, else queue."""
-    form = view.form
+    """Say what to do next: fix the first setting that is wrong, or the rows of the data, else queue."""
+    form, errors = view.form, errors_of(view.linted)
+    read_all = f"read what is wrong with the data: {counted(errors, 'error')}"
     if not form.problems:
         number = runs_of(form)
         runs = f"{counted(number, 'run')} of " if number > 1 else ""
-        errors = errors_of(view.linted)
         if errors:
-            return next_line(
-                "L", f"read what is wrong with the data: {counted(errors, 'error')}; R queues it as it is"
-            )
+            return next_line("L", f"{read_all}; R queues it as it is")
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
+    if errors and form.loaded is not None and first == "data.train":
+        return next_line("L", read_all)  # a row is refused: lint names all of them
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file itself", "red"),)
     labels = {field.key: label for label, field in view.fields}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.submit import Submit
@@ -106,18 +106,10 @@ async def demo_question(host: Host) -> Line:
 
 def _to_download(host: Host) -> str:
     """Say what the demo downloads, where its model is not on this machine. It looks at files: in a thread."""
-    from finetop.core.commands.demo import RECIPES
-    from finetop.core.preflight.plan.inputs import find_config
-    from finetop.core.recipe.load import load_recipe
+    from finetop.core.models import demo_model
 
     home = host.homes[0]
-    if home.link is not None:
-        return ""
-    try:
-        find_config(load_recipe(RECIPES[0]).recipe.model, home)
-    except EnvironmentTrouble:
-        return f"; downloads {DEMO_GB} GB"
-    return ""
+    return "" if home.link is not None or demo_model.is_here(home) else f"; downloads {DEMO_GB} GB"
 
 
 async def queue_demo(host: Host) -> str:

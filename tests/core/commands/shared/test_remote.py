@@ -56,7 +56,7 @@ def test_the_same_commands_tell_the_same_of_a_run_elsewhere(finetop, hosts, reci
     wait_until(lambda: not hosts.living(), "no ssh is left behind")
 
 
-def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop, tmp_path, recipe):
+def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop, hosts, tmp_path, recipe):
     (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a"}\n')
     before = finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"')
     code, out, err = finetop("run", str(recipe), "--on", "ana@lab")
@@ -64,6 +64,7 @@ def test_what_the_job_there_would_refuse_is_refused_before_it_is_queued(finetop,
     assert finetop("--on", "ana@lab", "ls", "--json")[1].count('"name"') == before
     code, out, err = finetop("run", str(recipe), "--on", "ana@lab", "--hold", "--force")
     assert code == 0 and "queued anyway; the job will fail with: rows.jsonl:2: completion is missing." in err
+    hosts.rigs["ana@lab"].ask(Stop(out.split()[0]))  # the queue is the other tests' too
 
 
 def test_several_machines_are_one_list_and_a_run_is_found_or_named(finetop, hosts):

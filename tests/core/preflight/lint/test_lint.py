@@ -368,3 +368,13 @@ def test_what_the_error_prints_is_pasted_behind_columns(
     ):
         assert main([*words, "--columns", wrong]) == 2
         assert said in capsys.readouterr().err
+
+
+def test_of_a_demo_model_that_is_not_here_tokens_are_estimated_and_it_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD), model="smollm2-135m-instruct", only=("empty",))
+    assert [note.partition("each: ")[2] for note in report.notes if "estimated" in note] == [
+        "smollm2-135m-instruct is not here yet: the first run fetches it"
+    ]

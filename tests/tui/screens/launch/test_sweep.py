@@ -6,11 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
 from finetop.core.protocol.messages.submit import SubmitSweep
 from finetop.core.recipe.load import load_recipe
-from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form
+from finetop.tui.screens.launch.form import (
+    Form,
+    builtin_bases,
+    edited,
+    file_base,
+    open_form,
+    run_base,
+    value_of,
+)
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.launch.sweep import checked_all, points_of, runs_of, swept
@@ -145,6 +154,20 @@ def test_a_built_in_recipe_is_written_as_what_differs_from_it(folder: Path) -> N
     assert load_recipe(str(path)).resolved == form.loaded.resolved
     with pytest.raises(FileExistsError):
         write(path, text, overwrite=False)
+
+
+def test_a_source_is_shown_and_written_without_its_defaults(folder: Path) -> None:
+    base = file_base(folder / "mine.yaml")
+    resolved = load_recipe("mine.yaml", cwd=folder).resolved
+    assert value_of(open_form(run_base("mine", resolved, folder)), "data.train") == "faq.jsonl"
+    columns = "columns: {prompt: question}"
+    form = open_form(base, {"data.eval": f"[{{path: faq.jsonl}}, {{path: faq.jsonl, {columns}}}]"})
+    written = yaml.safe_load(recipe_text(form, folder))["data"]
+    assert written["train"] == [{"path": "faq.jsonl"}]
+    assert written["eval"] == [
+        {"path": "faq.jsonl"},
+        {"path": "faq.jsonl", "columns": {"prompt": "question"}},
+    ]
 
 
 def test_a_run_s_settings_are_written_whole_and_a_sweep_as_its_command(folder: Path) -> None:
