@@ -161,8 +161,8 @@ def build(
     shares = [source.share for source in read_data.train]
     made = [_examples(source, data, make, events) for source in read_data.train]
     train = [one.examples for one in made]
-    for one, share, part in zip(made, shares, in_mix([*map(len, train)], shares), strict=True):
-        _tell(one.report if share is None else structs.replace(one.report, used=round(part)), events)
+    for report in mixed_reports([one.report for one in made], [*map(len, train)], shares):
+        _tell(report, events)
     held_back = []
     for source in read_data.eval:
         one = _examples(source, data, make, events)
@@ -202,6 +202,16 @@ def in_mix(sizes: Sequence[int], shares: Sequence[float | None]) -> list[float]:
     return [
         float(size) if share is None else share * whole * bool(size)
         for size, share in zip(sizes, shares, strict=True)
+    ]
+
+
+def mixed_reports(
+    reports: Sequence[DataRead], sizes: Sequence[int], shares: Sequence[float | None]
+) -> list[DataRead]:
+    """Add to the reports of sources with a share how many of their examples, of so many each, are in the mix."""
+    return [
+        report if share is None else structs.replace(report, used=round(part))
+        for report, share, part in zip(reports, shares, in_mix(sizes, shares), strict=True)
     ]
 
 

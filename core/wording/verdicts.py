@@ -265,7 +265,7 @@ def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:
     if check.fixed_by:
         return f"{changed}, fixed by {clean_line(check.fixed_by)}"
     if check.verdict == "no_verdict":
-        why = f": {clean_line(check.reason, limit=80)}" if check.reason else ""
+        why = f": {clean_line(check.reason, limit=120)}" if check.reason else ""
         return f"{WORDS[check.verdict]}{on}{why}"
     if check.verdict == "regressed":
         return f"{WORDS[check.verdict]} {changed}"

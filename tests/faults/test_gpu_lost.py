@@ -30,6 +30,7 @@ def steps_of(rig, name):
 def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived, error, repeats):
     moments = random.Random(17)
     cards = Cards(tmp_path / "nvml.json")
+    cold_rig.model = "org/nowhere"  # of which nobody knows what it needs: a whole GPU
     cold_rig.start(FINETOP_TEST_NVML=str(cards.file))
     cold_rig.wait_ready()
     written = lost = doubled = wrong = orphans = 0

@@ -46,6 +46,7 @@ class Rig:
     processes: list[Process] = field(default_factory=list)
     settings: str = ALONE  # of the home
     variables: dict[str, str] = field(default_factory=dict)  # of the environment of its supervisors
+    model: str = ""  # that the runs name; "": the recipe's
     side: Path | None = None  # where jobs note what they told; None: in their own folders
 
     def start(self, **environment: str) -> Process:
@@ -120,6 +121,8 @@ class Rig:
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}
+        if self.model:
+            recipe["model"] = {**recipe["model"], "id": self.model}
         return recipe, loaded.text
 
     def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:

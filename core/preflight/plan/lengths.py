@@ -159,6 +159,9 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
         found = _packed_part(recipe, train, _part(train, max(unsure)))
     if is_whole and found.sampled is None and hasattr(objective, "require_rows"):
         objective.require_rows(recipe, found.rows)
+    sizes = [round(one.rows.value) for one in train]
+    shares = [one.source.share for one in train]
+    reports = training_set.mixed_reports([one.report for one in train], sizes, shares)
     first = next((example for one in train for example in one.examples), None)
     return replace(
         found,
@@ -169,7 +172,7 @@ def measure(recipe: Recipe, folder: Path | None, home: Home, *, seconds: float =
         longest=max((one.report.longest_tokens for one in (*train, *held_back)), default=0),
         longest_kept=max((ex.tokens for one in (*train, *held_back) for ex in one.examples), default=0),
         too_long=round(sum(one.too_long.value for one in train)),
-        reports=tuple(one.report for one in (*train, *held_back)),
+        reports=(*reports, *(one.report for one in held_back)),
         row=() if first is None or how != COUNTED else shown(first, tokenizer),
     )
 

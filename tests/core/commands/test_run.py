@@ -171,9 +171,9 @@ def test_it_refuses_what_the_job_would(
 def test_a_machine_that_is_too_small_is_refused_with_what_makes_it_fit(
     folder: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(machine, "total_memory", lambda: 1.5 * 2**30)
+    monkeypatch.setattr(machine.cpu_formats, "total_memory", lambda: 1.5 * 2**30)
     monkeypatch.setattr(machine, "free_memory", lambda: 0.0)  # which a queued job waits for
-    path = folder.file(train={"batch_size": 8192, "grad_accumulation": 1})
+    path = folder.file(train={"batch_size": 65536, "grad_accumulation": 1})
     assert main(["run", path]) == 1
     said = capsys.readouterr().err
     assert "mine does not fit this machine: it needs" in said and "have 1.5 in all" in said

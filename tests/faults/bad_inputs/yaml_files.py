@@ -49,7 +49,7 @@ EXAMPLES = [
     recipe("no version", "extends: lora\n" + DATA, "bad.yaml:1:", "version is missing", "Write `recipe: 1`"),
     recipe("a newer version", "recipe: 2\nextends: lora\n", "bad.yaml:1:", "recipe is 2", "reads version 1"),
     recipe("not UTF-8", HEAD.encode() + b"about: caf\xe9\n", "bad.yaml:3:", "UTF-8", "Save it as UTF-8"),
-    recipe("300 KiB of it", HEAD + "# " + "x" * 300 * 1024 + "\n", "bad.yaml:", "256 KiB", ".jsonl"),
+    recipe("300 KiB of it", HEAD + "# " + "x" * 300 * 1024 + "\n", "bad.yaml:", "256 KiB", "a file of its own"),
     recipe("extends itself", "recipe: 1\nextends: ./bad.yaml\n", "bad.yaml:2:", "circle", "Extend another"),
     recipe("data that is not there", HEAD + "data:\n  train:\n    - {path: row.jsonl}\n",
            "bad.yaml:5:", "row.jsonl", "Did you mean rows.jsonl?"),

@@ -25,6 +25,7 @@ LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
 def cards(cold_rig, tmp_path):
     """Two GPUs, and a supervisor on them."""
     made = Cards(tmp_path / "nvml.json")
+    cold_rig.model = "org/nowhere"  # of which nobody knows what it needs: a whole GPU
     cold_rig.start(FINETOP_TEST_NVML=str(made.file))
     cold_rig.wait_ready()
     return made
