@@ -12,7 +12,8 @@ scores what `f1` says, each about new facts what `news` says. `waits_at`: a step
 file `go` in its folder, with `ranks` as so many processes that wait, of which the last is elsewhere; with `spins` it
 is busy meanwhile. `holds`: verbs whose jobs wait until there is a file `go-VERB` in the run's folder. `until_file`: a
 file at which it is done. `alarms`: of a step, or of `each` other: kind, and whether it is over. `reads`: files that it
-reads as training data, as the real job does; `tested`: one that its check would read.
+reads as training data, as the real job does; `tested`: one that its check would read. `parameters`: how many its
+model has.
 """
 
 import faulthandler
@@ -71,7 +72,7 @@ def main() -> int:
             return ends_with(log, plan["refuses"])
         end = end_of(plan, folder, begun)
         last = plan.get("steps", 10) if end == "ok" else plan.get("until", plan.get("steps", 10))
-        log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
+        log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, plan.get("parameters", 1)))
         if plan.get("grandchild"):
             child = subprocess.Popen(
                 [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True

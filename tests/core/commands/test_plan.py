@@ -220,7 +220,7 @@ print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "tex
 def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, capsys, monkeypatch):
     """A run of the same model and method went through the store; its pace is the plan's."""
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-    told = {"steps": 4, "start": 0}
+    told = {"steps": 4, "start": 0, "parameters": 8_000_000_000}
     about = json.dumps(json.dumps(told))
     text = (folder / "mine.yaml").read_text() + f"about: {about}\ncheck: {{at_end: false}}\n"
     (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
