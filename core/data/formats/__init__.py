@@ -113,7 +113,7 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
 def renaming(rows: Sequence[Mapping[str, Any]], kinds: Sequence[Kind]) -> str:
     """Return what gives rows of no known shape one: lines to paste into the recipe, else the shapes there are."""
     if lines := columns.guess([dict(row) for row in rows], kinds):
-        return f"Add to this source in the recipe, or as --columns: {lines}"
+        return f"Add to this source in the recipe (lint and select take it as --columns): {lines}"
     return f"Write {shapes(kinds)}."
 
 

@@ -150,7 +150,7 @@ def test_what_the_error_prints_is_pasted_and_works(
     file.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(BadInput, match="has no shape that fits") as caught:
         sources.read(Source(path=str(file)), None, (kind,))
-    lines = caught.value.hint.partition("or as --columns: ")[2]
+    lines = caught.value.hint.partition("take it as --columns): ")[2]
     recipe = resolve_text(f"recipe: 1\nextends: lora\ndata: {{train: [{{path: {file}, {lines}}}]}}\n").recipe
     found = sources.read(recipe.data.train[0], None, (kind,))
     assert [type(row.record) for row in found] == [record] * len(rows)
