@@ -358,7 +358,7 @@ def test_what_the_error_prints_is_pasted_behind_columns(
     file.write_text("sentence,label\nA fine lamp.,0\nIt flickers at night.,1\n")
     words = ["--home", str(tmp_path), "lint", str(file)]
     assert main(words) == 2
-    pasted = capsys.readouterr().err.partition("--columns: ")[2].strip()
+    pasted = capsys.readouterr().err.partition("--columns): ")[2].strip()
     assert main([*words, "--columns", pasted]) in (0, 1)
     assert "a.csv: 2 rows of format prompt-completion" in capsys.readouterr().out
     for wrong, said in (
