@@ -179,7 +179,7 @@ def _problems_there(recipe: Recipe, looker: ahead.Looker) -> list[FinetopError]:
 
 
 def say_forced(troubles: Sequence[str]) -> None:
-    """Say on standard error what a run that was queued all the same will end with."""
+    """Warn on standard error how a run that was queued all the same will end."""
     for trouble in troubles:
         warn(f"queued anyway; the job will fail with: {clean_line(trouble)}")
 

@@ -174,7 +174,7 @@ def try_one(trial: Trial, candidate: Candidate, folder: Path, now: RemedyRow | N
 
 
 def _of_target(context: CheckContext) -> str:
-    """Say why the target was not measured."""
+    """Return why the target was not measured."""
     return f"target failed: {context.target_failed}" if context.target_failed else ""
 
 

@@ -106,7 +106,7 @@ def note(watch: Watch, step: int, value: float) -> bool:
 
 
 def end_of(watch: Watch) -> str:
-    """Say that the run has come as far as it goes; nothing while it may improve.
+    """Return the words for a run that no longer improves; an empty string while it may.
 
     What improves by no more than min_delta does not count as an improvement, nor does what is no number.
     """

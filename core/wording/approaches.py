@@ -177,7 +177,7 @@ def asides(found: ApproachesAnswer) -> list[str]:
 
 
 def _of_prices(found: ApproachesAnswer) -> list[str]:
-    """Say how prices were measured, and which of them while others used the machine."""
+    """Return how prices were measured, and which of them while others used the machine."""
     prices = {row.name: row.query for row in found.rows if row.query is not None}
     if not prices:
         return []

@@ -294,7 +294,7 @@ def _reason(error: Exception) -> str:
 
 
 def unknown_column(name: str, row: Row) -> str:
-    """Say which columns there are, where one is none of them."""
+    """Return a hint for a column that is not there: a near name, and the columns there are."""
     near = did_you_mean(name, row)
     near = near if near.startswith("Did") else ""
     return f"{near} The columns are {', '.join(map(str, row))}.".strip()

@@ -50,7 +50,7 @@ def _wide_lines(file: BinaryIO, name: str) -> Iterator[str]:
 
 
 def not_utf8(content: bytes, place: str, name: str) -> BadData:
-    """Say that a text is not UTF-8, and what it is more likely."""
+    """Return the error for a text that is not UTF-8, with its likely encoding."""
     try:
         content.decode("cp1252")
     except UnicodeDecodeError:

@@ -75,6 +75,6 @@ def row_of(line: bytes, name: str, number: int) -> dict[str, Any] | BadData:
 
 
 def _document(name: str) -> str:
-    """Say how one JSON document of all rows is read."""
+    """Return a hint on how to read one JSON document of all rows."""
     old = name.rpartition("/")[2]
     return f"This looks like one JSON document: let its name end in .json (mv {old} {old.partition('.')[0]}.json)."

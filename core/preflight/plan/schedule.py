@@ -68,7 +68,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
 
 
 def epochs_of(recipe: Recipe, steps: int, rows: int, gpus: int) -> float:
-    """Say how often so many steps go over the rows; the last step of a pass has what is left of them."""
+    """Return how often so many steps go over the rows; the last step of a pass has what is left of them."""
     once = structs.replace(recipe.train, epochs=1.0, max_steps=None)
     passes, rest = divmod(steps, count_steps(once, rows, max(1, gpus)))
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)

@@ -163,7 +163,7 @@ def explained(view: View, width: int) -> list[Line]:
 
 
 def next_words(view: View) -> Line:
-    """Say what to do next: fix the first setting that is wrong, or the rows of the data, else queue."""
+    """Return the next step: fix the first setting that is wrong, or the rows of the data, else queue."""
     form, errors = view.form, errors_of(view.linted)
     read_all = f"read what is wrong with the data: {counted(errors, 'error')}"
     if not form.problems:

@@ -186,7 +186,7 @@ def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
-    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`.
+    """Return a verdict with its change: `REGRESSED -9.1`, `ok -1.9 on core, a real drop`, `NO VERDICT at chance`.
 
     A target that could not be measured is named behind it, where there is room.
     """
