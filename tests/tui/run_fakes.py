@@ -222,9 +222,9 @@ def training(**more: Any) -> FakeRun:
     )
 
 
-def regressed(**more: Any) -> FakeRun:
-    """Make a run that has ended and forgot."""
-    result = make_result()
+def regressed(result: dict[str, Any] | None = None, **more: Any) -> FakeRun:
+    """Make a run that has ended and forgot, or one whose check ended with this result."""
+    result = result or make_result()
     short = brief(15, NOW - 2400, 1200, result)
     done = Finished(NOW - 5000, NOW - 2540)
     jobs = [

@@ -67,6 +67,8 @@ def check_lines(
         top.append(under_way(row.checking))
     if not is_said_above(row, check_id):
         top += _verdict_lines(outcome, row, width)
+    elif outcome.verdict == "no_verdict":
+        top += _why(outcome, width)
     top += _only_together(outcome, width)
     top += _beside(outcome, width, rows=1 if height < 26 else 2)
     tasks = worst_first(outcome)
@@ -141,6 +143,22 @@ def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     return [start, *(((indent + text, ""),) for text in more), *why]
 
 
+def _why(outcome: CheckResult, width: int) -> list[Line]:
+    """Return why there is no verdict, whole, where the line above may be too short for its end."""
+    reason = clean_line(outcome.reason)
+    if len(word(outcome)) + len(outcome.suite) + len(reason) + 10 <= width:
+        return []
+    return _labelled("why", reason, width, 3)
+
+
+def _labelled(label: str, words: str, width: int, rows: int) -> list[Line]:
+    """Return words behind a dim label, wrapped under their beginning."""
+    return [
+        ((f"   {'' if number else label:<{_LABEL - 3}} ", "dim"), (text, ""))
+        for number, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
+    ]
+
+
 def _only_together(outcome: CheckResult, width: int) -> list[Line]:
     """Say of a drop that no task shows alone what it is proven on."""
     asked = [task.n for task in outcome.tasks if task.n]
@@ -161,10 +179,7 @@ def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
         label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
         words = metric_words(rest) if label == "target" else rest
-        lines += [
-            ((f"   {label if not at else '':<{_LABEL - 3}} ", "dim"), (text, ""))
-            for at, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
-        ]
+        lines += _labelled(label, words, width, rows)
     return lines
 
 

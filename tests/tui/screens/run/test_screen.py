@@ -850,6 +850,21 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
 
 
+async def test_why_there_is_no_verdict_stands_whole_below_its_cut_beginning() -> None:
+    """What would tell stands at the end of the reason."""
+    reason = "lost 5.0 points on these 100 items, which chance alone does 13 % of the time"
+    reason += ": about 250 more items would tell."
+    fake = regressed(make_result("no_verdict", reason=reason, drop=0.05, decided_by=""))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert "would tell" not in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert row_with(app, "why ").startswith("   why     lost 5.0 points on these 100 items")
+        assert "about 250 more items would tell." in text_of(app)
+
+
 async def test_whole_answers_are_one_level_deeper() -> None:
     fake = regressed()
     app = make_run_app(fake)
