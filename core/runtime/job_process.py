@@ -77,8 +77,10 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     except BaseException as error:
         traceback.print_exc()
         last = failures.ended(error, what_to_lower(job_folder))
-        if stop.is_asked and last.kind == "communication":  # another rank stopped first
-            last = Ended("stopped", "asked to stop", kind="asked")
+        if last.kind == "communication":
+            other = ranks.lost(job_folder, rank)
+            if stop.is_asked or (other is not None and other.status == "stopped"):  # it stopped first
+                last = Ended("stopped", "asked to stop", kind="asked")
     watched.set()
     print(
         " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),

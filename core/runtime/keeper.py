@@ -5,9 +5,10 @@
 
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
-behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
-whole tree, SIGUSR2 lets each process that can write its stacks into the log. It keeps the log from filling the disk
-(see log_file.py). Standard library alone: it starts in 30 ms and holds 10 MB.
+behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint; of several ranks those
+are asked that listen, as soon as one does), SIGUSR1 kills the whole tree, SIGUSR2 lets each process that can write
+its stacks into the log. It keeps the log from filling the disk (see log_file.py). Standard library alone: it starts
+in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
 starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import json
+import math
 import os
 import select
 import signal
@@ -29,7 +31,7 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.runtime import log_file
 from finetop.core.runtime.crash_points import abort_at
@@ -43,15 +45,19 @@ from finetop.core.runtime.processes import (
     kill,
     memory_limit_kib,
     oom_kills,
+    send_to,
     start_time,
-    stat_field,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
 SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
 MARK = "FINETOP_KEEPER"  # of the environment
 KILL_S = 10.0  # what can't be killed in this time waits for a device that does not answer
+STEP_KILL_S = 10.0  # for srun to kill a job's processes on all nodes, and to end
 STACKS_S = 0.3  # for one process to write its stacks before the next does
 LOG_LOOK_S = 1.0  # between two looks at the log's size
 HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
@@ -75,8 +81,8 @@ def main() -> int:
 class Door(Protocol):
     """Another way in than signals, for a keeper on another machine than its supervisor."""
 
-    def begin(self, job: int) -> None:
-        """Take notice of the process that is kept."""
+    def begin(self, job: int, ask_to_stop: Callable[[], None]) -> None:
+        """Take notice of the process that is kept, and of how it is asked to stop."""
 
     def on_term(self, number: int, frame: FrameType | None) -> None:
         """Handle SIGTERM in the keeper's place."""
@@ -173,14 +179,14 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | None = None) -> int:
     """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
+    watch = Watch(folder, job.pid, door)
     signal.signal(
-        signal.SIGTERM, door.on_term if door is not None else lambda number, frame: ask_to_stop(job.pid)
+        signal.SIGTERM, door.on_term if door is not None else lambda number, frame: watch.ask_to_stop()
     )
-    signal.signal(signal.SIGUSR1, lambda number, frame: kill([job.pid, *descendants(os.getpid())]))
+    signal.signal(signal.SIGUSR1, lambda number, frame: watch.kill())
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    watch = Watch(folder, door)
     signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
     signal.setitimer(signal.ITIMER_REAL, HASTE_S)
     began = time.monotonic()
@@ -197,7 +203,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
     )
     abort_at("keeper-recorded")
     if door is not None:
-        door.begin(job.pid)
+        door.begin(job.pid, watch.ask_to_stop)
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     before, now = watch.oom_kills[0], oom_kills()
@@ -219,30 +225,75 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
 
 
 class Watch:
-    """What a timer looks at while the job runs: the log's size, and the kernel's count of processes it killed."""
+    """What a timer looks at while the job runs: whether it has heard what it is asked, its log's size, the kernel's
+    count of processes it killed.
+    """
 
-    def __init__(self, folder: Path, door: Door | None = None) -> None:
-        self._door = door
+    def __init__(self, folder: Path, job: int, door: Door | None = None) -> None:
+        self._door, self._folder, self._job = door, folder, job
+        self._is_asking = False  # to stop; no rank has heard it yet
+        self._kills_at = math.inf  # when what srun has not ended by then is killed (monotonic)
+        facts = job_facts(folder)
+        self._ranks, self._nodes = (count_of(facts, key) for key in ("ranks", "nodes"))
         self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
         self._counted_at = time.monotonic()
-        self._log, self._limit = str(folder / "log.txt"), log_limit(folder)
+        self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
 
     def look(self) -> None:
         if self._door is not None:
             self._door.look()
+        if self._is_asking:
+            self.ask_to_stop()
+        if time.monotonic() >= self._kills_at:
+            self._kill_all()
         is_flood = self._limit is not None and bound_log(self._log, self._limit)
         if time.monotonic() - self._counted_at >= OOM_LOOK_S:
             self._counted_at = time.monotonic()
             self.oom_kills = [*self.oom_kills[1:], oom_kills()]
         signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
 
+    def ask_to_stop(self) -> None:
+        """Pass SIGTERM on to the job; of several ranks to those of this machine, which the others follow.
 
-def log_limit(folder: Path) -> int | None:
-    """Read how many bytes of the disk the job's log may take; None: any number."""
+        Their launchers, torchrun and srun, would fail of it. Until a rank listens, it is asked again at each look.
+        """
+        if self._ranks == self._nodes == 1:
+            asked = [(self._job, start_time(self._job))]
+        else:
+            asked = ranks_here(self._folder)
+        heard = [send_to(pid, start, signal.SIGTERM) for pid, start in asked]
+        self._is_asking = not any(heard)
+
+    def kill(self) -> None:
+        """Kill the whole tree. What runs on other nodes srun kills, as it does where it is asked to end itself."""
+        if self._nodes == 1:
+            self._kill_all()
+        elif self._kills_at == math.inf:
+            self._kills_at = time.monotonic() + STEP_KILL_S
+            send_to(self._job, start_time(self._job), signal.SIGTERM)
+
+    def _kill_all(self) -> None:
+        kill([self._job, *descendants(os.getpid())])
+
+
+def job_facts(folder: Path) -> dict[str, Any]:
+    """Read what a job is; nothing where its file can't be read."""
     try:
-        mib = json.loads((folder / "job.json").read_bytes()).get("log_mib")
-    except (OSError, ValueError, AttributeError):
-        return None
+        facts = json.loads((folder / "job.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def count_of(facts: dict[str, Any], key: str) -> int:
+    """Return how many ranks or nodes a job has; one where its file does not say."""
+    said = facts.get(key)
+    return said if isinstance(said, int) and said > 0 else 1
+
+
+def log_limit(facts: dict[str, Any]) -> int | None:
+    """Return how many bytes of the disk the job's log may take; None: any number."""
+    mib = facts.get("log_mib")
     return mib << 20 if isinstance(mib, int) and mib > 0 else None
 
 
@@ -297,15 +348,6 @@ def become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def ask_to_stop(pid: int) -> None:
-    """Pass SIGTERM on to the job, or to its ranks where it has some: torchrun itself would fail of it."""
-    for asked in ranks_of(pid) or [pid]:
-        try:
-            os.kill(asked, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-
-
 def wait(pid: int) -> tuple[int, int]:
     """Wait for the job, reaping orphans on the way. Returns (peak memory KiB, exit code or -signal)."""
     while True:
@@ -352,9 +394,20 @@ def write_stacks(folder: Path) -> None:
         time.sleep(STACKS_S)
 
 
-def ranks_of(launcher: int) -> list[int]:
-    """List the ranks that torchrun has started: its children, not theirs, which have the same environment."""
-    return [pid for pid in descendants(launcher) if stat_field(pid, 1) == str(launcher) and rank_of(pid)]
+def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
+    """List the ranks of a job on this machine that listen for SIGTERM, each with when it started.
+
+    They are children of torchrun, and below srun none of ours: each has left in JOB_FOLDER/ranks which process it is.
+    """
+    own, found = boot_id(), {}
+    for file in (folder / "ranks").glob("*.json"):
+        try:
+            said = json.loads(file.read_bytes())
+            if said["boot"] == own:
+                found[int(said["pid"])] = said["start"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # it is being written, or damaged
+    return [one for one in found.items() if start_time(one[0]) == one[1] and catches(one[0], signal.SIGTERM)]
 
 
 def rank_of(pid: int) -> str:

@@ -120,7 +120,9 @@ def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
         and len(failed) == len(words)
     ):
         return []  # all say the same: it is no rank's
-    return [*dead, *(end for _, end in sorted(failed, key=lambda pair: pair[0]))]
+    told = [end for _, end in sorted(failed, key=lambda pair: pair[0])]
+    # One that nobody tells of was ended with the others: on several nodes srun kills all once one has failed.
+    return [*(one for one in dead if one.signal), *told, *(one for one in dead if not one.signal)]
 
 
 def why_of_ranks(

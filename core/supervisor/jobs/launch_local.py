@@ -308,17 +308,12 @@ def job_command(folder: Path) -> list[str]:
 
 def ranks_of(folder: Path) -> int:
     """Read in how many processes a job is to run; one where its file does not say."""
-    return _count_of(folder, "ranks")
+    return keeper.count_of(keeper.job_facts(folder), "ranks")
 
 
 def nodes_of(folder: Path) -> int:
     """Read on how many nodes of a cluster a job is to run; one where its file does not say."""
-    return _count_of(folder, "nodes")
-
-
-def _count_of(folder: Path, key: str) -> int:
-    said = (_facts(folder / "job.json") or {}).get(key)
-    return said if isinstance(said, int) and said > 0 else 1
+    return keeper.count_of(keeper.job_facts(folder), "nodes")
 
 
 def warm_command(file: Path) -> list[str]:

@@ -109,6 +109,7 @@ class SlurmLauncher:
             if key in queue.missing:
                 return Look(None, False, size, Place())
             return Look(None, True, size, Place(queue.because(key) or "is handed to Slurm"))
+        queue.hurry()  # nobody holds its lock: it begins or ends now
         if listed is not None and not listed.is_over:
             self._gone.pop(key, None)
             return Look(None, True, size, Place("", listed.nodes))

@@ -93,10 +93,12 @@ def command_of(folder: Path) -> list[str]:
     if nodes == 1:
         return launch_local.job_command(folder)
     step = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    step += ["--cpu-bind=none"]  # one task of many threads: the cores are the ranks' to share
+    here = max(1, count // nodes)
     launch = ranks.launch_command(
-        folder, max(1, count // nodes), nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
+        folder, here, nodes=nodes, rendezvous_id="$SLURM_JOB_ID", endpoint=FIRST_NODE
     )
-    return [*step, *launch]
+    return [*step, sys.executable, "-m", ranks.__name__, str(here), *launch]
 
 
 def script_of(orders: Sequence[Order]) -> str:

@@ -7,6 +7,9 @@ another machine. Slurm's own SIGTERM (its time limit is near, or the job is pree
 what the exit record then says is not the end: the job is queued again under the same number. Started once more, it
 goes on from the run's newest whole checkpoint, in the same folder and the same events.
 
+On several nodes the keeper is on the first one, with srun below it; torchrun and the ranks are children of Slurm's own
+daemons, on each node. Those of its own node are asked to stop, and the others agree; to kill all, srun is asked.
+
 What holds for every launcher holds here: who does not get the job's lock, or is of an attempt that was given up or has
 ended, leaves. So a job that Slurm starts twice does its work once.
 """
@@ -21,22 +24,26 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import keeper, processes
+from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.files import retry_file_work, write_whole
 from finetop.core.runtime.job_folder import read_spec, run_folder_of
 from finetop.core.supervisor.jobs import resume_point, slurm_record
-from finetop.core.supervisor.jobs.launch_local import exit_of, record_of, usage_of
+from finetop.core.supervisor.jobs.launch_local import exit_of, nodes_of, ranks_of, record_of, usage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NEAR_S = 330.0  # to the time limit: Slurm's signal comes 300 s before it
 REQUEUE_S = 90.0  # in which a controller that does not answer is asked again
 AGAIN_S = 5.0
+STEPS_S = 60.0  # for what srun has left on the nodes to be gone; then Slurm ends it with the job
 USAGE_S = 10.0  # between two records of what the job uses
 MOST_STARTS = 20  # of a job that has no checkpoints, by its time limit
 TAIL_BYTES = 64 << 10  # of the events, to find the last word in
@@ -63,9 +70,12 @@ def main() -> int:
         keeper.write_json(folder / "exit.json", not_started(attempt, number))
         return leave(f"asked to {wish} before it began")
     if retry_file_work(lambda: record_of(folder, attempt)) is not None:
+        ranks.clear(folder)  # what those of the last start said is not of this one
         retry_file_work(lambda: go_on(folder))
     (folder / "exit.json").unlink(missing_ok=True)
     node.began_at = newest_step(folder)
+    if nodes_of(folder) == 1:  # of several, each counts its own cores
+        os.environ.update(ranks.launch_environment(ranks_of(folder)))
     keeper.become_subreaper()
     keeper.start(command, folder, attempt, node)
     node.requeue()
@@ -130,6 +140,7 @@ class Node:
         self.code = 0  # that Slurm is told
         self._folder, self._attempt = folder, attempt
         self._job: int | None = None
+        self._ask_to_stop: Callable[[], None] = lambda: None
         self._is_told = False  # by Slurm, to end
         self._seen = 0  # the number of the last wish
         self._wish = ""
@@ -139,14 +150,13 @@ class Node:
     def on_term(self, number: int, frame: FrameType | None) -> None:
         """Pass Slurm's signal on: the job saves a checkpoint and exits."""
         self._is_told = True
-        if self._job is not None:
-            keeper.ask_to_stop(self._job)
+        self._ask_to_stop()
 
-    def begin(self, job: int) -> None:
-        """Take notice of the process that is kept."""
-        self._job = job
+    def begin(self, job: int, ask_to_stop: Callable[[], None]) -> None:
+        """Take notice of the process that is kept, and of how it is asked to stop."""
+        self._job, self._ask_to_stop = job, ask_to_stop
         if self._is_told:
-            self.on_term(signal.SIGTERM, None)
+            ask_to_stop()
 
     def look(self) -> None:
         """Do what is asked for since the last look."""
@@ -163,7 +173,7 @@ class Node:
         if wish.what in ("stop", "kill"):
             self._wish = wish.what
         if wish.what == "stop":
-            keeper.ask_to_stop(self._job)
+            self._ask_to_stop()
         elif wish.what:
             os.kill(os.getpid(), keeper.SIGNALS[wish.what])
 
@@ -182,12 +192,18 @@ class Node:
         """Return an exit record with what only Slurm's side of it knows: whether it goes on, and why it was ended."""
         facts = {**facts, "host": platform.node()}
         self.code = int(facts["code"] != 0)
+        has_nodes = nodes_of(self._folder) > 1
+        if has_nodes and facts["code"] is None:
+            end_steps()  # srun was killed, and has left its processes on all nodes
         if not self._is_told or self._wish:
             return facts  # by itself, or as finetop asked
         said = last_word(self._folder)
-        is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) if said is None else (
-            said.status == "stopped" and said.kind == "asked"
-        )  # fmt: skip
+        if said is not None:
+            is_cut_short = said.status == "stopped" and said.kind == "asked"
+        else:  # srun's code says nothing of who was killed
+            is_cut_short = facts["signal"] in (signal.SIGTERM, signal.SIGKILL) or (
+                has_nodes and facts["code"] != 0
+            )
         if not is_cut_short:
             return facts
         why: Why = "time_limit" if left_s() < NEAR_S else "preempted"
@@ -219,6 +235,20 @@ def requeued(job: str) -> str:
             return f"job {job} is queued again"
         time.sleep(AGAIN_S)
     return f"job {job} could not be queued again: the supervisor does that"
+
+
+def end_steps() -> None:
+    """Kill what a step of this job of Slurm still runs on its nodes, and wait until it is gone."""
+    job = os.environ.get("SLURM_JOB_ID")
+    deadline = time.monotonic() + STEPS_S
+    while job is not None and time.monotonic() < deadline:
+        listed = answer_of("squeue", "--noheader", "--steps", "--jobs", job, "--format=%i")
+        steps = [step for step in (listed or "").split() if step.rpartition(".")[2].isdecimal()]
+        if listed is not None and not steps:
+            return
+        if steps:
+            answer_of("scancel", "--signal=KILL", *steps)
+        time.sleep(1.0)
 
 
 def left_s() -> float:

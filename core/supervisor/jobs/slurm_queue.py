@@ -1,6 +1,7 @@
 """What the supervisor has in Slurm's queue, kept by a thread of its own: Slurm may block, the supervisor may not.
 
-One squeue every few seconds lists all jobs at once, whatever their number. A batch script that sbatch did not answer
+One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or
+been asked for, the more rarely. A batch script that sbatch did not answer
 for is looked for by its mark before it is handed over again, so that no answer that was lost makes two jobs of one.
 """
 
@@ -29,6 +30,7 @@ from finetop.core.supervisor.jobs.slurm_record import Record
 from finetop.core.wording import slurm as words
 
 LOOK_S = 3.0  # between two looks at all jobs
+QUIET_SHARE, QUIET_S = 0.05, 30.0  # while nothing changes: so much of the time for which it has not, and at most
 AGAIN_S = 10.0  # before a controller that did not answer is told a batch script again
 FULL_S = 60.0  # before one that takes no more jobs now is
 GATHER_S = 1.0  # after the last run of a sweep has come, its array goes in
@@ -81,6 +83,8 @@ class SlurmQueue:
         self._states: dict[str, str | None] = {}  # of jobs that squeue lists no more, by the accounting
         self._watched: dict[Key, float] = {}  # when an attempt was last looked at (monotonic)
         self._nodes_asked = self._nodes_at = -NODES_S
+        self._looked_at = -math.inf
+        self._changed_at = time.monotonic()  # when something last changed there, or was asked for
         self._is_begun = False
 
     # What the launcher says and asks
@@ -92,6 +96,7 @@ class SlurmQueue:
             self.records[order.key] = record
             self._watched[order.key] = order.came
             self._new.append(order)
+        self.hurry()
         self._begin()
 
     def watch(self, live: Mapping[Key, tuple[Attempt, Record]]) -> None:
@@ -104,6 +109,7 @@ class SlurmQueue:
                 is_under_way = known.id or known.refused or key in self.missing or self.because(key)
                 if not is_under_way:
                     self._unsure[key] = Unsure(attempt, known)
+                    self.hurry()
         if live:
             self._begin()
 
@@ -126,16 +132,22 @@ class SlurmQueue:
                     return group.because or "is handed to Slurm"
             return self.silence() or "is looked for in Slurm" if key in self._unsure else ""
 
+    def hurry(self) -> None:
+        """Look often again: something is about to change there, or has."""
+        self._changed_at = time.monotonic()
+
     def end(self, key: Key, number: int) -> None:
         """Have an attempt end that waits: taken back where it is not in yet, else cancelled."""
         with self._lock:
             self._ending[key] = number
+        self.hurry()
         self._wake.set()
 
     def cancel(self, record: Record) -> None:
         """Have a job cancelled once a new look shows that its number is not another's by now."""
         with self._lock:
             self._cancels.setdefault((record,), time.monotonic())
+        self.hurry()
         self._wake.set()
 
     def state_of(self, job: str) -> str | None:
@@ -188,7 +200,8 @@ class SlurmQueue:
             newest = max(
                 [newest, *(unsure.since for unsure in self._unsure.values()), *self._cancels.values()]
             )
-        is_old = self.view is None or now - self.view.began >= LOOK_S
+        pause = max(LOOK_S, min(QUIET_S, QUIET_SHARE * (now - self._changed_at)))
+        is_old = self.view is None or now - self._looked_at >= pause
         if is_wanted and (
             is_old or (not self.is_silent and self.view is not None and self.view.began <= newest)
         ):
@@ -207,7 +220,7 @@ class SlurmQueue:
 
     def look(self) -> bool:
         """List all jobs. False where Slurm does not answer."""
-        began = time.monotonic()
+        began = self._looked_at = time.monotonic()
         try:
             listed = slurm_commands.listing()
         except (NoAnswer, Said):
@@ -217,12 +230,16 @@ class SlurmQueue:
         for job in listed:
             if job.comment.startswith(slurm_record.MARK):
                 by_mark.setdefault(job.comment.rpartition(" ")[2], []).append(job)
+        if self.is_silent or self.view is None or by_mark != self.view.by_mark:
+            self.hurry()
         self.view = View(began, {job.id: job for job in listed}, by_mark)
         self.heard_at, self.is_silent = time.time(), False
         self._cancel_doubles(self.view)
         return True
 
     def _note_silence(self) -> None:
+        if not self.is_silent:
+            self.hurry()
         self.is_silent, self.was_silent_at = True, time.monotonic()
 
     def _cancel_doubles(self, view: View) -> None:

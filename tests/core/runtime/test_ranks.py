@@ -115,6 +115,6 @@ def test_a_rank_that_hangs_after_another_has_died_is_ended(tmp_path, monkeypatch
         said.append(word)
         ends.set()
 
-    watching = ranks.Watch(tmp_path, Rank(0, 2), leave, ends := threading.Event())
+    watching = ranks.Watch(ranks.Peers(tmp_path, Rank(0, 2)), leave, ends := threading.Event())
     watching.run()
     assert [word.cause for word in said] == ["rank 1 died"]

@@ -68,7 +68,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         monkeypatch.setattr(slurm_commands, name, getattr(made, name))
     monkeypatch.setattr(slurm_commands, "ended", lambda job: "")
     for module, names in (
-        (slurm_queue, ("LOOK_S", "AGAIN_S", "FULL_S", "GATHER_S")),
+        (slurm_queue, ("LOOK_S", "QUIET_S", "AGAIN_S", "FULL_S", "GATHER_S")),
         (launch_slurm, ("SETTLE_S",)),
     ):
         for name in names:
