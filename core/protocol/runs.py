@@ -146,6 +146,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_mapping
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
+    # (in "resume" also "began", where a cluster has started a job once more: whether it is the one that began the run)
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, without the last two where no weight moves

@@ -107,6 +107,8 @@ def go_on(folder: Path) -> None:
     if place is None and before:
         return  # it has saved nothing: it begins where it did
     args = resume_point.resume_args(run_folder, step, place, anyway=before.get("anyway", False))
+    # its steps have the rows of its own ranks, unless it went on with another's
+    args["resume"]["began"] = before.get("began", not before.get("step"))
     args = {**spec.args, **args, "changes": spec.args.get("changes", [])}
     changed: JobSpec = msgspec.structs.replace(spec, args=args)
     write_whole(folder / "job.json", msgspec.json.encode(changed))

@@ -73,7 +73,8 @@ def _ranks_of(job_folder: Path) -> int | None:
         spec = read_spec(job_folder)
     except (OSError, msgspec.DecodeError):
         return None
-    return None if (spec.args.get("resume") or {}).get("step") else spec.ranks
+    resume = spec.args.get("resume") or {}
+    return None if resume.get("step") and not resume.get("began") else spec.ranks
 
 
 def fingerprints(job_folder: Path) -> dict[str, str]:

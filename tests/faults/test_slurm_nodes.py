@@ -1,0 +1,154 @@
+"""Fault 30 on two nodes: stopped, paused, at the time limit, killed. Real training by srun and torchrun, over gloo.
+
+Each node has a boot id of its own, so that a rank of another node is as unknown as on another machine.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+
+import pytest
+from rank_jobs import make_run, of, read_events
+from waiting import TORCH_LIMIT_S, times, wait_until
+
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import processes, ranks
+
+pytestmark = pytest.mark.slow
+ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@pytest.fixture
+def two(slurm_rig, tmp_path, tiny_model):
+    """A rig whose runs train on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
+    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {wait_s: 0.1}\n"
+    slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT)
+    slurm_rig.wait_ready()
+    train = {"max_steps": 100_000, "save_every": 100_000, "keep_checkpoints": None}
+    check = {"general": {"suite": "quick"}}
+    made = make_run(
+        tmp_path / "data", tiny_model, "long", train=train, check=check, budget={"nodes": 2, "gpus": 0}
+    )
+    slurm_rig.recipe = resolve_text((made / "recipe.json").read_text())
+    return slurm_rig
+
+
+def submit(rig, name: str) -> str:
+    return str(rig.ask(Submit(rig.recipe.resolved, rig.recipe.text, name)).name)
+
+
+def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ranks.LastWords]:
+    """Wait until a run has taken some steps more, be it in the middle of one. Gives what its ranks wrote down."""
+    first = rig.ask(GetRun(name)).row.step + 3
+    wait_until(
+        lambda: rig.ask(GetRun(name)).row.step >= first,
+        lambda: f"{rig.about(name)}; {cluster.log()}",
+        TORCH_LIMIT_S,
+    )
+    time.sleep(moments.uniform(0.0, 0.3))
+    words = ranks.read(rig.job_folder(name))
+    if len({one.boot for one in words.values()}) != 2:
+        pytest.skip("needs mount namespaces: the nodes have one boot id here")
+    return words
+
+
+def job_of(cluster, name: str) -> str:
+    """Return the number in Slurm of a run that runs there."""
+    return next(
+        job for job, state, said in cluster.jobs() if f"-{name} attempt" in said and state == "RUNNING"
+    )
+
+
+def outcome(rig, names: list[str]) -> Counter[str]:
+    """Count of runs what they told, lost and told twice; the steps that no checkpoint holds are lost."""
+    found: Counter[str] = Counter()
+    for name in names:
+        detail = rig.ask(GetRun(name))
+        run = rig.home.root / detail.folder
+        jobs = [run / job.folder for job in detail.jobs if (run / job.folder / "events.jsonl").exists()]
+        happened = [event for job in jobs for event in read_events(job)]
+        steps = [event.step for event in of(events.Metrics, happened) if "loss" in event.values]
+        saved = [checkpoint.step_of(folder) for folder in checkpoint.complete(run)]
+        ends = [event for event in of(events.Ended, happened) if event.status == "stopped"]
+        found["written"] += len(steps)
+        found["doubled"] += len(steps) - len(set(steps))
+        found["lost"] += max(steps) - max(saved, default=0) + len(set(range(1, max(steps))) - set(steps))
+        found["checkpoints"] += len(saved)
+        found["stops"] += len(ends)
+        found["resumed"] += len(of(events.Resumed, happened))
+        found["unfit"] += sum(not checkpoint.is_resumable(folder) for folder in checkpoint.complete(run))
+    return found
+
+
+def alive(words: dict[int, ranks.LastWords]) -> int:
+    return sum(processes.alive(one.pid) and processes.start_time(one.pid) == one.start for one in words.values())
+
+
+@pytest.mark.parametrize("repeats", [times(20, 2)])
+def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived, repeats):
+    moments, names, wrong = random.Random(30), [f"stopped-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        two.ask(Stop(name))
+        state = two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S).state
+        wrong += getattr(state, "how", "") != "stop"
+        wrong += alive(words)
+    found = outcome(two, names)
+    wrong += found["checkpoints"] != repeats or found["stops"] != repeats or found["unfit"]
+    survived("30", f"stop of a run on two nodes; checkpoints {found['checkpoints']}", repeats=repeats,
+             written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
+
+
+@pytest.mark.parametrize("repeats", [times(20, 2)])
+def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, survived, repeats):
+    moments, wrong = random.Random(31), 0
+    name = submit(two, "paused")
+    for _ in range(repeats):
+        words = wait_trains(two, cluster, name, moments)
+        two.ask(Pause(name))
+        state = two.wait_state(name, "queued", "stopped", "failed", "lost", limit_s=TORCH_LIMIT_S).state
+        wrong += not getattr(state, "held", False)
+        wrong += alive(words)
+        two.ask(Release(name))
+    wait_trains(two, cluster, name, moments)
+    two.ask(Stop(name))
+    two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
+    found = outcome(two, [name])
+    wrong += found["checkpoints"] != repeats + 1 or found["resumed"] != repeats or found["unfit"]
+    survived("30", f"pause of a run on two nodes; checkpoints {found['checkpoints']}, resumed {found['resumed']}",
+             repeats=repeats, written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
+
+
+@pytest.mark.parametrize("repeats", [times(20, 2)])
+def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(two, cluster, survived, repeats):
+    moments, wrong = random.Random(32), 0
+    name = submit(two, "victim")
+    for number in range(1, repeats + 1):
+        wait_trains(two, cluster, name, moments)
+        cluster.call("scancel", "--signal=TERM", "--batch", job_of(cluster, name))  # as Slurm itself does
+        told = two.job_folder(name) / "slurm.txt"
+        wait_until(
+            lambda: told.read_text().count("is queued again") == number,  # noqa: B023 (it is called here)
+            lambda: f"{told.read_text()}; {two.about(name)}",
+            TORCH_LIMIT_S,
+        )
+    wait_trains(two, cluster, name, moments)
+    two.ask(Stop(name))
+    two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
+    found = outcome(two, [name])
+    again = told.read_text().count("is queued again")
+    wrong += found["checkpoints"] != repeats + 1 or found["resumed"] != repeats or found["unfit"]
+    wrong += again != repeats or len(two.ask(GetRun(name)).jobs) != 1
+    survived("30", f"the time limit of a run on two nodes; checkpoints {found['checkpoints']}, queued again {again}",
+             repeats=repeats, written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
