@@ -1,4 +1,5 @@
-"""Fault 30 on two nodes: stopped, paused, at the time limit, killed. Real training by srun and torchrun, over gloo.
+"""Fault 30 on two nodes: stopped, paused, at the time limit. By srun and torchrun, over gloo: once in real training,
+often with ranks that do nothing but keep step.
 
 Each node has a boot id of its own, so that a rank of another node is as unknown as on another machine.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from rank_jobs import make_run, of, read_events
@@ -25,11 +27,18 @@ pytestmark = pytest.mark.slow
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
+NODES_JOB = str(Path(__file__).parents[1] / "rig" / "nodes_job.py")
+OFTEN = pytest.mark.parametrize(
+    ("two", "repeats"), [("training", 1), ("ranks", times(20, 2))], indirect=["two"]
+)
+
+
 @pytest.fixture
-def two(slurm_rig, tmp_path, tiny_model):
-    """A rig whose runs train on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
+def two(slurm_rig, tmp_path, tiny_model, request):
+    """A rig whose runs are on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
     slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {wait_s: 0.1}\n"
-    slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT)
+    job = {"FINETOP_TEST_NODES_JOB": NODES_JOB} if request.param == "ranks" else {}
+    slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
     slurm_rig.wait_ready()
     train = {"max_steps": 100_000, "save_every": 100_000, "keep_checkpoints": None}
     check = {"general": {"suite": "quick"}}
@@ -91,7 +100,7 @@ def alive(words: dict[int, ranks.LastWords]) -> int:
     return sum(processes.alive(one.pid) and processes.start_time(one.pid) == one.start for one in words.values())
 
 
-@pytest.mark.parametrize("repeats", [times(20, 2)])
+@OFTEN
 def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived, repeats):
     moments, names, wrong = random.Random(30), [f"stopped-{n}" for n in range(repeats)], 0
     for name in names:
@@ -108,7 +117,7 @@ def test_a_stop_saves_one_checkpoint_and_ends_both_nodes(two, cluster, survived,
              orphans=len(two.orphans()))  # fmt: skip
 
 
-@pytest.mark.parametrize("repeats", [times(20, 2)])
+@OFTEN
 def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, survived, repeats):
     moments, wrong = random.Random(31), 0
     name = submit(two, "paused")
@@ -129,7 +138,7 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
              orphans=len(two.orphans()))  # fmt: skip
 
 
-@pytest.mark.parametrize("repeats", [times(20, 2)])
+@OFTEN
 def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(two, cluster, survived, repeats):
     moments, wrong = random.Random(32), 0
     name = submit(two, "victim")

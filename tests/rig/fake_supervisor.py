@@ -1,5 +1,6 @@
 """The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML.
 
+FINETOP_TEST_NODES_JOB: a program that runs in place of the trainer in the ranks of several nodes.
 FINETOP_TEST_HOST: what the machine calls itself. FINETOP_TEST_GRACE_S: how long a keeper may take to come to life,
 FINETOP_TEST_NO_ANSWER_S: a look at the GPUs, until it is said that the driver does not answer; without them so long
 that no busy machine comes to it.
@@ -11,18 +12,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from finetop.core.runtime import gpus
+from finetop.core.runtime import gpus, ranks
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
 from finetop.core.supervisor.gpus import monitor, pool
 from finetop.core.supervisor.jobs import launch_local, launch_slurm, slurm_batch, slurm_commands, slurm_queue
 
 LIMIT_S = 60.0
-FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job.py")))
+FAKE_JOB = str(Path(__file__).with_name("fake_job.py"))
+FAKE = os.environ.get("FINETOP_TEST_JOB", FAKE_JOB)
 
 
 def main() -> int:
     launch_local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
+    if FAKE == FAKE_JOB:  # it is one process, whatever GPUs it has
+        real = ranks.count_of
+        ranks.count_of = lambda verb, gpus, asked, nodes=1: real(verb, gpus, asked, nodes) if nodes > 1 else 1
+    if job := os.environ.get("FINETOP_TEST_NODES_JOB"):
+        launch = ranks.launch_command
+        ranks.launch_command = lambda *a, **more: [*(words := launch(*a, **more))[:-3], job, words[-1]]
     launch_local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))

@@ -30,6 +30,7 @@ PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
 # torch 2.13's torchrun of the first rank that failed; it says so before it ends the others.
 TORCHRUN = "torch/distributed/elastic/multiprocessing/api.py:"
 _EXIT_CODE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) ")
+_REPORT = re.compile(r"^ +rank +: (\d+) \(local_rank: \d+\)\s+exitcode +: (-?\d+) ", re.MULTILINE)
 NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
 
 
@@ -107,7 +108,10 @@ def rank_ends(folder: Path, log: Path) -> list[RankEnd]:
     One that was left alone by another says so (communication), and is none of these.
     """
     words = ranks.read(folder)
-    killed = {int(rank): -int(code) for code, rank in _EXIT_CODE.findall(_tail(log)) if int(code) < 0}
+    tail = _tail(log)
+    # torchrun's report at its end knows more than this node's ranks
+    codes = _REPORT.findall(tail) or [(rank, code) for code, rank in _EXIT_CODE.findall(tail)]
+    killed = {int(rank): -int(code) for rank, code in codes if int(code) < 0}
     dead = [RankEnd(number, None, killed.get(number)) for number, one in words.items() if one.ended is None]
     failed = [
         (one.at, RankEnd(number, one.ended))

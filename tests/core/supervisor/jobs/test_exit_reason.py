@@ -176,6 +176,16 @@ def test_the_rank_that_failed_by_itself_is_named_not_those_it_left_alone(tmp_pat
     assert (state.kind, state.cause) == ("gpu_out_of_memory", "rank 1: out of memory on the GPU: 2 GiB")
 
 
+def test_a_rank_that_srun_killed_with_the_others_does_not_hide_the_one_that_failed(tmp_path):
+    left(tmp_path, 0)  # on the other node: it had no time for a word
+    left(tmp_path, 1, Ended("failed", "out of memory on the GPU", "Lower it.", 1, "gpu_out_of_memory"))
+    assert of_ranks(tmp_path).cause == "rank 1: out of memory on the GPU"
+    left(tmp_path, 1)
+    log = f"{TORCHRUN}failed (exitcode: -9) local_rank: 0 (pid: 4711) of binary: python\n"
+    log += "[0]:\n  rank      : 1 (local_rank: 0)\n  exitcode  : -9 (pid: 4711)\n"
+    assert of_ranks(tmp_path, None, log).cause == "rank 1: killed by signal 9"
+
+
 def test_what_was_wrong_before_is_no_ranks(tmp_path):
     wrong = Ended("failed", "data.train: there is nothing", "Name a file.", 2, "bad_data")
     left(tmp_path, 0, wrong)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
+from finetop.core.runtime import keeper
 from finetop.core.supervisor.jobs import launch_slurm, slurm_batch, slurm_commands, slurm_queue, slurm_record
 from finetop.core.supervisor.jobs.launch_local import LocalLauncher
 from finetop.core.supervisor.jobs.launch_slurm import SlurmLauncher
@@ -297,6 +299,85 @@ def test_one_squeue_a_look_whatever_the_number_of_jobs(launcher, slurm, tmp_path
     assert all(seen.place.waits.startswith("waits for: Priority") for seen in looks.values())
 
 
+class Clock:
+    """A monotonic clock that the test sets, with the rest of time."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.time, self.sleep = time.time, time.sleep
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    for module in (slurm_queue, launch_slurm):
+        monkeypatch.setattr(module, "time", made)
+    for name, value in (("LOOK_S", 3.0), ("QUIET_S", 30.0)):
+        monkeypatch.setattr(slurm_queue, name, value)
+    return made
+
+
+def rounds(launcher: SlurmLauncher, clock: Clock, attempts: list[Attempt], seconds: int) -> None:
+    """Let so much time pass, a round a second, as the supervisor looks on."""
+    for _ in range(seconds):
+        clock.now += 1.0
+        launcher.list(attempts)
+        launcher._queue.round()
+
+
+def test_slurm_is_asked_ever_more_rarely_while_nothing_changes_and_at_once_when_something_does(
+    slurm, clock, monkeypatch, tmp_path
+):
+    launcher = made_launcher(monkeypatch, tmp_path)
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    rounds(launcher, clock, [attempt], 60)
+    assert slurm.calls >= 15, "as often as ever for a minute after a submit"
+    rounds(launcher, clock, [attempt], 3600)
+    slurm.calls = 0
+    rounds(launcher, clock, [attempt], 2 * 3600)
+    assert slurm.calls <= 2 * 3600 / 30 + 1  # each 3 s: 2,400
+    other = attempt_of(tmp_path, 2)
+    submit(launcher, other)
+    slurm.calls = 0
+    rounds(launcher, clock, [attempt, other], 10)
+    assert slurm.calls >= 3
+    slurm.becomes("100", "RUNNING")
+    rounds(launcher, clock, [attempt, other], 4)
+    assert launcher.list([attempt])[1].place.nodes == "n1"
+
+
+def test_who_is_to_end_leaves_at_once_however_rarely_slurm_was_asked(slurm, clock, monkeypatch, tmp_path):
+    launcher = made_launcher(monkeypatch, tmp_path)
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    rounds(launcher, clock, [attempt], 3600)
+    launcher.signal(attempt, "stop")
+    rounds(launcher, clock, [attempt], 10)
+    assert slurm.jobs["100"].state == "CANCELLED"
+    assert launcher.list([attempt])[1].exit is not None
+
+
+def test_a_job_that_lets_go_of_its_lock_is_looked_for_as_often_as_a_new_one(
+    slurm, clock, monkeypatch, tmp_path
+):
+    launcher = made_launcher(monkeypatch, tmp_path)
+    attempt = attempt_of(tmp_path)
+    submit(launcher, attempt)
+    rounds(launcher, clock, [attempt], 10)
+    slurm.becomes("100", "RUNNING")
+    (attempt.folder / "keeper.json").write_text('{"attempt": 1, "pid": 1, "boot": "x"}')
+    lock = keeper.take_lock(attempt.folder / "lock")
+    rounds(launcher, clock, [attempt], 3600)
+    os.close(lock)
+    slurm.becomes("100", "NODE_FAIL")
+    rounds(launcher, clock, [attempt], 8)
+    assert launcher.list([attempt])[1].exit.cause.kind == "node_failed"
+
+
 def test_a_sweep_is_one_array_with_its_limit(launcher, slurm, tmp_path):
     attempts = [attempt_of(tmp_path, job) for job in range(1, 7)]
     for attempt in attempts:
@@ -401,3 +482,13 @@ def test_a_second_job_of_an_attempt_is_cancelled(launcher, slurm, tmp_path):
 )
 def test_a_time_limit_is_read_as_slurm_does(limit, seconds):
     assert slurm_batch.seconds_of(limit) == seconds
+
+
+def test_on_several_nodes_srun_binds_no_task_to_a_core_and_each_node_counts_its_own(tmp_path):
+    folder = attempt_of(tmp_path).folder
+    (folder / "job.json").write_text('{"ranks": 8, "nodes": 2}')
+    command = slurm_batch.command_of(folder)
+    assert command[0] == "srun" and {"--cpu-bind=none", "--kill-on-bad-exit=1"} <= set(command)
+    own = command[command.index("-m") - 1 :]
+    assert own[1:4] == ["-m", "finetop.core.runtime.ranks", "4"]
+    assert own[5:7] == ["-m", "torch.distributed.run"]

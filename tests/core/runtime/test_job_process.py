@@ -1,0 +1,64 @@
+"""A job's process among ranks: how one ends that another, which has stopped, leaves alone."""
+
+from __future__ import annotations
+
+import signal
+
+import msgspec
+import pytest
+
+from finetop.core.protocol.events import Ended
+from finetop.core.protocol.runs import JobSpec
+from finetop.core.runtime import job_process, ranks
+from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.stop_signal import StopAsked
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Let this process be rank 0 of two, as far as it can be; the other is on another machine."""
+    spec = JobSpec(1, 1, 1, "r", "train", {}, {}, ranks=2, nodes=2)
+    (tmp_path / "job.json").write_bytes(msgspec.json.encode(spec))
+    (tmp_path / "ranks").mkdir()
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for name in job_process.SETTINGS:
+        monkeypatch.setenv(name, job_process.SETTINGS[name])
+    monkeypatch.setattr(job_process.faulthandler, "enable", lambda: None)
+    monkeypatch.setattr(job_process.faulthandler, "register", lambda number: None)
+    before = signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    signal.signal(signal.SIGTERM, before)
+
+
+def other_says(folder, ended):
+    words = ranks.LastWords(1, "1", "of another machine", ended, 1.0)
+    write_whole(folder / "ranks" / "1.json", msgspec.json.encode(words))
+
+
+def loses_the_other(*given):
+    raise RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [10.0.0.2]:23456")
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        (Ended("stopped", "asked to stop", kind="asked"), "stopped", 0),
+        (Ended("failed", "row 3", kind="bad_data"), "failed", 1),
+        (None, "failed", 1),
+    ],
+)
+def test_a_rank_that_loses_one_which_was_asked_to_stop_has_stopped_too(folder, said, status, code):
+    other_says(folder, said)
+    assert job_process.run(folder, loses_the_other, lambda where: "") == code
+    ended = ranks.read(folder)[0].ended
+    assert ended is not None and ended.status == status
+    assert f'"status":"{status}"' in (folder / "events.jsonl").read_text()
+
+
+def test_one_that_is_asked_to_stop_before_it_trains_stops(folder):
+    def work(*given):
+        raise StopAsked
+
+    assert job_process.run(folder, work, lambda where: "") == 0
+    assert ranks.read(folder)[0].ended == Ended("stopped", "asked to stop", kind="asked")

@@ -1,0 +1,53 @@
+"""What a keeper has below it on several nodes: an srun whose tasks are no descendants of it, and one task.
+
+    python pretended_srun.py srun FOLDER
+    python pretended_srun.py rank FOLDER NUMBER
+
+As Slurm's own, srun answers SIGTERM by killing all tasks, and ends once they have; FOLDER/tasks names them. A rank
+leaves in FOLDER/ranks which process it is, saves when it is asked to, and ends.
+"""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from finetop.core.runtime import processes, ranks
+from finetop.core.runtime.ranks import Rank
+
+
+def srun(folder: Path) -> int:
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    (folder / "srun").touch()
+    while not (folder / "tasks").exists():
+        time.sleep(0.01)
+        if asked:
+            return 143
+    tasks = [int(pid) for pid in (folder / "tasks").read_text().split()]
+    while any(processes.alive(pid) for pid in tasks):
+        if asked:
+            for pid in tasks:
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
+    return 143 if asked else 0
+
+
+def rank(folder: Path, number: int) -> int:
+    ranks.begin(folder, Rank(number, 2))
+    (folder / "deaf").touch()
+    while (folder / "stay-deaf").exists():
+        time.sleep(0.01)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
+    (folder / "listens").touch()
+    while not asked:
+        time.sleep(0.01)
+    (folder / "saved").touch()
+    return 0
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[2])
+    sys.exit(srun(where) if sys.argv[1] == "srun" else rank(where, int(sys.argv[3])))
