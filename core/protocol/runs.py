@@ -154,7 +154,6 @@ class JobSpec(msgspec.Struct, frozen=True):
     events_taken: int = 0  # the highest number of its events that is in the store
     ranks: int = 1  # processes that it runs in: one for each of its GPUs
     nodes: int = 1  # of a cluster, over which they are spread evenly
-    gpu_gib: float | None = None  # of a GPU's memory, at most; None: all of it
 
 
 class TaskBrief(msgspec.Struct, frozen=True):
