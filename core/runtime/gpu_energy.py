@@ -31,12 +31,12 @@ class Energy:
     def look(self, now: float, watts: float | None, jobs: int = 1) -> None:
         """Add what was used since the last look; `watts` is what the GPU draws now, `jobs` how many are on it."""
         before, counted = self._counted, self.count_j()
+        used: float | None = None
         if counted is not None and before is not None:
-            used: float | None = counted - before if counted >= before else counted  # the counter began again
-        elif watts is not None:
+            used = counted - before if counted >= before else counted  # the counter began again
+        elif before is None and watts is not None:  # where it counts, the next look has this one's, too
             used = (watts if self._watts is None else (watts + self._watts) / 2) * (now - self._at)
-        else:
-            used = None
         if used is not None:
             self.used_j = (self.used_j or 0.0) + used / jobs
-        self._at, self._counted, self._watts = now, counted, watts
+        self._at, self._watts = now, watts
+        self._counted = before if counted is None else counted
