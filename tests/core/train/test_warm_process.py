@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
-from waiting import LIMIT_S
+import fake_nvml
+from fake_nvml import UUIDS, Cards
+from waiting import LIMIT_S, TORCH_LIMIT_S
+
+RIG = Path(fake_nvml.__file__).parent
 
 # As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
 PROGRAM = """
@@ -47,3 +53,22 @@ def test_it_ends_when_its_keeper_is_gone(tmp_path):
     done = wait_with("", tmp_path)
     assert (done.returncode, done.stdout) == (0, "imported\n")
     assert not (tmp_path / "log.txt").exists()
+
+
+def test_it_begins_no_cuda(tmp_path):
+    """What it imports and rehearses learns of the GPU by NVML, and takes it for what it is."""
+    cards = Cards(tmp_path / "nvml.json", count=2)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(RIG / "cuda_calls.py"), str(cards.file)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": UUIDS[1], "PYTHONPATH": str(RIG)},
+        capture_output=True,
+        text=True,
+        timeout=TORCH_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["meanwhile"] == []
+    assert (found["backend"], found["ops"]) == ("CUDA", True)  # bitsandbytes is ready for a GPU
+    assert found["later"], "the job itself asks CUDA again"
+    assert found["adamw"], "the compiler was imported ahead"
