@@ -2,9 +2,9 @@
 
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
 total (GiB, null: not told) and used (GiB), busy, celsius, watts, joules (used so far), processes ([[pid, GiB or
-null], …], or null: not told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc,
-remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4, null: not told; else an H100's). What
-is left out is not supported, as on many cards.
+null], …], or null: not told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name
+either), ecc, remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4, null: not told; else an
+H100's). What is left out is not supported, as on many cards.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import time
+
 import pytest
 from fake_nvml import UUIDS, Cards, FakeNvml
 
@@ -86,3 +89,27 @@ def test_a_gpu_that_does_not_answer_for_a_while_loses_nothing(cards):
     cards.change(0, error=None, joules=400.0)
     energy.look(2.0, None)
     assert energy.used_j == 300.0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_a_real_gpu_counts_about_what_it_draws():
+    torch = pytest.importorskip("torch")
+    from finetop.core.models import devices
+    from finetop.core.train.callbacks import gpu_facts
+
+    energy = Energy(devices.energy_counter("cuda:0"))
+    if energy.count_j() is None:
+        pytest.skip("this GPU does not count, or is divided")
+    by_power = Energy(lambda: None)
+    factor = torch.randn(8192, 8192, device="cuda:0")
+    began = time.monotonic()
+    for one in (energy, by_power):
+        one.begin(began)
+    while time.monotonic() < began + 5.0:
+        for _ in range(20):
+            factor @ factor
+        torch.cuda.synchronize()
+        for one in (energy, by_power):
+            one.look(time.monotonic(), gpu_facts("cuda:0")["gpu_watts"])
+    assert 0.7 < energy.used_j / by_power.used_j < 1.4

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import pytest
 
 from finetop.core.runtime import gpu_share
@@ -51,3 +54,28 @@ def test_news_are_read_while_the_job_runs_and_what_is_broken_changes_nothing(tmp
     assert gpu_share.limit() == Limit(30.0, ("b",))
     gpu_share.tell(tmp_path, GpuShare(None, (), (1, 1)))
     assert gpu_share.look() and gpu_share.limit() == Limit()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_a_limit_that_moves_is_kept_by_the_allocator_and_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    from finetop.core.models import devices
+    from finetop.core.runtime import failures
+
+    device, gib = devices.open_device(None), 2**30
+    held = torch.zeros(gib, dtype=torch.uint8, device=device)
+    gpu_share.tell(tmp_path, GpuShare(2.0, ("first",), (2,)))
+    gpu_share.begin(tmp_path, None)
+    try:
+        devices.keep_to(gpu_share.limit().gib, device)
+        with pytest.raises(torch.OutOfMemoryError) as caught:
+            torch.zeros(2 * gib, dtype=torch.uint8, device=device)
+        said = failures.ended(caught.value)
+        assert re.search(r"of the 2\.00 GiB that are left beside run first are held", said.cause)
+        devices.keep_to(None, device)
+        assert torch.zeros(2 * gib, dtype=torch.uint8, device=device).numel() == 2 * gib
+    finally:
+        devices.keep_to(None, device)
+        del held
+        devices.free_memory(device)

@@ -253,4 +253,8 @@ def test_what_is_used_beyond_a_promise_counts_when_room_is_looked_for():
     uses = {UUIDS[0]: Use(45, 0, {1: 25, 2: 20}, ()), UUIDS[1]: Use(15, 0, {3: 15}, ())}
     assert [share.gib for share in grown(held, uses)] == [25, None, 20]
     assert [share.gib for share in grown(held, {})] == [20, None, 20]
-    assert [share.gib for share in grown(held, {UUIDS[0]: Use(9, 0, {1: None, 2: None}, ())})] == [20, None, 20]
+    assert [share.gib for share in grown(held, {UUIDS[0]: Use(9, 0, {1: None, 2: None}, ())})] == [
+        20,
+        None,
+        20,
+    ]
