@@ -126,7 +126,7 @@ class Share(msgspec.Struct, frozen=True):
     uuid: str
     index: int
     name: str
-    gib: float | None  # of its memory; None: all of it, and nobody beside
+    gib: float | None  # of its memory, kept free of neighbours; None: all of it, and nobody beside
     others_gib: float = 0.0  # what others used of it when the job began
 
 

@@ -58,6 +58,7 @@ class Pool:
     told: dict[tuple[int, int], GpuShare] = field(
         default_factory=dict
     )  # (live job, attempt) -> what it has heard
+    told_of: tuple[object, ...] = ()  # what that was made of, if all have heard it
     decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
 
     @property

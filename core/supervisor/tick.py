@@ -36,7 +36,7 @@ KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
 MOST_STARTS = 3  # of a job that never comes to life
 SHARE_S = 0.1  # of a beat: half to read, half to commit, while nobody is answered
 NEED_S = 10.0  # between two looks at what will be saved
-ALONE = GpuShare()
+ALONE = GpuShare()  # and on no GPU of its own
 
 
 async def beat(supervisor: Supervisor) -> None:
@@ -131,7 +131,8 @@ def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE)
     Raises BadInput where a link leads elsewhere, and OSError.
     """
     make_inside(folder, above)
-    gpu_share.tell(folder, share)
+    if share != ALONE or (folder / gpu_share.FILE).exists():
+        gpu_share.tell(folder, share)
     write_whole(folder / "job.json", spec)
 
 
@@ -222,7 +223,7 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
         cause = None if facts is None else facts.cause  # only who watched it was killed, after its last word
         facts = Exit(said.exit_code, None, told_at, 0, cause=cause)
     state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
-    state = neighbours.named(supervisor, job, pool.ending_of(job, state))
+    state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
     after_job.settle(supervisor, job, state, onward)
     return True
 

@@ -86,30 +86,35 @@ def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
 
 
 async def tell(supervisor: Supervisor) -> None:
-    """Tell live jobs what they may use, where that has changed. One that hears of it later is told again."""
+    """Tell live jobs what they may use, where that has changed. A folder that can't be written is tried again."""
     own = supervisor.pool
-    if own.look is None:
+    made_of = (supervisor.revision, supervisor.settings, own.look)
+    if own.look is None or made_of == own.told_of:
         return
     there = {(job.id, job.attempt): job for job in supervisor.here() if job.gpus}
-    own.told = {key: share for key, share in own.told.items() if key in there}
+    own.told, own.told_of = {key: share for key, share in own.told.items() if key in there}, made_of
     for key, job in there.items():
         share = share_now(supervisor, job, job.gpus)
-        if own.told.get(key) != share:
-            folder = supervisor.home.root / job.folder
-            await aside(partial(gpu_share.tell, folder, share))
+        if own.told.get(key) == share:
+            continue
+        try:
+            await aside(partial(gpu_share.tell, supervisor.home.root / job.folder, share))
             own.told[key] = share
+        except OSError:  # it keeps to what it has heard
+            own.told_of = ()
 
 
-def named(supervisor: Supervisor, job: Job, state: data.State) -> data.State:
+def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data.State:
     """Name the runs beside a job that failed for want of a GPU's memory, with what they hold of it."""
     if not isinstance(state, data.Failed) or state.kind not in MEMORY:
         return state
+    own = {share.uuid for share in job.gpus}
     words = [
         _words(other.run_name, share, supervisor.pool.uses.get(share.uuid), other.id)
         for other in supervisor.live
         if other.id != job.id
         for share in other.gpus
-        if share.uuid in {one.uuid for one in job.gpus}
+        if share.uuid in own
     ]
     return replace(state, hint=" ".join([*words, state.hint])) if words else state
 
