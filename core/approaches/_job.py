@@ -67,7 +67,7 @@ Scores = dict[str, list[RowScore]]
 def work(job: Job) -> Ended:
     """Say who runs on what, then measure."""
     quiet()
-    device = devices.open_device(job.spec.gpu_gib)
+    device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
     measured = measure(request_of(job, device), job.home, job.events, job.run_folder)
     job.events.write(measured)

@@ -47,7 +47,7 @@ class Member:
     jobs: Sequence[JobRow]
     measured: ApproachMeasured | None
     measuring: RunState | None  # of the job that measures it; None: it was not queued yet
-    watts: float | None  # of its GPU while it trained
+    watts: float | None  # of one of its GPUs while it trained, or its share
     trained: Trained | None = None  # what it learned from, and its loss
 
 
@@ -150,7 +150,13 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     scores = {key: statistics.score([_items(one.scores.get(key, ())) for one in told]) for key in metrics}
     state, said = _state(members)
     gpu_s = [seconds * len(job.gpus) for one in own for job, seconds in _made(one) if job.gpus]
-    energy = [watts * seconds / 3600 for one in own if (watts := one.watts) for _, seconds in _made(one)]
+    energy = [
+        watts * seconds * len(job.gpus) / 3600
+        for one in own
+        if (watts := one.watts)
+        for job, seconds in _made(one)
+        if job.gpus
+    ]
     return ApproachRow(
         name=name,
         about=module.ABOUT,

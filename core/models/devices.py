@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gc
-from contextlib import suppress
+import os
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.models import config_file
+from finetop.core.runtime import amd_gpus, gpu_share, gpus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
@@ -51,10 +53,41 @@ def free_memory(device: str) -> None:
 
 
 def free_bytes(device: str) -> float | None:
-    """Return the bytes that are free on a GPU; None elsewhere."""
+    """Return the bytes that are free on a GPU, of those that this process may take; None elsewhere."""
     import torch
 
-    return float(torch.cuda.mem_get_info(device)[0]) if device.startswith("cuda") else None
+    if not device.startswith("cuda"):
+        return None
+    free, most = float(torch.cuda.mem_get_info(device)[0]), gpu_share.limit().gib
+    return free if most is None else min(free, most * 2**30 - torch.cuda.memory_reserved(device))
+
+
+def energy_counter(device: str) -> Callable[[], float | None]:
+    """Return what asks a GPU for the joules that it has used so far; that is None where its driver does not count.
+
+    An instance of a divided GPU has no counter of its own, and its GPU's is not this job's.
+    """
+    import torch
+
+    if not device.startswith("cuda"):
+        return lambda: None
+    if torch.version.hip is not None:
+        return _amd_energy(device)
+    nvml = gpus.load()
+    if nvml is None or "MIG-" in os.environ.get("CUDA_VISIBLE_DEVICES", ""):
+        return lambda: None
+    return gpus.energy_counter(nvml, f"GPU-{torch.cuda.get_device_properties(device).uuid}")
+
+
+def _amd_energy(device: str) -> Callable[[], float | None]:
+    import torch
+
+    amdsmi = amd_gpus.load()
+    try:
+        handle = None if amdsmi is None else torch.cuda._get_amdsmi_handler(torch.device(device))
+    except Exception:  # the library's own errors derive from nothing closer; no sensor ends a training
+        handle = None
+    return (lambda: None) if handle is None else amd_gpus.energy_counter(amdsmi, handle)
 
 
 def memory_of(device: str, limit_gib: float | None = None) -> float | None:
@@ -73,17 +106,56 @@ def memory_of(device: str, limit_gib: float | None = None) -> float | None:
 def open_device(limit_gib: float | None, number: int = 0, libraries: Iterable[str] = ()) -> str:
     """Choose what a job computes on, and take at most so much of a GPU's memory; None is all of it.
 
-    What would not fit fails here and not at a neighbour's. What the job needs is imported first.
+    What the job needs is imported first.
     """
-    import torch
-
     import_libraries(*libraries)
     device = pick_device(number)
     if limit_gib is not None and device.startswith("cuda"):
-        total = torch.cuda.get_device_properties(device).total_memory / 2**30
-        if limit_gib < total:
-            torch.cuda.set_per_process_memory_fraction(limit_gib / total, device)
+        keep_to(limit_gib, device)
     return device
+
+
+def keep_to(limit_gib: float | None, device: str) -> None:
+    """Hold this process from now on to so much of a GPU's memory, whatever it has of it already; None is all of it.
+
+    Where that is not enough, the allocator first gives back what it only keeps, and then fails.
+    """
+    import torch
+
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    share = 1.0 if limit_gib is None else min(1.0, limit_gib / total)
+    torch.cuda.set_per_process_memory_fraction(share, device)
+
+
+@contextmanager
+def without_cuda() -> Iterator[None]:
+    """Have what is inside learn from NVML which GPUs there are: CUDA, and with it the GPU, is not begun.
+
+    As it is imported, bitsandbytes counts the GPUs and asks what each can compute; an optimizer asks whether its step
+    is being captured. Where NVML does not count (instances of a divided GPU) the driver is asked, which takes nothing.
+    """
+    import torch
+
+    switch = "PYTORCH_NVML_BASED_CUDA_CHECK"
+    ask, is_capturing = torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing
+    nvml, before = gpus.load(), os.environ.get(switch)
+    named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+
+    def told(device: Any = None) -> tuple[int, int]:
+        place = torch.cuda._get_device_index(device) if device is not None else 0
+        known = gpus.capability_of(nvml, named[place]) if nvml is not None and place < len(named) else None
+        return ask(device) if known is None else known
+
+    torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = told, lambda: False
+    os.environ[switch] = "1"
+    try:
+        yield
+    finally:
+        torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = ask, is_capturing
+        if before is None:
+            del os.environ[switch]
+        else:
+            os.environ[switch] = before
 
 
 def import_libraries(*names: str) -> None:

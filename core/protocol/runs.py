@@ -126,7 +126,7 @@ class Share(msgspec.Struct, frozen=True):
     uuid: str
     index: int
     name: str
-    gib: float | None  # of its memory; None: all of it, and nobody beside
+    gib: float | None  # of its memory, kept free of neighbours; None: all of it, and nobody beside
     others_gib: float = 0.0  # what others used of it when the job began
 
 
@@ -155,7 +155,6 @@ class JobSpec(msgspec.Struct, frozen=True):
     events_taken: int = 0  # the highest number of its events that is in the store
     ranks: int = 1  # processes that it runs in: one for each of its GPUs
     nodes: int = 1  # of a cluster, over which they are spread evenly
-    gpu_gib: float | None = None  # of a GPU's memory, at most; None: all of it
 
 
 class TaskBrief(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ from finetop.core.errors import BadInput
 from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.runtime import job_process
+from finetop.core.runtime import gpu_share, job_process
 from finetop.core.runtime.failures import LESS
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
@@ -52,6 +52,11 @@ class Job:
     def dtype(self) -> str:
         """The number format that the recipe asks for."""
         return str(self.spec.recipe.get("model", {}).get("dtype", ""))
+
+    @property
+    def gpu_gib(self) -> float | None:
+        """The most memory that it may hold on a GPU; None: all of it."""
+        return gpu_share.limit().gib
 
     def started(self, device: str, dtype: str, packages: Sequence[str]) -> None:
         """Say who runs on what, with the versions of the packages that a result depends on."""

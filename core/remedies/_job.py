@@ -53,7 +53,7 @@ NOW = Candidate("now", "now", "now", 0, {})
 def work(job: Job) -> Ended:
     """Say who runs on what, then try the candidates."""
     quiet()
-    device = devices.open_device(job.spec.gpu_gib)
+    device = devices.open_device(job.gpu_gib)
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
     for row in try_all(request_of(job, device), job.home, job.events):
         print(f"{row.label}: {row.verdict}", flush=True)

@@ -93,6 +93,21 @@ class AmdLooker:
             return None
 
 
+def energy_counter(smi: Any, handle: Any) -> Callable[[], float | None]:
+    """Return what asks one GPU for the joules that it has used; None where it does not count."""
+
+    def joules() -> float | None:
+        try:
+            told = smi.amdsmi_get_energy_count(handle)
+        except smi.AmdSmiException:
+            return None
+        counted = _number(told.get("energy_accumulator", told.get("power")))  # its name before ROCm 6.4
+        unit = _number(told.get("counter_resolution"))  # microjoules
+        return None if counted is None or unit is None else counted * unit / 1e6
+
+    return joules
+
+
 def _number(value: object) -> float | None:
     """Read a number; a card that does not tell says 'N/A'."""
     return float(value) if isinstance(value, int | float) else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
+from finetop.core.runtime import gpu_share
 from finetop.core.wording.units import gib, gib_of
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
-# Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
+# Where the process is held to less than the card has (gpu_share.py), what is free on the card says nothing.
 _ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
 _OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
@@ -31,6 +32,10 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
         kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
+        if beside := _beside(error):
+            have = "has" if len(beside) == 1 else "have"
+            hint = f"Try again once {named(beside)} {have} ended, or: {what_to_lower}"
+            return Ended("failed", f"out of memory{_numbers(error)}", hint, 1, "gpu_taken")
         if others := _of_others(error):
             cause = f"out of memory{_numbers(error)}, {gib(others)} GiB used by others"
             return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
@@ -88,6 +93,26 @@ def _of_others(error: BaseException) -> float:
     return others if wanted and others >= _gib(wanted[1]) else 0.0
 
 
+def _allowed(text: str) -> re.Match[str] | None:
+    """Find what the process may hold and what it holds; None where it may hold all that the card has."""
+    found, card = _ALLOWED.search(text), _FREE.search(text)
+    return None if found is None or (card and _gib(found[1]) >= _gib(card[1])) else found
+
+
+def _beside(error: BaseException) -> tuple[str, ...]:
+    """Return the runs that leave a job too little of its GPU; none where it would not fit without them either."""
+    text, beside = str(error), gpu_share.limit().beside
+    wanted, card, allowed = _WANTED.search(text), _FREE.search(text), _allowed(text)
+    if not (beside and wanted and card and allowed):
+        return ()
+    return beside if _gib(wanted[1]) + _gib(allowed[2]) <= _gib(card[1]) else ()
+
+
+def named(runs: Sequence[str]) -> str:
+    """Name runs in a sentence: 'run a', 'runs a, b'."""
+    return f"run{'s' if len(runs) > 1 else ''} {', '.join(runs)}"
+
+
 def _gib(size: str) -> float:
     number, unit = size.split()
     return float(number) / {"GiB": 1, "MiB": 2**10, "KiB": 2**20}[unit]
@@ -96,10 +121,11 @@ def _gib(size: str) -> float:
 def _numbers(error: BaseException) -> str:
     text = str(error)
     wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
-    allowed = _ALLOWED.search(text)
+    allowed = _allowed(text)
     if wanted and allowed:
-        held = f"{allowed[2]} of the {allowed[1]} that budget.memory_gib allows are held"
-        return f" on the GPU: {wanted[1]} more wanted, {held}"
+        beside = gpu_share.limit().beside
+        whose = f"are left beside {named(beside)}" if beside else "budget.memory_gib allows"
+        return f" on the GPU: {wanted[1]} more wanted, {allowed[2]} of the {allowed[1]} that {whose} are held"
     if wanted and free:
         return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
     if host:

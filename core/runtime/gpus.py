@@ -228,6 +228,39 @@ class Memory:
     used: int
 
 
+def energy_counter(nvml: Any, uuid: str) -> Callable[[], float | None]:
+    """Return what asks one GPU for the joules that it has used since its driver began, or began again.
+
+    That is None of GPUs before Volta, and of an instance of a divided one: they do not count.
+    """
+    try:
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+    except nvml.NVMLError:
+        return lambda: None
+
+    def joules() -> float | None:
+        try:
+            return float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
+        except nvml.NVMLError:
+            return None
+
+    return joules
+
+
+def capability_of(nvml: Any, uuid: str) -> tuple[int, int] | None:
+    """Return a GPU's compute capability, of an instance that of its GPU; None where it is not told."""
+    try:
+        nvml.nvmlInit()
+        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
+        if uuid.startswith("MIG-"):
+            handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
+        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
+    except nvml.NVMLError:
+        return None
+    return int(major), int(minor)
+
+
 def machine_memory() -> Memory:
     """Return the machine's own memory, which some GPUs share."""
     import psutil

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import failures, ranks, stop_signal
+from finetop.core.runtime import failures, gpu_share, ranks, stop_signal
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.job_folder import read_spec
@@ -71,6 +71,7 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     try:
         spec = read_spec(job_folder)
         events.number_behind(spec.events_taken)
+        gpu_share.begin(job_folder, (spec.recipe.get("budget") or {}).get("memory_gib"))
         last = work(spec, job_folder, events, stop)
     except stop_signal.StopAsked:
         last = Ended("stopped", "asked to stop", kind="asked")

@@ -14,6 +14,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.recipe.home_settings import Settings
 from finetop.core.runtime.gpu import GpuReading
+from finetop.core.runtime.gpu_share import GpuShare
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
 from finetop.core.store.notices import Message
@@ -54,6 +55,10 @@ class Pool:
         default_factory=dict
     )  # live job -> since when its GPU is lost (monotonic)
     decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
+    told: dict[tuple[int, int], GpuShare] = field(
+        default_factory=dict
+    )  # (live job, attempt) -> what it has heard
+    told_of: tuple[object, ...] = ()  # what that was made of, if all have heard it
     decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
 
     @property

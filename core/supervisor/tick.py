@@ -12,14 +12,15 @@ import msgspec
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
-from finetop.core.runtime import ranks
+from finetop.core.runtime import gpu_share, ranks
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import make_inside, write_whole
+from finetop.core.runtime.gpu_share import GpuShare
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor import warm_process, watch_settings
-from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.gpus import neighbours, pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import after_job, elsewhere, exit_reason, liveness
@@ -35,6 +36,7 @@ KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
 MOST_STARTS = 3  # of a job that never comes to life
 SHARE_S = 0.1  # of a beat: half to read, half to commit, while nobody is answered
 NEED_S = 10.0  # between two looks at what will be saved
+ALONE = GpuShare()  # and on no GPU of its own
 
 
 async def beat(supervisor: Supervisor) -> None:
@@ -71,6 +73,7 @@ async def beat(supervisor: Supervisor) -> None:
         here, there = elsewhere.part(supervisor, ready)
         for job, gpus in (*pool.choose(supervisor, here), *((job, ()) for job in there)):
             await start(supervisor, job, gpus)
+    await neighbours.tell(supervisor)
     look_at_disk(supervisor)
     deliver.tend(supervisor, now)
     await record(supervisor)
@@ -97,7 +100,8 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     try:
         with transaction(supervisor.connection):
             parent_runs.pin(supervisor.connection, job.run_id)
-        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, gpus)))
+        share = neighbours.share_now(supervisor, job, gpus)
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job, gpus), share))
     except FinetopError as error:
         await _fail(supervisor, job, error)  # what its run begins from is gone
         return
@@ -121,18 +125,22 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     abort_at("supervisor-spawned")
 
 
-def make_folder(folder: Path, above: Path, spec: bytes) -> None:
-    """Make a job's folder with what it is to do. Raises BadInput where a link leads elsewhere, and OSError."""
+def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE) -> None:
+    """Make a job's folder with what it is to do, and what of its GPUs it may use.
+
+    Raises BadInput where a link leads elsewhere, and OSError.
+    """
     make_inside(folder, above)
+    if share != ALONE or (folder / gpu_share.FILE).exists():
+        gpu_share.tell(folder, share)
     write_whole(folder / "job.json", spec)
 
 
 def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
-    """Say what a job is to do, in how many processes and with how much of each GPU's memory."""
+    """Say what a job is to do, and in how many processes."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
     budget = recipe.get("budget") or {}
     nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1
-    limits = [budget.get("memory_gib"), *(share.gib for share in gpus)]
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -145,7 +153,6 @@ def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
         events_taken=jobs.events_taken(supervisor.connection, job.id),
         ranks=ranks.count_of(job.verb, len(gpus), budget.get("gpus"), nodes),
         nodes=nodes,
-        gpu_gib=min((gib for gib in limits if gib is not None), default=None),
     )
     return msgspec.json.encode(spec)
 
@@ -216,7 +223,8 @@ async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) ->
         cause = None if facts is None else facts.cause  # only who watched it was killed, after its last word
         facts = Exit(said.exit_code, None, told_at, 0, cause=cause)
     state = exit_reason.ending(job, facts, said, log, rank_ends, rebooted=facts is None and rebooted)
-    after_job.settle(supervisor, job, pool.ending_of(job, state), onward)
+    state = neighbours.with_neighbours(supervisor, job, pool.ending_of(job, state))
+    after_job.settle(supervisor, job, state, onward)
     return True
 
 

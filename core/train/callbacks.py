@@ -13,18 +13,21 @@ from transformers import TrainerCallback
 from transformers.trainer_utils import has_length
 
 from finetop.core.models import checkpoint, collectives, shards
+from finetop.core.models.devices import energy_counter, keep_to
 from finetop.core.models.quantize import count_numbers
 from finetop.core.protocol.events import Phase, Planned, metrics
 from finetop.core.protocol.metric_names import NAMES, WANTED
 from finetop.core.recipe.length import steps_between
-from finetop.core.runtime.failures import is_disk_full
+from finetop.core.runtime import gpu_share, ranks
+from finetop.core.runtime.failures import is_disk_full, named
+from finetop.core.runtime.gpu_energy import Energy
 from finetop.core.train import check_callback, drift_probe, master, nan_guard, samples, stop_early
 from finetop.core.train.intervals import Ration
 from finetop.core.train.resume import random_state
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from transformers import TrainerState
 
@@ -58,7 +61,10 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     ) -> None:
         self.events = events
         self.spent_before_s = spent_s  # by the run's earlier jobs
-        self.energy_wh = energy_wh  # of the GPU, by them and since
+        self.energy_before_wh = energy_wh  # by them, of all GPUs
+        self.energy = Energy(energy_counter(device))  # of this rank's GPU
+        self.energies: list[float] = []  # joules of each rank whose GPU told any, as they agreed last
+        self.was_shared = False  # a GPU, with another job
         self.alarms = alarms
         self.device = device
         self.own = own  # metrics of the objective: the trainer's names, and ours
@@ -75,6 +81,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.began = self.looked = time.monotonic()
+        self.energy.begin(self.began)
         self.first_step = state.global_step
         self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
         self.alarms.begin(state.max_steps)
@@ -87,7 +94,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)  # the trainer reads the loss next, and would wait there
-        self.step_s = max(1e-9, time.monotonic() - self.step_began)
+        now = time.monotonic()
+        self.step_s = max(1e-9, now - self.step_began)
+        is_due = now - self.looked >= PHASE_S or state.global_step in (1, state.max_steps)
+        if is_due and self.device.startswith("cuda"):
+            self._look_at_gpu(now)
 
     def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         # TRL writes None for a mean of nothing, such as the spread of one answer's reward
@@ -117,6 +128,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         if now - self.shown >= PHASE_S or state.global_step in (1, state.max_steps):
             self._show(state, values, now)
         values |= self.gpu
+        if self.energies:
+            values["energy_wh"] = self.energy_wh
         self.events.write(metrics(state.global_step, values))
         self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
@@ -149,18 +162,41 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             if key in values
         )
         print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
-        if self.device.startswith("cuda"):
-            self._look_at_gpu(now)
 
     def _look_at_gpu(self, now: float) -> None:
-        """Ask the GPU how it is, and add up the energy since the last look, at the mean of both powers."""
-        before, self.gpu = self.gpu.get("gpu_watts"), gpu_facts(self.device)
+        """Ask this rank's GPU how it is and what it used, and the supervisor what is left beside its neighbours."""
+        if gpu_share.look():
+            self._keep_to_share()
+        self.gpu, jobs = gpu_facts(self.device), gpu_share.jobs_on(ranks.own().local)
         watts = self.gpu.get("gpu_watts")
+        self.energy.look(now, watts, jobs)
+        self.was_shared |= gpu_share.is_shared()
         if watts is not None:
-            mean = watts if before is None else (watts + before) / 2
-            self.energy_wh += mean * (now - self.looked) / 3600
-            self.gpu["energy_wh"] = self.energy_wh
+            self.gpu["gpu_watts"] = watts / jobs
         self.looked = now
+
+    def _keep_to_share(self) -> None:
+        limit = gpu_share.limit()
+        keep_to(limit.gib, self.device)
+        beside = f", beside {named(limit.beside)}" if limit.beside else ""
+        most = "all of it" if limit.gib is None else f"at most {limit.gib:g} GiB"
+        print(f"GPU memory that may be used from now on: {most}{beside}", flush=True)
+
+    def take_energies(self, numbers: Sequence[int]) -> None:
+        """Take in what the GPUs of all ranks have used, in the form of `own_energy`."""
+        self.energies = [(number - 1) / 1000 for number in numbers if number]
+
+    def own_energy(self) -> list[int]:
+        """Return what this rank's GPU has used so far, in its place among all: millijoules and one; 0 if not told."""
+        numbers = [0] * collectives.count()
+        if self.energy.used_j is not None:
+            numbers[collectives.rank()] = 1 + round(self.energy.used_j * 1000)
+        return numbers
+
+    @property
+    def energy_wh(self) -> float:
+        """The energy of the whole run: by its earlier jobs, and of all ranks of this one."""
+        return self.energy_before_wh + sum(self.energies) / 3600
 
     def _phase(self, state: TrainerState, now: float) -> float:
         """Say how far training is; returns the seconds left, at the pace so far with all that is around."""
@@ -177,8 +213,13 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._phase(state, time.monotonic())  # with all that was spent
-        if self.energy_wh:
-            print(f"energy: {self.energy_wh:.3g} Wh of the GPU, over the whole run", flush=True)
+        if self.energies:
+            of, ranks_told = collectives.count(), len(self.energies)
+            which = (
+                "the GPU" if of == 1 else f"{of} GPUs" if ranks_told == of else f"{ranks_told} of {of} GPUs"
+            )
+            which = f"its share of {which}" if self.was_shared else which
+            print(f"energy: {self.energy_wh:.3g} Wh of {which}, over the whole run", flush=True)
 
 
 def _epochs(train: Train, args: Any, state: Any, batches: Any) -> float:
@@ -335,7 +376,10 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """
         now = time.monotonic()
         due = [self.is_first and look.asks(step, now) for look in (self.drift, self.samples)]
-        stops, probes, writes = collectives.largest([bool(self.stop.reason), *due])
+        stops, probes, writes, *used = collectives.largest(
+            [bool(self.stop.reason), *due, *self.meter.own_energy()]
+        )
+        self.meter.take_energies(used)
         return bool(stops) and agree_on(self.stop), bool(probes), bool(writes)
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -38,7 +38,7 @@ def work(job: Job) -> Ended:
     if rank.count == 1:
         narrow_gpus()
     job_process.quiet()
-    device = devices.open_device(job.spec.gpu_gib, rank.local, LIBRARIES)
+    device = devices.open_device(job.gpu_gib, rank.local, LIBRARIES)
     collectives.join(device)
     where = devices.describe_device(device) + (f", {rank.count} ranks" if rank.count > 1 else "")
     job.started(where, devices.number_format(job.dtype, None, device), PACKAGES)
@@ -73,22 +73,23 @@ def wait_for_job(ready: Path) -> Path | None:
 
 
 def prepare() -> None:
-    """Set what has to be set before torch is imported, then import, and rehearse.
+    """Set what has to be set before torch is imported, then import, and rehearse, all without a GPU.
 
     What is imported is never garbage: kept out of its collection, which every training begins with, 0.8 s are saved.
     """
     narrow_gpus()
     for key, value in job_process.SETTINGS.items():
         os.environ.setdefault(key, value)
-    job_process.quiet()
-    devices.import_libraries(*LIBRARIES)
-    import trl
+    with devices.without_cuda():
+        job_process.quiet()
+        devices.import_libraries(*LIBRARIES)
+        import trl
 
-    from finetop.core.train.resume import resume  # noqa: F401
+        from finetop.core.train.resume import resume  # noqa: F401
 
-    for name in ("SFTConfig", "SFTTrainer"):
-        getattr(trl, name)  # imported when it is first named
-    rehearse()
+        for name in ("SFTConfig", "SFTTrainer"):
+            getattr(trl, name)  # imported when it is first named
+        rehearse()
     gc.collect()
     gc.freeze()
 
@@ -96,7 +97,8 @@ def prepare() -> None:
 def rehearse() -> None:
     """Load a tiny model, put an adapter on it and take a step: all that is made when it is first used is made now.
 
-    An optimizer imports torch's compiler (1 to 2 s), a model's loading compiles 1,000 patterns (0.3 s).
+    An optimizer imports torch's compiler (1 to 2 s), a model's loading compiles 1,000 patterns (0.3 s). Nothing is
+    differentiated: torch would start a thread for each GPU, and the driver with it.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -115,8 +117,11 @@ def rehearse() -> None:
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True)
         adapted = get_peft_model(model, LoraConfig(r=1, target_modules="all-linear", task_type="CAUSAL_LM"))
         ids = torch.tensor([[1, 2, 3]])
-        optimizer = torch.optim.AdamW([weight for weight in adapted.parameters() if weight.requires_grad])
-        adapted(input_ids=ids, labels=ids).loss.backward()
+        moving = [weight for weight in adapted.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(moving)
+        adapted(input_ids=ids, labels=ids)
+        for weight in moving:
+            weight.grad = torch.zeros_like(weight)
         optimizer.step()
 
 

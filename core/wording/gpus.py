@@ -24,6 +24,8 @@ def lines_of(gpu: GpuRow) -> Iterator[str]:
     for job in gpu.jobs:
         size = "all of it" if job.gib is None else f"{gib(job.gib)} GiB"
         used = "" if job.used_gib is None else f", {gib(job.used_gib)} used"
+        if job.gib is not None and job.used_gib is not None and job.used_gib > job.gib:
+            used += f": {gib(job.used_gib - job.gib)} more than planned"
         yield f"{clean_line(job.run)} ({job.verb}) has {size}{used}"
     for one in gpu.others:
         size = "" if one.gib is None else f", {gib(one.gib)} GiB"

@@ -1,9 +1,10 @@
 """NVML for tests: the functions of nvidia-ml-py that finetop calls, answered from a JSON file that a test edits.
 
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
-total (GiB, null: not told) and used (GiB), busy, celsius, watts, processes ([[pid, GiB or null], …], or null: not
-told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc,
-remap_failed, parts (GPUs that it is divided into). What is left out is not supported, as on many cards.
+total (GiB, null: not told) and used (GiB), busy, celsius, watts, joules (used so far), processes ([[pid, GiB or
+null], …], or null: not told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name
+either), ecc, remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4, null: not told; else an
+H100's). What is left out is not supported, as on many cards.
 """
 
 from __future__ import annotations
@@ -83,6 +84,16 @@ class FakeNvml:
             self._fail(gpu["error"])
         return (index, None)
 
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> Any:
+        for index, gpu in enumerate(self._read()["gpus"]):
+            for part in (None, *range(len(gpu.get("parts") or ()))):
+                if self.nvmlDeviceGetUUID((index, part)) == uuid:
+                    return (index, part)
+        return self._fail("NOT_FOUND")
+
+    def nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self, handle: Any) -> Any:
+        return (handle[0], None)
+
     def nvmlDeviceGetUUID(self, handle: Any) -> str:
         index, part = handle
         gpu = self._read()["gpus"][index]
@@ -90,6 +101,14 @@ class FakeNvml:
 
     def nvmlDeviceGetName(self, handle: Any) -> str:
         return str(self._of(handle).get("name", "NVIDIA H100 80GB HBM3"))
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]:
+        if handle[1] is not None:
+            self._fail("INVALID_ARGUMENT")  # an instance has none of its own
+        told = self._of(handle).get("capability", [9, 0])
+        if told is None:
+            self._fail("NOT_SUPPORTED")
+        return (int(told[0]), int(told[1]))
 
     def nvmlDeviceGetMemoryInfo(self, handle: Any, version: int | None = None) -> Any:
         gpu = self._of(handle)
@@ -106,6 +125,9 @@ class FakeNvml:
 
     def nvmlDeviceGetPowerUsage(self, handle: Any) -> int:
         return int(self._told(handle, "watts") * 1000)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: Any) -> int:
+        return round(self._told(handle, "joules") * 1000)
 
     def nvmlDeviceGetComputeRunningProcesses(self, handle: Any) -> list[Any]:
         found = self._of(handle).get("processes", [])

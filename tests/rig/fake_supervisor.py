@@ -15,7 +15,7 @@ from typing import Any
 from finetop.core.runtime import gpus, ranks
 from finetop.core.runtime.crash_points import SWITCH
 from finetop.core.supervisor import __main__ as program, tick, warm_process
-from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.gpus import job_needs, monitor, pool
 from finetop.core.supervisor.jobs import launch_local, launch_slurm, slurm_batch, slurm_commands, slurm_queue
 
 LIMIT_S = 60.0
@@ -42,6 +42,7 @@ def main() -> int:
     monitor.LOOK_S = monitor.AGAIN_S = 0.1
     pool.NO_ANSWER_S = float(os.environ.get("FINETOP_TEST_NO_ANSWER_S", LIMIT_S))
     pool.GRACE_S = 1.0
+    job_needs.PATIENCE_S = LIMIT_S
     slurm_queue.LOOK_S = slurm_queue.AGAIN_S = slurm_queue.GATHER_S = 0.5
     slurm_queue.FULL_S = slurm_queue.NODES_S = launch_slurm.SETTLE_S = 1.0
     slurm_commands.LIMIT_S = float(os.environ.get("FINETOP_TEST_SLURM_LIMIT_S", slurm_commands.LIMIT_S))

@@ -52,6 +52,7 @@ def main() -> None:
     divide(rank.number)
     compute_in_16_bits(rank.number)
     take_turns(rank.number)
+    add_up_energy(rank.number)
     write_parts(rank.number, Path(sys.argv[1]))
     collectives.leave()
 
@@ -69,6 +70,30 @@ def talk(rank: int) -> None:
         assert error.errno == 28  # a full disk of the first is everybody's
     else:
         raise AssertionError("the error of rank 0 is not raised")
+
+
+def add_up_energy(rank: int) -> None:
+    """Each rank reads its own GPU; the exchange that every step has anyway tells the first what all have used."""
+    from types import SimpleNamespace
+
+    from finetop.core.train import callbacks
+    from finetop.core.train.intervals import Ration
+
+    counted = [1000.0 * (rank + 1)]
+    callbacks.energy_counter = lambda device: lambda: counted[0]
+    callbacks.gpu_facts = lambda device: {}
+    log, alarms = SimpleNamespace(), SimpleNamespace(begin=lambda steps: None)
+    meter = callbacks.Meter(log, "cuda:0", {}, alarms, energy_wh=5.0)
+    begun = SimpleNamespace(global_step=0, num_input_tokens_seen=0, max_steps=9)
+    meter.on_train_begin(None, begun, None)
+    pacer = SimpleNamespace(
+        is_first=rank == 0, drift=Ration(1), samples=Ration(1), stop=SimpleNamespace(reason=""), meter=meter
+    )
+    for wh in (2.0, 3.0):
+        counted[0] += 3600 * wh * (rank + 1)
+        meter._look_at_gpu(meter.began + 1.0)
+        callbacks.Pacer._agree(pacer, 1)
+    assert abs(meter.energy_wh - (5.0 + 5.0 + 10.0)) < 1e-6, meter.energies
 
 
 def compute_in_16_bits(rank: int) -> None:

@@ -29,7 +29,7 @@ IF_STOPPED = "asked to stop; nothing was written"
 def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
     quiet()
-    device = devices.open_device(job.spec.gpu_gib)
+    device = devices.open_device(job.gpu_gib)
     request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     text = general_text(request.recipe, job.home) or general_text(without_suite(request.recipe), job.home)

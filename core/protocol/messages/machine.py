@@ -43,7 +43,7 @@ class GpuJob(msgspec.Struct, frozen=True):
     job_id: int
     run: str
     verb: str
-    gib: float | None  # of a GPU's memory that it may use; None: all, or it is on none
+    gib: float | None  # of a GPU's memory that is kept for it; None: all, or it is on none
     used_gib: float | None  # None: not told
 
 

@@ -23,7 +23,7 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
-from finetop.core.supervisor.gpus.usage import Held, Use, card_of, uninvited, use_of
+from finetop.core.supervisor.gpus.usage import Held, Use, card_of, grown, uninvited, use_of
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
 NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
@@ -177,7 +177,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
     return decide(
         waiting,
         cards,
-        [share for _, share in held],
+        grown(held, pool.uses),
         rules,
         unfit=sum(1 for gpu in ours if gpu.fault),
         cpu_live=sum(1 for job in supervisor.here() if job.id not in on_gpus),

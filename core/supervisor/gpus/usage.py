@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu, Process
 
@@ -60,6 +62,16 @@ def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, in
         for job in sorted({owners[one.pid] for one in gpu.processes or () if one.pid in owners})
         if (job, gpu.uuid) not in given
     ]
+
+
+def grown(held: Iterable[Held], uses: Mapping[str, Use]) -> list[Share]:
+    """List what live jobs have, as room is looked for beside them: what they use where that is more than promised."""
+    found = []
+    for job, share in held:
+        used = uses[share.uuid].by_job.get(job) if share.uuid in uses else None
+        is_more = share.gib is not None and used is not None and used > share.gib
+        found.append(structs.replace(share, gib=used) if is_more else share)
+    return found
 
 
 def card_of(gpu: Gpu, use: Use) -> Gpu:

@@ -9,7 +9,7 @@ import pytest
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.recipe.job import settings_to_lower
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime import failures
+from finetop.core.runtime import failures, gpu_share
 
 LOWER = settings_to_lower(
     resolve_text("recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\n").recipe
@@ -51,6 +51,45 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
         "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
         "allows are held"
     )
+
+
+def limited(wanted, allowed, held):
+    """What torch 2.13 says where the process is held to less than the card has."""
+    return CUDA.replace("2.50 GiB", wanted) + (
+        f" {allowed} allowed; Of the allocated memory {held} is allocated by PyTorch, and 80.19 MiB is reserved by "
+        "PyTorch but unallocated."
+    )
+
+
+@pytest.fixture
+def beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
+    gpu_share.tell(tmp_path, gpu_share.GpuShare(20.0, ("first", "second"), (3,)))
+    gpu_share.begin(tmp_path, None)
+    return tmp_path
+
+
+def test_what_neighbours_leave_is_told_as_theirs(beside):
+    torch = pytest.importorskip("torch")
+    ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
+    assert ended.cause == (
+        "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that are left beside runs "
+        "first, second are held"
+    )
+    assert ended.kind == "gpu_taken"
+    assert ended.hint == f"Try again once runs first, second have ended, or: {LOWER}"
+    too_much = failures.ended(torch.OutOfMemoryError(limited("62.00 GiB", "20.00 GiB", "18.93 GiB")), LOWER)
+    assert (too_much.kind, too_much.hint) == ("gpu_out_of_memory", LOWER), "alone it would not fit either"
+    assert "left beside runs first, second" in too_much.cause
+
+
+def test_a_limit_that_was_lifted_is_none(beside):
+    torch = pytest.importorskip("torch")
+    gpu_share.tell(beside, gpu_share.GpuShare(None, (), (1,)))
+    assert gpu_share.look()
+    ended = failures.ended(torch.OutOfMemoryError(limited("2.50 GiB", "79.11 GiB", "78.50 GiB")), LOWER)
+    assert ended.cause == "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free"
+    assert (ended.kind, ended.hint) == ("gpu_out_of_memory", LOWER)
 
 
 @pytest.mark.parametrize(

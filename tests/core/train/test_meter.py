@@ -3,8 +3,12 @@
 import math
 from types import SimpleNamespace
 
+import pytest
+from fake_nvml import UUIDS, Cards, FakeNvml
+
 from finetop.core.protocol import events
-from finetop.core.runtime import event_log
+from finetop.core.runtime import event_log, gpu_share, gpus
+from finetop.core.runtime.gpu_share import GpuShare
 
 
 def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):
@@ -37,16 +41,97 @@ def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
     assert gpu_facts("cuda:0") == {"gpu_util": 91.0, "gpu_watts": 412.5}
 
 
-def test_energy_is_power_over_time_and_goes_on_in_a_resumed_run(tmp_path, monkeypatch):
+@pytest.fixture
+def meter_of(tmp_path, monkeypatch):
+    """Make a meter on a GPU that a fake NVML tells of, whose power is 300 W."""
     from finetop.core.train import callbacks
 
-    log = event_log.EventLog(tmp_path / "events.jsonl")
-    meter = callbacks.Meter(log, "cuda:0", {}, SimpleNamespace(), energy_wh=50.0)
-    meter.looked = 0.0
-    for at, watts in ((3600.0, 300.0), (7200.0, 500.0)):
-        monkeypatch.setattr(callbacks, "gpu_facts", lambda device, watts=watts: {"gpu_watts": watts})
-        meter._look_at_gpu(at)
-    assert meter.gpu["energy_wh"] == 50.0 + 300.0 + 400.0
+    cards = Cards(tmp_path / "nvml.json")
+    cards.change(0, joules=1000.0)
+    monkeypatch.setattr(
+        callbacks, "energy_counter", lambda device: gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])
+    )
+    monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {"gpu_watts": 300.0})
+    monkeypatch.setattr(gpu_share, "_own", gpu_share._Own())
+
+    def make(**more):
+        log = event_log.EventLog(tmp_path / "events.jsonl")
+        meter = callbacks.Meter(log, "cuda:0", {}, SimpleNamespace(begin=lambda steps: None), **more)
+        meter.on_train_begin(None, SimpleNamespace(global_step=0, num_input_tokens_seen=0, max_steps=9), None)
+        return meter
+
+    return make, cards
+
+
+def test_energy_is_what_the_gpu_counted_and_goes_on_in_a_resumed_run(meter_of):
+    make, cards = meter_of
+    meter = make()
+    cards.change(0, joules=1000.0 + 3600 * 20)
+    meter._look_at_gpu(meter.began + 1.0)
+    meter.take_energies(meter.own_energy())
+    assert meter.energy_wh == pytest.approx(20.0)
+    cards.change(0, joules=1000.0 + 3600 * 500)  # while no job of this run was there
+    again = make(energy_wh=meter.energy_wh)
+    assert again.energy_wh == pytest.approx(20.0)
+    cards.change(0, joules=1000.0 + 3600 * 503)
+    again._look_at_gpu(again.began + 1.0)
+    again.take_energies(again.own_energy())
+    assert again.energy_wh == pytest.approx(23.0)
+
+
+def test_without_a_counter_energy_is_power_over_time(meter_of):
+    make, cards = meter_of
+    cards.change(0, joules=None)
+    meter = make(energy_wh=50.0)
+    meter._look_at_gpu(meter.began + 3600.0)
+    meter.take_energies(meter.own_energy())
+    assert meter.energy_wh == pytest.approx(50.0 + 300.0)
+
+
+def test_a_gpu_that_tells_nothing_has_no_energy(meter_of, monkeypatch):
+    from finetop.core.train import callbacks
+
+    make, cards = meter_of
+    cards.change(0, joules=None)
     monkeypatch.setattr(callbacks, "gpu_facts", lambda device: {})
-    meter._look_at_gpu(9000.0)
-    assert "energy_wh" not in meter.gpu and meter.energy_wh == 750.0
+    meter = make()
+    meter._look_at_gpu(meter.began + 1.0)
+    assert meter.own_energy() == [0]
+    meter.take_energies([0])
+    assert meter.energies == []
+
+
+def test_on_a_shared_gpu_energy_and_power_are_the_jobs_part_and_said_to_be(meter_of, tmp_path, capsys):
+    make, cards = meter_of
+    gpu_share.begin(tmp_path, None)
+    meter = make()
+    gpu_share.tell(tmp_path, GpuShare(40.0, ("other",), (2,)))
+    meter.device = "cpu"  # whose memory has no limit here
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetop.core.train.callbacks.keep_to", lambda gib, device: None)
+        cards.change(0, joules=1000.0 + 7200)
+        meter._look_at_gpu(meter.began + 1.0)
+    meter.take_energies(meter.own_energy())
+    assert (meter.energy_wh, meter.gpu["gpu_watts"]) == (pytest.approx(1.0), 150.0)
+    meter.on_train_end(None, SimpleNamespace(global_step=9, max_steps=9), None)
+    assert "energy: 1 Wh of its share of the GPU, over the whole run" in capsys.readouterr().out
+
+
+def test_a_neighbour_that_comes_and_goes_moves_the_limit(meter_of, tmp_path, monkeypatch, capsys):
+    from finetop.core.train import callbacks
+
+    held = []
+    monkeypatch.setattr(callbacks, "keep_to", lambda gib, device: held.append((gib, device)))
+    gpu_share.tell(tmp_path, GpuShare(None, (), (1,)))
+    gpu_share.begin(tmp_path, None)
+    meter = meter_of[0]()
+    meter._look_at_gpu(1.0)
+    assert held == []
+    for share in (GpuShare(49.0, ("second",), (2,)), GpuShare(None, (), (1,))):
+        gpu_share.tell(tmp_path, share)
+        for _ in range(2):
+            meter._look_at_gpu(2.0)
+    assert held == [(49.0, "cuda:0"), (None, "cuda:0")]
+    said = capsys.readouterr().out
+    assert "GPU memory that may be used from now on: at most 49 GiB, beside run second" in said
+    assert "from now on: all of it" in said

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-from waiting import LIMIT_S
+import fake_nvml
+import pytest
+from fake_nvml import UUIDS, Cards
+from waiting import LIMIT_S, TORCH_LIMIT_S, wait_until as until
+
+from finetop.core.runtime import gpus
+
+RIG = Path(fake_nvml.__file__).parent
 
 # As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
 PROGRAM = """
@@ -47,3 +57,47 @@ def test_it_ends_when_its_keeper_is_gone(tmp_path):
     done = wait_with("", tmp_path)
     assert (done.returncode, done.stdout) == (0, "imported\n")
     assert not (tmp_path / "log.txt").exists()
+
+
+def test_it_begins_no_cuda(tmp_path):
+    """What it imports and rehearses learns of the GPU by NVML, and takes it for what it is."""
+    cards = Cards(tmp_path / "nvml.json", count=2)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(RIG / "cuda_calls.py"), str(cards.file)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": UUIDS[1], "PYTHONPATH": str(RIG)},
+        capture_output=True,
+        text=True,
+        timeout=TORCH_LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["meanwhile"] == []
+    assert (found["backend"], found["ops"]) == ("CUDA", True)  # bitsandbytes is ready for a GPU
+    assert found["later"], "the job itself asks CUDA again"
+    assert found["adamw"], "the compiler was imported ahead"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_the_driver_lists_no_process_that_waits(tmp_path):
+    """Not among those that hold memory of a GPU; the real imports, beside the real driver."""
+    seen = gpus.look()
+    fit = [gpu for gpu in seen.gpus if not gpu.fault and gpu.processes is not None]
+    if not fit or not gpus.sees_all_processes():
+        pytest.skip("the driver lists no processes here")
+    ready = tmp_path / "spare.json"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "finetop.core.run_job", "--warm", str(ready)],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": fit[0].uuid},
+        stdin=subprocess.PIPE,
+    ) as process:
+        until(lambda: ready.exists() or process.poll() is not None, limit_s=TORCH_LIMIT_S)
+        listed = {one.pid for gpu in gpus.look().gpus for one in gpu.processes or ()}
+        opened = {
+            str(file.readlink()) for file in Path(f"/proc/{process.pid}/fd").iterdir() if file.is_symlink()
+        }
+        process.communicate(b"")
+    assert process.returncode == 0
+    assert process.pid not in listed
+    assert not [path for path in opened if path.startswith("/dev/nvidia-uvm")]  # CUDA opens it as it begins

@@ -1,0 +1,126 @@
+"""Who shares a GPU with whom, and what that leaves to each. Jobs hear of it when they start, and while they run.
+
+What a job was promised is kept free of its neighbours, and so is what it already uses beyond. All else on the GPU is
+for whoever needs it first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from msgspec.structs import replace
+
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.runs import Share
+from finetop.core.runtime import gpu_share
+from finetop.core.runtime.gpu_share import GpuShare
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.gpus.placement import Placement
+from finetop.core.supervisor.gpus.usage import Held, Use
+from finetop.core.supervisor.io_thread import aside
+from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import clean_line
+from finetop.core.wording.units import gib
+
+MEMORY = ("gpu_taken", "gpu_out_of_memory")
+
+
+def share_of(
+    job: int,
+    gpus: Placement,
+    held: Sequence[Held],
+    names: Mapping[int, str],
+    totals: Mapping[str, float],
+    uses: Mapping[str, Use],
+    reserve_gib: float,
+) -> GpuShare:
+    """Say what a job may use of its GPUs beside the jobs that are on them; `totals` are the GPUs' sizes, by UUID.
+
+    Never less than it was promised. Several GPUs are used alike: of those that are shared the fullest one counts.
+    """
+    beside: dict[int, str] = {}
+    jobs_on, left = [], []
+    for share in gpus:
+        on_it = [(other, one) for other, one in held if one.uuid == share.uuid and other != job]
+        jobs_on.append(1 + len({other for other, _ in on_it}))
+        beside |= {other: names[other] for other, _ in on_it if other in names}
+        if on_it and share.gib is not None and share.uuid in totals:
+            use = uses.get(share.uuid)
+            room = totals[share.uuid] - reserve_gib - _of_others(share, use)
+            room -= sum(_taken(other, one, totals[share.uuid], use) for other, one in on_it)
+            left.append(max(share.gib, math.floor(room * 10) / 10))
+    most = min(left, default=None)
+    return GpuShare(most, tuple(sorted(beside.values())), tuple(jobs_on))
+
+
+def _taken(job: int, share: Share, total_gib: float, use: Use | None) -> float:
+    """Return what of a GPU is a job's: what it was promised, or what it uses where that is more."""
+    promised = total_gib if share.gib is None else share.gib
+    used = None if use is None else use.by_job.get(job)
+    return max(promised, used or 0.0)
+
+
+def _of_others(share: Share, use: Use | None) -> float:
+    """Return what people's processes that are none of ours use: where jobs can't be told apart, what it was before."""
+    is_exact = use is not None and any(used is not None for used in use.by_job.values())
+    return use.others_gib if use is not None and is_exact else share.others_gib
+
+
+def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
+    """Say what a job may use of its GPUs, beside the jobs that are live now."""
+    own = supervisor.pool
+    held = [(one.id, share) for one in supervisor.live for share in one.gpus]
+    held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
+    return share_of(
+        job.id,
+        gpus,
+        held,
+        {one.id: one.run_name for one in supervisor.live},
+        {gpu.uuid: gpu.total_gib for gpu in own.seen.gpus},
+        own.uses,
+        supervisor.settings.gpus.reserve_gib,
+    )
+
+
+async def tell(supervisor: Supervisor) -> None:
+    """Tell live jobs what they may use, where that has changed. A folder that can't be written is tried again."""
+    own = supervisor.pool
+    made_of = (supervisor.revision, supervisor.settings, own.look)
+    if own.look is None or made_of == own.told_of:
+        return
+    there = {(job.id, job.attempt): job for job in supervisor.here() if job.gpus}
+    own.told, own.told_of = {key: share for key, share in own.told.items() if key in there}, made_of
+    for key, job in there.items():
+        share = share_now(supervisor, job, job.gpus)
+        if own.told.get(key) == share:
+            continue
+        try:
+            await aside(partial(gpu_share.tell, supervisor.home.root / job.folder, share))
+            own.told[key] = share
+        except OSError:  # it keeps to what it has heard
+            own.told_of = ()
+
+
+def with_neighbours(supervisor: Supervisor, job: Job, state: data.State) -> data.State:
+    """Name the runs beside a job that failed for want of a GPU's memory, with what they hold of it."""
+    if not isinstance(state, data.Failed) or state.kind not in MEMORY:
+        return state
+    own = {share.uuid for share in job.gpus}
+    words = [
+        _words(other.run_name, share, supervisor.pool.uses.get(share.uuid), other.id)
+        for other in supervisor.live
+        if other.id != job.id
+        for share in other.gpus
+        if share.uuid in own
+    ]
+    return replace(state, hint=" ".join([*words, state.hint])) if words else state
+
+
+def _words(run: str, share: Share, use: Use | None, job: int) -> str:
+    used = None if use is None else use.by_job.get(job)
+    held = "" if used is None else f" holds {gib(used)} GiB"
+    planned = "" if share.gib is None else f"{',' if held else ''} planned {gib(share.gib)}"
+    return f"Beside it on GPU {share.index}: {clean_line(run)}{held}{planned}."

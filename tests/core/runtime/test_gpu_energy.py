@@ -1,0 +1,115 @@
+"""Energy by the driver's counter, by power where it does not count, and in parts where jobs share a GPU."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+from fake_nvml import UUIDS, Cards, FakeNvml
+
+from finetop.core.runtime import gpus
+from finetop.core.runtime.gpu_energy import Energy
+
+
+@pytest.fixture
+def cards(tmp_path):
+    return Cards(tmp_path / "nvml.json")
+
+
+def energy_of(cards, number=0):
+    return Energy(gpus.energy_counter(FakeNvml(cards.file), UUIDS[number]))
+
+
+def test_the_counter_counts_whatever_the_power_is_at_a_look(cards):
+    cards.change(0, joules=5_000_000.0)  # by whoever was there before
+    energy = energy_of(cards)
+    energy.begin(0.0)
+    cards.change(0, joules=5_000_700.5)
+    energy.look(1.0, 90.0)
+    cards.change(0, joules=5_001_000.0)
+    energy.look(2.0, 90.0)
+    assert energy.used_j == pytest.approx(1000.0)
+
+
+def test_each_of_two_jobs_on_a_gpu_counts_a_half_while_both_are_there(cards):
+    cards.change(1, joules=100.0)
+    first, second = energy_of(cards, 1), energy_of(cards, 1)
+    first.begin(0.0)
+    for at, joules, jobs in ((1.0, 400.0, 1), (2.0, 1000.0, 2), (3.0, 1300.0, 1)):
+        if jobs == 2:
+            second.begin(1.0)
+        cards.change(1, joules=joules)
+        first.look(at, None, jobs)
+        if jobs == 2:
+            second.look(at, None, jobs)
+    assert (first.used_j, second.used_j) == (300 + 300 + 300, 300)
+    assert first.used_j + second.used_j == 1300 - 100
+
+
+def test_a_counter_that_begins_again_takes_nothing_back(cards):
+    cards.change(0, joules=9000.0)
+    energy = energy_of(cards)
+    energy.begin(0.0)
+    cards.change(0, joules=9500.0)
+    energy.look(1.0, None)
+    cards.change(0, joules=120.0)  # the driver was loaded anew
+    energy.look(2.0, None)
+    cards.change(0, joules=150.0)
+    energy.look(3.0, None)
+    assert energy.used_j == 500 + 120 + 30
+
+
+def test_without_a_counter_it_is_power_over_time(cards):
+    energy = energy_of(cards)  # NVML: not supported
+    energy.begin(0.0)
+    energy.look(10.0, 300.0)
+    energy.look(20.0, 500.0)
+    energy.look(30.0, 500.0, 2)
+    assert energy.used_j == 3000 + 4000 + 2500
+
+
+def test_what_tells_nothing_counts_nothing(cards):
+    energy = energy_of(cards)
+    energy.begin(0.0)
+    energy.look(10.0, None)
+    assert energy.used_j is None
+    cards.change(0, parts=[{"uuid": "MIG-1"}], joules=7.0)
+    assert gpus.energy_counter(FakeNvml(cards.file), "MIG-1")() is None
+    assert gpus.energy_counter(FakeNvml(cards.file), "GPU-of-nobody")() is None
+    assert gpus.energy_counter(FakeNvml(cards.file), UUIDS[0])() == 7.0
+
+
+def test_a_gpu_that_does_not_answer_for_a_while_loses_nothing(cards):
+    cards.change(0, joules=100.0)
+    energy = energy_of(cards)
+    energy.begin(0.0)
+    cards.change(0, error="UNKNOWN")
+    energy.look(1.0, None)
+    cards.change(0, error=None, joules=400.0)
+    energy.look(2.0, None)
+    assert energy.used_j == 300.0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_a_real_gpu_counts_about_what_it_draws():
+    torch = pytest.importorskip("torch")
+    from finetop.core.models import devices
+    from finetop.core.train.callbacks import gpu_facts
+
+    energy = Energy(devices.energy_counter("cuda:0"))
+    if energy.count_j() is None:
+        pytest.skip("this GPU does not count, or is divided")
+    by_power = Energy(lambda: None)
+    factor = torch.randn(8192, 8192, device="cuda:0")
+    began = time.monotonic()
+    for one in (energy, by_power):
+        one.begin(began)
+    while time.monotonic() < began + 5.0:
+        for _ in range(20):
+            factor @ factor
+        torch.cuda.synchronize()
+        for one in (energy, by_power):
+            one.look(time.monotonic(), gpu_facts("cuda:0")["gpu_watts"])
+    assert 0.7 < energy.used_j / by_power.used_j < 1.4
