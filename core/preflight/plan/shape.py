@@ -17,6 +17,7 @@ from typing import Any, Literal
 from finetop.core.errors import BadInput
 from finetop.core.models import config_file
 from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
+from finetop.core.recipe.master import is_wide
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
 
@@ -86,6 +87,15 @@ class Shape:
         return linears + self.experts + rest
 
     @property
+    def small(self) -> int:
+        """Numbers of the layers and the last norm in tensors that an 8-bit optimizer holds in 32 bits."""
+        found = sum(
+            small((one.inputs * one.outputs, one.count), (one.outputs, one.count * one.bias))
+            for one in self.linears
+        )
+        return found + self.norms * is_wide(self.hidden)
+
+    @property
     def output_weights(self) -> int:
         """Numbers of the matrix that makes logits, its own or the embedding's."""
         return self.vocabulary * self.hidden
@@ -96,6 +106,11 @@ class Shape:
             return self.linears
         wanted = {name.rsplit(".", 1)[-1] for name in names}
         return tuple(linear for linear in self.linears if linear.name in wanted)
+
+
+def small(*tensors: tuple[int, int]) -> int:
+    """Count the numbers in tensors that are small for an 8-bit optimizer; of each its numbers, and its copies."""
+    return sum(numbers * count for numbers, count in tensors if is_wide(numbers))
 
 
 def read_config(place: Path) -> dict[str, Any]:
