@@ -35,6 +35,7 @@ def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
                 "CUDA_VISIBLE_DEVICES": "",
+                "MALLOC_MMAP_THRESHOLD_": str(1 << 20),  # what is freed is gone
             },
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
