@@ -15,11 +15,11 @@ import msgspec
 from finetop.core.models import cpu_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.plugins import METHODS
-from finetop.core.preflight.plan import answers, memory, schedule
+from finetop.core.preflight.plan import answers, host, memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Workload
 from finetop.core.preflight.plan.objective_extras import Extras, extras_of
-from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
+from finetop.core.preflight.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
@@ -112,7 +112,21 @@ def estimate(
         ),
         disk=disk,
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
+        host=host_of(recipe, shape, work, known, machine),
     )
+
+
+def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> Host | None:
+    """Say what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
+    if not (work.divided and work.on_gpu):
+        return None
+    lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
+    tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
+    is_new = recipe.objective.name == "pretrain" or bool(
+        shape.experts
+    )  # fused, as the file may not have them
+    converts = is_new or saved_bytes(shape) != work.compute_bytes
+    return Host(here, host.held(work, tokens, here, converts=converts), machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
@@ -228,10 +242,15 @@ def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
 
     transformers maps the file, and its pages stay until the last weight is made.
     """
-    saved = NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
+    saved = saved_bytes(shape)
     if recipe.objective.name == "pretrain" or (recipe.model.quantize == "none" and saved == size):
         return 0.0
     return shape.parameters * saved
+
+
+def saved_bytes(shape: Shape) -> float:
+    """Return the bytes of a number in the weights' file."""
+    return NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
 
 
 def checkpoints(recipe: Recipe) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,6 +72,7 @@ class Shape:
     other: int  # routers, sinks, scales
     keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
     scanned: int  # numbers of a scan's state in each layer; 0 where there is none
+    kinds: tuple[int, ...]  # layers of each kind of attention: that look at all, or at a window
     max_positions: int
     dtype: str  # what the weights were saved in
 
@@ -301,12 +303,23 @@ class _Reader:
             other=other,
             keeps_scores=family.keeps_scores,
             scanned=self.scan_width() * (self.maybe("state_size") or 16) if family.scans else 0,
+            kinds=self.kinds(),
             max_positions=self.maybe("max_position_embeddings", "n_positions") or 0,
             dtype=str(self.config.get("dtype") or self.config.get("torch_dtype") or "float32"),
         )
 
     def head(self, tied: bool, width: int) -> int:
         return (0 if tied else self.vocabulary * width) + self.vocabulary * self.family.head_bias
+
+    def kinds(self) -> tuple[int, ...]:
+        """Count the layers of each kind of attention, from their list, or by the family's habit."""
+        types, every = self.config.get("layer_types"), self.family.full_every
+        if isinstance(types, list):
+            return tuple(Counter(map(str, types[: self.layers])).values())
+        if not every or self.config.get("sliding_window", 1) is None:
+            return (self.layers,)
+        full = self.layers // (self.maybe("sliding_window_pattern") or every)
+        return tuple(count for count in (self.layers - full, full) if count)
 
     def norms_per_layer(self) -> int:
         if self.name == "falcon" and self.config.get("parallel_attn", True):
