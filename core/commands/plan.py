@@ -76,7 +76,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print_json({"plan": plain(plan)})
         else:
             print(*report(loaded.recipe, plan, args.config or loaded.recipe.model.id), sep="\n")
-        return 1 if plan.verdict == "no" else 0
+        return int(lacks(plan))
     plans = []
     for stage in chain.stages:
         loaded = replace(stage.loaded, recipe=on_its_base(stage.loaded.recipe, chain))
@@ -93,7 +93,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 ]
             }
         )
-    return 1 if any(plan.verdict == "no" for plan in plans) else 0
+    return int(any(map(lacks, plans)))
+
+
+def lacks(plan: Plan) -> bool:
+    """Return whether a run does not fit its GPU, or the machine's memory beside it."""
+    return plan.verdict == "no" or (plan.host is not None and plan.host.lacks)
 
 
 def planned(args: argparse.Namespace, home: Home, loaded: Loaded) -> Plan:
@@ -209,6 +214,12 @@ def memory_lines(plan: Plan) -> Iterator[str]:
         yield "no change that is known here makes it fit: take a smaller model"
     for way in plan.sharded:
         yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
+    if plan.host is not None:
+        yield f"  a machine's own memory, {f'{plan.host.ranks} ranks on it':<38}{gib_of(plan.host.bytes):>8}"
+        if plan.host.lacks:
+            yield from wrapped(
+                f"does NOT fit: this machine has {gib_of(plan.host.total or 0.0)} GiB", mark="✗ "
+            )
 
 
 def data_words(steps: Steps) -> str:

@@ -7,6 +7,7 @@ the same each time, an error is raised where it happened, and a wish to stop com
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,28 @@ class Asked:
         return -(-(len(self.tokens) + self.longest) // PAGE)
 
 
+def pages_kept(each: Sequence[int], held: int) -> int:
+    """Count the pages that are kept at once, of answers that fill so many each: `held` tokens, or the longest alone."""
+    return min(sum(each), max(held // PAGE, max(each)))
+
+
+def bytes_held(
+    pages: int, at_once: int, kinds: Sequence[int], token: float, size: float, *, flash: bool
+) -> float:
+    """Count the bytes that transformers holds for so many pages: its cache, masks in the model's numbers, places.
+
+    `kinds` says how many layers have each kind of attention, `token` the bytes of a token's keys and values in all
+    layers. Each kind has a mask, with a cell for all that is read in a step and all that can lie in the cache: of few
+    layers that is more than of many, as all share one cache, in sectors that both divide. Two more are for padding.
+    """
+    layers = sum(kinds)
+    sector = math.lcm(*kinds)  # in pages of one layer
+    sectors = -(-(pages + 1) * layers // sector)
+    seen = sectors * sector // min(kinds) * PAGE + at_once
+    masks = 0.0 if flash else at_once * seen * size
+    return (sectors + 2) * sector * PAGE * token / layers + len(kinds) * (masks + 8 * (seen + at_once))
+
+
 def write(
     model: Any, asked: Sequence[Asked], config: Any, *, held: int, at_once: int, flash: bool = False
 ) -> list[list[int]]:
@@ -46,7 +69,7 @@ def write(
 
     logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)  # errors are raised below
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    pages = min(sum(one.pages for one in asked), max(held // PAGE, max(one.pages for one in asked)))
+    pages = pages_kept([one.pages for one in asked], held)
     kernel, was_training = kernel_of(inner), inner.training
     settings = ContinuousBatchingConfig(
         page_size=PAGE,

@@ -40,7 +40,12 @@ def filled(device: str) -> int:
 
 def tokens_held(model: Any, read_at_once: int) -> int:
     """Return how many tokens of prompts and answers are held at once: by the bytes of a model's cache for each."""
-    room = read_at_once * CACHE_PER_TOKEN // max(1, cache_bytes(model))
+    return tokens_in_room(cache_bytes(model), read_at_once)
+
+
+def tokens_in_room(bytes_of_token: int, read_at_once: int) -> int:
+    """Return the same for a model whose cache takes so many bytes a token."""
+    room = read_at_once * CACHE_PER_TOKEN // max(1, bytes_of_token)
     return min(read_at_once * HELD_PER_TOKEN, room)
 
 
@@ -62,7 +67,7 @@ def engine_for(
         if tokens:
             raise _refusal(wanted, tokens)
         return "vllm"
-    is_flash = device.startswith("cuda") and dtype != "float32" and continuous.has_flash()
+    is_flash = writes_with_flash(on_gpu=device.startswith("cuda"), in_float32=dtype == "float32")
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
     fault = tokens or _fault_of(config)
@@ -71,6 +76,11 @@ def engine_for(
     if wanted == "continuous":
         raise _refusal(wanted, fault)
     return "exact"
+
+
+def writes_with_flash(*, on_gpu: bool, in_float32: bool) -> bool:
+    """Return whether continuous batching takes flash-attn, which needs no mask."""
+    return on_gpu and not in_float32 and continuous.has_flash()
 
 
 def _refusal(wanted: EngineChoice, fault: str) -> BadInput:

@@ -79,7 +79,10 @@ def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[
     ):  # on a GPU tensor by tensor: the machine's memory may be smaller than the model
         if device == "auto":  # on the GPU as far as it goes, the rest beside it
             return {"device_map": "auto"}
-        return {"device_map": {"": device}} if saved or device.startswith("cuda") else {}
+        is_placed = (
+            saved or device.startswith("cuda") or device == "meta"
+        )  # there the file's headers alone are read
+        return {"device_map": {"": device}} if is_placed else {}
     if saved:
         raise BadInput(
             f"model.quantize: {resolved.id} is saved in fewer bits already.",

@@ -23,23 +23,30 @@ def divide(model: Any, device: str, dtype: torch.dtype) -> Any:
     """Divide a model's weights over the ranks, layer by layer; what moves is held in float32.
 
     Products are computed in `dtype`, gradients added up in float32: as accelerate's FSDP2 does. Each layer goes to the
-    device as it is divided, so that the GPU never holds the whole. The base of an adapter keeps its number format.
+    device and becomes float32 as it is divided: neither the GPU nor the machine's memory ever holds the whole in
+    float32. Ranks that have no numbers yet receive those of the first. The base of an adapter keeps its number format.
     """
     import torch
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.tensor import DTensor
+
+    from finetop.core.models import sent_weights
 
     mesh = init_device_mesh(device.split(":")[0], (collectives.count(),))
     quantize.show_as_numbers(model, dtype, device)
+    sender = sent_weights.Sender(model) if sent_weights.is_wanted(model) else None
     policy = MixedPrecisionPolicy()
     if dtype != torch.float32:
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
-        for weight in model.parameters():
-            if weight.requires_grad or not is_adapter(model):
-                weight.data = weight.data.float()
     # A base writes answers without the adapter around it.
     root = model.get_base_model() if is_adapter(model) else model
     for part in (*layers_of(model), *embedding_of(model), root):
+        if sender is not None:
+            sender.send(part, device)
+        for weight in part.parameters() if dtype != torch.float32 else ():
+            if not isinstance(weight, DTensor) and (weight.requires_grad or not is_adapter(model)):
+                weight.data = weight.data.to(device).float()
         fully_shard(part, mesh=mesh, mp_policy=policy)
     # What transformers' Trainer looks for: it wraps nothing then, and generation goes on until all ranks are done.
     root._is_distributed_loading_by_transformers = True

@@ -28,6 +28,11 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
+# What a divided run needs to go on is written in parts where it is larger: of each weight itself and two numbers of
+# AdamW, in float32. A part is as large as each rank writes into one file.
+IN_PARTS_ABOVE = 32 << 30
+STATE_BYTES = 12
+PART_BYTES = 1 << 30
 # Adapters on a base that is divided, in 16 bits or in nf4, and what they were tried with.
 DIVIDED_ADAPTERS = {"lora": ("sft", "continued-pretraining", "dpo")}
 

@@ -40,7 +40,8 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
         sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)
         for moves in (True, False)
     )
-    held = master.held_in(recipe.train, 2.0, moving, still, memory_of(device, recipe.budget.memory_gib))
+    memory = memory_of(device, recipe.budget.memory_gib)
+    held = master.held_in(recipe.train, 2.0, moving, still, memory, wide_numbers(model) / max(1, moving))
     if held == "stochastic" and recipe.train.optimizer != "adamw":
         said = f"train.master: stochastic rounds in an AdamW of its own, not in {recipe.train.optimizer}."
         raise BadInput(said, hint="Set train.optimizer to adamw, or train.master to float32.")
@@ -56,6 +57,16 @@ def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
 
 def moving_weights(model: Any) -> list[Tensor]:
     return [weight for weight in model.parameters() if weight.requires_grad]
+
+
+def wide_numbers(model: Any) -> int:
+    """Count the numbers that move whose states an 8-bit optimizer holds in 32 bits."""
+    embeddings = {id(one.weight) for one in model.modules() if isinstance(one, torch.nn.Embedding)}
+    return sum(
+        weight.numel()
+        for weight in moving_weights(model)
+        if master.is_wide(weight.numel(), is_embedding=id(weight) in embeddings)
+    )
 
 
 def mixed(held: Held | None, dtype: str, device: str) -> Any:

@@ -11,24 +11,43 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.models import collectives, load, shards
+from finetop.core.models import collectives, load, sent_weights, shards
 from finetop.core.recipe.parallel import way_of
+from finetop.core.train.resume import random_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.resume.resume_point import ResumePoint
 
 
-def loads_on(recipe: Recipe, device: str) -> str:
-    """Say where the model is read to: beside the GPU where it is divided, as it may not fit there whole."""
-    return "cpu" if way_of(recipe, collectives.count()) == "fsdp" else device
+def load_model(recipe: Recipe, device: str, make: Callable[[str], Any]) -> Any:
+    """Return the model that `make` reads to a device, or to the machine's memory where it is divided.
+
+    It may not fit on a GPU whole, nor in memory once for each rank: the first reads it, and the others build it without
+    numbers, which they receive as it is divided. In fewer bits each rank has read it. An error of the first rank is
+    raised on all.
+    """
+    if way_of(recipe, collectives.count()) != "fsdp":
+        return make(device)
+    if recipe.model.quantize != "none":
+        return make("cpu")
+    made: list[Any] = []
+    collectives.from_first(lambda: made.append(make("cpu")))
+    return made[0] if made else make(sent_weights.NOWHERE)
 
 
 def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
-    """Return the model, its weights divided over the ranks where the recipe trains so."""
+    """Return the model, its weights divided over the ranks where the recipe trains so.
+
+    Random numbers go on alike on all ranks: those that received their weights have drawn none for them.
+    """
     if way_of(recipe, collectives.count()) != "fsdp":
         return model
-    return shards.divide(model, device, load.torch_dtype(dtype, device))
+    divided = shards.divide(model, device, load.torch_dtype(dtype, device))
+    random_state.put_back({**collectives.from_first(random_state.now), "cuda": []})
+    return divided
 
 
 def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:

@@ -141,7 +141,11 @@ def train(
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
-    loaded = load_model(objective, recipe, base, tokenizer, dtype, parallel.loads_on(recipe, device))
+    loaded = parallel.load_model(
+        recipe, device, lambda place: load_model(objective, recipe, base, tokenizer, dtype, place)
+    )
+    attention.use(loaded, recipe.model.attention, device, packs=packs(recipe))
+    kernels.fuse(loaded, recipe.train.kernels, device)
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
     train_rows = collectives.from_first(lambda: protection_callback.rows(at_start, examples.train))
     examples = training_set.Examples(train_rows, examples.eval)
@@ -255,10 +259,12 @@ def load_model(
         model = objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
     else:
         model = load.load_model(base, kind, device)[0]
-    packs = bool(getattr(recipe.objective.options, "packing", False))
-    attention.use(model, recipe.model.attention, device, packs=packs)
-    kernels.fuse(model, recipe.train.kernels)
     return model
+
+
+def packs(recipe: Recipe) -> bool:
+    """Return whether several rows are put into one sequence."""
+    return bool(getattr(recipe.objective.options, "packing", False))
 
 
 def engine_of(recipe: Recipe, model: Any, device: str, dtype: str) -> Engine:

@@ -170,7 +170,12 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])
 def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_path, monkeypatch):
+    """But for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch
+
+    from finetop.core.preflight.plan.estimate import Known, workload
+    from finetop.core.preflight.plan.machine import Machine
+    from finetop.core.preflight.plan.shape import read_config, read_shape
 
     recipe = recipe_of(
         tmp_path, tiny_model, method="full", train={"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
@@ -179,8 +184,19 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     assert losses(told)[-1] < losses(told)[0]
     inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
     assert type(inner).__module__.startswith("bitsandbytes") and inner.is_paged is paged
-    large = [weight for group in inner.param_groups for weight in group["params"] if weight.numel() >= 4096]
+    embedding = trainer.model.get_input_embeddings().weight
+    weights = [weight for group in inner.param_groups for weight in group["params"]]
+    large = [weight for weight in weights if weight.numel() >= 4096 and weight is not embedding]
     assert large and all(inner.state[weight]["state1"].dtype == torch.uint8 for weight in large)
+    wide = [weight for weight in weights if all(weight is not one for one in large)]
+    assert len(wide) > 1 and all(inner.state[weight]["state1"].dtype == torch.float32 for weight in wide)
+    names = ("state1", "state2", "absmax1", "absmax2")
+    held = [state[key] for state in inner.state.values() for key in names if key in state]
+    really = sum(tensor.numel() * tensor.element_size() for tensor in held)
+    work = workload(
+        recipe, read_shape(read_config(tiny_model)), Machine("gpu", "a GPU", float(80 << 30)), Known()
+    )
+    assert work.trained.numbers * work.optimizer_bytes == pytest.approx(really, abs=8 * len(inner.state))
 
 
 def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(

@@ -53,6 +53,8 @@ def main() -> None:
     compute_in_16_bits(rank.number)
     take_turns(rank.number)
     add_up_energy(rank.number)
+    receive(rank.number)
+    take_little_memory(rank.number)
     write_parts(rank.number, Path(sys.argv[1]))
     collectives.leave()
 
@@ -112,6 +114,73 @@ def compute_in_16_bits(rank: int) -> None:
         assert moved.all()  # in bfloat16 most would stay where they are
 
 
+class Wide(Small):
+    """The same with what is in no file, eight layers of 4 MB each in bfloat16, and a head of its own."""
+
+    def __init__(self, width: int = 5, layers: int = 2, *, tied: bool = True) -> None:
+        super().__init__()
+        self.register_buffer("angles", torch.rand(3), persistent=False)
+        self.scale = torch.rand(2)  # neither a parameter nor a buffer
+        self.embedding = torch.nn.Embedding(7, width)
+        self.layers = torch.nn.ModuleList(Layer(width, width) for _ in range(layers))
+        self.head = torch.nn.Linear(width, 7, bias=False)
+        if tied:
+            self.head.weight = self.embedding.weight
+
+
+def receive(rank: int) -> None:
+    """A rank that has built its model without numbers gets those of the first, to the last bit."""
+    for tied in (True, False):
+        for dtype in (torch.float32, torch.bfloat16):
+            for moving in (True, False):
+                with torch.device("meta" if rank else "cpu"):
+                    model = Wide(tied=tied).to(dtype)
+                model.layers[0].requires_grad_(moving)
+                divided = shards.divide(model, "cpu", dtype)
+                alone = Wide(tied=tied).to(dtype)
+                assert not any(tensor.is_meta for tensor in (*divided.buffers(), divided.scale))
+                assert torch.equal(divided.angles, alone.angles) and torch.equal(divided.scale, alone.scale)
+                assert divided.angles.dtype == alone.angles.dtype
+                assert (divided.head.weight is divided.embedding.weight) is tied
+                assert divided.layers[0].weight.requires_grad is moving
+                for name, weight in divided.named_parameters():
+                    assert weight.dtype == torch.float32, name
+                    assert torch.equal(weight.full_tensor(), alone.get_parameter(name).float()), name
+                divided(torch.tensor([[1, 2, 3]])).float().square().mean().backward()
+    with torch.device("meta" if rank else "cpu"):
+        model = Wide(layers=2 + rank)
+    try:
+        shards.divide(model, "cpu", torch.bfloat16)
+    except RuntimeError as error:
+        assert "different models" in str(error)
+    else:
+        raise AssertionError("two models are taken for one")
+
+
+def take_little_memory(rank: int) -> None:
+    """No rank holds the whole model in float32: its half of it and a layer, and whoever has read it that in 16 bits."""
+    width, layers = 1448, 16  # 134 MB in float32
+
+    def held(device: str) -> float:
+        """Return what a process holds at most while a model is divided, as a share of the model in float32."""
+        before = memory_of("VmRSS")
+        with torch.device(device):
+            model = Wide(width, layers).bfloat16()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
+        divided = shards.divide(model, "cpu", torch.bfloat16)
+        assert len(list(divided.layers)) == layers
+        return (memory_of("VmHWM") - before) / (4 * layers * width**2)
+
+    assert held("cpu") < 0.8  # both have read it
+    assert held("meta" if rank else "cpu") < 0.8
+
+
+def memory_of(key: str) -> int:
+    """Return a line of /proc/self/status in bytes."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+
 def take_turns(rank: int) -> None:
     """Each piece of a score is done on one rank, and all have all; an end of one is the end of all."""
     done: list[int] = []
@@ -154,6 +223,7 @@ def write_parts(rank: int, folder: Path) -> None:
     """Each rank writes its half of what goes on, and reads its half of it again; one process reads it whole."""
     model = shards.divide(Small().bfloat16(), "cpu", torch.bfloat16)
     state = trained(model, torch.tensor([[1, 2, 3], [4, 5, 6]])).state_dict()["state"]
+    sharded.PART_BYTES = 200
     names = sharded.save(model, state, folder)
     rest = sharded.without(state, names)
     assert all(values.keys() == {"step"} for values in rest.values())

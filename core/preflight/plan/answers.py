@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.models import vllm
-from finetop.core.models.continuous import has_flash
-from finetop.core.models.engine import CACHE_PER_TOKEN, at_once
+from finetop.core.models.continuous import PAGE, bytes_held, has_flash, pages_kept
+from finetop.core.models.engine import CACHE_PER_TOKEN, at_once, tokens_in_room, writes_with_flash
 
 if TYPE_CHECKING:
     from finetop.core.preflight.plan.shape import Shape
@@ -26,16 +26,21 @@ def engine_of(recipe: Recipe, *, on_gpu: bool) -> EngineChoice:
 def held(
     engine: EngineChoice, recipe: Recipe, shape: Shape, sequence: int, size: float, *, on_gpu: bool
 ) -> float:
-    """Count keys and values while a step's answers are written side by side, before anything is learned.
+    """Count what is held while a step's answers are written side by side, before anything is learned.
 
-    `exact` writes all of them at once, `continuous` as many as its room takes; ppo writes a batch at a time.
+    `exact` writes all of them at once, `continuous` as many as its room takes, with a mask for all that it reads; ppo
+    writes a batch at a time.
     """
     if engine == "vllm" or recipe.objective.name == "ppo":
         return 0.0
     rows = recipe.train.batch_size * recipe.train.grad_accumulation
-    needed = rows * sequence * 2.0 * shape.layers * shape.key_width * size
-    room = at_once("cuda" if on_gpu else "cpu") * CACHE_PER_TOKEN
-    return needed if engine == "exact" else min(needed, room)
+    token = 2.0 * shape.layers * shape.key_width * size
+    if engine == "exact":
+        return rows * sequence * token
+    read = at_once("cuda" if on_gpu else "cpu")
+    pages = pages_kept([-(-sequence // PAGE)] * rows, tokens_in_room(int(token), read))
+    flash = writes_with_flash(on_gpu=on_gpu, in_float32=size == 4)
+    return bytes_held(pages, read, shape.kinds, token, size, flash=flash)
 
 
 def beside(recipe: Recipe, engine: EngineChoice, weights: float) -> float:

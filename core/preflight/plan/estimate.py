@@ -15,18 +15,19 @@ import msgspec
 from finetop.core.models import cpu_formats
 from finetop.core.models.attention import best_kernel
 from finetop.core.plugins import METHODS
-from finetop.core.preflight.plan import answers, memory, schedule
+from finetop.core.preflight.plan import answers, host, memory, schedule
 from finetop.core.preflight.plan.changes import Change, changes
 from finetop.core.preflight.plan.memory import Workload
 from finetop.core.preflight.plan.objective_extras import Extras, extras_of
-from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
+from finetop.core.preflight.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
-from finetop.core.recipe.master import held_in, optimizer_bytes
+from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.protections import Sizes
+from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+TOLD_SHARE = 0.01  # of the numbers that move, which an 8-bit optimizer holds in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,21 @@ def estimate(
         ),
         disk=disk,
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
+        host=host_of(recipe, shape, work, known, machine),
     )
+
+
+def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> Host | None:
+    """Say what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
+    if not (work.divided and work.on_gpu):
+        return None
+    lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))
+    tokens = 0.0 if lengths is None else lengths.tokens + lengths.eval_tokens
+    is_new = recipe.objective.name == "pretrain" or bool(
+        shape.experts
+    )  # fused, as the file may not have them
+    converts = is_new or saved_bytes(shape) != work.compute_bytes
+    return Host(here, host.held(work, tokens, here, converts=converts), machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
@@ -139,7 +155,8 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     moving = trained(shape, recipe.method.name, recipe.method.options)
     if known.trainable is not None:
         beside = known.trainable if moving.beside else 0
-        moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside)
+        wide = min(moving.wide, known.trainable)
+        moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside, wide=wide)
     on_gpu = machine.device == "gpu"
     size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
     is_beside = bool(moving.beside)
@@ -169,7 +186,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         compute_bytes=size,
         quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
         trained_bytes=moving_bytes,
-        optimizer_bytes=optimizer_bytes(train, moving_bytes),
+        optimizer_bytes=optimizer_bytes(train, moving_bytes, moving.wide / max(1, moving.numbers)),
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
@@ -198,8 +215,9 @@ def is_master(recipe: Recipe, shape: Shape, moving: Trained, size: float, machin
     """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
     if size == 4.0 or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
         return False
-    still = max(0, shape.parameters - moving.numbers)
-    return held_in(recipe.train, size, moving.numbers, still, capacity_of(recipe, machine)) == "float32"
+    still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
+    memory = capacity_of(recipe, machine)
+    return held_in(recipe.train, size, moving.numbers, still, memory, wide) == "float32"
 
 
 def mask_cells(recipe: Recipe, moving: Trained, sequence: int, extras: Extras, *, on_gpu: bool) -> float:
@@ -224,10 +242,15 @@ def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
 
     transformers maps the file, and its pages stay until the last weight is made.
     """
-    saved = NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
+    saved = saved_bytes(shape)
     if recipe.objective.name == "pretrain" or (recipe.model.quantize == "none" and saved == size):
         return 0.0
     return shape.parameters * saved
+
+
+def saved_bytes(shape: Shape) -> float:
+    """Return the bytes of a number in the weights' file."""
+    return NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
 
 
 def checkpoints(recipe: Recipe) -> bool:
@@ -337,6 +360,12 @@ def notes(
         said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
     if recipe_protections.chosen(recipe).get("mask_surprising") is not None:
         said.append("protect.mask_surprising drops rows of which the base finds every token too unlikely.")
+    if recipe.train.optimizer in STATES_8BIT and work.trained.wide > work.trained.numbers * TOLD_SHARE:
+        wide = work.trained.wide * STATES_32BIT
+        said.append(
+            f"{recipe.train.optimizer} holds its numbers for embeddings in 32 bits: {gib_of(wide)} of the "
+            f"{gib_of(work.trained.numbers * work.optimizer_bytes)} GiB of the optimizer."
+        )
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
         said.append(f"objective {recipe.objective.name} has no row: counted as sft.")

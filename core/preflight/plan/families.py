@@ -33,6 +33,7 @@ class Family:
     keeps_scores: bool = False
     scans: bool = False  # blocks of a state-space model: neither attention nor an inner network
     heads_keep_width: int | None = None  # width of a head where the config does not say
+    full_every: int = 0  # of so many layers one looks at all tokens, the others at a window; 0: all alike
 
 
 _GPT = Family(
@@ -64,8 +65,8 @@ FAMILIES: Mapping[str, Family] = {
     "qwen2": Family(qkv_bias=True),
     "qwen3": replace(LLAMA, mlp_bias=False, head_norms="width", heads_keep_width=128),
     "gemma": _GEMMA,
-    "gemma2": replace(_GEMMA, norms=4, keeps_scores=True),
-    "gemma3_text": replace(_GEMMA, norms=4, head_norms="width"),
+    "gemma2": replace(_GEMMA, norms=4, keeps_scores=True, full_every=2),
+    "gemma3_text": replace(_GEMMA, norms=4, head_norms="width", full_every=6),
     "phi": Family(
         attention=("q_proj", "k_proj", "v_proj", "dense"),
         mlp=("fc1", "fc2"),
@@ -118,19 +119,19 @@ FAMILIES: Mapping[str, Family] = {
     ),
     "olmo": replace(LLAMA, mlp_bias=False, has_norm_weights=False),
     "olmo2": replace(LLAMA, mlp_bias=False, head_norms="hidden"),
-    "olmo3": replace(LLAMA, mlp_bias=False, head_norms="hidden"),
+    "olmo3": replace(LLAMA, mlp_bias=False, head_norms="hidden", full_every=4),
     "granite": LLAMA,
     "smollm3": replace(LLAMA, is_tied=True),
     "cohere": replace(LLAMA, mlp_bias=False, norms=1, is_tied=True, head_norms="each", head_norms_if="use_qk_norm"),
     "glm": Family(qkv_bias="attention_bias", mlp=("gate_up_proj", "down_proj"), fused_gate=True, heads_keep_width=128),
-    "exaone4": Family(head_norms="width"),
+    "exaone4": Family(head_norms="width", full_every=4),
     "mixtral": Family(),
     "mamba": Family(scans=True, norms=1, is_tied=True),
     "qwen2_moe": Family(qkv_bias="qkv_bias"),
     "qwen3_moe": replace(LLAMA, mlp_bias=False, head_norms="width"),
     "olmoe": replace(LLAMA, mlp_bias=False, head_norms="hidden"),
     "granitemoe": replace(LLAMA, mlp_bias=False),
-    "gpt_oss": replace(LLAMA, mlp_bias=False, keeps_scores=True, heads_keep_width=64),
+    "gpt_oss": replace(LLAMA, mlp_bias=False, keeps_scores=True, heads_keep_width=64, full_every=2),
 }  # fmt: skip
 SAME = {"gemma3": "gemma3_text", "mistral3": "mistral", "qwen2_5_vl": "qwen2"}
 ON_UNLESS_SAID = {"enable_bias", "use_bias", "qkv_bias"}

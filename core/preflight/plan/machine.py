@@ -38,6 +38,7 @@ class Machine:
     flops: float | None = None  # a second, in the format that it trains in
     free_disk: float | None = None
     total: float | None = None  # memory that there is, used or not
+    host: float | None = None  # the same beside the GPUs
 
 
 def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
@@ -58,6 +59,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
             flops=card_flops(name),
             free_disk=disk,
             total=max(memory for _, memory in cards),
+            host=cpu_formats.total_memory(),
         )
     return Machine(
         device="cpu",

@@ -49,6 +49,10 @@ HEAD_BYTES = 12.0
 # half-used segments another 1.1 GB or so. The two together carry the 32 public points best between 1.4 and 2.0 GB.
 CONTEXT_BYTES = 0.5e9
 WORKSPACE_BYTES = 1.1e9
+# With several GPUs NCCL's buffers, by its own defaults: 4 MiB for its plain protocol (NCCL_BUFFSIZE), 4.7 for LL128 and
+# 0.5 for LL; in each of 24 channels (NVLink; two to four without it) one set for the ring and two for the trees. It is
+# an estimate that no GPU has confirmed: 0.3 to 1.5 GB a rank are to be expected.
+NCCL_BYTES = 24 * 3 * (4 + 120 * 640 * 64 / 2**20 + 0.5) * 2**20
 SLACK = 0.03  # blocks that are rounded up, and holes between them
 # What a verdict adds to the estimate, so that at most 1 in 20 of those points lies above (none of 32 does): with SLACK
 # a tenth of the formula, and 0.8 GB; half a GB leaves one above.
@@ -161,6 +165,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
     whole = max(whole, ready)
     if work.on_gpu:
         named += [("libraries", CONTEXT_BYTES + WORKSPACE_BYTES), ("slack", SLACK * whole)]
+        named += [("NCCL", NCCL_BYTES * (work.ranks > 1))]
     else:
         named += [("rows", work.data_tokens * DATA_BYTES)]
         named += [("libraries", CPU_FIXED_BYTES), ("slack", CPU_SLACK * passing)]
@@ -177,7 +182,7 @@ def need(made: tuple[Part, ...], *, on_gpu: bool) -> float:
     estimate = total(made)
     if not on_gpu:
         return estimate * (1 + CPU_MARGIN) + CPU_MARGIN_BYTES
-    formula = estimate - sum(part.bytes for part in made if part.name in ("libraries", "slack"))
+    formula = estimate - sum(part.bytes for part in made if part.name in ("libraries", "slack", "NCCL"))
     return estimate + MARGIN * formula + MARGIN_BYTES
 
 

@@ -18,6 +18,7 @@ class Trained:
     numbers: int
     beside: int  # of these, how many are added to the model's own
     held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
+    wide: int = 0  # numbers that move whose states an 8-bit optimizer holds in 32 bits
     sums: int = 0  # numbers of 4 bytes that steps keep beside the optimizer's
     preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
     learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
@@ -62,15 +63,19 @@ def names_of(linears: Iterable[Linear]) -> frozenset[str]:
     return frozenset(linear.name for linear in linears)
 
 
-def saved_modules(shape: Shape, options: Any) -> tuple[int, bool]:
-    """Numbers of modules that are trained whole beside an adapter (as copies), and whether the head is one."""
-    total = 0
+def saved_modules(shape: Shape, options: Any) -> tuple[int, int, bool]:
+    """Numbers of modules that are trained whole beside an adapter (as copies), those of embeddings, if the head is one.
+
+    The copy of a tied head is a linear layer of its own.
+    """
+    total = embedded = 0
     names = {name.rsplit(".", 1)[-1] for name in option_of(options, "modules_to_save", default=()) or ()}
     for name in names:
         if name in ("lm_head", "embed_out"):
             total += shape.output_weights
         elif name in ("embed_tokens", "wte", "word_embeddings", "embed_in"):
             total += shape.embeddings
+            embedded += shape.embeddings
         else:
             total += sum(linear.parameters for linear in shape.named([name]))
-    return total, bool(names & {"lm_head", "embed_out"})
+    return total, embedded, bool(names & {"lm_head", "embed_out"})

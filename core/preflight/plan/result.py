@@ -31,6 +31,18 @@ class Sharded(msgspec.Struct, frozen=True):
     bytes: float
 
 
+class Host(msgspec.Struct, frozen=True):
+    """What the ranks on one machine hold beside its GPUs, in bytes, and what it has in all; None: not known."""
+
+    ranks: int
+    bytes: float
+    total: float | None
+
+    @property
+    def lacks(self) -> bool:
+        return self.total is not None and self.bytes > self.total
+
+
 class Disk(msgspec.Struct, frozen=True):
     """What the checkpoints take, in bytes; `free` is None where it is not known."""
 
@@ -101,6 +113,7 @@ class Plan(msgspec.Struct, frozen=True):
     time: Time | None
     disk: Disk
     notes: tuple[str, ...]
+    host: Host | None = None  # of weights that are divided over GPUs
 
 
 class Asked(msgspec.Struct, frozen=True):

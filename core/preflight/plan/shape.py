@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from finetop.core.errors import BadInput
 from finetop.core.models import config_file
 from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
+from finetop.core.recipe.master import is_wide
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
 
@@ -70,6 +72,7 @@ class Shape:
     other: int  # routers, sinks, scales
     keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
     scanned: int  # numbers of a scan's state in each layer; 0 where there is none
+    kinds: tuple[int, ...]  # layers of each kind of attention: that look at all, or at a window
     max_positions: int
     dtype: str  # what the weights were saved in
 
@@ -86,6 +89,15 @@ class Shape:
         return linears + self.experts + rest
 
     @property
+    def small(self) -> int:
+        """Numbers of the layers and the last norm in tensors that an 8-bit optimizer holds in 32 bits."""
+        found = sum(
+            small((one.inputs * one.outputs, one.count), (one.outputs, one.count * one.bias))
+            for one in self.linears
+        )
+        return found + self.norms * is_wide(self.hidden)
+
+    @property
     def output_weights(self) -> int:
         """Numbers of the matrix that makes logits, its own or the embedding's."""
         return self.vocabulary * self.hidden
@@ -96,6 +108,11 @@ class Shape:
             return self.linears
         wanted = {name.rsplit(".", 1)[-1] for name in names}
         return tuple(linear for linear in self.linears if linear.name in wanted)
+
+
+def small(*tensors: tuple[int, int]) -> int:
+    """Count the numbers in tensors that are small for an 8-bit optimizer; of each its numbers, and its copies."""
+    return sum(numbers * count for numbers, count in tensors if is_wide(numbers))
 
 
 def read_config(place: Path) -> dict[str, Any]:
@@ -286,12 +303,23 @@ class _Reader:
             other=other,
             keeps_scores=family.keeps_scores,
             scanned=self.scan_width() * (self.maybe("state_size") or 16) if family.scans else 0,
+            kinds=self.kinds(),
             max_positions=self.maybe("max_position_embeddings", "n_positions") or 0,
             dtype=str(self.config.get("dtype") or self.config.get("torch_dtype") or "float32"),
         )
 
     def head(self, tied: bool, width: int) -> int:
         return (0 if tied else self.vocabulary * width) + self.vocabulary * self.family.head_bias
+
+    def kinds(self) -> tuple[int, ...]:
+        """Count the layers of each kind of attention, from their list, or by the family's habit."""
+        types, every = self.config.get("layer_types"), self.family.full_every
+        if isinstance(types, list):
+            return tuple(Counter(map(str, types[: self.layers])).values())
+        if not every or self.config.get("sliding_window", 1) is None:
+            return (self.layers,)
+        full = self.layers // (self.maybe("sliding_window_pattern") or every)
+        return tuple(count for count in (self.layers - full, full) if count)
 
     def norms_per_layer(self) -> int:
         if self.name == "falcon" and self.config.get("parallel_attn", True):

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.preflight.plan.method_options import Trained, names_of, option_of, saved_modules, targets_of
 from finetop.core.preflight.plan.rotations import boft, hra, oft
+from finetop.core.preflight.plan.shape import small
+from finetop.core.recipe.master import is_wide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,6 +45,7 @@ def _full(shape: Shape, options: Any) -> Trained:
     return Trained(
         numbers=shape.parameters,
         beside=0,
+        wide=shape.embeddings + shape.positions + shape.small,
         learning=names_of(shape.linears),
         norms_move=True,
         head_moves=True,
@@ -58,13 +61,17 @@ def _freeze(shape: Shape, options: Any) -> Trained:
     of_layers = sum(linear.parameters for linear in shape.linears if linear.name not in ends)
     of_layers += shape.experts + shape.other + shape.norms - shape.end_norm
     numbers = of_layers * layers // shape.layers + (shape.end_norm if layers else 0)
-    if embeddings:
-        numbers += shape.embeddings
+    end = shape.end_norm * is_wide(shape.hidden)
+    wide = (shape.small - end) * layers // shape.layers + (end if layers else 0)
     if head:
-        numbers += shape.head or (0 if embeddings else shape.embeddings)
+        numbers += shape.head
+    if embeddings or (head and not shape.head):
+        numbers += shape.embeddings
+        wide += shape.embeddings
     return Trained(
         numbers=numbers,
         beside=0,
+        wide=wide,
         learning=names_of(shape.linears),
         norms_move=True,
         head_moves=head,
@@ -75,11 +82,13 @@ def _freeze(shape: Shape, options: Any) -> Trained:
 def _lora(shape: Shape, options: Any) -> Trained:
     rank = int(option_of(options, "rank", "r", default=8))
     targets = targets_of(shape, options)
-    whole, head = saved_modules(shape, options)
+    whole, embedded, head = saved_modules(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
+    wide = sum(small((rank * one.inputs, one.count), (rank * one.outputs, one.count)) for one in targets)
     return Trained(
         numbers=numbers,
         beside=numbers,
+        wide=wide + embedded,
         learning=names_of(targets),
         adapted=targets,
         inner=rank,
@@ -96,8 +105,14 @@ def _dora(shape: Shape, options: Any) -> Trained:
     widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
     numbers = lora.numbers + lengths
     return replace(
-        lora, numbers=numbers, beside=numbers, scratch=3.0 * widest, output_copies=2.0, one_pass=False
-    )  # base and update, each times a length that moves
+        lora,
+        numbers=numbers,
+        beside=numbers,
+        wide=lora.wide + sum(small((linear.outputs, linear.count)) for linear in lora.adapted),
+        scratch=3.0 * widest,
+        output_copies=2.0,  # base and update, each times a length that moves
+        one_pass=False,
+    )
 
 
 def _anchored(shape: Shape, options: Any) -> Trained:
@@ -184,8 +199,18 @@ def _adalora(shape: Shape, options: Any) -> Trained:
     rank = int(option_of(options, "first_rank", "init_r", default=12))
     targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
+    wide = sum(
+        small((rank * one.inputs, one.count), (rank * one.outputs, one.count), (rank, one.count))
+        for one in targets
+    )
     return Trained(
-        numbers, numbers, sums=3 * numbers, learning=names_of(targets), adapted=targets, inner=2 * rank
+        numbers,
+        numbers,
+        wide=wide,
+        sums=3 * numbers,
+        learning=names_of(targets),
+        adapted=targets,
+        inner=2 * rank,
     )
 
 
@@ -209,7 +234,13 @@ def _ia3(shape: Shape, options: Any) -> Trained:
     scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
     widths = sum(linear.inputs * linear.count for linear in scaled_in)
     numbers = widths + sum(linear.outputs * linear.count for linear in scaled_out)
-    return Trained(numbers, numbers, adapted=scaled_out, output_copies=1.0, token_floats=float(widths))
+    wide = small(
+        *((linear.inputs, linear.count) for linear in scaled_in),
+        *((linear.outputs, linear.count) for linear in scaled_out),
+    )
+    return Trained(
+        numbers, numbers, wide=wide, adapted=scaled_out, output_copies=1.0, token_floats=float(widths)
+    )
 
 
 def _vera(shape: Shape, options: Any) -> Trained:
@@ -220,7 +251,13 @@ def _vera(shape: Shape, options: Any) -> Trained:
     widest = max((linear.inputs for linear in targets), default=0)
     tallest = max((linear.outputs for linear in targets), default=0)
     return Trained(
-        numbers, numbers, held=rank * (widest + tallest), adapted=targets, inner=2 * rank, output_copies=1.0
+        numbers,
+        numbers,
+        wide=sum(small((rank, linear.count), (linear.outputs, linear.count)) for linear in targets),
+        held=rank * (widest + tallest),
+        adapted=targets,
+        inner=2 * rank,
+        output_copies=1.0,
     )
 
 
@@ -253,12 +290,13 @@ def _osf(shape: Shape, options: Any) -> Trained:
 
 def _layernorm(shape: Shape, options: Any) -> Trained:
     """The norms' weights, as copies beside them (arXiv:2312.11420)."""
-    return Trained(shape.norms, shape.norms, norms_move=True)
+    return Trained(shape.norms, shape.norms, wide=shape.norms * is_wide(shape.hidden), norms_move=True)
 
 
 def _prompt_tuning(shape: Shape, options: Any) -> Trained:
     tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
-    return Trained(tokens * shape.hidden, tokens * shape.hidden, virtual_tokens=tokens)
+    numbers = tokens * shape.hidden
+    return Trained(numbers, numbers, wide=numbers, virtual_tokens=tokens)
 
 
 def _p_tuning(shape: Shape, options: Any) -> Trained:
@@ -267,18 +305,21 @@ def _p_tuning(shape: Shape, options: Any) -> Trained:
     inner = int(option_of(options, "hidden", "encoder_hidden_size", default=shape.hidden))
     hidden = shape.hidden
     network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
-    return Trained(tokens * hidden + network, tokens * hidden + network, virtual_tokens=tokens)
+    numbers = tokens * hidden + network
+    biases = small((inner, 2), (hidden, 1), (hidden * inner, 2), (inner * inner, 1))
+    return Trained(numbers, numbers, wide=tokens * hidden + biases, virtual_tokens=tokens)
 
 
 def _prefix_tuning(shape: Shape, options: Any) -> Trained:
     """Keys and values in front of every layer's own (arXiv:2101.00190)."""
     tokens = int(option_of(options, "tokens", "num_virtual_tokens", default=20))
-    numbers = tokens * shape.layers * 2 * shape.key_width
+    numbers = embedded = tokens * shape.layers * 2 * shape.key_width
     if option_of(options, "prefix_projection", default=False):
         inner = int(option_of(options, "encoder_hidden_size", default=shape.hidden))
         wide = shape.layers * 2 * shape.key_width
-        numbers = tokens * shape.key_width + (shape.key_width + 1) * inner + (inner + 1) * wide
-    return Trained(numbers, numbers, virtual_tokens=tokens)
+        embedded = tokens * shape.key_width
+        numbers = embedded + (shape.key_width + 1) * inner + (inner + 1) * wide
+    return Trained(numbers, numbers, wide=embedded, virtual_tokens=tokens)
 
 
 _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {

@@ -126,6 +126,7 @@ def load_model(
     device: str,
 ) -> PreTrainedModel:
     """Make a model of the base's architecture in these sizes, with weights drawn anew. Raises BadInput."""
+    import torch
     from transformers import AutoModelForCausalLM
 
     from finetop.core.models import load
@@ -151,7 +152,8 @@ def load_model(
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[: config.num_hidden_layers]
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        with torch.device("meta" if device == "meta" else "cpu"):
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
     except (ValueError, TypeError, RuntimeError, ZeroDivisionError) as error:
         raise BadInput(
             f"objective: no {config.model_type} model has these sizes: {first_line(error)}"

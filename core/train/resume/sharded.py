@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from finetop.core.models import collectives, shards
+from finetop.core.recipe.parallel import IN_PARTS_ABOVE, PART_BYTES, STATE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-ABOVE = 32 << 30  # bytes; below, one file is as quick
-BYTES = 12  # of each weight: itself and two numbers of AdamW in float32
+ABOVE = IN_PARTS_ABOVE  # below, one file is as quick
 FOLDER = "shards"  # in a checkpoint's state
 ASIDE = ".step-shards.partial"  # beside the checkpoints, until the rest of theirs is written
 NAMES = "sharded"  # in a state's tree: of each tensor that is written so, its number format
@@ -31,7 +31,7 @@ WEIGHT = "weight."
 def is_wanted(model: Any) -> bool:
     """Say if what training needs to go on is written in parts."""
     weights = [w for w in model.parameters() if w.requires_grad or not shards.is_adapter(model)]
-    return shards.is_divided(model) and BYTES * sum(w.numel() for w in weights) > ABOVE
+    return shards.is_divided(model) and STATE_BYTES * sum(w.numel() for w in weights) > ABOVE
 
 
 def save(model: Any, state: Mapping[int, Mapping[str, Any]], folder: Path) -> dict[str, str]:
@@ -97,11 +97,20 @@ def _write(tensors: dict[str, Tensor], folder: Path) -> None:
     from torch.distributed import checkpoint as dcp
     from torch.distributed.checkpoint.api import CheckpointException
 
-    writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+    writer = dcp.HuggingFaceStorageWriter(str(folder), _files_of(tensors), save_distributed=True)
     try:
         dcp.save(tensors, storage_writer=writer, process_group=collectives.plain_group())
     except CheckpointException as error:  # of any rank, on all
         raise next(iter(error.failures.values()))[0] from error
+
+
+def _files_of(tensors: dict[str, Tensor]) -> dict[str, int]:
+    """Number the file that each tensor is written to, from 1: torch holds all of a file in memory, three times."""
+    files, written = {}, 0
+    for name, tensor in tensors.items():
+        files[name] = 1 + written // PART_BYTES
+        written += shards.local(tensor).nbytes
+    return files
 
 
 def _read(tensors: dict[str, Tensor], folder: Path) -> None:

@@ -75,6 +75,50 @@ def test_answers_are_those_of_the_exact_engine(make: Callable[[], Any], held: in
     assert len({len(one) for one in written}) > 1 or len(written[0]) == 10
 
 
+def mixed() -> Any:
+    from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+    kinds = ["sliding_attention", "sliding_attention", "sliding_attention", "full_attention"]
+    sizes = {**SIZES, "num_hidden_layers": 4, "head_dim": 8, "sliding_window": 16, "layer_types": kinds}
+    return Gemma3ForCausalLM(Gemma3TextConfig(**sizes))
+
+
+@pytest.mark.parametrize("make", [llama, windowed, mixed])
+@pytest.mark.parametrize("held", [10_000, 100])
+def test_what_transformers_holds_is_counted(
+    make: Callable[[], Any], held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cache, masks and places, for the plan: at 4,096 tokens a step masks take more than many a model."""
+    import json
+
+    from transformers.generation.continuous_batching import input_outputs
+
+    from finetop.core.preflight.plan import answers
+    from finetop.core.preflight.plan.shape import read_shape
+    from finetop.core.recipe.load import load_recipe
+
+    model, found = make().bfloat16(), []
+    original = input_outputs.ContinuousBatchingIOs._setup_static_tensors
+
+    def look(made: Any, **named: Any) -> None:
+        original(made, **named)
+        tensors = [*made.attention_mask.values(), made.write_index_storage, made.read_index_storage]
+        found.append(sum(one.nbytes for one in (*tensors, made.cache.cache_tensor)))
+
+    monkeypatch.setattr(input_outputs.ContinuousBatchingIOs, "_setup_static_tensors", look)
+    asked = [continuous.Asked([1] * 54, 10) for _ in range(24)]
+    continuous.write(model, asked, greedy(), held=held, at_once=64)
+    sets = ("train.batch_size=24", "train.grad_accumulation=1", "model.engine=continuous")
+    recipe = load_recipe("grpo", sets).recipe
+    monkeypatch.setattr(answers, "at_once", lambda device: 64)
+    monkeypatch.setattr(answers, "tokens_in_room", lambda token, read: held)
+    shape = read_shape(json.loads(model.config.to_json_string(use_diff=False)))
+    planned = answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True)
+    assert [planned] == found
+    monkeypatch.setattr(answers, "writes_with_flash", lambda **_: True)
+    assert answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True) < planned
+
+
 def test_an_answer_ends_where_it_is_said_to() -> None:
     model, asked = loud(llama).eval(), prompts()
     whole = engine.write(model, asked, greedy(), "exact")

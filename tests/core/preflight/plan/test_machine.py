@@ -25,6 +25,7 @@ def test_cards_are_read_from_the_driver(cards, tmp_path):
     found = machine.look(tmp_path)
     assert (found.device, found.gpus, found.memory) == ("gpu", 2, 80 * 2**30)
     assert found.flops == 989e12
+    assert found.host == cpu_formats.total_memory()
     assert machine.look(tmp_path, measure=False, use_gpu=False).device == "cpu"
 
 

@@ -154,6 +154,18 @@ def test_the_verdict_asks_for_more_than_the_estimate(work):
     assert memory.need(made, on_gpu=False) == pytest.approx(1.12 * memory.total(made) + 0.1e9)
 
 
+def test_several_gpus_hold_the_buffers_by_which_they_talk(work):
+    assert part(work, "NCCL") == 0
+    several = replace(work, ranks=2)
+    assert (
+        part(several, "NCCL") == part(replace(several, ranks=16), "NCCL") == pytest.approx(0.69e9, rel=0.01)
+    )
+    assert part(replace(several, on_gpu=False), "NCCL") == 0
+    made = memory.parts(several)
+    formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack", "NCCL"))
+    assert memory.need(made, on_gpu=True) == pytest.approx(1.10 * formula + 2.4e9 + memory.NCCL_BYTES)
+
+
 def test_public_measurements_are_met(monkeypatch):
     """32 peaks that others measured: mean error at most 8 %, at most 1 in 20 above what the verdict asks for."""
     data = os.environ.get("FINETOP_TEST_DATA")

@@ -81,6 +81,22 @@ def test_the_count_is_that_of_the_real_model(family, settings):
     assert counted == real
 
 
+@pytest.mark.parametrize("with_list", [True, False])
+@pytest.mark.parametrize(
+    "family", ["llama", "mistral", "gemma2", "gemma3_text", "gpt_oss", "olmo3", "exaone4", "qwen3"]
+)
+def test_layers_of_each_kind_of_attention_are_those_that_transformers_counts(family, with_list):
+    from transformers import AutoConfig
+    from transformers.generation.continuous_batching.cache import group_layers_by_attn_type
+
+    config = AutoConfig.for_model(family, **{**MOE, "num_hidden_layers": 13})
+    saved = json.loads(config.to_json_string(use_diff=True))
+    if not with_list:
+        saved.pop("layer_types", None)  # older files have none
+    counted = read_shape(saved).kinds
+    assert sorted(counted) == sorted(map(len, group_layers_by_attn_type(config).values()))
+
+
 def test_every_family_is_counted_against_the_real_one():
     assert {name for name, _ in CONFIGS} == set(FAMILIES) - {"ministral"}
 

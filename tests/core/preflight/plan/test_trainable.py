@@ -9,10 +9,14 @@ import msgspec
 import pytest
 
 from finetop.core.preflight.plan import memory
+from finetop.core.preflight.plan.estimate import Known, workload
 from finetop.core.preflight.plan.shape import read_config, read_shape
 from finetop.core.preflight.plan.trainable import _factors, trained
-from finetop.core.train import methods
+from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.master import float32_bytes, held_in, optimizer_bytes
+from finetop.core.train import master, methods
 from finetop.core.train.methods import _start
+from finetop.core.train.trainer_args import OPTIMIZERS
 
 # Settings that fit a model 64 wide; the rest stays at its defaults.
 FITTING = {
@@ -143,3 +147,101 @@ def test_a_method_without_a_formula_says_so():
         ' "vocab_size": 9}'
     )
     assert not trained(read_shape(config), "not-yet", None).is_known
+
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 96,  # keys of 32 x 96 are small for 8 bits, the other matrices are not
+    "intermediate_size": 160,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "vocab_size": 331,
+}
+GPT2 = {"model_type": "gpt2", "n_embd": 96, "n_layer": 2, "n_head": 6, "n_positions": 77, "vocab_size": 331}
+WHOLE = ["embed_tokens", "lm_head"]
+HELD_IN_8_BITS = [
+    ("full", {}, {**LLAMA, "tie_word_embeddings": True}),
+    ("full", {}, {**LLAMA, "tie_word_embeddings": False}),
+    ("full", {}, GPT2),
+    ("freeze", {"layers": 1}, LLAMA),
+    ("freeze", {"layers": 1, "embeddings": True}, {**LLAMA, "tie_word_embeddings": False}),
+    ("freeze", {"layers": 1, "head": True, "embeddings": True}, {**LLAMA, "tie_word_embeddings": True}),
+    ("freeze", {"layers": 1, "head": True}, {**LLAMA, "tie_word_embeddings": False}),
+    ("lora", {"rank": 40}, LLAMA),
+    ("lora", {"rank": 44, "modules_to_save": WHOLE}, {**LLAMA, "tie_word_embeddings": False}),
+    ("dora", {"rank": 44}, LLAMA),
+    ("adalora", {}, LLAMA),
+    ("ia3", {}, LLAMA),
+    ("vera", {}, LLAMA),
+    ("layernorm", {}, LLAMA),
+    ("prompt-tuning", {"tokens": 50}, LLAMA),
+    ("p-tuning", {"tokens": 50, "hidden": 64}, LLAMA),
+    ("prefix-tuning", {"tokens": 50}, LLAMA),
+]
+
+
+@pytest.mark.parametrize("name", ["adamw-8bit", "paged-adamw-8bit"])
+@pytest.mark.parametrize(("method", "settings", "config"), HELD_IN_8_BITS)
+@pytest.mark.filterwarnings("ignore:Paged optimizers are not supported on CPU")
+def test_an_8_bit_optimizer_holds_what_is_counted(tmp_path, card, name, method, settings, config):
+    """bitsandbytes' own states, as transformers' Trainer has them made: embeddings and small tensors in 32 bits."""
+    import torch
+    from bitsandbytes.optim import GlobalOptimManager
+    from transformers import AutoConfig, AutoModelForCausalLM, Trainer, TrainingArguments
+
+    known = AutoConfig.for_model(**config)
+    model = AutoModelForCausalLM.from_config(known)
+    options = options_of(methods.load(method), settings)
+    model = methods.load(method).prepare(model, options, start_for(tmp_path))
+    GlobalOptimManager.get_instance().initialize()  # it remembers the models of other tests
+    arguments = TrainingArguments(str(tmp_path), optim=OPTIMIZERS[name], use_cpu=True, report_to="none")
+    optimizer = Trainer(model, arguments).create_optimizer()
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight) if weight.requires_grad else None
+    optimizer.step()
+    GlobalOptimManager.get_instance().initialize()
+    really = [
+        value.numel() * value.element_size()
+        for state in optimizer.state.values()
+        for key, value in state.items()
+        if torch.is_tensor(value) and not key.startswith("qmap")  # one table for all
+    ]
+    assert len(optimizer.state) == sum(weight.requires_grad for weight in model.parameters())
+
+    method_text = json.dumps({"name": method, **settings})
+    recipe = load_recipe("full", (f"method={method_text}", f"train.optimizer={name}")).recipe
+    whole = json.loads(known.to_json_string(use_diff=True))
+    work = workload(recipe, read_shape(whole), card, Known())
+    counted = work.trained.numbers * work.optimizer_bytes
+    assert counted == pytest.approx(sum(really), abs=8 * len(optimizer.state))  # blocks that are not full
+    assert master.wide_numbers(model) == work.trained.wide
+
+
+def test_the_trainer_chooses_by_what_the_optimizer_really_holds(llama_8b):
+    """An 8-bit one of a 9B model with 256,000 words holds 5.5 GB more than two bytes a number."""
+    gemma = {**llama_8b, **GEMMA_2_9B}
+    recipe = load_recipe("full", ("train.optimizer=adamw-8bit",)).recipe
+    for config, wide, more in ((llama_8b, 525_336_576, 3.4e9), (gemma, 917_504_000 + 43 * 4 * 3584, 5.76e9)):
+        shape = read_shape(config)
+        moving = trained(shape, "full", None)
+        assert moving.wide == pytest.approx(wide, rel=1e-3)
+        share = moving.wide / moving.numbers
+        held = moving.numbers * optimizer_bytes(recipe.train, 2.0, share)
+        assert held - 2 * moving.numbers == pytest.approx(more, rel=0.01)
+        room = moving.numbers * float32_bytes(recipe.train, 2.0, share) / 0.85
+        assert held_in(recipe.train, 2.0, moving.numbers, 0.0, room * 1.001, share) == "float32"
+        assert held_in(recipe.train, 2.0, moving.numbers, 0.0, room * 0.999, share) == "nearest"
+
+
+GEMMA_2_9B = {
+    "model_type": "gemma2",
+    "hidden_size": 3584,
+    "num_hidden_layers": 42,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 256,
+    "intermediate_size": 14336,
+    "vocab_size": 256000,
+    "tie_word_embeddings": True,
+}

@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from finetop.core.models.export import export
 from finetop.core.protocol import events
-from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.load import load_recipe, recipe_from_mapping
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec
 
 pytestmark = pytest.mark.slow
+UNCHECKED = {"check": {"general": None}, "drift": {"every": None}, "samples": {"count": 0}}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,63 @@ def test_every_event_is_told_once(jobs, name):
     (alone,) = of(events.Planned, one)
     assert planned.parameters == alone.parameters
     assert planned.trainable_parameters == alone.trainable_parameters
+
+
+RECEIVED = {
+    "full": {"method": {"name": "full"}, "train": {"learning_rate": 0.003}},
+    "freeze": {"method": {"name": "freeze", "layers": 1}},
+    "adapter": {
+        "method": {"name": "lora", "rank": 4, "dropout": 0.3},
+        "train": {"learning_rate": 0.01, "parallel": "fsdp"},
+    },
+    "reward": {"method": {"name": "full"}, "objective": {"name": "reward"}, **UNCHECKED},
+    "new": {
+        "method": {"name": "full"},
+        "objective": {"name": "pretrain", "layers": 2, "hidden_size": 32, "heads": 4, "vocabulary": 300},
+        **UNCHECKED,
+    },
+}
+
+
+def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path, tiny_model, monkeypatch):
+    """Every file of every checkpoint is the same to the last bit: heads that are drawn anew and dropout too."""
+    written = []
+    for way in ("received", "read"):
+        if way == "read":
+            monkeypatch.setenv("ALL_READ", "1")
+        made = {}
+        for name, sections in RECEIVED.items():
+            sections = {**sections, "model": {"dtype": "bfloat16"}}
+            made[name] = make_job(make_run(tmp_path / way / name, tiny_model, name, **sections), 2)
+        run_all(list(made.values()), 2)
+        written.append(
+            {
+                (name, str(file.relative_to(job.parent.parent))): file.read_bytes()
+                for name, job in made.items()
+                for file in sorted((job.parent.parent / "checkpoints").rglob("*.safetensors"))
+            }
+        )
+    received, read = written
+    assert received.keys() == read.keys() and len(received) == 3 * 2 * len(RECEIVED)
+    assert [key for key, data in received.items() if data != read[key]] == []
+
+
+def test_the_first_rank_alone_reads_a_model_that_is_divided(monkeypatch):
+    from finetop.core.models import collectives
+    from finetop.core.train import parallel
+
+    def places(rank, *sets):
+        monkeypatch.setattr(collectives, "rank", lambda: rank)
+        monkeypatch.setattr(collectives, "count", lambda: 2)
+        monkeypatch.setattr(collectives, "from_first", lambda make: make() if rank == 0 else None)
+        return parallel.load_model(load_recipe("full", sets).recipe, "cuda:1", lambda device: device)
+
+    adapter = "method={name: lora}"
+    assert [places(rank) for rank in (0, 1)] == ["cpu", "meta"]
+    assert [places(rank, adapter) for rank in (0, 1)] == ["cuda:1", "cuda:1"]
+    assert [places(rank, adapter, "train.parallel=fsdp") for rank in (0, 1)] == ["cpu", "meta"]
+    four_bits = (adapter, "train.parallel=fsdp", "model.quantize=nf4")
+    assert [places(rank, *four_bits) for rank in (0, 1)] == ["cpu", "cpu"]
 
 
 def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model):

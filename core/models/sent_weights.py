@@ -1,0 +1,119 @@
+"""Weights that the first rank alone has read: the others build the model without numbers (meta) and receive them.
+
+Each part is sent as it is divided, so that no other rank ever holds more than one of them. Buffers are sent as well:
+some are in no file, such as the angles of rotary embeddings. Every byte arrives as the first rank has it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch.distributed.tensor import DTensor
+
+from finetop.core.models import collectives
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+NOWHERE = "meta"  # the device of a tensor without numbers
+
+
+class Place(NamedTuple):
+    """Where a module has a tensor, and what tensor that is on the first rank."""
+
+    module: str
+    key: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def is_wanted(model: Any) -> bool:
+    """Return whether a rank lacks the model's numbers. All ranks ask."""
+    return bool(collectives.largest([int(any(tensor.is_meta for _, _, tensor in _tensors(model)))])[0])
+
+
+class Sender:
+    """Sends a model's tensors from the first rank to the others, part by part; each of them once."""
+
+    def __init__(self, model: Any) -> None:
+        """Let all ranks hear what the first one has. Raises RuntimeError if they have built different models."""
+        self.names = {id(module): name for name, module in model.named_modules()}
+        self.sent: set[int] = set()  # modules
+        held = Counter(id(tensor) for _, _, tensor in _tensors(model))
+        self.tied = {number for number, count in held.items() if count > 1}
+        self.made: dict[int, Tensor] = {}  # what stands in place of a tied tensor, wherever it is held
+        own = self._places(model)
+        first = collectives.from_first(lambda: own)
+        same = [(place.module, place.key, place.shape) for place in own] == [
+            (place.module, place.key, place.shape) for place in first
+        ]
+        if not all(collectives.gathered(same)):
+            raise RuntimeError(
+                "the ranks built different models of one recipe: their weights can't be shared"
+            )
+        self.dtypes = {(place.module, place.key): place.dtype for place in first}
+
+    def _places(self, model: Any) -> list[Place]:
+        return [
+            Place(self.names[id(module)], key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+            for module, key, tensor in _tensors(model)
+        ]
+
+    def send(self, part: Any, device: str) -> None:
+        """Put a part's tensors on the device of every rank. All ranks take part, in the same order."""
+        for module in part.modules():
+            if id(module) in self.sent:
+                continue
+            self.sent.add(id(module))
+            for held in _holders(module):
+                for key, tensor in list(held.items()):
+                    if not isinstance(tensor, torch.Tensor) or isinstance(tensor, DTensor):
+                        continue
+                    made = self.made.get(id(tensor))
+                    if made is None:
+                        dtype = getattr(torch, self.dtypes[self.names[id(module)], key])
+                        made = _received(tensor, dtype, device, moves=held is not vars(module))
+                    if id(tensor) in self.tied:
+                        self.made[id(tensor)] = made
+                    held[key] = made
+
+
+def _received(tensor: Tensor, dtype: torch.dtype, device: str, *, moves: bool) -> Tensor:
+    """Return a tensor with the numbers of the first rank, on the device if it `moves`; there it is the same tensor."""
+    is_first = collectives.rank() == 0
+    data = (
+        tensor.data.to(device).contiguous()
+        if is_first
+        else torch.empty(tensor.shape, dtype=dtype, device=device)
+    )
+    if data.numel():
+        dist.broadcast(data.view(-1).view(torch.uint8), src=0)  # gloo does not know every number format
+    if not moves:  # what is kept in an attribute alone stays beside the GPU
+        return tensor if is_first else data.cpu()
+    if is_first:
+        tensor.data = data
+        return tensor
+    if not isinstance(tensor, torch.nn.Parameter):
+        return data
+    made = torch.nn.Parameter(data, requires_grad=tensor.requires_grad)
+    made.__dict__.update(tensor.__dict__)
+    return made
+
+
+def _holders(module: Any) -> tuple[dict[str, Any], ...]:
+    """Return what holds the tensors of a module itself: parameters, buffers, and what is an attribute alone."""
+    return module._parameters, module._buffers, vars(module)
+
+
+def _tensors(model: Any) -> Iterator[tuple[Any, str, Tensor]]:
+    """List the tensors of a model that is not divided, by the modules that hold them; tied ones as often as held."""
+    for module in model.modules():
+        for held in _holders(module):
+            for key, value in held.items():
+                if isinstance(value, torch.Tensor):
+                    yield module, key, value
