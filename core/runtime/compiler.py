@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 COMPILERS = ("gcc", "clang")  # what Triton looks for, in this order, where CC is not set
@@ -21,7 +22,7 @@ INCLUDED = "#include <stdlib.h>\n#include <Python.h>\n"
 
 @lru_cache(maxsize=1)
 def missing() -> tuple[str, ...]:
-    """Return what Triton needs and this machine lacks, in words such as 'a C compiler'; empty where it lacks nothing."""
+    """Return what Triton needs and this machine lacks, in words such as 'a C compiler'; empty if it lacks nothing."""
     compiler, headers = find_compiler(), include_folder()
     lacks = []
     if compiler is None:
@@ -33,8 +34,20 @@ def missing() -> tuple[str, ...]:
     return tuple(lacks)
 
 
+def triton_lacks() -> str:
+    """Return in words what keeps Triton from building kernels here, be it Triton itself; empty if nothing does."""
+    return " and ".join(missing()) if find_spec("triton") is not None else "Triton"
+
+
+def without_triton(lacks: str) -> str:
+    """Return what a run on a GPU does without where the machine lacks this, and what to do about it."""
+    return f"this machine lacks {lacks}: losses are computed without Triton, which is slower. {fix()}"
+
+
 def fix() -> str:
     """Return what installs all that is missing."""
+    if find_spec("triton") is None:
+        return "Install it (pip install triton)."
     version = short_version()
     has_headers = (include_folder() / "Python.h").is_file()
     debian, fedora = ("", "") if has_headers else (f" python{version}-dev", f" python{version}-devel")

@@ -27,6 +27,7 @@ from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.master import held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.protections import Sizes
+from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -372,6 +373,7 @@ def notes(
             f"{recipe.method.name} leaves the experts as they are, {known.still_experts / shape.parameters:.0%} of the "
             "weights. lora reaches them with method.target_parameters (docs/models.md)."
         )
+    said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from finetop.core.models import cpu_formats, devices
-from finetop.core.runtime import gpus as nvml
+from finetop.core.runtime import compiler, gpus as nvml
 from finetop.core.runtime.gpu import GIB
 from finetop.core.runtime.home import Home
 
@@ -38,6 +38,7 @@ class Machine:
     flops: float | None = None  # a second, in the format that it trains in
     free_disk: float | None = None
     total: float | None = None  # memory that there is, used or not
+    lacks: str = ""  # what keeps Triton from building kernels for its GPUs
 
 
 def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
@@ -58,6 +59,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
             flops=card_flops(name),
             free_disk=disk,
             total=max(memory for _, memory in cards),
+            lacks=compiler.triton_lacks(),
         )
     return Machine(
         device="cpu",

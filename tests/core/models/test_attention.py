@@ -40,7 +40,7 @@ def test_what_is_not_there_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) 
         attention.kernel_for("flash_attention_2", "cuda:0", packs=False)
     monkeypatch.setattr(kernels, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentTrouble, match="liger needs liger-kernel, which is not installed"):
-        kernels.fuse(None, "liger")
+        kernels.require("liger", "cuda:0")
 
 
 def test_a_check_computes_attention_as_that_of_a_checkpoint(tiny_model: Path) -> None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from finetop.core.runtime import compiler
+from finetop.core.runtime import compiler, job_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
+LOOK = compiler.missing
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @pytest.fixture(autouse=True)
 def anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("CC", raising=False)
-    compiler.missing.cache_clear()
+    LOOK.cache_clear()
     yield
-    compiler.missing.cache_clear()
+    LOOK.cache_clear()
 
 
 def program(path: Path, text: str) -> Path:
@@ -36,6 +38,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "Python.h").touch()
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(compiler, "include_folder", lambda: tmp_path)
+    monkeypatch.setattr(compiler, "find_spec", lambda _: True)
     return tmp_path
 
 
@@ -73,3 +76,32 @@ def test_headers_are_looked_for_where_triton_looks() -> None:
     """In the base Python's folder, whose name is in no virtual environment."""
     assert compiler.include_folder().name == f"python{VERSION}"
     assert str(compiler.include_folder()).startswith(sys.base_prefix)
+
+
+def test_what_triton_lacks_may_be_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "missing", lambda: ("a C compiler", "Python.h of Python 3.12"))
+    monkeypatch.setattr(compiler, "find_spec", lambda _: None)
+    assert compiler.triton_lacks() == "Triton"
+    assert compiler.fix() == "Install it (pip install triton)."
+    monkeypatch.setattr(compiler, "find_spec", lambda _: True)
+    assert compiler.triton_lacks() == "a C compiler and Python.h of Python 3.12"
+    assert compiler.without_triton("a C compiler").startswith("this machine lacks a C compiler: losses are")
+
+
+@pytest.mark.parametrize(("missing", "switch"), [(("a C compiler",), "1"), ((), None)])
+def test_torch_takes_no_triton_for_its_products_where_none_can_be_built(
+    monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...], switch: str | None
+) -> None:
+    monkeypatch.setattr(compiler, "missing", lambda: missing)
+    monkeypatch.setattr(job_process, "find_spec", lambda _: True)
+    monkeypatch.setattr(os, "environ", {})
+    job_process.set_environment()
+    assert os.environ.get("TORCH_DISABLE_NATIVE_JIT") == switch
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+
+
+def test_torch_reads_the_switch() -> None:
+    """Its own words for it, which are no part of its documentation."""
+    torch = pytest.importorskip("torch")
+    file = Path(torch.__file__).parent / "_native/common_utils.py"
+    assert not file.exists() or 'getenv("TORCH_DISABLE_NATIVE_JIT"' in file.read_text(encoding="utf-8")
