@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models import config_file
+from finetop.core.models import attention, config_file
 from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
 
 Role = Literal["attention in", "attention out", "mlp in", "mlp out", "other"]
@@ -69,6 +69,7 @@ class Shape:
     norm_in_float32: bool  # RMSNorm of transformers computes, and keeps, a float32 copy of its input
     other: int  # routers, sinks, scales
     keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
+    flex_fault: str  # why it can't train with flex attention; empty where it can
     scanned: int  # numbers of a scan's state in each layer; 0 where there is none
     max_positions: int
     dtype: str  # what the weights were saved in
@@ -285,6 +286,7 @@ class _Reader:
             norm_in_float32=family.norm_in_float32,
             other=other,
             keeps_scores=family.keeps_scores,
+            flex_fault=attention.flex_fault(self.config, self.head_width, is_supported=family.has_flex),
             scanned=self.scan_width() * (self.maybe("state_size") or 16) if family.scans else 0,
             max_positions=self.maybe("max_position_embeddings", "n_positions") or 0,
             dtype=str(self.config.get("dtype") or self.config.get("torch_dtype") or "float32"),
