@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models import attention
 from finetop.core.runtime import compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from finetop.core.recipe.schema import Recipe
 
 
 def fuse(model: Any, kernels: Literal["none", "liger"]) -> None:
@@ -32,6 +39,22 @@ def require(kernels: Literal["none", "liger"], device: str) -> None:
         hint = "Set train.kernels to none."
         raise EnvironmentTrouble(f"train.kernels: liger needs a GPU, and this runs on {device}.", hint=hint)
     require_triton("train.kernels: liger", "set train.kernels to none")
+
+
+def looks(recipe: Recipe, device: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], None]]]:
+    """List what of a recipe needs kernels that a machine may lack, each by its setting, with what refuses it.
+
+    `config` is the model's config.json. They raise EnvironmentTrouble, or BadInput for what a model does not take.
+    """
+    yield "train.kernels", partial(require, recipe.train.kernels, device)
+    yield "train.compile", partial(_require_compiled, recipe, device)
+    fault = attention.flex_fault(config, None, is_supported=True)  # by its code only once that is loaded
+    yield "model.attention", partial(attention.require, recipe.model.attention, device, fault)
+
+
+def _require_compiled(recipe: Recipe, device: str) -> None:
+    if recipe.train.compile and device.startswith("cuda"):
+        require_triton("train.compile", "set train.compile to false")
 
 
 def require_triton(what: str, else_: str) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import attention, config_file, cpu_formats, devices, kernels, load
+from finetop.core.models import config_file, cpu_formats, devices, kernels, load
 from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
@@ -38,9 +38,8 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
     check_number_format(dtype, recipe.method.name, device)
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
-    kernels.require(recipe.train.kernels, device)
-    config = config_file.read(base.path / "config.json")
-    attention.require(recipe.model.attention, device, attention.flex_fault(config, None, is_supported=True))
+    for _, look in kernels.looks(recipe, device, config_file.read(base.path / "config.json")):
+        look()
     moving = Moving()
     if not hasattr(
         objectives.load(recipe.objective.name), "load_model"

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean, first_line
-from finetop.core.models import kernels
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import raw_options
 
@@ -32,7 +31,7 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
     """Return the arguments that every trainer of transformers takes, as the recipe says.
 
-    Raises BadInput for an optimizer that this device has not, EnvironmentTrouble for a model that can't be compiled.
+    Raises BadInput for an optimizer that this device has not.
     """
     train = recipe.train
     is_cuda = device.startswith("cuda")
@@ -41,8 +40,6 @@ def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, A
             f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}.",
             hint="Set train.optimizer to adamw, or to adafactor, which takes less memory too.",
         )
-    if train.compile and is_cuda:
-        kernels.require_triton("train.compile", "set train.compile to false")
     return {
         "output_dir": str(output),
         "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see count_steps

@@ -211,3 +211,26 @@ def test_nothing_but_training_computes_flex_attention(
     assert seen == {"sdpa"}
     assert attention.kernel_of(model) == "flex_attention"
     assert model.training
+
+
+@pytest.mark.gpu
+def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if not torch.cuda.is_available() or compiler.triton_lacks():
+        pytest.skip("no GPU on this machine, or no compiler")
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").train()
+    ids = torch.randint(6, 200, (1, 300), generator=torch.Generator().manual_seed(0)).to("cuda:0")
+    places = torch.cat([torch.arange(count) for count in (120, 30, 150)])[None].to("cuda:0")
+    found = []
+    for kernel in ("sdpa", "flex"):
+        attention.use(model, kernel, "cuda:0", packs=True)
+        model.zero_grad()
+        read = model(input_ids=ids, position_ids=places, labels=ids, use_cache=False)
+        read.loss.backward()
+        found.append((read.logits.detach(), model.model.layers[0].self_attn.q_proj.weight.grad.clone()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+    with attention.beside_training(model):
+        assert attention.kernel_of(model) == "sdpa"

@@ -244,3 +244,26 @@ def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
     assert cache.get_device_and_memory_breakdown is look
     with continuous._ours(manager, torch.device("cpu")):
         assert cache.get_device_and_memory_breakdown is look
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream is held up, then weights change in place: answers must be those of the new weights."""
+    model = loud(llama).to("cuda:0").eval()
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    before = engine.write(model, prompts(), greedy(), "exact")
+    streams = set()
+    model.register_forward_pre_hook(lambda *_: streams.add(torch.cuda.current_stream()))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("memory is handed back"))
+    mine = torch.cuda.Stream()
+    with torch.cuda.stream(mine), torch.no_grad():
+        torch.cuda._sleep(1 << 30)
+        for weight in model.parameters():
+            weight.mul_(-1.0)
+        written = continuous.write(model, asked, greedy(), held=1000, at_once=64)
+        assert streams == {mine}
+        assert written == engine.write(model, prompts(), greedy(), "exact")
+    assert written != before
