@@ -1,4 +1,7 @@
-"""Which attention kernel a model trains with: what the recipe says, or the best that is installed."""
+"""Which attention kernel a model trains with: the recipe's or the best that goes. Beside training it is PyTorch's own.
+
+A plan asks the same functions of a config.json, without torch.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,22 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from finetop.core.recipe.schema import Attention
 
 NAMES = {"flex": "flex_attention"}  # as transformers calls them, where it differs
 TAKES_OUR_MASKS = ("sdpa", "eager")  # the scorer packs texts behind masks of its own
+DROPOUTS = ("attention_dropout", "attn_pdrop", "attention_probs_dropout_prob")  # of a config.json, by family
+NARROWEST_HEAD = 16  # that flex attention takes
 
 
 def use(model: Any, wanted: Attention, device: str, *, packs: bool) -> None:
     """Let a model compute attention as the recipe says. Raises BadInput, EnvironmentTrouble."""
-    name = kernel_for(wanted, device, packs=packs)
+    name = kernel_for(wanted, device, packs=packs, flex_fault=flex_fault_of(model))
     if (wanted == "auto" and name == "sdpa") or kernel_of(model) == name:
         return  # its own default is sdpa, where it has that
     try:
@@ -40,30 +46,40 @@ def kernel_of(model: Any) -> str:
 
 
 @contextmanager
-def for_scoring(model: Any) -> Iterator[None]:
-    """Compute attention as the check of a checkpoint does meanwhile: flash and flex attention take no mask of ours."""
+def beside_training(model: Any) -> Iterator[None]:
+    """Compute attention meanwhile as the check of a checkpoint does: for all that looks at a model that trains.
+
+    Flash and flex attention take no mask of ours, and flex compiles anew for texts of other lengths.
+    """
     kernel = kernel_of(model)
     if kernel in (*TAKES_OUR_MASKS, ""):
         yield
         return
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    inner.set_attn_implementation("sdpa")
+    inner.set_attn_implementation("sdpa" if getattr(inner, "_supports_sdpa", True) else "eager")
     try:
         yield
     finally:
         inner.set_attn_implementation(kernel)
 
 
-def kernel_for(wanted: Attention, device: str, *, packs: bool) -> str:
-    """Return transformers' name of the attention to train with. Raises EnvironmentTrouble for one that is not here."""
-    on_gpu = device.startswith("cuda")
+def kernel_for(wanted: Attention, device: str, *, packs: bool, flex_fault: str = "") -> str:
+    """Return transformers' name of the attention to train with. Raises as `require`."""
     if wanted == "auto":
-        best = best_kernel(on_gpu=on_gpu, packs=packs)
-        if packs and on_gpu and best != "flash_attention_2":
-            print(f"model.attention: flash-attn is not installed, packed rows take {best}", flush=True)
+        best, why = best_kernel(on_gpu=device.startswith("cuda"), packs=packs, flex_fault=flex_fault)
+        if why:
+            print(f"model.attention: {why}", flush=True)
         return NAMES.get(best, best)
-    if wanted in ("flash_attention_2", "flex") and not on_gpu:
-        hint = "Set model.attention to auto, or to sdpa."
+    require(wanted, device, flex_fault)
+    return NAMES.get(wanted, wanted)
+
+
+def require(wanted: Attention, device: str, flex_fault: str = "") -> None:
+    """See that an attention can be computed here. Raises EnvironmentTrouble, or BadInput for a model without it."""
+    if wanted not in ("flash_attention_2", "flex"):
+        return
+    hint = "Set model.attention to auto, or to sdpa."
+    if not device.startswith("cuda"):
         raise EnvironmentTrouble(
             f"model.attention: {wanted} needs a GPU, and this runs on {device}.", hint=hint
         )
@@ -72,17 +88,57 @@ def kernel_for(wanted: Attention, device: str, *, packs: bool) -> str:
         raise EnvironmentTrouble(
             f"model.attention: {wanted} needs flash-attn, which is not installed.", hint=hint
         )
-    return NAMES.get(wanted, wanted)
+    if wanted == "flex" and flex_fault:
+        raise BadInput(f"model.attention: flex attention {flex_fault}.", hint=hint)
+    if wanted == "flex" and (lacks := compiler.triton_lacks()):
+        raise EnvironmentTrouble(
+            f"model.attention: flex needs {lacks}, which this machine lacks.",
+            hint=f"{compiler.fix()} Or set model.attention to auto.",
+        )
 
 
-def best_kernel(*, on_gpu: bool, packs: bool) -> Attention:
-    """Return the best attention that is installed: several rows in one sequence must each see themselves alone.
+def best_kernel(*, on_gpu: bool, packs: bool, flex_fault: str = "") -> tuple[Attention, str]:
+    """Return the best attention that goes here, and what packed rows miss without flash-attn, in words.
 
-    There SDPA makes a matrix of all tokens by all tokens, which flash and flex attention do not.
+    Several rows in one sequence must each see themselves alone. There SDPA makes a matrix of all tokens by all tokens,
+    which flash and flex attention do not.
     """
     if not packs or not on_gpu:
-        return "sdpa"
-    return "flash_attention_2" if _has("flash_attn") else "flex" if _has("triton") else "sdpa"
+        return "sdpa", ""
+    if _has("flash_attn"):
+        return "flash_attention_2", ""
+    missing = "flash-attn is not installed"
+    lacks = compiler.triton_lacks()
+    fault = flex_fault or (f"needs {lacks}" if lacks else "")
+    if not fault:
+        return "flex", f"{missing}: packed rows take flex attention"
+    told = "packed rows take sdpa, whose mask has a cell for every two tokens"
+    return "sdpa", f"{missing}, and flex attention {fault}: {told}"
+
+
+def flex_fault_of(model: Any) -> str:
+    """Return why a model can't train with flex attention; empty where it can."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", None)
+    hidden = getattr(config, "hidden_size", None)
+    width = getattr(config, "head_dim", None) or (hidden // heads if heads and hidden else None)
+    is_supported = bool(getattr(model, "_supports_flex_attn", False))
+    return flex_fault(config.to_dict(), width, is_supported=is_supported)
+
+
+def flex_fault(config: Mapping[str, Any], head_width: int | None, *, is_supported: bool) -> str:
+    """Return why a model of this config.json can't train with flex attention; empty where it can."""
+    if not is_supported:
+        return "is not in this model's code"
+    inner = config.get("attn_config")
+    known = [config.get(name) for name in DROPOUTS]
+    known += [inner.get(name) for name in DROPOUTS] if isinstance(inner, dict) else []
+    dropout = max((part for part in known if isinstance(part, float | int)), default=0)
+    if dropout:
+        return f"has no dropout, and this model trains with one of {dropout:g} in its attention"
+    if head_width is not None and head_width < NARROWEST_HEAD:
+        return f"takes heads of {NARROWEST_HEAD} numbers at least, and this model's have {head_width}"
+    return ""
 
 
 def _has(package: str) -> bool:

@@ -1,20 +1,25 @@
 """Answers written by the continuous batching of transformers: one that ends makes room for the next at once.
 
 Its loop runs in this thread, and all prompts are there before its first step: which of them are read together is then
-the same each time, an error is raised where it happened, and a wish to stop comes through.
+the same each time, an error is raised where it happened, and a wish to stop comes through. It computes on this thread's
+stream, behind the optimizer's last kernels, in the memory that torch keeps between the steps of a training.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models.attention import kernel_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    import torch
 
 PAGE = 32  # tokens of keys and values that are handed out together, and shared by prompts that begin alike
 TOGETHER = 256  # answers that are written side by side: each has a row of logits
@@ -88,13 +93,50 @@ def write(
     wrapped = inner.__dict__.pop("forward", None)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices):  # it seeds the whole process
-            return _run(inner.init_continuous_batching(config, settings), asked)
+            manager = inner.init_continuous_batching(config, settings)
+            with _ours(manager, inner.device):
+                return _run(manager, asked)
     finally:
         if wrapped is not None:
             inner.forward = wrapped
         if kernel_of(inner) != kernel:
             inner.set_attn_implementation(kernel)
         inner.train(was_training)
+
+
+@contextmanager
+def _ours(manager: Any, device: torch.device) -> Iterator[None]:
+    """Let what a manager makes meanwhile compute on this thread's stream, and leave torch the memory that it keeps.
+
+    Its own stream does not wait for ours, where weights and its inputs are written, and could use no memory that was
+    freed on another. It would hand all of torch's free memory back as it begins and as it ends, look through the
+    garbage, and report a GPU that lacks memory as MemoryError; torch reports that in its own numbers.
+    """
+    from transformers.generation.continuous_batching import cache as caches
+
+    create, look = manager._create_batch_processor, caches.get_device_and_memory_breakdown
+
+    def made() -> Any:
+        processor = create()
+        processor.__class__ = _without_sweeping(type(processor))
+        processor.inputs_and_outputs.compute_stream = None
+        processor.offloading_manager._compute_stream = None
+        return processor
+
+    manager._create_batch_processor = made
+    if device.type == "cuda":
+        caches.get_device_and_memory_breakdown = lambda: (device, sys.maxsize, 0, 0)
+    try:
+        yield
+    finally:
+        caches.get_device_and_memory_breakdown = look
+        del manager._create_batch_processor
+        manager.batch_processor = None  # with the cache
+
+
+def _without_sweeping(kind: type[Any]) -> type[Any]:
+    """Return a class of theirs without what it does as it goes."""
+    return type(kind.__name__, (kind,), {"__del__": lambda self: None})
 
 
 def _run(manager: Any, asked: Sequence[Asked]) -> list[list[int]]:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models import continuous
+from finetop.core.models import attention, continuous
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
@@ -115,8 +115,15 @@ def write(
 
     `counted` hears at each token how many there are, where all answers are one batch (exact).
     """
-    if engine == "exact":
-        return _write_padded(model, prompts, config, counted)
+    with attention.beside_training(model):
+        if engine == "exact":
+            return _write_padded(model, prompts, config, counted)
+        return _write_continuously(model, prompts, config, engine)
+
+
+def _write_continuously(
+    model: Any, prompts: Sequence[Sequence[int]], config: Any, engine: Engine
+) -> list[list[int]]:
     config = deepcopy(config)
     if (config.min_new_tokens or 0) >= config.max_new_tokens:  # as long as it may be
         config.eos_token_id = -1

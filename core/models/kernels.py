@@ -1,11 +1,19 @@
-"""Fused kernels of liger-kernel in a model's norms, activations and turned positions, where they are installed."""
+"""Fused kernels of liger-kernel in a model's norms, activations and turned positions; and whether they can be built."""
 
 from __future__ import annotations
 
+from functools import partial
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models import attention
+from finetop.core.runtime import compiler
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from finetop.core.recipe.schema import Recipe
 
 
 def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
@@ -13,6 +21,16 @@ def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
 
     Raises EnvironmentTrouble without them.
     """
+    require(kernels, device)
+    if kernels == "none":
+        return
+    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+
+    _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False, cross_entropy=False)
+
+
+def require(kernels: Literal["none", "liger"], device: str) -> None:
+    """See that fused kernels are installed, and can be built for a device. Raises EnvironmentTrouble."""
     if kernels == "none":
         return
     if find_spec("liger_kernel") is None:
@@ -23,6 +41,27 @@ def fuse(model: Any, kernels: Literal["none", "liger"], device: str) -> None:
     if not device.startswith("cuda"):
         hint = "Set train.kernels to none."
         raise EnvironmentTrouble(f"train.kernels: liger needs a GPU, and this runs on {device}.", hint=hint)
-    from liger_kernel.transformers import _apply_liger_kernel_to_instance
+    require_triton("train.kernels: liger", "set train.kernels to none")
 
-    _apply_liger_kernel_to_instance(model, fused_linear_cross_entropy=False, cross_entropy=False)
+
+def looks(recipe: Recipe, device: str, config: Mapping[str, Any]) -> Iterator[tuple[str, Callable[[], None]]]:
+    """List what of a recipe needs kernels that a machine may lack, each by its setting, with what refuses it.
+
+    `config` is the model's config.json. They raise EnvironmentTrouble, or BadInput for what a model does not take.
+    """
+    yield "train.kernels", partial(require, recipe.train.kernels, device)
+    yield "train.compile", partial(_require_compiled, recipe, device)
+    fault = attention.flex_fault(config, None, is_supported=True)  # by its code only once that is loaded
+    yield "model.attention", partial(attention.require, recipe.model.attention, device, fault)
+
+
+def _require_compiled(recipe: Recipe, device: str) -> None:
+    if recipe.train.compile and device.startswith("cuda"):
+        require_triton("train.compile", "set train.compile to false")
+
+
+def require_triton(what: str, else_: str) -> None:
+    """See that Triton can build kernels here for `what`; `else_` is how to do without. Raises EnvironmentTrouble."""
+    if lacks := compiler.triton_lacks():
+        said = f"{what} needs {lacks}, which this machine lacks."
+        raise EnvironmentTrouble(said, hint=f"{compiler.fix()} Or {else_}.")

@@ -143,7 +143,7 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     """Something that a person may want to know; with `over`, that what was told under this kind has ended."""
 
-    kind: Words  # a file of core/train/alarms, or "regressed", "check", "suite"
+    kind: Words  # a file of core/train/alarms, or "regressed", "check", "suite", "compiler"
     step: Step
     text: Words
     over: bool = False

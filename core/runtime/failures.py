@@ -217,6 +217,14 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
         Cause("communication", "the ranks lost each other", _RANKS),
     ),
     (
+        r"Failed to find C compiler|Python\.h: No such file",
+        Cause(
+            "environment",
+            "Triton could not build its kernels: a C compiler or Python.h is missing",
+            "See finetop doctor.",
+        ),
+    ),
+    (
         r"CUDA driver version is insufficient|no CUDA-capable device|Found no NVIDIA driver|CUDA unknown error"
         r"|forward compatibility was attempted",
         Cause("environment", "the GPU's driver does not fit", "See finetop doctor."),

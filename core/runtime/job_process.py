@@ -15,12 +15,13 @@ import sys
 import traceback
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime import failures, gpu_share, ranks, stop_signal
+from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_signal
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.job_folder import read_spec
@@ -51,8 +52,7 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     """Do the work of a job, and give its exit code; `what_to_lower` is the advice where memory is out."""
     faulthandler.enable()  # where Python was when native code crashed, too
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    set_environment()
     # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     rank = ranks.own()
@@ -91,6 +91,16 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     events.sync()
     ranks.end(job_folder, rank, last)
     return last.exit_code
+
+
+def set_environment() -> None:
+    """Set what has to be set before torch is imported."""
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
+    if (
+        find_spec("triton") is not None and compiler.missing()
+    ):  # torch 2.13 takes Triton for some products else
+        os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
 
 def tell_start(

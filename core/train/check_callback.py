@@ -87,7 +87,7 @@ def begin(setup: Setup, stop: Stop) -> TrainingChecks | None:
     events.write(Phase("scoring base" if whole else "measuring base"))
     pair = ModelPair(setup.base, None, setup.dtype, setup.device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
-    with undisturbed(model, plain), attention.for_scoring(model), shards.put_together(model) as is_whole:
+    with undisturbed(model, plain), attention.beside_training(model), shards.put_together(model) as is_whole:
         with collectives.in_turn():
             own_folder = setup.run_folder if collectives.rank() == 0 else None
             context = open_context(recipe, pair, setup.home, events, own_folder)
@@ -146,7 +146,7 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | No
             undisturbed(checks.model, checks.plain),
             shards.put_together(checks.model) as is_whole,
             master.as_saved(checks.model, checks.context.pair.dtype),
-            attention.for_scoring(checks.model),
+            attention.beside_training(checks.model),
         ):
             checks.context.shares = is_whole
             result = interruptible(
@@ -220,7 +220,7 @@ def try_longest(checks: TrainingChecks) -> None:
     with (
         undisturbed(checks.model, checks.plain),
         master.as_saved(checks.model, checks.context.pair.dtype),
-        attention.for_scoring(checks.model),
+        attention.beside_training(checks.model),
     ):
 
         def take(plan: BatchPlan) -> object:

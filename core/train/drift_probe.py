@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
 
-from finetop.core.models import collectives
+from finetop.core.models import attention, collectives
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,7 @@ def _score(model: Any, windows: Tensor, *, shared: bool) -> tuple[float, Tensor]
     model.eval()
     sums, kept = [], None
     for window in collectives.own_share(list(windows)) if shared else windows:
-        with torch.no_grad():
+        with torch.no_grad(), attention.beside_training(model):
             # learned tokens of an adapter stand before the text
             logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()
         sums.append(float(cross_entropy(logits, window[1:], reduction="sum")))

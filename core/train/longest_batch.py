@@ -16,7 +16,7 @@ from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
 from finetop.core.runtime import failures
-from finetop.core.train import check_callback, paged
+from finetop.core.train import check_callback, paged, parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -101,6 +101,7 @@ def _train(trainer: Any, device: str) -> None:
             inputs = _collate(trainer, trainer.train_dataset, batch, "training")
             count = trainer._get_num_items_in_batch([inputs], arguments.device)
             trainer.training_step(trainer.model, inputs, count)
+    parallel.spare_search(trainer)
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
     trainer.optimizer.step()

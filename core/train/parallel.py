@@ -50,6 +50,22 @@ def divide(recipe: Recipe, model: Any, device: str, dtype: str) -> Any:
     return divided
 
 
+def spare_search(trainer: Any) -> None:
+    """Let copies (DDP) not search each step for weights without a gradient, behind a step in which all had one.
+
+    Transformers has them search wherever a model has an adapter, or keeps its activations: they walk the whole graph,
+    and exchange what they found. Experts, and layers that are dropped at random, may be left out by another step.
+    """
+    if trainer.args.ddp_find_unused_parameters is not None:  # the recipe's trainer_args
+        return
+    model = trainer.model
+    varies = any(".experts" in name for name, _ in model.named_modules())
+    varies |= bool(getattr(model.config.get_text_config(), "layerdrop", 0.0))
+    misses = any(weight.requires_grad and weight.grad is None for weight in model.parameters())
+    if not collectives.largest([varies or misses])[0]:
+        trainer.accelerator.ddp_handler.find_unused_parameters = False
+
+
 def as_before(recipe: Recipe, point: ResumePoint | None) -> Recipe:
     """Return the recipe of a resumed run whose steps have as many rows as before, on however many ranks now.
 

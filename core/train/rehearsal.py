@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import cpu_formats, devices, load
+from finetop.core.models import config_file, cpu_formats, devices, kernels, load
 from finetop.core.models.resolved import Moving, ResolvedModel
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
@@ -32,11 +32,14 @@ if TYPE_CHECKING:
 def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Moving:
     """See that a model of this config.json can be trained as the recipe says, and count what would move.
 
-    Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit.
+    Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit, and
+    EnvironmentTrouble for kernels that this machine can't build.
     """
     check_number_format(dtype, recipe.method.name, device)
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
+    for _, look in kernels.looks(recipe, device, config_file.read(base.path / "config.json")):
+        look()
     moving = Moving()
     if not hasattr(
         objectives.load(recipe.objective.name), "load_model"

@@ -77,7 +77,7 @@ class Probe(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             check_callback.undisturbed(setup.model, self.plain),
             shards.put_together(setup.model) as is_whole,
             master.as_saved(setup.model, setup.dtype),
-            attention.for_scoring(setup.model),
+            attention.beside_training(setup.model),
         ):
             if plan.layout == "packed" and not packs_exactly(setup.model):
                 plan = replace(plan, layout="plain")

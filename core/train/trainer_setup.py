@@ -80,13 +80,14 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 def make_trainer(objective: Objective, setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
     from finetop.core.models import shards
-    from finetop.core.train import cpu_lm_head, cpu_lora, master, stochastic_adamw
+    from finetop.core.train import cpu_lm_head, cpu_lora, master, plain_loss, stochastic_adamw
 
     method = setup.recipe.method
     if setup.device == "cpu":
         cpu_lm_head.install()
         if not (shards.is_divided(setup.model) or setup.recipe.train.compile):
             cpu_lora.install(setup.model)
+    plain_loss.take_if_needed(setup.device, setup.events)
     setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
     held = None  # divided weights are float32 by themselves
     if not shards.is_divided(setup.model):

@@ -97,7 +97,9 @@ def outcome(rig, names: list[str]) -> Counter[str]:
 
 
 def alive(words: dict[int, ranks.LastWords]) -> int:
-    return sum(processes.alive(one.pid) and processes.start_time(one.pid) == one.start for one in words.values())
+    return sum(
+        processes.alive(one.pid) and processes.start_time(one.pid) == one.start for one in words.values()
+    )
 
 
 @OFTEN
@@ -139,7 +141,9 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
 
 
 @OFTEN
-def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(two, cluster, survived, repeats):
+def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
+    two, cluster, survived, repeats
+):
     moments, wrong = random.Random(32), 0
     name = submit(two, "victim")
     for number in range(1, repeats + 1):

@@ -1,4 +1,4 @@
-"""The GPUs: whether their driver answers and fits torch, and which of them are unfit for jobs."""
+"""The GPUs: whether their driver answers and fits torch, which of them are unfit, and whether kernels can be built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 from finetop.core.commands.doctor_checks.finding import Finding
-from finetop.core.runtime import gpus
+from finetop.core.runtime import compiler, gpus
 from finetop.core.runtime.gpu import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or reload it: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
@@ -29,6 +29,7 @@ def look() -> Iterator[Finding]:
         yield Finding("ok", "GPU", words(seen))
         yield from (unfit(gpu) for gpu in seen.gpus if gpu.fault)
         yield from torch_fits(seen)
+        yield from kernels_can_be_built()
         if not gpus.sees_all_processes():
             text = "in a container: what others use is seen, who they are may not be"
             yield Finding("ok", "GPU", text)
@@ -70,6 +71,13 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
         yield Finding(
             "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
         )
+
+
+def kernels_can_be_built() -> Iterator[Finding]:
+    """Say what Triton lacks, which builds kernels for GPUs as they are first used."""
+    if version_of("triton") and (missing := compiler.missing()):
+        text = f"lacks {' and '.join(missing)}: losses are slower, and liger, flex and train.compile can't be used"
+        yield Finding("warning", "compiler", text, compiler.fix())
 
 
 def version_of(name: str) -> str:

@@ -18,6 +18,7 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import files
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
+from finetop.core.models import kernels
 from finetop.core.preflight.plan import inputs, lengths, machine as machines
 from finetop.core.preflight.plan.estimate import Known, estimate, find_fix, shape_of
 from finetop.core.preflight.plan.machine import Machine
@@ -177,6 +178,15 @@ def require_room(recipe: Recipe, config: Mapping[str, Any], here: Machine, measu
     )
 
 
+def kernel_problems(recipe: Recipe, config: Mapping[str, Any]) -> Iterator[tuple[str, FinetopError]]:
+    """Find what needs kernels that can't be had on this machine's GPUs, in the words of the job."""
+    for key, look in kernels.looks(recipe, "cuda", config):
+        try:
+            look()
+        except FinetopError as error:
+            yield key, error
+
+
 def what_is_read(recipe: Recipe) -> bytes:
     """Name what a look depends on, but for the room: the runs of a sweep that share it are looked at once."""
     mapping = recipe_to_mapping(recipe)
@@ -202,4 +212,6 @@ def before(recipe: Recipe, looker: Looker) -> Ahead:
     with _collected(problems, ROOM):
         here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
         require_room(recipe, found.config, here, ahead.lengths)
+        if here.device == "gpu":
+            problems += kernel_problems(recipe, found.config)
     return replace(ahead, problems=tuple(problems))

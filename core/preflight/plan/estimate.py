@@ -27,6 +27,7 @@ from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, way_of
 from finetop.core.recipe.protections import Sizes
+from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
     from finetop.core.preflight.plan.method_options import Trained
-    from finetop.core.recipe.schema import EngineChoice, Recipe
+    from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 TOLD_SHARE = 0.01  # of the numbers that move, which an 8-bit optimizer holds in 32 bits
@@ -190,7 +191,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
-        masked=mask_cells(recipe, moving, longest + written, extras, on_gpu=on_gpu),
+        masked=mask_cells(recipe, shape, moving, longest + written, extras, on_gpu=on_gpu),
         keeps_scores=recipe.model.attention == "eager",
         fused_kernels=train.kernels == "liger",
         master=master,
@@ -220,21 +221,30 @@ def is_master(recipe: Recipe, shape: Shape, moving: Trained, size: float, machin
     return held_in(recipe.train, size, moving.numbers, still, memory, wide) == "float32"
 
 
-def mask_cells(recipe: Recipe, moving: Trained, sequence: int, extras: Extras, *, on_gpu: bool) -> float:
+def mask_cells(
+    recipe: Recipe, shape: Shape, moving: Trained, sequence: int, extras: Extras, *, on_gpu: bool
+) -> float:
     """Count the cells of a batch's attention mask; none where batches are padded at the right, or kernels need none.
 
     Packed rows lie in one sequence, of which every token has a cell for every other.
     """
     rows = recipe.train.batch_size * extras.texts_per_row
     packs = bool(getattr(recipe.objective.options, "packing", False))
-    wanted = recipe.model.attention
-    kernel = best_kernel(on_gpu=on_gpu, packs=packs) if wanted == "auto" else wanted
+    kernel, _ = attention_of(recipe, shape, on_gpu=on_gpu)
     if kernel in ("flash_attention_2", "flex"):
         return 0.0
     tokens = float(sequence + moving.virtual_tokens)
     if packs:
         return (rows * tokens) ** 2
     return rows * tokens**2 if extras.writes or moving.virtual_tokens else 0.0
+
+
+def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool) -> tuple[Attention, str]:
+    """Return the attention that the run trains with, and what its packed rows miss, as the job finds both."""
+    if recipe.model.attention != "auto":
+        return recipe.model.attention, ""
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    return best_kernel(on_gpu=on_gpu, packs=packs, flex_fault=shape.flex_fault)
 
 
 def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
@@ -401,6 +411,9 @@ def notes(
             f"{recipe.method.name} leaves the experts as they are, {known.still_experts / shape.parameters:.0%} of the "
             "weights. lora reaches them with method.target_parameters (docs/models.md)."
         )
+    said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
+    missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu")[1]
+    said += [f"{missed}."] if missed else []
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")

@@ -31,6 +31,7 @@ class Family:
     head_bias: bool = False
     embedding_norm: bool = False
     keeps_scores: bool = False
+    has_flex: bool = True  # flex attention
     scans: bool = False  # blocks of a state-space model: neither attention nor an inner network
     heads_keep_width: int | None = None  # width of a head where the config does not say
     full_every: int = 0  # of so many layers one looks at all tokens, the others at a window; 0: all alike
@@ -46,6 +47,7 @@ _GPT = Family(
     norm_in_float32=False,
     is_tied=True,
     has_positions=True,
+    has_flex=False,
 )
 LLAMA = Family(qkv_bias="attention_bias", out_bias="attention_bias", mlp_bias="mlp_bias")
 _GEMMA = replace(LLAMA, is_tied=True, mlp_bias=False, heads_keep_width=256)
@@ -91,9 +93,9 @@ FAMILIES: Mapping[str, Family] = {
         norm_in_float32=False,
         head_bias=True,
     ),
-    "falcon": replace(_NEOX, qkv_bias="bias", out_bias="bias", mlp_bias="bias", is_tied=True),
+    "falcon": replace(_NEOX, qkv_bias="bias", out_bias="bias", mlp_bias="bias", is_tied=True, has_flex=False),
     "bloom": replace(
-        _NEOX, qkv_bias=True, out_bias=True, is_tied=True, embedding_norm=True, keeps_scores=True
+        _NEOX, qkv_bias=True, out_bias=True, is_tied=True, embedding_norm=True, keeps_scores=True, has_flex=False
     ),
     "opt": Family(
         attention=("q_proj", "k_proj", "v_proj", "out_proj"),
@@ -107,7 +109,7 @@ FAMILIES: Mapping[str, Family] = {
         has_positions=True,
         positions_offset=2,
     ),
-    "stablelm": Family(qkv_bias="use_qkv_bias", norm_bias=True, norm_in_float32=False),
+    "stablelm": Family(qkv_bias="use_qkv_bias", norm_bias=True, norm_in_float32=False, has_flex=False),
     "starcoder2": Family(
         mlp=("c_fc", "c_proj"),
         qkv_bias="use_bias",
@@ -126,10 +128,10 @@ FAMILIES: Mapping[str, Family] = {
     "glm": Family(qkv_bias="attention_bias", mlp=("gate_up_proj", "down_proj"), fused_gate=True, heads_keep_width=128),
     "exaone4": Family(head_norms="width", full_every=4),
     "mixtral": Family(),
-    "mamba": Family(scans=True, norms=1, is_tied=True),
+    "mamba": Family(scans=True, norms=1, is_tied=True, has_flex=False),
     "qwen2_moe": Family(qkv_bias="qkv_bias"),
     "qwen3_moe": replace(LLAMA, mlp_bias=False, head_norms="width"),
-    "olmoe": replace(LLAMA, mlp_bias=False, head_norms="hidden"),
+    "olmoe": replace(LLAMA, mlp_bias=False, head_norms="hidden", has_flex=False),
     "granitemoe": replace(LLAMA, mlp_bias=False),
     "gpt_oss": replace(LLAMA, mlp_bias=False, keeps_scores=True, heads_keep_width=64, full_every=2),
 }  # fmt: skip

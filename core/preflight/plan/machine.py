@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 
 from finetop.core.models import cpu_formats, devices
-from finetop.core.runtime import gpus as nvml
+from finetop.core.runtime import compiler, gpus as nvml
 from finetop.core.runtime.gpu import GIB
 from finetop.core.runtime.home import Home
 
@@ -39,6 +39,7 @@ class Machine:
     free_disk: float | None = None
     total: float | None = None  # memory that there is, used or not
     host: float | None = None  # the same beside the GPUs
+    lacks: str = ""  # what keeps Triton from building kernels for its GPUs
 
 
 def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
@@ -60,6 +61,7 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
             free_disk=disk,
             total=max(memory for _, memory in cards),
             host=cpu_formats.total_memory(),
+            lacks=compiler.triton_lacks(),
         )
     return Machine(
         device="cpu",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models import config_file
+from finetop.core.models import attention, config_file
 from finetop.core.preflight.plan.families import FAMILIES, LLAMA, ON_IN, ON_UNLESS_SAID, SAME, Family
 from finetop.core.recipe.master import is_wide
 
@@ -71,6 +71,7 @@ class Shape:
     norm_in_float32: bool  # RMSNorm of transformers computes, and keeps, a float32 copy of its input
     other: int  # routers, sinks, scales
     keeps_scores: bool  # attention that keeps its square of scores: no fused kernel goes with it
+    flex_fault: str  # why it can't train with flex attention; empty where it can
     scanned: int  # numbers of a scan's state in each layer; 0 where there is none
     kinds: tuple[int, ...]  # layers of each kind of attention: that look at all, or at a window
     max_positions: int
@@ -302,6 +303,7 @@ class _Reader:
             norm_in_float32=family.norm_in_float32,
             other=other,
             keeps_scores=family.keeps_scores,
+            flex_fault=attention.flex_fault(self.config, self.head_width, is_supported=family.has_flex),
             scanned=self.scan_width() * (self.maybe("state_size") or 16) if family.scans else 0,
             kinds=self.kinds(),
             max_positions=self.maybe("max_position_embeddings", "n_positions") or 0,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from finetop.core.errors import BadInput
+from finetop.core.models import attention
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime.files import read_given
 
@@ -120,7 +121,7 @@ def _nats(model: Any, rows: Sequence[Sequence[int]], pad_token_id: int) -> list[
         ids[at, : len(row)] = torch.tensor(list(row))
         mask[at, : len(row)] = 1
     ids, mask = ids.to(model.device), mask.to(model.device)
-    with torch.no_grad():
+    with torch.no_grad(), attention.beside_training(model):
         logits = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
     nats = []
     for at, row in enumerate(rows):  # a row at a time: its float32 logits are the only ones

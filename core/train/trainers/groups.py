@@ -138,7 +138,10 @@ def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., lis
 def _over_ids(trainer_class: Any, setup: Setup) -> Any:
     """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
 
-    from finetop.core.models import engine  # with torch, which those do not load who list the settings
+    from finetop.core.models import (
+        attention,
+        engine,
+    )  # with torch, which those do not load who list the settings
     from finetop.core.train import master
 
     gives_log_probs = "num_generations" in signature(trainer_class._generate_single_turn).parameters  # GRPO's
@@ -160,9 +163,10 @@ def _over_ids(trainer_class: Any, setup: Setup) -> Any:
 
         def _generate_single_turn(self, prompt_ids: Any, *rest: Any, **named: Any) -> Any:
             """Let finetop's engine write: TRL's own way to continuous batching leaves what trains in 16 bits."""
-            if self.use_vllm or setup.engine == "exact":
-                return super()._generate_single_turn(prompt_ids, *rest, **named)
             model = self.accelerator.unwrap_model(self.model_wrapped)
+            if self.use_vllm or setup.engine == "exact":
+                with attention.beside_training(model):
+                    return super()._generate_single_turn(prompt_ids, *rest, **named)
             with master.as_written(model, setup.dtype, setup.engine):
                 answers = engine.write(model, prompt_ids, self.generation_config, setup.engine)
             return (answers, None) if gives_log_probs else answers

@@ -1,4 +1,4 @@
-"""Which attention a model trains with; what is not installed is one line that says so."""
+"""Which attention a model trains with, and what looks at it beside; what is not installed is one line that says so."""
 
 from __future__ import annotations
 
@@ -6,52 +6,231 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
+from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Pretend that flash-attn is installed or not, and what Triton lacks."""
+
+    def pretend(*, flash: bool = False, lacks: str = "") -> None:
+        monkeypatch.setattr(attention, "_has", lambda _: flash)
+        monkeypatch.setattr(compiler, "triton_lacks", lambda: lacks)
+        monkeypatch.setattr(compiler, "fix", lambda: "apt install gcc.")
+
+    return pretend
 
 
 @pytest.mark.parametrize(
-    ("installed", "device", "packs", "kernel"),
+    ("facts", "device", "packs", "kernel"),
     [
-        ({"flash_attn", "triton"}, "cuda:0", True, "flash_attention_2"),
-        ({"triton"}, "cuda:0", True, "flex_attention"),
-        (set(), "cuda:0", True, "sdpa"),
-        ({"flash_attn", "triton"}, "cuda:0", False, "sdpa"),
-        ({"flash_attn", "triton"}, "cpu", True, "sdpa"),
+        ({"flash": True}, "cuda:0", True, "flash_attention_2"),
+        ({}, "cuda:0", True, "flex_attention"),
+        ({"lacks": "Triton"}, "cuda:0", True, "sdpa"),
+        ({"lacks": "a C compiler"}, "cuda:0", True, "sdpa"),
+        ({"flash": True}, "cuda:0", False, "sdpa"),
+        ({"flash": True}, "cpu", True, "sdpa"),
     ],
 )
 def test_auto_takes_the_best_that_is_installed(
-    installed: set[str], device: str, packs: bool, kernel: str, monkeypatch: pytest.MonkeyPatch, capsys: Any
+    facts: dict[str, Any], device: str, packs: bool, kernel: str, install: Install, capsys: Any
 ) -> None:
-    monkeypatch.setattr(attention, "_has", installed.__contains__)
+    install(**facts)
     assert attention.kernel_for("auto", device, packs=packs) == kernel
     is_told = packs and device != "cpu" and kernel != "flash_attention_2"
-    assert ("flash-attn is not installed" in capsys.readouterr().out) == is_told
+    said = capsys.readouterr().out
+    assert ("flash-attn is not installed" in said) == is_told
+    assert ("a cell for every two tokens" in said) == (is_told and kernel == "sdpa")
+    assert facts.get("lacks", "") in said
 
 
-def test_what_is_not_there_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(attention, "_has", lambda _: False)
+def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(lacks="a C compiler")
     with pytest.raises(EnvironmentTrouble, match="flex needs a GPU, and this runs on cpu"):
         attention.kernel_for("flex", "cpu", packs=True)
+    with pytest.raises(EnvironmentTrouble, match="flex needs a C compiler, which this machine lacks"):
+        attention.kernel_for("flex", "cuda:0", packs=True)
     with pytest.raises(EnvironmentTrouble, match="needs flash-attn, which is not installed"):
         attention.kernel_for("flash_attention_2", "cuda:0", packs=False)
     monkeypatch.setattr(kernels, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentTrouble, match="liger needs liger-kernel, which is not installed"):
-        kernels.fuse(None, "liger", "cuda")
+        kernels.require("liger", "cuda:0")
 
 
-def test_a_check_computes_attention_as_that_of_a_checkpoint(tiny_model: Path) -> None:
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 64,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+    "vocab_size": 32,
+}
+
+
+def made(**said: Any) -> Any:
+    """Make a model of a config.json."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = {**LLAMA, **said}
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(**config))
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, ""),
+        ({"attention_dropout": 0.1}, "this model trains with one of 0.1 in its attention"),
+        ({"num_attention_heads": 8, "num_key_value_heads": 8}, "this model's have 8"),
+        ({"model_type": "gpt2", "n_embd": 64, "n_head": 4, "n_layer": 1}, "is not in this model's code"),
+        ({"model_type": "gptj", "n_embd": 64, "n_head": 4, "n_layer": 1, "attn_pdrop": 0.2}, "one of 0.2"),
+    ],
+)
+def test_a_model_that_flex_attention_can_not_train_packs_rows_in_sdpa(
+    said: dict[str, Any], words: str, install: Install, capsys: Any
+) -> None:
+    """Which flex attention refuses at the first step: ValueError of a dropout, or of narrow heads."""
+    from finetop.core.preflight.plan.shape import read_shape
+
+    install()
+    model = made(**said)
+    fault = attention.flex_fault_of(model)
+    assert words in fault if words else not fault
+    attention.use(model, "auto", "cuda:0", packs=True)
+    assert attention.kernel_of(model) == ("sdpa" if words else "flex_attention")
+    assert fault in capsys.readouterr().out
+    assert read_shape({**LLAMA, **said}).flex_fault == fault, "a plan and its job must agree"
+    if words:
+        with pytest.raises(BadInput, match=r"model\.attention: flex attention"):
+            attention.use(model, "flex", "cuda:0", packs=False)
+
+
+def test_a_plan_knows_which_families_have_flex_attention() -> None:
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    from finetop.core.preflight.plan.families import FAMILIES
+
+    theirs = {
+        name: AutoModelForCausalLM._model_mapping[CONFIG_MAPPING[name]]._supports_flex_attn
+        for name in FAMILIES
+    }
+    assert {name: family.has_flex for name, family in FAMILIES.items()} == theirs
+
+
+def test_what_looks_at_a_model_computes_attention_as_the_check_of_a_checkpoint(tiny_model: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     attention.use(model, "eager", "cpu", packs=False)
     assert attention.kernel_of(model) == "eager"
-    with attention.for_scoring(model):
+    with attention.beside_training(model):
         assert attention.kernel_of(model) == "eager"  # it takes our masks too
     model.set_attn_implementation("flex_attention")
-    with attention.for_scoring(model):
+    with attention.beside_training(model):
         assert attention.kernel_of(model) == "sdpa"
     assert attention.kernel_of(model) == "flex_attention"
+
+
+def test_a_model_without_sdpa_is_looked_at_in_plain_attention() -> None:
+    model = made(model_type="gemma2", head_dim=16)
+    model.set_attn_implementation("flex_attention")
+    with attention.beside_training(model):
+        assert attention.kernel_of(model) == "eager"
+    assert attention.kernel_of(model) == "flex_attention"
+
+
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 20
+
+
+def drift(model: Any, tokenizer: Any) -> None:
+    from finetop.core.train import drift_probe
+
+    start = drift_probe.start(model, tokenizer, TEXT, "cpu")
+    assert start is not None
+    assert drift_probe.measure(model, start)["drift"] == 0.0
+
+
+def answers(model: Any, tokenizer: Any, engine: Any = "exact") -> None:
+    from transformers import GenerationConfig
+
+    from finetop.core.models import engine as engines
+
+    config = GenerationConfig(do_sample=False, max_new_tokens=3, eos_token_id=[-1], pad_token_id=0)
+    assert [len(one) for one in engines.write(model, [[1, 8, 9], [1, 7]], config, engine)] == [3, 3]
+
+
+def continuous_answers(model: Any, tokenizer: Any) -> None:
+    answers(model, tokenizer, "continuous")
+
+
+def surprise(model: Any, tokenizer: Any) -> None:
+    from finetop.core.train.protections import _text
+
+    class Nobody:
+        def write(self, event: Any) -> None:
+            pass
+
+    assert len(_text.surprise(model, [[1, 8, 9], [1, 7]], 0, Nobody(), "reading")) == 2  # type: ignore[arg-type]
+
+
+def paid_answers(model: Any, tokenizer: Any) -> None:
+    from types import SimpleNamespace
+
+    from finetop.core.train.trainers import groups
+
+    class Theirs:
+        def _generate_single_turn(self, prompt_ids: Any, num_generations: int = 1) -> Any:
+            return model(input_ids=tokenizer("hello", return_tensors="pt").input_ids)
+
+    trainer = groups._over_ids(Theirs, SimpleNamespace(engine="exact"))()  # type: ignore[arg-type]
+    trainer.use_vllm, trainer.model_wrapped = False, model
+    trainer.accelerator = SimpleNamespace(unwrap_model=lambda wrapped: wrapped)
+    trainer._generate_single_turn([[1]])
+
+
+@pytest.mark.parametrize("look", [drift, answers, continuous_answers, surprise, paid_answers])
+def test_nothing_but_training_computes_flex_attention(
+    look: Callable[[Any, Any], None], tiny_model: Path
+) -> None:
+    """It compiles for minutes, anew for other lengths, and takes no masks of ours."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model).train()
+    model.set_attn_implementation("flex_attention")
+    seen = set()
+    model.register_forward_pre_hook(lambda *_: seen.add(attention.kernel_of(model)))
+    look(model, AutoTokenizer.from_pretrained(tiny_model))
+    assert seen == {"sdpa"}
+    assert attention.kernel_of(model) == "flex_attention"
+    assert model.training
+
+
+@pytest.mark.gpu
+def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if not torch.cuda.is_available() or compiler.triton_lacks():
+        pytest.skip("no GPU on this machine, or no compiler")
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").train()
+    ids = torch.randint(6, 200, (1, 300), generator=torch.Generator().manual_seed(0)).to("cuda:0")
+    places = torch.cat([torch.arange(count) for count in (120, 30, 150)])[None].to("cuda:0")
+    found = []
+    for kernel in ("sdpa", "flex"):
+        attention.use(model, kernel, "cuda:0", packs=True)
+        model.zero_grad()
+        read = model(input_ids=ids, position_ids=places, labels=ids, use_cache=False)
+        read.loss.backward()
+        found.append((read.logits.detach(), model.model.layers[0].self_attn.q_proj.weight.grad.clone()))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=2e-3)
+    with attention.beside_training(model):
+        assert attention.kernel_of(model) == "sdpa"

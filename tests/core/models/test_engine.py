@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -204,3 +206,108 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
         engine.engine_for("vllm", "cpu", "float32", config, learned_tokens=True, copies=True)
     with pytest.raises(BadInput, match="learned tokens"):
         engine.engine_for("continuous", "cpu", "bfloat16", config, learned_tokens=True)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """List what continuous batching makes of transformers' classes, each with a stream of its own as on a GPU."""
+    from transformers.generation.continuous_batching import continuous_api, input_outputs
+
+    found: list[Any] = []
+    begin, begin_ios = (
+        continuous_api.ContinuousBatchProcessor.__init__,
+        input_outputs.ContinuousBatchingIOs.__init__,
+    )
+
+    def ios(self: Any, *given: Any, **named: Any) -> None:
+        begin_ios(self, *given, **named)
+        self.compute_stream = SideStream()
+
+    def processor(self: Any, *given: Any, **named: Any) -> None:
+        begin(self, *given, **named)
+        found.append(weakref.ref(self.cache.cache_tensor))
+
+    monkeypatch.setattr(input_outputs.ContinuousBatchingIOs, "__init__", ios)
+    monkeypatch.setattr(continuous_api.ContinuousBatchProcessor, "__init__", processor)
+    return found
+
+
+class SideStream:
+    """Stands in for a stream of CUDA beside the current one, which waits for nobody."""
+
+    def synchronize(self) -> None:
+        pass
+
+
+def test_it_computes_on_the_stream_that_weights_were_written_on(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from contextlib import nullcontext
+
+    from transformers.generation.continuous_batching import continuous_api, model_runner, offloading_manager
+
+    streams = []
+    for module in (continuous_api, model_runner, offloading_manager):
+        monkeypatch.setattr(module, "stream_context", lambda stream: streams.append(stream) or nullcontext())
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    continuous.write(loud(llama).eval(), asked, greedy(), held=100, at_once=64)
+    assert len(streams) >= 10
+    assert set(streams) == {None}
+
+
+def test_its_cache_goes_when_the_answers_are_there_and_nothing_is_swept(
+    made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a GPU, sweeping at each step of a training handed all memory back, which was then allocated anew."""
+    swept = []
+    monkeypatch.setattr(torch.cpu, "empty_cache", lambda: swept.append("memory"), raising=False)
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    model = loud(llama).eval()
+    gc.collect()
+    gc.disable()
+    try:
+        monkeypatch.setattr(gc, "collect", lambda *_: swept.append("garbage"))
+        for _ in range(2):
+            continuous.write(model, asked, greedy(), held=1000, at_once=64)
+            assert made.pop()() is None
+    finally:
+        gc.enable()
+    assert swept == []
+
+
+def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
+    """transformers compares an estimate with what the driver calls free, and raises MemoryError as the host would."""
+    from transformers.generation.continuous_batching import cache
+
+    manager = loud(llama).init_continuous_batching(greedy())
+    look = cache.get_device_and_memory_breakdown
+    with continuous._ours(manager, torch.device("cuda", 1)):
+        device, total, reserved, allocated = cache.get_device_and_memory_breakdown()
+        assert (device, reserved, allocated) == (torch.device("cuda", 1), 0, 0)
+        assert total > 1 << 60
+    assert cache.get_device_and_memory_breakdown is look
+    with continuous._ours(manager, torch.device("cpu")):
+        assert cache.get_device_and_memory_breakdown is look
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stream is held up, then weights change in place: answers must be those of the new weights."""
+    model = loud(llama).to("cuda:0").eval()
+    asked = [continuous.Asked(one, 10) for one in prompts()]
+    before = engine.write(model, prompts(), greedy(), "exact")
+    streams = set()
+    model.register_forward_pre_hook(lambda *_: streams.add(torch.cuda.current_stream()))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: pytest.fail("memory is handed back"))
+    mine = torch.cuda.Stream()
+    with torch.cuda.stream(mine), torch.no_grad():
+        torch.cuda._sleep(1 << 30)
+        for weight in model.parameters():
+            weight.mul_(-1.0)
+        written = continuous.write(model, asked, greedy(), held=1000, at_once=64)
+        assert streams == {mine}
+        assert written == engine.write(model, prompts(), greedy(), "exact")
+    assert written != before

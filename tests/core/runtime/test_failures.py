@@ -141,3 +141,16 @@ def test_anything_else_gives_its_last_line_cut():
     assert ended.cause.startswith("ValueError: xxx")
     assert len(ended.cause) == failures.LONGEST
     assert failures.ended(KeyError(), LOWER).cause == "KeyError"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Failed to find C compiler. Please specify via CC environment variable or set triton.knobs.build.impl.",
+        "/tmp/tmp1/cuda_utils.c:9:10: fatal error: Python.h: No such file or directory",
+    ],
+)
+def test_kernels_that_can_not_be_built_are_a_fault_of_the_machine(text):
+    ended = failures.ended(RuntimeError(text), LOWER)
+    assert (ended.kind, ended.hint) == ("environment", "See finetop doctor.")
+    assert ended.cause.startswith("Triton could not build its kernels")

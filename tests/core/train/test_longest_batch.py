@@ -6,6 +6,7 @@ import json
 import random
 from typing import Any
 
+import msgspec
 import numpy
 import pytest
 import torch
@@ -15,6 +16,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch, train as training
+from finetop.core.train.resume import resume
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
@@ -255,3 +257,63 @@ def test_of_several_rows_the_last_is_a_token_shorter_so_that_a_mask_is_there_whe
     assert longest_batch.uneven(rows[:1]) == rows[:1]
     packed = [{"input_ids": [1, 2], "seq_lengths": [2]}] * 2
     assert longest_batch.uneven(packed) == packed
+
+
+@pytest.fixture
+def searches(monkeypatch, tiny_model, tmp_path):
+    """Train two steps, and say whether copies of the model would search for weights without a gradient."""
+
+    def found(prepare=lambda model: None, *, tries=True, trainer_args=None, **method):
+        seen = []
+        load, go = training.load_model, resume.train
+
+        def loaded(*given):
+            model = load(*given)
+            prepare(model)
+            return model
+
+        def begun(trainer, *rest):
+            seen.append(trainer.accelerator.ddp_handler.find_unused_parameters)
+            go(trainer, *rest)
+
+        monkeypatch.setattr(training, "load_model", loaded)
+        monkeypatch.setattr(resume, "train", begun)
+        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **method)
+        if trainer_args:
+            recipe = msgspec.structs.replace(recipe, trainer_args=trainer_args)
+        train(tmp_path, "0001-tiny", recipe)
+        return seen[0]
+
+    return found
+
+
+def with_a_layer_that_nothing_calls(model):
+    model.model.layers[0].mlp.spare = torch.nn.Linear(64, 64)
+
+
+def with_experts(model):
+    model.model.layers[0].mlp.experts = torch.nn.ModuleList()
+
+
+def with_layers_that_drop_out(model):
+    model.config.layerdrop = 0.1
+
+
+@pytest.mark.parametrize("name", ["lora", "full"])
+def test_copies_do_not_search_for_weights_without_a_gradient_where_all_had_one(searches, name):
+    assert searches(name=name) is False
+
+
+@pytest.mark.parametrize(
+    "prepare", [with_a_layer_that_nothing_calls, with_experts, with_layers_that_drop_out]
+)
+def test_copies_search_where_a_step_may_leave_weights_out(searches, prepare):
+    assert searches(prepare, name="full") is True
+
+
+def test_copies_search_where_no_step_was_tried(searches):
+    assert searches(tries=False) is True
+
+
+def test_copies_search_where_the_recipe_says_so(searches):
+    assert searches(trainer_args={"ddp_find_unused_parameters": True}) is True

@@ -14,7 +14,7 @@ from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.train import methods, objectives, trainer_args, trainer_setup
+from finetop.core.train import methods, objectives, plain_loss, trainer_args, trainer_setup
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -170,3 +170,23 @@ def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_pat
 def test_learned_tokens_learn_in_the_trainer(begin: Begin, name: str) -> None:
     trainer = trained(begin({"name": name, "tokens": 4}, learning_rate=0.05, schedule="constant"), 4)
     assert losses(trainer)[-1] < losses(trainer)[0]
+
+
+def test_a_trainer_on_a_gpu_is_built_after_its_losses_are_chosen(
+    begin: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Built(Exception):
+        pass
+
+    class Objective:
+        @staticmethod
+        def make_trainer(setup: Setup) -> Any:
+            raise Built
+
+    told = []
+    monkeypatch.setattr(plain_loss, "take_if_needed", lambda device, events: told.append(device))
+    setup = begin({"name": "lora", "rank": 4})
+    setup.device = "cuda:0"
+    with pytest.raises(Built):
+        trainer_setup.make_trainer(Objective(), setup)
+    assert told == ["cuda:0"]

@@ -8,7 +8,7 @@ import pytest
 from fake_nvml import Cards, FakeNvml
 
 from finetop.core.commands.doctor_checks import gpus
-from finetop.core.runtime import gpus as nvml
+from finetop.core.runtime import compiler, gpus as nvml
 
 
 @pytest.fixture
@@ -85,6 +85,21 @@ def test_a_torch_that_can_not_use_the_driver_is_told_of(cards, monkeypatch, vers
     cards.write()
     more = found()[1:]
     assert [(level, text in said) for level, _, said, _ in more] == ([("trouble", True)] if text else [])
+
+
+def test_a_compiler_that_triton_lacks_is_told_where_there_is_a_gpu(cards, monkeypatch):
+    monkeypatch.setattr(compiler, "missing", lambda: ("a C compiler", "Python.h of Python 3.12"))
+    monkeypatch.setattr(compiler, "fix", lambda: "apt install gcc")
+    install(monkeypatch, torch="2.13.0", triton="3.7.0")
+    text = (
+        "lacks a C compiler and Python.h of Python 3.12: losses are slower, and liger, flex and train.compile"
+    )
+    assert found()[1:] == [("warning", "compiler", f"{text} can't be used", "apt install gcc")]
+    install(monkeypatch, torch="2.13.0")  # without Triton nothing is built
+    assert len(found()) == 1
+    install(monkeypatch, torch="2.13.0", triton="3.7.0")
+    monkeypatch.setattr(compiler, "missing", lambda: ())
+    assert len(found()) == 1
 
 
 def test_without_a_driver_the_cores_are_told(monkeypatch):

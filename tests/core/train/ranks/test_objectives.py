@@ -68,3 +68,40 @@ def test_groups_learn_what_pays_on_two(told, name):
     assert len(reward) == 16
     assert statistics.mean(reward[-4:]) > statistics.mean(reward[:4]) + 0.3
     assert of(events.Ended, told[name]) == [events.Ended("finished")]
+
+
+def test_copies_that_do_not_search_for_unused_weights_learn_the_same(tmp_path, tiny_model):
+    """A step that is tried first shows that each weight has a gradient; of a weight without one DDP would fail."""
+    lora = {"name": "lora", "rank": 4}
+    paid = {"generations": 2, "kl_coefficient": 0.01, **BANDIT}
+    sections = {
+        "sft": {"method": lora},
+        "packed": {"method": lora, "objective": {"name": "sft", "packing": True}},
+        "dpo": {"method": lora, "objective": {"name": "dpo"}},
+        "kto": {"method": lora, "objective": {"name": "kto"}},
+        "orpo": {"method": lora, "objective": {"name": "orpo"}},
+        "reward": {
+            "method": lora,
+            "objective": {"name": "reward"},
+            "samples": {"count": 0},
+            "check": {"general": None},
+            "drift": {"every": None},
+        },
+        "distill": {
+            "method": lora,
+            "objective": {"name": "distill", "teacher": str(tiny_model), "weight": 0.5},
+        },
+        "grpo": {"method": lora, "objective": {"name": "grpo", **paid}, "samples": {"count": 0}},
+    }
+    jobs = {
+        (name, tries): make_job(
+            make_run(tmp_path / f"{name}-{tries}", tiny_model, name, **given), 2, try_worst_batch=tries
+        )
+        for name, given in sections.items()
+        for tries in (False, True)
+    }
+    run_all(list(jobs.values()), 2)
+    for name in sections:
+        searched, spared = (curve("loss", read_events(jobs[name, tries])) for tries in (False, True))
+        assert sorted(spared) == [1, 2, 3, 4, 5], name
+        assert spared == pytest.approx(searched, abs=1e-6), name

@@ -1,0 +1,88 @@
+"""Whether this machine has what Triton needs beside a GPU: a C compiler and Python's headers.
+
+At its first kernel Triton compiles its own link to the driver, with $CC, or else gcc or clang, against Python.h. TRL's
+loss, flex attention, liger's kernels, torch.compile and some of torch's own products (since 2.13) are Triton's.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+COMPILERS = ("gcc", "clang")  # what Triton looks for, in this order, where CC is not set
+PATIENCE_S = 20.0
+INCLUDED = "#include <stdlib.h>\n#include <Python.h>\n"
+
+
+@lru_cache(maxsize=1)
+def missing() -> tuple[str, ...]:
+    """Return what Triton needs and this machine lacks, in words such as 'a C compiler'; empty if it lacks nothing."""
+    compiler, headers = find_compiler(), include_folder()
+    lacks = []
+    if compiler is None:
+        lacks.append("a C compiler")
+    if not (headers / "Python.h").is_file():
+        lacks.append(f"Python.h of Python {short_version()}")
+    if not lacks and compiler is not None and not _reads(compiler, headers):
+        lacks.append("the headers of the C library")
+    return tuple(lacks)
+
+
+def triton_lacks() -> str:
+    """Return in words what keeps Triton from building kernels here, be it Triton itself; empty if nothing does."""
+    return " and ".join(missing()) if find_spec("triton") is not None else "Triton"
+
+
+def without_triton(lacks: str) -> str:
+    """Return what a run on a GPU does without where the machine lacks this, and what to do about it."""
+    return f"this machine lacks {lacks}: losses are computed without Triton, which is slower. {fix()}"
+
+
+def fix() -> str:
+    """Return what installs all that is missing."""
+    if find_spec("triton") is None:
+        return "Install it (pip install triton)."
+    version = short_version()
+    has_headers = (include_folder() / "Python.h").is_file()
+    debian, fedora = ("", "") if has_headers else (f" python{version}-dev", f" python{version}-devel")
+    return (
+        f"Install them: apt install gcc libc6-dev{debian} (or dnf install gcc{fedora}); "
+        "CC may name a compiler that is elsewhere."
+    )
+
+
+def find_compiler() -> str | None:
+    """Return the path of the compiler that Triton would take; None where there is none."""
+    named = os.environ.get("CC")
+    names = COMPILERS if named is None else (named,)
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+def include_folder() -> Path:
+    """Return where Triton looks for Python.h: of a virtual environment, where the Python below it has its own."""
+    scheme = sysconfig.get_default_scheme()
+    # Debian's scheme for /usr/local holds no headers
+    return Path(sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)["include"])
+
+
+def short_version() -> str:
+    """Return the version of this Python as packages are named by it: '3.12'."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def _reads(compiler: str, headers: Path) -> bool:
+    """Return whether the compiler finds the headers: a gcc that was installed without libc's does not. Takes 50 ms."""
+    words = [compiler, "-E", "-x", "c", "-I", str(headers), "-o", os.devnull, "-"]
+    try:
+        done = subprocess.run(
+            words, input=INCLUDED, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0

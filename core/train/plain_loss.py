@@ -1,0 +1,33 @@
+"""TRL's losses in plain torch, on a GPU for which this machine can't build Triton's kernels.
+
+TRL 1.16 takes Triton wherever the package is installed. Its torch code beside that gives the same numbers and holds the
+same memory; unlabelled positions are left out here too, as with Triton.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol.events import Alarm
+from finetop.core.runtime import compiler
+
+if TYPE_CHECKING:
+    from finetop.core.runtime.event_log import EventLog
+
+
+def take_if_needed(device: str, events: EventLog) -> None:
+    """Make TRL's trainers of this process do without Triton where it can't build kernels, and say so by an alarm."""
+    lacks = compiler.triton_lacks() if device.startswith("cuda") else ""
+    if not lacks:
+        return
+    from trl.kernels import chunked_logprob
+    from trl.trainer import utils
+
+    utils._use_triton = lambda device: (
+        True
+    )  # it asks that alone to decide whether to leave out what has no label
+    chunked_logprob._TRITON_AVAILABLE = False
+    utils.is_triton_available = lambda: False
+    text = compiler.without_triton(lacks)
+    events.write(Alarm("compiler", 0, text))
+    print(f"alarm: {text}", flush=True)
