@@ -233,3 +233,31 @@ def test_the_rank_that_is_killed_is_named_whichever_node_it_is_on(two, cluster, 
         wrong += alive(words)
     survived("32", "kill -9 of a rank on one of two nodes", repeats=repeats, wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
+
+
+@TWICE
+def test_a_run_on_two_nodes_that_is_preempted_goes_on_in_the_same_job(two, cluster, survived, repeats):
+    """Slurm signals srun here too, which kills all ranks: nobody has a last word."""
+    moments, names, wrong = random.Random(36), [f"preempted-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        cluster.call(
+            "sbatch",
+            "--partition=urgent",
+            "--nodes=4",
+            "--exclusive",
+            "--output=/dev/null",
+            "--wrap",
+            "sleep 1",
+        )
+        two.wait_state(name, "queued", "stopped", "failed", "lost")
+        wrong += alive(words)
+        two.wait_state(name, "running", "stopped", "failed", "lost")
+        wait_trains(two, cluster, name, moments)
+        wrong += len(two.ask(GetRun(name)).jobs) != 1
+        two.ask(Stop(name))
+        two.wait_state(name, "stopped", "failed", "lost", limit_s=TORCH_LIMIT_S)
+    survived(
+        "30", "preemption of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans())
+    )
