@@ -1,8 +1,8 @@
 """What the supervisor has in Slurm's queue, kept by a thread of its own: Slurm may block, the supervisor may not.
 
-One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or
-been asked for, the more rarely. A batch script that sbatch did not answer
-for is looked for by its mark before it is handed over again, so that no answer that was lost makes two jobs of one.
+One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or been
+asked for, the more rarely. A batch script that sbatch did not answer for is looked for by its mark before it is handed
+over again, so that no answer that was lost makes two jobs of one.
 """
 
 from __future__ import annotations
