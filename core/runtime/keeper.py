@@ -257,10 +257,8 @@ class Watch:
 
         Their launchers, torchrun and srun, would fail of it. Until a rank listens, it is asked again at each look.
         """
-        if self._ranks == self._nodes == 1:
-            asked = [(self._job, start_time(self._job))]
-        else:
-            asked = ranks_here(self._folder)
+        is_alone = self._ranks == self._nodes == 1
+        asked = [(self._job, start_time(self._job))] if is_alone else ranks_here(self._folder)
         heard = [send_to(pid, start, signal.SIGTERM) for pid, start in asked]
         self._is_asking = not any(heard)
 

@@ -6,9 +6,13 @@ Each node has a boot id of its own, so that a rank of another node is as unknown
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import signal
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,11 +36,13 @@ OFTEN = pytest.mark.parametrize(
     ("two", "repeats"), [("training", 1), ("ranks", times(20, 2))], indirect=["two"]
 )
 
+TWICE = pytest.mark.parametrize(("two", "repeats"), [("ranks", 2)], indirect=["two"])
+
 
 @pytest.fixture
 def two(slurm_rig, tmp_path, tiny_model, request):
     """A rig whose runs are on two nodes without GPUs, so near their time limit that Slurm's signal means that."""
-    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {wait_s: 0.1}\n"
+    slurm_rig.settings = "settings: 1\nslurm: {time: '5'}\nretry: {times: 0}\nresume: {after_crash: false}\n"
     job = {"FINETOP_TEST_NODES_JOB": NODES_JOB} if request.param == "ranks" else {}
     slurm_rig.start(FINETOP_TEST_WARNING_S="5", **ENVIRONMENT, **job)
     slurm_rig.wait_ready()
@@ -140,6 +146,15 @@ def test_a_pause_saves_one_checkpoint_and_the_run_goes_on_from_it(two, cluster, 
              orphans=len(two.orphans()))  # fmt: skip
 
 
+def times_queued_again(rig, name: str) -> int:
+    """Count how often a run's job has put itself into Slurm's queue again, by its own word."""
+    return (rig.job_folder(name) / "slurm.txt").read_text().count("is queued again")
+
+
+def is_queued_again(rig, name: str, number: int) -> bool:
+    return times_queued_again(rig, name) == number
+
+
 @OFTEN
 def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
     two, cluster, survived, repeats
@@ -149,19 +164,100 @@ def test_near_its_time_limit_a_run_on_two_nodes_saves_and_queues_itself_again(
     for number in range(1, repeats + 1):
         wait_trains(two, cluster, name, moments)
         cluster.call("scancel", "--signal=TERM", "--batch", job_of(cluster, name))  # as Slurm itself does
-        told = two.job_folder(name) / "slurm.txt"
-        wait_until(
-            lambda: told.read_text().count("is queued again") == number,  # noqa: B023 (it is called here)
-            lambda: f"{told.read_text()}; {two.about(name)}",
-            TORCH_LIMIT_S,
-        )
+        wait_until(partial(is_queued_again, two, name, number), partial(two.about, name), TORCH_LIMIT_S)
     wait_trains(two, cluster, name, moments)
     two.ask(Stop(name))
     two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S)
     found = outcome(two, [name])
-    again = told.read_text().count("is queued again")
+    again = times_queued_again(two, name)
     wrong += found["checkpoints"] != repeats + 1 or found["resumed"] != repeats or found["unfit"]
     wrong += again != repeats or len(two.ask(GetRun(name)).jobs) != 1
     survived("30", f"the time limit of a run on two nodes; checkpoints {found['checkpoints']}, queued again {again}",
              repeats=repeats, written=found["written"], lost=found["lost"], doubled=found["doubled"], wrong=wrong,
              orphans=len(two.orphans()))  # fmt: skip
+
+
+@TWICE
+def test_a_stop_while_both_nodes_start_is_heard_once_a_rank_is_there(two, cluster, survived, repeats):
+    names, wrong = [f"early-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        wait_until((two.job_folder(name) / "keeper.json").exists, cluster.log)
+        two.ask(Stop(name))
+        state = two.wait_state(name, "stopped", "failed", "finished", "lost", limit_s=TORCH_LIMIT_S).state
+        wrong += (getattr(state, "how", ""), getattr(state, "cause", "")) != ("stop", "asked to stop")
+        wrong += alive(ranks.read(two.job_folder(name)))
+    survived("30", "stop of a run on two nodes that has just begun", repeats=repeats, wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
+
+
+@TWICE
+def test_a_kill_ends_both_nodes_before_it_is_said(two, cluster, survived, repeats):
+    moments, names, wrong = random.Random(33), [f"killed-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        two.ask(Kill(name))
+        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        wrong += getattr(state, "how", "") != "kill"
+        wrong += alive(words)
+    survived("30", "kill of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
+
+
+@TWICE
+def test_where_srun_is_killed_nothing_is_left_on_the_nodes_when_the_run_has_failed(
+    two, cluster, survived, repeats
+):
+    moments, names, wrong = random.Random(34), [f"alone-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        job = json.loads((two.job_folder(name) / "keeper.json").read_text())["job_pid"]
+        os.kill(job, signal.SIGKILL)
+        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        wrong += type(state).__name__ != "Failed"
+        wrong += alive(words)
+    survived("30", "srun of two nodes killed", repeats=repeats, wrong=wrong, orphans=len(two.orphans()))
+
+
+@TWICE
+def test_the_rank_that_is_killed_is_named_whichever_node_it_is_on(two, cluster, survived, repeats):
+    moments, names, wrong = random.Random(35), [f"dies-{n}" for n in range(repeats)], 0
+    for number, name in enumerate(names):
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        rank = (number + 1) % 2
+        os.kill(words[rank].pid, signal.SIGKILL)
+        state = two.wait_state(name, "stopped", "failed", "finished", "lost").state
+        wrong += getattr(state, "cause", "") != f"rank {rank}: killed by signal 9"
+        wrong += alive(words)
+    survived("32", "kill -9 of a rank on one of two nodes", repeats=repeats, wrong=wrong,
+             orphans=len(two.orphans()))  # fmt: skip
+
+
+@TWICE
+def test_a_run_on_two_nodes_that_is_preempted_goes_on_in_the_same_job(two, cluster, survived, repeats):
+    """Slurm signals srun here too, which kills all ranks: nobody has a last word."""
+    moments, names, wrong = random.Random(36), [f"preempted-{n}" for n in range(repeats)], 0
+    for name in names:
+        submit(two, name)
+        words = wait_trains(two, cluster, name, moments)
+        cluster.call(
+            "sbatch",
+            "--partition=urgent",
+            "--nodes=4",
+            "--exclusive",
+            "--output=/dev/null",
+            "--wrap",
+            "sleep 1",
+        )
+        two.wait_state(name, "queued", "stopped", "failed", "lost")
+        wrong += alive(words)
+        two.wait_state(name, "running", "stopped", "failed", "lost")
+        wait_trains(two, cluster, name, moments)
+        wrong += len(two.ask(GetRun(name)).jobs) != 1
+        two.ask(Stop(name))
+        two.wait_state(name, "stopped", "failed", "lost", limit_s=TORCH_LIMIT_S)
+    survived(
+        "30", "preemption of a run on two nodes", repeats=repeats, wrong=wrong, orphans=len(two.orphans())
+    )

@@ -1,8 +1,8 @@
 """What the supervisor has in Slurm's queue, kept by a thread of its own: Slurm may block, the supervisor may not.
 
-One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or
-been asked for, the more rarely. A batch script that sbatch did not answer
-for is looked for by its mark before it is handed over again, so that no answer that was lost makes two jobs of one.
+One squeue every few seconds lists all jobs at once, whatever their number; the longer nothing has changed there or been
+asked for, the more rarely. A batch script that sbatch did not answer for is looked for by its mark before it is handed
+over again, so that no answer that was lost makes two jobs of one.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ from finetop.core.supervisor.jobs.slurm_record import Record
 from finetop.core.wording import slurm as words
 
 LOOK_S = 3.0  # between two looks at all jobs
-QUIET_SHARE, QUIET_S = (
-    0.05,
-    30.0,
-)  # while nothing changes: so much of the time for which it has not, and at most
+QUIET_SHARE = 0.05  # of the time for which nothing has changed there: so rarely it is looked at then
+QUIET_S = 30.0  # and at least so often
 AGAIN_S = 10.0  # before a controller that did not answer is told a batch script again
 FULL_S = 60.0  # before one that takes no more jobs now is
 GATHER_S = 1.0  # after the last run of a sweep has come, its array goes in

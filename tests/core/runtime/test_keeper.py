@@ -78,7 +78,7 @@ class TwoNodes:
         aside.rename(self.folder / "tasks")
 
     def wait(self, name: str) -> None:
-        wait_until((self.folder / name).exists, lambda: f"{name}: {os.listdir(self.folder)}")
+        wait_until((self.folder / name).exists, lambda: f"{name}: {list(self.folder.iterdir())}")
 
     def send(self, number: int) -> None:
         assert self.keeper is not None
