@@ -151,11 +151,10 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
     state, said = _state(members)
     gpu_s = [seconds * len(job.gpus) for one in own for job, seconds in _made(one) if job.gpus]
     energy = [
-        watts * seconds * len(job.gpus) / 3600
+        watts * seconds * (len(job.gpus) or (one.recipe.get("budget") or {}).get("gpus") or 1) / 3600
         for one in own
         if (watts := one.watts)
         for job, seconds in _made(one)
-        if job.gpus
     ]
     return ApproachRow(
         name=name,

@@ -1,10 +1,12 @@
 """The rows of a comparison from what its runs told: paired by each metric with the best by that metric."""
 
+import dataclasses
+
 import pytest
 
 from finetop.core.approaches._table import Member, Trained, rows
 from finetop.core.protocol.events import ApproachMeasured, QueryPrice, RowScore
-from finetop.core.protocol.runs import Finished, RunRow
+from finetop.core.protocol.runs import Finished, JobRow, RunRow, Share
 
 
 def member(number, approach, f1, nats, trained=None, **told):
@@ -77,3 +79,13 @@ def test_prices_are_of_the_questions_that_all_were_priced_on():
     looked_up = price["retrieval"]
     assert (looked_up.low, looked_up.median, looked_up.high) == (2.0, 3.0, 6.0)
     assert (looked_up.queries, looked_up.rounds, looked_up.others, looked_up.of) == (2, 6, 0.5, "CPU")
+
+
+@pytest.mark.parametrize(("gpus", "asked", "energy_wh"), [(2, 2, 600.0), (0, 4, 1200.0), (0, None, 300.0)])
+def test_energy_is_that_of_all_gpus(gpus, asked, energy_wh):
+    one = member(1, "lora", [0.1], [2.0], Trained(70, None, epochs_a_step=1.0))
+    shares = [Share(f"GPU-{number}", number, "H100", None) for number in range(gpus)]
+    made = JobRow(1, "train", Finished(since=0.0, ended=3600.0), 1, "jobs/0001-train", 0, gpus=shares)
+    one = dataclasses.replace(one, jobs=[made], watts=300.0, recipe={"budget": {"gpus": asked}})
+    (row,) = rows([one], "token_f1", {})
+    assert row.energy_wh == energy_wh

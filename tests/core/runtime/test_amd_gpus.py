@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from finetop.core.runtime.amd_gpus import AmdLooker
+import pytest
+
+from finetop.core.runtime.amd_gpus import AmdLooker, energy_counter
 from finetop.core.runtime.gpu import Gpu, Process
 
 
@@ -63,3 +65,16 @@ def test_a_driver_that_does_not_answer_is_told() -> None:
     smi = FakeAmdSmi()
     del smi.answers["get_processor_handles"]
     assert "does not answer" in AmdLooker(smi).look().trouble
+
+
+def test_energy_is_the_accumulator_in_its_unit_by_either_name() -> None:
+    smi = FakeAmdSmi(
+        get_energy_count={"energy_accumulator": 2_000_000, "counter_resolution": 15.3, "timestamp": 1}
+    )
+    assert energy_counter(smi, 0)() == pytest.approx(30.6)
+    smi.answers["get_energy_count"] = {"power": 1_000_000, "counter_resolution": 15.3}
+    assert energy_counter(smi, 0)() == pytest.approx(15.3)
+    smi.answers["get_energy_count"] = {"energy_accumulator": "N/A", "counter_resolution": 15.3}
+    assert energy_counter(smi, 0)() is None
+    del smi.answers["get_energy_count"]
+    assert energy_counter(smi, 0)() is None

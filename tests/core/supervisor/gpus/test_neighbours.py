@@ -134,6 +134,19 @@ def test_a_new_supervisor_tells_live_jobs_again(rig, cards):
     assert told(rig, first) == GpuShare(49.0, ("second",), (2,))
 
 
+def test_a_folder_that_cannot_be_written_holds_up_nobody(rig):
+    first = rig.submit("first", budget={"memory_gib": 30}, **LONG)
+    rig.wait_state(first, "running")
+    file = rig.job_folder(first) / gpu_share.FILE
+    file.unlink()
+    file.mkdir()
+    second = rig.submit("second", budget={"memory_gib": 20}, **LONG)
+    rig.wait_state(second, "running")
+    rig.wait_state(rig.submit("cpu", budget={"gpus": 0}, steps=2), "finished")
+    file.rmdir()
+    until(lambda: file.exists() and told(rig, first) == GpuShare(59.0, ("second",), (2,)))
+
+
 def test_what_a_job_uses_beyond_its_promise_is_nobodys_to_have(rig, cards):
     """Its plan was short: no neighbour is put where the memory is gone, and it is told which run has it."""
     first = rig.submit("first", budget={"memory_gib": 30}, **LONG)
