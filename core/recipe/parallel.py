@@ -28,6 +28,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
+LOOK_AT_NO_WEIGHT = ("full", "freeze", "lora")  # when they are put onto a model
 # What a divided run needs to go on is written in parts where it is larger: of each weight itself and two numbers of
 # AdamW, in float32. A part is as large as each rank writes into one file.
 IN_PARTS_ABOVE = 32 << 30
@@ -44,6 +45,14 @@ def way_of(recipe: Recipe, ranks: int) -> Way:
     if recipe.train.parallel != "auto":
         return recipe.train.parallel
     return "ddp" if METHODS.load(recipe.method.name).KEEPS_BASE else "fsdp"
+
+
+def reads_once(recipe: Recipe) -> bool:
+    """Return whether the first rank alone reads a model that is divided, and the others receive its weights.
+
+    Not what is made anew of them while it is read (fewer bits), or by a method that looks at them.
+    """
+    return recipe.model.quantize == "none" and recipe.method.name in LOOK_AT_NO_WEIGHT
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.models import collectives, load, sent_weights, shards
-from finetop.core.recipe.parallel import way_of
+from finetop.core.recipe.parallel import reads_once, way_of
 from finetop.core.train.resume import random_state
 
 if TYPE_CHECKING:
@@ -25,13 +25,12 @@ if TYPE_CHECKING:
 def load_model(recipe: Recipe, device: str, make: Callable[[str], Any]) -> Any:
     """Return the model that `make` reads to a device, or to the machine's memory where it is divided.
 
-    It may not fit on a GPU whole, nor in memory once for each rank: the first reads it, and the others build it without
-    numbers, which they receive as it is divided. In fewer bits each rank has read it. An error of the first rank is
-    raised on all.
+    It may not fit on a GPU whole, nor in memory once for each rank: where it can be so, the first reads it, and the
+    others build it without numbers, which they receive as it is divided. An error of the first rank is raised on all.
     """
     if way_of(recipe, collectives.count()) != "fsdp":
         return make(device)
-    if recipe.model.quantize != "none":
+    if not reads_once(recipe):
         return make("cpu")
     made: list[Any] = []
     collectives.from_first(lambda: made.append(make("cpu")))

@@ -25,7 +25,7 @@ from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
-from finetop.core.recipe.parallel import of_ranks, way_of
+from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
 from finetop.core.recipe.protections import Sizes
 from finetop.core.wording.units import gib_of
 
@@ -126,7 +126,8 @@ def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine:
         shape.experts
     )  # fused, as the file may not have them
     converts = is_new or saved_bytes(shape) != work.compute_bytes
-    return Host(here, host.held(work, tokens, here, converts=converts), machine.host)
+    readers = 1 if reads_once(recipe) else here
+    return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
