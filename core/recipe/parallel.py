@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.plugins import METHODS, PROTECTIONS
 from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from finetop.core.recipe.protections import Problem
     from finetop.core.recipe.schema import Recipe
@@ -47,12 +47,13 @@ def way_of(recipe: Recipe, ranks: int) -> Way:
     return "ddp" if METHODS.load(recipe.method.name).KEEPS_BASE else "fsdp"
 
 
-def reads_once(recipe: Recipe) -> bool:
+def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
     """Return whether the first rank alone reads a model that is divided, and the others receive its weights.
 
-    Not what is made anew of them while it is read (fewer bits), or by a method that looks at them.
+    `config` is the model's config.json. In fewer bits, and for a method that looks at weights, each rank reads it.
     """
-    return recipe.model.quantize == "none" and recipe.method.name in LOOK_AT_NO_WEIGHT
+    is_packed = recipe.model.quantize != "none" or bool(config.get("quantization_config"))
+    return not is_packed and recipe.method.name in LOOK_AT_NO_WEIGHT
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:

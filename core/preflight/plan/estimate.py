@@ -112,11 +112,18 @@ def estimate(
         ),
         disk=disk,
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
-        host=host_of(recipe, shape, work, known, machine),
+        host=host_of(recipe, config, shape, work, known, machine),
     )
 
 
-def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> Host | None:
+def host_of(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    shape: Shape,
+    work: Workload,
+    known: Known,
+    machine: Machine,
+) -> Host | None:
     """Say what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
     if not (work.divided and work.on_gpu):
         return None
@@ -126,7 +133,7 @@ def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine:
         shape.experts
     )  # fused, as the file may not have them
     converts = is_new or saved_bytes(shape) != work.compute_bytes
-    readers = 1 if reads_once(recipe) else here
+    readers = 1 if reads_once(recipe, config) else here
     return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
 
 
