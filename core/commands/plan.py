@@ -215,7 +215,7 @@ def memory_lines(plan: Plan) -> Iterator[str]:
     for way in plan.sharded:
         yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib_of(way.bytes):>8}"
     if plan.host is not None:
-        yield f"  a machine's own memory, {f'{plan.host.ranks} ranks on it':<38}{gib_of(plan.host.bytes):>8}"
+        yield f"  a machine's own memory, {f'{plan.host.ranks} ranks on it':<34}{gib_of(plan.host.bytes):>8}"
         if plan.host.lacks:
             yield from wrapped(
                 f"does NOT fit: this machine has {gib_of(plan.host.total or 0.0)} GiB", mark="✗ "

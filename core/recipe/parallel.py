@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.plugins import METHODS, PROTECTIONS
 from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from finetop.core.recipe.protections import Problem
     from finetop.core.recipe.schema import Recipe
@@ -28,6 +28,7 @@ WAYS: dict[str, tuple[Way, ...]] = {
     "rloo": ("ddp",),
 }
 DIVIDED_OPTIMIZERS = ("adamw", "sgd")
+LOOK_AT_NO_WEIGHT = ("full", "freeze", "lora")  # when they are put onto a model
 # What a divided run needs to go on is written in parts where it is larger: of each weight itself and two numbers of
 # AdamW, in float32. A part is as large as each rank writes into one file.
 IN_PARTS_ABOVE = 32 << 30
@@ -44,6 +45,15 @@ def way_of(recipe: Recipe, ranks: int) -> Way:
     if recipe.train.parallel != "auto":
         return recipe.train.parallel
     return "ddp" if METHODS.load(recipe.method.name).KEEPS_BASE else "fsdp"
+
+
+def reads_once(recipe: Recipe, config: Mapping[str, Any]) -> bool:
+    """Return whether the first rank alone reads a model that is divided, and the others receive its weights.
+
+    `config` is the model's config.json. In fewer bits, and for a method that looks at weights, each rank reads it.
+    """
+    is_packed = recipe.model.quantize != "none" or bool(config.get("quantization_config"))
+    return not is_packed and recipe.method.name in LOOK_AT_NO_WEIGHT
 
 
 def problems(recipe: Recipe) -> Iterator[Problem]:

@@ -11,27 +11,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.models import collectives, load, sent_weights, shards
-from finetop.core.recipe.parallel import way_of
+from finetop.core.models import collectives, config_file, load, sent_weights, shards
+from finetop.core.recipe.parallel import reads_once, way_of
 from finetop.core.train.resume import random_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.resume.resume_point import ResumePoint
 
 
-def load_model(recipe: Recipe, device: str, make: Callable[[str], Any]) -> Any:
-    """Return the model that `make` reads to a device, or to the machine's memory where it is divided.
+def load_model(recipe: Recipe, base: ResolvedModel, device: str, make: Callable[[str], Any]) -> Any:
+    """Return the model that `make` reads of a base to a device, or to the machine's memory where it is divided.
 
-    It may not fit on a GPU whole, nor in memory once for each rank: the first reads it, and the others build it without
-    numbers, which they receive as it is divided. In fewer bits each rank has read it. An error of the first rank is
-    raised on all.
+    It may not fit on a GPU whole, nor in memory once for each rank: where it can be so, the first reads it, and the
+    others build it without numbers, which they receive as it is divided. An error of the first rank is raised on all.
     """
     if way_of(recipe, collectives.count()) != "fsdp":
         return make(device)
-    if recipe.model.quantize != "none":
+    if not reads_once(recipe, config_file.read(base.path / "config.json")):
         return make("cpu")
     made: list[Any] = []
     collectives.from_first(lambda: made.append(make("cpu")))

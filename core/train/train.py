@@ -142,7 +142,7 @@ def train(
     random_state.seed(recipe.train.seed)
     use_tensor_cores(device)
     loaded = parallel.load_model(
-        recipe, device, lambda place: load_model(objective, recipe, base, tokenizer, dtype, place)
+        recipe, base, device, lambda place: load_model(objective, recipe, base, tokenizer, dtype, place)
     )
     attention.use(loaded, recipe.model.attention, device, packs=packs(recipe))
     kernels.fuse(loaded, recipe.train.kernels, device)

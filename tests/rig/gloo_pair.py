@@ -1,6 +1,8 @@
 """Two ranks that talk and divide weights, without a trainer: what core/models/collectives.py and shards.py promise.
 
-RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py FOLDER
+RANK=… WORLD_SIZE=2 LOCAL_RANK=… MASTER_ADDR=… MASTER_PORT=… python gloo_pair.py FOLDER | --gpus
+
+With --gpus each rank has a GPU of its own, and receives weights by NCCL; the rest is of the CPU.
 """
 
 import json
@@ -12,6 +14,7 @@ import torch
 
 from finetop.core.check.scoring import turns
 from finetop.core.models import collectives, shards
+from finetop.core.runtime import ranks
 from finetop.core.runtime.stop_signal import StopAsked
 from finetop.core.train.resume import sharded
 
@@ -47,6 +50,11 @@ class Small(torch.nn.Module):
 
 
 def main() -> None:
+    if sys.argv[1] == "--gpus":
+        device = f"cuda:{ranks.own().local}"
+        receive(collectives.join(device).number, device)
+        collectives.leave()
+        return
     rank = collectives.join("cpu")
     talk(rank.number)
     divide(rank.number)
@@ -128,7 +136,7 @@ class Wide(Small):
             self.head.weight = self.embedding.weight
 
 
-def receive(rank: int) -> None:
+def receive(rank: int, device: str = "cpu") -> None:
     """A rank that has built its model without numbers gets those of the first, to the last bit."""
     for tied in (True, False):
         for dtype in (torch.float32, torch.bfloat16):
@@ -136,21 +144,23 @@ def receive(rank: int) -> None:
                 with torch.device("meta" if rank else "cpu"):
                     model = Wide(tied=tied).to(dtype)
                 model.layers[0].requires_grad_(moving)
-                divided = shards.divide(model, "cpu", dtype)
+                divided = shards.divide(model, device, dtype)
                 alone = Wide(tied=tied).to(dtype)
-                assert not any(tensor.is_meta for tensor in (*divided.buffers(), divided.scale))
-                assert torch.equal(divided.angles, alone.angles) and torch.equal(divided.scale, alone.scale)
+                assert str(divided.scale.device) == "cpu"
+                assert str(divided.angles.device) == device
+                assert torch.equal(divided.angles.cpu(), alone.angles)
+                assert torch.equal(divided.scale, alone.scale)
                 assert divided.angles.dtype == alone.angles.dtype
                 assert (divided.head.weight is divided.embedding.weight) is tied
                 assert divided.layers[0].weight.requires_grad is moving
                 for name, weight in divided.named_parameters():
                     assert weight.dtype == torch.float32, name
-                    assert torch.equal(weight.full_tensor(), alone.get_parameter(name).float()), name
-                divided(torch.tensor([[1, 2, 3]])).float().square().mean().backward()
+                    assert torch.equal(weight.full_tensor().cpu(), alone.get_parameter(name).float()), name
+                divided(torch.tensor([[1, 2, 3]], device=device)).float().square().mean().backward()
     with torch.device("meta" if rank else "cpu"):
         model = Wide(layers=2 + rank)
     try:
-        shards.divide(model, "cpu", torch.bfloat16)
+        shards.divide(model, device, torch.bfloat16)
     except RuntimeError as error:
         assert "different models" in str(error)
     else:

@@ -195,7 +195,7 @@ def main() -> int:
     if "ALL_READ" in os.environ:  # each rank has the weights, and none receives them
         from finetop.core.train import parallel
 
-        parallel.load_model = lambda recipe, device, make: make("cpu")
+        parallel.load_model = lambda recipe, base, device, make: make("cpu")
     part = collectives.leave
     collectives.leave = lambda: None  # the ranks stay together for the next job
     codes = []

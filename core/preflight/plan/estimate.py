@@ -25,7 +25,7 @@ from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
-from finetop.core.recipe.parallel import of_ranks, way_of
+from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
 from finetop.core.recipe.protections import Sizes
 from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
@@ -113,11 +113,18 @@ def estimate(
         ),
         disk=disk,
         notes=tuple(notes(recipe, shape, work, known, machine, count)),
-        host=host_of(recipe, shape, work, known, machine),
+        host=host_of(recipe, config, shape, work, known, machine),
     )
 
 
-def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> Host | None:
+def host_of(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    shape: Shape,
+    work: Workload,
+    known: Known,
+    machine: Machine,
+) -> Host | None:
     """Say what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
     if not (work.divided and work.on_gpu):
         return None
@@ -127,7 +134,8 @@ def host_of(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine:
         shape.experts
     )  # fused, as the file may not have them
     converts = is_new or saved_bytes(shape) != work.compute_bytes
-    return Host(here, host.held(work, tokens, here, converts=converts), machine.host)
+    readers = 1 if reads_once(recipe, config) else here
+    return Host(here, host.held(work, tokens, here, readers=readers, converts=converts), machine.host)
 
 
 def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:

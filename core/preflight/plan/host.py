@@ -22,27 +22,26 @@ PARTS_HELD = (
 )
 
 
-def held(work: Workload, tokens: float, here: int, *, converts: bool) -> float:
+def held(work: Workload, tokens: float, here: int, *, readers: int, converts: bool) -> float:
     """Count the bytes that ranks hold on one machine at their worst moment, `here` of them, the first among them.
 
-    `tokens` are of all rows, which each rank reads; `converts` where the weights' file has another number format than
-    the run, or there is none.
+    `tokens` are of all rows, which each rank reads; `readers` of them read the model; `converts` where its file has
+    another number format than the run, or there is none.
     """
     each = CPU_FIXED_BYTES + DRIVER_BYTES + tokens * DATA_BYTES
-    return here * each + max(_reading(work, here, converts=converts), _writing(work, here))
+    return here * each + max(readers * _read(work, converts=converts), _written(work, here))
 
 
-def _reading(work: Workload, here: int, *, converts: bool) -> float:
-    """The first rank reads the model, whose file is mapped; in fewer bits each rank has one of its own."""
+def _read(work: Workload, *, converts: bool) -> float:
+    """What a rank that reads the model holds of it: the file is mapped."""
     whole, size = work.shape.parameters, work.compute_bytes
     if work.quantize != "none":
-        packed = work.shape.linear_weights * (LINEAR_BYTES[work.quantize] - size)
-        return here * (whole * size + packed)
+        return whole * size + work.shape.linear_weights * (LINEAR_BYTES[work.quantize] - size)
     return whole * size if converts else 0.0
 
 
-def _writing(work: Workload, here: int) -> float:
-    """The first rank puts the weights together, and the state where it is not written in parts."""
+def _written(work: Workload, here: int) -> float:
+    """What the first rank puts together for a checkpoint: the weights, and the state where it is not in parts."""
     whole, moving, size = work.shape.parameters, work.trained, work.compute_bytes
     if moving.beside:
         return moving.numbers * (2 * work.trained_bytes + work.optimizer_bytes)

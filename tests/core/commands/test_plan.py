@@ -102,6 +102,19 @@ def test_one_json_document_with_a_schema(plan, folder):
     assert [way["way"] for way in made["sharded"]] == ["a copy on each (ddp)", "weights divided (fsdp)"]
 
 
+def test_the_memory_beside_several_gpus_is_told_and_a_machine_that_lacks_it(plan, folder, monkeypatch):
+    words = (str(folder / "mine.yaml"), "--gpus", "8", "--gpu-memory", "80", "--set", "method={name: full}")
+    code, out, _ = plan(*words)
+    (line,) = (line for line in out.splitlines() if "a machine's own memory, 8 ranks on it" in line)
+    each = next(line for line in out.splitlines() if "weights divided (fsdp)" in line)
+    assert code == 0 and float(line.split()[-1]) == pytest.approx(63, abs=1) and len(line) == len(each)
+    small = machine.Machine("gpu", "a GPU", 80 * 2**30, gpus=8, host=16.0 * 2**30)
+    monkeypatch.setattr(plan_command, "look", lambda *_, **__: small)
+    code, out, _ = plan(*words)
+    assert code == 1 and "✓ fits" in out  # each GPU has room
+    assert "✗ does NOT fit: this machine has 16" in out
+
+
 def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
     sets = ("--set", "model.id=org/not-here")

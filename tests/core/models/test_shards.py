@@ -21,21 +21,21 @@ from finetop.core.train.resume import sharded
 PAIR = Path(__file__).parents[2] / "rig" / "gloo_pair.py"
 
 
-@pytest.mark.slow  # two processes that import torch; training on two ranks does all of it, too
-def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
+def run_pair(*arguments, gpus=""):
+    """Run both ranks of the pair to their end, which must be good."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     meeting = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    ranks = [
+    started = [
         subprocess.Popen(
-            [sys.executable, str(PAIR), str(tmp_path / "parts")],
+            [sys.executable, str(PAIR), *arguments],
             env={
                 **os.environ,
                 **meeting,
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
-                "CUDA_VISIBLE_DEVICES": "",
+                "CUDA_VISIBLE_DEVICES": gpus,
                 "MALLOC_MMAP_THRESHOLD_": str(1 << 20),  # what is freed is gone
             },
             stdout=subprocess.PIPE,
@@ -44,8 +44,19 @@ def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
         )
         for rank in range(2)
     ]
-    said = [rank.communicate(timeout=TORCH_LIMIT_S)[0] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 0], said
+    said = [rank.communicate(timeout=TORCH_LIMIT_S)[0] for rank in started]
+    assert [rank.returncode for rank in started] == [0, 0], said
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="two ranks need a GPU each")
+def test_a_rank_receives_its_weights_by_nccl():
+    run_pair("--gpus", gpus="0,1")
+
+
+@pytest.mark.slow  # two processes that import torch; training on two ranks does all of it, too
+def test_two_ranks_talk_and_hold_a_model_in_halves(tmp_path):
+    run_pair(str(tmp_path / "parts"))
 
     # what two ranks wrote in parts is read whole by one process
     files = list((tmp_path / "parts").iterdir())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -119,15 +120,18 @@ def test_a_rank_that_received_its_weights_trains_as_one_that_read_them(tmp_path,
     assert [key for key, data in received.items() if data != read[key]] == []
 
 
-def test_the_first_rank_alone_reads_a_model_that_is_divided(monkeypatch):
+def test_the_first_rank_alone_reads_a_model_that_is_divided(tmp_path, monkeypatch):
     from finetop.core.models import collectives
     from finetop.core.train import parallel
+
+    base = SimpleNamespace(path=tmp_path)
+    (tmp_path / "config.json").write_text("{}")
 
     def places(rank, *sets):
         monkeypatch.setattr(collectives, "rank", lambda: rank)
         monkeypatch.setattr(collectives, "count", lambda: 2)
         monkeypatch.setattr(collectives, "from_first", lambda make: make() if rank == 0 else None)
-        return parallel.load_model(load_recipe("full", sets).recipe, "cuda:1", lambda device: device)
+        return parallel.load_model(load_recipe("full", sets).recipe, base, "cuda:1", lambda device: device)
 
     adapter = "method={name: lora}"
     assert [places(rank) for rank in (0, 1)] == ["cpu", "meta"]
@@ -135,6 +139,8 @@ def test_the_first_rank_alone_reads_a_model_that_is_divided(monkeypatch):
     assert [places(rank, adapter, "train.parallel=fsdp") for rank in (0, 1)] == ["cpu", "meta"]
     four_bits = (adapter, "train.parallel=fsdp", "model.quantize=nf4")
     assert [places(rank, *four_bits) for rank in (0, 1)] == ["cpu", "cpu"]
+    (tmp_path / "config.json").write_text('{"quantization_config": {"quant_method": "gptq"}}')
+    assert [places(rank, adapter, "train.parallel=fsdp") for rank in (0, 1)] == ["cpu", "cpu"]
 
 
 def test_batches_that_are_added_up_and_whole_copies_come_to_the_same(tmp_path, tiny_model):
