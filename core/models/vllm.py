@@ -18,6 +18,7 @@ import psutil
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, first_line
+from finetop.core.models import kernels
 from finetop.core.models.devices import memory_of
 from finetop.core.models.forward import cache_bytes, longest_input
 from finetop.core.models.safetensors_header import read_header
@@ -53,6 +54,8 @@ def require(device: str) -> None:
     if current_platform.device_type != kind:
         said = f"model.engine: the vllm that is installed writes on {current_platform.device_type or 'nothing here'}"
         raise EnvironmentTrouble(f"{said}, and this runs on {kind}.", hint="Set model.engine to auto.")
+    if kind == "cuda":  # kernels of its own, and it compiles the model
+        kernels.require_triton("model.engine: vllm", "set model.engine to auto")
 
 
 def require_reach(config: Any, device: str) -> None:

