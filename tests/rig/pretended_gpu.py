@@ -28,8 +28,23 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-NAME = "Pretended GPU"
-TOTAL_BYTES = 80 << 30
+
+
+@dataclass(frozen=True)
+class Card:
+    """Which card it pretends to be."""
+
+    name: str = "Pretended GPU"
+    total_bytes: int = 80 << 30
+    capability: tuple[int, int] = (9, 0)
+
+    @property
+    def has_bfloat16(self) -> bool:
+        return self.capability >= (8, 0)
+
+
+CARDS = {"": Card(), "t4": Card("Tesla T4", 15 << 30, (7, 5))}
+CARD = CARDS[os.environ.get("FINETOP_PRETENDED_CARD", "")]
 # Operations that may have tensors of two devices: copies.
 COPIES = {"copy_", "_to_copy", "_copy_from", "to", "lift_fresh", "set_", "_foreach_copy_"}
 # Indices may lie on the host; so may the single number that is put there.
@@ -62,10 +77,11 @@ class Counts:
     waits: Counter[str] = field(default_factory=Counter)  # the host waits for the GPU
     copies: Counter[str] = field(default_factory=Counter)  # to the GPU: these need not wait
     masks: Counter[str] = field(default_factory=Counter)  # attention by kind of mask
+    emulated: Counter[str] = field(default_factory=Counter)  # arithmetic in bfloat16 on a card without it
     mismatches: list[str] = field(default_factory=list)
 
     def clear(self) -> None:
-        """Forget all but the mismatches."""
+        """Forget all but the mismatches and what was emulated."""
         for counter in (self.waits, self.copies, self.masks):
             counter.clear()
 
@@ -159,6 +175,8 @@ def dispatch(operation: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     goal = next((value.type for value in flat if isinstance(value, torch.device)), None)
     if on_gpu:
         count(operation, name, args, goal)
+        if not CARD.has_bfloat16 and any(tensor.dtype == torch.bfloat16 for tensor in on_gpu):
+            COUNTS.emulated[f"{name} {place()}"] += 1
     elif name == "_to_copy" and goal == "cuda":
         COUNTS.copies[f"to the GPU {place()}"] += 1
     plain = [hosted(value) for value in flat]
@@ -259,10 +277,10 @@ def placed(made: Any, where: str, flat: Sequence[Any], plain: Sequence[Any], nam
 class Properties:
     """What a card says of itself."""
 
-    name: str = NAME
-    total_memory: int = TOTAL_BYTES
-    major: int = 9
-    minor: int = 0
+    name: str = CARD.name
+    total_memory: int = CARD.total_bytes
+    major: int = CARD.capability[0]
+    minor: int = CARD.capability[1]
     multi_processor_count: int = 132
     warp_size: int = 32
     regs_per_multiprocessor: int = 65536
@@ -314,23 +332,28 @@ def random_state() -> Tensor:
     return torch.zeros(16, dtype=torch.uint8)
 
 
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """Answer as torch does: tensors in bfloat16 can be made on every card, and are slow where it lacks it."""
+    return CARD.has_bfloat16 or including_emulation
+
+
 ANSWERS: dict[str, Any] = {
     "is_available": lambda: True,
     "is_initialized": lambda: True,
-    "is_bf16_supported": lambda *_, **__: True,
+    "is_bf16_supported": is_bf16_supported,
     "is_current_stream_capturing": lambda: False,
     "device_count": lambda: 1,
     "current_device": lambda: 0,
     "_get_device_index": lambda *_, **__: 0,
-    "get_device_name": lambda *_: NAME,
+    "get_device_name": lambda *_: CARD.name,
     "get_device_properties": lambda *_: Properties(),
-    "get_device_capability": lambda *_: (9, 0),
+    "get_device_capability": lambda *_: CARD.capability,
     "synchronize": synchronize,
     "memory_allocated": lambda *_: 0,
     "max_memory_allocated": lambda *_: 0,
     "memory_reserved": lambda *_: 0,
     "max_memory_reserved": lambda *_: 1 << 30,
-    "mem_get_info": lambda *_: (TOTAL_BYTES * 3 // 4, TOTAL_BYTES),
+    "mem_get_info": lambda *_: (CARD.total_bytes * 3 // 4, CARD.total_bytes),
     "get_rng_state": lambda *_: random_state(),
     "get_rng_state_all": lambda: [random_state()],
     "_is_in_bad_fork": lambda: False,

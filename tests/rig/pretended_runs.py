@@ -90,6 +90,7 @@ class Outcome:
     waits: dict[str, int] = field(default_factory=dict)
     copies: dict[str, int] = field(default_factory=dict)
     masks: dict[str, int] = field(default_factory=dict)
+    emulated: dict[str, int] = field(default_factory=dict)  # what was done in bfloat16 on a card without it
 
 
 def cases(model: Path) -> list[Case]:
@@ -220,6 +221,7 @@ def run_case(case: Case, number: int, home: Path, model: Path) -> Outcome:
 
     outcome = Outcome(case.name)
     COUNTS.mismatches.clear()
+    COUNTS.emulated.clear()
     folder = home / "runs" / f"{number:04d}-run"
     saved = {"step": STEPS, "checkpoint": f"checkpoints/step-{STEPS:06d}"}
     jobs: list[tuple[str, int, dict[str, Any]]] = [
@@ -242,6 +244,7 @@ def run_case(case: Case, number: int, home: Path, model: Path) -> Outcome:
                 outcome.said = lines[-1] if lines else ""
                 break
     outcome.mismatches = list(COUNTS.mismatches)
+    outcome.emulated = dict(COUNTS.emulated)
     return outcome
 
 
