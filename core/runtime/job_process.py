@@ -51,8 +51,7 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     """Do the work of a job, and give its exit code; `what_to_lower` is the advice where memory is out."""
     faulthandler.enable()  # where Python was when native code crashed, too
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    set_environment()
     # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     rank = ranks.own()
@@ -88,6 +87,12 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     events.sync()
     ranks.end(job_folder, rank, last)
     return last.exit_code
+
+
+def set_environment() -> None:
+    """Set the environment that training runs in; torch must not have been imported yet. What is set already stays."""
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
 
 
 def tell_start(

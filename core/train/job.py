@@ -78,8 +78,7 @@ def prepare() -> None:
     What is imported is never garbage: kept out of its collection, which every training begins with, 0.8 s are saved.
     """
     narrow_gpus()
-    for key, value in job_process.SETTINGS.items():
-        os.environ.setdefault(key, value)
+    job_process.set_environment()
     job_process.quiet()
     devices.import_libraries(*LIBRARIES)
     import trl

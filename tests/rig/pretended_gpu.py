@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-
 @dataclass(frozen=True)
 class Card:
     """Which card it pretends to be."""
