@@ -127,11 +127,12 @@ def real_sections(given: argparse.Namespace, folder: Path, beside: Path) -> list
 
 def table_of(file: Path) -> str:
     """Make the table of what a section wrote so far."""
-    rows = [line["row"] for line in lines_of(file) if "row" in line]
-    if not rows:
-        return ""
-    shown = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in shown) + "\n"
+    lines = lines_of(file)
+    rows = [line["row"] for line in lines if "row" in line]
+    notes = [f"{line['note']}\n" for line in lines if "note" in line]
+    shown = [rows[0], ["---"] * len(rows[0]), *rows[1:]] if rows else []
+    table = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n" for row in shown]
+    return "\n".join(["".join(table), *notes]).strip()
 
 
 def lines_of(file: Path) -> list[dict[str, Any]]:
@@ -144,7 +145,7 @@ def lines_of(file: Path) -> list[dict[str, Any]]:
 
 
 def outcomes_of(file: Path) -> str:
-    """Sum up what pytest printed, also where it was cut off: how many passed, and each that did not, with its reason."""
+    """Sum up what pytest printed, also where it was cut off: how many passed, and why each other did not."""
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     found = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
     counts = {word: sum(one == word for _, one in found) for word in dict.fromkeys(word for _, word in found)}
@@ -190,11 +191,11 @@ def run(section: Section, page: Page, log: Path, environment: Mapping[str, str],
     def show(said: str = "") -> None:
         nonlocal shown
         text = read(section.file)
-        page.set(section.title, f"{text}\n{said}" if said else text or "It has begun.\n")
-        lines = text.splitlines()
-        if section.continues and len(lines) > shown:
-            print("\n".join(lines[shown:]), flush=True)
-            shown = len(lines)
+        page.set(section.title, f"{text}\n\n{said}" if said else text or "It has begun.")
+        lines = lines_of(section.file) if section.continues else []
+        for line in lines[shown:]:
+            print(" | ".join(line["row"]) if "row" in line else line.get("note", ""), flush=True)
+        shown = len(lines)
 
     while True:
         begun = count(section, "begin")

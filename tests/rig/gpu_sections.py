@@ -3,9 +3,9 @@
     python gpu_sections.py SECTION --work FOLDER --into ROWS.jsonl [--skip N] [--model FOLDER]
 
 SECTION is `machine` (what there is, before anything is measured), `model` (the model that is trained), or one of ROWS.
-The lines of ROWS.jsonl: {"begin": name}, {"row": [cells]}, {"note": text}, and at the end {"done": true}. A row that
-fails has its error for its last cell. Where the GPU no longer answers behind it, the process ends, and the report
-starts another with --skip, behind the rows that were begun.
+The lines of ROWS.jsonl: {"begin": name}, {"row": [cells]}, {"note": text} of what is left out, at the end {"done": true}.
+A row that fails has its error for its last cell. Where the GPU no longer answers behind it, the process ends, and the
+report starts another with --skip, behind the rows that were begun.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib import metadata
@@ -63,9 +64,10 @@ WITHOUT = {
     "lm_eval": "tests and checks of benchmark tasks",
     "duckdb": "tests with a supervisor",
     "pytest": "the tests",
+    "llamafactory": "LLaMA-Factory beside it",
     "pynvml": "the driver's own numbers (NVML)",
 }
-PROGRAMS = {"nvcc": "boft's own kernel", "llamafactory-cli": "LLaMA-Factory"}
+PROGRAMS = {"nvcc": "boft's own kernel"}
 
 
 class Measured(NamedTuple):
@@ -214,8 +216,11 @@ def methods(bench: Bench) -> Iterator[Row]:
     from finetop.core.train import methods
 
     yield from (method_row(bench, name) for name in methods.names() if name not in SLOW_METHODS)
-    qlora = bench.recipe(model={"quantize": "nf4"})
-    yield Row("lora on nf4", partial(bench.train, qlora), (*TRL, "bitsandbytes"))
+    yield Row(
+        "lora on nf4",
+        lambda: bench.train(bench.recipe(model={"quantize": "nf4"})),
+        (*TRL, "bitsandbytes"),
+    )
 
 
 def slow_methods(bench: Bench) -> Iterator[Row]:
@@ -223,14 +228,17 @@ def slow_methods(bench: Bench) -> Iterator[Row]:
 
 
 def method_row(bench: Bench, name: str) -> Row:
-    from method_bench import OPTIONS
-
     from finetop.core.train import methods
 
     quantize = max(methods.load(name).QUANTIZED)  # none, where it goes on that
-    needs = TRL if quantize == "none" else (*TRL, "bitsandbytes")
-    own = {"name": name, **OPTIONS.get(name, {})}
-    return Row(name, lambda: bench.train(bench.recipe(method=own, model={"quantize": quantize})), needs)
+
+    def trained() -> tuple[str, ...]:
+        from method_bench import OPTIONS
+
+        own = {"name": name, **OPTIONS.get(name, {})}
+        return bench.train(bench.recipe(method=own, model={"quantize": quantize}))
+
+    return Row(name, trained, TRL if quantize == "none" else (*TRL, "bitsandbytes"))
 
 
 def master(bench: Bench) -> Iterator[Row]:
@@ -272,12 +280,15 @@ def paid(bench: Bench) -> Iterator[Row]:
 
 def peers(bench: Bench) -> Iterator[Row]:
     """Both with activation checkpointing, or both without: TRL's own default is with, finetop's without."""
+
+    def ours(again: bool) -> tuple[str, ...]:
+        return bench.train(bench.recipe(train={"activation_checkpointing": again}))
+
     for again in (False, True):
         how = "activations again" if again else "activations kept"
-        recipe = bench.recipe(train={"activation_checkpointing": again})
-        yield Row(f"finetop, lora r16, {how}", partial(bench.train, recipe))
+        yield Row(f"finetop, lora r16, {how}", partial(ours, again))
         yield Row(f"TRL alone, lora r16, {how}", partial(trl_alone, bench, again))
-    yield Row("LLaMA-Factory, activations kept", partial(llama_factory, bench), ())
+    yield Row("LLaMA-Factory, activations kept", partial(llama_factory, bench), ("llamafactory",))
 
 
 def trl_alone(bench: Bench, activations_again: bool) -> tuple[str, ...]:
@@ -338,8 +349,6 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
     """Train the same rows by LLaMA-Factory; its own last words on its speed."""
     import card
 
-    if shutil.which("llamafactory-cli") is None:
-        raise NotMeasured("LLaMA-Factory is not installed")
     data = bench.folder / "factory"
     data.mkdir()
     rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
@@ -365,18 +374,17 @@ def llama_factory(bench: Bench) -> tuple[str, ...]:
 
 def large(bench: Bench) -> Iterator[Row]:
     """A model of 8 billion random weights, made on the GPU: what it takes beside what the plan says of it."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig
-
-    shape = LlamaConfig(**(SMALL if IS_PRETENDED else LARGE), tie_word_embeddings=False, dtype="bfloat16")
     made = bench.folder / "large"
-    made.mkdir(exist_ok=True)
-    shape.architectures = ["LlamaForCausalLM"]
-    shape.save_pretrained(made)
-    AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(made)
-    total = torch.cuda.get_device_properties(0).total_memory
 
     def trained(quantize: str) -> tuple[str, ...]:
+        import torch
+        from transformers import AutoTokenizer, LlamaConfig
+
+        shape = LlamaConfig(**(SMALL if IS_PRETENDED else LARGE), tie_word_embeddings=False, dtype="bfloat16")
+        shape.architectures = ["LlamaForCausalLM"]
+        shape.save_pretrained(made)
+        AutoTokenizer.from_pretrained(bench.folder / "tiny").save_pretrained(made)
+        total = torch.cuda.get_device_properties(0).total_memory
         recipe = bench.recipe(model={"id": str(made), "quantize": quantize}, train={"max_steps": LARGE_STEPS})
         need = bench.plan(recipe, bench.folder).need
         if need > total:
@@ -469,34 +477,43 @@ ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 HEADS = {"quick": ("check", "took", "peak GB", "verdict")}
 
 
-def measure(bench: Bench, section: str, skip: int, write: Callable[[dict[str, Any]], None]) -> bool:
-    """Measure a section's rows behind the first `skip`. Returns False where the GPU is of no use any more."""
+def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str, Any]], None]) -> bool:
+    """Measure rows behind the first `skip`. Returns False where the GPU is of no use any more."""
     head = HEADS.get(section, HEAD)
     if not skip:
         write({"row": head})
-    for row in list(ROWS[section](bench))[skip:]:
+    for row in rows[skip:]:
         write({"begin": row.name})
-        cells = measured(row)
-        if isinstance(cells, str):
-            cells = (*["-"] * (len(head) - 2), " ".join(cells.split())[:300])
+        try:
+            cells = row.measure()
+        except NotMeasured as error:
+            cells = not_measured(head, f"not measured: {error}")
+        except Exception as error:  # the log has it whole
+            print(f"\n{row.name}:", file=sys.stderr)
+            traceback.print_exc()
+            cells = not_measured(head, f"{type(error).__name__}: {error}")
         write({"row": (row.name, *cells)})
         if not answers():
             return False
     return True
 
 
-def measured(row: Row) -> tuple[str, ...] | str:
-    """Measure one thing; where it can't be, return why. The log has the traceback."""
-    if lacks := [name for name in row.needs if find_spec(name) is None]:
-        return f"left out: {' and '.join(lacks)} not installed"
-    try:
-        return row.measure()
-    except NotMeasured as error:
-        return f"not measured: {error}"
-    except Exception as error:
-        print(f"\n{row.name}:", file=sys.stderr)
-        traceback.print_exc()
-        return f"{type(error).__name__}: {error}"
+def not_measured(head: tuple[str, ...], why: str) -> tuple[str, ...]:
+    return (*["-"] * (len(head) - 2), " ".join(why.split())[:300])
+
+
+def without(rows: list[Row], write: Callable[[dict[str, Any]], None]) -> list[Row]:
+    """Return the rows that can be measured here. Of the others it is written down what they lack."""
+    found, lost = [], defaultdict(list)
+    for row in rows:
+        lacks = tuple(name for name in row.needs if find_spec(name) is None)
+        if lacks:
+            lost[lacks].append(row.name)
+        else:
+            found.append(row)
+    for lacks, names in lost.items():
+        write({"note": f"Left out, {' and '.join(lacks)} not installed: {'; '.join(names)}."})
+    return found
 
 
 def answers() -> bool:
@@ -637,25 +654,30 @@ def main() -> int:
     from finetop.core.runtime import job_process
 
     job_process.set_environment()
-    if IS_PRETENDED:
-        import pretended_gpu
-
-        pretended_gpu.install()
     with given.into.open("a") as file:
 
         def write(line: dict[str, Any]) -> None:
             file.write(json.dumps(line) + "\n")
             file.flush()
 
+        rows: list[Row] = []
+        if given.section in ROWS:
+            bench = Bench(given.work, given.model or given.work / "wide")
+            rows = without([*ROWS[given.section](bench)], (lambda _: None) if given.skip else write)
+            if not rows:
+                write({"done": True})
+                return 0
+        if IS_PRETENDED:
+            import pretended_gpu
+
+            pretended_gpu.install()
+        job_process.quiet()
         if given.section == "machine":
             write(machine())
         elif given.section == "model":
             make_model(given.work)
-        else:
-            job_process.quiet()
-            bench = Bench(given.work, given.model or given.work / "wide")
-            if not measure(bench, given.section, given.skip, write):
-                return 1
+        elif not measure(given.section, rows, given.skip, write):
+            return 1
         write({"done": True})
     return 0
 

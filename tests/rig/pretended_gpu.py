@@ -9,6 +9,7 @@ Importing it loads the native half (pretended_guard.py), so nothing may have imp
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from collections import Counter
@@ -381,9 +382,13 @@ ANSWERS: dict[str, Any] = {
 def install() -> Mode:
     """Let torch believe that it has this GPU, for the rest of the process."""
     import torch._dynamo
-    import trl.trainer.utils  # before the GPU is there: some of what it imports looks for parts of CUDA
 
-    trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
+    if importlib.util.find_spec(
+        "trl"
+    ):  # before the GPU is there: some of what it imports looks for parts of CUDA
+        import trl.trainer.utils
+
+        trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
     os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # the pretended GPU is known to this thread alone
     torch._dynamo.trace_rules.get_torch_obj_rule_map()  # which looks for the functions that are replaced now
     for name, answer in ANSWERS.items():
