@@ -194,7 +194,8 @@ def run(section: Section, page: Page, log: Path, environment: Mapping[str, str],
         page.set(section.title, f"{text}\n\n{said}" if said else text or "It has begun.")
         lines = lines_of(section.file) if section.continues else []
         for line in lines[shown:]:
-            print(" | ".join(line["row"]) if "row" in line else line.get("note", ""), flush=True)
+            if said_now := " | ".join(line.get("row", ())) or line.get("note"):
+                print(said_now, flush=True)
         shown = len(lines)
 
     while True:
@@ -218,7 +219,12 @@ def run(section: Section, page: Page, log: Path, environment: Mapping[str, str],
                 process.wait()
         if ended is None:
             stop_row(section, f"killed after {limit_s:.0f} s, the time of this section")
-            show(f"Killed after {limit_s:.0f} s: what is not listed was not measured.\n")
+            late = "; ".join(not_begun(section)) or "none"
+            show(
+                f"Killed after {limit_s:.0f} s. Not begun: {late}."
+                if section.continues
+                else f"Killed after {limit_s:.0f} s."
+            )
             return
         if not section.continues:
             show("" if ended in (0, 1) else f"pytest ended with {how(ended)}.\n")
@@ -246,6 +252,11 @@ def stop_row(section: Section, why: str) -> None:
             file.write("\n" + json.dumps({"row": cells}) + "\n")
 
 
+def not_begun(section: Section) -> list[str]:
+    names = next((line["names"] for line in lines_of(section.file) if "names" in line), ["all"])
+    return [*names[count(section, "begin") :]]
+
+
 def count(section: Section, kind: str) -> int:
     return sum(kind in line for line in lines_of(section.file)) if section.continues else 0
 
@@ -261,6 +272,11 @@ def how(code: int) -> str:
 def last_words(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else "it said nothing"
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all that loses its own, below this process (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def end_leftovers() -> None:
@@ -357,7 +373,7 @@ def main() -> int:
     given = parser.parse_args()
     given.model = given.model and given.model.absolute()
     began = time.monotonic()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, stop)
     with tempfile.TemporaryDirectory(prefix="gpu-report-", ignore_cleanup_errors=True) as place:

@@ -3,8 +3,9 @@
     python gpu_sections.py SECTION --work FOLDER --into ROWS.jsonl [--skip N] [--model FOLDER]
 
 SECTION is `machine` (what there is, before anything is measured), `model` (the model that is trained), or one of ROWS.
-The lines of ROWS.jsonl: {"begin": name}, {"row": [cells]}, {"note": text} of what is left out, at the end {"done": true}.
-A row that fails has its error for its last cell. Where the GPU no longer answers behind it, the process ends, and the
+The lines of ROWS.jsonl: {"note": text} of what is left out; {"names": [all that is begun]}; for each of them
+{"begin": name} and {"row": [cells]}, below a row that is the head; at the end {"done": true}. A row that fails has its
+error for its last cell. Where the GPU no longer answers behind it, the process ends, and the
 report starts another with --skip, behind the rows that were begun.
 """
 
@@ -481,6 +482,7 @@ def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str,
     """Measure rows behind the first `skip`. Returns False where the GPU is of no use any more."""
     head = HEADS.get(section, HEAD)
     if not skip:
+        write({"names": [row.name for row in rows]})
         write({"row": head})
     for row in rows[skip:]:
         write({"begin": row.name})
