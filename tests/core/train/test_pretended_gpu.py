@@ -1,6 +1,6 @@
 """Training on a GPU that is none: no operation mixes devices, and the host waits no more than it must.
 
-The native half is compiled on the spot; without a compiler, or with a torch for CUDA, the tests skip.
+The native half is compiled on the spot; without a compiler the tests skip.
 """
 
 from __future__ import annotations
