@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where there is none, or only one that lacks what the mark says: gpu(needs="kernels")."""
+    """Skip what needs a GPU where there is none, or where there is not what the mark says.
+
+    gpu(needs="kernels"): the pretended GPU has none; gpu(packages=("trl",)): a machine with a GPU may lack them.
+    """
     mark = item.get_closest_marker("gpu")
     if mark is None:
         return
@@ -74,6 +78,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
     if why := card.why_none():
         pytest.skip(why)
+    if lacks := [name for name in mark.kwargs.get("packages", ()) if find_spec(name) is None]:
+        pytest.skip(f"{' and '.join(lacks)} not installed")
     needs = mark.kwargs.get("needs")
     if needs and item.config.getoption("--pretended-gpu"):
         pytest.skip(f"the pretended GPU has no {needs}")

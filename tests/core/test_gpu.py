@@ -15,6 +15,7 @@ from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.gpu
+TRAINS = ("trl", "datasets")  # what training goes through
 
 
 def test_the_gpu_is_picked_and_named():
@@ -150,7 +151,7 @@ def losses(told):
     ]
 
 
-@pytest.mark.gpu(needs="kernels")
+@pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
     """And the step on the longest rows, which is tried on a GPU, changes nothing of it."""
     quick = {"model": {"quantize": "nf4"}, "train": {"learning_rate": 0.02, "max_steps": 6}}
@@ -170,7 +171,7 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
     assert held and all(one.is_cuda and one.dtype.itemsize == 4 for one in held)
 
 
-@pytest.mark.gpu(needs="kernels")
+@pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 @pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])
 def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_path, monkeypatch):
     import torch
@@ -186,7 +187,7 @@ def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_p
     assert large and all(inner.state[weight]["state1"].dtype == torch.uint8 for weight in large)
 
 
-@pytest.mark.gpu(needs="memory")
+@pytest.mark.gpu(needs="memory", packages=TRAINS)
 def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
     tiny_model, tmp_path, monkeypatch
 ):
@@ -222,7 +223,7 @@ def whole_card():
     torch.cuda.empty_cache()
 
 
-@pytest.mark.gpu(needs="memory")
+@pytest.mark.gpu(needs="memory", packages=TRAINS)
 @pytest.mark.parametrize(("method", "quantize"), [("full", "none"), ("lora", "none"), ("lora", "nf4")])
 def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_path, monkeypatch):
     """The allocator's peak is most of the estimate, and below what the verdict asks for; the context is not in it."""
@@ -258,7 +259,7 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     assert reserved >= 0.6 * (made.estimate - memory.CONTEXT_BYTES)
 
 
-@pytest.mark.gpu(needs="driver")
+@pytest.mark.gpu(needs="driver", packages=("pynvml",))
 def test_nvml_shows_the_gpu_and_this_process_on_it():
     import torch
 
@@ -282,7 +283,7 @@ def test_nvml_shows_the_gpu_and_this_process_on_it():
         assert (sizes[os.getpid()] or 0) >= 1
 
 
-@pytest.mark.gpu(needs="driver")
+@pytest.mark.gpu(needs="driver", packages=("duckdb",))
 def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     """The real driver under the real supervisor, on a fake job."""
     from finetop.core.protocol.messages.machine import Gpus

@@ -21,6 +21,7 @@ import pytest
 RIG = Path(pretended_guard.__file__).parent
 REPORT = RIG.parent / "bench" / "gpu_report.py"
 FEW = ("method lora",)
+GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "preflight/select/test_selectors.py")
 NO_KERNELS = (
     "nf4",
     "int8",
@@ -130,6 +131,29 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
     assert re.search(r"## Tests marked gpu\s+[1-9]\d* passed, [1-9]\d* skipped\.\n", text)
     assert "This GPU is **pretended**" in text
     assert {row[2] for row in rows if row[0] in measured} == {"-"}  # it has no memory to measure
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("card", ["", "t4"])
+def test_tests_marked_gpu_pass_on_it_but_for_those_that_need_more_than_a_device(
+    library: Path, tmp_path: Path, card: str
+) -> None:
+    """A T4 has no bfloat16: they take the card's own format."""
+    root = REPORT.parents[2]
+    files = [str(root / "tests" / "core" / name) for name in GPU_FILES]
+    words = [sys.executable, "-m", "pytest", "-rs", "--pretended-gpu", "-m", "gpu", "-W", "default", *files]
+    done = subprocess.run(
+        [*words, "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'base'}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=root,
+        env={**os.environ, pretended_guard.LIBRARY: str(library), "FINETOP_PRETENDED_CARD": card},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "6 passed" in done.stdout, done.stdout
+    for lack in ("memory", "kernels", "driver"):
+        assert f"the pretended GPU has no {lack}" in done.stdout
 
 
 @pytest.mark.slow
