@@ -493,7 +493,7 @@ def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str,
         except Exception as error:  # the log has it whole
             print(f"\n{row.name}:", file=sys.stderr)
             traceback.print_exc()
-            cells = not_measured(head, f"{type(error).__name__}: {error}")
+            cells = not_measured(head, words_of(error))
         write({"row": (row.name, *cells)})
         if not answers():
             return False
@@ -502,6 +502,13 @@ def measure(section: str, rows: list[Row], skip: int, write: Callable[[dict[str,
 
 def not_measured(head: tuple[str, ...], why: str) -> tuple[str, ...]:
     return (*["-"] * (len(head) - 2), " ".join(why.split())[:300])
+
+
+def words_of(error: BaseException) -> str:
+    """Return what went wrong; of an import that failed within another, the innermost."""
+    while isinstance(error, ImportError) and error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
 
 
 def without(rows: list[Row], write: Callable[[dict[str, Any]], None]) -> list[Row]:

@@ -9,10 +9,10 @@ Importing it loads the native half (pretended_guard.py), so nothing may have imp
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -381,11 +381,10 @@ ANSWERS: dict[str, Any] = {
 
 def install() -> Mode:
     """Let torch believe that it has this GPU, for the rest of the process."""
+    import peft  # noqa: F401  # before the GPU is there: it, bitsandbytes and trl look for parts of CUDA
     import torch._dynamo
 
-    if importlib.util.find_spec(
-        "trl"
-    ):  # before the GPU is there: some of what it imports looks for parts of CUDA
+    with suppress(ImportError):  # rig/without.py hides it, or datasets, which it needs
         import trl.trainer.utils
 
         trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
