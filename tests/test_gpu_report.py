@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -202,6 +203,26 @@ def test_what_is_missing_heads_the_page(
     assert text.splitlines()[2].startswith(
         "**Nothing was measured**: no-such-package not installed. On a machine"
     )
+
+
+def test_one_gpu_is_used_and_no_hub_is_waited_for(
+    gpu_report: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"why_none": "", "device": "GPU-7", "facts": [], "missing": [["the hub (network)", "all of it"]]}
+    monkeypatch.setattr(
+        gpu_report, "helper", lambda name, folder, file, *_: file.write_text(json.dumps(told))
+    )
+    for given, taken in (({}, "GPU-7"), ({"CUDA_VISIBLE_DEVICES": "GPU-2,GPU-3"}, "GPU-2")):
+        environment = dict(given)
+        assert gpu_report.look(gpu_report.Page(tmp_path / "page.md"), environment, tmp_path, tmp_path / "log")
+        assert environment == {"CUDA_VISIBLE_DEVICES": taken, "HF_HUB_OFFLINE": "1"}
+
+
+def test_tests_run_in_the_environment_of_a_job() -> None:
+    """Of a GPU's memory they see what a job would: the allocator is the same."""
+    from finetop.core.runtime.job_process import SETTINGS
+
+    assert set(SETTINGS) <= set(os.environ)
 
 
 def test_rows_that_lack_a_package_are_left_out_by_name() -> None:

@@ -149,7 +149,7 @@ def outcomes_of(file: Path) -> str:
     text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
     found = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
     counts = {word: sum(one == word for _, one in found) for word in dict.fromkeys(word for _, word in found)}
-    lines = [", ".join(f"{count} {word.lower()}" for word, count in counts.items()) or "No test ended."]
+    lines = [", ".join(f"{count} {word.lower()}" for word, count in counts.items()) or "No test ended"]
     told = re.findall(r"^(?:FAILED|ERROR) .+", text, re.MULTILINE)
     told = told or [f"{word} {name}" for name, word in found if word in ("FAILED", "ERROR")]
     skips = re.findall(r"^SKIPPED \[\d+\] .+", text, re.MULTILINE)

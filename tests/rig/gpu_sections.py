@@ -574,7 +574,8 @@ def card_words() -> str:
     attention = ", ".join(name for name, there in kinds.items() if there)
     return (
         f"Measured on: {properties.name}, {properties.total_memory / 1e9:.0f} GB, capability {major}.{minor}, trained"
-        f" in {card.number_format()}; torch {torch.__version__}, CUDA {torch.version.cuda}; attention: {attention}."
+        f" in {card.number_format()}; torch {torch.__version__}, CUDA {torch.version.cuda}; attention: {attention};"
+        f" allocator: {os.environ.get('PYTORCH_CUDA_ALLOC_CONF', 'default')}."
     )
 
 

@@ -130,6 +130,7 @@ def test_the_report_of_a_gpu_measures_all_that_is_installed(library: Path, tmp_p
     assert set(missed) <= no_kernels | late, missed
     assert re.search(r"## Tests marked gpu\s+[1-9]\d* passed, [1-9]\d* skipped\.\n", text)
     assert "This GPU is **pretended**" in text
+    assert "allocator: expandable_segments:True" in text  # a job's own
     assert {row[2] for row in rows if row[0] in measured} == {"-"}  # it has no memory to measure
 
 
