@@ -681,13 +681,14 @@ def main() -> int:
             import pretended_gpu
 
             pretended_gpu.install()
-        job_process.quiet()
         if given.section == "machine":
             write(machine())
         elif given.section == "model":
             make_model(given.work)
-        elif not measure(given.section, rows, given.skip, write):
-            return 1
+        else:
+            job_process.quiet()
+            if not measure(given.section, rows, given.skip, write):
+                return 1
         write({"done": True})
     return 0
 
