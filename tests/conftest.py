@@ -6,16 +6,21 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from cluster import Cluster, started
-from hosts import Hosts
-from rig import IN_SLURM, Rig
-from still import Still, still
 
-from finetop.core.runtime.home import Home
+from finetop.core.runtime import job_process
+
+if TYPE_CHECKING:  # fixtures import what they need: tests of a GPU also run where there is no database
+    from cluster import Cluster
+    from hosts import Hosts
+    from rig import Rig
+    from still import Still
 
 # Before torch is imported: threads of two workers and their jobs would wait for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -34,7 +39,50 @@ TEMPLATE = (
 )
 
 
+PRETENDED: pytest.StashKey[tempfile.TemporaryDirectory[str]] = pytest.StashKey()  # its native half
 modules = 0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--pretended-gpu",
+        action="store_true",
+        help="tests marked gpu run on a GPU that is none; those that need its memory, kernels or driver skip",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set what must be set before torch is imported: as a job has it, so that peaks are those of a job's allocator."""
+    job_process.set_environment()
+    if config.getoption("--pretended-gpu"):
+        import pretended_guard
+
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "GPU-0")
+        if pretended_guard.LIBRARY not in os.environ:
+            folder = config.stash.setdefault(PRETENDED, tempfile.TemporaryDirectory())
+            os.environ[pretended_guard.LIBRARY] = str(pretended_guard.build(Path(folder.name)))
+        import pretended_gpu
+
+        pretended_gpu.install()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none, or where there is not what the mark says.
+
+    gpu(needs="kernels"): the pretended GPU has none; gpu(packages=("trl",)): a machine with a GPU may lack them.
+    """
+    mark = item.get_closest_marker("gpu")
+    if mark is None:
+        return
+    import card
+
+    if why := card.why_none():
+        pytest.skip(why)
+    if lacks := [name for name in mark.kwargs.get("packages", ()) if find_spec(name) is None]:
+        pytest.skip(f"{' and '.join(lacks)} not installed")
+    needs = mark.kwargs.get("needs")
+    if needs and item.config.getoption("--pretended-gpu"):
+        pytest.skip(f"the pretended GPU has no {needs}")
 
 
 def pytest_collection() -> None:
@@ -119,6 +167,10 @@ def build_tiny_model(folder: Path, *, width: int = 64, tied: bool = True) -> Non
 
 @pytest.fixture
 def cold_rig(tmp_path: Path) -> Iterator[Rig]:
+    from rig import Rig
+
+    from finetop.core.runtime.home import Home
+
     made = Rig(Home(tmp_path / "home"))
     yield made
     made.stop_all()
@@ -134,6 +186,8 @@ def rig(cold_rig: Rig) -> Rig:
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Other machines, reached through a stand-in for ssh that this process finds first; shared by a file's tests."""
+    from hosts import Hosts
+
     made = Hosts(tmp_path_factory.mktemp("network"))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in made.install().items():
@@ -152,6 +206,8 @@ def hosts(network: Hosts) -> Hosts:
 @pytest.fixture
 def quiet(tmp_path: Path) -> Iterator[Still]:
     """A home whose supervisor is in the test's own process: nothing starts by itself."""
+    from still import still
+
     made = still(tmp_path / "home")
     yield made
     made.supervisor.connection.close()
@@ -160,6 +216,8 @@ def quiet(tmp_path: Path) -> Iterator[Still]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A Slurm cluster on this machine, shared by a file's tests; skips, saying so, where none can be had."""
+    from cluster import started
+
     made = started(tmp_path_factory.mktemp("slurm"))
     yield made
     made.down()
@@ -168,6 +226,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def slurm_rig(cluster: Cluster, cold_rig: Rig) -> Iterator[Rig]:
     """A home whose jobs go to that cluster, with nothing in its queue; no supervisor runs yet."""
+    from rig import IN_SLURM
+
     cluster.clear()
     cold_rig.settings = IN_SLURM
     cold_rig.variables = cluster.variables

@@ -94,12 +94,11 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
 
 
 def set_environment() -> None:
-    """Set what has to be set before torch is imported."""
+    """Set the environment that training runs in; torch must not have been imported yet. What is set already stays."""
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    if (
-        find_spec("triton") is not None and compiler.missing()
-    ):  # torch 2.13 takes Triton for some products else
+    # Without what Triton needs, torch 2.13 must not take it for some products.
+    if find_spec("triton") is not None and compiler.missing():
         os.environ.setdefault("TORCH_DISABLE_NATIVE_JIT", "1")
 
 

@@ -1,369 +1,427 @@
-"""All that only a GPU can answer, in one run of about ten minutes, as one page.
+"""All that only a GPU can answer, in ten minutes, as one page: what was measured, and what was not and why.
 
-    make gpu        (pytest -m gpu, then this; --to docs/gpu-report.md, --model FOLDER for a model of your own)
+    make gpu                      python tests/bench/gpu_report.py --to docs/gpu-report.md
+    make gpu PY=python3           by a Python in which finetop is not installed: it is taken from this checkout
+    … --only tests --only peers   some sections alone; --model FOLDER a model of your own
 
-Every method takes 30 steps: tokens a second, and the peak that torch reserved beside the plan's estimate. LoRA beside
-TRL alone on the same rows, and LLaMA-Factory where it is installed. Full tuning by train.master. Packed rows by kind of
-attention. Objectives that write their own answers. A check of `quick`, in seconds. What can't be measured is a line
-that says why. Without a GPU it says so, and measures nothing.
+The tests marked `gpu` first, then the measurements, the most telling first (tests/rig/gpu_sections.py has them), each
+section in a process of its own: a process that crashes, hangs, or breaks the GPU for itself, costs the row that it was
+at. The page is written again whenever a row is there. Beside it lie what pytest said (gpu-tests.txt) and what the
+sections printed, with the traceback of each row that failed (gpu-report.log).
+
+One GPU is used: the first that is fit, or the first of CUDA_VISIBLE_DEVICES. Without one, the page says so.
+--pretended measures a GPU that is none (tests/rig/pretended_gpu.py), small: what it shows is that all of this runs.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import ctypes
 import json
-import shutil
-import statistics
+import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "rig")]
+ROOT = Path(__file__).resolve().parents[2]
+RIG = ROOT / "tests" / "rig"
+TOTAL_S = 570.0  # so that a limit of ten minutes on the whole command does not cut it off
+LEAST_S = 15.0  # a section that has less left is not begun
+FACTS_S, MODEL_S = 150.0, 120.0  # a disk may read torch for the first time
+POLL_S = 0.2
+# Without these nothing of it runs: the name that each is imported by, and its package's.
+NEEDED = {
+    "torch": "torch", "transformers": "transformers", "peft": "peft", "accelerate": "accelerate",
+    "safetensors": "safetensors", "tokenizers": "tokenizers", "msgspec": "msgspec", "yaml": "pyyaml",
+    "psutil": "psutil", "numpy": "numpy", "scipy": "scipy",
+}  # fmt: skip
+CARRY = (
+    "On a machine without network bring the wheels along: `python3 -m pip download --no-deps --only-binary=:all: --dest"
+    " wheels {names}` where there is one (for that machine's Python: --python-version), and there `python3 -m pip"
+    " install --no-index --no-deps --target site wheels/*.whl`, then PYTHONPATH=site."
+)
+OUTCOME = re.compile(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b(.*)", re.MULTILINE)
+PR_SET_CHILD_SUBREAPER = 36
 
-STEPS, LATE = 30, 10  # the first steps are left out of a speed: kernels are chosen then
-BATCH, TOKENS, ROWS = 4, 512, 256
-WORDS = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. "
-PAID: dict[str, Any] = {"reward": {"rules": [{"rule": "length", "value": [1, 20]}]}, "max_new_tokens": 32}
-Row = tuple[str, ...]
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: the command of its process, its limit, and how what it wrote becomes text.
+
+    A section that `continues` is begun anew behind the rows that its process began, where that ended before its time.
+    """
+
+    name: str
+    title: str
+    limit_s: float
+    command: Callable[[int], Sequence[str]]  # of how many rows were begun already
+    file: Path  # that it writes its rows into, or all that it prints where it does not continue
+    continues: bool = True
 
 
-class Measured(NamedTuple):
-    """What a run reached: the median of its late steps, memory in GB."""
+@dataclass
+class Page:
+    """The page as far as it is known; each change is on the disk at once."""
 
-    tokens_per_s: float
-    peak: float
-    estimate: float
-    need: float
-    seconds: float
-    loss: float
+    to: Path
+    head: list[str] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)  # by title
+
+    def set(self, title: str, text: str) -> None:
+        if self.parts.get(title) != text:
+            self.parts[title] = text
+            self.write()
+
+    def write(self) -> None:
+        sections = [f"## {title}\n\n{text.strip()}\n" for title, text in self.parts.items()]
+        aside = self.to.with_name(f".{self.to.name}.{os.getpid()}")
+        aside.write_text("\n".join(["# What one GPU measured\n", *self.head, *sections]), encoding="utf-8")
+        aside.replace(self.to)
 
 
-class Bench:
-    """A folder with rows, and the model that they are learned by."""
+class Stopped(Exception):
+    """Somebody wants this program to end."""
 
-    def __init__(self, folder: Path, model: Path) -> None:
-        self.folder = folder
-        self.model = model
-        self.count = 0
-        answers = [{"prompt": f"What is {n}?", "completion": WORDS * (2 + n % 14)} for n in range(ROWS)]
-        prompts = [{"prompt": f"Write of the number {n}.", "answer": str(n)} for n in range(ROWS)]
-        for name, rows in (("answers", answers), ("prompts", prompts)):
-            (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
-    def recipe(self, rows: str = "answers", **sections: Any) -> Any:
-        from finetop.core.recipe.load import resolve_text
+def real_sections(given: argparse.Namespace, folder: Path, beside: Path) -> list[Section]:
+    """List all sections in the order in which they run."""
 
-        whole: dict[str, Any] = {
-            "recipe": 1,
-            "name": "bench",
-            "model": {"id": str(self.model), "dtype": "bfloat16"},
-            "method": {"name": "lora"},
-            "objective": {"name": "sft"},
-            "data": {
-                "train": [{"path": str(self.folder / f"{rows}.jsonl")}],
-                "eval": {"share": 0.0},
-                "max_tokens": TOKENS,
-                "on_long": "truncate",
-            },
-            "train": {
-                "epochs": None,
-                "max_steps": STEPS,
-                "batch_size": BATCH,
-                "grad_accumulation": 1,
-                "save_every": 1000,
-                "resumable": False,
-            },
-            "samples": {"count": 0},
-            "check": {"at_end": False, "general": None},
-            "drift": {"every": None},
-        }
-        for name, section in sections.items():
-            whole[name] = section if name in ("method", "objective") else {**whole.get(name, {}), **section}
-        return resolve_text(json.dumps(whole)).recipe
+    def measured(name: str, title: str, limit_s: float) -> Section:
+        file = folder / f"{name}.jsonl"
 
-    def train(self, recipe: Any) -> Measured:
-        """Train in this process, and read what the run told."""
-        import torch
+        def command(skip: int) -> list[str]:
+            words = [sys.executable, str(RIG / "gpu_sections.py"), name, "--work", str(folder)]
+            words += ["--into", str(file), "--skip", str(skip)]
+            return [*words, "--model", str(given.model)] if given.model else words
 
-        from finetop.core.preflight.plan import lengths, machine
-        from finetop.core.preflight.plan.estimate import Known, estimate
-        from finetop.core.preflight.plan.shape import read_config
-        from finetop.core.protocol import events
-        from finetop.core.runtime.event_log import EventLog
-        from finetop.core.runtime.home import Home
-        from finetop.core.runtime.stop_signal import Stop
-        from finetop.core.train import train
+        return Section(name, title, limit_s, command, file)
 
-        self.count += 1
-        run = self.folder / "home" / "runs" / f"{self.count:04d}-bench"
-        run.mkdir(parents=True)
-        known = Known(lengths=lengths.measure(recipe, self.model, Home(self.folder / "home")))
-        plan = estimate(recipe, read_config(self.model), machine.look(run, measure=False), known)
-        gc.collect()
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-        began = time.monotonic()
-        log = EventLog(run / "events.jsonl")
+    files = [
+        str(file) for file in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in file.read_text()
+    ]
+    pytest = [sys.executable, "-m", "pytest", "-v", "-rfEs", "--tb=short", "-m", "gpu", "-W", "default"]
+    pytest += ["--continue-on-collection-errors", "-p", "no:cacheprovider", "--rootdir", str(ROOT)]
+    pytest += ["--pretended-gpu"] if given.pretended else []
+    tests = [*pytest, f"--basetemp={folder / 'tests'}", *files]
+    return [
+        Section("tests", "Tests marked gpu", 150, lambda _: tests, beside / "gpu-tests.txt", continues=False),
+        measured("master", "Full tuning, by train.master", 75),
+        measured("peers", "Beside others", 90),
+        measured("large", "The plan and a model of 8 billion random weights", 120),
+        measured("packing", "Packing and attention", 90),
+        measured("paid", "Own answers, rewarded", 90),
+        measured("methods", "Every method", 180),
+        measured("quick", "A check of quick", 60),
+        measured("slow-methods", "Methods that begin slowly", 90),
+    ]
+
+
+def table_of(file: Path) -> str:
+    """Make the table of what a section wrote so far."""
+    lines = lines_of(file)
+    rows = [line["row"] for line in lines if "row" in line]
+    notes = [f"{line['note']}\n" for line in lines if "note" in line]
+    shown = [rows[0], ["---"] * len(rows[0]), *rows[1:]] if rows else []
+    table = [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |\n" for row in shown]
+    return "\n".join(["".join(table), *notes]).strip()
+
+
+def lines_of(file: Path) -> list[dict[str, Any]]:
+    """Read what a section wrote; the last line may be half there."""
+    found = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+        with suppress(json.JSONDecodeError):
+            found.append(json.loads(line))
+    return found
+
+
+def outcomes_of(file: Path) -> str:
+    """Sum up what pytest printed, also where it was cut off: how many passed, and why each other did not."""
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    found = [(name.rpartition("/")[2], word) for name, word, _ in OUTCOME.findall(text)]
+    counts = {word: sum(one == word for _, one in found) for word in dict.fromkeys(word for _, word in found)}
+    lines = [", ".join(f"{count} {word.lower()}" for word, count in counts.items()) or "No test ended"]
+    told = re.findall(r"^(?:FAILED|ERROR) .+", text, re.MULTILINE)
+    told = told or [f"{word} {name}" for name, word in found if word in ("FAILED", "ERROR")]
+    skips = re.findall(r"^SKIPPED \[\d+\] .+", text, re.MULTILINE)
+    lines += [f"- {' '.join(line.split())[:300]}" for line in (*told, *skips)]
+    return "\n".join([lines[0] + ".", "", *lines[1:]]) + "\n"
+
+
+def report(
+    sections: Sequence[Section],
+    page: Page,
+    log: Path,
+    environment: Mapping[str, str],
+    total_s: float = TOTAL_S,
+    began: float | None = None,
+) -> None:
+    """Run sections one after another; what each wrote is on the page, whatever became of its process."""
+    began = time.monotonic() if began is None else began
+    for place, section in enumerate(sections):
+        left = total_s - (time.monotonic() - began)
+        if left < LEAST_S:
+            names = ", ".join(one.name for one in sections[place:])
+            page.set(
+                "Left out", f"No time was left of {total_s:.0f} s for: {names}. --only runs one alone.\n"
+            )
+            return
+        print(f"-- {section.title}", flush=True)
         try:
-            train.train(recipe, run, Home(self.folder / "home"), "cuda:0", log, Stop())
+            run(section, page, log, environment, min(section.limit_s, left))
         finally:
-            log.close()
-        seconds = time.monotonic() - began
-        told = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
-        values = [
-            event.values for event in told if isinstance(event, events.Metrics) and "loss" in event.values
-        ]
-        shutil.rmtree(run)
-        return Measured(
-            statistics.median(step["tokens_per_s"] for step in values[LATE:]),
-            torch.cuda.max_memory_reserved() / 1e9,
-            plan.estimate / 1e9,
-            plan.need / 1e9,
-            seconds,
-            statistics.mean(step["loss"] for step in values[-LATE:]),
-        )
+            end_leftovers()
 
 
-def row_of(name: str, measure: Callable[[], Measured]) -> Row:
-    """Measure one thing; a failure is its row."""
-    try:
-        seen = measure()
-    except Exception as error:  # the report says which, and goes on
-        return (name, "-", "-", "-", "-", "-", f"{type(error).__name__}: {str(error)[:120]}")
-    return (
-        name,
-        f"{seen.tokens_per_s:,.0f}",
-        f"{seen.peak:.2f}",
-        f"{seen.estimate:.2f}",
-        f"{seen.need:.2f}",
-        f"{seen.loss:.3f}",
-        f"{seen.seconds:.0f} s",
-    )
-
-
-HEAD: Row = ("run", "tokens/s", "peak GB", "plan GB", "asked for GB", "loss", "whole run")
-
-
-def table(head: Row, rows: list[Row]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def methods_table(bench: Bench) -> str:
-    from method_bench import OPTIONS
-
-    from finetop.core.train import methods
-
-    def trained(name: str) -> Measured:
-        quantize = max(methods.load(name).QUANTIZED)  # none, where it goes on that
-        own = {"name": name, **OPTIONS.get(name, {})}
-        return bench.train(bench.recipe(method=own, model={"quantize": quantize}))
-
-    rows = [row_of(name, partial(trained, name)) for name in methods.names()]
-    qlora = bench.recipe(model={"quantize": "nf4"})
-    rows.append(row_of("lora on nf4", lambda: bench.train(qlora)))
-    return table(HEAD, rows)
-
-
-def master_table(bench: Bench) -> str:
-    rows = []
-    for master in ("float32", "stochastic", "nearest"):
-        recipe = bench.recipe(method={"name": "full"}, train={"master": master})
-        rows.append(row_of(f"full, {master}", lambda recipe=recipe: bench.train(recipe)))  # type: ignore[misc]
-    return table(HEAD, rows)
-
-
-def packing_table(bench: Bench) -> str:
-    rows = [row_of("not packed", lambda: bench.train(bench.recipe()))]
-    for attention in ("sdpa", "flash_attention_2", "flex", "eager"):
-        packed = bench.recipe(objective={"name": "sft", "packing": True}, model={"attention": attention})
-        rows.append(row_of(f"packed, {attention}", lambda packed=packed: bench.train(packed)))  # type: ignore[misc]
-    more: dict[str, dict[str, Any]] = {
-        "liger": {"kernels": "liger"},
-        "compiled": {"compile": True},
-        "activations again": {"activation_checkpointing": True},
-    }
-    for name, section in more.items():
-        recipe = bench.recipe(train=section)
-        rows.append(row_of(f"not packed, {name}", lambda recipe=recipe: bench.train(recipe)))  # type: ignore[misc]
-    return table(HEAD, rows)
-
-
-def paid_table(bench: Bench) -> str:
-    def trained(name: str, engine: str) -> Measured:
-        own = PAID if name == "ppo" else {**PAID, "generations": 4}
-        sections = {"objective": {"name": name, **own}, "model": {"engine": engine}}
-        return bench.train(bench.recipe("prompts", **sections, train={"batch_size": 8}))
-
-    runs = [("ppo", "exact"), ("rloo", "exact"), *(("grpo", one) for one in ("exact", "continuous", "vllm"))]
-    return table(HEAD, [row_of(f"{name}, {engine}", partial(trained, name, engine)) for name, engine in runs])
-
-
-def peers_table(bench: Bench) -> str:
-    ours = row_of("finetop, lora r16", lambda: bench.train(bench.recipe()))
-    plain = row_of("TRL alone, lora r16", lambda: trl_alone(bench))
-    said = "LLaMA-Factory is not installed: not measured.\n"
-    if shutil.which("llamafactory-cli"):
-        said = f"LLaMA-Factory: {llama_factory(bench)}\n"
-    return table(HEAD, [ours, plain]) + "\n" + said
-
-
-def trl_alone(bench: Bench) -> Measured:
-    """Train the same rows by TRL as its documentation starts it."""
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
-
-    rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
-    arguments = SFTConfig(
-        output_dir=str(bench.folder / "trl"),
-        max_steps=STEPS,
-        per_device_train_batch_size=BATCH,
-        max_length=TOKENS,
-        learning_rate=2e-5,
-        logging_steps=1,
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        bf16=True,
-        model_init_kwargs={"dtype": "bfloat16"},
-    )
-    gc.collect()
-    torch.cuda.empty_cache()
-    torch.cuda.reset_peak_memory_stats()
-    trainer = SFTTrainer(
-        str(bench.model), arguments, train_dataset=Dataset.from_list(rows),
-        peft_config=LoraConfig(r=16, lora_alpha=32, target_modules="all-linear"),
-    )  # fmt: skip
-    times: list[tuple[float, float]] = []
-    trainer.add_callback(_clock(times))
+def run(section: Section, page: Page, log: Path, environment: Mapping[str, str], limit_s: float) -> None:
+    """Run one section until it is done, can't go on, or has used up its time."""
     began = time.monotonic()
-    trainer.train()
-    late = times[LATE:]
-    speed = (late[-1][1] - late[0][1]) / (late[-1][0] - late[0][0])
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    peak = torch.cuda.max_memory_reserved() / 1e9
-    return Measured(speed, peak, 0.0, 0.0, time.monotonic() - began, statistics.mean(losses[-LATE:]))
+    read = table_of if section.continues else outcomes_of
+    shown = 0
+
+    def show(said: str = "") -> None:
+        nonlocal shown
+        text = read(section.file)
+        page.set(section.title, f"{text}\n\n{said}" if said else text or "It has begun.")
+        lines = lines_of(section.file) if section.continues else []
+        for line in lines[shown:]:
+            if said_now := " | ".join(line.get("row", ())) or line.get("note"):
+                print(said_now, flush=True)
+        shown = len(lines)
+
+    while True:
+        begun = count(section, "begin")
+        place = log if section.continues else section.file
+        with place.open("a", encoding="utf-8") as output:
+            output.write(f"\n== {section.name}\n" if section.continues else "")
+            output.flush()
+            process = subprocess.Popen(
+                [*section.command(begun)], env={**environment}, cwd=ROOT, start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            try:
+                while process.poll() is None and time.monotonic() - began < limit_s:
+                    time.sleep(POLL_S)
+                    show()
+            finally:
+                ended = process.poll()
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if ended is None:
+            stop_row(section, f"killed after {limit_s:.0f} s, the time of this section")
+            late = "; ".join(not_begun(section)) or "none"
+            show(
+                f"Killed after {limit_s:.0f} s. Not begun: {late}."
+                if section.continues
+                else f"Killed after {limit_s:.0f} s."
+            )
+            return
+        if not section.continues:
+            show("" if ended in (0, 1) else f"pytest ended with {how(ended)}.\n")
+            return
+        if any("done" in line for line in lines_of(section.file)):
+            show()
+            return
+        stop_row(section, f"its process ended with {how(ended)}")
+        if count(section, "begin") == begun:
+            show(f"Not measured: its process ended with {how(ended)}: {last_words(log)}\n")
+            return
+        show()
 
 
-def _clock(times: list[tuple[float, float]]) -> Any:
-    import torch
-    from transformers import TrainerCallback
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-            if "num_tokens" in logs:
-                torch.cuda.synchronize()
-                times.append((time.monotonic(), logs["num_tokens"]))
-
-    return Clock()
-
-
-def llama_factory(bench: Bench) -> str:
-    """Train the same rows by LLaMA-Factory; its own last words on its speed."""
-    data = bench.folder / "factory"
-    data.mkdir()
-    rows = [json.loads(line) for line in (bench.folder / "answers.jsonl").read_text().splitlines()]
-    told = [{"instruction": row["prompt"], "input": "", "output": row["completion"]} for row in rows]
-    (data / "rows.json").write_text(json.dumps(told))
-    (data / "dataset_info.json").write_text(json.dumps({"rows": {"file_name": "rows.json"}}))
-    settings = {
-        "stage": "sft", "do_train": True, "model_name_or_path": str(bench.model), "dataset": "rows",
-        "dataset_dir": str(data), "template": "default", "finetuning_type": "lora", "lora_rank": 16,
-        "lora_target": "all", "cutoff_len": TOKENS, "per_device_train_batch_size": BATCH, "max_steps": STEPS,
-        "bf16": True, "output_dir": str(data / "out"), "report_to": "none", "include_num_input_tokens_seen": "all",
-    }  # fmt: skip
-    (data / "run.json").write_text(json.dumps(settings))
-    done = subprocess.run(
-        ["llamafactory-cli", "train", str(data / "run.json")], capture_output=True, text=True, check=False
-    )
-    lines = [line.strip() for line in done.stdout.splitlines() if "per_second" in line]
-    return "; ".join(lines) or f"it failed: {(done.stderr.strip().splitlines() or ['?'])[-1][:200]}"
+def stop_row(section: Section, why: str) -> None:
+    """Write the row that a process was at when it ended, so that the next begins behind it."""
+    if not section.continues or not section.file.exists():
+        return
+    lines = lines_of(section.file)
+    names = [line["begin"] for line in lines if "begin" in line]
+    rows = [line["row"] for line in lines if "row" in line]
+    if rows and len(names) == len(rows):  # the first row is the head
+        cells = [names[-1], *["-"] * (len(rows[0]) - 2), why]
+        with section.file.open("a", encoding="utf-8") as file:
+            file.write("\n" + json.dumps({"row": cells}) + "\n")
 
 
-def quick_check(bench: Bench) -> str:
-    """Say how long a check of `quick` takes of an adapter, base and tuned, nothing of it known before."""
-    from finetop.core.check import run_check
-    from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.home import Home
-    from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train import train
+def not_begun(section: Section) -> list[str]:
+    names = next((line["names"] for line in lines_of(section.file) if "names" in line), ["all"])
+    return [*names[count(section, "begin") :]]
 
-    home, run = Home(bench.folder / "home"), bench.folder / "home" / "runs" / "9999-check"
-    run.mkdir(parents=True)
-    recipe = bench.recipe(check={"general": {"suite": "quick"}}, train={"max_steps": 2})
-    log = EventLog(run / "events.jsonl")
-    try:
-        train.train(recipe, run, home, "cuda:0", log, Stop())
-        began = time.monotonic()
-        result = run_check.check(
-            recipe, run / "checkpoints" / "step-000002", home, "cuda:0", log, run_folder=run
+
+def count(section: Section, kind: str) -> int:
+    return sum(kind in line for line in lines_of(section.file)) if section.continues else 0
+
+
+def how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].strip()[:300] if lines else "it said nothing"
+
+
+def adopt_orphans() -> None:
+    """Become the parent of all that loses its own, below this process (Linux)."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_leftovers() -> None:
+    """Kill what a section left running: whatever lost its parent came to this process."""
+    import psutil
+
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            child.kill()
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+
+
+def environment_of(given: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """Return the environment of all sections: finetop from this checkout where it is not installed."""
+    path = [str(RIG), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    if find_spec("finetop") is None or find_spec("finetop.core") is None:
+        path.append(str(ROOT / ".typing"))  # a folder `finetop` with a link to each of its packages
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(folder)}
+    found.setdefault("PYTHONUNBUFFERED", "1")
+    if given.pretended:
+        sys.path.insert(0, str(RIG))
+        import pretended_guard
+
+        place = found.get(pretended_guard.LIBRARY) or str(pretended_guard.build(folder))
+        found |= {pretended_guard.LIBRARY: place, "CUDA_VISIBLE_DEVICES": "GPU-0", "HF_HUB_OFFLINE": "1"}
+    return found
+
+
+def look(page: Page, environment: dict[str, str], folder: Path, log: Path) -> bool:
+    """Write down what there is, and take one GPU. Returns False where nothing can be measured."""
+    if lacks := lacking():
+        carry = CARRY.format(names=" ".join(lacks))
+        page.head.append(f"**Nothing was measured**: {', '.join(lacks)} not installed. {carry}\n")
+        page.write()
+        return False
+    file = folder / "machine.jsonl"
+    finished = helper("machine", folder, file, environment, log, FACTS_S)
+    told = next(iter(lines_of(file)), {})
+    if not told:
+        page.head.append(
+            f"**Nothing was measured**: what there is could not be told ({finished}): {last_words(log)}\n"
         )
-    except Exception as error:  # its tasks may lie on a hub that is out of reach
-        return f"not measured: {type(error).__name__}: {str(error)[:200]}\n"
-    finally:
-        log.close()
-    return f"{time.monotonic() - began:.1f} s, {result.verdict}\n"
+        page.write()
+        return False
+    if told["why_none"]:
+        page.head.append(f"**Nothing was measured**: {told['why_none']}.\n")
+    page.head += [f"{line}\n" for line in told["facts"]]
+    page.head += ["Missing here, and what is left out for it:\n"] if told["missing"] else []
+    page.head += ["\n".join(f"- {name}: {what}" for name, what in told["missing"]) + "\n"]
+    visible = environment.get("CUDA_VISIBLE_DEVICES", "")
+    environment["CUDA_VISIBLE_DEVICES"] = visible.split(",")[0].strip() or told["device"] or "0"
+    if any(name.startswith("the hub") for name, _ in told["missing"]):
+        environment["HF_HUB_OFFLINE"] = "1"
+    page.write()
+    return not told["why_none"]
 
 
-def sections(bench: Bench) -> Iterator[tuple[str, str]]:
-    yield "Every method, 30 steps", methods_table(bench)
-    yield "Beside others", peers_table(bench)
-    yield "Full tuning, by train.master", master_table(bench)
-    yield "Packing and attention", packing_table(bench)
-    yield "Own answers, paid", paid_table(bench)
-    yield "A check of quick", quick_check(bench)
+def lacking() -> list[str]:
+    """List the packages without which nothing runs, and which are not installed."""
+    return [package for name, package in NEEDED.items() if find_spec(name) is None]
+
+
+def helper(
+    name: str, folder: Path, file: Path, environment: Mapping[str, str], log: Path, limit_s: float
+) -> str:
+    """Run what comes before the sections. Returns why it did not finish, or nothing."""
+    words = [sys.executable, str(RIG / "gpu_sections.py"), name, "--work", str(folder), "--into", str(file)]
+    with log.open("a") as output:
+        try:
+            code = subprocess.run(
+                words, env=environment, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, check=False,
+                timeout=limit_s, stdin=subprocess.DEVNULL,
+            ).returncode  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return f"killed after {limit_s:.0f} s"
+    return "" if code == 0 else how(code)
+
+
+def stop(number: int, frame: object) -> None:
+    raise Stopped(signal.Signals(number).name)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--to", type=Path)
-    parser.add_argument("--model", type=Path)
-    parser.add_argument("--tests", type=Path, help="what pytest -m gpu said")
+    parser = argparse.ArgumentParser(description="Measure what one GPU does, as one page.")
+    parser.add_argument("--to", type=Path, help="the page; without, it is printed alone")
+    parser.add_argument("--model", type=Path, help="train this model's folder, not one of random weights")
+    parser.add_argument("--only", action="append", default=[], metavar="SECTION")
+    parser.add_argument(
+        "--seconds", type=float, default=TOTAL_S, help="for all of it (default %(default).0f)"
+    )
+    parser.add_argument("--pretended", action="store_true", help="measure a GPU that is none, small")
     given = parser.parse_args()
-    import torch
-
-    if not torch.cuda.is_available():
-        print("no GPU on this machine: nothing is measured")
-        return 0
-    import warnings
-
-    warnings.simplefilter("ignore")
-    from wide_model import wide_model
-
-    from finetop.core.runtime.job_process import quiet
-
-    quiet()
+    given.model = given.model and given.model.absolute()
     began = time.monotonic()
-    card = torch.cuda.get_device_properties(0)
-    page = [
-        "# What one GPU measured\n",
-        f"{card.name}, {card.total_memory / 1e9:.0f} GB, torch {torch.__version__}. Batches of {BATCH} rows of at most"
-        f" {TOKENS} tokens; speeds are the median of steps {LATE + 1} to {STEPS}.\n",
-    ]
-    if given.tests is not None:
-        page.append(f"Tests marked `gpu`: {given.tests.read_text().strip().splitlines()[-1].strip('= ')}\n")
-    with tempfile.TemporaryDirectory() as place:
+    adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    with tempfile.TemporaryDirectory(prefix="gpu-report-", ignore_cleanup_errors=True) as place:
         folder = Path(place)
-        from conftest import build_tiny_model
+        beside = given.to.absolute().parent if given.to else folder
+        log = beside / "gpu-report.log"
+        sections = real_sections(given, folder, beside)
+        known = [section.name for section in sections]
+        if odd := [name for name in given.only if name not in known]:
+            parser.error(f"--only {odd[0]}: there is no such section; there is {', '.join(known)}")
+        sections = [section for section in sections if not given.only or section.name in given.only]
+        page = Page(given.to.absolute() if given.to else folder / "page.md")
+        for old in (log, beside / "gpu-tests.txt"):
+            old.unlink(missing_ok=True)
+        log.touch()
+        return measure(given, page, sections, folder, log, began)
 
-        tiny = folder / "tiny"
-        build_tiny_model(tiny)
-        bench = Bench(folder, given.model or wide_model(folder, tiny, hidden=1536, layers=20))
-        for title, text in sections(bench):
-            print(f"## {title}\n\n{text}", flush=True)
-            page.append(f"## {title}\n\n{text}")
-    page.append(f"Measured in {time.monotonic() - began:.0f} s.\n")
-    if given.to is not None:
-        given.to.write_text("\n".join(page), encoding="utf-8")
-    return 0
+
+def measure(
+    given: argparse.Namespace, page: Page, sections: list[Section], folder: Path, log: Path, began: float
+) -> int:
+    """Fill the page. Returns the exit code: 4 where what is needed is missing, also 0 without a GPU."""
+    code = 0
+    try:
+        environment = environment_of(given, folder)
+        if given.pretended:
+            page.head.append(
+                "This GPU is **pretended**: it has no kernels and no memory; speeds are a CPU's.\n"
+            )
+        if look(page, environment, folder, log):
+            if not given.model and [section.name for section in sections] != ["tests"]:
+                why = helper("model", folder, folder / "model.jsonl", environment, log, MODEL_S)
+                if why:
+                    page.set("The model", f"It could not be made ({why}): {last_words(log)}\n")
+                    sections = [section for section in sections if section.name == "tests"]
+            report(sections, page, log, environment, given.seconds, began)
+        elif lacking():
+            code = 4
+    except Stopped as error:
+        page.set("Stopped", f"{error} ended it here: what is not listed was not measured.\n")
+        code = 1
+    finally:
+        if find_spec("psutil"):
+            end_leftovers()
+    page.head.append(f"Took {time.monotonic() - began:.0f} s.\n")
+    page.write()
+    print(page.to.read_text(encoding="utf-8"))
+    return code
 
 
 if __name__ == "__main__":

@@ -48,12 +48,16 @@ struct Hooks final : at::CUDAHooksInterface {
 
 c10::impl::DeviceGuardImplRegistrar guard(c10::DeviceType::CUDA, new Guard());
 
-// torch asks for hooks by this name; a torch without CUDA has registered none.
+// torch asks for hooks by this name; a torch without CUDA has registered none, one with CUDA comes later, and gives way.
 __attribute__((constructor)) void offer_hooks() {
   at::CUDAHooksRegistry()->Register(
       "CUDAHooks", [](at::CUDAHooksArgs args) -> std::unique_ptr<at::CUDAHooksInterface> {
         return std::make_unique<Hooks>(args);
-      });
+      },
+      c10::REGISTRY_PREFERRED);
 }
 
 }  // namespace
+
+// A torch with CUDA puts its own guard in this one's place when it is imported: called behind that.
+extern "C" void take_place() { c10::impl::DeviceGuardImplRegistrar again(c10::DeviceType::CUDA, new Guard()); }

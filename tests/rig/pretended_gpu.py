@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -380,10 +381,13 @@ ANSWERS: dict[str, Any] = {
 
 def install() -> Mode:
     """Let torch believe that it has this GPU, for the rest of the process."""
+    import peft  # noqa: F401  # before the GPU is there: it, bitsandbytes and trl look for parts of CUDA
     import torch._dynamo
-    import trl.trainer.utils  # before the GPU is there: some of what it imports looks for parts of CUDA
 
-    trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
+    with suppress(ImportError):  # rig/without.py hides it, or datasets, which it needs
+        import trl.trainer.utils
+
+        trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
     os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"  # the pretended GPU is known to this thread alone
     torch._dynamo.trace_rules.get_torch_obj_rule_map()  # which looks for the functions that are replaced now
     for name, answer in ANSWERS.items():

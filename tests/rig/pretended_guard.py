@@ -1,4 +1,4 @@
-"""Builds and loads the native half of the pretended GPU (pretended_gpu.cpp). Imports no torch: it must come first."""
+"""Builds and loads the native half of the pretended GPU (pretended_gpu.cpp), which must come before torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ LIBRARY = "FINETOP_PRETENDED_GPU"  # in the environment: where the built library
 
 def why_not() -> str:
     """Say why the native half can't be built here; nothing where it can."""
-    if "+cpu" not in version("torch"):
-        return "this torch has a CUDA of its own: the pretended GPU needs torch's build for the CPU"
     return "" if shutil.which("g++") else "no C++ compiler (g++) to build the pretended GPU with"
 
 
@@ -45,6 +43,9 @@ def torch_folder() -> Path:
 
 
 def load() -> None:
-    """Load the library that the environment names, behind torch's own part for the CPU."""
+    """Load the library that the environment names, behind torch's own part for the CPU, and import torch."""
     ctypes.CDLL(str(torch_folder() / "lib" / "libtorch_cpu.so"), ctypes.RTLD_GLOBAL)
-    ctypes.CDLL(os.environ[LIBRARY], ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(os.environ[LIBRARY], ctypes.RTLD_GLOBAL)
+    import torch  # noqa: F401
+
+    library.take_place()

@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    from finetop.core.runtime.job_process import SETTINGS
+    from finetop.core.runtime.job_process import set_environment
 
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    set_environment()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
     os.nice(5)
     ask = msgspec.json.decode(sys.stdin.buffer.read(), type=Ask)

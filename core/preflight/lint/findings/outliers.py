@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 from array import array
 from dataclasses import dataclass
@@ -142,12 +141,11 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
     from finetop.core.preflight.select._losses import open_scorer
     from finetop.core.preflight.select._pool import Pool
     from finetop.core.runtime.event_log import EventLog
-    from finetop.core.runtime.job_process import SETTINGS
+    from finetop.core.runtime.job_process import set_environment
 
     if whole.model is None:
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
-    for key, value in SETTINGS.items():
-        os.environ.setdefault(key, value)
+    set_environment()
     with tempfile.TemporaryDirectory(prefix="finetop-lint-") as folder:
         whole.say("loading the model", 0, 0)
         base = resolve.resolve_model(whole.model, whole.home, EventLog(Path(folder) / "events.jsonl"))

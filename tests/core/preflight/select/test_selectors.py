@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import replace
 
 import pytest
@@ -131,7 +130,6 @@ def test_losses_are_the_model_s_and_are_kept(tmp_path, tiny_model, scorer):
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
 def test_losses_on_a_gpu_are_those_of_the_cpu(tmp_path, scorer):
     here = replace(pool_of(tmp_path), scorer=scorer).losses()
     there = replace(pool_of(tmp_path), scorer=replace(scorer, model=None, device="cuda:0")).losses()
