@@ -59,9 +59,10 @@ def spare_search(trainer: Any) -> None:
     if trainer.args.ddp_find_unused_parameters is not None:  # the recipe's trainer_args
         return
     model = trainer.model
-    varies = any(".experts" in name for name, _ in model.named_modules())
+    moving = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    varies = any(".experts." in name for name in moving)
     varies |= bool(getattr(model.config.get_text_config(), "layerdrop", 0.0))
-    misses = any(weight.requires_grad and weight.grad is None for weight in model.parameters())
+    misses = any(weight.grad is None for weight in moving.values())
     if not collectives.largest([varies or misses])[0]:
         trainer.accelerator.ddp_handler.find_unused_parameters = False
 

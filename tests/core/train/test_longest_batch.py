@@ -292,16 +292,21 @@ def with_a_layer_that_nothing_calls(model):
 
 
 def with_experts(model):
-    model.model.layers[0].mlp.experts = torch.nn.ModuleList()
+    part = model.model.layers[0].mlp
+    vars(part)["down_proj"] = part.experts = part._modules.pop("down_proj")
 
 
 def with_layers_that_drop_out(model):
     model.config.layerdrop = 0.1
 
 
-@pytest.mark.parametrize("name", ["lora", "full"])
-def test_copies_do_not_search_for_weights_without_a_gradient_where_all_had_one(searches, name):
-    assert searches(name=name) is False
+@pytest.mark.parametrize("method", [{"name": "lora"}, {"name": "full"}])
+def test_copies_do_not_search_for_weights_without_a_gradient_where_all_had_one(searches, method):
+    assert searches(**method) is False
+
+
+def test_copies_do_not_search_where_experts_stay_as_they_are(searches):
+    assert searches(with_experts, name="lora", target_modules=["q_proj", "v_proj"]) is False
 
 
 @pytest.mark.parametrize(

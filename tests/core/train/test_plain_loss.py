@@ -12,9 +12,10 @@ from trl.kernels import chunked_logprob
 from trl.trainer import utils
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import kernels
+from finetop.core.models import attention, kernels
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.preflight.plan import ahead, machine
+from finetop.core.preflight.plan.estimate import estimate
 from finetop.core.preflight.plan.machine import Machine
 from finetop.core.protocol.events import decode
 from finetop.core.recipe.load import resolve_text
@@ -87,8 +88,8 @@ def test_what_is_nothing_without_a_compiler_is_refused(
     text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\ntrain: {compile: true}\n"
     recipe = resolve_text(text, sets=["model.attention=flex"]).recipe
     config = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
-    (compiled, why), (attention, other) = ahead.kernel_problems(recipe, config)
-    assert (compiled, attention) == ("train.compile", "model.attention")
+    (compiled, why), (attends, other) = ahead.kernel_problems(recipe, config)
+    assert (compiled, attends) == ("train.compile", "model.attention")
     assert why.message == "train.compile needs Python.h of Python 3.12, which this machine lacks."
     assert why.hint.endswith("Or set train.compile to false.")
     assert other.message.startswith("model.attention: flex needs Python.h of Python 3.12")
@@ -118,6 +119,21 @@ def test_a_run_is_refused_before_it_is_queued_where_a_gpu_lacks_its_kernels(
         monkeypatch.setattr(machine, "look", lambda *_, here=here, **__: here)
         found = ahead.before(resolve_text(text).recipe, ahead.Looker(home))
         assert [key for key, _ in found.problems] == wanted
+
+
+def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
+    monkeypatch.setattr(attention, "_has", lambda _: False)
+    text = "recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft, packing: true}\n"
+    config = json.loads((tiny_model / "config.json").read_text(encoding="utf-8"))
+    recipe = resolve_text(text).recipe
+    lacking, whole = (
+        estimate(recipe, config, Machine("gpu", "some", 8e10, lacks=lacks)).notes
+        for lacks in ("a C compiler", "")
+    )
+    assert compiler.without_triton("a C compiler") in lacking
+    assert compiler.without_triton("a C compiler") not in whole
+    assert any("flash-attn is not installed, and flex attention needs a C compiler" in one for one in lacking)
 
 
 @pytest.mark.gpu
