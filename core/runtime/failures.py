@@ -19,9 +19,14 @@ if TYPE_CHECKING:
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
 # Where the process is held to less than the card has (gpu_share.py), what is free on the card says nothing.
-_ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
+_ALLOWED = re.compile(
+    r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB) is allocated by PyTorch"
+    r".*?, and ([\d.]+ [KMG]iB) is reserved",
+    re.DOTALL,
+)
 _OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+ROUNDED_GIB = 0.1  # the allocator takes whole segments, and writes two decimals
 LONGEST = 500  # characters of a cause
 LESS = "Close other programs, or take a smaller model."
 
@@ -94,9 +99,11 @@ def _of_others(error: BaseException) -> float:
 
 
 def _allowed(text: str) -> re.Match[str] | None:
-    """Find what the process may hold and what it holds; None where it may hold all that the card has."""
-    found, card = _ALLOWED.search(text), _FREE.search(text)
-    return None if found is None or (card and _gib(found[1]) >= _gib(card[1])) else found
+    """Find what the process may hold and what it holds; None where the card was full before it came to that."""
+    found, wanted, card = _ALLOWED.search(text), _WANTED.search(text), _FREE.search(text)
+    if found is None or wanted is None or (card and _gib(found[1]) >= _gib(card[1])):
+        return None
+    return found if _gib(found[2]) + _gib(found[3]) + _gib(wanted[1]) > _gib(found[1]) - ROUNDED_GIB else None
 
 
 def _beside(error: BaseException) -> tuple[str, ...]:

@@ -83,6 +83,19 @@ def test_what_neighbours_leave_is_told_as_theirs(beside):
     assert "left beside runs first, second" in too_much.cause
 
 
+def test_a_card_that_is_full_before_the_limit_is_told_as_full(beside):
+    """A neighbour took more than it was promised: what was left is not there."""
+    torch = pytest.importorskip("torch")
+    text = limited("2.50 GiB", "20.00 GiB", "12.00 GiB").replace(
+        "Including", "Process 812 has 65.00 GiB memory in use. Including"
+    )
+    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
+    assert ended.cause == (
+        "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free, 65 GiB used by others"
+    )
+    assert (ended.kind, ended.hint) == ("gpu_taken", f"Wait for them, or: {LOWER}")
+
+
 def test_a_limit_that_was_lifted_is_none(beside):
     torch = pytest.importorskip("torch")
     gpu_share.tell(beside, gpu_share.GpuShare(None, (), (1,)))
