@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -63,6 +65,24 @@ def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: py
     monkeypatch.setattr(kernels, "find_spec", lambda _: None)
     with pytest.raises(EnvironmentTrouble, match="liger needs liger-kernel, which is not installed"):
         kernels.require("liger", "cuda:0")
+
+
+def test_fused_kernels_go_by_where_a_model_trains_not_by_where_it_was_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that is divided over GPUs is read to the machine's memory."""
+    fused: list[object] = []
+    liger = ModuleType("liger_kernel.transformers")
+    liger._apply_liger_kernel_to_instance = lambda model, **_: fused.append(model)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "liger_kernel", ModuleType("liger_kernel"))
+    monkeypatch.setitem(sys.modules, "liger_kernel.transformers", liger)
+    monkeypatch.setattr(kernels, "find_spec", lambda _: "there")
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: "")
+    model = SimpleNamespace(device=SimpleNamespace(type="cpu"))
+    with pytest.raises(EnvironmentTrouble, match="liger needs a GPU, and this runs on cpu"):
+        kernels.fuse(model, "liger", "cpu")
+    kernels.fuse(model, "liger", "cuda:1")
+    assert fused == [model]
 
 
 LLAMA = {

@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from architectures import MODELS
 from gloo_pair import Small
 from safetensors.torch import load_file
 from waiting import TORCH_LIMIT_S
 
-from finetop.core.models import collectives
+from finetop.core.models import collectives, quantize, sent_weights
 from finetop.core.train.resume import sharded
 
 PAIR = Path(__file__).parents[2] / "rig" / "gloo_pair.py"
@@ -81,3 +83,27 @@ def test_alone_nothing_is_exchanged():
     assert collectives.largest([5, True]) == [5, 1]
     assert list(collectives.own_share([1, 2])) == [1, 2]
     assert collectives.in_order([[1, 2, 3]]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_without_numbers_has_the_places_of_one_that_was_read(name, tmp_path):
+    """Of every architecture: names, shapes and number formats of weights and buffers, those in no file too."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    made = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **MODELS[name]), dtype=torch.bfloat16)
+    made.save_pretrained(tmp_path)
+    base = SimpleNamespace(path=tmp_path, quantize="none")
+    read, empty = (
+        AutoModelForCausalLM.from_pretrained(
+            tmp_path, dtype=torch.bfloat16, **quantize.quantized(base, torch.bfloat16, device)
+        )
+        for device in ("cpu", sent_weights.NOWHERE)
+    )
+    senders = [sent_weights.Sender(model) for model in (read, empty)]
+    places = [sender._places(model) for sender, model in zip(senders, (read, empty), strict=True)]
+    assert places[0] == places[1] and len(places[0]) > 10
+    assert len(senders[0].tied) == len(senders[1].tied) <= 1
+    assert all(weight.is_meta for weight in (*empty.parameters(), *empty.buffers()))
+    assert not any(weight.is_meta for weight in (*read.parameters(), *read.buffers()))
+    assert getattr(empty, "hf_device_map", None) is None  # the trainer would take it for spread over devices
+    assert empty.generation_config.to_dict() == read.generation_config.to_dict()
