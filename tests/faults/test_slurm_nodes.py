@@ -24,6 +24,7 @@ from finetop.core.protocol import events
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, Stop
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import processes, ranks
 
@@ -62,11 +63,13 @@ def submit(rig, name: str) -> str:
 def wait_trains(rig, cluster, name: str, moments: random.Random) -> dict[int, ranks.LastWords]:
     """Wait until a run has taken some steps more, be it in the middle of one. Gives what its ranks wrote down."""
     first = rig.ask(GetRun(name)).row.step + 3
-    wait_until(
-        lambda: rig.ask(GetRun(name)).row.step >= first,
-        lambda: f"{rig.about(name)}; {cluster.log()}",
-        TORCH_LIMIT_S,
-    )
+
+    def has_moved() -> bool:
+        row = rig.ask(GetRun(name)).row
+        assert word(row.state) in ("queued", "running"), rig.about(name)
+        return row.step >= first
+
+    wait_until(has_moved, lambda: f"{rig.about(name)}; {cluster.log()}", TORCH_LIMIT_S)
     time.sleep(moments.uniform(0.0, 0.3))
     words = ranks.read(rig.job_folder(name))
     if len({one.boot for one in words.values()}) != 2:
