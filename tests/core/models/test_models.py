@@ -375,6 +375,7 @@ def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkey
     assert "--quantize none" in told.value.hint
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
 def test_an_adapter_on_whole_weights_needs_no_bitsandbytes(monkeypatch, tiny_model):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
