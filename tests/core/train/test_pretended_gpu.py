@@ -19,9 +19,7 @@ import pretended_guard
 import pytest
 
 RIG = Path(pretended_guard.__file__).parent
-REPORT = RIG.parent / "bench" / "gpu_report.py"
 FEW = ("method lora",)
-GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "preflight/select/test_selectors.py")
 NO_KERNELS = (
     "nf4",
     "int8",
@@ -36,6 +34,8 @@ ALLOWED = (
 )
 
 pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
+REPORT = RIG.parent / "bench" / "gpu_report.py"
+GPU_FILES = ("test_gpu.py", "approaches/test_measuring.py", "preflight/select/test_selectors.py")
 
 
 @pytest.fixture(scope="module")
