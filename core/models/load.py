@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -254,14 +255,16 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
 
 def answer_in_kind(wrapped: Any) -> None:
     """See to it in every adapted layer of a wrapped model whose weights are in 8 or 4 bits."""
-    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    modules = sys.modules.get("bitsandbytes.nn")  # no such layers without it
+    if modules is None:
+        return
     from peft.tuners.shira.layer import ShiraLayer
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for module in wrapped.modules():
         base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
-        if isinstance(base, Linear4bit | Linear8bitLt):
-            _watch(module, widened=isinstance(module, ShiraLayer) and isinstance(base, Linear8bitLt))
+        if isinstance(base, modules.Linear4bit | modules.Linear8bitLt):
+            _watch(module, widened=isinstance(module, ShiraLayer) and isinstance(base, modules.Linear8bitLt))
 
 
 def _watch(module: Any, *, widened: bool) -> None:

@@ -24,8 +24,7 @@ def test_the_gpu_is_picked_and_named():
     device = devices.pick_device()
     assert device == "cuda:0"
     assert devices.describe_device(device) != device
-    own = card.number_format()
-    assert devices.number_format(own, None, device) == own
+    assert devices.number_format("bfloat16", None, device) == "bfloat16"
 
 
 def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
@@ -102,7 +101,7 @@ def recipe_of(folder, model, *, method="lora", rows=None, **sections):
     whole = {
         "recipe": 1,
         "name": "tiny",
-        "model": {"id": str(model), "dtype": card.number_format()},
+        "model": {"id": str(model), "dtype": "auto"},
         "method": {"name": method},
         "objective": {"name": "sft"},
         "data": {"train": [{"path": str(rows or rows_in(folder))}], "max_tokens": 128, "on_long": "truncate"},
@@ -171,8 +170,8 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
     assert held and all(one.is_cuda and one.dtype.itemsize == 4 for one in held)
 
 
-@pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 @pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])
+@pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_path, monkeypatch):
     """But for embeddings, which the Trainer keeps in 32 bits, and small tensors: the plan counts both."""
     import torch

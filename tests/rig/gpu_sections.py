@@ -274,7 +274,7 @@ def paid(bench: Bench) -> Iterator[Row]:
         sections = {"objective": {"name": name, **own}, "model": {"engine": engine}}
         return bench.train(bench.recipe("prompts", **sections, train={"batch_size": 8}))
 
-    for name, engine in (("grpo", "exact"), ("grpo", "continuous"), ("rloo", "exact"), ("ppo", "exact")):
+    for name, engine in (("grpo", "exact"), ("rloo", "exact"), ("ppo", "exact"), ("grpo", "continuous")):
         yield Row(f"{name}, {engine}", partial(trained, name, engine), () if name == "ppo" else TRL)
     yield Row("grpo, vllm", partial(trained, "grpo", "vllm"), (*TRL, "vllm"))
 

@@ -328,6 +328,16 @@ def inference(mode: Any = True) -> Any:
     return torch.no_grad(mode) if callable(mode) else torch.no_grad() if mode else Context()
 
 
+def math_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, *rest: Any, **more: Any
+) -> Tensor:
+    """Attend by matrix products, on any build of torch."""
+    made: tuple[Tensor, Tensor] = torch.ops.aten._scaled_dot_product_attention_math(
+        query, key, value, attn_mask, *rest, **more
+    )
+    return made[0]
+
+
 def random_state() -> Tensor:
     return torch.zeros(16, dtype=torch.uint8)
 
@@ -383,8 +393,10 @@ def install() -> Mode:
     """Let torch believe that it has this GPU, for the rest of the process."""
     import peft  # noqa: F401  # before the GPU is there: it, bitsandbytes and trl look for parts of CUDA
     import torch._dynamo
+    import transformers.utils
 
-    with suppress(ImportError):  # rig/without.py hides it, or datasets, which it needs
+    transformers.utils.is_triton_available = lambda: False  # whose kernels would ask a real driver
+    with suppress(ImportError):  # a machine may lack it, or datasets, which it needs (without.py)
         import trl.trainer.utils
 
         trl.trainer.utils._use_triton = lambda device: True  # as on CUDA: only labelled positions are scored
@@ -393,6 +405,8 @@ def install() -> Mode:
     for name, answer in ANSWERS.items():
         setattr(torch.cuda, name, answer)
     attend = torch.nn.functional.scaled_dot_product_attention
+    if torch.version.cuda is not None:  # which would ask a real driver for the kernel to take
+        attend = math_attention
 
     def seen(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **more: Any) -> Any:
         kind = "none" if attn_mask is None else str(attn_mask.dtype).removeprefix("torch.")

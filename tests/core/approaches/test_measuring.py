@@ -124,7 +124,7 @@ def test_texts_are_measured_by_their_nats_and_no_query_is_timed(folder, tiny_mod
     assert found.scores == measure(folder, tiny_model, "prompt", sets).scores
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(packages=("lm_eval",))
 def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model):
     for approach in ("prompt", "retrieval"):
         here, there = (measure(folder, tiny_model, approach, device=device) for device in ("cpu", "cuda:0"))
@@ -134,6 +134,6 @@ def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model
         assert there.price_of == "GPU" and there.queries and there.prompt_tokens == here.prompt_tokens
 
 
-@pytest.mark.gpu(needs="memory")
+@pytest.mark.gpu(needs="memory", packages=("lm_eval",))
 def test_memory_on_a_gpu_is_some(folder, tiny_model):
     assert measure(folder, tiny_model, "prompt", device="cuda:0").memory_gib > 0

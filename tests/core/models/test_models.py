@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -372,3 +373,13 @@ def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkey
     with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 can't be had here") as told:
         load.load_model(resolved_in(copy, home, events, quantize="nf4"), None, "cpu")
     assert "--quantize none" in told.value.hint
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # PEFT's
+def test_an_adapter_on_whole_weights_needs_no_bitsandbytes(monkeypatch, tiny_model):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    wrapped = get_peft_model(AutoModelForCausalLM.from_pretrained(tiny_model), LoraConfig(r=2))
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", None)  # an import of it fails, as where it is missing
+    load.answer_in_kind(wrapped)
