@@ -3,8 +3,8 @@
 The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
 total (GiB, null: not told) and used (GiB), busy, celsius, watts, processes ([[pid, GiB or null], …], or null: not
 told), error (every question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc,
-remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4, null: not told; else an H100's). What
-is left out is not supported, as on many cards.
+remap_failed, parts (GPUs that it is divided into), capability ([7, 5] of a T4). What is left out is not supported,
+as on many cards.
 """
 
 from __future__ import annotations
@@ -95,10 +95,8 @@ class FakeNvml:
     def nvmlDeviceGetCudaComputeCapability(self, handle: Any) -> tuple[int, int]:
         if handle[1] is not None:
             self._fail("INVALID_ARGUMENT")  # an instance has none of its own
-        told = self._of(handle).get("capability", [9, 0])
-        if told is None:
-            self._fail("NOT_SUPPORTED")
-        return (int(told[0]), int(told[1]))
+        major, minor = self._told(handle, "capability")
+        return (int(major), int(minor))
 
     def nvmlDeviceGetMemoryInfo(self, handle: Any, version: int | None = None) -> Any:
         gpu = self._of(handle)
