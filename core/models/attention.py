@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.models import devices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,9 +59,11 @@ def kernel_for(wanted: Attention, device: str, *, packs: bool) -> str:
     """Return transformers' name of the attention to train with. Raises EnvironmentTrouble for one that is not here."""
     on_gpu = device.startswith("cuda")
     if wanted == "auto":
-        best = best_kernel(on_gpu=on_gpu, packs=packs)
+        flash = devices.has_bfloat16(device)
+        best = best_kernel(on_gpu=on_gpu, packs=packs, flash=flash)
         if packs and on_gpu and best != "flash_attention_2":
-            print(f"model.attention: flash-attn is not installed, packed rows take {best}", flush=True)
+            why = "is not installed" if flash else "does not run on this card"
+            print(f"model.attention: flash-attn {why}, packed rows take {best}", flush=True)
         return NAMES.get(best, best)
     if wanted in ("flash_attention_2", "flex") and not on_gpu:
         hint = "Set model.attention to auto, or to sdpa."
@@ -75,14 +78,15 @@ def kernel_for(wanted: Attention, device: str, *, packs: bool) -> str:
     return NAMES.get(wanted, wanted)
 
 
-def best_kernel(*, on_gpu: bool, packs: bool) -> Attention:
+def best_kernel(*, on_gpu: bool, packs: bool, flash: bool = True) -> Attention:
     """Return the best attention that is installed: several rows in one sequence must each see themselves alone.
 
-    There SDPA makes a matrix of all tokens by all tokens, which flash and flex attention do not.
+    There SDPA makes a matrix of all tokens by all tokens, which flash and flex attention do not. `flash`: the card has
+    bfloat16, with which flash-attn's kernels begin.
     """
     if not packs or not on_gpu:
         return "sdpa"
-    return "flash_attention_2" if _has("flash_attn") else "flex" if _has("triton") else "sdpa"
+    return "flash_attention_2" if flash and _has("flash_attn") else "flex" if _has("triton") else "sdpa"
 
 
 def _has(package: str) -> bool:

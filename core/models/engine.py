@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models import continuous
+from finetop.core.models import continuous, devices
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def engine_for(
             raise _refusal(wanted, tokens)
         return "vllm"
     is_flash = device.startswith("cuda") and dtype != "float32" and continuous.has_flash()
+    is_flash = is_flash and devices.has_bfloat16(device)  # its kernels are for such cards alone
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
     fault = tokens or _fault_of(config)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import EngineChoice, Recipe
 
 
-def engine_of(recipe: Recipe, *, on_gpu: bool) -> EngineChoice:
-    """Say what writes them; ppo has a loop of its own."""
+def engine_of(recipe: Recipe, *, on_gpu: bool, flash: bool = True) -> EngineChoice:
+    """Say what writes them; ppo has a loop of its own. `flash`: flash-attn's kernels run on the card."""
     wanted = recipe.model.engine
     if recipe.objective.name == "ppo":
         return "exact"
     if wanted == "auto":
-        return "continuous" if on_gpu and has_flash() else "exact"
+        return "continuous" if on_gpu and flash and has_flash() else "exact"
     return wanted
 
 

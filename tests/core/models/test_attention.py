@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.models import attention, kernels
+from finetop.core.models import attention, devices, kernels
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,6 +30,15 @@ def test_auto_takes_the_best_that_is_installed(
     assert attention.kernel_for("auto", device, packs=packs) == kernel
     is_told = packs and device != "cpu" and kernel != "flash_attention_2"
     assert ("flash-attn is not installed" in capsys.readouterr().out) == is_told
+
+
+def test_a_card_without_bfloat16_gets_no_flash_attention(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(attention, "_has", lambda _: True)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)
+    assert attention.kernel_for("auto", "cuda:0", packs=True) == "flex_attention"
+    assert "flash-attn does not run on this card" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
