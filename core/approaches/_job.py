@@ -68,7 +68,7 @@ def work(job: Job) -> Ended:
     """Say who runs on what, then measure."""
     quiet()
     device = devices.open_device(job.gpu_gib)
-    job.started(devices.describe_device(device), job.dtype, PACKAGES)
+    job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     measured = measure(request_of(job, device), job.home, job.events, job.run_folder)
     job.events.write(measured)
     print(words(measured), flush=True)

@@ -25,7 +25,7 @@ IF_STOPPED = "asked to stop; what was scored is kept"
 def work(job: Job) -> Ended:
     """Say who runs on what, then check."""
     device, step = devices.open_device(job.gpu_gib), job.args.get("step")
-    job.started(devices.describe_device(device), job.dtype, PACKAGES)
+    job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     recipe = with_settings(job.recipe(), settings_of(job.spec))
     checkpoint = job.inside(job.args.get("checkpoint"))
     claim, watch = claim_of(job.spec)

@@ -162,7 +162,7 @@ def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine
     elif recipe.budget.gpus == 0 and here.device == "gpu" and not wants_gpu:
         here = look(home.root, use_gpu=False)
     if args.gpu_memory is not None:
-        return replace(here, name="a GPU", memory=args.gpu_memory * GIB)
+        return replace(here, name="a GPU", memory=args.gpu_memory * GIB, has_bfloat16=True)
     return here
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
+from finetop.core.models import devices
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def beside_training(model: Any) -> Iterator[None]:
 def kernel_for(wanted: Attention, device: str, *, packs: bool, flex_fault: str = "") -> str:
     """Return transformers' name of the attention to train with. Raises as `require`."""
     if wanted == "auto":
-        best, why = best_kernel(on_gpu=device.startswith("cuda"), packs=packs, flex_fault=flex_fault)
+        on_gpu, flash = device.startswith("cuda"), devices.has_bfloat16(device)
+        best, why = best_kernel(on_gpu=on_gpu, packs=packs, flash=flash, flex_fault=flex_fault)
         if why:
             print(f"model.attention: {why}", flush=True)
         return NAMES.get(best, best)
@@ -97,17 +99,19 @@ def require(wanted: Attention, device: str, flex_fault: str = "") -> None:
         )
 
 
-def best_kernel(*, on_gpu: bool, packs: bool, flex_fault: str = "") -> tuple[Attention, str]:
+def best_kernel(
+    *, on_gpu: bool, packs: bool, flash: bool = True, flex_fault: str = ""
+) -> tuple[Attention, str]:
     """Return the best attention that goes here, and what packed rows miss without flash-attn, in words.
 
     Several rows in one sequence must each see themselves alone. There SDPA makes a matrix of all tokens by all tokens,
-    which flash and flex attention do not.
+    which flash and flex attention do not. `flash`: the card has bfloat16, with which flash-attn's kernels begin.
     """
     if not packs or not on_gpu:
         return "sdpa", ""
-    if _has("flash_attn"):
+    if flash and _has("flash_attn"):
         return "flash_attention_2", ""
-    missing = "flash-attn is not installed"
+    missing = f"flash-attn {'is not installed' if flash else 'does not run on this card'}"
     lacks = compiler.triton_lacks()
     fault = flex_fault or (f"needs {lacks}" if lacks else "")
     if not fault:

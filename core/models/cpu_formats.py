@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import psutil
 
-from finetop.core.errors import FinetopError
-from finetop.core.models import devices, safetensors_header
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import config_file, devices, safetensors_header
+from finetop.core.recipe import number_format
 from finetop.core.runtime.files import read_given, write_whole
 from finetop.core.runtime.processes import boot_id
 
@@ -78,19 +79,32 @@ def train_in(
 def choose(recipe: Recipe, folder: Path, device: str, home: Home, before: str = "") -> tuple[str, str]:
     """Choose the number format to train a model in, and say why where there was a choice.
 
-    A run that goes on does so in the format that it began in (`before`).
+    A run that goes on does so in the format that it began in (`before`). Raises BadInput where that can't be.
     """
     wanted = devices.number_format(recipe.model.dtype, folder, device)
+    if before == "bfloat16" and not (device == "cpu" or devices.has_bfloat16(device)):
+        raise BadInput(
+            f"this run began in bfloat16, and {devices.device_kind(device)} can't compute in it.",
+            hint="Resume it on a GPU with bfloat16, or begin a run from its checkpoint: model.id=run:NAME@STEP.",
+        )
     if before:
         return before, "" if before == wanted else f"{before} is used, in which this run began"
     if device != "cpu":
-        return wanted, ""
+        return wanted, "; ".join(_of_float16(recipe, folder, device)) if wanted == "float16" else ""
     if wanted != "bfloat16":
-        lacks = recipe.model.dtype == "bfloat16"
+        lacks = recipe.model.dtype in ("auto", "bfloat16")
         said = "this CPU has no arithmetic for bfloat16: float32 is used, which is faster here"
         return wanted, said if lacks else ""
     count = 0.0 if recipe.model.quantize != "none" else _parameters(folder)
     return train_in(wanted, measured(home), count, total_memory(), only_16_bit=only_16_bit(recipe))
+
+
+def _of_float16(recipe: Recipe, folder: Path, device: str) -> list[str]:
+    """Return what is to be known of training in float16 on a GPU, in the words of the plan."""
+    config = config_file.read(folder / "config.json")
+    family, card = str(config.get("model_type") or ""), devices.device_kind(device)
+    there = devices.has_bfloat16(device)
+    return number_format.words(recipe, devices.saved_in(folder), family, card, has_bfloat16=there)
 
 
 def only_16_bit(recipe: Recipe) -> bool:

@@ -11,22 +11,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.models import config_file
+from finetop.core.recipe.number_format import chosen
 from finetop.core.runtime import amd_gpus, gpu_share, gpus
+from finetop.core.runtime.gpu import computes_in_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
 def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
-    """Choose the number format to score in: float32 for a 16-bit one that the CPU has no instructions for.
+    """Choose the number format to score in: for a 16-bit one that the device has not float32, or on a GPU float16.
 
     Not by what was measured for training (cpu_formats.py): kept scores must stay valid from boot to boot.
     """
     import torch
 
-    chosen = number_format(wanted, folder, device)
+    found = number_format(wanted, folder, device)
+    if found == "bfloat16" and not has_bfloat16(device):
+        return "float16"  # base and tuned alike
     no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
-    return "float32" if chosen == "float16" and no_half else chosen
+    return "float32" if found == "float16" and no_half else found
 
 
 def device_kind(device: str) -> str:
@@ -207,15 +211,32 @@ def cpu_has_bfloat16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(next(lines, "").split())
 
 
-def number_format(wanted: str, folder: Path | None, device: str) -> str:
-    """Choose the number format to compute in: the recipe's, or with `auto` what the model in `folder` was saved in.
+def has_bfloat16(device: str) -> bool:
+    """Return whether a device has arithmetic for bfloat16; torch has kernels also where it has not."""
+    if device == "cpu":
+        return cpu_has_bfloat16()
+    if not device.startswith("cuda"):
+        return True
+    import torch
 
-    A CPU without instructions for it gets float32: it holds the same weights exactly, and multiplies them 3 to 8 times
-    faster (GFLOP/s a core in float32 and in bfloat16: 74 and 9.5 on AVX2, 74 and 22 on AVX-512).
+    if torch.version.hip or not torch.cuda.is_available():
+        return True
+    return computes_in_bfloat16(torch.cuda.get_device_capability(device))
+
+
+def number_format(
+    wanted: str, folder: Path | None, device: str, *, bfloat16_there: bool | None = None
+) -> str:
+    """Choose the number format to compute the model in `folder` in, as core/recipe/number_format.py says.
+
+    `bfloat16_there` is said of a device of another process; None: the device is asked.
     """
-    if wanted == "auto" and folder is not None:
-        config = config_file.read(folder / "config.json")
-        wanted = str(config.get("dtype") or config.get("torch_dtype") or "float32")
-    if device == "cpu" and wanted == "bfloat16" and not cpu_has_bfloat16():
-        return "float32"
-    return wanted
+    saved = "saved" if folder is None else saved_in(folder)
+    there = has_bfloat16(device) if bfloat16_there is None else bfloat16_there
+    return chosen(wanted, saved, on_cpu=device == "cpu", has_bfloat16=there)
+
+
+def saved_in(folder: Path) -> str:
+    """Return the number format that a model was saved in, by its config.json."""
+    config = config_file.read(folder / "config.json")
+    return str(config.get("dtype") or config.get("torch_dtype") or "float32")

@@ -10,7 +10,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput
-from finetop.core.models import attention, continuous
+from finetop.core.models import attention, continuous, devices
 from finetop.core.models.forward import cache_bytes
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def engine_for(
         if tokens:
             raise _refusal(wanted, tokens)
         return "vllm"
-    is_flash = writes_with_flash(on_gpu=device.startswith("cuda"), in_float32=dtype == "float32")
+    flash = device.startswith("cuda") and devices.has_bfloat16(device)
+    is_flash = writes_with_flash(flash=flash, in_float32=dtype == "float32")
     if wanted == "exact" or (wanted != "continuous" and not is_flash):
         return "exact"
     fault = tokens or _fault_of(config)
@@ -78,9 +79,9 @@ def engine_for(
     return "exact"
 
 
-def writes_with_flash(*, on_gpu: bool, in_float32: bool) -> bool:
-    """Return whether continuous batching takes flash-attn, which needs no mask."""
-    return on_gpu and not in_float32 and continuous.has_flash()
+def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
+    """Return whether continuous batching takes flash-attn, which needs no mask; `flash`: its kernels run on the card."""
+    return flash and not in_float32 and continuous.has_flash()
 
 
 def _refusal(wanted: EngineChoice, fault: str) -> BadInput:

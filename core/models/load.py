@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble, first_line
-from finetop.core.models import config_file, quantize as fewer_bits, safetensors_header
+from finetop.core.models import config_file, devices, quantize as fewer_bits, safetensors_header
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.runtime.failures import is_of_machine
 from finetop.core.runtime.files import read_given
@@ -94,10 +94,12 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     """Turn the name of a number format into torch's. Raises BadInput if the GPU can't compute in it."""
     import torch
 
-    if name == "bfloat16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported(False):
+    if name == "bfloat16" and device.startswith("cuda") and not devices.has_bfloat16(device):
         card = torch.cuda.get_device_name(device)
-        hint = "Set model.dtype to float32 (or float16, which needs less memory and can overflow)."
-        raise BadInput(f"model.dtype: {card} can't compute in bfloat16.", hint=hint)
+        raise BadInput(
+            f"model.dtype is bfloat16, and {card} can't compute in it.",
+            hint="Set model.dtype to auto, which is float16 there, or to float32.",
+        )
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise BadInput(f"model.dtype: {name!r} is not a number format.", hint="Set bfloat16 or float32.")

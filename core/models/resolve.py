@@ -112,7 +112,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
         hint = "Put back the weights that it was trained from."
         raise BadInput(f"model.id: the base of {run_folder.name} has other weights than then.", hint=hint)
     device = devices.pick_device()
-    dtype = devices.number_format(recipe.model.dtype, base.path, device)
+    dtype = devices.scoring_dtype(recipe.model.dtype, base.path, device)
     parts = [base.weights_hash, adapter_hash(folder), dtype, base.quantize]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     target = home.models / KEPT / key

@@ -99,7 +99,7 @@ def what_to_lower(job_folder: Path) -> str:
     return settings_to_lower(recipe) if spec.verb == "train" else LESS
 
 
-def settings_to_lower(recipe: Recipe) -> str:
+def settings_to_lower(recipe: Recipe, *, in_float16: bool = False) -> str:
     """Say which settings of a recipe that trains to lower when memory is out."""
     train = recipe.train
     wishes = []
@@ -112,6 +112,6 @@ def settings_to_lower(recipe: Recipe) -> str:
     if not train.activation_checkpointing:
         wishes.append("set train.activation_checkpointing to true")
     if not METHODS.load(recipe.method.name).KEEPS_BASE and train.master in ("auto", "float32"):
-        wishes.append("set train.master to stochastic")
+        wishes.append("set method.name to lora" if in_float16 else "set train.master to stochastic")
     text = "; ".join(wishes)
     return text[0].upper() + text[1:] + "."

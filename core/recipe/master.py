@@ -49,15 +49,25 @@ def float32_bytes(train: Train, computed: float, wide: float = 0.0) -> float:
 
 
 def held_in(
-    train: Train, computed: float, moving: float, still: float, memory: float | None, wide: float = 0.0
+    train: Train,
+    computed: float,
+    moving: float,
+    still: float,
+    memory: float | None,
+    wide: float = 0.0,
+    *,
+    in_float16: bool = False,
 ) -> Held:
     """Say how weights that move are held where the model computes in 16 bits.
 
     `moving` and `still` count numbers, `computed` is the bytes of one, `memory` the bytes of the device (None: not
-    known), `wide` as for `optimizer_bytes`.
+    known), `wide` as for `optimizer_bytes`. Beside arithmetic `in_float16` there is float32 alone: its loss is scaled,
+    and gradients in float16 can't be scaled back.
     """
     if train.master != "auto":
         return train.master
-    if memory is None or moving * float32_bytes(train, computed, wide) + still * computed <= SHARE * memory:
+    if in_float16 or memory is None:
+        return "float32"
+    if moving * float32_bytes(train, computed, wide) + still * computed <= SHARE * memory:
         return "float32"
     return "stochastic" if train.optimizer == "adamw" else "nearest"

@@ -89,11 +89,12 @@ class Model(Section, frozen=True, kw_only=True):
         ),
     ] = "smollm2-135m-instruct"
     dtype: Annotated[
-        Literal["auto", "bfloat16", "float16", "float32"],
+        Literal["auto", "saved", "bfloat16", "float16", "float32"],
         says(
-            "Number format of the weights; auto: as saved. On a CPU bfloat16 trains in float32 where that is faster."
+            "Number format of the weights; auto: bfloat16, float16 on a GPU without it, float32 on a CPU where that is "
+            "faster; saved: as saved."
         ),
-    ] = "bfloat16"
+    ] = "auto"
     quantize: Annotated[
         Literal["none", "nf4", "int8"],
         says("Hold the linear layers' weights in fewer bits; nf4 takes a quarter of bfloat16's memory."),

@@ -54,7 +54,7 @@ def work(job: Job) -> Ended:
     """Say who runs on what, then try the candidates."""
     quiet()
     device = devices.open_device(job.gpu_gib)
-    job.started(devices.describe_device(device), job.dtype, PACKAGES)
+    job.started(devices.describe_device(device), devices.number_format(job.dtype, None, device), PACKAGES)
     for row in try_all(request_of(job, device), job.home, job.events):
         print(f"{row.label}: {row.verdict}", flush=True)
     return Ended("finished")

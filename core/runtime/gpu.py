@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 GIB = 2**30
+WITH_BFLOAT16 = (8, 0)  # Ampere; AMD's cards that ROCm runs on all have it, and tell no such number
 
 # lost: it is off the bus, or wants a reset; failing: its memory is damaged; unreadable: not for us, or undivided MIG
 Fault = Literal["", "lost", "failing", "unreadable"]
@@ -36,6 +37,17 @@ class Gpu:
     fault: Fault = ""
     trouble: str = ""  # the fault in words
     is_part: bool = False  # an instance: CUDA lets a process use one of them, and no other GPU beside
+    capability: tuple[int, int] | None = None  # CUDA's compute capability; None: not told, or not NVIDIA's
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether it computes in bfloat16; of one that does not say, it is taken to."""
+        return computes_in_bfloat16(self.capability)
+
+
+def computes_in_bfloat16(capability: tuple[int, int] | None) -> bool:
+    """Return whether a GPU of a compute capability has arithmetic for bfloat16 (and kernels of flash-attn)."""
+    return capability is None or capability >= WITH_BFLOAT16
 
 
 @dataclass(frozen=True)

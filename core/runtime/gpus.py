@@ -139,9 +139,13 @@ class Looker:
             uuid, name = nvml.nvmlDeviceGetUUID(handle), nvml.nvmlDeviceGetName(handle)
             fault, trouble = self._fault(handle, index)
             mode = self._told(nvml.nvmlDeviceGetMigMode, handle)
+            capability = self._told(nvml.nvmlDeviceGetCudaComputeCapability, handle)
             if mode is None or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
-                return [self._gpu(handle, index, fault, trouble)]
-            parts = [self._gpu(part, index, fault, trouble, is_part=True) for part in self._parts(handle)]
+                return [self._gpu(handle, index, fault, trouble, capability)]
+            parts = [
+                self._gpu(part, index, fault, trouble, capability, is_part=True)
+                for part in self._parts(handle)
+            ]
             text = "it is to be divided (MIG), and has no instance yet"
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:
@@ -155,7 +159,16 @@ class Looker:
         found = [self._told(nvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place) for place in places]
         return [part for part in found if part is not None]
 
-    def _gpu(self, handle: Any, index: int, fault: Fault, trouble: str, *, is_part: bool = False) -> Gpu:
+    def _gpu(
+        self,
+        handle: Any,
+        index: int,
+        fault: Fault,
+        trouble: str,
+        capability: tuple[int, int] | None,
+        *,
+        is_part: bool = False,
+    ) -> Gpu:
         nvml = self._nvml
         memory = self._memory(handle)
         usage = self._told(nvml.nvmlDeviceGetUtilizationRates, handle)
@@ -174,6 +187,7 @@ class Looker:
             fault=fault,
             trouble=trouble,
             is_part=is_part,
+            capability=None if capability is None else (int(capability[0]), int(capability[1])),
         )
 
     def _memory(self, handle: Any) -> Memory:

@@ -16,7 +16,7 @@ from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.recipe.job import settings_to_lower
 from finetop.core.runtime import failures
-from finetop.core.train import check_callback, paged, parallel
+from finetop.core.train import check_callback, loss_scale, paged, parallel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,7 +75,7 @@ def try_worst(
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
-        said = failures.ended(error, settings_to_lower(recipe))
+        said = failures.ended(error, settings_to_lower(recipe, in_float16=trainer.args.fp16))
         # from None: the traceback of the first error holds the tensors that did not fit
         too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
         too_long.kind = failures.as_kind(said.kind)
@@ -103,6 +103,7 @@ def _train(trainer: Any, device: str) -> None:
             trainer.training_step(trainer.model, inputs, count)
     parallel.spare_search(trainer)
     moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    loss_scale.give_back(trainer, moving)
     torch.nn.utils.clip_grad_norm_(moving, arguments.max_grad_norm or 1.0)
     trainer.optimizer.step()
     trainer.model.zero_grad(set_to_none=True)

@@ -32,27 +32,45 @@ WORDS = {
 def hold(model: Any, recipe: Recipe, dtype: str, device: str) -> Held | None:
     """Hold the weights that move as the recipe says, before a trainer is made; None where there is nothing to choose.
 
-    An adapter is float32 by itself. Raises BadInput for an optimizer that can't round by chance.
+    An adapter is float32 by itself; what else moves with one is so only in float16. Raises BadInput for an optimizer
+    that can't round by chance, and where float16 needs more memory than there is.
     """
-    if dtype == "float32" or methods.load(recipe.method.name).KEEPS_BASE:
+    if dtype == "float32":
         return None
+    if methods.load(recipe.method.name).KEEPS_BASE:
+        return exact(model) if dtype == "float16" else None
     moving, still = (
         sum(weight.numel() for weight in model.parameters() if weight.requires_grad is moves)
         for moves in (True, False)
     )
-    memory = memory_of(device, recipe.budget.memory_gib)
-    held = master.held_in(recipe.train, 2.0, moving, still, memory, wide_numbers(model) / max(1, moving))
+    memory, in_float16 = memory_of(device, recipe.budget.memory_gib), dtype == "float16"
+    wide = wide_numbers(model) / max(1, moving)
+    held = master.held_in(recipe.train, 2.0, moving, still, memory, wide, in_float16=in_float16)
     if held == "stochastic" and recipe.train.optimizer != "adamw":
         said = f"train.master: stochastic rounds in an AdamW of its own, not in {recipe.train.optimizer}."
         raise BadInput(said, hint="Set train.optimizer to adamw, or train.master to float32.")
     if held == "stochastic" and dtype != "bfloat16":
         said = f"train.master: stochastic rounds bfloat16 weights, not {dtype}."
         raise BadInput(said, hint="Set model.dtype to bfloat16, or train.master to float32.")
+    needed = moving * master.float32_bytes(recipe.train, 2.0) + still * 2.0
+    if in_float16 and memory is not None and needed > memory:
+        said = f"train.master: in float16 what moves is held in float32, with which {needed / 2**30:.1f} GiB are wanted"
+        hint = "Set method.name to lora, or take a GPU with bfloat16, where weights are rounded by chance."
+        raise BadInput(f"{said} of {memory / 2**30:.1f}.", hint=hint)
     if held == "float32":
         for weight in moving_weights(model):
             weight.data = weight.data.float()
     print(f"train.master: {WORDS[held].format(dtype)}", flush=True)
     return held
+
+
+def exact(model: Any) -> Held | None:
+    """Hold in float32 what moves in float16 beside an adapter (heads, norms): its gradients are to be scaled back."""
+    rounded = [weight for weight in moving_weights(model) if weight.dtype == torch.float16]
+    for weight in rounded:
+        weight.data = weight.data.float()
+    model._held_exactly = rounded
+    return "float32" if rounded else None
 
 
 def moving_weights(model: Any) -> list[Tensor]:
@@ -78,16 +96,17 @@ def mixed(held: Held | None, dtype: str, device: str) -> Any:
 
 @contextmanager
 def as_saved(model: Any, dtype: str) -> Iterator[None]:
-    """Round float32 weights to the format that a checkpoint is scored in, meanwhile; an adapter's stay.
+    """Round float32 weights to the format that a checkpoint is scored in, meanwhile; an adapter's own stay.
 
     So a check on the way scores the very model that the check of its checkpoint loads.
     """
     kind = getattr(torch, dtype)
-    held = (
-        []
-        if shards.is_adapter(model) or shards.is_divided(model)
-        else [(w, w.data) for w in moving_weights(model) if w.dtype != kind]
-    )
+    moving = (
+        [] if shards.is_divided(model)
+        else getattr(model, "_held_exactly", []) if shards.is_adapter(model)
+        else moving_weights(model)
+    )  # fmt: skip
+    held = [(w, w.data) for w in moving if w.dtype != kind]
     for weight, _ in held:
         weight.data = weight.data.to(kind)
     try:

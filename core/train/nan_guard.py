@@ -10,6 +10,7 @@ from transformers import TrainerCallback
 from finetop.core.errors import FinetopError
 from finetop.core.models import checkpoint, collectives, shards
 from finetop.core.text import number_words
+from finetop.core.train.alarms import nan
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ class NotFinite(FinetopError):
 class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     """Counts the steps in a row whose loss or gradient is NaN or infinite, and stops training after so many.
 
-    Not at the first: in float16 a gradient overflows now and then, and that step is left out.
+    Not at the first: a step that is left out in float16 while the loss scale falls is none of them.
     """
 
     def __init__(self, limit: int | None) -> None:
@@ -39,7 +40,8 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         logs = kwargs["logs"]
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
-        if all(math.isfinite(float(logs.get(key, 0.0))) for key in ("loss", "grad_norm")):
+        numbers = all(math.isfinite(float(logs.get(key, 0.0))) for key in ("loss", "grad_norm"))
+        if numbers or nan.is_overflow(logs):
             self.since = None
             return
         self.since = state.global_step if self.since is None else self.since

@@ -1,6 +1,8 @@
 """What a training job refuses before it loads any weights, from config.json alone: asked by the job and by a plan.
 
-    python -m finetop.core.train.rehearsal CONFIG DEVICE [HOME] < the resolved recipe
+    python -m finetop.core.train.rehearsal CONFIG DEVICE [HOME] [CARD] < the resolved recipe
+
+CARD is the name of a GPU without bfloat16, which this process does not see.
 
 The process answers for those that must not import the training stack: exit code 0 and what moves as a line of JSON;
 or the code of an error, and its message and hint as JSON.
@@ -20,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import config_file, cpu_formats, devices, kernels, load
+from finetop.core.models import collectives, config_file, cpu_formats, devices, kernels, load
 from finetop.core.models.resolved import Moving, ResolvedModel
+from finetop.core.recipe import number_format
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections, trainer_args
 
@@ -35,7 +38,6 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
     Raises BadInput for a number format, an optimizer, a raw option, a model or a method that does not fit, and
     EnvironmentTrouble for kernels that this machine can't build.
     """
-    check_number_format(dtype, recipe.method.name, device)
     trainer_args.common(recipe, dtype, device, base.path)
     trainer_args.require_raw(recipe)
     for _, look in kernels.looks(recipe, device, config_file.read(base.path / "config.json")):
@@ -50,30 +52,32 @@ def require(recipe: Recipe, base: ResolvedModel, dtype: str, device: str) -> Mov
     return moving
 
 
-def check_number_format(dtype: str, method: str, device: str) -> None:
-    """Refuse float16 where it can't train: on the CPU, and for full weights. Raises BadInput."""
-    if dtype != "float16":
-        return
-    hint = "Set model.dtype to bfloat16, or to float32."
-    if device == "cpu":
-        raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
-    if not methods.load(method).KEEPS_BASE:
-        raise BadInput(
-            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
-        )
+def require_number_format(recipe: Recipe, dtype: str, device: str, old_card: str = "") -> None:
+    """Refuse a number format that the recipe can't train in there. Raises BadInput.
+
+    `old_card` names a GPU without bfloat16 of another process; else the device is asked.
+    """
+    there = not old_card and devices.has_bfloat16(device)
+    card = old_card or (devices.device_kind(device) if device.startswith("cuda:") else device)
+    ranks = max(collectives.count(), recipe.budget.gpus or 1)
+    said = number_format.refusals(
+        recipe, dtype, card, on_cpu=device == "cpu", has_bfloat16=there, ranks=ranks
+    )
+    for _, message, hint in said:
+        raise BadInput(message, hint=hint)
 
 
-def main(config: str, device: str, home: str = "") -> int:
+def main(config: str, device: str, home: str = "", old_card: str = "") -> int:
     """Answer for a recipe on standard input and a config.json; in a home it measures the CPU. Returns the exit code."""
     folder = Path(config).parent
     if Path(config).name == "config.json":
-        return answer(folder, device, home)
+        return answer(folder, device, home, old_card)
     with tempfile.TemporaryDirectory() as aside:
         shutil.copyfile(config, Path(aside) / "config.json")
-        return answer(Path(aside), device, home)
+        return answer(Path(aside), device, home, old_card)
 
 
-def answer(folder: Path, device: str, home: str) -> int:
+def answer(folder: Path, device: str, home: str, old_card: str = "") -> int:
     """Print the answer for a recipe on standard input and a model's folder. Returns the exit code."""
     from finetop.core.recipe.load import recipe_from_mapping
     from finetop.core.runtime.job_process import SETTINGS
@@ -94,9 +98,11 @@ def answer(folder: Path, device: str, home: str) -> int:
     )
     said: Any
     try:
-        dtype = devices.number_format(recipe.model.dtype, base.path, device)
+        there = False if old_card else None
+        dtype = devices.number_format(recipe.model.dtype, base.path, device, bfloat16_there=there)
         if home and device == "cpu" and dtype == "bfloat16":
             cpu_formats.measured(Home(Path(home)))  # for the plan, which has no torch
+        require_number_format(recipe, dtype, device, old_card)
         said, code = require(recipe, base, dtype, device), 0
     except FinetopError as error:
         said, code = {"message": error.message, "hint": error.hint}, error.exit_code

@@ -89,7 +89,7 @@ def train(
     ):  # an earlier finetop, which kept none, chose by the CPU's instructions
         before = point.earlier.dtype or devices.number_format(recipe.model.dtype, base.path, device)
     dtype, why = collectives.from_first(lambda: cpu_formats.choose(recipe, base.path, device, home, before))
-    rehearsal.check_number_format(dtype, recipe.method.name, device)
+    rehearsal.require_number_format(recipe, dtype, device)
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if why:
         print(why)
@@ -116,6 +116,7 @@ def train(
         callbacks,
         check_callback,
         longest_batch,
+        loss_scale,
         nan_guard,
         parallel,
         protection_callback,
@@ -184,9 +185,11 @@ def train(
     meter = callbacks.Meter(events, device, objective.METRICS, alarms, earlier.spent_s, earlier.energy_wh)
     pacer = callbacks.Pacer(setup, prompts, text, meter, stop, way, progress)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
-    setup.hooks = [meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
+    scale = loss_scale.LossScale()
+    setup.hooks = [scale, meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch]
     setup.hooks += [probe] if probe is not None else []
     trainer = trainer_setup.make_trainer(objective, setup)
+    scale.watch(trainer)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
     trainer.args.max_steps = count_steps(

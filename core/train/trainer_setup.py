@@ -96,7 +96,8 @@ def make_trainer(objective: Objective, setup: Setup) -> Any:
     with unrounded(setup.model), mixed():
         trainer = objective.make_trainer(setup)
     if held == "float32":  # samples, drift and protections compute as its trainer does
-        trainer.model.forward = mixed()(trainer.model.forward)
+        inner = trainer.model.get_base_model() if shards.is_adapter(trainer.model) else trainer.model
+        inner.forward = mixed()(inner.forward)
     if shards.is_divided(setup.model):
         # It would keep whole gradients on each GPU until the last batch of a step: 32 GB of an 8B model in float32.
         trainer._defer_fsdp_gradient_reduction = nullcontext

@@ -25,6 +25,8 @@ def test_the_gpu_is_picked_and_named():
     assert device == "cuda:0"
     assert devices.describe_device(device) != device
     assert devices.number_format("bfloat16", None, device) == "bfloat16"
+    sixteen = "bfloat16" if devices.has_bfloat16(device) else "float16"
+    assert devices.number_format("auto", None, device) == sixteen
 
 
 def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
@@ -168,6 +170,28 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
     assert "Linear4bit" in kinds
     held = [one for one in trainer.model.parameters() if one.requires_grad]
     assert held and all(one.is_cuda and one.dtype.itemsize == 4 for one in held)
+
+
+@pytest.mark.parametrize(("method", "quantize"), [("lora", "none"), ("lora", "nf4"), ("full", "none")])
+def test_in_float16_it_learns_with_a_loss_scale(method, quantize, tiny_model, tmp_path, monkeypatch):
+    """On any card: what moves is float32, its gradients are scaled, and one that overflows costs a step alone."""
+    import torch
+
+    recipe = recipe_of(
+        tmp_path,
+        tiny_model,
+        method=method,
+        model={"dtype": "float16", "quantize": quantize},
+        train={"learning_rate": 0.02 if method == "lora" else 1e-3, "max_steps": 12},
+    )
+    told, trainer = train(recipe, tmp_path, monkeypatch)
+    assert losses(told)[-1] < losses(told)[0] - 0.1
+    steps = [event.values for event in told if isinstance(event, events.Metrics) and "loss" in event.values]
+    assert all(1 <= values["loss_scale"] <= 65536 for values in steps)
+    moving = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    assert {weight.dtype for weight in moving} == {torch.float32}
+    still = {weight.dtype for weight in trainer.model.parameters() if not weight.requires_grad}
+    assert torch.bfloat16 not in still
 
 
 @pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])

@@ -188,7 +188,7 @@ def recipe_of(case: Case, home: Path, model: Path, steps: int) -> dict[str, Any]
     whole: dict[str, Any] = {
         "recipe": 1,
         "name": "run",
-        "model": {"id": str(model), "dtype": "bfloat16"},
+        "model": {"id": str(model), "dtype": "auto"},
         "method": {"name": "lora"},
         "objective": {"name": "sft"},
         "data": {

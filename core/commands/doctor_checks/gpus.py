@@ -17,6 +17,7 @@ WHOLE = (
     "Install NVIDIA's driver with its tools; for a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility."
 )
 LOST = "See `dmesg | grep -i xid`, then nvidia-smi --gpu-reset -i {index}, or reboot. Jobs use the others meanwhile."
+OLDEST_OF_CUDA_13 = (7, 5)  # compute capability; a V100 has 7.0, a P100 6.0
 RUNTIMES = ("nvidia-cuda-runtime", "nvidia-cuda-runtime-cu12")  # what torch brings of CUDA, 13 and 12
 
 
@@ -42,7 +43,10 @@ def look() -> Iterator[Finding]:
 
 def words(seen: GpuReading) -> str:
     """Sum up which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
-    kinds = Counter(f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB)" for gpu in seen.gpus)
+    kinds = Counter(
+        f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB{'' if gpu.has_bfloat16 else ', float16 alone'})"
+        for gpu in seen.gpus
+    )
     named = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
     return f"{named}, driver {seen.driver or '?'} for CUDA up to {seen.cuda or '?'}"
 
@@ -70,6 +74,13 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
         text = f"torch {version} wants CUDA {wanted}, the driver {seen.driver} runs up to {seen.cuda}"
         yield Finding(
             "trouble", "GPU", text, f"Update the driver, or install torch built for CUDA {offered}."
+        )
+    old = [gpu for gpu in seen.gpus if gpu.capability is not None and gpu.capability < OLDEST_OF_CUDA_13]
+    if wanted.isdecimal() and int(wanted) >= 13 and old:
+        major, minor = old[0].capability or (0, 0)
+        text = f"torch {version} is built for CUDA {wanted}, which has no code for {old[0].name} ({major}.{minor})"
+        yield Finding(
+            "trouble", "GPU", text, "Install torch built for CUDA 12: https://pytorch.org/get-started."
         )
 
 

@@ -148,7 +148,8 @@ def publish(
 
 def format_of(request: ExportRequest, base: ResolvedModel) -> str:
     """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
-    written = devices.number_format(request.dtype, base.path, "file")
+    wanted = "saved" if request.dtype == "auto" else request.dtype
+    written = devices.number_format(wanted, base.path, "file")
     if written not in save.BYTES:
         raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
     return written

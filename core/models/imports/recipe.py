@@ -53,7 +53,7 @@ def adopted(request: ImportRequest) -> Adopted:
     adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
     base, revision = base_of(request, found, adapter)
     name = request.name or name_of(path)
-    model = {"id": base, "revision": revision, "dtype": "auto", "quantize": request.quantize}
+    model = {"id": base, "revision": revision, "dtype": "saved", "quantize": request.quantize}
     check: dict[str, Any] = {"at_end": request.at_end, "general": dict(request.general)}
     data = {"train": [{"path": rows_file(file, request.cwd)} for file in request.data]}
     sections = {

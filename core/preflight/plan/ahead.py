@@ -17,10 +17,10 @@ from finetop.core.check.tasks import jsonl
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import files
 from finetop.core.data.prompts import open_asker
-from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import kernels
 from finetop.core.preflight.plan import inputs, lengths, machine as machines
-from finetop.core.preflight.plan.estimate import Known, estimate, find_fix, shape_of
+from finetop.core.preflight.plan.estimate import Known, estimate, find_fix, refusals, shape_of
 from finetop.core.preflight.plan.machine import Machine
 from finetop.core.preflight.plan.result import READ_BY, Problem
 from finetop.core.recipe import home_settings, protections as recipe_protections
@@ -209,8 +209,10 @@ def before(recipe: Recipe, looker: Looker) -> Ahead:
     if found is None or looker.goes_elsewhere():
         return ahead
     problems = list(ahead.problems)
+    here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
+    refused = refusals(recipe, shape_of(recipe, found.config), here, recipe.budget.gpus or 1)
+    problems += [(key, BadInput(message, hint=hint)) for key, message, hint in refused]
     with _collected(problems, ROOM):
-        here = machines.look(home.root, measure=False, use_gpu=recipe.budget.gpus != 0)
         require_room(recipe, found.config, here, ahead.lengths)
         if here.device == "gpu":
             problems += kernel_problems(recipe, found.config)

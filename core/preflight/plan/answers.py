@@ -13,18 +13,25 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import EngineChoice, Recipe
 
 
-def engine_of(recipe: Recipe, *, on_gpu: bool) -> EngineChoice:
-    """Say what writes them; ppo has a loop of its own."""
+def engine_of(recipe: Recipe, *, on_gpu: bool, flash: bool) -> EngineChoice:
+    """Say what writes them; ppo has a loop of its own. `flash`: flash-attn's kernels run on the card."""
     wanted = recipe.model.engine
     if recipe.objective.name == "ppo":
         return "exact"
     if wanted == "auto":
-        return "continuous" if on_gpu and has_flash() else "exact"
+        return "continuous" if on_gpu and flash and has_flash() else "exact"
     return wanted
 
 
 def held(
-    engine: EngineChoice, recipe: Recipe, shape: Shape, sequence: int, size: float, *, on_gpu: bool
+    engine: EngineChoice,
+    recipe: Recipe,
+    shape: Shape,
+    sequence: int,
+    size: float,
+    *,
+    on_gpu: bool,
+    flash: bool,
 ) -> float:
     """Count what is held while a step's answers are written side by side, before anything is learned.
 
@@ -39,8 +46,8 @@ def held(
         return rows * sequence * token
     read = at_once("cuda" if on_gpu else "cpu")
     pages = pages_kept([-(-sequence // PAGE)] * rows, tokens_in_room(int(token), read))
-    flash = writes_with_flash(on_gpu=on_gpu, in_float32=size == 4)
-    return bytes_held(pages, read, shape.kinds, token, size, flash=flash)
+    is_flash = writes_with_flash(flash=flash, in_float32=size == 4)
+    return bytes_held(pages, read, shape.kinds, token, size, flash=is_flash)
 
 
 def beside(recipe: Recipe, engine: EngineChoice, weights: float) -> float:

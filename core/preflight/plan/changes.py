@@ -27,17 +27,18 @@ class Change:
         return Change(recipe, f"{self.text}, {text}" if self.text else text, (*self.sets, *sets))
 
 
-def changes(recipe: Recipe) -> Iterator[Change]:
+def changes(recipe: Recipe, *, in_float16: bool = False) -> Iterator[Change]:
     """List changes in the order of their cost; each later one is tried alone, then with all cheaper ones.
 
-    Smaller batches with more accumulation: the same steps, some time. Activations computed again: a third more
-    time. A base divided over the GPUs: the same, and each layer is fetched from the others. Weights in 16 bits, rounded
-    by chance: about the same. LoRA in place of all weights, weights in 4 bits: other results. Shorter rows: other data.
+    Smaller batches with more accumulation: the same steps, some time. Activations computed again: a third more time.
+    A base divided over the GPUs: the same, and each layer is fetched from the others. Weights in 16 bits, rounded by
+    chance: about the same; neither goes with float16. LoRA in place of all weights, weights in 4 bits: other results.
+    Shorter rows: other data.
     """
     start = Change(recipe)
     yield from _cheap(start)
     base = start
-    for change in (_divided, _stochastic, _lora, _nf4):
+    for change in (*(() if in_float16 else (_divided, _stochastic)), _lora, _nf4):
         made = change(base)
         if made is not None:
             base = made

@@ -23,7 +23,7 @@ from finetop.core.preflight.plan.result import Fix, Host, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import PastRun, disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
-from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe import number_format, protections as recipe_protections
 from finetop.core.recipe.master import STATES_8BIT, STATES_32BIT, held_in, optimizer_bytes
 from finetop.core.recipe.parallel import of_ranks, reads_once, way_of
 from finetop.core.recipe.protections import Sizes
@@ -31,11 +31,12 @@ from finetop.core.runtime import compiler
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from finetop.core.preflight.plan.lengths import Lengths
     from finetop.core.preflight.plan.machine import Machine
     from finetop.core.preflight.plan.method_options import Trained
+    from finetop.core.recipe.protections import Problem
     from finetop.core.recipe.schema import Attention, EngineChoice, Recipe
 
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
@@ -167,10 +168,11 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         wide = min(moving.wide, known.trainable)
         moving = dataclasses.replace(moving, numbers=known.trainable, beside=beside, wide=wide)
     on_gpu = machine.device == "gpu"
-    size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
+    dtype = dtype_of(recipe, shape, machine)
+    size, flash = NUMBER_BYTES[dtype], on_gpu and machine.has_bfloat16
     is_beside = bool(moving.beside)
     is_divided = way_of(recipe, max(1, ranks)) == "fsdp"
-    master = not is_divided and is_master(recipe, shape, moving, size, machine)
+    master = not is_divided and is_master(recipe, shape, moving, dtype, machine)
     moving_bytes = 4.0 if is_beside or is_divided or master else size  # PEFT makes adapters in float32
     packs = bool(getattr(recipe.objective.options, "packing", False))
     longest = recipe.data.max_tokens
@@ -179,9 +181,11 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         longest = min(longest, known.lengths.longest if kept is None else kept)
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
-    engine = answers.engine_of(recipe, on_gpu=on_gpu) if extras.writes else "exact"
+    engine = answers.engine_of(recipe, on_gpu=on_gpu, flash=flash) if extras.writes else "exact"
     cache = (
-        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu) if extras.writes else 0.0
+        answers.held(engine, recipe, shape, longest + written, size, on_gpu=on_gpu, flash=flash)
+        if extras.writes
+        else 0.0
     )
     has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
     held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
@@ -199,7 +203,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
-        masked=mask_cells(recipe, shape, moving, longest + written, extras, on_gpu=on_gpu),
+        masked=mask_cells(recipe, shape, moving, longest + written, extras, on_gpu=on_gpu, flash=flash),
         keeps_scores=recipe.model.attention == "eager",
         fused_kernels=train.kernels == "liger",
         master=master,
@@ -220,17 +224,25 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known, ranks
     )
 
 
-def is_master(recipe: Recipe, shape: Shape, moving: Trained, size: float, machine: Machine) -> bool:
+def is_master(recipe: Recipe, shape: Shape, moving: Trained, dtype: str, machine: Machine) -> bool:
     """Say whether the model's own weights are held in float32 beside arithmetic in 16 bits, as core/train/master.py."""
-    if size == 4.0 or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
+    if dtype == "float32" or moving.beside or METHODS.load(recipe.method.name).KEEPS_BASE:
         return False
     still, wide = max(0, shape.parameters - moving.numbers), moving.wide / max(1, moving.numbers)
-    memory = capacity_of(recipe, machine)
-    return held_in(recipe.train, size, moving.numbers, still, memory, wide) == "float32"
+    memory, in_float16 = capacity_of(recipe, machine), dtype == "float16"
+    held = held_in(recipe.train, 2.0, moving.numbers, still, memory, wide, in_float16=in_float16)
+    return held == "float32"
 
 
 def mask_cells(
-    recipe: Recipe, shape: Shape, moving: Trained, sequence: int, extras: Extras, *, on_gpu: bool
+    recipe: Recipe,
+    shape: Shape,
+    moving: Trained,
+    sequence: int,
+    extras: Extras,
+    *,
+    on_gpu: bool,
+    flash: bool = True,
 ) -> float:
     """Count the cells of a batch's attention mask; none where batches are padded at the right, or kernels need none.
 
@@ -238,7 +250,7 @@ def mask_cells(
     """
     rows = recipe.train.batch_size * extras.texts_per_row
     packs = bool(getattr(recipe.objective.options, "packing", False))
-    kernel, _ = attention_of(recipe, shape, on_gpu=on_gpu)
+    kernel, _ = attention_of(recipe, shape, on_gpu=on_gpu, flash=flash)
     if kernel in ("flash_attention_2", "flex"):
         return 0.0
     tokens = float(sequence + moving.virtual_tokens)
@@ -247,12 +259,12 @@ def mask_cells(
     return rows * tokens**2 if extras.writes or moving.virtual_tokens else 0.0
 
 
-def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool) -> tuple[Attention, str]:
+def attention_of(recipe: Recipe, shape: Shape, *, on_gpu: bool, flash: bool = True) -> tuple[Attention, str]:
     """Return the attention that the run trains with, and what its packed rows miss, as the job finds both."""
     if recipe.model.attention != "auto":
         return recipe.model.attention, ""
     packs = bool(getattr(recipe.objective.options, "packing", False))
-    return best_kernel(on_gpu=on_gpu, packs=packs, flex_fault=shape.flex_fault)
+    return best_kernel(on_gpu=on_gpu, packs=packs, flash=flash, flex_fault=shape.flex_fault)
 
 
 def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
@@ -299,12 +311,28 @@ def _token_extras(shape: Shape, extras: Extras, size: float, engine: EngineChoic
 
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
     """The number format that the run computes in, as core/models chooses it."""
-    wanted = shape.dtype.removeprefix("torch.") if recipe.model.dtype == "auto" else recipe.model.dtype
-    if wanted not in NUMBER_BYTES or (wanted == "bfloat16" and not machine.has_bfloat16):
+    on_cpu = machine.device == "cpu"
+    wanted = number_format.chosen(
+        recipe.model.dtype, saved_in(shape), on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16
+    )
+    if wanted not in NUMBER_BYTES:
         return "float32"
-    if machine.device != "cpu":
+    if not on_cpu:
         return wanted
     return _on_cpu(wanted, recipe, shape, machine)[0]
+
+
+def saved_in(shape: Shape) -> str:
+    """Return the number format that a model was saved in."""
+    return shape.dtype.removeprefix("torch.")
+
+
+def refusals(recipe: Recipe, shape: Shape, machine: Machine, ranks: int = 1) -> Iterator[Problem]:
+    """Find what the job would refuse of the number format that this machine takes."""
+    dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
+    return number_format.refusals(
+        recipe, dtype, machine.name, on_cpu=on_cpu, has_bfloat16=machine.has_bfloat16, ranks=ranks
+    )
 
 
 def _on_cpu(wanted: str, recipe: Recipe, shape: Shape, machine: Machine) -> tuple[str, str]:
@@ -338,7 +366,7 @@ def find_fix(
 ) -> Fix | None:
     """Find the first change, cheapest first, with which the run fits."""
     known = dataclasses.replace(known, trainable=None)  # which was counted for this method
-    for change in changes(recipe):
+    for change in changes(recipe, in_float16=dtype_of(recipe, shape, machine) == "float16"):
         made = memory.parts(workload(change.recipe, shape, machine, known, ranks))
         need = memory.need(made, on_gpu=machine.device == "gpu")
         if need <= capacity:
@@ -399,9 +427,15 @@ def notes(
         said.append(f"no data file was read: every row is taken to have {recipe.data.max_tokens} tokens.")
     elif not known.lengths.is_whole:
         said.append("some sources are not local files: rows, tokens and time leave them out.")
-    if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
+    dtype, on_cpu = dtype_of(recipe, shape, machine), machine.device == "cpu"
+    wants_16 = on_cpu and recipe.model.dtype in ("auto", "bfloat16")
+    if dtype == "float16":
+        there = machine.has_bfloat16
+        told = number_format.words(recipe, saved_in(shape), shape.family, machine.name, has_bfloat16=there)
+        said += [f"{words}." for words in told]
+    elif wants_16 and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
-    elif machine.device == "cpu" and recipe.model.dtype == "bfloat16":
+    elif wants_16:
         unknown = (
             "the first run measures if bfloat16 is faster than float32 on this CPU; here it is taken to be."
         )
@@ -420,7 +454,7 @@ def notes(
             "weights. lora reaches them with method.target_parameters (docs/models.md)."
         )
     said += [compiler.without_triton(machine.lacks)] if machine.lacks else []
-    missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu")[1]
+    missed = attention_of(recipe, shape, on_gpu=machine.device == "gpu", flash=machine.has_bfloat16)[1]
     said += [f"{missed}."] if missed else []
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:

@@ -13,7 +13,7 @@ import psutil
 
 from finetop.core.models import cpu_formats, devices
 from finetop.core.runtime import compiler, gpus as nvml
-from finetop.core.runtime.gpu import GIB
+from finetop.core.runtime.gpu import GIB, Gpu
 from finetop.core.runtime.home import Home
 
 # 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
@@ -32,7 +32,7 @@ class Machine:
     name: str
     memory: float | None  # None: not known
     gpus: int = 0
-    has_bfloat16: bool = True  # instructions for it
+    has_bfloat16: bool = True  # instructions for it; of several GPUs, any
     speeds: cpu_formats.Speeds | None = None  # of a CPU with those, once a job has measured them
     home: Path | None = None  # where they are kept
     flops: float | None = None  # a second, in the format that it trains in
@@ -50,16 +50,16 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
     disk = free_disk(home)
     cards = gpus() if use_gpu else ()
     if cards:
-        name, memory = cards[0]
+        first = cards[0]
         return Machine(
             "gpu",
-            name,
-            memory,
+            first.name,
+            first.total_gib * GIB,
             len(cards),
-            has_bfloat16=True,
-            flops=card_flops(name),
+            has_bfloat16=any(card.has_bfloat16 for card in cards),
+            flops=card_flops(first.name),
             free_disk=disk,
-            total=max(memory for _, memory in cards),
+            total=max(card.total_gib for card in cards) * GIB,
             host=cpu_formats.total_memory(),
             lacks=compiler.triton_lacks(),
         )
@@ -84,9 +84,9 @@ def as_measured(machine: Machine) -> Machine:
 
 
 @lru_cache(maxsize=1)
-def gpus() -> tuple[tuple[str, float], ...]:
-    """List the GPUs that are fit for jobs: name and memory in bytes."""
-    return tuple((gpu.name, gpu.total_gib * GIB) for gpu in nvml.look().gpus if not gpu.fault)
+def gpus() -> tuple[Gpu, ...]:
+    """List the GPUs that are fit for jobs."""
+    return tuple(gpu for gpu in nvml.look().gpus if not gpu.fault)
 
 
 def free_memory() -> float:

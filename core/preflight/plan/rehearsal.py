@@ -36,6 +36,7 @@ class Rehearsal:
             str(config),
             device,
             str(machine.home or ""),
+            "" if machine.device == "cpu" or machine.has_bfloat16 else machine.name,
         ]
         self.given = msgspec.json.encode(recipe_to_mapping(recipe))
         self.process = subprocess.Popen(

@@ -1,7 +1,7 @@
 """A loss or gradient that is NaN or infinite. Training can seldom go on from one.
 
-A gradient alone must be so for three steps in a row: in float16 its scale is tried anew about every 2,000 steps, and
-the step whose gradient overflows is left out.
+A gradient alone must be so for three steps in a row. In float16 the loss is scaled: its scale falls by halves from
+65,536 until no gradient overflows, and is tried anew about every 2,000 steps. Such a step is left out, and no alarm.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 ABOUT = "the loss or its gradient is NaN or infinite"
 LOSSES = ("loss", "eval_loss")
+LOSS_SCALE = "loss_scale"  # the metric
+LEAST_SCALE = 1.0  # below it gradients overflow by themselves, and not for being scaled
 IN_A_ROW = 3  # steps with a loss, but a gradient that is NaN or infinite
 CALM = 20  # steps in a row with numbers after which it is over
 
@@ -41,7 +43,8 @@ class Nan:
     def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         bad = next((key for key in LOSSES if not math.isfinite(values.get(key, 0.0))), None)
         if "grad_norm" in values:
-            self.overflown = 0 if math.isfinite(values["grad_norm"]) else self.overflown + 1
+            fine = math.isfinite(values["grad_norm"]) or is_overflow(values)
+            self.overflown = 0 if fine else self.overflown + 1
             bad = bad or ("grad_norm" if self.overflown >= IN_A_ROW else None)
         if bad is None:
             return self._fine("loss" in values and not self.overflown)
@@ -57,6 +60,16 @@ class Nan:
             return None
         self.is_on = False
         return AlarmNote(f"loss and gradient are numbers again, {CALM} steps in a row", is_over=True)
+
+
+def is_overflow(values: Mapping[str, float]) -> bool:
+    """Return whether only a step's scaled gradients overflowed: its loss is a number, and the scale can fall."""
+    is_number = math.isfinite(values.get("loss", 0.0))
+    return (
+        is_number
+        and values.get(LOSS_SCALE, 0.0) >= LEAST_SCALE
+        and not math.isfinite(values.get("grad_norm", 0.0))
+    )
 
 
 def watch(options: Options, run: Run) -> Nan:

@@ -42,9 +42,6 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     if getattr(recipe.method.options, "dropout", 0):
         said = "method.dropout: ppo compares an answer's old and new probability, which dropout would blur."
         yield "method.dropout", said, "Set method.dropout to 0."
-    if recipe.model.dtype == "float16":
-        said = "model.dtype: ppo does not train in float16."
-        yield "model.dtype", said, "Set model.dtype to bfloat16, or to float32."
 
 
 def copies(options: Options) -> int:

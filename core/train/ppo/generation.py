@@ -36,7 +36,7 @@ class Writer:
     reference: Reference
     ends: Sequence[int]  # tokens that end an answer
     together: int  # answers that are written at once
-    in_bfloat16: bool  # mixed precision, as transformers' trainer has it
+    sixteen_bits: torch.dtype | None  # of mixed precision, as transformers' trainer has it
 
     def answers(
         self, prompts: Sequence[PromptExample], seed: int, *, ends: Sequence[int] | None = None
@@ -100,4 +100,5 @@ class Writer:
             return said, self.value(said.hidden)
 
     def _mixed(self) -> Any:
-        return torch.autocast(self.model.device.type, torch.bfloat16) if self.in_bfloat16 else nullcontext()
+        kind = self.sixteen_bits
+        return nullcontext() if kind is None else torch.autocast(self.model.device.type, kind)

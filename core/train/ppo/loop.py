@@ -71,14 +71,17 @@ class PolicyTrainer:
             Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base),
             end_tokens(model, tokenizer),
             together=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
-            in_bfloat16=arguments.bf16,
+            sixteen_bits=sixteen_bits_of(arguments),
         )
+        # Both optimizers share the loss scale: the value learns through the policy's loss.
+        self.scaler = torch.amp.GradScaler(self.device.type) if arguments.fp16 else None
         self.state = TrainerState()
         self.control = TrainerControl()
         self.callback_handler = CallbackHandler([DefaultFlowCallback(), *hooks], model, tokenizer, None, None)
         self.optimizer: Any = None  # None: the one that the arguments name
         self.value_optimizer: Any = None
         self.schedules: list[Any] = []
+        self.scheduled = 0  # steps that they have taken: fewer than the trainer's where some were left out
         self.drawn = 0  # prompts so far
         self.rollout_number = 0
         self.rollout: list[Batch] = []
@@ -129,6 +132,8 @@ class PolicyTrainer:
             "optimizer": self.optimizer.state_dict()["state"],
             "value": self.value.state_dict(),
             "value_optimizer": self.value_optimizer.state_dict()["state"],
+            "scaler": None if self.scaler is None else self.scaler.state_dict(),
+            "scheduled": self.schedules[0].last_epoch,
         }
         state_files.save(tree, folder)
 
@@ -136,6 +141,7 @@ class PolicyTrainer:
         """Take up what `save_state` wrote, before `train`; the arguments say the rates. Raises EnvironmentTrouble."""
         tree = state_files.load(folder)
         self.state.global_step = tree["step"]
+        self.scheduled = int(tree.get("scheduled", tree["step"]))
         self.drawn, self.rollout_number = tree["drawn"], tree["rollout_number"]
         self.coefficient, self.seen = tree["coefficient"], advantages.RewardMoments(**tree["seen"])
         self.tokens, self.order = tree["tokens"], list(tree["order"])
@@ -148,6 +154,8 @@ class PolicyTrainer:
         ):
             fresh = optimizer.state_dict()
             optimizer.load_state_dict({"state": saved, "param_groups": fresh["param_groups"]})
+        if self.scaler is not None and tree.get("scaler"):
+            self.scaler.load_state_dict(tree["scaler"])
 
     def make_optimizers(self) -> None:
         """Make the policy's optimizer and the value's, where they are not there yet."""
@@ -178,7 +186,7 @@ class PolicyTrainer:
         ]
         if state.global_step:
             for schedule in self.schedules:
-                put_at(schedule, state.global_step)
+                put_at(schedule, self.scheduled)
         if arguments.activation_checkpointing:
             self.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
@@ -264,7 +272,7 @@ class PolicyTrainer:
         sums: dict[str, Any] = {}
         for batch in batches:
             loss, told = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
-            (loss / tokens).backward()
+            self._scaled(loss / tokens).backward()
             for name, value in {**told, "loss": loss.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + value / tokens
         seen = torch.stack([batch.attention.sum() for batch in batches]).sum()
@@ -277,22 +285,42 @@ class PolicyTrainer:
         state.epoch = self._epochs(state.global_step)
         return {**sums, "grad_norm": norm, "learning_rate": rate, "num_tokens": float(self.tokens)}
 
+    def _scaled(self, loss: torch.Tensor) -> torch.Tensor:
+        """Multiply a loss by the loss scale, where there is one."""
+        return loss if self.scaler is None else self.scaler.scale(loss)
+
     def _climb(self) -> float:
-        """Clip the gradients, of the value apart, and let both optimizers step; returns the policy's norm."""
+        """Clip the gradients, of the value apart, and let both optimizers step; returns the policy's norm.
+
+        In float16 gradients are divided by the loss scale first; an optimizer whose gradients overflowed does not step.
+        """
         limit = self.args.max_grad_norm or math.inf
+        optimizers = (self.optimizer, self.value_optimizer)
+        if self.scaler is not None:
+            for optimizer in optimizers:
+                self.scaler.unscale_(optimizer)
         moving = [weight for weight in self.model.parameters() if weight.requires_grad]
         norm = float(clip_grad_norm_(moving, limit))
         clip_grad_norm_(self.value.parameters(), limit)
         call = self.callback_handler
         self.control = call.on_pre_optimizer_step(self.args, self.state, self.control)
-        self.optimizer.step()
-        self.value_optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step() if self.scaler is None else self.scaler.step(optimizer)
         self.control = call.on_optimizer_step(self.args, self.state, self.control)
-        for schedule in self.schedules:
-            schedule.step()
+        if not self._falls():
+            for schedule in self.schedules:
+                schedule.step()
         self.model.zero_grad(set_to_none=True)
         self.value.zero_grad(set_to_none=True)
         return norm
+
+    def _falls(self) -> bool:
+        """Set the loss scale for the next step; return whether it fell, as this one was left out."""
+        if self.scaler is None:
+            return False
+        before = self.scaler.get_scale()
+        self.scaler.update()
+        return bool(self.scaler.get_scale() < before)
 
     # What is told.
 
@@ -316,6 +344,11 @@ class PolicyTrainer:
     def _log(self, told: dict[str, float]) -> None:
         logs = {**told, "epoch": round(self.state.epoch, 4)}
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
+
+
+def sixteen_bits_of(arguments: TrainingArguments) -> torch.dtype | None:
+    """Return the 16-bit format of mixed precision; None without it."""
+    return torch.bfloat16 if arguments.bf16 else torch.float16 if arguments.fp16 else None
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -14,6 +14,9 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.main import main
 from finetop.core.preflight.plan import ahead, lengths, machine
 from finetop.core.protocol.messages.runs import Runs
+from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.gpu import Gpu
+from finetop.core.runtime.home import Home
 
 PLAIN = {"prompt": "What opens at nine?", "completion": "The shop opens at nine."}
 CHOICE = {"question": "Two and two?", "choices": ["four", "five"], "answer": 0}
@@ -231,9 +234,40 @@ def test_it_looks_without_the_training_stack(folder: Folder) -> None:
     assert said.stdout.strip() == "[]"
 
 
-def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
-    from finetop.core.recipe.load import load_recipe
+@pytest.fixture
+def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    card = Gpu(0, "GPU-0", "Tesla T4", total_gib=15.0, capability=(7, 5))
+    monkeypatch.setattr(machine, "gpus", lambda: (card,))
+    return folder
 
+
+@pytest.mark.parametrize(
+    ("sections", "said"),
+    [
+        (
+            {"model": {"dtype": "bfloat16"}},
+            "model.dtype is bfloat16, and Tesla T4 can't compute in it. Set model.dtype to auto, which is float16",
+        ),
+        (
+            {"method": {"name": "full"}, "train": {"master": "stochastic"}},
+            "train.master: stochastic rounding goes with bfloat16 weights, not with float16. Set train.master",
+        ),
+    ],
+)
+def test_what_a_t4_can_t_compute_is_refused_before_it_is_queued(
+    on_a_t4: Folder, sections: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", on_a_t4.file(**sections)]) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_default_recipe_is_not_refused_for_a_t4(on_a_t4: Folder, method: str) -> None:
+    recipe = load_recipe(on_a_t4.file(method={"name": method})).recipe
+    assert ahead.before(recipe, ahead.Looker(Home(on_a_t4.root / "home"))).problems == ()
+
+
+def test_what_is_read_names_all_that_a_look_depends_on(folder: Folder) -> None:
     one, other = (
         load_recipe(folder.file(), [setting]).recipe for setting in ("train.seed=1", "train.seed=2")
     )

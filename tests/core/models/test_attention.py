@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import attention, kernels
+from finetop.core.models import attention, devices, kernels
 from finetop.core.runtime import compiler
 
 if TYPE_CHECKING:
@@ -52,6 +52,15 @@ def test_auto_takes_the_best_that_is_installed(
     assert ("flash-attn is not installed" in said) == is_told
     assert ("a cell for every two tokens" in said) == (is_told and kernel == "sdpa")
     assert facts.get("lacks", "") in said
+
+
+def test_a_card_without_bfloat16_gets_no_flash_attention(
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    install(flash=True)
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)
+    assert attention.kernel_for("auto", "cuda:0", packs=True) == "flex_attention"
+    assert "flash-attn does not run on this card" in capsys.readouterr().out
 
 
 def test_what_is_not_there_is_refused_in_words(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from finetop.core.errors import BadInput
 from finetop.core.models import cpu_formats, devices
 from finetop.core.models.cpu_formats import Speeds
 from finetop.core.recipe.load import recipe_from_mapping
@@ -125,6 +126,18 @@ def test_a_run_goes_on_in_its_format(
 ) -> None:
     assert cpu_formats.choose(recipe(), tiny_model, "cpu", home, before)[0] == before
     assert not measurements
+
+
+def test_a_gpu_without_bfloat16_trains_in_float16_and_says_so(
+    tiny_model: Path, home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)
+    monkeypatch.setattr(devices, "device_kind", lambda _: "Tesla T4")
+    chosen, why = cpu_formats.choose(recipe(), tiny_model, "cuda:0", home)
+    assert chosen == "float16" and "float16: this card (Tesla T4) has no bfloat16" in why
+    assert cpu_formats.choose(recipe(), tiny_model, "cuda:0", home, "float16")[0] == "float16"
+    with pytest.raises(BadInput, match=r"this run began in bfloat16, and Tesla T4 can't compute in it"):
+        cpu_formats.choose(recipe(), tiny_model, "cuda:0", home, "bfloat16")
 
 
 def test_without_instructions_nothing_is_measured(

@@ -11,7 +11,7 @@ import torch
 from transformers import GenerationConfig
 
 from finetop.core.errors import BadInput
-from finetop.core.models import continuous, engine
+from finetop.core.models import continuous, devices, engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,6 +199,9 @@ def test_what_writes_is_chosen_by_device_and_model(monkeypatch: pytest.MonkeyPat
     assert engine.engine_for("continuous", "cuda:0", "float32", config) == "continuous"
     assert engine.engine_for("exact", "cuda:0", "bfloat16", config) == "exact"
     assert engine.engine_for("auto", "cuda:0", "bfloat16", MambaConfig()) == "exact"
+    monkeypatch.setattr(devices, "has_bfloat16", lambda _: False)  # a T4, on which flash-attn has no kernels
+    assert engine.engine_for("auto", "cuda:0", "float16", config) == "exact"
+    assert engine.engine_for("continuous", "cuda:0", "float16", config) == "continuous"
     for other, why in ((MambaConfig(), "the code of this model"), (DeepseekV3Config(), "two widths")):
         with pytest.raises(BadInput, match=why):
             engine.engine_for("continuous", "cpu", "bfloat16", other)

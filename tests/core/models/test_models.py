@@ -182,12 +182,42 @@ def test_a_revision_of_a_folder_is_refused(copy, home, events):
 
 @pytest.mark.parametrize(
     ("wanted", "saved", "chosen"),
-    [("float32", "bfloat16", "float32"), ("auto", "float16", "float16"), ("auto", None, "float32")],
+    [
+        ("float32", "bfloat16", "float32"),
+        ("auto", "float16", "bfloat16"),
+        ("saved", "float16", "float16"),
+        ("saved", None, "float32"),
+    ],
 )
 def test_the_number_format(copy, wanted, saved, chosen):
     pytest.importorskip("torch")
     (copy / "config.json").write_text(json.dumps({"dtype": saved}))
     assert devices.number_format(wanted, copy, "cuda:0") == chosen
+
+
+@pytest.mark.parametrize(
+    ("capability", "wanted", "trains", "scores"),
+    [
+        ((7, 5), "auto", "float16", "float16"),
+        ((7, 0), "saved", "float16", "float16"),
+        ((7, 5), "bfloat16", "bfloat16", "float16"),  # which training refuses
+        ((7, 5), "float32", "float32", "float32"),
+        ((8, 0), "auto", "bfloat16", "bfloat16"),
+        ((8, 6), "float16", "float16", "float16"),
+    ],
+)
+def test_a_gpu_without_bfloat16_computes_in_float16(copy, monkeypatch, capability, wanted, trains, scores):
+    import torch
+
+    (copy / "config.json").write_text(json.dumps({"dtype": "bfloat16"}))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "Tesla T4")
+    assert devices.number_format(wanted, copy, "cuda:0") == trains
+    assert devices.scoring_dtype(wanted, copy, "cuda:0") == scores
+    if trains == "bfloat16" and capability < (8, 0):
+        with pytest.raises(BadInput, match=r"model\.dtype is bfloat16, and Tesla T4 can't compute in it"):
+            load.torch_dtype(trains, "cuda:0")
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,6 @@ CASES: list[tuple[str, list[list[str]]]] = [
     ("extends: dpo\nobjective: {loss: exo_pair}\n", []),
     ("extends: kto\ntrain: {batch_size: 1}\n", []),
     ("extends: ppo\nmethod: {dropout: 0.1}\n", []),
-    ("extends: ppo\nmodel: {dtype: float16}\n", []),
     ("extends: pretrain\nmethod: {name: lora}\n", []),
     ("extends: pretrain\nmodel: {quantize: nf4}\n", []),
     ("extends: pretrain\nobjective: {heads: 7, hidden_size: 64}\n", [["objective.heads=4"]]),

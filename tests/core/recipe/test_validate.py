@@ -26,7 +26,7 @@ FAULTS = {
     "method: {target_modules: some}": "method.target_modules is 'some', and must be all-linear or a list of texts.",
     "objective: {name: dpoo}": "objective.name: there is no objective 'dpoo'. Did you mean dpo",
     "objective: {loss: prompts}": "objective.loss is 'prompts', and must be one of answers, all.",
-    "model: {dtype: fp16}": "model.dtype is 'fp16', and must be one of auto, bfloat16, float16, float32.",
+    "model: {dtype: fp16}": "model.dtype is 'fp16', and must be one of auto, saved, bfloat16, float16, float32.",
     "model: {quantize: fp4}": "model.quantize is 'fp4', and must be one of none, nf4, int8.",
     "model: {trust_remote_code: yes}": "model.trust_remote_code is 'yes', and must be true or false.",
     "model: 3": "model is 3, and must be a mapping.",

@@ -20,6 +20,13 @@ CUDA = (
 )
 
 
+def test_full_tuning_in_float16_is_not_told_to_round_by_chance():
+    full = resolve_text("recipe: 1\nname: a\nmethod: {name: full}\nobjective: {name: sft}\n").recipe
+    assert "set train.master to stochastic" in settings_to_lower(full)
+    told = settings_to_lower(full, in_float16=True)
+    assert "stochastic" not in told and "set method.name to lora" in told
+
+
 def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
     torch = pytest.importorskip("torch")
     ended = failures.ended(torch.OutOfMemoryError(CUDA), LOWER)

@@ -40,6 +40,17 @@ def test_what_a_gpu_tells_is_read_and_what_it_does_not_is_none(cards):
     assert looker(cards).look().gpus[1].processes is None
 
 
+def test_a_card_tells_its_capability_and_its_instances_have_it_too(cards):
+    cards.change(0, name="Tesla T4", capability=[7, 5])
+    cards.change(1, capability=[8, 0], parts=[{"uuid": "MIG-a", "total": 20}, {"uuid": "MIG-b", "total": 20}])
+    first, *parts = looker(cards).look().gpus
+    assert (first.capability, first.has_bfloat16) == ((7, 5), False)
+    assert [(part.capability, part.has_bfloat16) for part in parts] == [((8, 0), True)] * 2
+    cards.change(0, capability=None)
+    unknown = looker(cards).look().gpus[0]
+    assert (unknown.capability, unknown.has_bfloat16) == (None, True)
+
+
 @pytest.mark.parametrize(
     ("facts", "fault", "words"),
     [

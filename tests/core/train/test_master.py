@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import torch
 
+from finetop.core.errors import BadInput
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.master import float32_bytes, held_in
 from finetop.core.train import master
@@ -107,6 +109,46 @@ def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back() -> No
         assert model(torch.ones(1, 3)).dtype == torch.bfloat16
 
 
+def test_beside_float16_what_moves_is_held_in_float32_whatever_the_memory() -> None:
+    assert held_in(train_with(), 2.0, 1e9, 0.0, 4e9) == "stochastic"
+    assert held_in(train_with(), 2.0, 1e9, 0.0, 4e9, in_float16=True) == "float32"
+    model = torch.nn.Linear(3, 3).half()
+    assert master.hold(model, recipe_with(), "float16", "cpu") == "float32"
+    assert model.weight.dtype == torch.float32
+
+
+def test_full_tuning_in_float16_that_can_t_fit_is_refused_with_what_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(master, "memory_of", lambda *_: 100.0)
+    with pytest.raises(BadInput, match=r"in float16 what moves is held in float32") as refused:
+        master.hold(torch.nn.Linear(3, 3).half(), recipe_with(), "float16", "cuda:0")
+    assert refused.value.hint.startswith("Set method.name to lora")
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_what_moves_beside_an_adapter_is_float32_in_float16_and_rounded_for_a_check(tiny_model: Path) -> None:
+    """As heads and norms, which PEFT leaves in the base's format: a scaler refuses gradients in float16."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float16)
+    model = get_peft_model(base, LoraConfig(target_modules=["q_proj"], modules_to_save=["norm"]))
+    moving = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    assert {weight.dtype for weight in moving.values()} == {torch.float16, torch.float32}
+    lora = msgspec.structs.replace(
+        resolve_text(RECIPE).recipe, method=resolve_text("recipe: 1\nextends: lora\n").recipe.method
+    )
+    assert master.hold(model, lora, "float16", "cpu") == "float32"
+    assert {weight.dtype for weight in moving.values()} == {torch.float32}
+    with master.as_saved(model, "float16"):
+        kinds = {name: weight.dtype for name, weight in moving.items()}
+        assert {kind for name, kind in kinds.items() if "lora_" in name} == {torch.float32}
+        assert {kind for name, kind in kinds.items() if "lora_" not in name} == {torch.float16}
+    assert {weight.dtype for weight in moving.values()} == {torch.float32}
+    assert master.hold(model, lora, "bfloat16", "cpu") is None
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -115,8 +157,6 @@ def test_a_check_sees_the_rounded_weights_and_training_gets_its_own_back() -> No
     ],
 )
 def test_what_can_t_be_rounded_by_chance_is_refused(settings: dict[str, Any], says: str) -> None:
-    from finetop.core.errors import BadInput
-
     dtype = "bfloat16" if "optimizer" in settings else "float16"
     with pytest.raises(BadInput, match=says):
         master.hold(torch.nn.Linear(2, 2), recipe_with(**settings), dtype, "cpu")

@@ -18,8 +18,21 @@ from typing import Any
 import pretended_guard
 import pytest
 
+from finetop.core.protocol.events import Metrics, Planned, decode
+
 RIG = Path(pretended_guard.__file__).parent
 FEW = ("method lora",)
+# The runs that the built-in recipes begin with, on a card without bfloat16.
+ON_A_T4 = (
+    "method lora",
+    "method full",
+    "method layernorm",  # whose norms move beside a base in float16
+    "objective dpo",
+    "objective grpo",
+    "objective reward",
+    "objective ppo",
+    "packing",
+)
 NO_KERNELS = (
     "nf4",
     "int8",
@@ -31,6 +44,7 @@ ALLOWED = (
     "item core/train/protection_callback.py",  # what a protection tells, behind that
     "core/train/objectives/distill.py",  # how many tokens are learned; once a line, both parts of the loss
     "core/train/ppo/",  # whose rollouts are paid on the host
+    "item core/train/loss_scale.py",  # the scale, in float16 alone: the scaler itself waits there too
 )
 
 pytestmark = pytest.mark.skipif(bool(pretended_guard.why_not()), reason=pretended_guard.why_not())
@@ -43,9 +57,10 @@ def library(request: pytest.FixtureRequest) -> Path:
     return pretended_guard.build(request.config.cache.mkdir("pretended-gpu"))
 
 
-def environment(library: Path) -> dict[str, str]:
+def environment(library: Path, card: str = "") -> dict[str, str]:
     return {
         **os.environ,
+        "FINETOP_PRETENDED_CARD": card,
         pretended_guard.LIBRARY: str(library),
         "CUDA_VISIBLE_DEVICES": "GPU-0",
         "HF_HUB_OFFLINE": "1",
@@ -54,11 +69,11 @@ def environment(library: Path) -> dict[str, str]:
     }
 
 
-def run(library: Path, model: Path, home: Path, *names: str) -> dict[str, dict[str, Any]]:
+def run(library: Path, model: Path, home: Path, *names: str, card: str = "") -> dict[str, dict[str, Any]]:
     """Run cases in a process of their own; by name, what became of each."""
     done = subprocess.run(
         [sys.executable, str(RIG / "pretended_runs.py"), str(home), str(model), *names],
-        env=environment(library),
+        env=environment(library, card),
         capture_output=True,
         text=True,
         check=False,
@@ -99,6 +114,31 @@ def test_a_few_runs_mix_no_devices(library: Path, tiny_model: Path, tmp_path: Pa
     assert set(outcomes) == set(FEW)
     for outcome in outcomes.values():
         require_sound(outcome)
+
+
+@pytest.mark.slow
+def test_a_t4_trains_in_float16_with_a_loss_scale_and_nothing_is_emulated(
+    library: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    outcomes = run(library, tiny_model, home, *ON_A_T4, card="t4")
+    assert set(outcomes) == set(ON_A_T4)
+    for outcome in outcomes.values():
+        require_sound(outcome)
+        assert outcome["emulated"] == {}, outcome
+    jobs = sorted(home.glob("runs/*/jobs/*-train"))
+    assert len(jobs) == 2 * len(ON_A_T4)
+    for job in jobs:
+        told = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+        assert {event.dtype for event in told if isinstance(event, Planned)} == {"float16"}
+        steps = [event.values for event in told if isinstance(event, Metrics) and "loss" in event.values]
+        assert steps and all(values["loss_scale"] <= 65536 for values in steps), job
+        if job.name.startswith("0001"):
+            assert "float16: this card (Tesla T4) has no bfloat16" in (job / "log.txt").read_text()
+    lora = next(job.parents[1] for job in jobs if '"lora"' in (job / "job.json").read_text())
+    kept = [(lora / f"checkpoints/step-{step:06d}/state/state.json").read_text() for step in (2, 3)]
+    grown = [int(tracker) for text in kept for tracker in re.findall(r'"_growth_tracker", (\d+)', text)]
+    assert grown == [2, 3]  # the resumed run went on with the scaler's count
 
 
 @pytest.mark.slow

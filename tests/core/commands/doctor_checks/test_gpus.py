@@ -99,6 +99,23 @@ def test_a_compiler_that_triton_lacks_is_told_where_there_is_a_gpu(cards, monkey
     assert len(found()) == 1
 
 
+def test_a_card_without_bfloat16_and_one_too_old_for_this_torch_are_told_of(cards, monkeypatch):
+    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime="13.0.96")
+    for number in (0, 1):
+        cards.change(number, name="Tesla T4", total=15, capability=[7, 5])
+    ((_, _, text, _),) = found()
+    assert text.startswith("2 x Tesla T4 (15 GiB, float16 alone), driver")
+    cards.change(1, name="Tesla V100-SXM2-16GB", capability=[7, 0])
+    _, (level, _, text, fix) = found()
+    assert (level, text) == (
+        "trouble",
+        "torch 2.13.0 is built for CUDA 13, which has no code for Tesla V100-SXM2-16GB (7.0)",
+    )
+    assert "CUDA 12" in fix
+    install(monkeypatch, torch="2.13.0", nvidia_cuda_runtime_cu12="12.6.77")
+    assert len(found()) == 1
+
+
 def test_without_a_driver_the_cores_are_told(monkeypatch):
     monkeypatch.setattr(nvml, "load", lambda: None)
     ((level, _, text, _),) = found()

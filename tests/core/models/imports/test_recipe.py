@@ -28,7 +28,7 @@ def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Pa
     made = of(adapter)
     recipe = made.recipe.resolved
     assert recipe["model"]["id"] == str(tiny_model.resolve())
-    assert recipe["model"]["dtype"] == "auto"
+    assert recipe["model"]["dtype"] == "saved"
     assert recipe["method"] | {"target_modules": 0} == {
         "name": "lora",
         "rank": 2,

@@ -11,7 +11,7 @@ from work import calls_of
 from finetop.core.errors import Refused
 from finetop.core.models.cpu_formats import Speeds
 from finetop.core.preflight.plan.ahead import require_room
-from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.estimate import Known, estimate, refusals, shape_of
 from finetop.core.preflight.plan.lengths import Lengths
 from finetop.core.preflight.plan.objective_extras import EXTRAS
 from finetop.core.preflight.plan.schedule import PastRun
@@ -146,6 +146,73 @@ def test_a_cpu_without_the_format_takes_float32(llama_8b, cores):
     weights = next(part.bytes for part in plan.parts if part.name == "weights")
     assert weights == 4 * (plan.parameters + plan.trainable)
     assert any("no arithmetic for bfloat16" in note for note in plan.notes)
+
+
+@pytest.fixture
+def t4(card):
+    return replace(card, name="Tesla T4", memory=15 * 2**30, total=15 * 2**30, has_bfloat16=False)
+
+
+def small(llama_8b, **more):
+    return {**llama_8b, "hidden_size": 576, "num_hidden_layers": 12, "intermediate_size": 1536, **more}
+
+
+@pytest.mark.parametrize("name", ["lora", "qlora", "full", "dpo", "grpo", "reward", "ppo"])
+def test_a_card_without_bfloat16_takes_float16_and_the_plan_says_so(llama_8b, t4, name):
+    plan = estimate(recipe(name), small(llama_8b), t4, SHORT)
+    assert plan.dtype == "float16"
+    assert any("float16: this card (Tesla T4) has no bfloat16" in note for note in plan.notes)
+    assert any("saved in bfloat16, whose range float16 has not" in note for note in plan.notes)
+    weights = estimate(recipe(name), small(llama_8b), replace(t4, has_bfloat16=True), SHORT)
+    assert part(plan, "weights") == part(weights, "weights")
+    assert not list(refusals(recipe(name), shape_of(recipe(name), small(llama_8b)), t4))
+
+
+def test_full_tuning_in_float16_holds_float32_and_never_rounds_by_chance(llama_8b, t4):
+    full = recipe("full")
+    assert estimate(full, llama_8b, replace(t4, has_bfloat16=True), SHORT).estimate < 0.6 * (
+        estimate(full, llama_8b, t4, SHORT).estimate  # where it is rounded by chance
+    )
+    plan = estimate(full, llama_8b, t4, SHORT)
+    assert plan.verdict == "no"
+    assert plan.fix is not None and "method={name: lora}" in plan.fix.sets
+    exact, fits = recipe("full", "train.master=float32"), replace(t4, memory=3.5 * 2**30)
+    new = estimate(exact, small(llama_8b), replace(fits, has_bfloat16=True), SHORT)
+    assert new.fix is not None and "train.master=stochastic" in new.fix.sets
+    fix = estimate(exact, small(llama_8b), fits, SHORT).fix
+    assert fix is not None and "train.master=stochastic" not in fix.sets
+    assert any("held in float32" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("family", ["gemma2", "gemma3_text"])
+def test_a_family_that_overflows_in_float16_is_warned_of(llama_8b, t4, family):
+    plan = estimate(recipe("lora"), small(llama_8b, model_type=family), t4, SHORT)
+    assert any(f"{family} is known to overflow in float16" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "sets", "key", "says"),
+    [
+        ("lora", ("model.dtype=bfloat16",), "model.dtype", "Tesla T4 can't compute in it"),
+        ("lora", ("model.attention=flash_attention_2",), "model.attention", "does not run on Tesla T4"),
+        ("full", ("train.master=stochastic",), "train.master", "stochastic rounding goes with bfloat16"),
+        ("full", ("train.master=nearest",), "train.master", "nearest rounding goes with bfloat16"),
+        ("full", ("budget.gpus=2",), "train.parallel", "fsdp does not train in float16"),
+    ],
+)
+def test_what_a_card_without_bfloat16_can_not_train_is_refused(llama_8b, t4, name, sets, key, says):
+    asked = recipe(name, *sets)
+    ranks = asked.budget.gpus or 1
+    ((found, message, hint),) = refusals(asked, shape_of(asked, llama_8b), t4, ranks)
+    assert (found, says in message, bool(hint)) == (key, True, True)
+    assert not list(refusals(asked, shape_of(asked, llama_8b), replace(t4, has_bfloat16=True), ranks))
+
+
+def test_flash_attention_is_not_planned_for_a_card_that_has_no_kernels_of_it(llama_8b, t4, monkeypatch):
+    monkeypatch.setattr("finetop.core.models.attention._has", lambda package: package == "flash_attn")
+    packed = recipe("lora", "objective.packing=true")
+    new = estimate(packed, small(llama_8b), replace(t4, has_bfloat16=True), SHORT)
+    assert estimate(packed, small(llama_8b), t4, SHORT).estimate > new.estimate  # SDPA's mask
 
 
 def part(plan, name):

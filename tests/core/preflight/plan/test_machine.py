@@ -41,6 +41,16 @@ def test_a_card_that_is_lost_is_none_and_a_driver_that_fails_has_none(cards, tmp
     assert found.flops is None
 
 
+def test_a_machine_has_bfloat16_where_one_of_its_cards_has(cards, tmp_path):
+    cards.change(0, name="Tesla T4", total=15, capability=[7, 5])
+    cards.change(1, name="Tesla T4", total=15, capability=[7, 5])
+    found = machine.look(tmp_path, measure=False)
+    assert (found.name, found.memory, found.has_bfloat16) == ("Tesla T4", 15 * 2**30, False)
+    cards.change(1, capability=[8, 0])
+    machine.gpus.cache_clear()
+    assert machine.look(tmp_path, measure=False).has_bfloat16
+
+
 def test_the_longest_known_name_wins():
     assert machine.card_flops("NVIDIA RTX A6000") == 155e12
     assert machine.card_flops("NVIDIA A10G") == 70e12

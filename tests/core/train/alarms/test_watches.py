@@ -48,6 +48,15 @@ def test_one_overflown_gradient_is_the_scale_of_float16_and_three_in_a_row_are_a
     assert told == (4, False, "grad_norm is inf at step 4: lower train.learning_rate")
 
 
+def test_a_loss_scale_that_falls_is_no_alarm_and_one_that_is_used_up_is():
+    falls = [{"loss": 1.0, "grad_norm": math.inf, "loss_scale": 2.0**power} for power in range(16, -4, -1)]
+    assert feed("nan", falls[:17]) == []  # from 65,536 to 1
+    (told,) = feed("nan", falls)
+    assert told == (20, False, "grad_norm is inf at step 20: lower train.learning_rate")
+    (told,) = feed("nan", [{"loss": math.nan, "grad_norm": math.nan, "loss_scale": 65536.0}])
+    assert told[2] == "loss is nan at step 1: lower train.learning_rate"
+
+
 def test_a_spike_that_stays_for_some_steps_is_told_and_is_over_when_the_loss_is_back():
     rows = noisy(lambda step: falling(step) * (3 if 1000 <= step < 1060 else 1))
     (first, over) = feed("spike", rows)

@@ -181,7 +181,6 @@ def recipe(**sections: Any) -> str:
         ({"objective": {"name": "ppo"}}, r"objective\.reward: nothing says what an answer earns"),
         ({"method": {"name": "p-tuning"}}, r"method\.name: p-tuning does not go with ppo"),
         ({"method": {"name": "lora", "dropout": 0.1}}, r"method\.dropout: ppo compares"),
-        ({"model": {"dtype": "float16"}}, r"model\.dtype: ppo does not train in float16"),
         (
             {
                 "objective": {"name": "grpo", "generations": 8, **BANDIT},

@@ -71,6 +71,8 @@ def make(
     folder: Path,
     heard: Heard,
     steps: int = 10,
+    *,
+    half: bool = False,
     **changed: Any,
 ) -> PolicyTrainer:
     from transformers import TrainingArguments
@@ -88,6 +90,7 @@ def make(
         report_to="none",
         disable_tqdm=True,
         seed=5,
+        fp16=half,
     )
     is_adapter = hasattr(policy, "peft_config")
     trainer = PolicyTrainer(
@@ -161,16 +164,49 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
     assert gradients(separate=False) > 0.0
 
 
-@pytest.mark.parametrize(("adapter", "at"), [(True, 4), (False, 6)])  # between two rollouts, and within one
+def test_in_float16_the_loss_is_scaled_and_what_is_clipped_is_not(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
+) -> None:
+    model, norms = with_adapter(policy), {}
+    start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    for half in (False, True):
+        heard = Heard(stop_after=2)
+        trainer = make(model, tokenizer, prompts, tmp_path, heard, half=half)
+        if half:
+            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
+        trainer.train()
+        norms[half] = [log["grad_norm"] for log in heard.logs[:2]]
+    assert norms[True][0] == pytest.approx(norms[False][0], rel=0.5)  # of other answers, not times 256
+    assert any(not torch.equal(weight, start[name]) for name, weight in model.named_parameters())
+    assert {weight.dtype for weight in model.parameters() if weight.requires_grad} == {torch.float32}
+
+
+def test_a_step_that_overflows_in_float16_is_left_out_and_the_scale_falls(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
+) -> None:
+    model, heard = with_adapter(policy), Heard(stop_after=2)
+    trainer = make(model, tokenizer, prompts, tmp_path, heard, half=True)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**80)
+    before = [weight.detach().clone() for weight in model.parameters()]
+    trainer.train()
+    assert trainer.scaler.get_scale() == 2.0**78
+    assert not any(log["grad_norm"] < float("inf") for log in heard.logs[:2])
+    assert all(torch.equal(one, other) for one, other in zip(model.parameters(), before, strict=True))
+    assert trainer.schedules[0].last_epoch == 0  # its steps are of the optimizer's
+
+
+@pytest.mark.parametrize(
+    ("adapter", "at", "half"), [(True, 4, False), (False, 6, False), (True, 4, True)]
+)  # between two rollouts, and within one
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, at: int
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, at: int, half: bool
 ) -> None:
     import copy
 
     model = with_adapter(policy) if adapter else policy
     fresh = copy.deepcopy(model)
     whole = Heard(folder=tmp_path / "state", save_at=at)
-    trainer = make(model, tokenizer, prompts, tmp_path, whole)
+    trainer = make(model, tokenizer, prompts, tmp_path, whole, half=half)
     weights: dict[str, Any] = {}
     keep = trainer.save_state
 
@@ -183,13 +219,13 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
     assert len(whole.logs) == 11 and whole.logs[-1]["eval_loss"] == -whole.logs[-1]["eval_reward"]
 
     rest = Heard()
-    resumed = make(fresh, tokenizer, prompts, tmp_path, rest)
+    resumed = make(fresh, tokenizer, prompts, tmp_path, rest, half=half)
     resumed.load_state(tmp_path / "state")
     with torch.no_grad():
         for name, weight in fresh.named_parameters():
             weight.copy_(weights[name])
     resumed.train()
-    assert rest.logs == whole.logs[at:]
+    assert str(rest.logs) == str(whole.logs[at:])  # where NaN is NaN
     assert all(
         torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
     )
@@ -198,6 +234,11 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
         for one, other in zip(trainer.value.parameters(), resumed.value.parameters(), strict=True)
     )
     assert resumed.coefficient == trainer.coefficient != 0.2
+    if half:
+        assert resumed.scaler is not None and trainer.scaler is not None
+        assert resumed.scaler.state_dict() == trainer.scaler.state_dict()
+        assert resumed.scaler.get_scale() < 65536.0  # some steps were left out
+        assert resumed.schedules[0].last_epoch == trainer.schedules[0].last_epoch < 10
 
 
 def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path) -> None:

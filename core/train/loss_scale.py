@@ -1,0 +1,52 @@
+"""The loss scale of training in float16: what it is after each step, and which steps were left out for it.
+
+float16 ends at 6e-8 below and 65,504 above. The loss is multiplied before the backward pass, so that small gradients
+are not lost, and gradients are divided by as much before they are clipped. A step whose gradients overflow is left out
+and the scale halved; after 2,000 steps without it is doubled (torch.amp.GradScaler).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from finetop.core.train.alarms.nan import LOSS_SCALE
+
+if TYPE_CHECKING:
+    import torch
+
+
+class LossScale(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+    """Adds the loss scale to a step's line of the log. It stands before the callbacks that read that line."""
+
+    def __init__(self) -> None:
+        self.scaler: Any = None
+
+    def watch(self, trainer: Any) -> None:
+        """Learn a trainer's scaler; nothing where it trains in another number format."""
+        self.scaler = scaler_of(trainer)
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.scaler is not None and "loss" in kwargs["logs"]:
+            kwargs["logs"][LOSS_SCALE] = float(self.scaler.get_scale())
+
+
+def scaler_of(trainer: Any) -> Any:
+    """Return what scales a trainer's loss; None where nothing does."""
+    holder = trainer if hasattr(trainer, "scaler") else getattr(trainer, "accelerator", None)
+    return getattr(holder, "scaler", None)
+
+
+def give_back(trainer: Any, weights: list[torch.Tensor]) -> None:
+    """Divide gradients by the loss scale where there is one; those that overflowed become 0.
+
+    For a step that is only tried: the scaler itself is left as it was.
+    """
+    scaler = scaler_of(trainer)
+    if scaler is None:
+        return
+    scale = float(scaler.get_scale())
+    for weight in weights:
+        if weight.grad is not None:
+            weight.grad.div_(scale).nan_to_num_(0.0, 0.0, 0.0)

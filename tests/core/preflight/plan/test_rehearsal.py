@@ -1,0 +1,27 @@
+"""What the job's own code refuses, asked in a process of its own: of a card that this process describes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.preflight.plan.rehearsal import Rehearsal
+from finetop.core.recipe.load import load_recipe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.preflight.plan.machine import Machine
+
+
+def test_a_format_that_the_card_has_not_is_refused_and_auto_is_not(tiny_model: Path, card: Machine) -> None:
+    t4 = replace(card, name="Tesla T4", has_bfloat16=False)
+    config = tiny_model / "config.json"
+    asked = [load_recipe("lora", sets).recipe for sets in (["model.dtype=bfloat16"], [])]
+    refused, fine = (Rehearsal(one, config, t4) for one in asked)
+    with pytest.raises(BadInput, match=r"model\.dtype is bfloat16, and Tesla T4 can't compute in it"):
+        refused.answer()
+    assert fine.answer().trainable

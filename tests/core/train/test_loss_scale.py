@@ -1,0 +1,36 @@
+"""The loss scale of float16: where it is shown, and what a step that is only tried makes of its gradients."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from finetop.core.train.loss_scale import LossScale, give_back, scaler_of
+
+
+def trainer_with(scale: float) -> Any:
+    scaler = SimpleNamespace(get_scale=lambda: scale)
+    return SimpleNamespace(accelerator=SimpleNamespace(scaler=scaler))
+
+
+def test_the_loss_scale_stands_in_the_lines_of_steps_alone() -> None:
+    scale = LossScale()
+    lines: list[dict[str, Any]] = [{"loss": 1.0}, {"eval_loss": 1.0}]
+    scale.watch(trainer_with(1024.0))
+    for logs in lines:
+        scale.on_log(None, None, None, logs=logs)
+    assert lines == [{"loss": 1.0, "loss_scale": 1024.0}, {"eval_loss": 1.0}]
+    assert scaler_of(SimpleNamespace(scaler=None, accelerator=None)) is None  # as PPO's in bfloat16
+
+
+def test_a_step_that_is_only_tried_leaves_no_weight_that_is_no_number() -> None:
+    """Else the answers that are written after it would be drawn from NaN, which ends a GPU's process."""
+    weight = torch.nn.Parameter(torch.zeros(3))
+    weight.grad = torch.tensor([512.0, math.inf, math.nan])
+    still = torch.nn.Parameter(torch.zeros(1))
+    give_back(trainer_with(256.0), [weight, still])
+    assert weight.grad.tolist() == [2.0, 0.0, 0.0]
+    assert still.grad is None
