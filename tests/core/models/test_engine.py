@@ -115,10 +115,10 @@ def test_what_transformers_holds_is_counted(
     monkeypatch.setattr(answers, "at_once", lambda device: 64)
     monkeypatch.setattr(answers, "tokens_in_room", lambda token, read: held)
     shape = read_shape(json.loads(model.config.to_json_string(use_diff=False)))
-    planned = answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True)
+    planned = answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True, flash=True)
     assert [planned] == found
     monkeypatch.setattr(answers, "writes_with_flash", lambda **_: True)
-    assert answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True) < planned
+    assert answers.held("continuous", recipe, shape, 64, 2.0, on_gpu=True, flash=True) < planned
 
 
 def test_an_answer_ends_where_it_is_said_to() -> None:
