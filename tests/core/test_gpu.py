@@ -173,6 +173,7 @@ def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("method", "quantize"), [("lora", "none"), ("lora", "nf4"), ("full", "none")])
+@pytest.mark.gpu(needs="kernels", packages=(*TRAINS, "bitsandbytes"))
 def test_in_float16_it_learns_with_a_loss_scale(method, quantize, tiny_model, tmp_path, monkeypatch):
     """On any card: what moves is float32, its gradients are scaled, and one that overflows costs a step alone."""
     import torch

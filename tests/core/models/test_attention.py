@@ -242,14 +242,14 @@ def test_nothing_but_training_computes_flex_attention(
     assert model.training
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(needs="kernels", packages=("triton",))
 @pytest.mark.filterwarnings("ignore")  # torch's, of how transformers makes the mask
 def test_packed_rows_read_the_same_in_flex_attention_as_in_sdpa_on_a_gpu(tiny_model: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    if not torch.cuda.is_available() or compiler.triton_lacks():
-        pytest.skip("no GPU on this machine, or no compiler")
+    if lacks := compiler.triton_lacks():
+        pytest.skip(f"this machine lacks {lacks}")
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).to("cuda:0").train()
     ids = torch.randint(6, 200, (1, 300), generator=torch.Generator().manual_seed(0)).to("cuda:0")
     places = torch.cat([torch.arange(count) for count in (120, 30, 150)])[None].to("cuda:0")

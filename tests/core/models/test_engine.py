@@ -293,8 +293,7 @@ def test_a_gpu_that_lacks_memory_is_told_of_by_torch() -> None:
         assert cache.get_device_and_memory_breakdown is look
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.gpu(needs="kernels")
 def test_on_a_gpu_it_reads_weights_behind_the_kernels_that_write_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 
 import pytest
@@ -91,8 +90,7 @@ def test_a_gpu_that_does_not_answer_for_a_while_loses_nothing(cards):
     assert energy.used_j == 300.0
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+@pytest.mark.gpu(needs="driver")
 def test_a_real_gpu_counts_about_what_it_draws():
     torch = pytest.importorskip("torch")
     from finetop.core.models import devices

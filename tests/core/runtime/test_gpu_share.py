@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 
 import pytest
 
@@ -56,8 +55,7 @@ def test_news_are_read_while_the_job_runs_and_what_is_broken_changes_nothing(tmp
     assert gpu_share.look() and gpu_share.limit() == Limit()
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+@pytest.mark.gpu(needs="memory")
 def test_a_limit_that_moves_is_kept_by_the_allocator_and_named(tmp_path):
     torch = pytest.importorskip("torch")
     from finetop.core.models import devices

@@ -136,8 +136,7 @@ def test_a_plan_says_what_a_gpu_machine_lacks(tiny_model: Path, monkeypatch: pyt
     assert any("flash-attn is not installed, and flex attention needs a C compiler" in one for one in lacking)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.gpu(needs="kernels")
 def test_a_gpu_gives_the_same_loss_with_triton_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -78,8 +77,7 @@ def test_it_begins_no_cuda(tmp_path):
     assert found["adamw"], "the compiler was imported ahead"
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+@pytest.mark.gpu(needs="driver", packages=("trl", "bitsandbytes"))
 def test_the_driver_lists_no_process_that_waits(tmp_path):
     """Not among those that hold memory of a GPU; the real imports, beside the real driver."""
     seen = gpus.look()
