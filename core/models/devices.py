@@ -142,13 +142,14 @@ def without_cuda() -> Iterator[None]:
 
     switch = "PYTORCH_NVML_BASED_CUDA_CHECK"
     ask, is_capturing = torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing
-    nvml, before = gpus.load(), os.environ.get(switch)
+    known = {gpu.uuid: gpu.capability for gpu in gpus.look().gpus}
+    before = os.environ.get(switch)
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
 
     def told(device: Any = None) -> tuple[int, int]:
         place = torch.cuda._get_device_index(device) if device is not None else 0
-        known = gpus.capability_of(nvml, named[place]) if nvml is not None and place < len(named) else None
-        return ask(device) if known is None else known
+        capability = known.get(named[place]) if place < len(named) else None
+        return ask(device) if capability is None else capability
 
     torch.cuda.get_device_capability, torch.cuda.is_current_stream_capturing = told, lambda: False
     os.environ[switch] = "1"

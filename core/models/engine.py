@@ -80,7 +80,7 @@ def engine_for(
 
 
 def writes_with_flash(*, flash: bool, in_float32: bool) -> bool:
-    """Return whether continuous batching takes flash-attn, which needs no mask; `flash`: its kernels run on the card."""
+    """Return whether continuous batching takes flash-attn, which needs no mask; `flash`: the card runs its kernels."""
     return flash and not in_float32 and continuous.has_flash()
 
 

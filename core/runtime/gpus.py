@@ -262,19 +262,6 @@ def energy_counter(nvml: Any, uuid: str) -> Callable[[], float | None]:
     return joules
 
 
-def capability_of(nvml: Any, uuid: str) -> tuple[int, int] | None:
-    """Return a GPU's compute capability, of an instance that of its GPU; None where it is not told."""
-    try:
-        nvml.nvmlInit()
-        handle = nvml.nvmlDeviceGetHandleByUUID(uuid)
-        if uuid.startswith("MIG-"):
-            handle = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle)
-        major, minor = nvml.nvmlDeviceGetCudaComputeCapability(handle)
-    except nvml.NVMLError:
-        return None
-    return int(major), int(minor)
-
-
 def machine_memory() -> Memory:
     """Return the machine's own memory, which some GPUs share."""
     import psutil

@@ -61,6 +61,7 @@ def test_it_ends_when_its_keeper_is_gone(tmp_path):
 def test_it_begins_no_cuda(tmp_path):
     """What it imports and rehearses learns of the GPU by NVML, and takes it for what it is."""
     cards = Cards(tmp_path / "nvml.json", count=2)
+    cards.change(1, capability=[9, 0])
     done = subprocess.run(
         [sys.executable, "-W", "ignore", str(RIG / "cuda_calls.py"), str(cards.file)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": UUIDS[1], "PYTHONPATH": str(RIG)},

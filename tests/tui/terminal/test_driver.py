@@ -24,6 +24,7 @@ from rich.cells import cell_len, set_cell_size
 from terminal import sleeps
 from waiting import LIMIT_S, wait_until
 
+from finetop.core.runtime.processes import STOPPED, stat_field
 from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.terminal.driver import TerminalWriter
 from finetop.tui.terminal.screen_diff import Pen, difference
@@ -583,6 +584,7 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) ->
     assert emulator.seen() == before
     terminal.process.send_signal(signal.SIGTSTP)
     terminal.wait_for("\x1b[?1049l")
+    wait_until(lambda: stat_field(terminal.process.pid, 0) == STOPPED, "it stops once the screen is left")
     terminal.sent = b""
     terminal.process.send_signal(signal.SIGCONT)
     terminal.wait_for("END")
