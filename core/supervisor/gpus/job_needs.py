@@ -19,12 +19,12 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.references import references
+from finetop.core.runtime.gpu import GIB, Gpu
 from finetop.core.runtime.home import Home
 from finetop.core.store import runs
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
 
-GIB = 2**30
 PATIENCE_S = 10.0  # for a plan; then the job gets a GPU alone
 DEEPEST = 50  # runs that began from one another
 # Beside a check's model: what it reads at once (4,096 tokens: 2 GiB of logits), the beginnings that it keeps (at most
@@ -41,26 +41,26 @@ class Planner:
     home: Home
     found: dict[int, float | None] = field(default_factory=dict)  # job -> GiB; None: nobody knows
     asked: dict[int, float] = field(default_factory=dict)  # job -> when (monotonic)
-    _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], float]] = field(
+    _waiting: queue.SimpleQueue[tuple[int, str, dict[str, Any], Gpu]] = field(
         default_factory=queue.SimpleQueue
     )
 
-    def ask(self, job: Job, recipe: dict[str, Any], card_gib: float) -> bool:
+    def ask(self, job: Job, recipe: dict[str, Any], card: Gpu) -> bool:
         """Have a job's need estimated. True once `found` has it: the estimate, or that nobody knows."""
         if job.id not in self.asked:
             if not self.asked:
                 threading.Thread(target=self._run, name="plans", daemon=True).start()
             self.asked[job.id] = time.monotonic()
-            self._waiting.put((job.id, job.verb, recipe, card_gib))
+            self._waiting.put((job.id, job.verb, recipe, card))
         if time.monotonic() - self.asked[job.id] > PATIENCE_S:
             self.found.setdefault(job.id, None)
         return job.id in self.found
 
     def _run(self) -> None:
         while True:
-            job, verb, recipe, card_gib = self._waiting.get()
+            job, verb, recipe, card = self._waiting.get()
             try:
-                self.found[job] = estimate(self.home, verb, recipe, card_gib)
+                self.found[job] = estimate(self.home, verb, recipe, card)
             except FinetopError:
                 self.found[job] = (
                     None  # the model is not here, or its config can't be read: the job will say so
@@ -70,8 +70,8 @@ class Planner:
                 self.found[job] = None
 
 
-def want_of(planner: Planner, connection: Connection, job: Job, card_gib: float) -> Want | None:
-    """Say what a job asks for on a machine with GPUs as large as `card_gib`; None while that is being found out."""
+def want_of(planner: Planner, connection: Connection, job: Job, card: Gpu) -> Want | None:
+    """Return what a job asks for on a machine with such GPUs; None while that is being found out."""
     if job.verb == "import":
         return Want(gpus=0)  # it looks at files
     recipe = runs.recipe(connection, job.run_id)
@@ -82,7 +82,7 @@ def want_of(planner: Planner, connection: Connection, job: Job, card_gib: float)
     said = budget.get("memory_gib")
     if gpus == 0 or (job.verb == "train" and said is not None):
         return Want(gpus, None if said is None else float(said))
-    if not planner.ask(job, on_base(connection, recipe), card_gib):
+    if not planner.ask(job, on_base(connection, recipe), card):
         return None
     return Want(gpus, planner.found[job.id], is_estimate=True)
 
@@ -100,8 +100,8 @@ def on_base(connection: Connection, recipe: dict[str, Any]) -> dict[str, Any]:
     return recipe
 
 
-def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -> float:
-    """Estimate the memory that a job needs on each GPU, in GiB, every row as long as the recipe allows.
+def estimate(home: Home, verb: str, resolved: dict[str, Any], card: Gpu) -> float:
+    """Estimate the memory that a job needs on each such GPU, in GiB, every row as long as the recipe allows.
 
     Raises FinetopError for a model whose config.json is not on this machine, or can't be read.
     """
@@ -113,7 +113,8 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
     recipe = recipe_from_mapping(resolved, to_train=False)
     config = inputs.find_config(recipe.model, home).config
     gpus = recipe.budget.gpus or 1 if verb == "train" else 1
-    made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=gpus)
+    machine = Machine("gpu", card.name, card.total_gib * GIB, has_bfloat16=card.has_bfloat16)
+    made = plan(recipe, config, machine, gpus=gpus)
     match verb:
         case "check" | "remedy" | "approach" | "measure":
             weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)

@@ -26,6 +26,7 @@ from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, W
 from finetop.core.supervisor.gpus.usage import Held, Use, card_of, grown, uninvited, use_of
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample, Supervisor
 
+NONE = Gpu(0, "", "no GPU")
 NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
 GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own words
 AHEAD = 200  # waiting jobs that are looked at
@@ -165,7 +166,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         before = {job.id: supervisor.unplaced.get(job.id, "") for job in ready}
         return Decision({}, before, pool.decision.kept)  # in a moment
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in ours if not gpu.fault]
-    largest = max((card.total_gib for card in cards), default=0.0)
+    largest = max(cards, key=lambda card: card.total_gib, default=NONE)
     waiting = []
     for job in ready:
         want = want_for(supervisor, job, largest)
@@ -186,7 +187,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
 
 def blind(supervisor: Supervisor, ready: Sequence[Job], rules: Rules, why: str) -> Decision:
     """Start only what needs no GPU while nobody knows how they are."""
-    wants = [(job, want_for(supervisor, job, 0.0)) for job in ready]
+    wants = [(job, want_for(supervisor, job, NONE)) for job in ready]
     without = [
         Waiting(job.id, job.run_name, want) for job, want in wants if want is not None and not want.gpus
     ]
@@ -204,13 +205,13 @@ def stuck_words(pool: Pool) -> str:
     return "" if silent_s < NO_ANSWER_S else nvml.HAS_NO_ANSWER
 
 
-def want_for(supervisor: Supervisor, job: Job, largest_gib: float) -> Want | None:
-    """Say what a waiting job asks for, once found out; None before."""
+def want_for(supervisor: Supervisor, job: Job, largest: Gpu) -> Want | None:
+    """Return what a waiting job asks for, once found out; None before."""
     pool = supervisor.pool
     if job.id not in pool.wants:
         if pool.planner is None:
             pool.planner = Planner(supervisor.home)
-        found = want_of(pool.planner, supervisor.connection, job, largest_gib)
+        found = want_of(pool.planner, supervisor.connection, job, largest)
         if found is None:
             return None
         pool.wants[job.id] = found

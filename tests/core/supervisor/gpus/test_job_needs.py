@@ -9,6 +9,7 @@ import pytest
 from waiting import LIMIT_S, wait_until
 
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.gpu import Gpu
 from finetop.core.store import jobs
 from finetop.core.supervisor.gpus import job_needs
 from finetop.core.supervisor.gpus.placement import Want
@@ -39,7 +40,11 @@ def resolved(model, more=""):
     return resolve_text(TEXT.format(model=model, more=more)).resolved
 
 
-def want(quiet, recipe, verb="train"):
+H100 = Gpu(0, "GPU-0", "H100", 80.0, capability=(9, 0))
+V100 = Gpu(0, "GPU-0", "V100", 80.0, capability=(7, 0))
+
+
+def want(quiet, recipe, verb="train", card=H100):
     """What a job of this recipe asks for, once that is known."""
     connection, planner = quiet.supervisor.connection, job_needs.Planner(quiet.home)
     run_id = quiet.queue("x")
@@ -47,7 +52,7 @@ def want(quiet, recipe, verb="train"):
     (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
     connection.execute("UPDATE jobs SET verb = ? WHERE id = ?", [verb, job.id])
     (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
-    return wait_until(lambda: job_needs.want_of(planner, connection, job, 80.0))
+    return wait_until(lambda: job_needs.want_of(planner, connection, job, card))
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,12 @@ def test_else_the_plan_counts(quiet, model):
     assert 40 < found.gib < 70  # 15 GiB of weights, and what 4 x 1,024 tokens leave for the way back
     larger = want(quiet, resolved(model, "train: {batch_size: 16}\n"))
     assert larger.gib > found.gib + 5
+
+
+def test_the_plan_knows_the_card(quiet, model):
+    """What does not fit is rounded by chance in bfloat16; without it, all that moves is float32."""
+    recipe = {**resolved(model), "method": {"name": "full"}}
+    assert want(quiet, recipe, card=V100).gib > want(quiet, recipe).gib + 50
 
 
 def test_checks_and_exports_have_needs_of_their_own(quiet, model):
