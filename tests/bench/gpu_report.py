@@ -299,7 +299,6 @@ def environment_of(given: argparse.Namespace, folder: Path) -> dict[str, str]:
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(path), "TMPDIR": str(folder)}
     found.setdefault("PYTHONUNBUFFERED", "1")
     if given.pretended:
-        sys.path.insert(0, str(RIG))
         import pretended_guard
 
         place = found.get(pretended_guard.LIBRARY) or str(pretended_guard.build(folder))
@@ -372,6 +371,12 @@ def main() -> int:
     parser.add_argument("--pretended", action="store_true", help="measure a GPU that is none, small")
     given = parser.parse_args()
     given.model = given.model and given.model.absolute()
+    if given.pretended:
+        sys.path.insert(0, str(RIG))
+        import pretended_guard
+
+        if pretended_guard.LIBRARY not in os.environ and (why := pretended_guard.why_not()):
+            parser.error(f"--pretended: {why}")
     began = time.monotonic()
     adopt_orphans()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
