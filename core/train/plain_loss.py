@@ -6,6 +6,7 @@ same memory; unlabelled positions are left out here too, as with Triton.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import Alarm
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
 def take_if_needed(device: str, events: EventLog) -> None:
     """Make TRL's trainers of this process do without Triton where it can't build kernels, and say so by an alarm."""
     lacks = compiler.triton_lacks() if device.startswith("cuda") else ""
-    if not lacks:
+    if not lacks or find_spec("trl") is None:  # ppo trains without TRL
         return
     from trl.kernels import chunked_logprob
     from trl.trainer import utils
 
-    utils._use_triton = lambda device: (
-        True
-    )  # it asks that alone to decide whether to leave out what has no label
+    # It asks that alone to decide whether to leave out what has no label.
+    utils._use_triton = lambda device: True
     chunked_logprob._TRITON_AVAILABLE = False
     utils.is_triton_available = lambda: False
     text = compiler.without_triton(lacks)

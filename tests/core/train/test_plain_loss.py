@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from trl.kernels import chunked_logprob
-from trl.trainer import utils
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import attention, kernels
@@ -27,6 +25,8 @@ from finetop.core.train import plain_loss, rehearsal
 if TYPE_CHECKING:
     from pathlib import Path
 
+chunked_logprob = pytest.importorskip("trl.kernels.chunked_logprob")
+utils = pytest.importorskip("trl.trainer.utils")
 CUDA = torch.device("cuda")
 
 
@@ -74,6 +74,16 @@ def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch:
         assert taken(device, tmp_path) == []
         assert chunked_logprob._use_triton(CUDA)
         assert utils.is_triton_available()
+
+
+@pytest.mark.usefixtures("with_triton")
+def test_without_trl_there_is_no_loss_of_its_own_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
+    monkeypatch.setattr(plain_loss, "find_spec", lambda _: None)
+    assert taken("cuda:0", tmp_path) == []
+    assert chunked_logprob._use_triton(CUDA)
 
 
 def test_what_is_nothing_without_a_compiler_is_refused(
