@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def take_if_needed(device: str, events: EventLog) -> None:
     """Make TRL's trainers of this process do without Triton where it can't build kernels, and say so by an alarm."""
     lacks = compiler.triton_lacks() if device.startswith("cuda") else ""
-    if not lacks or find_spec("trl") is None:  # ppo trains without TRL
+    has_trl = all(find_spec(name) is not None for name in ("trl", "datasets"))  # ppo trains without
+    if not lacks or not has_trl:
         return
     from trl.kernels import chunked_logprob
     from trl.trainer import utils

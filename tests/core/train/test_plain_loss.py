@@ -77,11 +77,12 @@ def test_a_machine_that_can_build_takes_the_kernels(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("with_triton")
+@pytest.mark.parametrize("missing", ["trl", "datasets"])
 def test_without_trl_there_is_no_loss_of_its_own_to_change(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiler, "triton_lacks", lambda: "a C compiler")
-    monkeypatch.setattr(plain_loss, "find_spec", lambda _: None)
+    monkeypatch.setattr(plain_loss, "find_spec", lambda name: None if name == missing else name)
     assert taken("cuda:0", tmp_path) == []
     assert chunked_logprob._use_triton(CUDA)
 
