@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.protections import Problem
     from finetop.core.recipe.schema import Recipe
 
-# Families whose activations leave the range of float16, as their makers and transformers' issues say.
+# Families, trained in bfloat16, whose activations are known to leave the range of float16.
 OVERFLOWS = ("gemma2", "gemma3", "gemma3n", "t5", "mt5", "umt5")
 
 

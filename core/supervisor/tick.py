@@ -137,7 +137,7 @@ def make_folder(folder: Path, above: Path, spec: bytes, share: GpuShare = ALONE)
 
 
 def spec_of(supervisor: Supervisor, job: Job, gpus: Placement = ()) -> bytes:
-    """Say what a job is to do, and in how many processes."""
+    """Return what a job is to do, and in how many processes, as JSON."""
     recipe = runs.recipe(supervisor.connection, job.run_id)
     budget = recipe.get("budget") or {}
     nodes = (budget.get("nodes") or 1) if job.verb == "train" else 1

@@ -85,7 +85,7 @@ def torch_fits(seen: GpuReading) -> Iterator[Finding]:
 
 
 def kernels_can_be_built() -> Iterator[Finding]:
-    """Say what Triton lacks, which builds kernels for GPUs as they are first used."""
+    """Return what Triton lacks here to build kernels for GPUs as they are first used."""
     if lacks := compiler.triton_lacks():
         text = f"lacks {lacks}: losses are slower, and liger, flex and train.compile can't be used"
         yield Finding("warning", "compiler", text, compiler.fix())

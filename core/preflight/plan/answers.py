@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def engine_of(recipe: Recipe, *, on_gpu: bool, flash: bool) -> EngineChoice:
-    """Say what writes them; ppo has a loop of its own. `flash`: flash-attn's kernels run on the card."""
+    """Return what writes them; ppo has a loop of its own. `flash`: flash-attn's kernels run on the card."""
     wanted = recipe.model.engine
     if recipe.objective.name == "ppo":
         return "exact"

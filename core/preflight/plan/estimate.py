@@ -126,7 +126,7 @@ def host_of(
     known: Known,
     machine: Machine,
 ) -> Host | None:
-    """Say what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
+    """Return what a machine holds beside its GPUs, of those that share a model; None where it is not divided."""
     if not (work.divided and work.on_gpu):
         return None
     lengths, here = known.lengths, -(-work.ranks // (recipe.budget.nodes or 1))

@@ -37,7 +37,7 @@ def share_of(
     uses: Mapping[str, Use],
     reserve_gib: float,
 ) -> GpuShare:
-    """Say what a job may use of its GPUs beside the jobs that are on them; `totals` are the GPUs' sizes, by UUID.
+    """Return what a job may use of its GPUs beside the jobs that are on them; `totals` are the GPUs' sizes, by UUID.
 
     Never less than it was promised. Several GPUs are used alike: of those that are shared the fullest one counts.
     """
@@ -70,7 +70,7 @@ def _of_others(share: Share, use: Use | None) -> float:
 
 
 def share_now(supervisor: Supervisor, job: Job, gpus: Placement) -> GpuShare:
-    """Say what a job may use of its GPUs, beside the jobs that are live now."""
+    """Return what a job may use of its GPUs, beside the jobs that are live now."""
     own = supervisor.pool
     held = [(one.id, share) for one in supervisor.live for share in one.gpus]
     held = held if own.look is None else list(pool.held_by(supervisor.live, own.look))
