@@ -604,7 +604,11 @@ def packages() -> list[str]:
         if not fits(version, wanted):
             odd.append(f"{name} {version} (wanted {wanted})")
     lines = [", ".join(there) + "."]
-    return [*lines, f"finetop was not tested with {', '.join(odd)}."] if odd else lines
+    return (
+        [*lines, f"finetop was not tested with {', '.join(odd)}: what fails may fail for that."]
+        if odd
+        else lines
+    )
 
 
 def missing(*, has_driver: bool) -> list[tuple[str, str]]:
