@@ -125,16 +125,20 @@ def test_what_does_not_end_in_time_is_told_with_an_interval(tmp_path, tiny_model
 
 
 @pytest.mark.usefixtures("in_haste")
-def test_intervals_hold_the_truth_as_often_as_they_say(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("seeds", "least"),  # 95 of 100 are meant; fewer than the least come once in a thousand times
+    [(8, 5), pytest.param(40, 34, marks=pytest.mark.slow)],
+)
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds, least, tmp_path, monkeypatch):
     monkeypatch.setattr(lengths, "BLOCK", 100)
     held = 0
-    for seed in range(40):
+    for seed in range(seeds):
         source = write(tmp_path / "a.jsonl", words(seed))
         recipe = recipe_of(train=[source])
         whole, part = (found(recipe, tmp_path, seconds=seconds) for seconds in (1e9, 0.0))
         assert part.sampled is not None
         held += part.sampled.tokens[0] <= whole.tokens <= part.sampled.tokens[1]
-    assert held >= 34  # of 40; 38 are meant, and 33 or fewer come once in a thousand times
+    assert held >= least
 
 
 def test_a_thousand_rows_are_made_ready_whatever_the_clock_says(tmp_path, tiny_model):
