@@ -146,7 +146,7 @@ class Method(Configured, Protocol):
 
 
 class Objective(Configured, Protocol):
-    """What the weights learn from.
+    """The training objective.
 
     It may have
     - `limits(recipe)`: what it can't do, as (key, message, hint), found before anything is loaded,

@@ -9,7 +9,7 @@ from finetop.core.approaches._adapter import NO_ROWS
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "examples of the training rows before each question"
+ABOUT = "puts examples from the training rows before each question"
 TRAINS = False
 UPDATES = "index"  # where the nearest are picked: the new rows are among those that they are picked from
 SHOTS = 4  # where ask.shots says none

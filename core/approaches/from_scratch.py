@@ -9,7 +9,7 @@ from finetop.core.approaches._adapter import NO_ROWS
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "a small new model that has read these rows alone, for scale"
+ABOUT = "a small new model trained on these rows alone, for comparison"
 TRAINS = True
 UPDATES = ""
 

@@ -1,4 +1,4 @@
-"""Full tuning: every weight learns the training rows."""
+"""Full tuning: trains every weight on the training rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finetop.core.approaches._adapter import NO_ROWS, full
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "every weight learns the training rows"
+ABOUT = "trains every weight on the training rows"
 TRAINS = True
 UPDATES = "train"
 

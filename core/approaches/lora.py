@@ -9,7 +9,7 @@ from finetop.core.approaches._adapter import NO_ROWS, adapter
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "few weights beside the frozen model learn the training rows"
+ABOUT = "trains low-rank adapters on the training rows; the model is frozen"
 TRAINS = True
 UPDATES = "train"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "the base model with the system turn alone"
+ABOUT = "the base model with the system message alone"
 TRAINS = False
 UPDATES = ""
 

@@ -10,7 +10,7 @@ from finetop.core.approaches._adapter import NO_ROWS, adapter
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "the same on weights held in 4 bits: a quarter of the memory"
+ABOUT = "LoRA on a base in 4 bits: a quarter of the memory"
 TRAINS = True
 UPDATES = "train"
 

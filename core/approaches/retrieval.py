@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
-ABOUT = "passages of the documents that fit the question, before it"
+ABOUT = "puts the documents' best passages before each question"
 TRAINS = False
 UPDATES = "index"
 NO_DOCUMENTS = "ask.documents names nothing to look things up in"

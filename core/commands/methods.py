@@ -11,7 +11,7 @@ from finetop.core.recipe.find import list_builtin, list_chains
 from finetop.core.runtime.home import Home
 from finetop.core.train import methods, objectives, protections
 
-ABOUT = "which weights can move, what they learn from, built-in recipes"
+ABOUT = "list methods, objectives, protections and built-in recipes"
 GROUP = "run"
 
 
@@ -41,9 +41,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
         return 0
     rows = [(name, goes_on[name], about) for name, about in moves]
-    print_table(("method", "model.quantize", "which weights move"), rows)
+    print_table(("method", "model.quantize", "which weights are trained"), rows)
     print()
-    print_table(("objective", "what they learn from"), learns)
+    print_table(("objective", "the training objective"), learns)
     print()
     print_table(("protect", "against forgetting, in training"), protects)
     print()

@@ -54,7 +54,7 @@ def _all_builtin() -> list[tuple[BuiltIn, bool]]:
 
 def _about(text: str) -> str:
     written = re.search(r"^about: *(.+)$", text, re.MULTILINE)
-    return written.group(1).strip() if written else ""
+    return written.group(1).strip().strip("\"'") if written else ""
 
 
 def builtin_file(name: str) -> Path:

@@ -80,7 +80,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Model(Section, frozen=True, kw_only=True):
-    """Which model is tuned."""
+    """The base model to fine-tune."""
 
     id: Annotated[
         Text,
@@ -97,7 +97,7 @@ class Model(Section, frozen=True, kw_only=True):
     ] = "auto"
     quantize: Annotated[
         Literal["none", "nf4", "int8"],
-        says("Hold the linear layers' weights in fewer bits; nf4 takes a quarter of bfloat16's memory."),
+        says("Load the linear layers in fewer bits; nf4 takes a quarter of bfloat16's memory."),
     ] = "none"
     attention: Annotated[
         Attention,
@@ -106,31 +106,31 @@ class Model(Section, frozen=True, kw_only=True):
     engine: Annotated[
         EngineChoice,
         says(
-            "What writes answers in checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
+            "Generation engine for checks, samples, grpo and rloo; auto: exact, or continuous with flash-attn."
         ),
     ] = "auto"
     revision: Annotated[
         Text | None, says("Branch, tag or commit on the hub; null for the newest."), belongs_to("id")
     ] = None
     trust_remote_code: Annotated[
-        bool, says("Run Python code that comes with the model. Off unless you have read that code.")
+        bool, says("Run Python code shipped with the model. Read that code first.")
     ] = False
     chat_template: Annotated[
-        PathText | None, a_file("A Jinja file in place of the model's own template.")
+        PathText | None, a_file("Jinja file that replaces the model's own chat template.")
     ] = None
 
 
 class Method(Section, frozen=True, kw_only=True):
-    """Which weights move, and the method's own settings (finetop methods)."""
+    """Which weights are trained, and the method's settings (finetop methods)."""
 
-    name: Annotated[str, says("Which weights move.")] = "lora"
+    name: Annotated[str, says("Which weights are trained.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
-    """What they learn from, and the objective's own settings."""
+    """The training objective and its settings."""
 
-    name: Annotated[str, says("What the weights learn from.")] = "sft"
+    name: Annotated[str, says("The training objective.")] = "sft"
     options: Any = None
 
 
@@ -160,11 +160,11 @@ class Source(Section, frozen=True, kw_only=True):
     share: Annotated[
         Annotated[float, Meta(gt=0, lt=1)] | None,
         says(
-            "Part of all training rows that come from here: 0.3 is 3 in 10. One source must have null: all its rows."
+            "Fraction of all training rows drawn from here, such as 0.3. At least one source must be null: all rows."
         ),
     ] = None
     role: Annotated[
-        Literal["train", "replay"], says("replay marks general rows that are there against forgetting.")
+        Literal["train", "replay"], says("replay marks general rows, mixed in to prevent forgetting.")
     ] = "train"
 
 
@@ -179,7 +179,7 @@ class EvalShare(Section, frozen=True, kw_only=True):
 
 
 class Data(Section, frozen=True, kw_only=True):
-    """What is learned and what is held back."""
+    """Training rows and held-out rows."""
 
     train: Annotated[tuple[Source, ...], says("The training rows: a list of sources.")] = ()
     eval: Annotated[
@@ -189,9 +189,7 @@ class Data(Section, frozen=True, kw_only=True):
     max_tokens: Annotated[
         int,
         Meta(ge=8, le=10**7),
-        says(
-            "Longest row, in tokens: prompt, what ask adds to it, and answer; the prompt alone in grpo, rloo and ppo."
-        ),
+        says("Maximum row length in tokens, with what ask adds; in grpo, rloo and ppo the prompt alone."),
     ] = 1024
     on_long: Annotated[
         str,
@@ -201,36 +199,35 @@ class Data(Section, frozen=True, kw_only=True):
 
 
 class Ask(Section, frozen=True, kw_only=True):
-    """What is put before a row's own prompt, in training and in every score."""
+    """Text added before each prompt, in training and in every evaluation."""
 
     system: Annotated[
         LongText | None,
-        says("A system turn before each row's prompt; joined to the row's own, if it has one."),
+        says("System message for each prompt; joined to the row's own, if any."),
     ] = None
     shots: Annotated[
-        int, Meta(ge=0, le=64), says("Examples from data.train before the question; training rows get none.")
+        int,
+        Meta(ge=0, le=64),
+        says("Few-shot examples from data.train before each evaluated question."),
     ] = 0
     pick: Annotated[
         Literal["fixed", "nearest"],
-        says("The same examples for every question, or those whose question is most like it (BM25)."),
+        says("fixed: the same examples for every question; nearest: the most similar ones (BM25)."),
     ] = "fixed"
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts: .txt, .md, .jsonl with `text` …")], ...],
-        says("Texts to retrieve from: the passages that fit a question best are put before it."),
+        says("Documents to retrieve from: the best passages are put before each question."),
     ] = ()
-    top_k: Annotated[
-        int, Meta(ge=1, le=64), says("Passages of the documents that stand before a question.")
-    ] = 3
-    chunk_words: Annotated[int, Meta(ge=10, le=10_000), says("Words of a passage, at most.")] = 150
+    top_k: Annotated[int, Meta(ge=1, le=64), says("Retrieved passages per question.")] = 3
+    chunk_words: Annotated[int, Meta(ge=10, le=10_000), says("Maximum words per passage.")] = 150
     overlap_words: Annotated[
-        int, Meta(ge=0, le=1_000), says("Words that a passage shares with the one before it.")
+        int, Meta(ge=0, le=1_000), says("Words of overlap between consecutive passages.")
     ] = 20
     search: Annotated[
-        Literal["bm25", "dense"], says("Find passages by their words, or by vectors of a static model.")
+        Literal["bm25", "dense"],
+        says("Retrieval by words (bm25) or by vectors of a static embedding model (dense)."),
     ] = "bm25"
-    embedder: Annotated[Text | None, an_id("The model that makes the vectors; null for the usual one.")] = (
-        None
-    )
+    embedder: Annotated[Text | None, an_id("Embedding model; null for the default one.")] = None
 
 
 class StopEarly(Section, frozen=True, kw_only=True):
@@ -238,33 +235,39 @@ class StopEarly(Section, frozen=True, kw_only=True):
 
     metric: Annotated[
         Literal["eval_loss", "target", "reward"],
-        says("The evaluation loss, the target's first metric (at checks on the way), or the eval reward."),
+        says(
+            "eval_loss, the target's first metric (measured at checks during training), or the eval reward."
+        ),
     ] = "eval_loss"
-    patience: Annotated[Count, says("Stop after so many evaluations in a row without an improvement.")] = 3
+    patience: Annotated[Count, says("Stop after this many consecutive evaluations without improvement.")] = 3
     min_delta: Annotated[
-        float, Meta(ge=0, le=10**9), says("What counts as one: more than this, in the metric's own unit.")
+        float,
+        Meta(ge=0, le=10**9),
+        says("Smallest change that counts as an improvement, in the metric's unit."),
     ] = 0.0
 
 
 class Train(Section, frozen=True, kw_only=True):
-    """How long, how fast. A step is one optimizer step."""
+    """Training length, batches and optimizer. A step is one optimizer step."""
 
     epochs: Annotated[
         Annotated[float, Meta(gt=0, le=10_000)] | None,
-        says("Passes over the training rows; max_steps wins where both are written."),
+        says("Passes over the training rows; max_steps wins if both are set."),
     ] = 2.0
     max_steps: Annotated[
         Count | None,
-        says("Stop after exactly this many steps, however many epochs that is; null: epochs decides."),
+        says("Stop after exactly this many steps; null: epochs decides."),
         yields_to("epochs"),
     ] = None
     batch_size: Annotated[
-        Count, says("Rows a device holds at once; pairs for dpo, answers for grpo, rloo and ppo.")
+        Count, says("Rows per device and forward pass; pairs for dpo, answers for grpo, rloo and ppo.")
     ] = 4
-    eval_batch_size: Annotated[Count | None, says("The same in evaluation; null for batch_size.")] = None
-    grad_accumulation: Annotated[Count, says("Batches added up for one step: same result, less memory.")] = 4
+    eval_batch_size: Annotated[Count | None, says("Batch size in evaluation; null for batch_size.")] = None
+    grad_accumulation: Annotated[
+        Count, says("Batches accumulated per step: as one large batch, in less memory.")
+    ] = 4
     learning_rate: Annotated[
-        float, Meta(gt=0, le=1), says("Size of a step at its peak. Usual: 2e-4 for LoRA, 2e-5 for full.")
+        float, Meta(gt=0, le=1), says("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full.")
     ] = 2e-5
     schedule: Annotated[
         Literal["constant", "linear", "cosine"], says("How the learning rate falls after the warm-up.")
@@ -275,29 +278,31 @@ class Train(Section, frozen=True, kw_only=True):
     ] = 0.03
     optimizer: Annotated[
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
-        says("What turns gradients into steps. In 8 bits it takes a quarter of the memory, on a GPU."),
+        says("Optimizer. The 8-bit ones keep their state in a quarter of the memory (GPU only)."),
     ] = "adamw"
     master: Annotated[
         Literal["auto", "float32", "stochastic", "nearest"],
-        says("How 16-bit weights of full tuning are held: float32 where it fits, or rounded by chance."),
+        says("How 16-bit full tuning updates weights: float32 masters, or stochastic or nearest rounding."),
     ] = "auto"
-    weight_decay: Annotated[float, Meta(ge=0, le=1), says("Pull of the trained weights towards zero.")] = 0.0
+    weight_decay: Annotated[
+        float, Meta(ge=0, le=1), says("Decoupled weight decay of the trained weights.")
+    ] = 0.0
     activation_checkpointing: Annotated[
         bool,
-        says("Compute activations again in the backward pass: far less memory, about a third slower."),
+        says("Recompute activations in the backward pass: far less memory, about a third slower."),
     ] = False
     kernels: Annotated[
         Literal["none", "liger"], says("liger: fused norms and activations, where liger-kernel is installed.")
     ] = "none"
-    compile: Annotated[bool, says("Compile the model with torch.compile: minutes at first, then faster.")] = (
-        False
-    )
-    max_grad_norm: Annotated[Positive, says("Longer gradients are scaled down to this length.")] = 1.0
+    compile: Annotated[
+        bool, says("Compile the model with torch.compile: takes minutes at first, then faster.")
+    ] = False
+    max_grad_norm: Annotated[Positive, says("Clip the gradient to this norm.")] = 1.0
     stop_on_nan: Annotated[
         Count | None,
-        says("Stop after N steps in a row whose loss or gradient is NaN or infinite; null for never."),
+        says("Stop after N consecutive steps whose loss or gradient is NaN or infinite; null for never."),
     ] = 10
-    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Start of all random numbers of the run.")] = 1
+    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed of the run.")] = 1
     eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
     save_every: Annotated[Pace, says("Write a checkpoint every N steps (50) or share of the run (0.25).")] = (
         0.25
@@ -305,33 +310,37 @@ class Train(Section, frozen=True, kw_only=True):
     keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
     keep: Annotated[
         Literal["newest", "best"],
-        says("Which checkpoint is the run's result: the newest, or the best by stop_early.metric."),
+        says("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
     ] = "newest"
     stop_early: Annotated[
         StopEarly | None, says("Stop once it has stopped improving; null for the whole length.")
     ] = None
     resumable: Annotated[
         bool,
-        says("Keep the optimizer's numbers in checkpoints: `finetop resume` needs them, disk space too."),
+        says("Save the optimizer state in checkpoints: `finetop resume` needs it; it takes disk space."),
     ] = True
     try_worst_batch: Annotated[
         bool | Literal["auto"],
-        says("Try a step on the longest rows before the first, and undo it; auto: where there is a GPU."),
+        says(
+            "Try a step on the longest rows before step 1, so that too little memory fails early; auto: on a GPU."
+        ),
     ] = "auto"
     parallel: Annotated[
         Literal["auto", "ddp", "fsdp"],
-        says("On several GPUs: a copy on each (ddp) or weights divided (fsdp); auto: divided if all move."),
+        says(
+            "On several GPUs: a full copy on each (ddp) or sharded weights (fsdp); auto: fsdp for full tuning."
+        ),
     ] = "auto"
 
 
 class Samples(Section, frozen=True, kw_only=True):
-    """Answers written at each evaluation, to read."""
+    """Sample answers generated at each evaluation."""
 
     prompts: Annotated[
-        tuple[Text, ...], says("What to ask; with none, prompts of the evaluation rows are used.")
+        tuple[Text, ...], says("Prompts to answer; if empty, prompts of evaluation rows.")
     ] = ()
-    count: Annotated[int, Meta(ge=0, le=100), says("How many answers at a time; 0 for none.")] = 3
-    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), says("Longest answer, in tokens.")] = 64
+    count: Annotated[int, Meta(ge=0, le=100), says("Answers per evaluation; 0 for none.")] = 3
+    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), says("Maximum answer length in tokens.")] = 64
 
 
 class Rule(Section, frozen=True, kw_only=True):
@@ -356,21 +365,23 @@ class Target(Section, frozen=True, kw_only=True):
 
     path: Annotated[
         PathText,
-        a_file("Rows that are not trained on, with answers, or texts: a file, a folder or data/*.csv."),
+        a_file("Held-out rows with answers, or texts: a file, a folder or data/*.csv."),
     ]
     columns: Columns = {}
     labels: Labels = {}
     metric: Annotated[
         Metric | tuple[Metric, ...],
-        says("nats_per_token, exact_match, token_f1 or rules; one, or a list. Texts: nats_per_token."),
+        says("One metric or a list of them; for texts, nats_per_token."),
     ] = "nats_per_token"
-    rules: Annotated[tuple[Rule, ...], says("For the metric rules: what every answer must be like.")] = ()
+    rules: Annotated[
+        tuple[Rule, ...], says("For the metric rules: the rules that every answer must meet.")
+    ] = ()
     written: Annotated[
-        Count | None, says("Rows that are answered in writing; null for 200, or 24 on a CPU.")
+        Count | None, says("Rows for which an answer is generated; null for 200, or 24 on a CPU.")
     ] = None
     max_new_tokens: Annotated[
         Annotated[int, Meta(ge=1, le=10**5)] | None,
-        says("Longest answer, in tokens; null for the longest right one and 16 more, at most 256."),
+        says("Maximum answer length in tokens; null for the longest reference answer plus 16, at most 256."),
     ] = None
 
     @property
@@ -391,10 +402,10 @@ class General(Section, frozen=True, kw_only=True):
         Text, an_id("Name of the suite of tasks, or its file (starts with ./, ../, / or ~).")
     ] = "quick"
     margin: Annotated[
-        float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in points of 100.")
+        float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in percentage points.")
     ] = MARGIN
     alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
-    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Order in which items are drawn.")] = 1
+    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Random seed for the order of the items.")] = 1
 
 
 class Check(Section, frozen=True, kw_only=True):
@@ -404,12 +415,14 @@ class Check(Section, frozen=True, kw_only=True):
     every: Annotated[
         Pace | None,
         says(
-            "Check while it trains, every N steps (50) or share of the run (0.25); null for only at the end."
+            "Check during training, every N steps (50) or share of the run (0.25); null for only at the end."
         ),
     ] = None
     on_fail: Annotated[
         Literal["flag", "stop", "keep-best"],
-        says("If it REGRESSED on the way: flag it, stop, or go on and keep the best checkpoint that is OK."),
+        says(
+            "If REGRESSED during training: flag it, stop, or go on and keep the best checkpoint that is OK."
+        ),
     ] = "flag"
     target: Annotated[Target | None, one_choice("What it should be better at.")] = None
     general: Annotated[
@@ -419,12 +432,12 @@ class Check(Section, frozen=True, kw_only=True):
 
 
 class Drift(Section, frozen=True, kw_only=True):
-    """Early alarm: the loss on general text against the base model."""
+    """Early warning: loss on general text compared with the base model."""
 
     every: Annotated[
         Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
     ] = 0.1
-    limit: Annotated[Positive, says("Alarm when the loss rose by this much, in nats/token.")] = 0.1
+    limit: Annotated[Positive, says("Alarm when the loss has risen by this much, in nats/token.")] = 0.1
 
 
 class Update(Section, frozen=True, kw_only=True):
@@ -432,29 +445,27 @@ class Update(Section, frozen=True, kw_only=True):
 
     documents: Annotated[
         tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
-        says("Documents with the new facts, for the approaches that retrieve."),
+        says("Documents with the new facts, for approaches that retrieve."),
     ] = ()
     train: Annotated[
-        tuple[Source, ...], says("Training rows with the new facts, for the approaches that train.")
+        tuple[Source, ...], says("Training rows with the new facts, for approaches that train.")
     ] = ()
-    test: Annotated[PathText, a_file("Questions about the new facts, in rows like those of check.target.")]
+    test: Annotated[PathText, a_file("Questions about the new facts, in the format of check.target.")]
 
 
 class Comparison(Section, frozen=True, kw_only=True):
     """Prompt, few-shot, retrieval and training side by side."""
 
     only: Annotated[
-        tuple[Text, ...], says("Compare these approaches alone; with none, all that the recipe allows.")
+        tuple[Text, ...], says("Approaches to compare; if empty, all that the recipe allows.")
     ] = ()
     metric: Annotated[
-        Metric | None, says("What they are compared by; null for the first of check.target.metric.")
+        Metric | None, says("Metric to compare by; null for the first of check.target.metric.")
     ] = None
-    seeds: Annotated[
-        int, Meta(ge=1, le=50), says("Runs of each approach that trains, each with its seed.")
-    ] = 1
+    seeds: Annotated[int, Meta(ge=1, le=50), says("Seeds per trained approach: one run for each.")] = 1
     settings: Annotated[
         dict[str, dict[str, Any]],
-        says("Settings of one approach alone: {full: {train.learning_rate: 1e-5}}."),
+        says("Settings for single approaches: {full: {train.learning_rate: 1e-5}}."),
     ] = {}
     update: Annotated[
         Update | None, one_choice("New facts that arrive afterwards; null to leave that out.")
@@ -462,26 +473,30 @@ class Comparison(Section, frozen=True, kw_only=True):
 
 
 class Budget(Section, frozen=True, kw_only=True):
-    """What the run may use."""
+    """Limits of the run."""
 
     gpus: Annotated[
         Annotated[int, Meta(ge=0, le=1024)] | None,
-        says("GPUs, on which it trains side by side; null is one if the machine has any, else none."),
+        says("Number of GPUs to train on; null is one if the machine has any, else none."),
     ] = None
     nodes: Annotated[
         Annotated[int, Meta(ge=1, le=256)] | None,
-        says("Nodes of a cluster that share the GPUs evenly; null is one. More need slurm in settings.yaml."),
+        says(
+            "Cluster nodes to spread the GPUs over evenly; null is one. More than one needs slurm in settings.yaml."
+        ),
     ] = None
-    memory_gib: Annotated[Positive | None, says("Memory per GPU that may be used, in GiB; null for all.")] = (
-        None
-    )
+    memory_gib: Annotated[Positive | None, says("Memory limit per GPU, in GiB; null for all of it.")] = None
     hours: Annotated[
         Positive | None,
-        says("Stop with a checkpoint after so long of training, over all resumes; null for no limit."),
+        says(
+            "Save a checkpoint and stop after this many hours of training, resumes included; null for no limit."
+        ),
     ] = None
     tokens: Annotated[
         Annotated[int, Meta(ge=1, lt=2**53)] | None,
-        says("Stop with a checkpoint after so many tokens, at the end of that step; null for no limit."),
+        says(
+            "Save a checkpoint and stop after this many tokens, at the end of that step; null for no limit."
+        ),
     ] = None
 
 
@@ -507,24 +522,24 @@ if TYPE_CHECKING:
         """What holds the model to its base: a section for each protection (docs/methods.md), off by default."""
 
 else:
-    Alarms = _of_folder("Alarms", ALARMS, "What is watched while it trains: a section for each alarm.")
+    Alarms = _of_folder("Alarms", ALARMS, "Alarms during training: one section for each.")
     Protect = _of_folder(
         "Protect",
         PROTECTIONS,
-        "What holds the model to its base: a section for each protection.",
+        "Protections against forgetting: one section for each.",
     )
 
 
 class Recipe(Section, frozen=True, kw_only=True):
     """A whole recipe with all its defaults filled in."""
 
-    recipe: Annotated[Literal[1], says("Version of the recipe format; every recipe says recipe: 1.")] = 1
+    recipe: Annotated[Literal[1], says("Version of the recipe format; always 1.")] = 1
     name: Annotated[str, says("Name of the run: letters, digits, . _ -; default: the file's.")]
     about: Annotated[
-        Annotated[str, Meta(max_length=1000)], Meta(description="One line: what this run is for.")
+        Annotated[str, Meta(max_length=1000)], Meta(description="Purpose of the run, in one line.")
     ] = ""
     extends: Annotated[
-        Text | None, Meta(description="A built-in recipe, or the path of one, to start from.")
+        Text | None, Meta(description="Recipe to start from: the name of a built-in one, or a path.")
     ] = None
     model: Model = Model()
     method: Method
@@ -541,5 +556,5 @@ class Recipe(Section, frozen=True, kw_only=True):
     approaches: Comparison = Comparison()
     trainer_args: Annotated[
         dict[str, Any],
-        merged("Options of the trainer's own class, such as TRL's SFTConfig."),
+        merged("Extra options for the trainer's config class, such as TRL's SFTConfig."),
     ] = {}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
-ABOUT = "weights between the base and the tuned model, at several strengths of the change"
+ABOUT = "interpolates between the base's and the tuned model's weights, at several strengths"
 COST = "reading the base's weights once; nothing where an adapter has a scale"
 MOST = 5
 SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")  # PEFT's types

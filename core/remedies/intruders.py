@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
-ABOUT = "the directions that tuning put into each matrix, unlike any of the base's, taken out"
+ABOUT = "removes intruder dimensions: singular directions that tuning added, unlike any of the base's"
 COST = "two singular value decompositions of every matrix"
 MOST = 1
 TOP = 10

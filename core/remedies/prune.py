@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
-ABOUT = "a half of the change dropped: its smallest moves, or random ones with the rest doubled"
+ABOUT = "drops half of the change: its smallest entries, or random ones with the rest doubled"
 COST = "reading the base's weights once"
 MOST = 2
 KEPT = 0.5

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the gradient is gone: nothing is learned"
+ABOUT = "the gradient has vanished, so nothing is learned"
 NOTHING = 1e-10
 BASELINE = 200  # steps whose median it is compared with
 ENOUGH = 20  # of them, before which nothing but 0 counts
@@ -27,11 +27,11 @@ BACK = 5  # steps in a row at ten times the limit after which it is over
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.dead_gradient:`."""
 
-    on: Annotated[bool, Meta(description="Tell when the gradient is gone.")] = True
+    on: Annotated[bool, Meta(description="Alarm when the gradient vanishes.")] = True
     below: Annotated[
-        float, Meta(gt=0, lt=1, description="Gone is a grad_norm below this share of its own median.")
+        float, Meta(gt=0, lt=1, description="Vanished means a grad_norm below this fraction of its median.")
     ] = 0.001
-    steps: Annotated[int, Meta(ge=1, le=10**6, description="For so many steps in a row.")] = 20
+    steps: Annotated[int, Meta(ge=1, le=10**6, description="Consecutive steps before the alarm.")] = 20
 
 
 @dataclass

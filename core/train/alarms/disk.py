@@ -28,7 +28,7 @@ BACK = 1.2  # times the limit: at which it is over
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.disk:`."""
 
-    on: Annotated[bool, Meta(description="Tell when the disk is almost full.")] = True
+    on: Annotated[bool, Meta(description="Alarm when the disk is almost full.")] = True
 
 
 @dataclass

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss on general text has risen by drift.limit"
+ABOUT = "the loss on general text has risen by more than drift.limit"
 BACK = 0.9  # of the limit: at which it is over, so that a drift that wavers about it does not speak each time
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.drift:`; what is measured, and the limit, stand under `drift:`."""
 
-    on: Annotated[bool, Meta(description="Tell when drift is over drift.limit.")] = True
+    on: Annotated[bool, Meta(description="Alarm when drift exceeds drift.limit.")] = True
 
 
 @dataclass

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "all answers to a prompt earn the same: nothing is learned"
+ABOUT = "all answers to a prompt get the same reward, so nothing is learned"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.groups_alike:`."""
 
-    on: Annotated[bool, Meta(description="Tell when all answers to a prompt earn the same.")] = True
+    on: Annotated[bool, Meta(description="Alarm when all answers to a prompt get the same reward.")] = True
     steps: Annotated[
-        int, Meta(ge=1, le=10**6, description="For so many steps in a row; more where that is usual.")
+        int, Meta(ge=1, le=10**6, description="Consecutive steps before the alarm; more where that is usual.")
     ] = 5
 
 

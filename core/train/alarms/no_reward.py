@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the reward stays 0: nothing is learned"
+ABOUT = "the reward stays 0, so nothing is learned"
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.no_reward:`."""
 
-    on: Annotated[bool, Meta(description="Tell when no answer earns anything.")] = True
+    on: Annotated[bool, Meta(description="Alarm when no answer gets a reward.")] = True
     steps: Annotated[
-        int, Meta(ge=1, le=10**6, description="For so many steps in a row; more where 0 is usual.")
+        int, Meta(ge=1, le=10**6, description="Consecutive steps before the alarm; more where 0 is usual.")
     ] = 5
 
 

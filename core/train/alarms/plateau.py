@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss does not fall any more, though the learning rate is high"
+ABOUT = "the loss has stopped falling although the learning rate is high"
 BLOCKS = 24
 SMALLEST = 4  # steps of a block
 HIGH = 0.33  # of the learning rate's peak
@@ -36,12 +36,12 @@ SIGMAS = 2.5  # a fall of `least` must be so many standard errors, or nothing ca
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.plateau:`."""
 
-    on: Annotated[bool, Meta(description="Tell when the loss does not fall any more.")] = True
+    on: Annotated[bool, Meta(description="Alarm when the loss stops falling.")] = True
     share: Annotated[
-        float, Meta(gt=0, lt=1, description="Over this share of the planned run; 96 steps at least.")
+        float, Meta(gt=0, lt=1, description="Window, as a share of the planned run; at least 96 steps.")
     ] = 0.3
     least: Annotated[
-        float, Meta(gt=0, lt=1, description="The least fall that would matter, as a share of the loss.")
+        float, Meta(gt=0, lt=1, description="Smallest fall that matters, as a fraction of the loss.")
     ] = 0.02
 
 

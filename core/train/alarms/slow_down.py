@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "steps take much longer than they did"
+ABOUT = "steps take much longer than before"
 RECENT = 20  # steps
 BASELINE = 200
 ENOUGH = 30  # steps of the baseline before which nothing is said
@@ -33,9 +33,13 @@ BACK = 0.7  # of what raised it: at which it is over
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.slow_down:`."""
 
-    on: Annotated[bool, Meta(description="Tell when steps take much longer than they did.")] = True
-    times: Annotated[float, Meta(gt=1, le=1000, description="So many times their own median.")] = 2.0
-    seconds: Annotated[float, Meta(ge=0, le=1e6, description="For so long, 20 steps at least.")] = 120.0
+    on: Annotated[bool, Meta(description="Alarm when steps take much longer than before.")] = True
+    times: Annotated[
+        float, Meta(gt=1, le=1000, description="Slow means this many times the median step time.")
+    ] = 2.0
+    seconds: Annotated[
+        float, Meta(ge=0, le=1e6, description="Seconds before the alarm; at least 20 steps.")
+    ] = 120.0
 
 
 @dataclass

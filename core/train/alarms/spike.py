@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from finetop.core.train.alarms import Run
 
-ABOUT = "the loss has risen far above where it was"
+ABOUT = "the loss has risen far above its earlier level"
 RECENT = 7  # steps
 LONGER = 21
 LEVEL = 64
@@ -38,12 +38,12 @@ MORE = 7 / 6  # deviations of the longer: at 1 there were 17 false ones a thousa
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `alarms.spike:`."""
 
-    on: Annotated[bool, Meta(description="Tell when the loss has risen far above where it was.")] = True
+    on: Annotated[bool, Meta(description="Alarm when the loss rises far above its earlier level.")] = True
     rise: Annotated[
-        float, Meta(gt=0, le=1000, description="By this share at least: 0.5 is from 1.0 to 1.5.")
+        float, Meta(gt=0, le=1000, description="Smallest relative rise: 0.5 is from 1.0 to 1.5.")
     ] = 0.5
     deviations: Annotated[
-        float, Meta(gt=0, le=1000, description="And by so many times what it wavers by itself.")
+        float, Meta(gt=0, le=1000, description="And at least this many times the loss's usual variation.")
     ] = 6.0
 
 

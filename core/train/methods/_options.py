@@ -29,7 +29,7 @@ class RsloraOptions(Settings, frozen=True, kw_only=True):
 
     rank: Rank = 64
     alpha: Annotated[
-        float, Meta(gt=0, le=65536, description="Strength: the update is scaled by alpha / sqrt(rank).")
+        float, Meta(gt=0, le=65536, description="Strength: scales the update by alpha / sqrt(rank).")
     ] = 16.0
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
@@ -42,7 +42,7 @@ class OftOptions(Settings, frozen=True, kw_only=True):
     block_size: BlockSize = 32
     exact: Annotated[
         bool,
-        Meta(description="Exact rotations by a matrix inverse; false sums five terms, which is faster."),
+        Meta(description="Exact rotations by matrix inversion; false: a five-term series, faster."),
     ] = False
     dropout: BlockDropout = 0.0
     target_modules: TargetModules = "all-linear"
@@ -54,7 +54,8 @@ class BoftOptions(Settings, frozen=True, kw_only=True):
 
     block_size: BlockSize = 4
     factors: Annotated[
-        int, Meta(ge=1, le=16, description="Butterfly factors; each doubles how many inputs turn together.")
+        int,
+        Meta(ge=1, le=16, description="Butterfly factors; each doubles the inputs that a rotation mixes."),
     ] = 1
     dropout: BlockDropout = 0.0
     target_modules: TargetModules = "all-linear"
@@ -70,7 +71,7 @@ class Ia3Options(Settings, frozen=True, kw_only=True):
     ] = "auto"
     feedforward_modules: Annotated[
         tuple[str, ...],
-        Meta(description="Those of target_modules whose inputs are scaled, not outputs: [down_proj]."),
+        Meta(description="Those of target_modules whose inputs, not outputs, are scaled: [down_proj]."),
     ] = ()
     modules_to_save: ModulesToSave = ()
 
@@ -79,10 +80,10 @@ class VeraOptions(Settings, frozen=True, kw_only=True):
     """Settings under `method:` when its name is vera."""
 
     rank: Annotated[
-        int, Meta(ge=1, le=16384, description="Width of the shared random matrices. 256 to 1024 is usual.")
+        int, Meta(ge=1, le=16384, description="Rank of the shared random matrices. 256 to 1024 is usual.")
     ] = 256
     initial: Annotated[
-        float, Meta(gt=0, le=10, description="Where the vector behind the first matrix begins.")
+        float, Meta(gt=0, le=10, description="Initial value of the scaling vector after the first matrix.")
     ] = 0.1
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"
@@ -94,7 +95,11 @@ class OsfOptions(Settings, frozen=True, kw_only=True):
 
     kept: Annotated[
         float,
-        Meta(gt=0, lt=1, description="Share of each matrix's singular directions, largest first, that stay."),
+        Meta(
+            gt=0,
+            lt=1,
+            description="Share of each matrix's singular directions, largest first, that stay frozen.",
+        ),
     ] = 0.5
     target_modules: TargetModules = "all-linear"
 
@@ -103,7 +108,7 @@ class ShiraOptions(Settings, frozen=True, kw_only=True):
     """Settings under `method:` when its name is shira."""
 
     rank: Annotated[
-        int, Meta(ge=1, le=4096, description="As many weights move as LoRA of this rank would have.")
+        int, Meta(ge=1, le=4096, description="Trains as many weights as LoRA of this rank has.")
     ] = 32
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()
@@ -113,10 +118,10 @@ class HraOptions(Settings, frozen=True, kw_only=True):
     """Settings under `method:` when its name is hra."""
 
     rank: Annotated[
-        int, Meta(ge=2, le=4096, multiple_of=2, description="Reflections of each layer's inputs, even.")
+        int, Meta(ge=2, le=4096, multiple_of=2, description="Reflections per layer; an even number.")
     ] = 8
     orthogonal: Annotated[
-        bool, Meta(description="Keep the reflections at right angles (Gram-Schmidt); slower.")
+        bool, Meta(description="Keep the reflections orthogonal (Gram-Schmidt); slower.")
     ] = False
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()
@@ -126,7 +131,7 @@ class LayernormOptions(Settings, frozen=True, kw_only=True):
     """Settings under `method:` when its name is layernorm."""
 
     target_modules: Annotated[
-        Literal["auto"] | tuple[str, ...], Meta(description="Names of the norms; auto takes all of them.")
+        Literal["auto"] | tuple[str, ...], Meta(description="Names of the norms; auto: all of them.")
     ] = "auto"
     modules_to_save: ModulesToSave = ()
 
@@ -136,7 +141,7 @@ class PromptTuningOptions(Settings, frozen=True, kw_only=True):
 
     tokens: VirtualTokens = 20
     text: Annotated[
-        Text | None, Meta(description="The learned tokens begin as this text's; null for random words.")
+        Text | None, Meta(description="Text to initialise the tokens from; null for random words.")
     ] = None
 
 
@@ -144,11 +149,11 @@ class PTuningOptions(Settings, frozen=True, kw_only=True):
     """Settings under `method:` when its name is p-tuning."""
 
     tokens: VirtualTokens = 20
-    encoder: Annotated[
-        Literal["mlp", "lstm"], Meta(description="The small network that writes the tokens.")
-    ] = "mlp"
-    hidden: Annotated[int, Meta(ge=1, le=65536, description="Width of that network.")] = 128
-    dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout of the lstm.")] = 0.0
+    encoder: Annotated[Literal["mlp", "lstm"], Meta(description="The network that produces the tokens.")] = (
+        "mlp"
+    )
+    hidden: Annotated[int, Meta(ge=1, le=65536, description="Hidden size of that network.")] = 128
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout of the LSTM.")] = 0.0
 
 
 class PrefixTuningOptions(Settings, frozen=True, kw_only=True):

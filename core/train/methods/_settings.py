@@ -6,12 +6,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-Rank = Annotated[int, Meta(ge=1, le=4096, description="Width of the added matrices. 8 to 64 is usual.")]
+Rank = Annotated[int, Meta(ge=1, le=4096, description="Rank of the added matrices. 8 to 64 is usual.")]
 Alpha = Annotated[
     float,
-    Meta(gt=0, le=65536, description="Strength: the update is scaled by alpha / rank. Often twice the rank."),
+    Meta(gt=0, le=65536, description="Strength: scales the update by alpha / rank. Often twice the rank."),
 ]
-Dropout = Annotated[float, Meta(ge=0, lt=1, description="Share of adapter inputs dropped in training.")]
+Dropout = Annotated[float, Meta(ge=0, lt=1, description="Dropout on the adapter's inputs.")]
 TargetModules = Annotated[
     Literal["all-linear"] | tuple[str, ...],
     Meta(description="all-linear, or a list of module names such as [q_proj, v_proj]."),
@@ -25,17 +25,17 @@ TargetParameters = Annotated[
 ]
 ModulesToSave = Annotated[
     tuple[str, ...],
-    Meta(description="Modules trained whole and saved beside the adapter, such as [lm_head]."),
+    Meta(description="Modules trained in full and saved with the adapter, such as [lm_head]."),
 ]
 Rslora = Annotated[bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")]
 BlockDropout = Annotated[
-    float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
+    float, Meta(ge=0, lt=1, description="Share of blocks left unrotated at random in training.")
 ]
 VirtualTokens = Annotated[
-    int, Meta(ge=1, le=4096, description="Learned tokens in front of every text. 8 to 100 is usual.")
+    int, Meta(ge=1, le=4096, description="Virtual tokens before every text. 8 to 100 is usual.")
 ]
 BlockSize = Annotated[
-    int, Meta(ge=2, le=4096, description="Inputs that turn together; it must divide every layer's width.")
+    int, Meta(ge=2, le=4096, description="Inputs per rotated block; must divide every layer's width.")
 ]
 
 # PEFT's names of the settings that every kind of LoRA has.

@@ -160,7 +160,7 @@ def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> d
 
 ROWS: dict[str, TableMethod] = {
     "dora": TableMethod(
-        ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
+        ABOUT="LoRA that learns the weights' magnitude and direction separately; slower, often better at low ranks",
         Options=lora.Options,
         config="LoraConfig",
         spelled=lora.spelled,
@@ -169,14 +169,14 @@ ROWS: dict[str, TableMethod] = {
         NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",
     ),
     "rslora": TableMethod(
-        ABOUT="LoRA scaled for high ranks, which then learn more",
+        ABOUT="LoRA with rank-stabilised scaling: high ranks learn more",
         Options=RsloraOptions,
         config="LoraConfig",
         spelled=LORA,
         fixed={"use_rslora": True},  # arXiv:2312.03732
     ),
     "oft": TableMethod(
-        ABOUT="rotations of blocks of each layer's inputs: angles between neurons stay",
+        ABOUT="rotates blocks of each layer's inputs: angles between neurons are preserved",
         Options=OftOptions,
         config="OFTConfig",  # arXiv:2306.07280
         spelled={**WHERE, "block_size": "oft_block_size", "dropout": "module_dropout"},
@@ -184,7 +184,7 @@ ROWS: dict[str, TableMethod] = {
         check=_blocks,
     ),
     "boft": TableMethod(
-        ABOUT="rotations by butterfly factors: few numbers turn many inputs",
+        ABOUT="orthogonal rotations built from butterfly factors: few parameters, many inputs",
         Options=BoftOptions,
         config="BOFTConfig",  # arXiv:2311.06243
         spelled={
@@ -196,13 +196,13 @@ ROWS: dict[str, TableMethod] = {
         check=_butterflies,
     ),
     "ia3": TableMethod(
-        ABOUT="one learned scale a channel: the fewest weights, little new behaviour",
+        ABOUT="one learned scale per channel: the fewest weights, little new behaviour",
         Options=Ia3Options,
         config="IA3Config",  # arXiv:2205.05638
         spelled={**WHERE, "feedforward_modules": "feedforward_modules"},
     ),
     "vera": TableMethod(
-        ABOUT="learned scales around random matrices that all layers share: tiny checkpoints",
+        ABOUT="learned scales around random matrices shared by all layers: tiny checkpoints",
         Options=VeraOptions,
         config="VeraConfig",  # arXiv:2310.11454
         spelled={**WHERE, "rank": "r", "initial": "d_initial", "dropout": "vera_dropout"},
@@ -210,7 +210,7 @@ ROWS: dict[str, TableMethod] = {
         more=_seeded("projection_prng_key"),
     ),
     "osf": TableMethod(
-        ABOUT="moves only the small singular directions of each matrix: made against forgetting",
+        ABOUT="trains only the small singular directions of each matrix: designed against forgetting",
         Options=OsfOptions,
         config="OSFConfig",  # arXiv:2504.07097
         spelled={"kept": "effective_rank", "target_modules": "target_modules"},
@@ -218,7 +218,7 @@ ROWS: dict[str, TableMethod] = {
         NOT_QUANTIZED="it takes each matrix apart, which needs whole numbers",
     ),
     "shira": TableMethod(
-        ABOUT="a random few of the weights themselves move: high rank, few numbers",
+        ABOUT="trains a small random subset of the weights: high rank, few parameters",
         Options=ShiraOptions,
         config="ShiraConfig",  # arXiv:2406.13175
         spelled={**WHERE, "rank": "r"},
@@ -226,7 +226,7 @@ ROWS: dict[str, TableMethod] = {
         check=_sparse,
     ),
     "hra": TableMethod(
-        ABOUT="reflections of each layer's inputs: between LoRA and rotations",
+        ABOUT="Householder reflections of each layer's inputs: between LoRA and rotations",
         Options=HraOptions,
         config="HRAConfig",  # arXiv:2405.17484
         spelled={**WHERE, "rank": "r", "orthogonal": "apply_GS"},
@@ -234,14 +234,14 @@ ROWS: dict[str, TableMethod] = {
         NOT_QUANTIZED="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
     ),
     "layernorm": TableMethod(
-        ABOUT="only the norms' scales move: a tiny change",
+        ABOUT="trains only the norms' scales: a tiny change",
         Options=LayernormOptions,
         config="LNTuningConfig",  # arXiv:2312.11420
         spelled={"modules_to_save": "modules_to_save"},
         more=_norms,
     ),
     "prompt-tuning": TableMethod(
-        ABOUT="learned tokens in front of every text; no weight of the model moves",
+        ABOUT="virtual tokens before every text; the model itself is frozen",
         Options=PromptTuningOptions,
         config="PromptTuningConfig",  # arXiv:2104.08691
         spelled={"tokens": "num_virtual_tokens"},
@@ -250,7 +250,7 @@ ROWS: dict[str, TableMethod] = {
         REFUSES=TOKENS_FIRST,
     ),
     "p-tuning": TableMethod(
-        ABOUT="learned tokens that a small network writes; no weight of the model moves",
+        ABOUT="virtual tokens produced by a small network; the model itself is frozen",
         Options=PTuningOptions,
         config="PromptEncoderConfig",  # arXiv:2103.10385
         spelled={"tokens": "num_virtual_tokens", "hidden": "encoder_hidden_size"},
@@ -259,7 +259,7 @@ ROWS: dict[str, TableMethod] = {
         REFUSES=TOKENS_FIRST,
     ),
     "prefix-tuning": TableMethod(
-        ABOUT="learned keys and values in front of every layer's; no weight of the model moves",
+        ABOUT="learned keys and values before every layer's own; the model itself is frozen",
         Options=PrefixTuningOptions,
         config="PrefixTuningConfig",  # arXiv:2101.00190
         spelled={"tokens": "num_virtual_tokens"},

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel, TrainerCallback
 
-ABOUT = "LoRA that moves its ranks, while it trains, to the layers which use them"
+ABOUT = "LoRA that shifts rank, during training, to the layers that use it"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
@@ -31,21 +31,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `method:` when its name is adalora."""
 
     rank: Annotated[
-        int, Meta(ge=1, le=4096, description="Mean rank of a layer at the end. 8 to 64 is usual.")
+        int, Meta(ge=1, le=4096, description="Average rank per layer at the end. 8 to 64 is usual.")
     ] = 8
     first_rank: Annotated[
-        int, Meta(ge=1, le=4096, description="Rank of every layer at the beginning; 1.5 times rank is usual.")
+        int, Meta(ge=1, le=4096, description="Initial rank of every layer; 1.5 times rank is usual.")
     ] = 12
     alpha: Alpha = 32.0
     wait: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of the run before the first rank is taken away.")
+        float, Meta(ge=0, lt=1, description="Share of the run before the first rank is pruned.")
     ] = 0.1
     settle: Annotated[
-        float, Meta(ge=0, lt=1, description="Share of the run, at its end, in which the ranks stay.")
+        float, Meta(ge=0, lt=1, description="Share of the run, at its end, with fixed ranks.")
     ] = 0.3
-    every: Annotated[int, Meta(ge=1, le=10**6, description="Steps between two changes of the ranks.")] = 1
+    every: Annotated[int, Meta(ge=1, le=10**6, description="Steps between changes of the ranks.")] = 1
     orthogonality: Annotated[
-        float, Meta(ge=0, le=100, description="Weight of the pull of both matrices towards right angles.")
+        float, Meta(ge=0, le=100, description="Weight of the orthogonality penalty on both matrices.")
     ] = 0.5
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA that begins in directions which general text, or your rows, use least or most"
+ABOUT = "LoRA initialised along the directions that general text uses least, or your rows use most"
 QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "it takes each matrix apart by what flows through it, which needs whole numbers"
 KEEPS_BASE = True
@@ -34,11 +34,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     keep: Annotated[
         Literal["knowledge", "nothing"],
         Meta(
-            description="knowledge: begin where general text flows least; nothing: where your rows flow most."
+            description="Start where general text flows least (knowledge) or your rows flow most (nothing)."
         ),
     ] = "knowledge"
     texts: Annotated[
-        int, Meta(ge=1, le=4096, description="Texts that are run through the model to see what flows.")
+        int, Meta(ge=1, le=4096, description="Texts run through the model to find those directions.")
     ] = 64
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"

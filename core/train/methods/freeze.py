@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-ABOUT = "only the last layers move: less memory than full tuning, and less to forget"
+ABOUT = "trains only the last layers: less memory than full tuning, and less forgetting"
 QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "weights in fewer bits can't take small steps"
 KEEPS_BASE = False
@@ -27,10 +27,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     layers: Annotated[
         int,
-        Meta(ge=0, le=1000, description="How many layers move, counted from the last; the last norm too."),
+        Meta(
+            ge=0,
+            le=1000,
+            description="Number of layers to train, counted from the last; includes the final norm.",
+        ),
     ] = 2
-    embeddings: Annotated[bool, Meta(description="Let the embeddings of the input move.")] = False
-    head: Annotated[bool, Meta(description="Let the output layer move.")] = False
+    embeddings: Annotated[bool, Meta(description="Train the input embeddings too.")] = False
+    head: Annotated[bool, Meta(description="Train the output layer too.")] = False
 
 
 def require(model: PreTrainedModel, options: Options) -> None:

@@ -11,7 +11,7 @@ from finetop.core.train.methods._start import Quantize, Start
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ABOUT = "all weights move: the most change, the most memory"
+ABOUT = "trains all weights: the most change, the most memory"
 QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "weights in fewer bits can't take small steps"
 KEEPS_BASE = False

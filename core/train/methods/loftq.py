@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA on nf4 weights that begins by restoring what their rounding took away"
+ABOUT = "LoRA on nf4 weights, initialised to undo the quantization error"
 QUANTIZED: tuple[Quantize, ...] = ("nf4",)
 NOT_QUANTIZED = "it restores what nf4 takes away"
 KEEPS_BASE = True

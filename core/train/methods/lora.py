@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "few weights, one GPU, easy to undo"
+ABOUT = "low-rank adapters: few weights, one GPU, easy to remove"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True

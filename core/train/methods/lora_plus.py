@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import PreTrainedModel, TrainingArguments
 
-ABOUT = "LoRA whose second matrix learns faster: fewer steps to the same loss"
+ABOUT = "LoRA with a higher learning rate for the second matrix: fewer steps to the same loss"
 QUANTIZED = ALL_FORMATS
 KEEPS_BASE = True
 MERGES = True
@@ -31,7 +31,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     dropout: Dropout = 0.0
     ratio: Annotated[
         float,
-        Meta(ge=1, le=1000, description="How much faster the second matrix learns: times learning_rate."),
+        Meta(
+            ge=1, le=1000, description="Learning rate of the second matrix, as a multiple of learning_rate."
+        ),
     ] = 16.0
     target_modules: TargetModules = "all-linear"
     modules_to_save: ModulesToSave = ()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA that begins at right-angled directions of each weight: learns faster"
+ABOUT = "LoRA initialised with orthogonal directions of each weight (QR): learns faster"
 QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
 NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
 KEEPS_BASE = True

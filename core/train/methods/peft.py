@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from peft import PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "any other adapter of PEFT: name its type (lokr, loha, miss, fourierft …) and its own options"
+ABOUT = "any other PEFT adapter, by its type (lokr, loha, miss, fourierft …) and options"
 QUANTIZED: tuple[Quantize, ...] = ("none",)
 NOT_QUANTIZED = "most of PEFT's other adapters read quantised weights wrongly"
 KEEPS_BASE = True
@@ -61,13 +61,13 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             min_length=1,
             max_length=100,
-            description="PEFT's name of the adapter: lokr, loha, miss …; all of them: docs/methods.md.",
+            description="PEFT's name for the adapter: lokr, loha, miss …; the full list: docs/methods.md.",
         ),
     ] = "lokr"
     options: Annotated[
         dict[str, Any],
         Meta(
-            description="Settings of that type's class in PEFT, such as {r: 8} of LoKrConfig; a wrong name is refused.",
+            description="Arguments of that type's PEFT config class, such as {r: 8} for LoKrConfig.",
             extra={"belongs_to": "type"},
         ),
     ] = {}

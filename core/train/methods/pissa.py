@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA that begins at each weight's largest directions: learns faster"
+ABOUT = "LoRA initialised with each weight's principal singular directions: learns faster"
 QUANTIZED: tuple[Quantize, ...] = ("none", "nf4")
 NOT_QUANTIZED = "PEFT can't read the lengths of int8 weights"
 KEEPS_BASE = True
@@ -32,7 +32,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     alpha: Alpha = 16.0
     svd: Annotated[
         Literal["fast", "exact"],
-        Meta(description="How the directions are found: fast comes close in a fraction of the time."),
+        Meta(description="SVD algorithm; fast is approximate and takes a fraction of the time."),
     ] = "fast"
     dropout: Dropout = 0.0
     target_modules: TargetModules = "all-linear"

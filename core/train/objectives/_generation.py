@@ -29,27 +29,27 @@ MaxNewTokens = Annotated[
     Meta(
         ge=1,
         le=10**5,
-        description="Longest answer that is written, in tokens; data.max_tokens limits the prompt alone.",
+        description="Maximum answer length in tokens; data.max_tokens limits the prompt alone.",
     ),
 ]
 Temperature = Annotated[
-    float, Meta(gt=0, le=10, description="How freely answers are drawn: 1 as the model itself would.")
+    float, Meta(gt=0, le=10, description="Sampling temperature; 1 is the model's own distribution.")
 ]
 Generations = Annotated[
     int,
     Meta(
         ge=2,
         le=1024,
-        description="Answers to each prompt, compared with one another; divides batch_size x grad_accumulation.",
+        description="Answers per prompt, compared with one another; must divide batch_size x grad_accumulation.",
     ),
 ]
-Passes = Annotated[int, Meta(ge=1, le=100, description="How often the steps go over the same answers.")]
+Passes = Annotated[int, Meta(ge=1, le=100, description="Passes over the same answers.")]
 Clip = Annotated[
     float,
     Meta(
         gt=0,
         lt=1,
-        description="How far an answer's probability may move before it counts no more: 0.2 is 20 %.",
+        description="PPO clipping range: how far an answer's probability ratio may move; 0.2 is 20 %.",
     ),
 ]
 Paying = Annotated[Reward, one_choice("What answers earn: a reward model, rules, or both.")]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.data.sources import Row
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "read on in a domain's texts"
+ABOUT = "continued pretraining on a domain's texts"
 ROWS = ("text",)
 METRICS: dict[str, str] = {}
 
@@ -25,11 +25,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `objective:` when its name is continued-pretraining."""
 
     packing: Annotated[
-        bool, Meta(description="Put several short texts into one sequence: faster, the same loss.")
+        bool, Meta(description="Pack several short texts into one sequence: faster, same loss.")
     ] = True
-    end_of_text: Annotated[
-        bool, Meta(description="Learn that a text ends: its end token comes behind it.")
-    ] = True
+    end_of_text: Annotated[bool, Meta(description="Append the end-of-text token to each text.")] = True
 
 
 def examples(

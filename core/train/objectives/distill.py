@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn a larger model's distribution over the answers"
+ABOUT = "learn a larger model's token distribution on the answers"
 ROWS = ("conversation",)
 METRICS = {"kl_to_teacher": "kl_to_teacher", "answer_loss": "answer_loss"}
 examples = sft.examples
@@ -32,23 +32,26 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     teacher: Annotated[
         str | None,
         Meta(
-            description="A model of the same vocabulary: hub id, folder (./, ../, / or ~) or run:NAME, as model.id.",
+            description="A model with the same vocabulary: hub id, folder (./, ../, / or ~) or run:NAME.",
             extra={"path": "id"},
         ),
     ] = None
     weight: Annotated[
-        float, Meta(ge=0, le=1, description="Share of the teacher in the loss; the rest is the answers' own.")
+        float,
+        Meta(ge=0, le=1, description="Weight of the teacher's loss; the rest is the loss on the answers."),
     ] = 0.9
     temperature: Annotated[
-        float, Meta(gt=0, le=100, description="Above 1 shows more of what the teacher finds less likely.")
+        float, Meta(gt=0, le=100, description="Softmax temperature; above 1, less likely tokens count more.")
     ] = 1.0
     direction: Annotated[
         Literal["forward", "reverse"],
-        Meta(description="forward covers all that the teacher might say, reverse keeps to its likeliest."),
+        Meta(
+            description="KL direction: forward covers the teacher's distribution, reverse its likeliest tokens."
+        ),
     ] = "forward"
-    loss: Annotated[
-        Literal["answers", "all"], Meta(description="Which tokens are learned: answers, or all.")
-    ] = "answers"
+    loss: Annotated[Literal["answers", "all"], Meta(description="Tokens in the loss: answers, or all.")] = (
+        "answers"
+    )
 
 
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "prefer the better of two answers, without a reward model"
+ABOUT = "learn from preferred and rejected answers, without a reward model"
 CONFIG = "trl.DPOConfig"
 ROWS = ("preference",)
 METRICS = {
@@ -58,18 +58,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `objective:` when its name is dpo."""
 
     beta: Annotated[
-        float, Meta(gt=0, le=100, description="How strongly the model is held to its start: 0.1 is usual.")
+        float,
+        Meta(gt=0, le=100, description="Strength of the pull towards the reference model: 0.1 is usual."),
     ] = 0.1
     loss: Annotated[
         Loss | tuple[Loss, ...],
-        Meta(description="sigmoid is DPO's; also hinge, ipo, robust, apo_zero …; a list adds them up."),
+        Meta(
+            description="Loss: sigmoid is standard DPO; also hinge, ipo, robust, apo_zero …; a list is summed."
+        ),
     ] = "sigmoid"
     loss_weights: Annotated[
         tuple[float, ...],
-        Meta(description="A weight for each of several losses, such as [1, 0.5]; [] for 1 each."),
+        Meta(description="One weight per loss in the list, such as [1, 0.5]; [] for 1 each."),
     ] = ()
     label_smoothing: Annotated[
-        float, Meta(ge=0, lt=0.5, description="Share of pairs whose labels may be swapped.")
+        float, Meta(ge=0, lt=0.5, description="Assumed share of pairs with swapped labels.")
     ] = 0.0
 
 

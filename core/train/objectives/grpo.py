@@ -22,7 +22,9 @@ from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "be rewarded for own answers, scaled within each prompt's group; usual for rules that verify"
+ABOUT = (
+    "learn from rewards of its own answers, compared within each prompt's group; usual for verifiable rules"
+)
 CONFIG = "trl.GRPOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS
@@ -48,7 +50,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             ge=0,
             le=100,
-            description="Weight of the divergence from the model's start (TRL's own default is 0: none).",
+            description="Weight of the KL penalty against the starting model (TRL's default is 0: none).",
         ),
     ] = 0.04
     passes: Passes = 1
@@ -56,15 +58,15 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     scale: Annotated[
         Literal["group", "batch", "none"],
         Meta(
-            description="What rewards are divided by: deviation of their group, of all in a step, or nothing."
+            description="Divide advantages by the standard deviation of their group, of the whole batch, or not at all."
         ),
     ] = "group"
     loss: Annotated[
         Literal["grpo", "dapo", "dr_grpo", "bnpo"],
-        Meta(description="How tokens are averaged: grpo in each answer first, dapo over all of a step."),
+        Meta(description="How token losses are averaged: grpo per answer first, dapo over the whole step."),
     ] = "dapo"
     skip_unfinished: Annotated[
-        bool, Meta(description="Learn nothing from answers that did not end in max_new_tokens.")
+        bool, Meta(description="Mask answers that were cut off at max_new_tokens.")
     ] = False
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn from answers marked good or bad, without pairs"
+ABOUT = "learn from answers labelled good or bad, without pairs"
 CONFIG = "trl.KTOConfig"
 ROWS = ("labelled", "preference")
 METRICS = {
@@ -41,16 +41,17 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `objective:` when its name is kto."""
 
     beta: Annotated[
-        float, Meta(gt=0, le=100, description="How strongly the model is held to its start: 0.1 is usual.")
+        float,
+        Meta(gt=0, le=100, description="Strength of the pull towards the reference model: 0.1 is usual."),
     ] = 0.1
     loss: Annotated[
         Literal["kto", "apo_zero_unpaired"], Meta(description="kto, or apo_zero_unpaired (arXiv:2408.06266).")
     ] = "kto"
     good_weight: Annotated[
-        float, Meta(ge=0, le=100, description="Weight of good answers; raise it where they are few.")
+        float, Meta(ge=0, le=100, description="Weight of good answers; raise it if they are rare.")
     ] = 1.0
     bad_weight: Annotated[
-        float, Meta(ge=0, le=100, description="Weight of bad answers; raise it where they are few.")
+        float, Meta(ge=0, le=100, description="Weight of bad answers; raise it if they are rare.")
     ] = 1.0
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn the better answers and shun the worse, without a reference model"
+ABOUT = "learn preferred answers and avoid rejected ones, without a reference model"
 CONFIG = "trl.experimental.orpo.ORPOConfig"
 ROWS = ("preference",)
 METRICS = {
@@ -35,7 +35,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     weight: Annotated[
         float,
-        Meta(gt=0, le=100, description="Weight of the odds ratio beside the loss of the chosen answer."),
+        Meta(
+            gt=0, le=100, description="Weight of the odds-ratio term, added to the loss on the chosen answer."
+        ),
     ] = 0.1
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "be rewarded for own answers by a reward model or rules; PPO with a learned value"
+ABOUT = "learn from rewards of its own answers, by a reward model or rules; PPO with a learned value function"
 CONFIG = "transformers.TrainingArguments"
 ROWS = _generation.ROWS
 METRICS = {

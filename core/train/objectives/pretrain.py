@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "make a small new model from nothing but texts"
+ABOUT = "train a small new model from scratch on texts"
 ROWS = ("text", "conversation")
 METRICS: dict[str, str] = {}
 COMPARES = False  # there is no base that could have known anything
@@ -33,25 +33,29 @@ Size = Annotated[int, Meta(ge=1, le=10**6)]
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `objective:` when its name is pretrain. A size that is null is as in model.id."""
 
-    layers: Annotated[Size | None, Meta(description="Layers; null for as many as model.id has.")] = 4
+    layers: Annotated[
+        Size | None, Meta(description="Number of layers; null for as many as model.id has.")
+    ] = 4
     hidden_size: Annotated[Size | None, Meta(description="Width of the model.")] = 192
-    heads: Annotated[Size | None, Meta(description="Attention heads; they divide hidden_size.")] = 6
+    heads: Annotated[Size | None, Meta(description="Attention heads; must divide hidden_size.")] = 6
     key_value_heads: Annotated[
         Size | None,
-        Meta(description="Heads of keys and values; they divide heads. Null for as many as heads."),
+        Meta(description="Key/value heads; must divide heads. Null for as many as heads."),
     ] = 2
     intermediate_size: Annotated[
         Size | None, Meta(description="Width of the feed-forward part; null for 8/3 of hidden_size.")
     ] = None
     tokenizer: Annotated[
         Literal["train", "reuse"],
-        Meta(description="train one on these texts (arXiv:1508.07909), or reuse that of model.id."),
+        Meta(
+            description="train: a new BPE tokenizer on these texts (arXiv:1508.07909); reuse: the one of model.id."
+        ),
     ] = "train"
     vocabulary: Annotated[
-        int, Meta(ge=300, le=10**6, description="Tokens of a tokenizer that is trained.")
+        int, Meta(ge=300, le=10**6, description="Vocabulary size of a trained tokenizer.")
     ] = 4096
     packing: Annotated[
-        bool, Meta(description="Put several short texts into one sequence: faster, the same loss.")
+        bool, Meta(description="Pack several short texts into one sequence: faster, same loss.")
     ] = True
 
 

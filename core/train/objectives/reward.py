@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "learn which of two answers is better: the judge for ppo, rloo and grpo"
+ABOUT = "learn which of two answers is better: a reward model for ppo, rloo and grpo"
 CONFIG = "trl.RewardConfig"
 ROWS = ("preference",)
 WRITES = False
@@ -38,7 +38,11 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     center: Annotated[
         float,
-        Meta(ge=0, le=10, description="Pull of each pair's sum of numbers towards 0 (arXiv:2312.09244)."),
+        Meta(
+            ge=0,
+            le=10,
+            description="Weight of the pull of each pair's summed scores towards 0 (arXiv:2312.09244).",
+        ),
     ] = 0.01
 
 

@@ -22,7 +22,7 @@ from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 if TYPE_CHECKING:
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "be rewarded for own answers, each against the others to its prompt; simpler than ppo"
+ABOUT = "learn from rewards of its own answers, each compared with the others to its prompt; simpler than ppo"
 CONFIG = "trl.RLOOConfig"
 ROWS = _generation.ROWS
 METRICS = OF_GROUPS | _generation.PARTS
@@ -40,16 +40,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     max_new_tokens: MaxNewTokens = 128
     temperature: Temperature = 1.0
     kl_coefficient: Annotated[
-        float, Meta(ge=0, le=100, description="What a nat of divergence from the model's start costs.")
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="Weight of the KL penalty against the starting model, in reward per nat.",
+        ),
     ] = 0.05
     passes: Passes = 1
     clip: Clip = 0.2
-    normalize: Annotated[bool, Meta(description="Scale advantages to mean 0 and deviation 1 in a step.")] = (
-        False
-    )
+    normalize: Annotated[
+        bool, Meta(description="Scale a step's advantages to mean 0 and standard deviation 1.")
+    ] = False
     reward_limit: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="Rewards beyond this count as this, either way; null for no limit."),
+        Meta(description="Clip rewards to plus or minus this; null for no limit."),
     ] = None
 
 

@@ -26,18 +26,14 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     loss: Annotated[
         Literal["answers", "all"],
-        Meta(
-            description="Which tokens are learned: answers (the assistant's), or all (the user's words too)."
-        ),
+        Meta(description="Tokens in the loss: answers (the assistant's), or all (the user's too)."),
     ] = "answers"
     packing: Annotated[
-        bool, Meta(description="Put several short rows into one sequence: faster, the same loss.")
+        bool, Meta(description="Pack several short rows into one sequence: faster, same loss.")
     ] = False
     neftune_alpha: Annotated[
         Annotated[float, Meta(gt=0, le=100)] | None,
-        Meta(
-            description="Noise on the embeddings in training (arXiv:2310.05914), 5 is usual; null for none."
-        ),
+        Meta(description="NEFTune noise on the embeddings (arXiv:2310.05914); 5 is usual; null for none."),
     ] = None
 
 

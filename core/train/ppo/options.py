@@ -22,16 +22,25 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     temperature: Temperature = 1.0
     minibatches: Annotated[
         int,
-        Meta(ge=1, le=1024, description="Steps in one pass: a rollout has this many times a step's answers."),
+        Meta(
+            ge=1,
+            le=1024,
+            description="Optimizer steps per pass over a rollout.",
+        ),
     ] = 2
     passes: Passes = 2
     clip: Clip = 0.2
     kl_coefficient: Annotated[
-        float, Meta(ge=0, le=100, description="What a nat of divergence from the model's start costs.")
+        float,
+        Meta(
+            ge=0,
+            le=100,
+            description="Weight of the KL penalty against the starting model, in reward per nat.",
+        ),
     ] = 0.05
     kl_target: Annotated[
         Positive | None,
-        Meta(description="Nats an answer that the coefficient is adapted to; null for a fixed coefficient."),
+        Meta(description="Adapt kl_coefficient to this KL, in nats per answer; null: keep it fixed."),
     ] = None
     kl_horizon: Annotated[
         int,
@@ -43,31 +52,40 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 10_000
     value: Annotated[
         Literal["head", "separate"],
-        Meta(description="What guesses rewards: a head on the model, or a small network that can't move it."),
+        Meta(
+            description="Value function: a head on the model, or a separate small network that can't change it."
+        ),
     ] = "head"
-    value_weight: Annotated[float, Meta(ge=0, le=100, description="Weight of its error in the loss.")] = 0.1
+    value_weight: Annotated[float, Meta(ge=0, le=100, description="Weight of the value loss.")] = 0.1
     value_clip: Annotated[
-        Positive | None, Meta(description="How far a value may move from its old one; null for any.")
+        Positive | None, Meta(description="Clipping range of the value; null for none.")
     ] = 0.2
     value_learning_rate: Annotated[
         Annotated[float, Meta(gt=0, le=1)] | None,
-        Meta(description="Learning rate of its own weights; null for train.learning_rate."),
+        Meta(description="Learning rate of the value function; null for train.learning_rate."),
     ] = None
-    gamma: Annotated[float, Meta(ge=0, le=1, description="What a reward a token later is worth.")] = 1.0
+    gamma: Annotated[float, Meta(ge=0, le=1, description="Discount per token.")] = 1.0
     gae_lambda: Annotated[
-        float, Meta(ge=0, le=1, description="Trust in later rewards (1) or in values (0): arXiv:1506.02438.")
+        float,
+        Meta(
+            ge=0,
+            le=1,
+            description="1 trusts later rewards, 0 the value function (arXiv:1506.02438).",
+        ),
     ] = 0.95
-    whiten: Annotated[bool, Meta(description="Scale advantages to mean 0 and variance 1 in a rollout.")] = (
-        True
-    )
-    entropy_weight: Annotated[float, Meta(ge=0, le=10, description="Reward for staying unsure.")] = 0.0
+    whiten: Annotated[
+        bool, Meta(description="Scale advantages to mean 0 and variance 1 within a rollout.")
+    ] = True
+    entropy_weight: Annotated[float, Meta(ge=0, le=10, description="Weight of the entropy bonus.")] = 0.0
     normalize: Annotated[
         Normalize,
-        Meta(description="Scale rewards to mean 0 and deviation 1: of a rollout, or of all so far."),
+        Meta(
+            description="Scale rewards to unit variance, over a rollout (batch) or over all so far (running)."
+        ),
     ] = "none"
     reward_limit: Annotated[
-        Positive | None, Meta(description="Rewards beyond this count as this, either way; null for no limit.")
+        Positive | None, Meta(description="Clip rewards to plus or minus this; null for no limit.")
     ] = None
     no_end_penalty: Annotated[
-        float, Meta(ge=0, le=1000, description="Taken off an answer that did not end in max_new_tokens.")
+        float, Meta(ge=0, le=1000, description="Penalty for an answer that was cut off at max_new_tokens.")
     ] = 0.0

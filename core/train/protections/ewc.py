@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "pull back those weights most that general text needs"
+ABOUT = "penalise moving the weights that general text needs most"
 SHORT = "weight"
 NEEDS_TEXT = True
 STEPS = True
@@ -41,15 +41,16 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     weight: Annotated[
         float,
-        Meta(ge=0, le=1e9, description="Pull of what general text needs: 100 to 10000 is usual; 0 for none."),
+        Meta(ge=0, le=1e9, description="Weight of the EWC penalty: 100 to 10000 is usual; 0 for none."),
     ] = 0.0
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,
-        Meta(description="A .txt file in place of the suite's general text.", extra={"path": "file"}),
+        Meta(description="A .txt file used instead of the suite's general text.", extra={"path": "file"}),
     ] = None
-    tokens: Annotated[int, Meta(ge=8, le=4096, description="Tokens of a window.")] = 128
+    tokens: Annotated[int, Meta(ge=8, le=4096, description="Tokens per window.")] = 128
     windows: Annotated[
-        int, Meta(ge=1, le=10_000, description="Windows that are read forward and backward before step 1.")
+        int,
+        Meta(ge=1, le=10_000, description="Windows used to estimate the Fisher information before step 1."),
     ] = 24
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "layers that do not move: less memory and time, not more"
+ABOUT = "freeze some layers: takes less memory and time"
 SHORT = "layers"
 STEPS = True
 
@@ -27,8 +27,8 @@ Layers = tuple[Annotated[int, Meta(ge=0, le=9999)], ...]
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Settings under `protect.freeze_layers:`."""
 
-    layers: Annotated[Layers, Meta(description="Numbers of layers that do not move; 0 is the first.")] = ()
-    embeddings: Annotated[bool, Meta(description="Keep the embeddings as they are.")] = False
+    layers: Annotated[Layers, Meta(description="Layers to freeze, by number; 0 is the first.")] = ()
+    embeddings: Annotated[bool, Meta(description="Freeze the embeddings.")] = False
 
 
 def is_on(options: Options) -> bool:

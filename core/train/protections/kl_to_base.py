@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "stay near the base's distribution on other text: a short text more in each step"
+ABOUT = "keep the model near the base's distribution on other text; adds a short text to each step"
 SHORT = "weight"
 NEEDS_TEXT = True
 STEPS = True
@@ -35,20 +35,20 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     weight: Annotated[
         float,
-        Meta(ge=0, le=1000, description="Weight of the divergence beside the loss: 0.1 to 10; 0 for none."),
+        Meta(ge=0, le=1000, description="Weight of the KL penalty: 0.1 to 10 is usual; 0 for none."),
     ] = 0.0
     on: Annotated[
         Literal["general", "rows"],
-        Meta(description="general: text like the check's; rows: the training rows themselves."),
+        Meta(description="general: general text, as in the check; rows: the training rows."),
     ] = "general"
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,
-        Meta(description="A .txt file in place of the suite's general text.", extra={"path": "file"}),
+        Meta(description="A .txt file used instead of the suite's general text.", extra={"path": "file"}),
     ] = None
     tokens: Annotated[
-        int, Meta(ge=8, le=1024, description="Tokens of a window; one window is read in each step.")
+        int, Meta(ge=8, le=1024, description="Tokens per window; each step reads one window.")
     ] = 128
-    windows: Annotated[int, Meta(ge=1, le=10_000, description="Windows in the pool that is kept.")] = 16
+    windows: Annotated[int, Meta(ge=1, le=10_000, description="Windows in the pool.")] = 16
 
 
 def limits(recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finetop.core.train.protections._step import Acting
     from finetop.core.train.trainer_setup import Setup
 
-ABOUT = "pull the weights back to where they began"
+ABOUT = "penalise the distance of the weights from where they started"
 SHORT = "weight"
 STEPS = True
 
@@ -35,7 +35,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.l2_sp:`."""
 
     weight: Annotated[
-        float, Meta(ge=0, le=1e6, description="Pull back to where weights began: 0.001 to 1; 0 for none.")
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="Weight of the L2 pull to the starting weights: 0.001 to 1; 0 for none.",
+        ),
     ] = 0.0
 
 

@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         Meta(
             ge=0,
             le=100,
-            description="Loss, in nats/token, up to which steps are whole: 1 to 3; 0 for no limit.",
+            description="Loss, in nats/token, above which steps get smaller: 1 to 3; 0 for never.",
         ),
     ] = 0.0
 

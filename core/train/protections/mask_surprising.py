@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.protections._step import Base
 
-ABOUT = "do not learn tokens that the base finds too unlikely: one reading of the rows before step 1"
+ABOUT = "skip tokens that the base finds too unlikely; scores the rows once before step 1"
 SHORT = "perplexity"
 NEEDS_TEXT = True
 
@@ -36,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     perplexity: Annotated[
         Annotated[float, Meta(gt=1, le=1e9)] | None,
-        Meta(description="Tokens with 1 / p over this under the base are not learned: 2.5; null for none."),
+        Meta(description="Skip tokens whose 1 / p under the base exceeds this, such as 2.5; null for none."),
     ] = None
 
 

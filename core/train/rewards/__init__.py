@@ -42,7 +42,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         ),
     ] = None
     weight: Annotated[
-        Weight, Meta(description="Reward of an answer that keeps the rule; negative for a penalty.")
+        Weight, Meta(description="Reward for an answer that meets the rule; negative for a penalty.")
     ] = 1.0
 
 
@@ -52,17 +52,17 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     model: Annotated[
         str | None,
         Meta(
-            description="A trained reward model: run:NAME, in a chain stage:NAME, or a folder (./, ../, / or ~).",
+            description="Reward model: run:NAME, stage:NAME in a chain, or a folder (./, ../, / or ~).",
             extra={"path": "id"},
         ),
     ] = None
     weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
     quantize: Annotated[
         Literal["none", "nf4", "int8"],
-        Meta(description="Hold the reward model's linear layers in fewer bits, as it was trained."),
+        Meta(description="Load the reward model's linear layers in fewer bits, as it was trained."),
     ] = "none"
     rules: Annotated[
-        tuple[Rule, ...], Meta(description="Rules that answers are rewarded by; the rewards add up.")
+        tuple[Rule, ...], Meta(description="Rules that reward answers; their rewards are summed.")
     ] = ()
 
 
