@@ -58,7 +58,7 @@ def metric_of(recipe: Recipe) -> str:
     wanted = recipe.approaches.metric or target.metrics[0]
     if wanted not in target.metrics:
         hint = f"Add it there, or take {' or '.join(target.metrics)}."
-        raise BadInput(f"approaches.metric is {wanted}, and check.target.metric has it not.", hint=hint)
+        raise BadInput(f"approaches.metric is {wanted} is not in check.target.metric.", hint=hint)
     return wanted
 
 
@@ -112,7 +112,7 @@ def points(
 def _require_known(wanted: Sequence[str]) -> None:
     for name in wanted:
         if name not in names():
-            raise NotFound(f"there is no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
+            raise NotFound(f"no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
 
 
 def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:

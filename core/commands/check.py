@@ -121,7 +121,7 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
         try:
             given[key] = msgspec.convert(value, types[key])
         except msgspec.ValidationError as error:
-            raise BadInput(f"--{key} is {value}, and must be {type_words(types[key])}.") from error
+            raise BadInput(f"--{key} is {value}; it must be {type_words(types[key])}.") from error
     return given
 
 

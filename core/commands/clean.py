@@ -64,7 +64,7 @@ def number(name: str, text: str) -> float | int | None:
         return int(text) if name in ("last", "best") else float(text)
     except ValueError:
         raise BadInput(
-            f"--{name.replace('_', '-')} is {text[:40]!r}, and must be a number or none.", hint="See --help."
+            f"--{name.replace('_', '-')} is {text[:40]!r}; it must be a number or none.", hint="See --help."
         ) from None
 
 

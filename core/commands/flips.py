@@ -76,7 +76,7 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
             hint="They sift the check that the run is known by.",
         )
     if not 0 <= args.margin < 1e6:
-        raise BadInput(f"--margin is {args.margin}, and must be 0 or more nats.")
+        raise BadInput(f"--margin is {args.margin}; it must be 0 or more nats.")
     ask = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )

@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
-        raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
+        raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
     columns = shared_args.columns_of(args.columns)
     tests = tuple(Given("test", {"path": path, **columns}) for path in args.test)
     for path in args.against:

@@ -148,9 +148,9 @@ def but_for(model: str) -> FileCheck:
 def require_sense(args: argparse.Namespace) -> None:
     """Refuse numbers that can't be. Raises BadInput."""
     if args.gpus is not None and not 1 <= args.gpus <= 1024:
-        raise BadInput(f"--gpus is {args.gpus}, and must be 1 to 1024.")
+        raise BadInput(f"--gpus is {args.gpus}; it must be 1 to 1024.")
     if args.gpu_memory is not None and not (math.isfinite(args.gpu_memory) and args.gpu_memory > 0):
-        raise BadInput(f"--gpu-memory is {args.gpu_memory}, and must be above 0.", hint="Give GiB, say 24.")
+        raise BadInput(f"--gpu-memory is {args.gpu_memory}; it must be above 0.", hint="Give GiB, say 24.")
 
 
 def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine:

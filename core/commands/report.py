@@ -92,7 +92,7 @@ def format_of(ending: str, *, markdown: bool) -> str:
 def require_free(target: Path, *, force: bool) -> None:
     """See that a file can be written there. Raises BadInput."""
     if not target.parent.is_dir():
-        raise BadInput(f"--to: there is no folder {plain(str(target.parent))}.", hint="Make it first.")
+        raise BadInput(f"--to: no folder {plain(str(target.parent))}.", hint="Make it first.")
     if target.is_dir():
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):

@@ -206,7 +206,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     if args.rows is None:
         raise BadInput("--rows is missing.", hint="Say how many: --rows 200.")
     if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= shared_args.MOST):
-        raise BadInput(f"--rows is {args.rows[:40]!r}, and must be a whole number, 1 or more.")
+        raise BadInput(f"--rows is {args.rows[:40]!r}; it must be a whole number, 1 or more.")
     by = args.by or select.CONTROL
     settings = select.read_options(by, typed_settings(args.set))
     if not args.to:

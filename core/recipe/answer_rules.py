@@ -146,7 +146,7 @@ def regex(text: str, value: str) -> bool:
     except TimeoutError:
         raise BadInput(
             f"rule regex: {quoted(value)} takes more than {MATCH_S:g} s on one answer.",
-            hint="Write it without a repeat inside a repeat, such as (a+)+.",
+            hint="Rewrite it without nested repeats, such as (a+)+.",
         ) from None
 
 
@@ -268,14 +268,16 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
     name = rule.get("rule")
     if not isinstance(name, str) or name not in RULES:
         if name in REWARD_RULES.names():
-            hint = "Use it in objective.reward, or another rule here" + (
+            hint = "Use it in objective.reward, or choose another rule here" + (
                 ": json_object with value []." if name == "json_valid" else "."
             )
-            raise BadInput(f"{name} is a rule of rewards alone.", hint=hint)
+            raise BadInput(f"{name} is a rule for rewards only.", hint=hint)
         raise BadInput(f"{name!r} is not a rule.", hint=did_you_mean(str(name), RULES))
     for key in rule:
         if key not in ("rule", "value"):
-            raise BadInput(f"rule {name}: {key} is not a key of a rule.", hint="A rule has rule and value.")
+            raise BadInput(
+                f"rule {name}: {key} is not a key of a rule.", hint="A rule has the keys rule and value."
+            )
     wanted = RULES[name].takes
     value = rule.get("value")
     if not fits(value, wanted):
@@ -290,6 +292,6 @@ def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
     Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
     """
     if not rules:
-        raise BadInput("There are no rules to check.", hint="Give at least one.")
+        raise BadInput("no rules to check.", hint="Add at least one.")
     found = [find_rule(rule) for rule in rules]
     return all(rule.holds(text, value) for rule, value in found)

@@ -85,8 +85,8 @@ def problems(
             yield f"{key}.columns.{name}", f"{key}.columns.{name} {error}.", hint
             continue
         if not any(is_column for _, is_column in made):
-            hint = "Write {column} where its value is to stand."
+            hint = "Write {column} where its value goes."
             yield f"{key}.columns.{name}", f"{key}.columns.{name} names no column.", hint
     if labels and columns and not {"label", *ANSWERS} & columns.keys():
-        hint = "Name the column of labels: completion for what is to be written, or label for good and bad answers."
-        yield f"{key}.labels", f"{key}.labels has nothing to name: columns gives rows no such key.", hint
+        hint = "Name the label column: completion for text to generate, or label for good and bad answers."
+        yield f"{key}.labels", f"{key}.labels has no effect: columns maps no label column.", hint

@@ -94,7 +94,7 @@ def _objective(recipe: Recipe) -> Iterator[Problem]:
     if hasattr(objective, "limits"):
         yield from objective.limits(recipe)
     if not is_checkable(recipe.objective.name) and recipe.check.general is not None:
-        said = f"check.general: {recipe.objective.name} makes no model to compare with its base."
+        said = f"check.general: {recipe.objective.name} produces no model to compare with its base."
         yield "check.general", said, "Set check.general to null."
 
 
@@ -106,12 +106,12 @@ def _engine(recipe: Recipe) -> Iterator[Problem]:
     method, gpus = METHODS.load(recipe.method.name), recipe.budget.gpus
     merges = getattr(method, "merges", None)
     if recipe.model.quantize != "none":
-        yield key, f"{key}: vllm does not write from {recipe.model.quantize} weights.", hint
+        yield key, f"{key}: vllm can't generate from {recipe.model.quantize} weights.", hint
     elif not (merges(recipe.method.options) if merges else method.MERGES):
-        said = f"{key}: vllm reads merged weights, and what {recipe.method.name} learns can't be merged."
+        said = f"{key}: vllm reads merged weights, and those of {recipe.method.name} can't be merged."
         yield key, said, hint
     elif gpus is not None and gpus > 1:
-        yield key, f"{key}: vllm writes on one GPU, and budget.gpus is {gpus}.", hint
+        yield key, f"{key}: vllm generates on one GPU, and budget.gpus is {gpus}.", hint
 
 
 def _raw(recipe: Recipe) -> Iterator[Problem]:
@@ -126,13 +126,13 @@ def _model(recipe: Recipe) -> Iterator[Problem]:
     if Path(name).is_absolute() or is_reference(name) or _HUB_ID.fullmatch(name):
         return
     hint = "Give a hub id such as org/name, or a model's folder: ./folder or /folder."
-    said = f"model.id: there is no folder {quoted(name)}, and no hub id is written so."
+    said = f"model.id: no folder {quoted(name)}, and it is not a valid hub id."
     yield "model.id", said, hint
 
 
 def _train(recipe: Recipe) -> Iterator[Problem]:
     if recipe.train.epochs is None and recipe.train.max_steps is None:
-        yield "train.epochs", "nothing says how long to train.", "Set train.epochs or train.max_steps."
+        yield "train.epochs", "the length of training is not set.", "Set train.epochs or train.max_steps."
 
 
 def watched_metric(recipe: Recipe) -> str | None:
@@ -191,8 +191,12 @@ def _data(recipe: Recipe) -> Iterator[Problem]:
                 yield key, f"{key}: only training rows are mixed by share.", hint
     shares = [source.share for source in recipe.data.train if source.share is not None]
     if shares and len(shares) == len(recipe.data.train):
-        hint = "Set data.train[0].share to null, or that of another one."
-        yield "data.train", "every source of data.train has a share; shares are of all rows.", hint
+        hint = "Set data.train[0].share to null, or that of another source."
+        yield (
+            "data.train",
+            "every source of data.train has a share, so no source sets the number of rows.",
+            hint,
+        )
     elif sum(shares) >= 1:
         yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
 
@@ -213,18 +217,18 @@ def _source(source: Source, key: str) -> Iterator[Problem]:
         for name in ("split", "subset"):
             if getattr(source, name) is not None:
                 said = f"{key}.{name} does not go with path."
-                yield f"{key}.{name}", said, f"A file has one part: set {key}.{name} to null."
+                yield f"{key}.{name}", said, f"A file has no parts: set {key}.{name} to null."
     yield from columns.problems(source.columns, source.labels, key)
 
 
 def _check(recipe: Recipe) -> Iterator[Problem]:
     check = recipe.check
     if check.every is not None and check.general is None:
-        hint = "Set check.general, say to {suite: quick}, or check.every to null."
-        yield "check.every", "check.every has nothing to check: check.general is null.", hint
+        hint = "Set check.general, such as {suite: quick}, or check.every to null."
+        yield "check.every", "check.every is set, but check.general is null: nothing to check.", hint
     if check.on_fail != "flag" and check.every is None:
         said = f"check.on_fail is {check.on_fail}, and nothing is checked while it trains."
-        yield "check.on_fail", said, "Set check.every, say to 0.25."
+        yield "check.on_fail", said, "Set check.every, such as 0.25."
 
 
 def _target(recipe: Recipe) -> Iterator[Problem]:
@@ -268,13 +272,13 @@ def _approaches(recipe: Recipe) -> Iterator[Problem]:
         for name in names:
             if name not in APPROACHES.names():
                 hint = did_you_mean(name[:60], APPROACHES.names())
-                yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+                yield key, f"{key}: no approach {name[:60]!r}.", hint
     for i, source in enumerate(section.update.train if section.update is not None else ()):
         yield from _source(source, f"approaches.update.train[{i}]")
     if section.metric is not None and target is not None and section.metric not in target.metrics:
         both = ", ".join([*target.metrics, section.metric])
         hint = f"Set it to {' or '.join(target.metrics)}, or check.target.metric to [{both}]."
-        said = f"approaches.metric is {section.metric}, and check.target.metric has it not."
+        said = f"approaches.metric: {section.metric} is not in check.target.metric."
         yield "approaches.metric", said, hint
 
 

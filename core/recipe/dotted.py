@@ -19,18 +19,18 @@ Value = TypeVar("Value")
 FIXED = {
     "recipe": "it is the version of the format",
     "name": "a run keeps its name",
-    "model": "the run has begun from it",
-    "method": "the weights that move are in the checkpoint",
-    "objective.name": "the run has begun to learn from it",
-    "objective.teacher": "the run has begun to learn from it",
-    "train.optimizer": "the checkpoint holds the numbers of the other one",
-    "protect": "it goes by the weights that the run began with",
+    "model": "the run started from it",
+    "method": "the trained weights are in the checkpoint",
+    "objective.name": "the run has trained on it",
+    "objective.teacher": "the run has trained on it",
+    "train.optimizer": "the checkpoint holds the other optimizer's state",
+    "protect": "it depends on the weights that the run started with",
 }
 # By the longest key: what a change does. Others change nothing of what is learned.
 DOES = {
     "model.trust_remote_code": "",
-    "objective": "the loss is another from here on",
-    "data": "the rows are others from here on",
+    "objective": "the loss changes from here on",
+    "data": "the rows change from here on",
     "train.seed": "changes the data order",
     "train.batch_size": "changes the data order, and how far into an epoch a step is",
     "train.grad_accumulation": "changes how far into an epoch a step is",
@@ -39,14 +39,14 @@ DOES = {
     "train.learning_rate": "follows the new schedule",
     "train.schedule": "follows the new schedule",
     "train.warmup_steps": "follows the new schedule",
-    "train.weight_decay": "holds from here on",
-    "train.max_grad_norm": "holds from here on",
-    "train.stop_on_nan": "holds from here on",
-    "train.stop_early": "goes by all that was measured so far",
-    "train.keep": "goes by all that was measured so far",
-    "trainer_args": "holds from here on",
-    "check.general": "checks so far were of other settings",
-    "data.train": "other rows are refused without --anyway",
+    "train.weight_decay": "applies from here on",
+    "train.max_grad_norm": "applies from here on",
+    "train.stop_on_nan": "applies from here on",
+    "train.stop_early": "uses everything measured so far",
+    "train.keep": "uses everything measured so far",
+    "trainer_args": "applies from here on",
+    "check.general": "earlier checks used other settings",
+    "data.train": "changed rows are refused without --anyway",
 }
 
 
@@ -135,7 +135,7 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
         if why is not None and (does is None or len(does[0]) < len(why[0])):
             raise BadInput(
                 f"{key} can't change from {quoted(before)} to {quoted(after)}: {why[1]}.",
-                hint="Leave it, or queue a new run.",
+                hint="Keep it, or queue a new run.",
             )
         made.append(Change(key, before, after, "" if does is None else does[1]))
     return made

@@ -61,7 +61,7 @@ def builtin_file(name: str) -> Path:
     """Find a file below the folder of the recipes that come with finetop. Raises ValueError outside of it."""
     parts = name.split("/")
     if not name or any(part in ("", ".", "..") for part in parts) or "\0" in name or "\\" in name:
-        raise ValueError(f"{quoted(name)} is not a file that comes with finetop.")
+        raise ValueError(f"{quoted(name)} is not a file shipped with finetop.")
     return builtin_folder().joinpath(*parts)
 
 
@@ -72,7 +72,7 @@ def resolve_path(text: str, folder: Path) -> Path:
     try:
         expanded = Path(text).expanduser()
     except RuntimeError as error:  # ~nobody
-        raise ValueError(f"{quoted(text)}: there is no such user's folder.") from error
+        raise ValueError(f"{quoted(text)}: no such user.") from error
     return Path(os.path.normpath(folder / expanded))
 
 

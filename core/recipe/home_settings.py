@@ -136,7 +136,7 @@ class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"st
 
 
 SlurmName = Annotated[
-    str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,199}$", extra={"words": "a name that Slurm knows"})
+    str, Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.,+-]{0,199}$", extra={"words": "a name known to Slurm"})
 ]
 SlurmTime = Annotated[
     str,
@@ -226,7 +226,7 @@ def load(home: Home) -> Settings:
         raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
     root = parse(text, Origin(str(file), home.root))
     if not isinstance(root.value, dict) or "settings" not in root.value:
-        raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
+        raise RecipeError("no version.", place=root.place, hint="Begin with `settings: 1`.")
     found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
     if found.slurm is not None:
@@ -251,11 +251,13 @@ def _require_slurm(root: Node, slurm: Slurm) -> None:
             raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
         if name in OF_FINETOP:
             raise RecipeError(
-                f"slurm.extra: finetop gives --{name} itself.", place=place, hint="Leave it out."
+                f"slurm.extra: finetop sets --{name} itself.", place=place, hint="Leave it out."
             )
         if what := secrets.find(option):
-            said = f"slurm.extra holds {what}, and every user of the cluster can read a job's options."
-            raise RecipeError(said, place=place, hint="Let the job read it from a file that is yours alone.")
+            said = f"slurm.extra holds {what}, and every user of the cluster can read the options of a job."
+            raise RecipeError(
+                said, place=place, hint="Have the job read it from a file that only you can read."
+            )
 
 
 def _require_tell(root: Node, tell: Tell) -> None:
@@ -267,11 +269,11 @@ def _require_tell(root: Node, tell: Tell) -> None:
             place = _place(root, "tell", "on", index)
             raise RecipeError(f"tell.on: there is no kind {kind[:60]!r}.", place=place, hint=hint)
     if tell.command == ():
-        said = "tell.command is [], and must be a program and its arguments."
+        said = "tell.command is []; it must be a program and its arguments."
         raise RecipeError(said, place=_place(root, "tell", "command"))
     if tell.command is not None and (what := secrets.find("\n".join(tell.command))):
         said = f"tell.command holds {what}, and every user of this machine can read a command line."
-        hint = "Let the program read it from a file that is yours alone."
+        hint = "Have the program read it from a file that only you can read."
         raise RecipeError(said, place=_place(root, "tell", "command"), hint=hint)
     if tell.webhook is not None:
         _require_webhook(tell.webhook, _place(root, "tell", "webhook"))
@@ -279,16 +281,16 @@ def _require_tell(root: Node, tell: Tell) -> None:
 
 def _require_webhook(webhook: Webhook, place: str) -> None:
     if (webhook.url is not None) + (webhook.url_file is not None) + (webhook.url_env is not None) != 1:
-        said = "tell.webhook must have one of url, url_file and url_env."
-        raise RecipeError(said, place=place, hint="url_file: webhook.txt is the usual one.")
+        said = "tell.webhook needs exactly one of url, url_file and url_env."
+        raise RecipeError(said, place=place, hint="Usually url_file: webhook.txt.")
     if webhook.url is None:
         return
     if not webhook_url.is_fine(webhook.url):
         said = "tell.webhook.url must begin with https://, or with http://localhost."
         raise RecipeError(said, place=place)
     if webhook_url.holds_secret(webhook.url) or secrets.find(webhook.url):
-        said = "tell.webhook.url holds what looks like a secret: whoever reads it could post there, too."
-        hint = "Put it into a file that is yours alone (chmod 600), and name that: webhook: {url_file: webhook.txt}."
+        said = "tell.webhook.url looks like it contains a secret: anyone who reads it could post there too."
+        hint = "Put it into a file that only you can read (chmod 600): webhook: {url_file: webhook.txt}."
         raise RecipeError(said, place=place, hint=hint)
 
 

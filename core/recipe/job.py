@@ -69,7 +69,7 @@ class Job:
     def inside(self, path: object, name: str = "checkpoint") -> Path:
         """Find a folder that lies in the run's own. Raises BadInput for one elsewhere."""
         if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
-            raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Name a folder inside of the run's.")
+            raise BadInput(f"job.json: args.{name} is {path!r}.", hint="Name a folder inside the run's own.")
         return self.run_folder / path
 
     def absolute(self, name: str) -> Path:

@@ -155,7 +155,7 @@ def parent_of(extends: Node, seen: Collection[Path | None]) -> Path:
     """Find the file that a recipe extends; `seen` are those on the way to it. Raises RecipeError."""
     path = _extended(extends)
     if path in seen or len(seen) >= MAX_EXTENDS:
-        why = "goes round in a circle" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
+        why = "is circular" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
         raise RecipeError(
             f"extends {why}.", place=extends.place, key="extends", hint="Extend another recipe."
         )
@@ -181,17 +181,17 @@ def checked_root(root: Node) -> Node:
     hint = f"Write `recipe: {VERSION}` on the first line."
     if not isinstance(settings, dict):
         raise RecipeError(
-            f"a recipe is a mapping of sections, and this is {quoted(settings)}.", place=root.place, hint=hint
+            f"a recipe is a mapping of sections; this is {quoted(settings)}.", place=root.place, hint=hint
         )
     if "recipe" not in settings:
-        raise RecipeError("the version is missing.", place=root.place, key="recipe", hint=hint)
+        raise RecipeError("no version.", place=root.place, key="recipe", hint=hint)
     version = settings["recipe"]
     if version.value != VERSION or isinstance(version.value, bool):
         message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
         raise RecipeError(message, place=version.place, key="recipe", hint=hint)
     if STAGES in settings:
-        said = "this is a chain of runs, and a recipe of one run is needed here."
-        hint = "`finetop run`, `plan`, `recipe` and `lint` take a chain: give the recipe of one stage."
+        said = "this is a chain of runs; a recipe for a single run is needed here."
+        hint = "`finetop run`, `plan`, `recipe` and `lint` take chains. Here, pass the recipe of one stage."
         raise RecipeError(f"{STAGES}: {said}", place=settings[STAGES].place, key=STAGES, hint=hint)
     return root
 
@@ -220,9 +220,9 @@ def file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
     """List what is wrong with the files that a recipe names, and whether it names data at all."""
     recipe = loaded.recipe
     if not recipe.data.train:
-        hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."
+        hint = "Set it in the recipe, or with --set 'data.train=[{path: train.jsonl}]'."
         yield RecipeError(
-            "set data.train: there is nothing to learn from.",
+            "data.train is not set: there are no rows to train on.",
             place=loaded.chain[0],
             key="data.train",
             hint=hint,
@@ -287,7 +287,7 @@ def file_problem(path: Path, is_folder: bool | None) -> tuple[str, str]:
     if not path.is_file():
         return f"not a file: {shown}.", ""
     if not os.access(path, os.R_OK):
-        return f"may not be read: {shown}.", ""
+        return f"not readable: {shown}.", ""
     return (f"is empty: {shown}.", "") if path.stat().st_size == 0 else ("", "")
 
 

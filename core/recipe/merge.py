@@ -198,7 +198,7 @@ def _put(
         return _renewed(node, items, value)
     if isinstance(inside, list):
         raise RecipeError(
-            f"{key} is a list.", place=SET, key=key, hint=f"Name an item, as in {key}[0].{head}."
+            f"{key} is a list.", place=SET, key=key, hint=f"Pick an item, as in {key}[0].{head}."
         )
     if not isinstance(inside, dict | None):
         raise RecipeError(f"{key} is {quoted(inside)}, and has no settings.", place=SET, key=key)

@@ -21,7 +21,7 @@ def check_name(name: str, place: str) -> str:
         hint = "Use 1 to 80 letters, digits, . _ or -, and start with a letter, a digit or _."
         raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
     if name.isdigit():
-        hint = f"A number alone means a run's number. Try run-{name[:20]}."
+        hint = f"A plain number refers to a run by its number. Try run-{name[:20]}."
         raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
     if name.split(".")[0].lower() in _DEVICES:
         hint = f"It is reserved on some systems. Try {name}-run."

@@ -46,7 +46,7 @@ def refusals(
         said = f"model.dtype is bfloat16, and {card} can't compute in it."
         yield "model.dtype", said, "Set model.dtype to auto, which is float16 there, or to float32."
     if recipe.model.attention == "flash_attention_2" and lacks:
-        said = f"model.attention is flash_attention_2, which does not run on {card}."
+        said = f"model.attention is flash_attention_2, which does not support {card}."
         yield "model.attention", said, "Set model.attention to auto."
     if dtype != "float16":
         return
@@ -56,11 +56,11 @@ def refusals(
         return
     whole, rounding = not METHODS.load(recipe.method.name).KEEPS_BASE, recipe.train.master
     if whole and rounding in ("stochastic", "nearest"):
-        said = f"train.master: {rounding} rounding goes with bfloat16 weights, not with float16."
+        said = f"train.master: {rounding} rounding works with bfloat16 weights, not with float16."
         hint = "Set train.master to float32"
         yield "train.master", said, f"{hint}." if lacks else f"{hint}, or model.dtype to bfloat16."
     if way_of(recipe, ranks) == "fsdp":
-        said = "train.parallel: fsdp does not train in float16, as each GPU would scale its loss by itself."
+        said = "train.parallel: fsdp does not train in float16, because each GPU would scale its loss on its own."
         yield "train.parallel", said, f"Set model.dtype to {other}, or budget.gpus to 1."
 
 
@@ -68,14 +68,14 @@ def words(recipe: Recipe, saved: str, family: str, card: str, *, has_bfloat16: b
     """Return what a reader should know of training in float16 on a card."""
     said = [] if has_bfloat16 else [f"float16: this card ({card}) has no bfloat16"]
     if is_risky(family):
-        fix = "set model.dtype to float32, or take a card with bfloat16"
+        fix = "set model.dtype to float32, or use a card with bfloat16"
         said.append(f"{family} is known to overflow in float16: {fix}")
     elif saved == "bfloat16":
         said.append(
-            "the model was saved in bfloat16, whose range float16 has not: watch loss_scale, and the loss"
+            "the model was saved in bfloat16, whose range is wider than float16's: watch loss_scale and the loss"
         )
     if not METHODS.load(recipe.method.name).KEEPS_BASE:
-        said.append("weights that move are held in float32, as no step in float16 alone is exact enough")
+        said.append("trained weights are held in float32, because updates in float16 are not exact enough")
     return said
 
 

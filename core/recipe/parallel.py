@@ -73,7 +73,7 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
         said = f"train.parallel: {objective} does not train with {way}."
         yield "train.parallel", said, f"Set it to {' or '.join(WAYS[objective])}."
     if recipe.train.compile:
-        yield "train.compile", f"train.compile is for one GPU, and {gpus}.", "Set train.compile to false."
+        yield "train.compile", f"train.compile works on one GPU, and {gpus}.", "Set train.compile to false."
     if way == "fsdp":
         yield from _divided(recipe)
     for name, options in chosen(recipe).items():
@@ -83,22 +83,22 @@ def of_ranks(recipe: Recipe, ranks: int) -> Iterator[Problem]:
             said = f"{key} acts in the steps of one process, and {gpus}."
             yield key, said, f"Set budget.gpus to 1, or {key} to null; protect.replay goes with several."
         elif reads_base and way == "fsdp":
-            said = f"{key} reads with the base, which is divided over the GPUs (fsdp)."
+            said = f"{key} reads with the base, which is sharded over the GPUs (fsdp)."
             yield key, said, "Set budget.gpus to 1, or train.parallel to ddp."
 
 
 def _divided(recipe: Recipe) -> Iterator[Problem]:
     """Find what can't be done with weights that are divided over the GPUs."""
     if recipe.train.master not in ("auto", "float32"):
-        said = "train.master: weights that are divided over GPUs (fsdp) are held in float32."
+        said = "train.master: weights sharded over GPUs (fsdp) are held in float32."
         yield "train.master", said, "Set it to auto."
     method, objective = recipe.method.name, recipe.objective.name
     if METHODS.load(method).KEEPS_BASE and objective not in DIVIDED_ADAPTERS.get(method, ()):
         said = f"train.parallel: {method} with {objective} does not train with fsdp."
         yield "train.parallel", said, "Set it to ddp: a copy of the base is on each GPU."
     if recipe.model.quantize == "int8":
-        said = "model.quantize: weights in int8 are not divided over GPUs (fsdp)."
+        said = "model.quantize: int8 weights can't be sharded over GPUs (fsdp)."
         yield "model.quantize", said, "Set it to nf4 or none, or train.parallel to ddp."
     if recipe.train.optimizer not in DIVIDED_OPTIMIZERS:
-        said = f"train.optimizer: {recipe.train.optimizer} does not go with divided weights (fsdp)."
+        said = f"train.optimizer: {recipe.train.optimizer} does not work with sharded weights (fsdp)."
         yield "train.optimizer", said, "Set it to adamw, or train.parallel to ddp."

@@ -42,7 +42,7 @@ def problems(recipe: Recipe) -> Iterator[Problem]:
         if not getattr(objective, "COMPARES", True):
             yield (
                 key,
-                f"{key}: {about} makes a new model, which has nothing to forget.",
+                f"{key}: {about} trains a new model, which has nothing to forget.",
                 f"Set {key} to null.",
             )
         elif getattr(module, "NEEDS_TEXT", False) and not getattr(objective, "WRITES", True):
@@ -60,7 +60,7 @@ def _idle(recipe: Recipe) -> Iterator[Problem]:
     for name in PROTECTIONS.names():
         options, short = getattr(recipe.protect, name), PROTECTIONS.load(name).SHORT
         if not is_on(name, options) and options != type(options)():
-            said = f"protect.{name}: its other options do nothing without {short}."
+            said = f"protect.{name}: its other options have no effect without {short}."
             hint = f"Set protect.{name} to null to leave it out, or set protect.{name}.{short}."
             yield f"protect.{name}", said, hint
 

@@ -80,7 +80,7 @@ UNSOUND = {
     # Seen in transformers 5.24: after N steps it begins at step 1 again, with the weights of step N and a step count
     # that was made for the larger batch.
     "auto_find_batch_size": (
-        "it begins again on weights that have moved, and covers fewer rows.",
+        "it would restart on changed weights and cover fewer rows.",
         "Remove it, and set train.batch_size (finetop plan says what fits) and train.grad_accumulation.",
     ),
 }
@@ -97,9 +97,9 @@ RENAMED = {
     "gradient_checkpointing": "train.activation_checkpointing of the recipe",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
     "fp16_backend": "model.dtype of the recipe",
-    "use_mps_device": "nothing: it is picked where there is one",
+    "use_mps_device": "nothing: it is chosen automatically",
     "overwrite_output_dir": "nothing: every run has a folder of its own",
-    "logging_dir": "nothing: finetop keeps the metrics",
+    "logging_dir": "nothing: finetop stores the metrics",
     "tokenizer": "model.id of the recipe",
     "per_gpu_train_batch_size": "train.batch_size of the recipe",
 }
@@ -115,12 +115,12 @@ def problems(
     for name in raw:
         key = f"trainer_args.{name}"
         if setting := own.get(name) or ELSEWHERE.get(name):
-            yield key, f"{key}: it is a setting of the recipe.", f"Remove it, and set {setting}."
+            yield key, f"{key}: it is set in the recipe.", f"Remove it, and set {setting}."
         elif name in OURS:
             yield key, f"{key}: finetop sets it itself.", "Remove it."
         elif name in SEVERAL_GPUS:
             hint = "Remove it, and set budget.gpus, and train.parallel."
-            yield key, f"{key}: finetop spreads a training over GPUs itself.", hint
+            yield key, f"{key}: finetop distributes training over GPUs itself.", hint
         elif name in UNSOUND:
             why, fix = UNSOUND[name]
             yield key, f"{key}: {why}", fix
@@ -128,4 +128,4 @@ def problems(
             use = RENAMED[name]
             setting = use.removesuffix(OF_THE_RECIPE)
             hint = f"Use {use}." if setting == use else f"Remove it, and set {setting}."
-            yield key, f"{key}: it is gone or renamed.", hint
+            yield key, f"{key}: it was removed or renamed.", hint

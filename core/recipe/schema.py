@@ -270,11 +270,11 @@ class Train(Section, frozen=True, kw_only=True):
         float, Meta(gt=0, le=1), says("Peak learning rate. Usual: 2e-4 for LoRA, 2e-5 for full.")
     ] = 2e-5
     schedule: Annotated[
-        Literal["constant", "linear", "cosine"], says("How the learning rate falls after the warm-up.")
+        Literal["constant", "linear", "cosine"], says("Decay of the learning rate after the warm-up.")
     ] = "cosine"
     warmup_steps: Annotated[
         Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, lt=1)],
-        says("Steps (2) or share of the run (0.03) in which the learning rate rises."),
+        says("Warm-up of the learning rate: steps (2) or share of the run (0.03)."),
     ] = 0.03
     optimizer: Annotated[
         Literal["adamw", "adafactor", "sgd", "adamw-8bit", "paged-adamw-8bit"],
@@ -313,7 +313,7 @@ class Train(Section, frozen=True, kw_only=True):
         says("The checkpoint to use as the result: the newest, or the best by stop_early.metric."),
     ] = "newest"
     stop_early: Annotated[
-        StopEarly | None, says("Stop once it has stopped improving; null for the whole length.")
+        StopEarly | None, says("Stop once the metric no longer improves; null to train to the end.")
     ] = None
     resumable: Annotated[
         bool,
@@ -424,10 +424,10 @@ class Check(Section, frozen=True, kw_only=True):
             "If REGRESSED during training: flag it, stop, or go on and keep the best checkpoint that is OK."
         ),
     ] = "flag"
-    target: Annotated[Target | None, one_choice("What it should be better at.")] = None
+    target: Annotated[Target | None, one_choice("What the model should get better at.")] = None
     general: Annotated[
         General | None,
-        says("What it must not have forgotten; null turns the check off (leave out every and on_fail then)."),
+        says("What the model must not forget; null turns the check off (then leave out every and on_fail)."),
     ] = General()
 
 
@@ -467,9 +467,7 @@ class Comparison(Section, frozen=True, kw_only=True):
         dict[str, dict[str, Any]],
         says("Settings for single approaches: {full: {train.learning_rate: 1e-5}}."),
     ] = {}
-    update: Annotated[
-        Update | None, one_choice("New facts that arrive afterwards; null to leave that out.")
-    ] = None
+    update: Annotated[Update | None, one_choice("New facts that arrive later; null for none.")] = None
 
 
 class Budget(Section, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
         head = _stage_of(given)
         if head not in nodes and head not in SECTIONS:
             hint = did_you_mean(head[:60], [*nodes, *SECTIONS])
-            hint = hint if hint.startswith("Did you mean") else f"Its stages: {', '.join(nodes)}."
+            hint = hint if hint.startswith("Did you mean") else f"Stages: {', '.join(nodes)}."
             raise RecipeError(
                 f"{plain(head[:60])} is neither a stage nor a section.", place=SET, key=head, hint=hint
             )
@@ -162,9 +162,13 @@ def _leaves_out(node: Node, name: str, there: dict[str, Node]) -> bool:
         hint = f"Write {{name: {name}, {LEAVE_OUT}: true}} and nothing else."
         raise RecipeError(f"stage {name}: {LEAVE_OUT} stands alone.", place=said.place, key=STAGES, hint=hint)
     if name not in there:
-        hint = did_you_mean(name, there) if there else "Only a stage of a chain that this one extends can be."
+        hint = (
+            did_you_mean(name, there)
+            if there
+            else "Only a stage of the chain that this one extends can be left out."
+        )
         raise RecipeError(
-            f"stage {name}: there is none to leave out.", place=said.place, key=STAGES, hint=hint
+            f"stage {name}: no such stage to leave out.", place=said.place, key=STAGES, hint=hint
         )
     return True
 
@@ -212,7 +216,7 @@ def _named(listed: Node) -> dict[str, Node]:
         settings = node.value if isinstance(node.value, dict) else {}
         name = settings["name"].value if "name" in settings else None
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            hint = "Every stage has a name of small letters, digits and -, as in {name: sft, …}."
+            hint = "Each stage needs a name of lower-case letters, digits and -, as in {name: sft, …}."
             said = "has no name" if name is None else f"is named {quoted(name)}"
             raise RecipeError(f"a stage {said}.", place=node.place, key=STAGES, hint=hint)
         if name in found or name in SECTIONS:
@@ -292,9 +296,9 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Se
         said = f"stage {stage}: {key}: "
         if reference.name in every:
             which = "itself" if reference.name == stage else f"{reference.name}, which comes after it"
-            hint = "A stage begins from stages before it: move it, or name another."
+            hint = "A stage can only refer to earlier stages: move it, or name another."
             raise RecipeError(f"{said}it begins from {which}.", place=place, key=key, hint=hint)
-        hint = did_you_mean(reference.name, before) if before else "It is the first: name a model."
+        hint = did_you_mean(reference.name, before) if before else "It is the first stage: name a model."
         raise RecipeError(
             f"{said}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
         )

@@ -23,7 +23,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
-TOO_LARGE = "Put data into a file of its own."
+TOO_LARGE = "Move the data into its own file."
 MAX_VALUES = 5_000  # parsed in about a second
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)

@@ -54,7 +54,7 @@ def axis_of(text: str) -> Axis:
 def seeds_of(count: int) -> Axis:
     """Return the axis of a run repeated over so many seeds. Raises BadInput."""
     if not 1 <= count <= MOST_SEEDS:
-        raise BadInput(f"--seeds is {count}, and must be 1 to {MOST_SEEDS}.")
+        raise BadInput(f"--seeds is {count}; it must be 1 to {MOST_SEEDS}.")
     return Axis(SEED, tuple(str(seed) for seed in range(1, count + 1)))
 
 

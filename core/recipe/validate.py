@@ -92,7 +92,7 @@ class _Reader:
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
                 hint = "Leave it out for its defaults; null goes behind one setting."
-            return self.problem(node.place, key, f"{what}, and must be {type_words(annotation)}.", hint)
+            return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
                 return str(resolve_path(read, node.origin.folder))
@@ -112,7 +112,7 @@ class _Reader:
         if not isinstance(node.value, dict):
             hint = f"Write {key}: {{name: …}}."
             return self.problem(
-                node.place, key, f"{key} is {quoted(node.value)}, and must be a mapping.", hint
+                node.place, key, f"{key} is {quoted(node.value)}; it must be a mapping.", hint
             )
         options = dict(node.value)
         named = options.pop("name", None)
@@ -121,7 +121,7 @@ class _Reader:
         self.places[f"{key}.name"] = place
         if not isinstance(name, str):
             must = f"must be one of {', '.join(plugins.names())}"
-            return self.problem(place, f"{key}.name", f"{key}.name is {quoted(name)}, and {must}.")
+            return self.problem(place, f"{key}.name", f"{key}.name is {quoted(name)}; it {must}.")
         try:
             module = plugins.load(name)
         except NotFound as error:

@@ -33,6 +33,6 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
             from finetop.core.text import quoted  # the app starts without what reads recipes
 
             raise EnvironmentTrouble(
-                f"{name} is {quoted(value)} in the environment, and must be {words}.",
+                f"{name} is {quoted(value)} in the environment; it must be {words}.",
                 hint=f"Set it so, or take it out: unset {name}",
             )

@@ -73,7 +73,7 @@ def given_path(text: str | Path) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        said = f"{plain(str(text))}: there is no such user's folder."
+        said = f"{plain(str(text))}: no such user."
         raise BadInput(said, hint="Give the whole path.") from error
 
 

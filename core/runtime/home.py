@@ -155,7 +155,7 @@ def find_home(given: str | None = None) -> Home:
         return Home(Path(chosen).expanduser().absolute())
     except RuntimeError as error:  # ~nobody, or no HOME
         raise EnvironmentTrouble(
-            f"{source} is {clean_line(chosen, limit=80)}, and there is no such user's folder.", hint=ANOTHER
+            f"{source} is {clean_line(chosen, limit=80)}, and no such user.", hint=ANOTHER
         ) from error
 
 

@@ -196,7 +196,7 @@ def _listed(value: Any) -> Any:
 def _text(row: Row, key: str) -> str:
     value = row.values[key]
     if not isinstance(value, str):
-        raise BadInput(f"{row.place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes.")
+        raise BadInput(f"{row.place}: {key} is {quoted(value)}; it must be text.", hint="Put it in quotes.")
     return value
 
 

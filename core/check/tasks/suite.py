@@ -204,7 +204,7 @@ def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
         for key, value in named.items():
             if not isinstance(value, str):
                 raise BadInput(
-                    f"{place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes."
+                    f"{place}: {key} is {quoted(value)}; it must be text.", hint="Put it in quotes."
                 )
         rows[identity] = Row(identity, named["category"], named[cluster], {**values, "id": identity}, place)
     if not rows:
@@ -234,7 +234,7 @@ def _fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, .
 def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
     """Return a mapping's entries. Raises RecipeError if it is none, or has a key that `kind` has not."""
     if not isinstance(node.value, dict):
-        raise RecipeError(f"{what} is {quoted(to_plain(node))}, and must be a mapping.", place=node.place)
+        raise RecipeError(f"{what} is {quoted(to_plain(node))}; it must be a mapping.", place=node.place)
     known = [field.name for field in _fields_of(kind)]
     for key, child in node.value.items():
         if key not in known:
@@ -259,7 +259,7 @@ def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> N
             msgspec.convert(value, field.type)
         except msgspec.ValidationError as error:
             key = prefix + field.name
-            must = f"{key} is {quoted(value)}, and must be {type_words(field.type)}."
+            must = f"{key} is {quoted(value)}; it must be {type_words(field.type)}."
             if isinstance(value, dict | list):
                 must = f"{key}: {error}."
             raise RecipeError(must, place=child.place, key=key) from error

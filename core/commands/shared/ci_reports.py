@@ -118,9 +118,7 @@ def on_stdout(args: argparse.Namespace) -> bool:
     for name in WRITERS:
         path = getattr(args, name)
         if path and path != STDOUT and not Path(path).parent.is_dir():
-            raise BadInput(
-                f"--{name}: there is no folder {plain(str(Path(path).parent))}.", hint="Make it first."
-            )
+            raise BadInput(f"--{name}: no folder {plain(str(Path(path).parent))}.", hint="Make it first.")
     return bool(taking)
 
 

@@ -242,7 +242,7 @@ def read_text(value: Any, key: str, place: str, *, may_be_empty: bool = False) -
         hint = "Put it in quotes, as one text."
         if isinstance(value, bool | int | float) and key.isidentifier():
             hint = "Put it in quotes, or name its column in `columns`, which makes it text."
-        raise BadData(f"{place}: {key} is {kind}, and must be text.", hint=hint)
+        raise BadData(f"{place}: {key} is {kind}; it must be text.", hint=hint)
     if not value.strip() and not may_be_empty:
         raise BadData(f"{place}: {key} is empty.", hint="Give it a text, or remove the row.")
     return value

@@ -104,7 +104,7 @@ def _require_folder(path: Path) -> None:
     beside = _folders_in(path.parent) if path.parent.is_dir() else []
     near = did_you_mean(path.name, [folder.name for folder in beside])
     hint = near if near.startswith("Did") else "Check the spelling."
-    raise BadInput(f"there is no folder {plain(str(path))}.", hint=hint)
+    raise BadInput(f"no folder {plain(str(path))}.", hint=hint)
 
 
 def _checkpoint_folders(path: Path) -> list[tuple[Path, re.Match[str]]]:
@@ -181,7 +181,7 @@ def read_json(file: Path) -> dict[str, Any]:
             f"{plain(str(file))} can't be read: {str(error)[:200]}.", hint="Copy it again."
         ) from error
     if not isinstance(read, dict):
-        raise BadInput(f"{plain(str(file))} is {quoted(read)}, and must be a mapping.", hint="Copy it again.")
+        raise BadInput(f"{plain(str(file))} is {quoted(read)}; it must be a mapping.", hint="Copy it again.")
     return read
 
 

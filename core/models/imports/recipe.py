@@ -104,7 +104,7 @@ def base_of(
 def require_model(folder: Path, who: str) -> None:
     """Refuse a base that is no model's folder. Raises BadInput."""
     if not folder.is_dir():
-        raise BadInput(f"{who}: there is no folder {plain(str(folder))}.", hint="Check the spelling.")
+        raise BadInput(f"{who}: no folder {plain(str(folder))}.", hint="Check the spelling.")
     if not (folder / "config.json").is_file():
         raise BadInput(
             f"{who}: {plain(str(folder))} holds no config.json: it is no whole model.",

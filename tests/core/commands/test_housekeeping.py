@@ -96,7 +96,7 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
     assert steps == ["step-000003", "step-000004"]
     assert finetop("clean", "--last", "2")[1].startswith("Nothing to clean.")
     code, _, err = finetop("clean", "--last", "few")
-    assert (code, "--last is 'few', and must be a number or none." in err) == (2, True)
+    assert (code, "--last is 'few'; it must be a number or none." in err) == (2, True)
     (finetop.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")
     code, _, err = finetop("clean")
     assert (code, "settings.yaml:2: keep.last is 'none'" in err) == (2, True)

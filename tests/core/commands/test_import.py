@@ -259,8 +259,8 @@ def test_what_can_be_seen_at_once_needs_no_job(
         (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
         (("check", "mine", "--base", "x"), 2, "--base goes with --model"),
         (("check", "mine", "--quantize", "nf4"), 2, "--quantize goes with --model"),
-        (("check", "mine", "--margin", "0"), 2, "--margin is 0.0, and must be"),
-        (("check", "mine", "--seed", "-1"), 2, "--seed is -1, and must be"),
+        (("check", "mine", "--margin", "0"), 2, "--margin is 0.0; it must be"),
+        (("check", "mine", "--seed", "-1"), 2, "--seed is -1; it must be"),
         (("check", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
         (
             ("check", "mine", "--last", "--margin", "2"),

@@ -137,7 +137,7 @@ def a_template_that_refuses(folder: Folder) -> dict[str, Any]:
 
 REFUSED = {
     a_long_row: "rows.jsonl: 4 of 9 rows are longer than data.max_tokens (200); the longest has",
-    a_bad_row: "rows.jsonl:6: completion is a number, and must be text.",
+    a_bad_row: "rows.jsonl:6: completion is a number; it must be text.",
     other_columns: "rows.jsonl:1: a row with first, second has no shape that fits.",
     a_bad_eval_row: "eval.jsonl:2: completion is missing.",
     a_bad_replay_row: "replay.jsonl:1: a row with chosen has no shape that fits.",
@@ -250,7 +250,7 @@ def on_a_t4(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> Folder:
         ),
         (
             {"method": {"name": "full"}, "train": {"master": "stochastic"}},
-            "train.master: stochastic rounding goes with bfloat16 weights, not with float16. Set train.master",
+            "train.master: stochastic rounding works with bfloat16 weights, not with float16. Set train.master",
         ),
     ],
 )

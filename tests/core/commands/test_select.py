@@ -69,7 +69,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
     ("words", "code", "says"),
     [
         (("rows.jsonl", "--rows", "5", "--to", "x.jsonl"), 2, "rows.jsonl has 4 rows, and 5 are asked for."),
-        (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0', and must be a whole number"),
+        (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0'; it must be a whole number"),
         (("rows.jsonl", "--rows", "1"), 2, "--to is missing."),
         (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
         (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "A data set of the hub has no lines to take"),

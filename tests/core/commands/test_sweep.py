@@ -61,7 +61,7 @@ def test_a_sweep_over_rates_and_seeds_is_queued_run_and_told_of(rig, finetop, re
     [
         (("--sweep", "method.rank=8,0"), "the run with 'method.rank=0': "),
         (("--sweep", "train.seed=1,2", "--seeds", "2"), "'train.seed' is swept twice"),
-        (("--seeds", "51"), "--seeds is 51, and must be 1 to 50."),
+        (("--seeds", "51"), "--seeds is 51; it must be 1 to 50."),
         (("--seeds", "2", "--wait"), "--wait follows one run, not a sweep."),
         (("--sweep", "\x1b[31m"), "is not KEY=VALUE,VALUE"),
     ],

@@ -108,9 +108,9 @@ def test_all_rules_must_hold() -> None:
         ({"value": "x"}, "None is not a rule"),
         (
             {"rule": "json_valid"},
-            "a rule of rewards alone. Use it in objective.reward, or another rule here: json_object",
+            "a rule for rewards only. Use it in objective.reward, or choose another rule here: json_object",
         ),
-        ({"rule": "length", "value": [1, 2]}, "length is a rule of rewards alone"),
+        ({"rule": "length", "value": [1, 2]}, "length is a rule for rewards only"),
         ({"rule": "contains"}, "value is none. It takes a text"),
         ({"rule": "contains", "value": " "}, "It takes a text that is not empty"),
         ({"rule": "contains", "value": 3}, "value is 3. It takes a text"),

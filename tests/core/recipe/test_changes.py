@@ -24,11 +24,11 @@ def recipe(*sets):
         ),
         ("train.seed=7", "train.seed: 1 -> 7 changes the data order"),
         ("train.save_every=0.5", "train.save_every: 0.25 -> 0.5"),
-        ("objective.loss=all", "objective.loss: 'answers' -> 'all' the loss is another from here on"),
+        ("objective.loss=all", "objective.loss: 'answers' -> 'all' the loss changes from here on"),
         ("model.trust_remote_code=true", "model.trust_remote_code: false -> true"),
         (
             "data.train=[{path: b.jsonl}]",
-            "data.train: a list -> a list other rows are refused without --anyway",
+            "data.train: a list -> a list changed rows are refused without --anyway",
         ),
     ],
 )
@@ -42,11 +42,11 @@ def test_a_change_is_said_in_words(setting, says):
     [
         (
             "method.rank=4",
-            "method.rank can't change from 16 to 4: the weights that move are in the checkpoint.",
+            "method.rank can't change from 16 to 4: the trained weights are in the checkpoint.",
         ),
         (
             "model.quantize=nf4",
-            "model.quantize can't change from 'none' to 'nf4': the run has begun from it.",
+            "model.quantize can't change from 'none' to 'nf4': the run started from it.",
         ),
         ("train.optimizer=sgd", "train.optimizer can't change from 'adamw' to 'sgd': the checkpoint holds"),
         ("name=y", "name can't change from 'x' to 'y': a run keeps its name."),

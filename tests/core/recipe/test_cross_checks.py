@@ -17,12 +17,12 @@ BASE = "recipe: 1\nname: x\ncheck: {target: {path: t.jsonl, metric: token_f1}}\n
             r"ask\.search is dense, and ask\.embedder names no model",
         ),
         ("ask: {chunk_words: 20, overlap_words: 20}", r"a passage has 20 words. Set it to 4, or less"),
-        ("approaches: {only: [lorra]}", r"approaches\.only: there is no approach 'lorra'. Did you mean lora"),
+        ("approaches: {only: [lorra]}", r"approaches\.only: no approach 'lorra'. Did you mean lora"),
         (
             "approaches: {settings: {full-lora: {}}}",
-            r"approaches\.settings: there is no approach 'full-lora'",
+            r"approaches\.settings: no approach 'full-lora'",
         ),
-        ("approaches: {metric: rules}", r"approaches\.metric is rules, and check\.target\.metric has it not"),
+        ("approaches: {metric: rules}", r"approaches\.metric: rules is not in check\.target\.metric"),
         ("approaches: {update: {documents: [d.md]}}", r"approaches\.update\.test"),
     ],
 )
@@ -60,11 +60,11 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
         ),
         (
             "method: {name: lora}\nmodel: {quantize: int8}\ntrain: {parallel: fsdp}",
-            r"model\.quantize: weights in int8 are not divided over GPUs \(fsdp\). Set it to nf4",
+            r"model\.quantize: int8 weights can't be sharded over GPUs \(fsdp\). Set it to nf4",
         ),
         (
             "method: {name: full}\ntrain: {optimizer: adafactor}",
-            r"train\.optimizer: adafactor does not go with divided weights \(fsdp\). Set it to adamw",
+            r"train\.optimizer: adafactor does not work with sharded weights \(fsdp\). Set it to adamw",
         ),
         (
             "method: {name: full}\nprotect: {l2_sp: 0.1}",
@@ -72,7 +72,7 @@ SEVERAL = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\ncheck: {general
         ),
         (
             "method: {name: full}\nprotect: {mask_surprising: 2.5}",
-            r"protect\.mask_surprising reads with the base, which is divided over the GPUs",
+            r"protect\.mask_surprising reads with the base, which is sharded over the GPUs",
         ),
     ],
 )
@@ -98,10 +98,10 @@ def test_what_trains_on_several_gpus_is_taken(written):
     ("written", "said"),
     [
         ("extends: lora", None),
-        ("extends: qlora", r"vllm does not write from nf4 weights. Set it to auto"),
+        ("extends: qlora", r"vllm can't generate from nf4 weights. Set it to auto"),
         ("extends: grpo\nmethod: {name: hra}", None),
-        ("extends: grpo\nmethod: {name: peft, type: lily}", r"what peft learns can't be merged"),
-        ("extends: grpo\nbudget: {gpus: 2}", r"vllm writes on one GPU, and budget\.gpus is 2"),
+        ("extends: grpo\nmethod: {name: peft, type: lily}", r"those of peft can't be merged"),
+        ("extends: grpo\nbudget: {gpus: 2}", r"vllm generates on one GPU, and budget\.gpus is 2"),
     ],
 )
 def test_what_vllm_can_not_write_for_is_refused(written, said):
@@ -152,7 +152,7 @@ PATIENT = "recipe: 1\nname: x\ndata: {train: [{path: t.jsonl}]}\n"
             "train: {keep: best}\ncheck: {every: 0.5, on_fail: keep-best}",
             r"both choose the checkpoint to keep\. Set train\.keep to newest",
         ),
-        ("train: {stop_early: {patience: 0}}", r"train\.stop_early\.patience is 0, and must be"),
+        ("train: {stop_early: {patience: 0}}", r"train\.stop_early\.patience is 0; it must be"),
     ],
 )
 def test_a_metric_to_stop_by_must_be_measured(written, said):

@@ -25,7 +25,7 @@ def test_what_is_set_is_read(tmp_path):
         ("settings: 1\nslurm: {partiton: gpu}\n", r"settings.yaml:2: .*Did you mean partition\?"),
         (
             "settings: 1\nslurm: {partition: 'a b'}\n",
-            r"settings.yaml:2: slurm.partition is 'a b'.*a name that Slurm",
+            r"settings.yaml:2: slurm.partition is 'a b'.*a name known to Slurm",
         ),
         (
             "settings: 1\nslurm: {time: soon}\n",
@@ -36,7 +36,7 @@ def test_what_is_set_is_read(tmp_path):
             r"settings.yaml:2: slurm.extra.*an option of sbatch in one word",
         ),
         ("settings: 1\nslurm: {extra: [--qos=x]}\n", r"settings.yaml:2: slurm.extra: .*Set slurm.qos"),
-        ("settings: 1\nslurm: {extra: [--array=1-9]}\n", r"settings.yaml:2: .*finetop gives --array itself"),
+        ("settings: 1\nslurm: {extra: [--array=1-9]}\n", r"settings.yaml:2: .*finetop sets --array itself"),
         ("settings: 1\nkeep: {last: soon}\n", r"settings.yaml:2: keep.last is 'soon'"),
         ("settings: 2\n", r"settings.yaml:1: settings is 2"),
         ("keep: {last: 3}\n", r"Begin with `settings: 1`"),
@@ -57,7 +57,10 @@ def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
     ("text", "says"),
     [
         ("tell: {on: [spik]}", "settings.yaml:2: tell.on: there is no kind 'spik'. Did you mean spike?"),
-        ("tell: {webhook: {}}", "settings.yaml:2: tell.webhook must have one of url, url_file and url_env."),
+        (
+            "tell: {webhook: {}}",
+            "settings.yaml:2: tell.webhook needs exactly one of url, url_file and url_env.",
+        ),
         (
             "tell:\n  webhook: {url: 'http://example.org/x'}",
             "settings.yaml:3: tell.webhook.url must begin with https://, or with http://localhost.",
@@ -72,15 +75,15 @@ def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
         ),
         (
             "tell: {webhook: {url: 'https://hooks.example.org/services/T0/B0/abcdefghijklmnop'}}",
-            "settings.yaml:2: tell.webhook.url holds what looks like a secret",
+            "settings.yaml:2: tell.webhook.url looks like it contains a secret",
         ),
         (
             "tell: {webhook: {url: 'https://ana:pass@example.org/'}}",
-            "settings.yaml:2: tell.webhook.url holds what",
+            "settings.yaml:2: tell.webhook.url looks like",
         ),
         (
             "tell: {webhook: {url: 'https://example.org/x?token=1'}}",
-            "settings.yaml:2: tell.webhook.url holds what",
+            "settings.yaml:2: tell.webhook.url looks like",
         ),
         (
             "tell: {command: [curl, -H, 'Authorization: Bearer sk-abcdefghijklmnopqrstuv']}",
@@ -88,7 +91,7 @@ def test_a_fault_is_one_line_with_place_value_and_fix(tmp_path, text, says):
         ),
         ("tell: {command: []}", "settings.yaml:2: tell.command is []"),
         ("tell: {command: notify}", "settings.yaml:2: tell.command is 'notify'"),
-        ("notify: beep", "settings.yaml:2: notify is 'beep', and must be one of none, osc9, osc777."),
+        ("notify: beep", "settings.yaml:2: notify is 'beep'; it must be one of none, osc9, osc777."),
     ],
 )
 def test_who_is_told_is_read_strictly_and_no_secret_stands_in_the_file(tmp_path, text, says):

@@ -52,7 +52,9 @@ def test_lora_and_full_differ_where_they_must(tmp_path: Path) -> None:
 
 def test_a_recipe_without_rows_loads_and_is_refused_before_a_run(tmp_path: Path) -> None:
     loaded = load_recipe("lora", cwd=tmp_path)
-    with pytest.raises(RecipeError, match=r"builtin:lora\.yaml: set data\.train: .* --set 'data\.train="):
+    with pytest.raises(
+        RecipeError, match=r"builtin:lora\.yaml: data\.train is not set: .* --set 'data\.train="
+    ):
         check_files(loaded)
 
 
@@ -108,17 +110,17 @@ def test_a_fault_in_a_parent_is_shown_there(tmp_path: Path) -> None:
     [
         ("lra", "child.yaml:2: extends: there is no recipe 'lra'. Did you mean lora?"),
         ("./bse.yaml", "child.yaml:2: extends: there is no recipe file ./bse.yaml. Did you mean base.yaml?"),
-        ("./child.yaml", "child.yaml:2: extends goes round in a circle."),
-        ("./round.yaml", "round.yaml:2: extends goes round in a circle."),
+        ("./child.yaml", "child.yaml:2: extends is circular."),
+        ("./round.yaml", "round.yaml:2: extends is circular."),
         ("[lora]", "child.yaml:2: extends is a list."),
         ("/dev/zero", "/dev/zero: cannot be read: not a file."),
         ("./fifo.yaml", "fifo.yaml: cannot be read: not a file."),
         ("./folder.yaml", "folder.yaml: "),
         ("./binary.yaml", "binary.yaml:2: is not UTF-8 text."),
         ("./big.yaml", "big.yaml: is larger than 256 KiB."),
-        ("./list.yaml", "list.yaml:1: a recipe is a mapping of sections, and this is a list."),
+        ("./list.yaml", "list.yaml:1: a recipe is a mapping of sections; this is a list."),
         ("./new.yaml", "new.yaml:1: recipe is 2; this finetop reads version 1."),
-        ("./none.yaml", "none.yaml:1: the version is missing. Write `recipe: 1` on the first line."),
+        ("./none.yaml", "none.yaml:1: no version. Write `recipe: 1` on the first line."),
     ],
 )
 def test_extends_faults(tmp_path: Path, extends: str, said: str) -> None:
@@ -206,7 +208,7 @@ def test_set_of_a_method_drops_old_options_whatever_the_order(tmp_path: Path) ->
     [
         ("method.rnk=3", "--set: method.rnk is not an option of lora. Did you mean rank?"),
         ("trian.epochs=3", "--set: trian is not a section of a recipe. Did you mean train?"),
-        ("train.epochs=0", "--set: train.epochs is 0, and must be a number above 0"),
+        ("train.epochs=0", "--set: train.epochs is 0; it must be a number above 0"),
         ("train.epochs", "--set: 'train.epochs' is not KEY=VALUE. Write it as --set train.epochs=3."),
         ("=3", "--set: '' is not the name of a setting."),
         ("a b=3", "--set: 'a b' is not the name of a setting."),
@@ -219,7 +221,7 @@ def test_set_of_a_method_drops_old_options_whatever_the_order(tmp_path: Path) ->
         ("train[0]=x", "--set: train is a mapping, not a list."),
         ("train.epochs.x=1", "--set: train.epochs is 2, and has no settings."),
         ("extends=full", "--set: extends cannot be set."),
-        ("recipe=2", "--set: recipe is 2, and must be 1."),
+        ("recipe=2", "--set: recipe is 2; it must be 1."),
         ("name=../x", "--set: '../x' cannot be a name."),
         ("a" + ".a" * 40 + "=1", "--set: 'a.a.a"),
     ],

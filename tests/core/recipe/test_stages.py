@@ -156,7 +156,7 @@ def test_a_stage_can_be_left_out_and_the_next_begins_from_the_one_before(tmp_pat
     ("text", "says"),
     [
         ("stages: [{name: sftt, leave_out: true}]\n",
-         r"mine\.yaml:3: stage sftt: there is none to leave out\. Did you mean sft\?"),
+         r"mine\.yaml:3: stage sftt: no such stage to leave out\. Did you mean sft\?"),
         ("stages: [{name: sft, leave_out: 1}]\n", r"mine\.yaml:3: stage sft: leave_out stands alone\. Write"),
         ("stages: [{name: sft, leave_out: true}, {name: reward, leave_out: true}, {name: ppo, leave_out: true}]\n",
          r"mine\.yaml:3: the chain has 0 stages\."),
@@ -174,9 +174,7 @@ def test_a_slip_in_the_stage_of_a_set_is_named(tmp_path):
         RecipeError, match=r"--set: pppo is neither a stage nor a section\. Did you mean ppo\?"
     ):
         load(tmp_path, sets=["pppo.train.seed=1"])
-    with pytest.raises(
-        RecipeError, match=r"is neither a stage nor a section\. Its stages: sft, reward, ppo\."
-    ):
+    with pytest.raises(RecipeError, match=r"is neither a stage nor a section\. Stages: sft, reward, ppo\."):
         load(tmp_path, sets=["zzzz.train.seed=1"])
 
 
@@ -184,5 +182,5 @@ def test_a_chain_in_the_place_of_one_recipe_is_said_to_be_one(tmp_path):
     with pytest.raises(RecipeError, match=r"builtin:rlhf\.yaml:10: stages: this is a chain of runs"):
         load_recipe("rlhf", (), tmp_path)
     (tmp_path / "no.yaml").write_text("extends: rlhf\nstages: []\n")
-    with pytest.raises(RecipeError, match=r"no\.yaml:1: the version is missing"):
+    with pytest.raises(RecipeError, match=r"no\.yaml:1: no version"):
         load_chain("no.yaml", (), tmp_path)

@@ -72,7 +72,7 @@ def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
         (lambda: seeds_of(0), "must be 1 to 50"),
         (lambda: made(axis_of("train.seed=4,5"), seeds_of(2)), "is swept twice (--seeds sweeps over it)"),
         (lambda: made(seeds_of(50), axis_of("method.rank=1,2,3,4,5")), "that is 250 runs, and at most 200"),
-        (lambda: made(axis_of("method.rank=8,0")), "method.rank is 0, and must be"),
+        (lambda: made(axis_of("method.rank=8,0")), "method.rank is 0; it must be"),
         (lambda: made(axis_of("method.rnk=8")), "Did you mean rank?"),
         (lambda: made(axis_of("name=a,b")), ""),
     ],

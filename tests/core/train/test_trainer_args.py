@@ -31,13 +31,13 @@ def configured(recipe, dtype, output):
     [
         (
             {"max_seq_length": 8},
-            r"trainer_args\.max_seq_length: it is gone or renamed\. Remove it, and set data\.max_tokens",
+            r"trainer_args\.max_seq_length: it was removed or renamed\. Remove it, and set data\.max_tokens",
         ),
         ({"gradient_checkpointing": True}, r"Remove it, and set train\.activation_checkpointing\."),
         ({"group_by_length": True}, r"Use train_sampling_strategy"),
         (
             {"learning_rate": 1.0},
-            r"it is a setting of the recipe\. Remove it, and set train\.learning_rate\.",
+            r"it is set in the recipe\. Remove it, and set train\.learning_rate\.",
         ),
         ({"push_to_hub": True}, r"finetop sets it itself"),
         ({"auto_find_batch_size": True}, r"covers fewer rows\. Remove it, and set train\.batch_size"),

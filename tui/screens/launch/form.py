@@ -268,8 +268,8 @@ def owner(form: Form, key: str) -> str:
 def _problem(error: RecipeError) -> Problem:
     message = error.message.removeprefix(f"{error.place}: ").removeprefix("--set: ")
     short = message.removeprefix(f"{error.key}: ")
-    if ", and must be " in short:
-        short = "must be " + _brief(short.partition(", and must be ")[2])
+    if "; it must be " in short:
+        short = "must be " + _brief(short.partition("; it must be ")[2])
     if error.key == "data.train" and "nothing to learn from" in message:
         short, hint = "needs a data file", "Type the path of a file of rows: .jsonl, .csv, .parquet …"
         return Problem(error.key, short, f"{message} {hint}")

@@ -120,7 +120,7 @@ def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) ->
         ({"question": "?", "choices": ["a", "b"], "answer": "c d"}, "answer is 'c d'"),
         ({"question": "?", "choices": ["a"], "answer": 0}, "choices is a list"),
         ({"question": "?", "choices": ["a", ""], "answer": 0}, "choices is a list"),
-        ({"question": 3, "choices": ["a", "b"], "answer": 0}, "question is 3, and must be text"),
+        ({"question": 3, "choices": ["a", "b"], "answer": 0}, "question is 3; it must be text"),
         ({"question": "?", "choices": ["a", "b"]}, "answer is missing"),
     ],
 )

@@ -39,7 +39,7 @@ def test_two_of_one_name_are_both_named(suite_folder: Path) -> None:
     [
         ("about:", "abuot:", 3, "abuot is not a key of a suite. Did you mean about?"),
         ("    chance: 0.0\n", "    chnace: 0.0\n", 8, "Did you mean chance?"),
-        ("    chance: 0.0\n", "    chance: 1.5\n", 8, "tasks[0].chance is 1.5, and must be a number from 0"),
+        ("    chance: 0.0\n", "    chance: 1.5\n", 8, "tasks[0].chance is 1.5; it must be a number from 0"),
         ("    chance: 0.0\n", "    chance: most\n", 8, "tasks[0].chance is 'most'"),
         ("    cap: 40\n", "    cap: 0\n", 9, "tasks[0].cap is 0"),
         ("    data: numbers.jsonl\n", "", 6, "a task has no data, task or yaml"),
@@ -54,7 +54,7 @@ def test_two_of_one_name_are_both_named(suite_folder: Path) -> None:
         ("numbers.jsonl", "absent.jsonl", 7, "there is no file"),
         ("text: text.txt", "text: absent.txt", 4, "there is no file"),
         ("name: pairs", "name: numbers", 16, "the task numbers comes twice"),
-        ("suite: 1", "suite: 2", 1, "suite is 2, and must be 1"),
+        ("suite: 1", "suite: 2", 1, "suite is 2; it must be 1"),
         ("name: tiny", "name: ../tiny", 2, "cannot be a name"),
     ],
 )

@@ -40,8 +40,8 @@ def test_a_recipe_of_before_there_were_alarms_has_them_on():
     ("text", "says"),
     [
         ("alarms: {spik: false}\n", "recipe:4: alarms.spik is not an option of alarms. Did you mean spike?"),
-        ("alarms: {spike: 3}\n", "recipe:4: alarms.spike.on is 3, and must be true or false."),
-        ("alarms: {plateau: {share: 2}}\n", "recipe:4: alarms.plateau.share is 2, and must be a number"),
+        ("alarms: {spike: 3}\n", "recipe:4: alarms.spike.on is 3; it must be true or false."),
+        ("alarms: {plateau: {share: 2}}\n", "recipe:4: alarms.plateau.share is 2; it must be a number"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(text, says):

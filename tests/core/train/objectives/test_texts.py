@@ -73,7 +73,7 @@ def test_pretraining_makes_a_model_and_a_tokenizer_of_its_own(
         ("objective: {name: pretrain, heads: 5}", "objective.heads: 5 heads do not divide hidden_size 192."),
         (
             "check: {general: {suite: quick}}",
-            "check.general: pretrain makes no model to compare with its base.",
+            "check.general: pretrain produces no model to compare with its base.",
         ),
     ],
 )

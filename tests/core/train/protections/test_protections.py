@@ -30,7 +30,7 @@ OFF = {
 # By section of a recipe; what it says.
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"ewc": 1}, {"method": {"name": "lora"}}, "protect.ewc weighs the base's own weights, and lora leaves"),
-    ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1, and must be a number from 0 to 1000."),
+    ({"kl_to_base": -1}, {}, "protect.kl_to_base.weight is -1; it must be a number from 0 to 1000."),
     (
         {"kl_to_base": {"weight": 1, "wait": 2}},
         {},
@@ -41,7 +41,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         {},
         "protect.kl_to_base.text is not read: on is rows.",
     ),
-    ({"kl_to_base": {"on": "rows"}}, {}, "protect.kl_to_base: its other options do nothing without weight."),
+    (
+        {"kl_to_base": {"on": "rows"}},
+        {},
+        "protect.kl_to_base: its other options have no effect without weight.",
+    ),
     ({"freeze_layers": [1, 1]}, {}, "protect.freeze_layers names layer 1 twice."),
     ({"freeze_layers": [0]}, {"method": {"name": "prompt-tuning"}}, "prompt-tuning moves no layer"),
     ({"loss_adaptive_lr": 1}, {"objective": {"name": "dpo"}}, "the loss of dpo is not in nats/token."),
@@ -53,7 +57,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"mask_surprising": 0.5},
         {},
-        "protect.mask_surprising.perplexity is 0.5, and must be a number above 1 or null.",
+        "protect.mask_surprising.perplexity is 0.5; it must be a number above 1 or null.",
     ),
     ({"replay": {"share": 0.5}}, {}, "protect.replay has neither path nor from_base."),
     ({"replay": {"path": "a", "from_base": 3}}, {}, "protect.replay has both path and from_base."),
@@ -80,7 +84,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         {"l2_sp": 1},
         {"objective": {"name": "pretrain"}, "check": {"general": None}},
-        "protect.l2_sp: pretrain makes a new model, which has nothing to forget.",
+        "protect.l2_sp: pretrain trains a new model, which has nothing to forget.",
     ),
 ]
 

@@ -103,7 +103,7 @@ async def test_errors_show_beside_the_field_when_typing_pauses(
         pauses[-1]()
         await settled(pilot)
         assert "must be 1 or more" in row_with(app, "batch  ")
-        assert "train.batch_size is 0, and must be a whole number, 1 or more." in text_of(app)
+        assert "train.batch_size is 0; it must be a whole number, 1 or more." in text_of(app)
         await pilot.press("ctrl+u", "8")
         pauses[-1]()
         await settled(pilot)
