@@ -15,9 +15,9 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number of a run that has regressed")
-    parser.add_argument("task", nargs="?", default="", metavar="TASK", help="one task of it (else the whole)")
+    parser.add_argument("task", nargs="?", default="", metavar="TASK", help="only this task of the run")
     parser.add_argument(
-        "--reason", required=True, metavar="TEXT", help="why it is taken: for those who come later"
+        "--reason", required=True, metavar="TEXT", help="reason for accepting; shown with the run"
     )
 
 

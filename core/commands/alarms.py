@@ -15,7 +15,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording.durations import ago
 
-ABOUT = "alarms and endings of all runs, newest first, and who is notified"
+ABOUT = "list alarms and endings of all runs, newest first, and who is notified"
 GROUP = "watch"
 ANYWHERE = True
 
@@ -95,7 +95,7 @@ def told_words(found: NoticesAnswer, home: Home) -> str:
         waiting = f", {one.waiting} waiting" if one.waiting else ""
         lost = f", {one.given_up} given up ({clean(one.why)})" if one.given_up else ""
         fares.append(f"by {one.way}: {one.sent} sent{waiting}{lost}")
-    return f"notifies of {', '.join(found.on)}; {'; '.join(fares)}"
+    return f"notifies about {', '.join(found.on)}; {'; '.join(fares)}"
 
 
 def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
@@ -106,7 +106,7 @@ def show_test(found: SendTestAnswer, home: Home, *, as_json: bool) -> int:
         print(f"No notifications are set up: name a command or a webhook under tell: in {home.shown}/{FILE}")
     else:
         for one in found.tested:
-            mark, word = ("✓", "took it") if one.is_through else ("✗", "did not take it")
+            mark, word = ("✓", "delivered it") if one.is_through else ("✗", "failed to deliver it")
             print(f"{mark} {one.way} {word}, after {one.seconds:.1f} s")
             for line in clean(one.said).splitlines():
                 print(f"    {line}")

@@ -47,22 +47,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared_args.settings(parser, "change one setting of the recipe")
     parser.add_argument(
-        "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
+        "--only", default="", metavar="A,B", help=f"only these approaches: {', '.join(approaches.names())}"
     )
-    parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="each that trains N times")
+    parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="train each approach N times")
     parser.add_argument("--name", help="the comparison's name (else the recipe's)")
     parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
-        "--priority", default="normal", metavar="P", help="high, normal, low or a number: the smaller first"
+        "--priority",
+        default="normal",
+        metavar="P",
+        help="high, normal, low or a number; smaller starts first",
     )
-    parser.add_argument("--wait", action="store_true", help="follow it until all is measured")
+    parser.add_argument("--wait", action="store_true", help="follow until everything is measured")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     queues = bool(args.set or args.only or args.seeds or args.name or args.hold)
     if not args.what:
         if queues:
-            raise BadInput("say which recipe.", hint="finetop approaches RECIPE --only prompt,lora.")
+            raise BadInput("which recipe?", hint="finetop approaches RECIPE --only prompt,lora.")
         return tell_all(args, home)
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:

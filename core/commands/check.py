@@ -71,9 +71,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--more",
         nargs="*",
         metavar="TASK",
-        help="continue after the verdict until all items are scored (of these tasks only): same claim, more items",
+        help="continue after the verdict until all items (of these tasks) are scored: same claim, more items",
     )
-    parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
+    parser.add_argument("--last", action="store_true", help="print the newest check and run nothing")
     ci_reports.arguments(parser)
     check_curve.arguments(parser)
 

@@ -15,7 +15,7 @@ from finetop.core.protocol.messages.trash import Clean, CleanAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
 
-ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
+ABOUT = "show old checkpoints, merged models, scores and data to delete; --yes deletes them"
 GROUP = "keep house"
 ANYWHERE = True
 

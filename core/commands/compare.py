@@ -18,15 +18,15 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 
 FEW, MANY = 1, 10  # examples of each kind of difference
-ABOUT = "runs side by side: what differs, what came out"
+ABOUT = "compare runs: what differs, what came out"
 GROUP = "compare"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="names or numbers, two or more")
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="two or more runs, by name or number")
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--recipe", action="store_true", help="only what differs in their recipes")
-    only.add_argument("--data", action="store_true", help="only how their data differ, with more examples")
+    only.add_argument("--recipe", action="store_true", help="only differences of the recipes")
+    only.add_argument("--data", action="store_true", help="only differences of the data, with more examples")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

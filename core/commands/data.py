@@ -14,14 +14,14 @@ from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
 from finetop.core.wording.durations import day
 
-ABOUT = "list the versions of data, and the runs that read each"
+ABOUT = "list versions of data and the runs that used them"
 GROUP = "data"
 ANYWHERE = True
 RUNS_SHOWN = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths with this in them")
+    parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths that contain this")
     shared_args.limit(parser, 50)
 
 

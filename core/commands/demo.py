@@ -20,7 +20,7 @@ from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.runtime.home import Home
 from finetop.core.wording.verdicts import report, short_answer
 
-ABOUT = "the whole story, small: one run remembers, one forgets"
+ABOUT = "the whole story in small: one run remembers, one forgets"
 GROUP = "keep house"
 
 RECIPES = ("demo-lora", "demo-full-hot")
@@ -29,7 +29,7 @@ EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of both runs (else the recipes')")
-    parser.add_argument("--no-app", action="store_true", help="print lines, though this is a terminal")
+    parser.add_argument("--no-app", action="store_true", help="print lines even in a terminal")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -28,9 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[TASK=]NAME",
-        help="what decides (else the first of acc, exact_match, acc_norm, or any in [0, 1]); may come again",
+        help="metric that decides (default: the first of acc, exact_match, acc_norm, or any in [0, 1]); repeatable",
     )
-    parser.add_argument("--filter", default="", metavar="NAME", help="of tasks with several (else the first)")
+    parser.add_argument(
+        "--filter", default="", metavar="NAME", help="filter, for tasks with several (default: the first)"
+    )
     parser.add_argument(
         "--margin",
         type=float,
@@ -38,21 +40,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="POINTS",
         help=f"a drop of this or more is REGRESSED ({MARGIN:g})",
     )
-    parser.add_argument("--alpha", type=float, default=0.05, help="how often a verdict may be wrong (0.05)")
-    parser.add_argument("--seed", type=int, default=1, help="of the draw and the order of items (1)")
+    parser.add_argument("--alpha", type=float, default=0.05, help="highest error rate of a verdict (0.05)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="random seed of the draw and the order of items (1)"
+    )
     parser.add_argument(
         "--cap",
         type=int,
         default=None,
         metavar="N",
-        help="at most N items a task (500 where there are several tasks; 0: all)",
+        help="at most N items per task (500 if there are several tasks; 0: all)",
     )
     parser.add_argument(
         "--joined",
         type=float,
         default=JOINED,
         metavar="SHARE",
-        help="no verdict where fewer items are in both logs, asked alike (0.9)",
+        help="no verdict if a smaller share of items is in both logs with the same prompt (0.9)",
     )
     ci_reports.arguments(parser)
 

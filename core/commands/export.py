@@ -22,16 +22,14 @@ from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean
 
-ABOUT = "write a run's model, or its adapter alone, as one folder, and prove that it says the same"
+ABOUT = "write a run's model, or only its adapter, to a folder, and prove that it computes the same"
 GROUP = "run"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
-    parser.add_argument(
-        "--to", default="", metavar="DIR", help="a folder that is not there yet (else ./RUN-STEP)"
-    )
+    parser.add_argument("--to", default="", metavar="DIR", help="a new folder (default: ./RUN-STEP)")
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
@@ -41,10 +39,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapter",
         action="store_true",
-        help="the adapter alone, as PEFT loads it beside the base model; not merged",
+        help="only the adapter, unmerged, for PEFT",
     )
     parser.add_argument(
-        "--remedy", default="", metavar="NAME", help="what this remedy made of it: see `finetop remedy`"
+        "--remedy", default="", metavar="NAME", help="the model of this remedy: see `finetop remedy`"
     )
 
 

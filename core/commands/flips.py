@@ -15,7 +15,7 @@ from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 
-ABOUT = "the items that changed: question, gold answer, both answers"
+ABOUT = "list the items that changed: question, gold answer, both answers"
 GROUP = "check"
 ANYWHERE = True
 LONGEST = 200  # characters of a question or an answer
@@ -25,27 +25,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
     parser.add_argument(
-        "--check", type=shared_args.count, default=None, metavar="N", help="of this check (else the newest)"
+        "--check",
+        type=shared_args.count,
+        default=None,
+        metavar="N",
+        help="from this check (default: the newest)",
     )
     parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
     way = parser.add_mutually_exclusive_group()
-    way.add_argument(
-        "--lost", dest="only", action="store_const", const="lost", help="only those that were lost"
-    )
-    way.add_argument("--won", dest="only", action="store_const", const="won", help="only those that were won")
+    way.add_argument("--lost", dest="only", action="store_const", const="lost", help="only lost items")
+    way.add_argument("--won", dest="only", action="store_const", const="won", help="only won items")
     parser.add_argument(
         "--margin",
         type=float,
         default=0.0,
         metavar="NATS",
-        help="only where the tuned model's gold answer is so far from its best other one",
+        help="only items whose gold answer is at least this far from the best other answer of the tuned model",
     )
     parser.add_argument(
         "--in-runs",
         type=shared_args.count,
         default=0,
         metavar="N",
-        help="only those lost in N runs of this base",
+        help="only items lost in N runs of this base",
     )
     shared_args.limit(parser, 50)
 

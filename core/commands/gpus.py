@@ -13,7 +13,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, lines_of, machine_words, node_words
 
-ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
+ABOUT = "this machine's GPUs: memory, who uses it, jobs that run or wait"
 GROUP = "organise"
 ANYWHERE = True
 

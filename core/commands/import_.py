@@ -10,7 +10,7 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
 
-ABOUT = "adopt a model that was made elsewhere as a run"
+ABOUT = "adopt a model made elsewhere as a run"
 GROUP = "check"
 
 
@@ -19,11 +19,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "path", metavar="PATH", help="a PEFT adapter, a full model, or a Trainer's output folder"
     )
     imports.arguments(parser)
-    parser.add_argument("--suite", default="", metavar="NAME|FILE.yaml", help="what it is checked on (quick)")
+    parser.add_argument("--suite", default="", metavar="NAME|FILE.yaml", help="suite to check it on (quick)")
     parser.add_argument(
         "--copy", action="store_true", help="copy the weights into the home (else: link them)"
     )
-    parser.add_argument("--check", action="store_true", help="queue a check of it too")
+    parser.add_argument("--check", action="store_true", help="queue a check too")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

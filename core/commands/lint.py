@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.stages import Chain
     from finetop.core.runtime.home import Home
 
-ABOUT = "find problems in data before a run learns them"
+ABOUT = "find problems in data before a run trains on them"
 GROUP = "data"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 WHOLE = ""  # of what has no stages
@@ -36,35 +36,37 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         nargs="+",
         metavar="DATA|RECIPE",
-        help="files or folders of rows to train on, or one recipe: all its data, of each stage",
+        help="files or folders of training rows, or one recipe with all its data",
     )
     parser.add_argument(
         "--test",
         action="append",
         default=[],
         metavar="FILE",
-        help="rows to test with: no training row may be among them",
+        help="test rows: no training row may be among them",
     )
     parser.add_argument(
         "--against",
         action="append",
         default=[],
         metavar="FILE",
-        help="a benchmark's file: no training row may contain its questions; may come again",
+        help="a benchmark's file: no training row may contain its questions; repeatable",
     )
     shared_args.settings(parser, "change a setting of the recipe")
     shared_args.columns(parser)
     parser.add_argument(
-        "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
+        "--model",
+        metavar="ID",
+        help="count tokens with this model's tokenizer (for files; a recipe names its own)",
     )
     parser.add_argument(
         "--max-tokens", type=int, metavar="N", help="longest row, in tokens (else as the recipe says)"
     )
     parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="look for this alone; may come again"
+        "--only", action="append", default=[], metavar="NAME", help="search only for this; repeatable"
     )
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="NAME", help="do not look for this; may come again"
+        "--skip", action="append", default=[], metavar="NAME", help="do not search for this; repeatable"
     )
 
     parser.add_argument(

@@ -47,12 +47,12 @@ In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = FILTER
-    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which runs: terms, as below")
+    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which runs: see below")
     parser.add_argument(
         "--sort",
         default="needs_you",
         metavar="KEY",
-        help="needs_you, newest, name, age, any metric or setting; --sort=-drop: the largest first",
+        help="needs_you, newest, name, age, any metric or setting; --sort=-drop: largest first",
     )
     parser.add_argument(
         "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"

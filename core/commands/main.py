@@ -120,7 +120,7 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     where, rest = take_where(words)
     if not rest:
         if open_app is None:
-            raise BadInput("say what to do.", hint="See `finetop --help`.")
+            raise BadInput("no command.", hint="See `finetop --help`.")
         return run_app(where, open_app)
     verb = rest[0]
     if verb in ("-h", "--help", "help"):
@@ -210,20 +210,20 @@ def parser_of(verb: str) -> argparse.ArgumentParser:
 
 def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.ArgumentParser], None]) -> None:
     own(parser)
-    parser.add_argument("--json", action="store_true", help="one JSON document (lines where it streams)")
-    parser.add_argument("--home", metavar="DIR", help="home folder (else FINETOP_HOME, else ~/.finetop)")
+    parser.add_argument("--json", action="store_true", help="print JSON (one object per line when streaming)")
+    parser.add_argument("--home", metavar="DIR", help="home folder (default: FINETOP_HOME, else ~/.finetop)")
     parser.add_argument(
         "--on",
         action="append",
         default=[],
         metavar="HOST",
-        help="on another machine, through ssh: user@host or a name of hosts.yaml; may come again, . is this one",
+        help="on another machine, through ssh: user@host or a name of hosts.yaml; repeatable; . is this machine",
     )
     parser.add_argument(
         "--remote-command",
         default="",
         metavar="WORDS",
-        help="what starts finetop there, if its shell does not find it: '~/venv/bin/finetop'",
+        help="path of finetop there, if its shell does not find it: '~/venv/bin/finetop'",
     )
 
 
@@ -244,7 +244,7 @@ def print_help() -> None:
                         wrap(module.ABOUT, 78, initial_indent=f"  {verb:<12} ", subsequent_indent=" " * 15)
                     )
                 )
-    print("\nEach takes --json, --home DIR and --help; those that look at runs or act on them, --on HOST.")
+    print("\nEach takes --json, --home DIR and --help; those that show or change runs, --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 
 

@@ -10,14 +10,14 @@ from finetop.core.protocol.messages.notes import Note, NoteAnswer
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
-ABOUT = "write a note on a run, or read it"
+ABOUT = "write or read a run's note"
 GROUP = "organise"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument("text", nargs="*", metavar="TEXT", help='the note; "" takes it away')
+    parser.add_argument("text", nargs="*", metavar="TEXT", help='the note; "" deletes it')
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -1,4 +1,4 @@
-"""`finetop open RUN`: the app on one run, as if it had been chosen from the list."""
+"""`finetop open RUN`: open one run in the app, as if it had been chosen from the list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 
-ABOUT = "the app on one run"
+ABOUT = "open one run in the app"
 GROUP = "watch"
 ANYWHERE = True
 
@@ -20,7 +20,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
-        raise BadInput("finetop open shows a run in the app, and has no --json.", hint="See `finetop show`.")
+        raise BadInput("finetop open shows a run in the app; it has no --json.", hint="See `finetop show`.")
     if args.open_app is None:
         raise EnvironmentTrouble("there is no app here.", hint=f"`finetop show {args.run}` prints the run.")
     with Client(home) as client:

@@ -9,7 +9,7 @@ from finetop.core.commands.shared import several
 from finetop.core.protocol.messages.queue import Pause
 from finetop.core.runtime.home import Home
 
-ABOUT = "let a run wait in the queue, after saving a checkpoint"
+ABOUT = "save a checkpoint and put a run back into the queue"
 GROUP = "run"
 ANYWHERE = True
 

@@ -41,7 +41,7 @@ from finetop.core.wording import rewards
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import GIB, gib_of
 
-ABOUT = "say whether a run fits and how long it takes, before it starts"
+ABOUT = "predict memory, time and disk of a run before it starts"
 GROUP = "run"
 
 WIDTH = 80
@@ -58,12 +58,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
     shared_args.settings(parser, "change one setting: train.batch_size=1")
     parser.add_argument(
-        "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
+        "--config", metavar="PATH", help="the model's config.json or folder, if the model is not here yet"
     )
     parser.add_argument(
-        "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
+        "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (default: the recipe's)"
     )
-    parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="plan for a GPU of that memory")
+    parser.add_argument(
+        "--gpu-memory", type=float, metavar="GIB", help="plan for a GPU with this much memory"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -20,7 +20,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
 
-ABOUT = "what waits and why; change its order, hold and release"
+ABOUT = "show what waits and why; reorder, hold, release"
 GROUP = "organise"
 ANYWHERE = True
 

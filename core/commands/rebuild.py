@@ -1,4 +1,4 @@
-"""`finetop rebuild`: make the database again from the run folders; the old one is kept beside it."""
+"""`finetop rebuild`: rebuild the database from the run folders; the old one is kept beside it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, prepare
 
-ABOUT = "make the database again from the run folders"
+ABOUT = "rebuild the database from the run folders"
 GROUP = "keep house"
 
 

@@ -16,7 +16,7 @@ from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
-ABOUT = "every setting of a recipe; or a recipe as it will run, with where each value comes from"
+ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
 GROUP = "run"
 
 
@@ -28,11 +28,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
     )
     shared_args.settings(parser, "change one setting of the recipe: train.epochs=3")
-    parser.add_argument("--all", action="store_true", help="of a recipe, those that have their default too")
+    parser.add_argument("--all", action="store_true", help="with a recipe: include settings at their default")
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="all of it, those of the methods and objectives too, as a page",
+        help="the whole reference as Markdown, methods and objectives included",
     )
 
 

@@ -32,20 +32,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="try these alone: interpolate, interpolate-0.5 …",
+        help="try only these: interpolate, interpolate-0.5 …",
     )
-    parser.add_argument("--wait", action="store_true", help="wait for the answer; the exit code is it")
+    parser.add_argument("--wait", action="store_true", help="wait for the result; it is the exit code")
     parser.add_argument(
-        "--list", action="store_true", help="print what there is and what was tried; try nothing"
+        "--list", action="store_true", help="list the remedies and their results; try nothing"
     )
     parser.add_argument(
-        "--rerun", default="", metavar="NAME", help="queue a run that trains again otherwise: lower-rate …"
+        "--rerun", default="", metavar="NAME", help="queue a run that retrains with a change: lower-rate …"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if sum(map(bool, (args.list, args.rerun, args.only or args.wait))) > 1:
-        raise BadInput("--list, --rerun and --only with --wait are three different things.", hint="Say one.")
+        raise BadInput("--list, --rerun and --only --wait exclude each other.", hint="Use one of them.")
     name, step = run_and_step(args.run)
     if args.rerun:
         return rerun(args, home, name)

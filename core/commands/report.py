@@ -24,7 +24,7 @@ from finetop.core.runtime.files import given_path, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
 
-ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
+ABOUT = "write one page about a run or a comparison, for a colleague: HTML or Markdown"
 GROUP = "compare"
 ANYWHERE = True
 STDOUT = "-"
@@ -35,13 +35,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", default="", metavar="FILE", help="format by file extension (default ./RUN.html; - for stdout)"
     )
-    parser.add_argument("--markdown", action="store_true", help="Markdown in place of HTML")
-    parser.add_argument("--force", action="store_true", help="in place of a file that is there")
+    parser.add_argument("--markdown", action="store_true", help="write Markdown")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.to == STDOUT and args.json:
-        raise BadInput("--to - and --json would mix on stdout.", hint="Give a file to --to.")
+        raise BadInput("--to - and --json would both write to stdout.", hint="Give a file to --to.")
     ending = Path(args.to).suffix.lower()
     form = format_of(ending, markdown=args.markdown)
     module = formats.load(form)
@@ -80,7 +80,7 @@ def format_of(ending: str, *, markdown: bool) -> str:
     endings = {formats.load(name).ENDING: name for name in formats.names()}
     if markdown:
         if ending == ".html":
-            raise BadInput("--markdown and --to FILE.html are two formats.", hint="Say one.")
+            raise BadInput("--markdown and --to FILE.html are two formats.", hint="Use one of them.")
         return "markdown"
     if ending and ending not in endings:
         raise BadInput(
@@ -97,7 +97,7 @@ def require_free(target: Path, *, force: bool) -> None:
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):
         raise BadInput(
-            f"{plain(str(target))} is there already.", hint="Name another with --to, or say --force."
+            f"{plain(str(target))} is there already.", hint="Name another with --to, or use --force."
         )
 
 

@@ -31,13 +31,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "runs",
         nargs="+",
         metavar="RUN[@STEP]",
-        help="a run that has ended; the newest checkpoint, or STEP's; several may be named",
+        help="runs that have ended; from the newest checkpoint, or from STEP",
     )
     shared_args.settings(parser, "change one setting: train.epochs=4")
     parser.add_argument(
         "--anyway",
         action="store_true",
-        help="also with changed data, and where later checkpoints are removed",
+        help="even if data changed or later checkpoints would be removed",
     )
     shared_args.wait(parser)
 

@@ -9,14 +9,14 @@ from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.runtime.home import Home
 
-ABOUT = "retry what failed of a run: training, check, export"
+ABOUT = "retry a run's failed job: training, check or export"
 GROUP = "run"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "run", metavar="RUN", help="name or number; one that waits for its next try has it now"
+        "run", metavar="RUN", help="name or number; a run that waits for its next try gets it now"
     )
 
 

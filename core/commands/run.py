@@ -51,38 +51,38 @@ SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
     shared_args.settings(
-        parser, "change one setting: train.learning_rate=1e-4; of one stage of a chain: sft.train.epochs=1"
+        parser, "change one setting: train.learning_rate=1e-4; in a chain, of one stage: sft.train.epochs=1"
     )
     parser.add_argument(
         "--sweep",
         action="append",
         default=[],
         metavar="KEY=V,V",
-        help="a run for each value: train.learning_rate=1e-5,2e-5; may come again: each with each",
+        help="one run per value: train.learning_rate=1e-5,2e-5; repeatable: all combinations",
     )
     parser.add_argument(
         "--seeds",
         type=shared_args.count,
         metavar="N",
-        help="each run N times, with the seeds 1 to N: see finetop sweep",
+        help="each run with seeds 1 to N: see finetop sweep",
     )
-    parser.add_argument("--name", help="the run's or chain's name (else the recipe's)")
+    parser.add_argument("--name", help="name of the run or chain (default: the recipe's)")
     parser.add_argument(
         "--from",
         dest="first",
         default="",
         metavar="STAGE",
-        help="begin a chain at this stage, on the runs that the stages before it have made",
+        help="start a chain at this stage, on the runs that its earlier stages made",
     )
     parser.add_argument("--hold", action="store_true", help="hold it until `finetop queue release`")
     parser.add_argument(
         "--priority",
         default="normal",
         metavar="P",
-        help="high, normal, low or a number: the smaller starts first",
+        help="high, normal, low or a number; smaller starts first",
     )
     parser.add_argument(
-        "--force", action="store_true", help="queue it although its job will fail, and say with what"
+        "--force", action="store_true", help="queue it even if the job is known to fail, and print why"
     )
     shared_args.wait(parser)
 

@@ -46,11 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="a file of rows; with --curve a recipe's name or file",
     )
+    parser.add_argument("--list", action="store_true", help="describe each selector, with its source")
     parser.add_argument(
-        "--list", action="store_true", help="say what each selector does, and where it is from"
-    )
-    parser.add_argument(
-        "--rows", metavar="N", help=f"how many rows; of a curve several amounts (else {curve.AMOUNTS})"
+        "--rows", metavar="N", help=f"how many rows; with --curve, several amounts (default: {curve.AMOUNTS})"
     )
     parser.add_argument(
         "--by",
@@ -69,9 +67,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--format", default="auto", help="shape of the rows (else that of the first)")
     shared_args.columns(parser)
-    parser.add_argument("--to", metavar="FILE", help="the new file; a manifest is written beside it")
+    parser.add_argument("--to", metavar="FILE", help="the new file; a manifest is written next to it")
     parser.add_argument(
-        "--curve", action="store_true", help="train on rows by each selector, and on ever fewer, as one sweep"
+        "--curve",
+        action="store_true",
+        help="train on the rows of each selector, at several amounts, as one sweep",
     )
     parser.add_argument(
         "--seeds", type=shared_args.count, default=3, metavar="N", help="of a curve: runs each (3)"
@@ -200,7 +200,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     """Read what is to be selected. Raises BadInput, NotFound for an unknown selector."""
     if not args.data:
         raise BadInput(
-            "say what to select from.",
+            "select from what?",
             hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl",
         )
     if args.rows is None:
@@ -215,7 +215,7 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
             raise BadInput(
-                f"--to: {shown(str(file))} is there already, and is not overwritten.",
+                f"--to: {shown(str(file))} is there already, and select does not overwrite.",
                 hint="Give another file.",
             )
     if not to.parent.is_dir():

@@ -19,14 +19,14 @@ from finetop.core.wording import data_versions, pulse, rewards
 from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import next_of_target, short_answer
 
-ABOUT = "show one run whole"
+ABOUT = "show everything about one run"
 GROUP = "watch"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument("--recipe", action="store_true", help="print its resolved recipe alone, as YAML")
+    parser.add_argument("--recipe", action="store_true", help="print only its resolved recipe, as YAML")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -13,7 +13,7 @@ from finetop.core.protocol.messages.runs import SQL_BYTES, SQL_ROWS, Sql
 from finetop.core.runtime.home import Home
 from finetop.core.text import spreadsheet_cell
 
-ABOUT = "one SELECT on the store, read-only"
+ABOUT = "run one SELECT on the database, read-only"
 GROUP = "organise"
 ANYWHERE = True
 MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
@@ -21,15 +21,15 @@ MOST = f"an answer holds at most {SQL_ROWS:,} rows and {SQL_BYTES >> 20} MiB"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
-    parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
+    parser.add_argument("--csv", action="store_true", help="print CSV")
     parser.add_argument(
         "--spreadsheet",
         action="store_true",
-        help="as --csv; no cell that begins with = + - @ is taken for a formula",
+        help="CSV for spreadsheets: no cell is taken for a formula",
     )
     shared_args.limit(parser, 1000)
     parser.add_argument(
-        "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="seconds it may take"
+        "--timeout", type=shared_args.seconds, default=10.0, metavar="S", help="time limit in seconds"
     )
 
 

@@ -15,7 +15,7 @@ from finetop.core.protocol.check_result import MARGIN
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 
-ABOUT = "the benchmark suites that a model can be checked on"
+ABOUT = "list benchmark suites"
 GROUP = "check"
 ALPHA = 0.05
 WON = 0.02  # of the items that an unchanged model would win, and lose, by chance: assumed, nothing is scored yet
@@ -26,9 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "suite", nargs="?", metavar="SUITE", help="show this one's tasks (a name, or ./FILE.yaml)"
     )
-    parser.add_argument(
-        "--fetch", action="store_true", help="open every task of SUITE, so that its data is here"
-    )
+    parser.add_argument("--fetch", action="store_true", help="fetch the data of every task of SUITE")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -15,16 +15,14 @@ from finetop.core.runtime import locks
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 
-ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
+ABOUT = "start, show or stop the supervisor (jobs keep running)"
 GROUP = "keep house"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("start", "status", "stop"))
-    parser.add_argument(
-        "--hold", action="store_true", help="with start: stay until stdin ends, as --on does from elsewhere"
-    )
+    parser.add_argument("--hold", action="store_true", help="with start: stay until stdin ends, as --on does")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

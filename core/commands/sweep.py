@@ -12,13 +12,13 @@ from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
-ABOUT = "results of a sweep: eval loss, target and retained, as mean and spread over its seeds"
+ABOUT = "show a sweep: eval loss, target and retained, mean and spread over seeds"
 GROUP = "compare"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("sweep", nargs="?", default="", metavar="NAME", help="without it, all sweeps")
+    parser.add_argument("sweep", nargs="?", default="", metavar="NAME", help="default: list all sweeps")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

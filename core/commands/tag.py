@@ -11,7 +11,7 @@ from finetop.core.protocol.messages.notes import Tag
 from finetop.core.protocol.tags import read_tags
 from finetop.core.runtime.home import Home
 
-ABOUT = "put tags on a run: +a, take some off: -b"
+ABOUT = "add tags to a run (+a) or remove them (-b)"
 GROUP = "organise"
 ANYWHERE = True
 
@@ -19,14 +19,14 @@ ANYWHERE = True
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number; options stand before it")
     parser.add_argument(
-        "tags", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="+keep puts it on, -draft takes it off"
+        "tags", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="+keep adds a tag, -draft removes it"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
     add, drop = read_tags(args.tags)
     if not add and not drop:
-        raise BadInput("say which tags.", hint=f"finetop tag {args.run} +keep -draft")
+        raise BadInput("which tags?", hint=f"finetop tag {args.run} +keep -draft")
     with Client(home) as client:
         answer = client.ask(Tag(args.run, list(add), list(drop)))
     if args.json:

@@ -16,7 +16,7 @@ from finetop.core.runtime import log_file
 from finetop.core.runtime.home import Home
 from finetop.core.text import SHOWN_BYTES, clean
 
-ABOUT = "follow a run's numbers, or its log"
+ABOUT = "follow a run's metrics, or its log"
 GROUP = "watch"
 ANYWHERE = True
 OPEN_S = 5.0  # a line without an end is shown again at most so often
@@ -34,8 +34,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="start with the last N steps",
     )
-    parser.add_argument("--log", action="store_true", help="the job's own log in place of its numbers")
-    parser.add_argument("--no-follow", action="store_true", help="print what is there, then end")
+    parser.add_argument("--log", action="store_true", help="the job's log instead of its metrics")
+    parser.add_argument("--no-follow", action="store_true", help="print what there is and exit")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

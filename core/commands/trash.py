@@ -12,15 +12,15 @@ from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import size_word
 
-ABOUT = "removed runs: list, bring back, delete for good"
+ABOUT = "list removed runs, restore them, or delete them for good"
 GROUP = "keep house"
 ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--restore", metavar="RUN", help="bring this run back: name or number")
-    group.add_argument("--empty", action="store_true", help="delete for good all that lies there")
+    group.add_argument("--restore", metavar="RUN", help="restore this run, by name or number")
+    group.add_argument("--empty", action="store_true", help="delete everything in the trash for good")
     shared_args.yes(parser)
 
 

@@ -1,4 +1,4 @@
-"""`finetop triage`: what the runs lost, worst first; of one run, task by task; and how people see it."""
+"""`finetop triage`: what the runs lost, worst first; of one run in detail, task by task; and how people see it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import MARKS, change
 
-ABOUT = "what runs lost, worst first, and who takes care of it"
+ABOUT = "what each run lost, worst first, and who is on it"
 GROUP = "fix"
 ANYWHERE = True
 TASKS = 6  # columns of the table; --tasks N shows more
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", nargs="?", metavar="RUN", help="one run, task by task")
+    parser.add_argument("run", nargs="?", metavar="RUN", help="one run in detail, task by task")
     parser.add_argument(
-        "task", nargs="?", default="", metavar="TASK", help="one of its tasks, for the options below"
+        "task", nargs="?", default="", metavar="TASK", help="a task of the run, for the options below"
     )
-    parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
-    parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
-    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run fixes it")
-    parser.add_argument("--new", action="store_true", help="make it new again")
+    parser.add_argument("--looking", action="store_true", help="assign it to yourself")
+    parser.add_argument("--note", default="", metavar="TEXT", help="write a note on it")
+    parser.add_argument("--fixed-by", default="", metavar="RUN", help="mark it as fixed by a later run")
+    parser.add_argument("--new", action="store_true", help="mark it as new again")
     parser.add_argument(
-        "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
+        "--filter", default="", metavar="WORDS", help="only runs whose name, model or state contains these"
     )
     parser.add_argument("--tasks", type=shared_args.count, default=TASKS, metavar="N", help="columns at most")
     shared_args.limit(parser, 50)

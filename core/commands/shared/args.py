@@ -73,13 +73,13 @@ def limit(parser: argparse.ArgumentParser, rows: int) -> None:
 def wait(parser: argparse.ArgumentParser) -> None:
     """Add --wait, to the verdict of a run."""
     parser.add_argument(
-        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
+        "--wait", action="store_true", help="follow it to its verdict, which is the exit code"
     )
 
 
 def yes(parser: argparse.ArgumentParser) -> None:
     """Add --yes: see `output.agreed`."""
-    parser.add_argument("--yes", action="store_true", help="do it without asking")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def seconds(text: str) -> float:

@@ -138,5 +138,5 @@ def agreed(args: argparse.Namespace, question: str) -> bool:
     if args.yes:
         return True
     if args.json or not sys.stdin.isatty():
-        raise BadInput("nothing was done: there is no terminal to ask on.", hint="Add --yes to do it.")
+        raise BadInput("nothing was done: no terminal to ask for confirmation.", hint="Add --yes to do it.")
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -29,7 +29,7 @@ def run_on(module: ModuleType, verb: str, args: argparse.Namespace, where: Where
     """
     if not getattr(module, "ANYWHERE", False):
         raise BadInput(
-            f"finetop {verb} works on the machine that it is started on.",
+            f"finetop {verb} works on the local machine only.",
             hint=f"Run it there: ssh {clean_line(where.on[0], limit=80)} finetop {verb} …",
         )
     with opened(where.on, home=where.home, command=where.remote_command) as homes:
@@ -59,7 +59,7 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
         return homes[0], rest if colon and named else run
     if colon and named:
         if _is_away(named[0]):
-            raise NoSupervisor(f"{label} is out of reach: nothing was done.")
+            raise NoSupervisor(f"{label} can't be reached; nothing was done.")
         return named[0], rest
     away = [home.label for home in homes if _is_away(home)]
     here = [home for home in homes if not _is_away(home)]
@@ -67,11 +67,11 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
     if not having:
         said = f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in here])}"
         if away:
-            raise NoSupervisor(f"{said}, and {_list(away)} can't be asked: out of reach.")
+            raise NoSupervisor(f"{said}, and {_list(away)} can't be reached.")
         raise NotFound(f"{said}.", hint="See `finetop ls`.")
     if away and len(having) == 1:
         raise BadInput(
-            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be asked: out of reach.",
+            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be reached.",
             hint=f"Say which: {having[0].label}:{run}.",
         )
     if len(having) > 1:

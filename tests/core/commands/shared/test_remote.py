@@ -178,14 +178,14 @@ def test_a_run_that_may_be_on_a_machine_out_of_reach_is_not_taken_for_one_that_i
     code, out, err = finetop(*BOTH, "pause", f"{q}-both")
     assert (code, out) == (2, "")
     assert err.splitlines()[1] == (
-        f"finetop: {q}-both is on box, and lab may have one too, but can't be asked: out of reach. "
+        f"finetop: {q}-both is on box, and lab may have one too, but can't be reached. "
         f"Say which: box:{q}-both."
     )
     code, out, err = finetop(*BOTH, "retry", f"{q}-a")
     assert (code, out) == (4, "")
-    assert f"no run '{q}-a' on box, and lab can't be asked: out of reach.\n" in err
+    assert f"no run '{q}-a' on box, and lab can't be reached.\n" in err
     code, out, err = finetop(*BOTH, "pause", f"lab:{q}-a")
-    assert (code, out, "lab is out of reach: nothing was done.\n" in err) == (4, "", True)
+    assert (code, out, "lab can't be reached; nothing was done.\n" in err) == (4, "", True)
     code, out, err = finetop(*BOTH, "queue")
     assert (code, "lab " in out, f"box   1  {q}-both " in out) == (4, False, True)
     assert err.count("lab is out of reach") == 1
