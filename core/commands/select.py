@@ -215,13 +215,11 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     for file in (to, manifest_of(to)):
         if file.exists() or file.is_symlink():
             raise BadInput(
-                f"--to: {shown(str(file))} is there already, and select does not overwrite.",
+                f"--to: {shown(str(file))} already exists and is not overwritten.",
                 hint="Give another file.",
             )
     if not to.parent.is_dir():
-        raise BadInput(
-            f"--to: there is no folder {shown(str(to.parent))}.", hint="Make it, or give another file."
-        )
+        raise BadInput(f"--to: no folder {shown(str(to.parent))}.", hint="Make it, or give another file.")
     return Wanted(by, args.seed, rows=int(args.rows), to=str(to), settings=msgspec.to_builtins(settings))
 
 

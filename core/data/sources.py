@@ -145,9 +145,7 @@ def _dataset(source: Source, home: Home) -> Any:
         elif _is_saved(Path(data_id)):
             return _pick_split(datasets.load_from_disk(data_id), split, source)
         elif not Path(data_id).is_dir():
-            raise BadInput(
-                f"data: there is no folder {data_id}.", hint="Give a folder, or a hub id such as org/name."
-            )
+            raise BadInput(f"data: no folder {data_id}.", hint="Give a folder, or a hub id such as org/name.")
         return datasets.load_dataset(
             data_id, source.subset, split=split, cache_dir=str(home.root / "datasets")
         )

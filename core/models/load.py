@@ -27,7 +27,7 @@ def check_folder(path: Path, model_id: str) -> None:
     """Refuse a folder that holds no usable model. Raises BadInput."""
     if not path.is_dir():
         raise BadInput(
-            f"model.id: there is no folder {model_id}.",
+            f"model.id: no folder {model_id}.",
             hint="Give a hub id such as org/name, or a model's folder.",
         )
     if not (path / "config.json").is_file():

@@ -45,7 +45,7 @@ def require_absent(target: Path) -> None:
     """Refuse to write over anything. Raises Refused."""
     if target.exists() or target.is_symlink():
         raise Refused(
-            f"{target} is there already, and select does not overwrite.",
+            f"{target} already exists and is not overwritten.",
             hint="Give another folder: --to DIR.",
         )
 

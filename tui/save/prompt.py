@@ -77,7 +77,7 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
     if target.suffix.lower() not in forms:
         return f"end it in {' or '.join(forms)}"
     if not target.parent.is_dir():
-        return f"there is no folder {cut_middle(clean_line(str(target.parent)), 30)}"
+        return f"no folder {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""
 
 

@@ -46,9 +46,7 @@ def find(model: str) -> Path:
     if is_local(model):
         folder = given_path(model)
         if not folder.is_dir():
-            raise BadInput(
-                f"search: there is no folder {model}.", hint="Give a static model's folder or hub id."
-            )
+            raise BadInput(f"search: no folder {model}.", hint="Give a static model's folder or hub id.")
     else:
         folder = _of_the_hub(model)
     if not (folder / "model.safetensors").is_file() or not (folder / "tokenizer.json").is_file():

@@ -58,10 +58,10 @@ def require_place(out: Path, reads: list[Read]) -> None:
     for path in (out, manifest_of(out)):
         if path.exists() or path.is_symlink():
             raise BadInput(
-                f"{path}: is there already, and --fix overwrites nothing.", hint="Give another name."
+                f"{path} already exists; --fix does not overwrite files.", hint="Give another name."
             )
     if not out.parent.is_dir():
-        raise BadInput(f"{out}: there is no folder {out.parent}.", hint="Make it, or give another place.")
+        raise BadInput(f"{out}: no folder {out.parent}.", hint="Make it, or give another place.")
 
 
 def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -> Fixed:
@@ -104,7 +104,7 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             raise
     except FileExistsError as error:
         raise BadInput(
-            f"{out}: is there by now, and --fix overwrites nothing.", hint="Give another name."
+            f"{out} already exists; --fix does not overwrite files.", hint="Give another name."
         ) from error
     except OSError as error:
         raise EnvironmentTrouble(

@@ -94,9 +94,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
     """Give the file its name, if nothing has it already. Raises BadInput."""
     if not may_be_there and os.path.lexists(target):
-        raise BadInput(
-            f"{target} is there already, and select does not overwrite.", hint="Give another file."
-        )
+        raise BadInput(f"{target} already exists and is not overwritten.", hint="Give another file.")
     aside.replace(target)
 
 

@@ -118,7 +118,7 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     target = absolute(ask.to, "to")
     if target.exists() or target.is_symlink():
         raise Refused(
-            f"{target} is there already, and select does not overwrite.",
+            f"{target} already exists and is not overwritten.",
             hint="Give another folder: --to DIR.",
         )
     args: dict[str, Any] = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}

@@ -91,7 +91,7 @@ def folder_of(reference: str, home: Home) -> Path:
         hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
         raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)
     if not folder.is_dir():
-        raise BadInput(f"{KEY}: there is no folder {reference}.", hint="Give a checkpoint of a reward run.")
+        raise BadInput(f"{KEY}: no folder {reference}.", hint="Give a checkpoint of a reward run.")
     return folder
 
 

@@ -81,8 +81,8 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     for words, said in (
         (("tome",), "there is no comparison and no recipe 'tome'. Did you mean tone?"),
         (("zzzzz",), "there is no comparison and no recipe 'zzzzz'. There is tone, tone-2."),
-        ((recipe, "--only", "lorra"), "there is no approach 'lorra'"),
-        (("--only", "lora"), "say which recipe"),
+        ((recipe, "--only", "lorra"), "no approach 'lorra'"),
+        (("--only", "lora"), "which recipe?"),
         ((recipe, "--set", "check.target=null"), "check.target is not set"),
         (
             (recipe, "--set", f"data.train=[{{path: {odd}}}]"),

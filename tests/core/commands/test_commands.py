@@ -85,7 +85,7 @@ def test_a_failed_run_exits_with_one_and_says_why(finetop, recipe):
     [
         (("lss",), 2, "Did you mean ls?"),
         (("run", "nowhere.yaml"), 2, "nowhere.yaml"),
-        (("run", "lora"), 2, "set data.train"),
+        (("run", "lora"), 2, "data.train is not set"),
         (("run", "lora", "--set", "method.rnk=3"), 2, "Did you mean rank?"),
         (("run", "lora", "--set", "data.train=[{path: missing.jsonl}]"), 2, "missing.jsonl"),
         (("run", "lora", "--name", "../x"), 2, "cannot be a name"),

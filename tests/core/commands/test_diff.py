@@ -103,7 +103,7 @@ def test_a_report_on_stdout_stands_there_alone(finetop: Finetop) -> None:
         (("a", "b", "--margin", "three"), 2, "invalid float value"),
         (("a", "b", "--junit", "-", "--json"), 2, "--junit - and --json would mix on stdout."),
         (("a", "b", "--junit", "-", "--markdown", "-"), 2, "would mix on stdout"),
-        (("a", "b", "--junit", "no/such/out.xml"), 2, "--junit: there is no folder no/such."),
+        (("a", "b", "--junit", "no/such/out.xml"), 2, "--junit: no folder no/such."),
         (("a", "b", "--markdown", "a"), 4, "--markdown: a can't be written: Is a directory."),
         (("a",), 2, "required: B"),
     ],

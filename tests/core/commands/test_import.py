@@ -247,14 +247,14 @@ def test_what_can_be_seen_at_once_needs_no_job(
     save_adapter(tiny_model, tmp_path / "pickled", 0.0)
     (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")
     for words, code, says in (
-        (("import", "gone"), 2, "there is no folder"),
+        (("import", "gone"), 2, "no folder"),
         (("import", "pickled"), 2, "a pickle, which can run any code"),
         (("import", str(tiny_model)), 2, "Add --base ID|FOLDER."),
-        (("import", "mine", "--base", "./gone"), 2, "--base: there is no folder"),
+        (("import", "mine", "--base", "./gone"), 2, "--base: no folder"),
         (("import", "mine", "--data", "gone.jsonl"), 2, "--data: there is no file"),
         (("import", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
         (("import", "mine", "--name", "a b"), 2, "cannot be a name"),
-        (("check", "--model", "gone"), 2, "there is no folder"),
+        (("check", "--model", "gone"), 2, "no folder"),
         (("check",), 2, "neither a run nor --model"),
         (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
         (("check", "mine", "--base", "x"), 2, "--base goes with --model"),

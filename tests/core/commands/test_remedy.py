@@ -20,7 +20,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
         ((name, "--only", "prun"), "Did you mean prune"),
         ((name, "--only", "checkpoint"), "can't be had: none was saved"),
         ((name, "--rerun", "lower"), "there is no such remedy"),
-        ((name, "--list", "--wait"), "Say one"),
+        ((name, "--list", "--wait"), "Use one of them"),
         ((f"{name}@x",), "is not a step"),
         (("other",), "there is no run"),
     ):

@@ -37,10 +37,10 @@ def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
     rig.wait_state(name, "finished")
     for words, said in (
         (["--to", str(tmp_path / "x.pdf")], "pdf is no format. End it in .html or .md."),
-        (["--to", str(tmp_path / "none" / "x.md")], "there is no folder"),
+        (["--to", str(tmp_path / "none" / "x.md")], "no folder"),
         (["--to", str(tmp_path), "--markdown"], "is a folder"),
         (["--to", str(tmp_path / "x.html"), "--markdown"], "are two formats"),
-        (["--to", "-", "--json"], "would mix"),
+        (["--to", "-", "--json"], "would both write"),
     ):
         code, _, err = finetop("report", name, *words)
         assert code == 2 and said in err and err.count("\n") == 1, err

@@ -77,9 +77,9 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (
             ("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"),
             2,
-            "is there already, and select does not overwrite.",
+            "already exists and is not overwritten.",
         ),
-        (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "there is no folder"),
+        (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "no folder"),
         (("bad.jsonl", "--rows", "1", "--to", "x.jsonl"), 2, "bad.jsonl:2: is not JSON"),
         (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),
         ((), 2, "select from what?"),

@@ -238,5 +238,5 @@ def test_columns_and_labels_of_a_data_set(tmp_path):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_data_set_that_is_not_there_is_named(tmp_path, events):
-    with pytest.raises(BadInput, match="there is no folder"):
+    with pytest.raises(BadInput, match="no folder"):
         training_set.read(Data(train=(Source(id=str(tmp_path / "none")),)), 1, Home(tmp_path), events)

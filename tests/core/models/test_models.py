@@ -71,7 +71,7 @@ def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda folder: shutil.rmtree(folder), "there is no folder"),
+        (lambda folder: shutil.rmtree(folder), "no folder"),
         (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
         (
             lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),

@@ -85,7 +85,7 @@ async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp
     ("name", "said"),
     [
         ("x.doc", "end it in .csv"),
-        ("none/x.csv", "there is no folder"),
+        ("none/x.csv", "no folder"),
         ("~nobody.here/x.csv", "there is no such user's folder"),
         ("", "end it in"),
     ],

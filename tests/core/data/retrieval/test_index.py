@@ -108,7 +108,7 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
         ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
         pytest.param(
             {"search": "dense", "model": "./nowhere"},
-            "search: there is no folder ./nowhere.",
+            "search: no folder ./nowhere.",
             marks=pytest.mark.skipif(
                 find_spec("model2vec") is None, reason="the extra `dense` is not installed"
             ),

@@ -92,7 +92,7 @@ def test_rows_suite_and_check(adapter: Path, tmp_path: Path) -> None:
         ),
         ({"base_model_name_or_path": "a/b/c"}, {}, "was tuned from a/b/c, and that folder is not here"),
         ({"base_model_name_or_path": None}, {}, "names no base model. Add --base"),
-        ({}, {"base": "./gone"}, "--base: there is no folder"),
+        ({}, {"base": "./gone"}, "--base: no folder"),
         ({}, {"base": "adapter"}, "--base: .*adapter holds no config.json"),
         ({}, {"data": ("gone.jsonl",)}, "--data: there is no file .*gone.jsonl"),
         ({}, {"name": "../x"}, "cannot be a name"),

@@ -84,7 +84,7 @@ def test_a_full_disk_costs_the_new_file_and_not_the_report(
     [
         (["a.jsonl", "--fix", "a.jsonl"], "is there already"),
         (["a.jsonl", "--fix", "told.jsonl"], "is there already"),
-        (["a.jsonl", "--fix", "no/b.jsonl"], "there is no folder"),
+        (["a.jsonl", "--fix", "no/b.jsonl"], "no folder"),
         (["a.jsonl", "told.jsonl.manifest.jsonl", "--fix", "b.jsonl"], "several sources"),
     ],
 )

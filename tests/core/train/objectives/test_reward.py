@@ -104,7 +104,7 @@ def test_models_that_cannot_judge_are_refused(
         train(pairs, name="b", model={"id": str(two)}, objective={"name": "dpo"})
     with pytest.raises(BadInput, match="model holds no reward model"):
         loaded(tiny_model, tmp_path / "home")
-    with pytest.raises(BadInput, match="there is no folder"):
+    with pytest.raises(BadInput, match="no folder"):
         loaded(tmp_path / "nowhere", tmp_path / "home")
     one = classifier(tiny_model, tmp_path / "one", 1)
     assert loaded(one, tmp_path / "home").model.config.num_labels == 1
