@@ -97,7 +97,7 @@ def require_free(target: Path, *, force: bool) -> None:
         raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
     if not force and (target.exists() or target.is_symlink()):
         raise BadInput(
-            f"{plain(str(target))} is there already.", hint="Name another with --to, or use --force."
+            f"{plain(str(target))} already exists.", hint="Name another with --to, or use --force."
         )
 
 

@@ -17,7 +17,7 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
     page = (tmp_path / f"{name}.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "REGRESSED" in page and page.count("<svg") == 2
     code, _, err = finetop("report", name)
-    assert code == 2 and f"{name}.html is there already" in err and "--force" in err
+    assert code == 2 and f"{name}.html already exists" in err and "--force" in err
     assert finetop("report", name, "--force")[0] == 0
     code, out, _ = finetop("report", name, "--to", "deep.md", "--json")
     assert json.loads(out) == {

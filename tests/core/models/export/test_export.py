@@ -98,7 +98,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     config = json.loads((wanted.to / "config.json").read_text())
     assert config["dtype"] == ("float32" if dtype == "auto" else dtype)
     assert "quantization_config" not in config
-    with pytest.raises(Refused, match="is there already"):
+    with pytest.raises(Refused, match="already exists"):
         export.export(wanted, general_text(wanted.recipe, home), home, events)
 
 

@@ -82,8 +82,8 @@ def test_a_full_disk_costs_the_new_file_and_not_the_report(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["a.jsonl", "--fix", "a.jsonl"], "is there already"),
-        (["a.jsonl", "--fix", "told.jsonl"], "is there already"),
+        (["a.jsonl", "--fix", "a.jsonl"], "already exists"),
+        (["a.jsonl", "--fix", "told.jsonl"], "already exists"),
         (["a.jsonl", "--fix", "no/b.jsonl"], "no folder"),
         (["a.jsonl", "told.jsonl.manifest.jsonl", "--fix", "b.jsonl"], "several sources"),
     ],
