@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands.shared.where import Where
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.errors import BadInput, Fault, FinetopError
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
@@ -97,14 +98,15 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except FileNotFoundError:
-        if has_folder():
-            raise
-        print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
-        return 4
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and not has_folder():
+            print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
+            return 4
+        traceback.print_exc()
+        return Fault.exit_code  # Python's own is 1, which would be an answer
 
 
 def has_folder() -> bool:
