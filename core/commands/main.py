@@ -11,14 +11,13 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands.shared.where import Where
-from finetop.core.errors import BadInput, Fault, FinetopError
+from finetop.core.errors import BadInput, Fault, FinetopError, near
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
@@ -58,15 +57,23 @@ GROUPS = (
 )  # of --help, in this order
 # What other programs call it.
 OTHER_WORDS = {
-    **dict.fromkeys(("list", "ps", "status", "runs"), "ls"),
-    **dict.fromkeys(("log", "logs", "follow", "watch"), "tail"),
-    **dict.fromkeys(("train", "start", "submit", "sft", "finetune"), "run"),
+    **dict.fromkeys(("list", "ps", "stat", "stats", "status", "runs", "history", "jobs"), "ls"),
+    **dict.fromkeys(("log", "logs", "follow", "watch", "metrics"), "tail"),
+    **dict.fromkeys(("train", "start", "submit", "sft", "finetune", "launch", "new"), "run"),
     **dict.fromkeys(("delete", "del", "remove"), "rm"),
-    **dict.fromkeys(("eval", "evaluate", "test"), "check"),
-    **dict.fromkeys(("cancel", "end"), "stop"),
+    **dict.fromkeys(("eval", "evaluate", "test", "benchmark", "score"), "check"),
+    **dict.fromkeys(("cancel", "end", "abort"), "stop"),
     **dict.fromkeys(("fix", "repair", "merge"), "remedy"),
-    "info": "show",
-    "config": "recipe",
+    **dict.fromkeys(("info", "inspect", "describe", "view", "cat"), "show"),
+    **dict.fromkeys(("config", "settings", "recipes"), "recipe"),
+    **dict.fromkeys(("continue", "unpause"), "resume"),
+    **dict.fromkeys(("restart", "rerun", "again"), "retry"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("validate", "verify"), "lint"),
+    **dict.fromkeys(("nvidia-smi", "gpu", "top"), "gpus"),
+    **dict.fromkeys(("undo", "restore", "undelete"), "trash"),
+    "save": "export",
+    "query": "sql",
 }
 
 
@@ -154,10 +161,9 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
 
 def _meant(word: str) -> str:
     """Suggest a command for a word that is none."""
-    near = OTHER_WORDS.get(word.lower()) or next(
-        iter(get_close_matches(word.lower(), verbs(), n=1, cutoff=0.5)), ""
-    )
-    return f"Did you mean {near}?" if near else "See `finetop --help` for all of them."
+    meant = near(word, [*verbs(), *OTHER_WORDS])
+    verb = OTHER_WORDS.get(meant, meant)
+    return f"Did you mean {verb}?" if verb else "See `finetop --help` for all of them."
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from finetop.core.commands.shared import args as shared_args, resolved_recipe
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.commands.shared.settings import as_json, page, print_settings
-from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.errors import BadInput, NotFound, near
 from finetop.core.recipe.fields import Field, fields_of_section, sections
 from finetop.core.recipe.find import BUILTIN, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe
@@ -76,9 +76,9 @@ def settings_at(key: str) -> tuple[Field, ...]:
     except NotFound as error:
         if error.hint.startswith(("Did you mean", "See")):
             raise
-        hint = did_you_mean(key[:60], builtin_names())
-        if not hint.startswith("Did you mean"):
-            hint = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
+        name = near(key[:60], builtin_names())
+        all_of_them = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
+        hint = f"Did you mean {name}?" if name else all_of_them
         raise NotFound(
             f"there is no section, setting or built-in recipe {plain(key[:60])!r}.", hint=hint
         ) from error

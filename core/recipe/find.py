@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetop.core.errors import NotFound, RecipeError, did_you_mean
+from finetop.core.errors import NotFound, RecipeError, did_you_mean, near
 from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
 from finetop.core.runtime.files import open_given
 from finetop.core.text import plain, quoted
@@ -109,8 +109,8 @@ def near_file(path: Path) -> str:
         siblings = [entry.name for entry in path.parent.iterdir()][:1000]
     except (OSError, ValueError):
         return ""
-    hint = did_you_mean(path.name, siblings)
-    return hint if hint.startswith("Did you mean") and hint.isprintable() else ""
+    name = near(path.name, siblings)
+    return f"Did you mean {name}?" if name and name.isprintable() else ""
 
 
 def origin_of(path: Path, cwd: Path) -> Origin:
