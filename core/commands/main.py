@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a negative answer (failed run, regressed), 2 bad input, 3 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -17,7 +18,8 @@ from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands.shared.where import Where
-from finetop.core.errors import BadInput, Fault, FinetopError, near
+from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
@@ -112,6 +114,10 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         if isinstance(error, FileNotFoundError) and not has_folder():
             print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
             return 4
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"finetop: {clean_line(os_error_words(error))}.", file=sys.stderr)
+            given = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+            return BadInput.exit_code if error.errno in given else EnvironmentTrouble.exit_code
         traceback.print_exc()
         return Fault.exit_code  # Python's own is 1, which would be an answer
 
