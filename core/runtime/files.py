@@ -119,7 +119,7 @@ def naming(file: Path) -> Iterator[None]:
 
 def os_error_words(error: OSError, above: Path | None = None) -> str:
     """Return where and why the system refused: 'runs/7-x/run.json: no space left on device'; paths from `above` on."""
-    why = (error.strerror or str(error) or type(error).__name__).rstrip(".")
+    why = (error.strerror or str(error) or "the system refused").rstrip(".")
     why = why[:1].lower() + why[1:]
     if error.filename is None:
         return why
