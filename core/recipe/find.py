@@ -92,7 +92,9 @@ def find_recipe(path_or_name: str, cwd: Path) -> Path:
         if name in names:
             return builtin_folder() / f"{name}.yaml"
         if path_or_name.startswith(BUILTIN) or not _exists(cwd / path_or_name):
-            hint = did_you_mean(name[:60], names) + " A file of your own ends in .yaml."
+            hint = (
+                did_you_mean(name[:60], names, whole="finetop methods") + " A file of your own ends in .yaml."
+            )
             raise NotFound(f"there is no recipe {quoted(path_or_name)}.", hint=hint)
     try:
         path = resolve_path(path_or_name, cwd)

@@ -183,7 +183,7 @@ def _is_given(file: Path) -> bool:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except ValueError:  # no path at all, as open_file says
+    except (OSError, ValueError):  # a name that is too long, or no path at all, as open_file says
         return False
 
 
