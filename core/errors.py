@@ -72,12 +72,16 @@ class BadData(BadInput):
 
 
 class RecipeError(BadInput):
-    """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting."""
+    """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting.
+
+    `every` are all faults of the recipe in words, where it has several.
+    """
 
     def __init__(self, message: str, *, place: str = "", key: str = "", hint: str = "") -> None:
         super().__init__(f"{place}: {message}" if place else message, hint=hint)
         self.place = place
         self.key = key
+        self.every: tuple[str, ...] = ()
 
 
 class NotFound(FinetopError):
