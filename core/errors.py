@@ -15,7 +15,6 @@ FinetopError                 something went wrong that a person can act on
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -73,12 +72,16 @@ class BadData(BadInput):
 
 
 class RecipeError(BadInput):
-    """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting."""
+    """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting.
+
+    `every` are all faults of the recipe in words, where it has several.
+    """
 
     def __init__(self, message: str, *, place: str = "", key: str = "", hint: str = "") -> None:
         super().__init__(f"{place}: {message}" if place else message, hint=hint)
         self.place = place
         self.key = key
+        self.every: tuple[str, ...] = ()
 
 
 class NotFound(FinetopError):
@@ -120,10 +123,81 @@ def first_line(error: BaseException) -> str:
     return f"{said} is missing"[:300] if isinstance(error, KeyError) else said[:300]
 
 
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name, or list what there is: 'Did you mean rank?'."""
+LISTED = 8  # names, where a command lists all
+
+
+def did_you_mean(value: str, known: Iterable[str], *, whole: str = "") -> str:
+    """Suggest the name that was meant, 'Did you mean rank?', else list the known ones.
+
+    `whole` is the command that lists all of them: where it is given, the hint lists a few of many.
+    """
     names = sorted(known)
-    near = get_close_matches(value, names, n=1, cutoff=0.6)
-    if near:
-        return f"Did you mean {near[0]}?"
-    return f"There is {', '.join(names)}." if names else ""
+    if name := near(value, names):
+        return f"Did you mean {name}?"
+    if not names:
+        return ""
+    more = len(names) - LISTED
+    if not whole or more <= 0:
+        return f"Options: {', '.join(names)}."
+    return f"Options: {', '.join(names[:LISTED])} and {more} more, see `{whole}`."
+
+
+def near(value: str, known: Iterable[str]) -> str:
+    """Return the known name that is typed wrong, or in part; empty where none is close.
+
+    Close is a slip for each three letters or so, or a beginning or a last word that only one of the names has.
+    """
+    names = sorted(known)
+    slips = [(found, name) for name in names if (found := _slips(value, name)) is not None]
+    if slips:
+        return min(slips)[1]
+    part = folded_name(value)
+    if len(part) < 3:
+        return ""
+    for is_part in (str.startswith, str.endswith):
+        longer = [name for name in names if is_part(folded_name(name), part)]
+        if len(longer) == 1:
+            return longer[0]
+    return ""
+
+
+def folded_name(name: str) -> str:
+    """Return a name without what people write one way or the other: case, _ and -."""
+    return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _slips(value: str, name: str) -> int | None:
+    """Count the letters by which a word misses a name; None where it is too far from it.
+
+    What both have up to a dot or from one on says nothing: train.lr is no nearer to train.seed than lr to seed.
+    """
+    parts, others = value.split("."), name.split(".")
+    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
+        del parts[0], others[0]
+    while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
+        del parts[-1], others[-1]
+    word, other = folded_name(".".join(parts)), folded_name(".".join(others))
+    longer = max(len(word), len(other))
+    allowed = 1 if longer < 6 else 2 if longer < 10 else 3
+    if word == other:
+        return 0
+    if min(len(word), len(other)) < 2 or abs(len(word) - len(other)) > allowed:
+        return None
+    slips = _distance(word, other, allowed)
+    is_other_word = longer < 4 and word[0] != other[0] and sorted(word) != sorted(other)
+    return slips if slips <= allowed and not is_other_word else None
+
+
+def _distance(word: str, other: str, most: int) -> int:
+    """Count the letters that are missing, too many, wrong or swapped; more than `most` may be any number above it."""
+    before, row = [0] * (len(other) + 1), list(range(len(other) + 1))
+    for at, letter in enumerate(word, 1):
+        last, before, row = before, row, [at]
+        for place, wanted in enumerate(other, 1):
+            cost = min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != wanted))
+            if at > 1 < place and letter == other[place - 2] and word[at - 2] == wanted:
+                cost = min(cost, last[place - 2] + 1)
+            row.append(cost)
+        if min(row) > most:
+            return most + 1
+    return row[-1]

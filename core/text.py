@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -13,8 +14,16 @@ if TYPE_CHECKING:
 SHOWN_BYTES = 4096  # what is shown of one line
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Characters that show nothing, or turn the text around them: Unicode's format and default-ignorable ones, bidirectional
+# controls, line and paragraph separators.
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b\u200e\u200f\u2028-\u202e"
+    "\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Joiners and variants mean something behind a letter of a script that has them, or a sign: else they hide, too.
+_JOINERS = "\u200c\u200d\ufe00-\ufe0f"
+_HIDDEN = re.compile(f'[{_UNSEEN}]|(?<![^\\x00-"$-)+-/:-\\x7f{_JOINERS}])[{_JOINERS}]')
+_IN_JSON = re.compile(f"[\x7f-\x9f{_UNSEEN}]")
 _ESCAPE = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colour, erase
     "|\x9b[0-?]*[ -/]*[@-~]"
@@ -26,13 +35,14 @@ _ESCAPE = re.compile(
 def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show: no control sequence survives, newline and tab do.
 
-    Bidirectional controls are shown as <202E>, lone surrogates as ?, and each line is cut at `limit` bytes. A carriage
-    return begins a new line, as it hides nothing: only a log's progress bars write over themselves (log_file.newest).
+    What shows nothing or turns text around is shown as <202E>, lone surrogates as ?, and each line is cut at `limit`
+    bytes. A carriage return begins a new line, as it hides nothing: only a log's progress bars write over themselves
+    (log_file.newest).
     """
     lines = []
     for line in _returned(text).split("\n"):
         shown = _CONTROL.sub("", _ESCAPE.sub("", line[: limit * 2]))
-        shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
+        shown = _HIDDEN.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
         data = shown.encode("utf-8", "replace")
         lines.append(
             data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
@@ -41,20 +51,17 @@ def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
 
 
 def safe(text: str) -> str:
-    """Drop control sequences and control characters but newline and tab; bidirectional ones are shown as <202E>."""
+    """Drop control sequences and control characters but newline and tab; what shows nothing is shown as <202E>."""
     if text.isascii() and text.isprintable():
         return text
     shown = _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
-    shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
+    shown = _HIDDEN.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
     return shown.encode("utf-8", "replace").decode()
 
 
 def json_safe(text: str) -> str:
-    """Escape in a JSON document what a terminal could obey, DEL, C1 and bidirectional controls: the same document.
-
-    And line separators, at which some readers cut lines.
-    """
-    return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Escape in a JSON document what a terminal could obey (DEL, C1) and what shows nothing: the same document."""
+    return _IN_JSON.sub(lambda found: json.dumps(found[0])[1:-1], text)
 
 
 class SafeWriter:
@@ -91,15 +98,16 @@ def _returned(text: str) -> str:
     return text.replace("\r\n", "\n").rstrip("\r").replace("\r", "\n")
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
 def spreadsheet_cell(text: str) -> str:
     """Make outside text safe in a cell of a table: a spreadsheet obeys what begins as a formula, unless ' is first."""
     shown = clean(text)
-    is_plain = not shown.startswith(_FORMULA) or shown == "-" or _NUMBER.fullmatch(shown)
-    return shown if is_plain else f"'{shown}"
+    begins = shown.lstrip()  # a spreadsheet may cut blanks off, and read wide signs as narrow ones
+    is_plain = not begins.startswith(_FORMULA) or shown == "-" or _NUMBER.fullmatch(shown)
+    return shown if is_plain and not shown.startswith("\t") else f"'{shown}"
 
 
 _SHOWN = 60

@@ -21,7 +21,7 @@ import struct
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,17 @@ class Recording:
     @property
     def text(self) -> str:
         return "\n".join(self._screen.display)
+
+    @property
+    def now(self) -> float:
+        """When the next event of the recording comes."""
+        return self._at
+
+    @property
+    def is_at_prompt(self) -> bool:
+        """Whether the shell waits for a command."""
+        line = self._screen.display[self._screen.cursor.y]
+        return line.rstrip() == PROMPT.rstrip() and self._screen.cursor.x == len(PROMPT)
 
     def look(self, seconds: float) -> None:
         """Record what comes within so long."""
@@ -192,12 +203,22 @@ def main() -> None:
     PARTS[args.part](recording, args.minutes * 60)
     start = events[-1][0] + IDLE_S if events else 0.0
     events.append([start, "m", args.part])
+    write(CAST, HEADER, events + without_pauses([(at, "o", text) for at, text in recording.events], start))
+
+
+def without_pauses(events: Sequence[tuple[float, str, str]], start: float = 0.0) -> list[list[Any]]:
+    """Return events from a moment on, with every pause cut to the longest that is kept."""
+    kept: list[list[Any]] = []
     sooner = 0.0
-    for at, text in recording.events:
+    for at, kind, text in events:
         start += min(at - sooner, IDLE_S)
         sooner = at
-        events.append([round(start, 3), "o", text])
-    CAST.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (HEADER, *events)))
+        kept.append([round(start, 3), kind, text])
+    return kept
+
+
+def write(file: Path, header: dict[str, Any], events: Sequence[list[Any]]) -> None:
+    file.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in (header, *events)))
 
 
 if __name__ == "__main__":

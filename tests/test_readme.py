@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
 
 from finetop.core.commands.main import main, parser_of, verbs
+from finetop.core.commands.shared.follow import JobProgress
+from finetop.core.protocol.messages.queue import Hold, Release
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.load import load_recipe
@@ -34,10 +35,17 @@ RUN = [
 
 def commands(page: str) -> list[list[str]]:
     """List the commands of a page's shell blocks, word by word, without `finetop` and comments."""
-    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", PAGES[page], re.DOTALL))
+    return commands_in(PAGES[page])
+
+
+def commands_in(text: str) -> list[list[str]]:
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
     return [
         shlex.split(line, comments=True)[1:] for line in blocks.splitlines() if line.startswith("finetop ")
     ]
+
+
+FIVE_MINUTES = commands_in(README.partition("## Five minutes")[2].partition("\n## ")[0])
 
 
 def made_elsewhere(folder: Path, tiny_model: Path) -> None:
@@ -61,15 +69,42 @@ def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, m
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     made_elsewhere(tmp_path / "here", tiny_model)
+    type_the_five_minutes(cold_rig, monkeypatch)
     plans = set[str]()  # each takes a process with the training stack, and alters nothing
     for page in RUN:
         assert commands(page), page
-        for words in commands(page):
+        for words in commands(page)[len(FIVE_MINUTES) if page == "README.md" else 0 :]:
             if words[0] == "plan":
                 if (plan := " ".join(words)) in plans:
                     continue
                 plans.add(plan)
             run_on_fake_jobs(cold_rig, words, Path(page).stem)
+
+
+def type_the_five_minutes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Type the README's first commands one after the other, as a new user does: none waits without saying for what.
+
+    Nothing starts before one of them shows what it waits for: what hangs in silence hangs here.
+    """
+    rig.ask(Hold())
+    say, shown, typing = JobProgress.say, list[tuple[str, str]](), ""
+
+    def said(self: JobProgress, line: str) -> None:
+        say(self, line)
+        shown.append((typing, line))
+        if "queue release" in line:
+            rig.ask(Release())
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JobProgress, "say", said)
+        for words in FIVE_MINUTES:
+            typing = words[0]
+            assert main(words) == 0, words
+    assert {verb for verb, _ in shown} == {"check"}
+    assert shown[0][1].startswith("waits for demo-full-hot to be trained and checked")
+    assert "in the queue; nothing starts: the queue is held: finetop queue release" in shown[1][1]
+    for name in ("demo-lora", "demo-full-hot"):
+        wait_checked(rig, name)
 
 
 def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
@@ -90,11 +125,15 @@ def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     if verb == "pause":
         rig.wait_state(words[1], "queued")
     if verb == "run":
-        rig.wait_state(words[1], "finished")
-        deadline = time.monotonic() + 30
-        while (row := rig.ask(GetRun(words[1])).row).check is None or row.checking is not None:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_checked(rig, words[1])
+
+
+def wait_checked(rig: Rig, name: str) -> None:
+    rig.wait_state(name, "finished")
+    rig.wait_changes(
+        lambda: (row := rig.ask(GetRun(name)).row).check is not None and row.checking is None,
+        lambda: rig.about(name),
+    )
 
 
 def test_every_command_on_other_machines_runs(hosts, tmp_path, monkeypatch, capfd):

@@ -15,7 +15,7 @@ from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
-from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.errors import BadInput, NotFound, did_you_mean, near
 from finetop.core.protocol.messages.approaches import (
     Approaches,
     ApproachesAnswer,
@@ -78,10 +78,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     except NotFound as error:
         if is_file or queues:
             raise
-        near = did_you_mean(args.what[:80], known)
-        hint = (
-            error.hint if not known or (error.hint.startswith("Did") and not near.startswith("Did")) else near
-        )
+        is_recipe = error.hint.startswith("Did") and not near(args.what[:80], known)
+        hint = error.hint if not known or is_recipe else did_you_mean(args.what[:80], known)
         raise NotFound(f"there is no comparison and no recipe {args.what[:80]!r}.", hint=hint) from error
 
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import check_curve, ci_reports, follow, imports
-from finetop.core.commands.shared.output import print_json
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.commands.shared.output import print_json, warn
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NotFound
 from finetop.core.models.imports.recipe import adopted
-from finetop.core.protocol.check_result import read
-from finetop.core.protocol.messages.checks import Check, Checks
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.check_result import CheckResult, read
+from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks
 from finetop.core.recipe.schema import General
 from finetop.core.recipe.type_words import type_words
 from finetop.core.runtime.files import given_path
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
 from finetop.core.wording.verdicts import report
 
+Reuse = Literal["none", "under_way", "made"]
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
 GROUP = "check"
@@ -73,12 +75,25 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help="continue after the verdict until all items (of these tasks) are scored: same claim, more items",
     )
+    parser.add_argument("--again", action="store_true", help="check once more, though there is a verdict")
     parser.add_argument("--last", action="store_true", help="print the newest check and run nothing")
     ci_reports.arguments(parser)
     check_curve.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    try:
+        return checked(args, home)
+    except FinetopError as error:
+        if (
+            error.exit_code == CODES["regressed"]
+        ):  # it says that a model forgot, never that there was no check
+            error.exit_code = EnvironmentTrouble.exit_code
+        raise
+
+
+def checked(args: argparse.Namespace, home: Home) -> int:
+    """Check, and return the exit code of the verdict."""
     silent = ci_reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
     require_sense(args, settings, home)
@@ -91,15 +106,28 @@ def run(args: argparse.Namespace, home: Home) -> int:
         asked = Asked(name, int(step_text) if step_text else None, settings, silent, args.more)
     if args.curve:
         return curve(home, asked, every=args.all)
-    if not args.last:
-        check_now(home, asked)
-    found = newest(home, asked)
+    wants_new = args.again or args.more is not None
+    answer = None if args.last else check_now(home, asked, reuse="under_way" if wants_new else "made")
+    found = newest(home, asked) if answer is None else result_of(home, answer)
     ci_reports.write(args, asked.name, read(found))
+    is_new = answer is not None and answer.stands != "made"
     if args.json:
-        print_json({"run": asked.name, "check": found})
+        print_json({"run": asked.name, "check": found, "new": is_new})
     elif not silent:
         print(report(asked.name, read(found)))
+        if not is_new:
+            print(f"\n{made_before(asked, read(found), found['at'])}")
     return CODES[str(found["verdict"])]
+
+
+def made_before(asked: Asked, result: CheckResult, at: float) -> str:
+    """Say of a check when it was made, and how to ask for more."""
+    more = (
+        f"; score the remaining items: finetop check {asked.text} --more"
+        if result.items_used < result.items_total
+        else ""
+    )
+    return f"Checked {ago(at)} ago. Check again: finetop check {asked.text} --again{more}"
 
 
 def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
@@ -154,6 +182,9 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
         )
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
+    if args.again and (args.last or args.curve or args.more is not None):
+        word = "--last" if args.last else "--curve" if args.curve else "--more"
+        raise BadInput(f"--again begins a check anew, and {word} does not.", hint="Leave one of them out.")
     if args.more is not None and (args.last or args.curve):
         word = "--last" if args.last else "--curve"
         raise BadInput(f"--more continues one check, and {word} makes none.", hint="Leave one of them out.")
@@ -172,12 +203,12 @@ def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
 
 
 def newest(home: Home, asked: Asked) -> dict[str, Any]:
-    """Read the newest check of a run, or of the step that was asked for. Raises FinetopError if there is none."""
+    """Read the newest check of a run, or of the step that was asked for. Raises NotFound if there is none."""
     with Client(home) as client:
         found: list[dict[str, Any]] = client.ask(Checks(asked.name)).checks
     found = [check for check in found if asked.step in (None, check["step"])]
     if not found:
-        raise FinetopError(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
+        raise NotFound(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
     return found[0]
 
 
@@ -190,15 +221,56 @@ def curve(home: Home, asked: Asked, *, every: bool) -> int:
     return check_curve.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
 
 
-def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
-    """Queue a check and wait for it. Raises FinetopError with the cause when its job fails."""
+def check_now(home: Home, asked: Asked, *, watch: bool = False, reuse: Reuse = "under_way") -> CheckAnswer:
+    """Have a check made, and wait for it: a new one, or the one that there is. Shows what it waits for.
+
+    Raises FinetopError with the cause when its job fails.
+    """
+    name, progress = asked.name, follow.JobProgress(sys.stderr if asked.silent else sys.stdout)
+    ask = Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more, reuse=reuse)
+    while True:
+        with Client(home) as client:
+            answer = client.ask(ask)
+        if answer.stands == "made":
+            return answer
+        if words := standing_words(asked, answer):
+            progress.say(words)
+        try:
+            job = follow.until_ended(home, name, answer.job_id, progress)
+        except KeyboardInterrupt:
+            going = name if answer.stands == "after" and not answer.step else f"the check of {name}"
+            warn(f"{going} goes on. To follow it again: finetop check {asked.text}")
+            raise
+        if answer.stands != "after":
+            what = f"the check of {name} ended without a verdict"
+            imports.require_finished(job.state, what, f"See `finetop tail --log {name}`.")
+            return answer
+
+
+def standing_words(asked: Asked, answer: CheckAnswer) -> str:
+    """Say what is waited for, where it is not the check that was asked for just now."""
     name = asked.name
+    match answer.stands:
+        case "after" if answer.step:
+            return f"{name} is being checked at step {answer.step}; the check of {asked.text} comes after it."
+        case "after":
+            return f"waits for {name} to be trained and checked. A saved checkpoint now: finetop check {name}@STEP"
+        case "under_way":
+            return f"{name} is being checked already; following that check."
+    return ""
+
+
+def result_of(home: Home, answer: CheckAnswer) -> dict[str, Any]:
+    """Read the check that was made. Raises FinetopError if there is none."""
     with Client(home) as client:
-        queued = client.ask(Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more))
-    follow.until_over(home, name, (lambda new: None) if asked.silent else follow.Progress(steps=False))
-    with Client(home) as client:
-        jobs = client.ask(GetRun(name)).jobs
-    job = next(job for job in jobs if job.id == queued.job_id)
-    imports.require_finished(
-        job.state, f"the check of {name} ended without a verdict", f"See `finetop tail --log {name}`."
+        found = client.ask(Checks(answer.run)).checks
+    for check in found:
+        if (
+            check["check_id"] == answer.check_id
+            if answer.check_id is not None
+            else check["step"] == answer.step
+        ):
+            return check
+    raise EnvironmentTrouble(
+        f"the check of {answer.run} left no result.", hint=f"See `finetop tail --log {answer.run}`."
     )

@@ -17,7 +17,7 @@ from finetop.core.preflight.lint.report import Asked, Given, Progress, Report, T
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import asked_child
 from finetop.core.runtime.files import given_path
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -104,14 +104,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 1 if any(report.matters for report in reports.values()) else 0
 
 
+def require_new_file(text: str) -> None:
+    """See that --fix names what can be a new file. Raises BadInput."""
+    out = given_path(text)
+    if text.endswith("/") or out.name in ("", "..") or out.is_dir():
+        raise BadInput(f"--fix {quoted(text)}: is not the name of a file.", hint="Try --fix fixed.jsonl.")
+
+
 def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
+    if "" in (*args.data, *args.test):
+        raise BadInput("the name of a file is empty.", hint="Name a file, a folder or a recipe.")
     columns = shared_args.columns_of(args.columns)
     tests = tuple(Given("test", {"path": path, **columns}) for path in args.test)
     for path in args.against:
         files.require(given_path(path))
+    if args.fix is not None:
+        require_new_file(args.fix)
     common = {
         "against": tuple(args.against),
         "options": () if args.loss is None else ("loss",),

@@ -6,18 +6,20 @@ Exit codes: 0 done, 1 a negative answer (failed run, regressed), 2 bad input, 3 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.commands.shared.where import Where
-from finetop.core.errors import BadInput, FinetopError
+from finetop.core.errors import BadInput, EnvironmentTrouble, Fault, FinetopError, near
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
@@ -57,15 +59,23 @@ GROUPS = (
 )  # of --help, in this order
 # What other programs call it.
 OTHER_WORDS = {
-    **dict.fromkeys(("list", "ps", "status", "runs"), "ls"),
-    **dict.fromkeys(("log", "logs", "follow", "watch"), "tail"),
-    **dict.fromkeys(("train", "start", "submit", "sft", "finetune"), "run"),
+    **dict.fromkeys(("list", "ps", "stat", "stats", "status", "runs", "history", "jobs"), "ls"),
+    **dict.fromkeys(("log", "logs", "follow", "watch", "metrics"), "tail"),
+    **dict.fromkeys(("train", "start", "submit", "sft", "finetune", "launch", "new"), "run"),
     **dict.fromkeys(("delete", "del", "remove"), "rm"),
-    **dict.fromkeys(("eval", "evaluate", "test"), "check"),
-    **dict.fromkeys(("cancel", "end"), "stop"),
+    **dict.fromkeys(("eval", "evaluate", "test", "benchmark", "score"), "check"),
+    **dict.fromkeys(("cancel", "end", "abort"), "stop"),
     **dict.fromkeys(("fix", "repair", "merge"), "remedy"),
-    "info": "show",
-    "config": "recipe",
+    **dict.fromkeys(("info", "inspect", "describe", "view", "cat"), "show"),
+    **dict.fromkeys(("config", "settings", "recipes"), "recipe"),
+    **dict.fromkeys(("continue", "unpause"), "resume"),
+    **dict.fromkeys(("restart", "rerun", "again"), "retry"),
+    **dict.fromkeys(("dataset", "datasets"), "data"),
+    **dict.fromkeys(("validate", "verify"), "lint"),
+    **dict.fromkeys(("nvidia-smi", "gpu", "top"), "gpus"),
+    **dict.fromkeys(("undo", "restore", "undelete"), "trash"),
+    "save": "export",
+    "query": "sql",
 }
 
 
@@ -97,14 +107,19 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except FileNotFoundError:
-        if has_folder():
-            raise
-        print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
-        return 4
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if isinstance(error, FileNotFoundError) and not has_folder():
+            print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
+            return 4
+        if isinstance(error, OSError) and error.filename is not None:
+            print(f"finetop: {clean_line(os_error_words(error))}.", file=sys.stderr)
+            given = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.ENOENT)
+            return BadInput.exit_code if error.errno in given else EnvironmentTrouble.exit_code
+        traceback.print_exc()
+        return Fault.exit_code  # Python's own is 1, which would be an answer
 
 
 def has_folder() -> bool:
@@ -152,10 +167,9 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
 
 def _meant(word: str) -> str:
     """Suggest a command for a word that is none."""
-    near = OTHER_WORDS.get(word.lower()) or next(
-        iter(get_close_matches(word.lower(), verbs(), n=1, cutoff=0.5)), ""
-    )
-    return f"Did you mean {near}?" if near else "See `finetop --help` for all of them."
+    meant = near(word, [*verbs(), *OTHER_WORDS])
+    verb = OTHER_WORDS.get(meant, meant)
+    return f"Did you mean {verb}?" if verb else "See `finetop --help` for all of them."
 
 
 @contextmanager

@@ -15,10 +15,9 @@ from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.messages.limits import PRIORITIES, Done
 from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.protocol.request import Ask
-from finetop.core.recipe.quiet_hours import clock
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
+from finetop.core.wording.queue import priority_word, running_words, starts_about, stopped_words, why
 
 ABOUT = "show what waits and why; reorder, hold, release"
 GROUP = "organise"
@@ -137,14 +136,13 @@ def priority_of(word: str) -> int:
 
 def tell(found: QueueAnswer) -> None:
     """Print what runs, what waits and why, and what lets it go on."""
-    if found.stopped:
-        release = ": finetop queue release" if found.stopped == QUEUE_HELD else ""
-        print(f"Nothing starts: {clean_line(found.stopped)}{release}")
-    running = ", ".join(clean_line(name) for name in found.running) or "nothing"
+    if stopped := stopped_words(found):
+        print(sentence(stopped))
+    running = sentence(running_words(found))
     if not found.rows:
-        print(f"Nothing waits. Running: {running}.")
+        print(f"Nothing waits. {running}.")
         return
-    print(f"Running: {running}. Waiting, first to start on top:")
+    print(f"{running}. Waiting, first to start on top:")
     columns = [
         column for column in COLUMNS if column[0] in ALWAYS or any(column[1](row) for row in found.rows)
     ]
@@ -155,6 +153,10 @@ def tell(found: QueueAnswer) -> None:
         print(f"… and {found.total - len(found.rows)} more")
     if doing := [row.do for row in found.rows if row.do]:
         print(f"next: {clean_line(doing[0])}" + (f"   (and {len(doing) - 1} more)" if len(doing) > 1 else ""))
+
+
+def sentence(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def _what(row: QueueRow) -> str:
@@ -175,7 +177,7 @@ COLUMNS = (
     ("run", lambda row: row.run),
     ("what", _what),
     ("wants", lambda row: row.wants),
-    ("starts about", lambda row: "" if row.starts_at is None else clock(row.starts_at, time.time())),
+    ("starts about", lambda row: starts_about(row, time.time())),
     ("priority", _priority),
     ("why it waits", lambda row: why(row.state, time.time())),
 )

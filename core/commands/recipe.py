@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 
 from finetop.core.commands.shared import args as shared_args, resolved_recipe
-from finetop.core.commands.shared.output import print_json, print_table
+from finetop.core.commands.shared.output import print_json, print_table, warn
 from finetop.core.commands.shared.settings import as_json, page, print_settings
-from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.errors import BadInput, NotFound, RecipeError, near
 from finetop.core.recipe.fields import Field, fields_of_section, sections
 from finetop.core.recipe.find import BUILTIN, list_builtin, list_chains, looks_like_path
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.recipe.stages import load_chain
 from finetop.core.runtime.home import Home
-from finetop.core.text import plain
+from finetop.core.text import clean_line, plain
 
 ABOUT = "print all settings, or a recipe as it will run, with the source of each value"
 GROUP = "run"
@@ -38,7 +38,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.what is not None and is_recipe(args.what):
-        return show_recipe(args)
+        try:
+            return show_recipe(args)
+        except RecipeError as error:
+            if not error.every:
+                raise
+            for fault in error.every:
+                warn(clean_line(fault))
+            return error.exit_code
     if args.set or args.all:
         hint = "Name a recipe too: finetop recipe lora --set train.epochs=3"
         raise BadInput(f"{'--set' if args.set else '--all'} goes with a recipe.", hint=hint)
@@ -76,9 +83,9 @@ def settings_at(key: str) -> tuple[Field, ...]:
     except NotFound as error:
         if error.hint.startswith(("Did you mean", "See")):
             raise
-        hint = did_you_mean(key[:60], builtin_names())
-        if not hint.startswith("Did you mean"):
-            hint = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
+        name = near(key[:60], builtin_names())
+        all_of_them = "See `finetop recipe` for the sections, `finetop methods` for the recipes."
+        hint = f"Did you mean {name}?" if name else all_of_them
         raise NotFound(
             f"there is no section, setting or built-in recipe {plain(key[:60])!r}.", hint=hint
         ) from error

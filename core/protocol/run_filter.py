@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, get_args
 
-from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.errors import BadInput, did_you_mean, near
 
 LONGEST = 2000  # characters of a line
 MOST_TERMS = 50
@@ -172,15 +172,15 @@ def require_known(line: Filter, metrics: Iterable[str], settings: Iterable[str])
     typed |= {line.group: f"group:{line.group}"} if line.group else {}
     for key in line.metrics:
         if key not in metrics:
-            near = did_you_mean(key, {*metrics, *NUMBERS, "age"})
-            hint = near if near.startswith("Did") else _few("Metrics", metrics)
+            meant = near(key, {*metrics, *NUMBERS, "age"})
+            hint = f"Did you mean {meant}?" if meant else _few("Metrics", metrics)
             raise FilterFault(typed[key], f"no run has a metric {key}.", hint=hint)
     for key in line.settings:
         if key not in settings:
             section = key.partition(".")[0]
             beside = [name for name in settings if name.startswith(f"{section}.")]
-            near = did_you_mean(key, settings)
-            hint = near if near.startswith("Did") else _few(f"Settings of {section}", beside)
+            meant = near(key, settings)
+            hint = f"Did you mean {meant}?" if meant else _few(f"Settings of {section}", beside)
             raise FilterFault(typed[key], f"no run has a setting {key}.", hint=hint)
 
 
@@ -280,12 +280,12 @@ def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
 
 
 def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
-    near = did_you_mean(key[:60], KEYS)
     if _METRIC.fullmatch(key) is None:
         hint = f'To find the text itself: "{token.text[:40]}".'
         raise FilterFault(token.typed, f"{key[:60]} is no key.", hint=hint)
     if op not in _COMPARES and _NUMBER.fullmatch(value) is None:
-        hint = near if near.startswith("Did") else f'To find the text itself: "{token.text[:40]}".'
+        meant = near(key[:60], KEYS)
+        hint = f"Did you mean {meant}?" if meant else f'To find the text itself: "{token.text[:40]}".'
         raise FilterFault(token.typed, f"there is no key {key}, and a metric is a number.", hint=hint)
     return Term("metric", key, op, _number(token.typed, key, value), negated, token.typed)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetop.core.errors import NotFound, RecipeError, did_you_mean
+from finetop.core.errors import NotFound, RecipeError, did_you_mean, near
 from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
 from finetop.core.runtime.files import open_given
 from finetop.core.text import plain, quoted
@@ -92,7 +92,9 @@ def find_recipe(path_or_name: str, cwd: Path) -> Path:
         if name in names:
             return builtin_folder() / f"{name}.yaml"
         if path_or_name.startswith(BUILTIN) or not _exists(cwd / path_or_name):
-            hint = did_you_mean(name[:60], names) + " A file of your own ends in .yaml."
+            hint = (
+                did_you_mean(name[:60], names, whole="finetop methods") + " A file of your own ends in .yaml."
+            )
             raise NotFound(f"there is no recipe {quoted(path_or_name)}.", hint=hint)
     try:
         path = resolve_path(path_or_name, cwd)
@@ -109,8 +111,8 @@ def near_file(path: Path) -> str:
         siblings = [entry.name for entry in path.parent.iterdir()][:1000]
     except (OSError, ValueError):
         return ""
-    hint = did_you_mean(path.name, siblings)
-    return hint if hint.startswith("Did you mean") and hint.isprintable() else ""
+    name = near(path.name, siblings)
+    return f"Did you mean {name}?" if name and name.isprintable() else ""
 
 
 def origin_of(path: Path, cwd: Path) -> Origin:

@@ -210,6 +210,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's own notifications, by that sequence
 
 
+BEGIN = "`settings: 1`"
+
+
 def load(home: Home) -> Settings:
     """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
@@ -224,9 +227,9 @@ def load(home: Home) -> Settings:
         raise RecipeError("is not UTF-8 text.", place=str(file)) from error
     except OSError as error:
         raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
-    root = parse(text, Origin(str(file), home.root))
+    root = parse(text, Origin(str(file), home.root), least=f"Begin with {BEGIN}, or remove the file.")
     if not isinstance(root.value, dict) or "settings" not in root.value:
-        raise RecipeError("no version.", place=root.place, hint="Begin with `settings: 1`.")
+        raise RecipeError("no version.", place=root.place, hint=f"Begin with {BEGIN}.")
     found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
     if found.slurm is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,7 +130,10 @@ def load_root(
         raise RecipeError(said, place=root.origin.at(secret.line), hint=secrets.HINT)
     root, chain = _laid(root, path, sets, cwd)
     recipe, problems, places = read_recipe(root, to_train=to_train)
-    _raise_first(problems)
+    words = (
+        ["finetop", "recipe", origin_of(path, cwd).label, *(f"--set={text}" for text in sets)] if path else []
+    )
+    _raise_first(problems, shlex.join(words))
     assert recipe is not None
     return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
 
@@ -207,12 +211,15 @@ def _settings(root: Node) -> dict[str, Node]:
     return root.value
 
 
-def _raise_first(problems: list[RecipeError]) -> None:
+def _raise_first(problems: list[RecipeError], command: str = "") -> None:
+    """Raise the first problem, with the others; `command` prints all of them."""
     if not problems:
         return
-    first = problems[0]
-    if len(problems) > 1:
-        first.hint = f"{first.hint} (and {len(problems) - 1} more)".strip()
+    first, *others = problems
+    if others:
+        see = f", see `{command}`" if command else ""
+        first.every = tuple(map(str, problems))
+        first.hint = f"{first.hint} (and {len(others)} more{see})".strip()
     raise first
 
 

@@ -49,9 +49,3 @@ def _moments(day: date, at: str, zone: tzinfo | None) -> tuple[float, float]:
     """
     shown = datetime.combine(day, clock_time.fromisoformat(at), zone)
     return shown.timestamp(), shown.replace(fold=1).timestamp()
-
-
-def clock(moment: float, now: float, zone: tzinfo | None = None) -> str:
-    """Write when they end: '07:00', with the day where it is not within a day: 'Mon 07:00'."""
-    shown = datetime.fromtimestamp(moment, zone)
-    return f"{shown:%H:%M}" if moment - now < 86_400 else f"{shown:%a %H:%M}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.errors import BadInput, RecipeError, did_you_mean, near
 from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import STAGES, Loaded, checked_root, load_root, parent_of, spelled_out
@@ -74,8 +74,8 @@ def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = N
     for given in sets:
         head = _stage_of(given)
         if head not in nodes and head not in SECTIONS:
-            hint = did_you_mean(head[:60], [*nodes, *SECTIONS])
-            hint = hint if hint.startswith("Did you mean") else f"Stages: {', '.join(nodes)}."
+            meant = near(head[:60], [*nodes, *SECTIONS])
+            hint = f"Did you mean {meant}?" if meant else f"Stages: {', '.join(nodes)}."
             raise RecipeError(
                 f"{plain(head[:60])} is neither a stage nor a section.", place=SET, key=head, hint=hint
             )

@@ -23,6 +23,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
+LEAST = "Write at least `recipe: 1` and `extends: lora`."  # of a recipe
 TOO_LARGE = "Move the data into its own file."
 MAX_VALUES = 5_000  # parsed in about a second
 
@@ -62,9 +63,9 @@ class Node:
         return self.origin.at(self.line)
 
 
-def parse(text: str, origin: Origin, *, numbered: bool = True) -> Node:
-    """Parse one YAML document. Raises RecipeError and nothing else."""
-    return _Composer(text, origin, numbered).document()
+def parse(text: str, origin: Origin, *, numbered: bool = True, least: str = LEAST) -> Node:
+    """Parse one YAML document; `least` is a hint for an empty one. Raises RecipeError and nothing else."""
+    return _Composer(text, origin, numbered).document(least if numbered else "")
 
 
 def from_plain(value: Any, origin: Origin) -> Node:
@@ -124,20 +125,19 @@ class _Composer:
             problem, line = "this is not YAML", self.loader.line + 1
         raise self.error(line, f"{plain(problem)}.", _syntax_hint(problem))
 
-    def document(self) -> Node:
+    def document(self, least: str) -> Node:
         from yaml import DocumentStartEvent, StreamEndEvent
 
         self.next()  # the start of the stream
         if not isinstance(self.next(), DocumentStartEvent):
-            hint = "Write at least `recipe: 1` and `extends: lora`." if self.numbered else ""
-            raise self.error(1, "is empty.", hint)
+            raise self.error(1, "is empty.", least)
         root = self.node(self.next(), depth=1)
         self.next()  # the end of the document
         after = self.next()
         if not isinstance(after, StreamEndEvent):
             line = after.start_mark.line + 1
             raise self.error(
-                line, "a second document starts here.", "A file holds one recipe: remove the `---`."
+                line, "a second document starts here.", "A file holds one document: remove the `---`."
             )
         return root
 

@@ -10,6 +10,7 @@ import msgspec
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
 from finetop.core.plugins import METHODS, OBJECTIVES, PluginKind
+from finetop.core.recipe import other_names
 from finetop.core.recipe.cross_checks import cross_problems
 from finetop.core.recipe.find import resolve_path
 from finetop.core.recipe.schema import Method, Objective, Recipe
@@ -18,9 +19,10 @@ from finetop.core.recipe.type_words import type_words
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _MISSING = object()
+RECIPE = "a recipe"
 TOP = "A chain's stages stand at the top of its recipe."
 Kind = TypeVar("Kind")
 
@@ -57,7 +59,7 @@ def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
 class _Reader:
     """Walks tree and types side by side, collecting problems in place of stopping at the first."""
 
-    def __init__(self, to_train: bool, whole: str = "a recipe") -> None:
+    def __init__(self, to_train: bool, whole: str = RECIPE) -> None:
         self.to_train = to_train
         self.whole = whole
         self.problems: list[RecipeError] = []
@@ -92,6 +94,8 @@ class _Reader:
             hint = ""
             if value is None and any(map(is_struct, arms(annotation))):
                 hint = "Leave it out for its defaults; null goes behind one setting."
+            elif isinstance(value, str) and self.whole == RECIPE:
+                hint = other_names.hint_for_section(key)
             return self.problem(node.place, key, f"{what}; it must be {type_words(annotation)}.", hint)
         if isinstance(read, str) and (is_path(read, annotation) or is_model_folder(read, annotation, node)):
             try:
@@ -143,11 +147,9 @@ class _Reader:
                 values[name] = self.read(child, known[name].type, child_key)
             else:
                 what = f"an option of {owner}" if owner else f"a section of {self.whole}"
+                message = f"{plain(child_key)} is not {what}."
                 values[name] = self.problem(
-                    child.place,
-                    child_key,
-                    f"{plain(child_key)} is not {what}.",
-                    TOP if name == "stages" else did_you_mean(name[:60], known),
+                    child.place, child_key, message, self.meant(child_key, owner, known)
                 )
         for name, field in known.items():
             if field.required and name not in values:
@@ -156,6 +158,15 @@ class _Reader:
         if any(value is _MISSING for value in values.values()):
             return _MISSING
         return kind(**{known[name].name: value for name, value in values.items()})
+
+    def meant(self, key: str, owner: str, known: Iterable[str]) -> str:
+        """Return a hint for a key that is none."""
+        name = key.rpartition(".")[2]
+        if name == "stages":
+            return TOP
+        if self.whole != RECIPE:
+            return did_you_mean(name[:60], known)
+        return other_names.hint_for(key, owner, known)
 
     def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
         """Fill in a section that was not written but depends on its name, or say that it is missing."""

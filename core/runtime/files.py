@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import time
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
@@ -15,7 +16,7 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.text import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 Result = TypeVar("Result")
@@ -105,8 +106,36 @@ def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
     return content
 
 
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Name a file in the OSErrors of what is done with it: those of a write, a flush or a sync name none."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            error.filename = str(file)
+        raise
+
+
+def os_error_words(error: OSError, above: Path | None = None) -> str:
+    """Return where and why the system refused: 'runs/7-x/run.json: no space left on device'; paths from `above` on."""
+    why = (error.strerror or str(error) or "the system refused").rstrip(".")
+    why = why[:1].lower() + why[1:]
+    if error.filename is None:
+        return why
+    place = Path(os.fsdecode(error.filename))
+    if above is not None and place.is_relative_to(above):
+        place = place.relative_to(above)
+    return f"{plain(str(place))}: {why}"
+
+
 def write_whole(file: Path, content: bytes) -> None:
     """Put a small file in place of what was there, for the owner only. No link is followed. Raises OSError."""
+    with naming(file):
+        _write_whole(file, content)
+
+
+def _write_whole(file: Path, content: bytes) -> None:
     aside = file.with_name(f".{file.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)
     handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -15,6 +15,7 @@ from finetop.core.protocol.messages.checks import FlipsAnswer
 from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
+from finetop.core.store.database import one_row
 from finetop.core.text import quoted
 
 _json = msgspec.json.Encoder()
@@ -197,8 +198,25 @@ def newest_checkpoint(connection: Connection, run_id: int, step: int | None) -> 
                 "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
             ).fetchall()
         ]
-        hint = f"It has {', '.join(steps)}." if steps else "It has none yet: `finetop stop` saves one."
+        hint = f"It has {', '.join(steps)}." if steps else _without_checkpoint(connection, run_id)
         raise NotFound(
             "this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint
         )
     return int(found[0]), str(found[1])
+
+
+def has_checkpoint(connection: Connection, run_id: int) -> bool:
+    found = connection.execute("SELECT 1 FROM checkpoints WHERE run_id = ? LIMIT 1", [run_id])
+    return found.fetchone() is not None
+
+
+def _without_checkpoint(connection: Connection, run_id: int) -> str:
+    """Return what to do about a run that has no checkpoint: a hint that fits its state."""
+    name, word = one_row(connection, "SELECT name, state->>'type' FROM runs WHERE id = ?", [run_id])
+    match word:
+        case "queued":
+            return "It waits in the queue: finetop queue."
+        case "running":
+            return f"It has none yet; to save one and stop: finetop stop {name}."
+        case _:
+            return f"It has {word} without one: finetop show {name}."

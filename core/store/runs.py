@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.errors import NotFound, near
 from finetop.core.protocol import runs as data
 from finetop.core.store import (
     alarms,
@@ -128,9 +128,9 @@ def find_run(connection: Connection, run: str) -> tuple[int, str]:
         names = [
             n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()
         ]
-        hint = did_you_mean(run[:80], names)
+        name = near(run[:80], names)
         raise NotFound(
-            f"there is no run {quoted(run)}.", hint=hint if hint.startswith("Did") else "See `finetop ls`."
+            f"there is no run {quoted(run)}.", hint=f"Did you mean {name}?" if name else "See `finetop ls`."
         )
     return int(found[0]), str(found[1])
 

@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.runtime import files
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import run_records, sql_query
@@ -136,10 +137,8 @@ async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
 
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
     """Say what is wrong, and open the database again: after a failed write it refuses everything."""
-    say(
-        supervisor,
-        trouble_of(error) if isinstance(error, duckdb.Error) else f"{error.strerror}: {error.filename}",
-    )
+    home = supervisor.home.root
+    say(supervisor, trouble_of(error) if isinstance(error, duckdb.Error) else os_error_words(error, home))
     if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
         try:
             supervisor.connection.close()

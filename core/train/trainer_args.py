@@ -7,7 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput, did_you_mean, first_line
+from finetop.core.errors import BadInput, first_line, near
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe import raw_options
 
@@ -99,8 +99,8 @@ def check_raw(
         raise BadInput(message, hint=hint)
     for name in raw:
         if name not in known:
-            near = did_you_mean(name, known)
-            hint = near if near.startswith("Did") else f"See the options of trl.{config}."
+            meant = near(name, known)
+            hint = f"Did you mean {meant}?" if meant else f"See the options of trl.{config}."
             raise BadInput(f"trainer_args.{name} is not an option of the trainer.", hint=hint)
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 _UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -53,3 +58,9 @@ def day(moment: float) -> str:
 def clock(moment: float) -> str:
     """Write a moment as this machine's time of day: '14:32'."""
     return time.strftime("%H:%M", time.localtime(moment))
+
+
+def day_clock(moment: float, now: float, zone: tzinfo | None = None) -> str:
+    """Write a moment to come: '07:00', with the day where it is not within a day: 'Mon 07:00'."""
+    shown = datetime.fromtimestamp(moment, zone)
+    return f"{shown:%H:%M}" if moment - now < 86_400 else f"{shown:%a %H:%M}"

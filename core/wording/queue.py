@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES, ordinal
+from finetop.core.protocol.messages.queue import QueueAnswer, QueueRow
 from finetop.core.protocol.runs import Queued
 from finetop.core.text import clean_line
-from finetop.core.wording.durations import long_span
+from finetop.core.wording.durations import day_clock, long_span
 
 QUEUE_HELD = "the queue is held"
 
@@ -13,6 +14,36 @@ QUEUE_HELD = "the queue is held"
 def priority_word(priority: int) -> str:
     """Name a priority: high, normal, low, else its number."""
     return next((word for word, number in PRIORITIES.items() if number == priority), str(priority))
+
+
+def stopped_words(found: QueueAnswer) -> str:
+    """Return why nothing starts now, and what releases it; empty where the queue moves."""
+    release = ": finetop queue release" if found.stopped == QUEUE_HELD else ""
+    return f"nothing starts: {clean_line(found.stopped)}{release}" if found.stopped else ""
+
+
+def running_words(found: QueueAnswer) -> str:
+    """Name what runs now."""
+    return f"running: {', '.join(clean_line(name) for name in found.running) or 'nothing'}"
+
+
+def starts_about(row: QueueRow, now: float) -> str:
+    """Return when a waiting job starts, as far as that can be told: '14:05'."""
+    return "" if row.starts_at is None else day_clock(row.starts_at, now)
+
+
+def waits(row: QueueRow, found: QueueAnswer, now: float) -> str:
+    """Return in one line what a job waits for: '2nd in the queue, starts about 14:05: waits for …; running: one'."""
+    place = [f"{ordinal(row.state.place)} in the queue"] if row.state.place else []
+    at = [f"starts about {when}"] if (when := starts_about(row, now)) else []
+    parts = [": ".join(filter(None, (", ".join(place + at), why(row.state, now))))]
+    if row.do:
+        parts.append(f"next: {clean_line(row.do)}")
+    elif found.stopped:
+        parts = [", ".join(place), stopped_words(found)]
+    else:
+        parts.append(running_words(found))
+    return "; ".join(filter(None, parts))
 
 
 def why(state: Queued, now: float) -> str:

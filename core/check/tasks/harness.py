@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput, EnvironmentTrouble, did_you_mean
+from finetop.core.errors import BadInput, EnvironmentTrouble, did_you_mean, near
 from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ def load(task: SuiteTask, place: str) -> tuple[Any, ...]:
     assert task.task is not None
     manager = task_manager()
     if task.task not in manager.task_index:
+        meant = near(task.task, manager.all_tasks)
         raise BadInput(
             f"{place}: the harness has no task {task.task!r}.",
-            hint=did_you_mean(task.task, manager.all_tasks).split(" is ")[0],
+            hint=f"Did you mean {meant}?" if meant else "All of them: `lm-eval ls tasks`.",
         )
     if task.lm_eval:
         return (_with_own_settings(task, manager.task_index[task.task].yaml_path, place),)

@@ -102,7 +102,8 @@ def usual_places(file: Path) -> dict[str, Place]:
     from finetop.core.errors import RecipeError, did_you_mean
     from finetop.core.text import quoted
 
-    root = parse(text, Origin(str(file), file.parent))
+    least = "Write `lab: {ssh: user@host}`, or remove the file."
+    root = parse(text, Origin(str(file), file.parent), least=least)
     if root.value is None:
         return {}
     if not isinstance(root.value, dict):

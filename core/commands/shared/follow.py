@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TextIO
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import queued_words
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, StepRow
+from finetop.core.protocol.messages.queue import Queue, QueueAnswer
+from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, GetRun, StepRow
 from finetop.core.protocol.messages.session import Changes
+from finetop.core.protocol.runs import JobRow, RunRow
 from finetop.core.runtime.home import Home
 from finetop.core.text import number_words
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.queue import waits
 
 FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
 
@@ -52,6 +57,67 @@ def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> d
         last = new.row
     assert last is not None
     return last
+
+
+def until_ended(
+    home: Home, name: str, job_id: int, show: Callable[[JobRow, RunRow, QueueAnswer], None]
+) -> JobRow:
+    """Follow one job of a run until it has ended, and what takes its place when it is tried again. Returns its row."""
+    looks = 0
+    with Client(home) as client:
+        revision = client.ask(Changes(0, 0.0)).revision
+        while True:
+            detail = client.ask(GetRun(name))
+            job = next(job for job in detail.jobs if job.id == job_id)
+            if not job.is_under_way:
+                again = _next_try(job, detail.jobs)
+                if again is None:
+                    return job
+                job_id = again.id
+                continue
+            show(job, detail.row, client.ask(Queue()))
+            looks += 1
+            revision = client.ask(Changes(revision, 10.0, name)).revision
+            time.sleep(FAR_PACE_S if home.link is not None else min(FAR_PACE_S, 0.05 * looks))
+
+
+def _next_try(ended: JobRow, jobs: Sequence[JobRow]) -> JobRow | None:
+    """Find the job that was queued in place of one that did not finish."""
+    if isinstance(ended.state, data.Finished):
+        return None
+    return next(
+        (job for job in jobs if job.id > ended.id and job.verb == ended.verb and job.is_under_way), None
+    )
+
+
+class JobProgress:
+    """Prints what a job waits for and what it does, each once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown: object = None
+        self._has_time = False  # whether that says for how long
+
+    def say(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+    def __call__(self, job: JobRow, row: RunRow, queue: QueueAnswer) -> None:
+        if isinstance(job.state, data.Running):
+            left_s = job.state.left_s
+            left = f", about {long_span(left_s)} left" if left_s is not None else ""
+            self._show(job.state.phase, f"{phase_line(row)}{left}", has_time=bool(left))
+            return
+        waiting = next((one for one in queue.rows if (one.run_id, one.what) == (row.id, job.verb)), None)
+        if waiting is not None:  # else it has begun meanwhile
+            what = (waiting.state.place, waiting.state.because, queue.stopped, queue.running)
+            line = waits(waiting, queue, time.time())
+            self._show(what, line, has_time=waiting.starts_at is not None)
+
+    def _show(self, what: object, line: str, *, has_time: bool) -> None:
+        """Print a line once for what it says, and once more when it can say how long that takes."""
+        if what != self._shown or (has_time and not self._has_time):
+            self._shown, self._has_time = what, has_time
+            self.say(line)
 
 
 def exit_code(row: data.RunRow) -> int:
@@ -110,7 +176,7 @@ def phase_line(row: data.RunRow) -> str:
     if isinstance(state, data.Running):
         return state.phase if state.phase != "training" else f"training, {row.steps} steps"
     if isinstance(row.checking, data.Queued):
-        return "check waits"
+        return f"check {queued_words(row.checking)}"
     if isinstance(row.checking, data.Running):
         return f"check: {row.checking.phase}"
     return data.word(state)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from finetop.core.data.files import _text
-from finetop.core.errors import BadData, BadInput, did_you_mean
+from finetop.core.errors import BadData, BadInput, near
 from finetop.core.plugins import FILE_TYPES
 from finetop.core.runtime.files import is_pattern, open_given
 
@@ -183,7 +183,7 @@ def _is_given(file: Path) -> bool:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except ValueError:  # no path at all, as open_file says
+    except (OSError, ValueError):  # a name that is too long, or no path at all, as open_file says
         return False
 
 
@@ -295,6 +295,5 @@ def _reason(error: Exception) -> str:
 
 def unknown_column(name: str, row: Row) -> str:
     """Return a hint for a column that is not there: a near name, and the columns there are."""
-    near = did_you_mean(name, row)
-    near = near if near.startswith("Did") else ""
-    return f"{near} The columns are {', '.join(map(str, row))}.".strip()
+    meant = near(name, row)
+    return f"{f'Did you mean {meant}?' if meant else ''} The columns are {', '.join(map(str, row))}.".strip()

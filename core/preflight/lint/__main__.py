@@ -13,9 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.preflight.lint import lint, report as lint_report
 from finetop.core.preflight.lint.report import Asked, Progress, Told, Trouble
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home
 
 
@@ -34,6 +35,10 @@ def main() -> int:
         last = Told(trouble=Trouble(error.message, error.hint, error.exit_code))
     except BrokenPipeError:
         return 1  # nobody listens any more
+    except OSError as error:
+        if error.filename is None:
+            raise
+        last = Told(trouble=Trouble(f"{os_error_words(error)}.", "", EnvironmentTrouble.exit_code))
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # who has heard all does not wait for this process to end
     with contextlib.suppress(BrokenPipeError):
         tell(last)

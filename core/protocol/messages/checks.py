@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -33,9 +33,12 @@ class Flips(Question[FlipsAnswer], tag="flips", frozen=True):
 
 
 class CheckAnswer(msgspec.Struct, frozen=True):
-    job_id: int
+    job_id: int  # that makes it, or must end first; 0: it was made before
     run: str
     step: int
+    # after: nothing was queued; once its job has ended, the same request can be met
+    stands: Literal["queued", "under_way", "made", "after"] = "queued"
+    check_id: int | None = None  # of one that was made
 
 
 class Check(Order[CheckAnswer], tag="check", frozen=True):
@@ -47,3 +50,6 @@ class Check(Order[CheckAnswer], tag="check", frozen=True):
     general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
     # go on once it is decided, until every item of these tasks was asked ([]: of all): the same claim, on more
     more: list[str] | None = None
+    # queue no other where this very check is under way, or was made; and none before the run has ended, where its
+    # end is checked
+    reuse: Literal["none", "under_way", "made"] = "none"

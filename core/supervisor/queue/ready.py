@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import HELD
 from finetop.core.recipe import quiet_hours
-from finetop.core.recipe.quiet_hours import clock
 from finetop.core.store import jobs, parents, queue_order
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import ask_job, elsewhere
+from finetop.core.wording.durations import day_clock
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
 
@@ -75,7 +75,7 @@ def stopped(supervisor: Supervisor, now: float) -> str:
     if supervisor.is_held:
         return QUEUE_HELD
     if supervisor.quiet_until is not None:
-        return f"quiet until {clock(supervisor.quiet_until, now)}"
+        return f"quiet until {day_clock(supervisor.quiet_until, now)}"
     return ""
 
 

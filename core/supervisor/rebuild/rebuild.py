@@ -19,6 +19,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
+from finetop.core.runtime.files import os_error_words
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
@@ -113,7 +114,7 @@ def rebuild(home: Home) -> Rebuilt:
         made.kept_as = backups.swap(fresh, home.database)
     except OSError as error:
         raise EnvironmentTrouble(
-            f"can't write {error.filename or fresh}: {error.strerror}.",
+            f"can't write the new database: {os_error_words(error)}.",
             hint="The old database is as it was. Free some room, then try again.",
         ) from error
     return made

@@ -8,6 +8,7 @@ import msgspec
 
 from finetop.core.check import regression_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
@@ -25,15 +26,52 @@ if TYPE_CHECKING:
 def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
-    Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused while a check of this
-    run is under way, or where no item is left to go on with.
+    Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused where no item is left to
+    go on with, or while a check of this run is under way, unless that one is to be used.
     """
     connection = supervisor.connection
     run_id, _ = runs.find_run(connection, ask.run)
+    if ask.reuse != "none" and (found := there_is(connection, run_id, ask)) is not None:
+        return found
     with transaction(connection):
         answer = queue(connection, run_id, ask)
     supervisor.touch()
     return answer
+
+
+def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | None:
+    """Return the check that was made or is under way as it is asked for, or the job that must end before it.
+
+    None where it can be queued now. Raises as `check`.
+    """
+    name, recipe = runs.row(connection, run_id).name, runs.recipe(connection, run_id)
+    require_text(recipe, name)
+    settings = own_settings(ask.general, recipe)
+    under_way = [job for job in jobs.of_run(connection, run_id) if job.is_under_way]
+    checking = next((job for job in under_way if job.verb == "check"), None)
+    making = next((job for job in under_way if job.verb in data.MAKES_A_RUN), None)
+    if making is not None and ask.step is None and _is_for_its_end(connection, run_id, recipe, making):
+        return CheckAnswer(making.id, name, 0, "after")
+    step, _ = store.newest_checkpoint(connection, run_id, ask.step)
+    if checking is not None:
+        given = checking.args
+        is_this = (given["step"], given.get("general", {}), given.get("more")) == (step, settings, ask.more)
+        return CheckAnswer(checking.id, name, given["step"], "under_way" if is_this else "after")
+    made = _made(connection, run_id, step, regression_step.wanted_settings(recipe, settings))
+    if made is None:
+        return None
+    if ask.more is not None:
+        is_enough = not _has_more(made, ask.more)
+    else:  # what could not be measured may be there by now
+        is_enough = ask.reuse == "made" and not made.get("target_failed")
+    return CheckAnswer(0, name, step, "made", made["check_id"]) if is_enough else None
+
+
+def _is_for_its_end(connection: Connection, run_id: int, recipe: dict[str, Any], making: data.JobRow) -> bool:
+    """Return True if "did the run forget?" has its answer at the run's end: it has nothing yet, or is checked then."""
+    is_held = any(job.held for job in jobs.queued(connection) if job.id == making.id)
+    is_checked_then = store.is_wanted_at_end(recipe) and not is_held
+    return is_checked_then or not store.has_checkpoint(connection, run_id)
 
 
 def queue(
@@ -91,18 +129,26 @@ def _require_more(
     connection: Connection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
 ) -> None:
     """See that a check that is gone on with has items left to ask, as far as one was made. Raises NotFound, Refused."""
-    made = regression_step.comparable(store.results(connection, run_id), wanted).get(step)
-    if made is None:
-        return
+    made = _made(connection, run_id, step, wanted)
+    if made is not None and not _has_more(made, more):
+        what = ", ".join(more) or "the suite"
+        raise Refused(f"every item of {what} was asked already.", hint="Another suite has others: --suite.")
+
+
+def _made(connection: Connection, run_id: int, step: int, wanted: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the newest check of a step that was made under these settings."""
+    return regression_step.comparable(store.results(connection, run_id), wanted).get(step)
+
+
+def _has_more(made: dict[str, Any], more: list[str]) -> bool:
+    """Return True if items of some tasks (none named: of any) were not scored. Raises NotFound for no such task."""
     tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
     for name in more:
         if name not in tasks:
             raise NotFound(
                 f"its check has no task {clean_line(name, limit=80)!r}.", hint=did_you_mean(name, tasks)
             )
-    if all(tasks[name]["n"] >= tasks[name]["total"] for name in more or tasks):
-        what = ", ".join(more) or "the suite"
-        raise Refused(f"every item of {what} was asked already.", hint="Another suite has others: --suite.")
+    return any(tasks[name]["n"] < tasks[name]["total"] for name in more or tasks)
 
 
 def results(supervisor: Supervisor, ask: Checks) -> ChecksAnswer:

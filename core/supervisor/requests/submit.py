@@ -31,6 +31,7 @@ from finetop.core.recipe.names import check_name
 from finetop.core.recipe.references import Reference, references
 from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import naming, os_error_words
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import elsewhere
@@ -236,7 +237,7 @@ def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
             shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):
             raise EnvironmentTrouble(
-                f"can't make {error.filename}: {error.strerror}.",
+                f"{os_error_words(error, supervisor.home.root)}.",
                 hint="Nothing was queued. Free some room, then try again.",
             ) from error
         raise
@@ -262,7 +263,8 @@ def make_run(
     made.append(folder)
     folder.mkdir(mode=0o700, parents=True)
     abort_at("run-folder-made")
-    (folder / "recipe.yaml").write_text(source, encoding="utf-8")
+    with naming(folder / "recipe.yaml"):
+        (folder / "recipe.yaml").write_text(source, encoding="utf-8")
     abort_at("recipe-written")
     facts = {
         "format": run_records.FORMAT,
@@ -271,9 +273,8 @@ def make_run(
         "created": time.time(),
         "recipe": recipe,
     }
-    (folder / "run.json").write_bytes(
-        msgspec.json.encode(facts)
-    )  # what the store decides follows: see records
+    with naming(folder / "run.json"):  # what the store decides follows: see records
+        (folder / "run.json").write_bytes(msgspec.json.encode(facts))
     relative = str(folder.relative_to(supervisor.home.root))
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
     runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))

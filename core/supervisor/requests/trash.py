@@ -30,7 +30,7 @@ from finetop.core.protocol.messages.trash import (
     Trashed,
 )
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import os_error_words, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import transaction
@@ -149,7 +149,9 @@ def _write_records(supervisor: Supervisor) -> None:
     try:
         run_records.write_marked(supervisor.connection, supervisor.home.root)
     except OSError as error:
-        raise EnvironmentTrouble(f"can't write the runs' records: {error.strerror}.") from error
+        raise EnvironmentTrouble(
+            f"can't write the runs' records: {os_error_words(error, supervisor.home.root)}."
+        ) from error
 
 
 def _throw_away(connection: Connection, home: Home, run_id: int, folder: Path) -> None:

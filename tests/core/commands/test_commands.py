@@ -10,6 +10,13 @@ import pytest
 from finetop.core.commands.main import verbs
 from finetop.core.protocol.messages.runs import GetRun
 
+OTHERS = {
+    **dict.fromkeys(("stats", "list", "ps", "status", "lsit"), "ls"),
+    **dict.fromkeys(("log", "logs"), "tail"),
+    "start": "run",
+    "delete": "rm",
+}
+
 
 @pytest.fixture
 def recipe(tmp_path):
@@ -84,6 +91,7 @@ def test_a_failed_run_exits_with_one_and_says_why(finetop, recipe):
     ("words", "code", "says"),
     [
         (("lss",), 2, "Did you mean ls?"),
+        *(((word,), 2, f"Did you mean {verb}?") for word, verb in OTHERS.items()),
         (("run", "nowhere.yaml"), 2, "nowhere.yaml"),
         (("run", "lora"), 2, "data.train is not set"),
         (("run", "lora", "--set", "method.rnk=3"), 2, "Did you mean rank?"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -97,3 +99,19 @@ def test_what_can_not_be_is_one_line(words: list[str], said: str, capsys: pytest
     error = capsys.readouterr().err
     assert said in error
     assert len(error.splitlines()) == 1
+
+
+def test_an_error_of_several_names_the_command_that_prints_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.yaml").write_text("recipe: 1\nextends: lora\nlr: 3\ntrain: {epochs: 0}\n")
+    assert main(["plan", "bad.yaml", "--set", "method.r=8"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    shown = re.search(r"\(and 2 more, see `finetop ([^`]+)`\)$", line)
+    assert shown is not None, line
+    assert main(shlex.split(shown[1])) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    for hint in ("Did you mean rank?", "Did you mean train.learning_rate?", "train.epochs is 0"):
+        assert sum(hint in one for one in lines) == 1

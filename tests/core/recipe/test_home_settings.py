@@ -22,6 +22,8 @@ def test_what_is_set_is_read(tmp_path):
     [
         ("settings: 1\nkeep: {lasst: 3}\n", r"settings.yaml:2: .*Did you mean last\?"),
         ("settings: 1\nkeep: {last: 0}\n", r"settings.yaml:2: keep.last is 0"),
+        ("", r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$"),
+        ("# later\n", r"settings.yaml:1: is empty\. Begin with `settings: 1`, or remove the file\.$"),
         ("settings: 1\nslurm: {partiton: gpu}\n", r"settings.yaml:2: .*Did you mean partition\?"),
         (
             "settings: 1\nslurm: {partition: 'a b'}\n",

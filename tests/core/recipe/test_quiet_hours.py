@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from finetop.core.recipe.home_settings import QuietHours
-from finetop.core.recipe.quiet_hours import clock, until
+from finetop.core.recipe.quiet_hours import until
+from finetop.core.wording.durations import day_clock
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NIGHT = QuietHours("22:00", "07:00")
@@ -60,8 +61,8 @@ def test_days_end_to_end_are_one():
     always = QuietHours("00:00", "00:00")
     assert until(always, at("2026-01-16T12:00"), BERLIN) > at("2026-01-22T00:00")
     saturday = at("2026-01-17T00:00")
-    assert clock(until(weekend, saturday, BERLIN), saturday, BERLIN) == "Mon 00:00"
-    assert clock(at("2026-01-17T07:00"), saturday, BERLIN) == "07:00"
+    assert day_clock(until(weekend, saturday, BERLIN), saturday, BERLIN) == "Mon 00:00"
+    assert day_clock(at("2026-01-17T07:00"), saturday, BERLIN) == "07:00"
 
 
 def test_the_clock_is_put_forward():

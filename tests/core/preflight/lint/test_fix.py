@@ -84,6 +84,11 @@ def test_a_full_disk_costs_the_new_file_and_not_the_report(
     [
         (["a.jsonl", "--fix", "a.jsonl"], "already exists"),
         (["a.jsonl", "--fix", "told.jsonl"], "already exists"),
+        *((["a.jsonl", "--fix", name], "is not the name of a file") for name in ("", ".", "..", "/", "./")),
+        (["a.jsonl", "--fix", "n" * 256], "file name too long"),
+        (["", "--fix", "b.jsonl"], "the name of a file is empty"),
+        (["a.jsonl", "--test", "", "--fix", "b.jsonl"], "the name of a file is empty"),
+        ([f"{'n' * 256}.jsonl", "--fix", "b.jsonl"], "file name too long"),
         (["a.jsonl", "--fix", "no/b.jsonl"], "no folder"),
         (["a.jsonl", "told.jsonl.manifest.jsonl", "--fix", "b.jsonl"], "several sources"),
     ],
@@ -99,7 +104,8 @@ def test_nothing_is_overwritten(
     for name in ("a.jsonl", "told.jsonl.manifest.jsonl"):
         (tmp_path / name).write_bytes(GOOD + b"\n")
     assert main(["--home", str(tmp_path), "lint", *words]) == 2
-    assert said in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
     assert (tmp_path / "a.jsonl").read_bytes() == GOOD + b"\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jsonl", "told.jsonl.manifest.jsonl"]
 

@@ -1,0 +1,61 @@
+"""A setting by another name: the one that is meant is suggested, by --set and in a file, and is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from finetop.core.recipe.fields import fields
+from finetop.core.recipe.load import find_problems
+from finetop.core.recipe.other_names import OTHER_NAMES
+
+ROWS = "recipe: 1\nname: x\ndata: {train: [{path: /rows.jsonl}]}\n"
+
+
+def hint_of(key: str) -> str:
+    (found,) = (one for one in find_problems(ROWS, [f"{key}=1"], Path("/nowhere")) if one.key == key)
+    return found.hint
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lr", "train.learning_rate"), ("train.lr", "learning_rate"), ("method.lr", "train.learning_rate"),
+        ("learningrate", "train.learning_rate"), ("train.Learning-Rate", "learning_rate"),
+        ("bs", "train.batch_size"), ("batch", "train.batch_size"), ("train.batch", "batch_size"),
+        ("epochs", "train.epochs"), ("num_train_epochs", "train.epochs"), ("steps", "train.max_steps"),
+        ("rank", "method.rank"), ("r", "method.rank"), ("method.r", "rank"), ("method.lora_r", "rank"),
+        ("train.rank", "method.rank"), ("alpha", "method.alpha"), ("dropout", "method.dropout"),
+        ("model_name_or_path", "model.id"), ("base_model", "model.id"), ("dataset", "data.train"),
+        ("seq_len", "data.max_tokens"), ("max_length", "data.max_tokens"), ("data.max_length", "max_tokens"),
+        ("wd", "train.weight_decay"), ("train.decay", "weight_decay"), ("warmup", "train.warmup_steps"),
+        ("seed", "train.seed"), ("suite", "check.general.suite"),
+    ],
+)  # fmt: skip
+def test_what_other_programs_call_a_setting_leads_to_it(typed: str, meant: str) -> None:
+    assert hint_of(typed) == f"Did you mean {meant}?"
+
+
+@pytest.mark.parametrize(("key", "meant"), [("model", "model.id"), ("data", "data.train")])
+def test_a_text_in_place_of_a_section_leads_to_its_main_setting(key: str, meant: str) -> None:
+    (found,) = (one for one in find_problems(ROWS, [f"{key}=gpt2"], Path("/nowhere")) if one.key == key)
+    assert found.hint == f"Did you mean {meant}?"
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [("train.zzz", "`finetop recipe train`"), ("zzz", "`finetop recipe`")],
+)
+def test_what_is_near_to_nothing_gets_a_short_list_and_the_command_for_all(typed: str, command: str) -> None:
+    hint = hint_of(typed)
+    assert hint.startswith("Options: a") and hint.endswith(f"more, see {command}.")
+    assert hint.count(",") == 8
+
+
+def test_each_name_leads_to_a_setting_that_is_there() -> None:
+    keys = {field.key for field in fields()}
+    missing = [key for key in OTHER_NAMES if not any(one == key or one.startswith(f"{key}.") for one in keys)]
+    assert not missing
+    names = [name for others in OTHER_NAMES.values() for name in others.split()]
+    assert len(names) == len(set(names))

@@ -1,0 +1,45 @@
+"""What the system refused, in words: the place and the reason, also where the error names no file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from finetop.core.runtime.files import naming, os_error_words, write_whole
+
+
+def full() -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_an_error_of_a_write_names_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs" / "events.jsonl"
+    with pytest.raises(OSError) as error, naming(file):
+        raise full()
+    assert os_error_words(error.value, tmp_path) == "runs/events.jsonl: no space left on device"
+    assert os_error_words(error.value) == f"{file}: no space left on device"
+
+
+def test_an_error_that_names_a_file_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as error, naming(tmp_path / "other"):
+        (tmp_path / "nowhere").read_text()
+    assert os_error_words(error.value, tmp_path) == "nowhere: no such file or directory"
+
+
+def test_an_error_without_a_file_or_a_reason_never_says_none() -> None:
+    assert os_error_words(full()) == "no space left on device"
+    assert os_error_words(OSError()) == "the system refused"
+
+
+def test_a_small_file_that_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def sync(handle: int) -> None:
+        raise full()
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError) as error:
+        write_whole(tmp_path / "app.json", b"{}")
+    assert error.value.filename == str(tmp_path / "app.json")
+    assert list(tmp_path.iterdir()) == []
