@@ -38,7 +38,7 @@ def take(
     connection.execute(
         "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, told.step, told.name]
     )
-    low, high = row.interval or (None, None)
+    low, high = row.decided or (None, None)
     connection.execute(
         "INSERT INTO remedies (run_id, step, name, job_id, time, verdict, gain, lost, low, high, confirmation, row)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -90,7 +90,12 @@ def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
     facts = msgspec.structs.asdict(told)
     facts["step"] = facts.pop("made_of")
     facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
-    facts |= {"at": at, "drop": _points(told.drop), "interval": _interval(told.interval)}
+    facts |= {
+        "at": at,
+        "drop": _points(told.drop),
+        "interval": _interval(told.interval),
+        "decided": _interval(told.decided),
+    }
     return RemedyRow(**facts)
 
 
@@ -101,6 +106,7 @@ def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:
         fresh_reason=told.reason,
         fresh_drop=_points(told.drop),
         fresh_interval=_interval(told.interval),
+        fresh_decided=_interval(told.decided),
         fresh_used=told.items_used,
         fresh_total=told.items_total,
         alpha=told.alpha,

@@ -9,7 +9,7 @@ import msgspec
 from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import MARGIN, read as outcome
+from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.messages.remedies import (
     Remedies,
@@ -132,6 +132,7 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
     if tried.NOW in known or check is None or check["step"] != step:
         return known.get(tried.NOW)
     read = outcome(check)
+    decided = read.deciding_interval
     return data.RemedyRow(
         name=tried.NOW,
         remedy=tried.NOW,
@@ -142,8 +143,10 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
         target={metric: score.tuned for metric, score in read.target.items()},
         drop=None if read.drop is None else 100 * read.drop,
         interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
+        decided=None if decided is None else (100 * decided[0], 100 * decided[1]),
         items_used=read.items_used,
         items_total=read.items_total,
+        worst=[data.TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(read)],
         at=check["at"],
     )
 

@@ -11,7 +11,7 @@ from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.bar import share_bar
 
-NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
+NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 23  # cells of the columns
 RETRAINING = 26  # cells of what trains again
 LEAST_BAR, LONGEST_BAR = 8, 20
 VERDICT = 11
@@ -25,7 +25,7 @@ def has_target(width: int) -> bool:
 
 def bar_width(width: int) -> int:
     """Return the cells that a bar of the gain has: none on a narrow screen."""
-    left = width - (7 + NAME + 1 + TARGET + 2 + 1 + PERCENT + RETAINED + 2 + VERDICT)
+    left = width - (7 + NAME + 1 + TARGET + 2 + 1 + PERCENT + 2 + RETAINED + 2 + VERDICT)
     return 0 if left < LEAST_BAR else min(left, LONGEST_BAR)
 
 
@@ -37,7 +37,7 @@ def head_line(answer: RemediesAnswer, width: int) -> Line:
     if remedies.has_several(answer):
         kept = next((title for title in WORST if len(title) <= gain), kept)
     words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
-    return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
+    return ((f"{words}  {'retained':<{RETAINED}}  forgot?", "dim"),)
 
 
 def remedy_line(
@@ -61,8 +61,9 @@ def remedy_line(
         style: StyleName = "red" if row.verdict == "failed" else "dim"
         return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
     target: Span = (f" {remedies.target(answer, row):>{TARGET}}  " if has_target(width) else "  ", "")
-    retained: Span = (f"{remedies.retained(row):>{RETAINED}}  ", "")
-    return (*start, target, *_gain(row, width), retained, *_verdict(row))
+    retained = cut_end(remedies.retained(row, answer.margin), RETAINED)
+    kept: Span = (f"{retained:<{RETAINED}}  ", "")
+    return (*start, target, *_gain(row, width), ("  ", ""), kept, *_verdict(row))
 
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
