@@ -226,7 +226,7 @@ def _draw_ends(
     named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
-        rows = _spread([top // 4 for (_, top, _), _ in named], len(cells))
+        rows = rows_of_their_own([top // 4 for (_, top, _), _ in named], len(cells))
         return {
             y: ((f" {clean_line(line.end)}"[:room], line.style),)
             for y, (_, line) in zip(rows, named, strict=False)
@@ -239,7 +239,7 @@ def _draw_ends(
     return {}
 
 
-def _spread(rows: Sequence[int], height: int) -> list[int]:
+def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
     """Give labels rows of their own, in their order, each near the one that it wants."""
     placed: list[int] = []
     for row in rows:
