@@ -69,7 +69,7 @@ def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
 def how(found: RemediesAnswer, row: RemedyRow) -> str:
     """Say of one that has no numbers why not."""
     if row.why_not:
-        return "not here"
+        return "not available"
     if row.verdict:
         return verdict(row)
     return "waits" if waits(found, row) else "not tried"

@@ -62,7 +62,7 @@ def untried() -> list[RemedyRow]:
         row("checkpoint", "earlier checkpoint", why_not="none was saved"),
         row("interpolate-0.75", "3/4 of the change"),
         row("interpolate-0.5", "half-way to the base"),
-        row("intruders", "intruders removed"),
+        row("intruders", "intruder dimensions removed"),
         row("prune-small", "small half pruned"),
     ]
 
@@ -74,7 +74,7 @@ def tried() -> list[RemedyRow]:
         row("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **fresh()),
         row(
             "intruders",
-            "intruders removed",
+            "intruder dimensions removed",
             verdict="unchanged",
             reason="none of its 210 matrices has an intruder.",
         ),
@@ -114,7 +114,7 @@ def before() -> RemediesAnswer:
 
 def meanwhile() -> RemediesAnswer:
     rows = [*tried()[:2], msgspec.structs.replace(tried()[2], confirmation=""), *untried()[3:]]
-    job = Running(NOW - 60, "intruders removed: scoring tuned", 212, 336, "items", 40.0)
+    job = Running(NOW - 60, "intruder dimensions removed: scoring tuned", 212, 336, "items", 40.0)
     return answer(rows, job, "interpolate-0.5")
 
 

@@ -232,7 +232,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def action_drop(self) -> None:
         """Leave the chosen run out; two stay at least."""
         if len(self.names) <= 2:
-            host_of(self).say("Two runs are the fewest that can be compared.")
+            host_of(self).say("Select at least two runs to compare.")
             return
         self.names.pop(self.chosen)
         self.held.runs.pop(self.chosen)

@@ -10,7 +10,6 @@ from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
@@ -54,7 +53,7 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         ((f"   made of the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
     ]
     if row.why_not:
-        return [*lines, (), ((f"   not here: {clean_line(row.why_not)}", "amber"),)]
+        return [*lines, (), ((f"   {clean_line(row.why_not)}", "amber"),)]
     if not row.verdict:
         return [*lines, (), (("   not tried yet", "dim"),)]
     if row.note:
@@ -180,10 +179,14 @@ def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Li
     return [title, *drawn]
 
 
+def _style(row: RemedyRow) -> StyleName:
+    return MARKS[row.verdict].style if row.verdict in ("ok", "regressed") else ""
+
+
 def _spots(answer: RemediesAnswer) -> list[Spot]:
     """Place what has both numbers."""
     spots = [
-        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, bar_style(row))
+        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, _style(row))
         for letter, row in remedies.lettered(answer.rows)
         if row.drop is not None and (reached := row.target.get(answer.metric)) is not None
     ]

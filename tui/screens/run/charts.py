@@ -177,7 +177,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" of {decimals(limit)}", ""))
+        parts[-1] = (*parts[-1], (f" (limit {decimals(limit)})", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:

@@ -85,7 +85,7 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  0.09 of 0.10  nats/token" in title
+        assert "drift  0.09 (limit 0.10)  nats/token" in title
         assert "0.1 ----" in row_with(app, "limit")
         assert row_with(app, " step 0 ").count("500            1,200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
