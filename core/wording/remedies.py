@@ -230,4 +230,5 @@ def price(found: RemediesAnswer) -> str:
     count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
     if found.price_s is None or not count:
         return ""
-    return f": about {long_span(count * found.price_s)}, nothing is retrained"
+    took = long_span(count * found.price_s + found.confirming_s)
+    return f": about {took}, nothing is retrained"

@@ -19,6 +19,7 @@ from finetop.core.protocol.messages.remedies import (
     RetrainingRow,
 )
 from finetop.core.remedies._choice import best, gained, shares
+from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import checks as checking
@@ -48,6 +49,8 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         now = msgspec.structs.replace(now, kept=now.kept or metrics)
         rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
     found = best(rows)
+    seen = [outcome(result) for result in checks.results(connection, run_id)]
+    took = price(list(known.values()), tried.of_base(connection, run_id), seen)
     return RemediesAnswer(
         run=name,
         step=step,
@@ -62,7 +65,8 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         job=None if job is None else data.in_short(job.state),
         job_id=None if job is None else job.id,
         trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
-        price_s=None if check is None else check.get("seconds") or None,  # it scored the base too
+        price_s=None if took is None else took.one_s,
+        confirming_s=0.0 if took is None else took.confirming_s,
     )
 
 
