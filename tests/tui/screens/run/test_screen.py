@@ -404,7 +404,15 @@ def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
     near = moved(Shown(cursor=31, zoom=(400, 720)), axis, 10)
     assert near.cursor == 31 and near.zoom == (500, 820)
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
-    assert moved(Shown(cursor=31), axis, 1) == Shown(cursor=31)
+
+
+def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
+    axis = Axis(1200, 600, 32, oldest=75)
+    assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
+    assert moved(Shown(cursor=30), axis, 1).cursor == 16, "back to it"
+    assert moved(Shown(cursor=3), axis, -10).cursor == 2, "at the first value"
+    assert moved(Shown(cursor=31, zoom=(280, 600)), axis, 5) == Shown(cursor=31, zoom=(280, 600))
+    assert moved(Shown(cursor=0, zoom=(320, 640)), axis, -1).zoom == (310, 630), "there is more"
 
 
 def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
