@@ -237,10 +237,12 @@ def _draw_ends(
             y: ((f" {clean_line(line.end)}"[:room], line.style),)
             for y, (_, line) in zip(rows, named, strict=False)
         }
+    least = 0  # the row below the label before: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)
-        if (place := _free(cells, top // 4, column // 2 + 1, len(text), marks)) is not None:
+        if (place := _free(cells, top // 4, column // 2 + 1, len(text), marks, least)) is not None:
             y, x = place
+            least = y + 1
             cells[y][x : x + len(text)] = [(letter, line.style) for letter in text]
     return {}
 
@@ -256,14 +258,16 @@ def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
     return placed
 
 
-def _free(cells: Cells, y: int, x: int, size: int, marks: Mapping[int, Cell]) -> tuple[int, int] | None:
+def _free(
+    cells: Cells, y: int, x: int, size: int, marks: Mapping[int, Cell], least: int
+) -> tuple[int, int] | None:
     """Find room for a text: behind a line's end, else above or below it at the picture's edge, beside no mark."""
     columns = len(cells[0])
     at = min(x, columns - size)
     if at < 0:
         return None
     for row in (y, y - 1, y + 1, y - 2, y + 2):
-        if not 0 <= row < len(cells) or (row == 0 and any(at - 1 <= mark <= at + size for mark in marks)):
+        if not least <= row < len(cells) or (row == 0 and any(at - 1 <= mark <= at + size for mark in marks)):
             continue
         if all(cell[0] in (*_GAPS, "┊", _AREA) for cell in cells[row][at : at + size]):
             return row, at

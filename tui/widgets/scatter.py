@@ -77,11 +77,12 @@ def scatter(
         heights = {id(spot): y for spot, y in zip(ordered, own, strict=True)}
     labels: dict[int, set[str]] = {}
     for spot in spots:
-        y, size = heights[id(spot)], cell_len(spot.text)
+        y, size, side = heights[id(spot)], cell_len(spot.text), _side(spot, limit, across)
+        x = min(max(across.cell(spot.x), side.start), side.stop - 1)
         if len(spots) <= rows:
-            at: tuple[int, int] | None = (min(across.cell(spot.x), columns - size), y)
+            at: tuple[int, int] | None = (min(x, columns - size), y)
         else:
-            at = _free(cells, across.cell(spot.x), y, size, _side(spot, limit, across))
+            at = _free(cells, x, y, size, side)
         if at is None:
             continue  # more names than the picture has cells
         labels.setdefault(at[1], set()).add(y_words(spot.y) if at[1] == y else "")
@@ -118,7 +119,7 @@ def _side(spot: Spot, limit: float | None, across: _Axis) -> range:
     if limit is None:
         return range(across.cells)
     at = across.cell(limit)
-    return range(at, across.cells) if spot.x >= limit else range(at)
+    return range(at, at + 1) if spot.x == limit else range(at + 1, across.cells) if spot.x > limit else range(at)
 
 
 def _free(

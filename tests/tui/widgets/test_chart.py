@@ -253,6 +253,17 @@ def test_names_at_the_ends_keep_the_order_of_the_lines_and_rows_of_their_own() -
     assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
 
 
+def test_labels_in_the_picture_keep_the_order_of_the_lines() -> None:
+    series = [
+        Series(curve({0: 0.1 + value, 40: value}), end=f"{letter} x")
+        for letter, value in zip("AB", (0.31, 0.28), strict=True)
+    ]
+    for high in (0.8, 0.9, 1.0, 1.1, 1.3):
+        rows = rows_of(series, width=27, height=8, scale=Scale(0.0, high))
+        places = [next(at for at, row in enumerate(rows) if text in row) for text in ("A x", "B x")]
+        assert places == sorted(places)
+
+
 def test_letters_stand_along_lines_each_at_cells_of_its_own() -> None:
     flat = dict.fromkeys(range(80), 0.5)
     rows = rows_of(

@@ -83,3 +83,10 @@ def test_no_name_crosses_the_limit_for_want_of_room() -> None:
 def test_names_that_share_a_row_stand_apart() -> None:
     picture = drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH"), height=4)
     assert not any(f"{one} {other}" in "\n".join(picture) for one in "ABCDEFGH" for other in "ABCDEFGH")
+
+
+def test_a_point_beside_the_limit_is_not_drawn_on_it() -> None:
+    picture = drawn(Spot("a", -2.99, 0.9), Spot("b", -3.01, 0.7), Spot("z", -90.0, 0.5))
+    at = picture[0].index("┊") if "┊" in picture[0] else picture[3].index("┊")
+    assert next(line for line in picture if "a" in line[8:]).index("a") > at
+    assert next(line for line in picture if "b" in line[8:]).index("b") < at

@@ -176,10 +176,11 @@ async def test_a_runs_curve_can_be_hidden_and_the_chart_have_the_whole_tab() -> 
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         screen = await compared(fake, pilot)
-        assert " B 0.957" in text_of(app)
+        assert " B 0.954" in text_of(app)
         await pilot.press("j", "space")
-        assert " B 0.957" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
+        assert " B 0.95" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
         await pilot.press("space", "z")
+        await settled(pilot, 0.2)
         assert " B 0.957" in text_of(app) and "what came out" not in text_of(app)
         await pilot.press("escape")
         assert "what came out" in text_of(app) and app.screen is screen
@@ -191,14 +192,14 @@ async def test_the_axes_are_those_of_run_and_i_shows_all_of_both() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await compared(fake, pilot)
-        assert "start cut off" in text_of(app) and " 2.5 " not in text_of(app)
+        assert "start cut off" in text_of(app) and "\n    2 ┈" not in text_of(app)
         await pilot.press("i")
         await settled(pilot, 0.2)
-        assert "start cut off" not in text_of(app) and " 2.5 " in text_of(app)
+        assert "start cut off" not in row_with(app, " loss") and "\n    2 ┈" in text_of(app)
         await pilot.press("x")
         await settled(pilot, 0.2)
         assert "by tokens" in text_of(app) and "614k" in text_of(app)
-        await pilot.press("x", "left")
+        await pilot.press("x")
         await settled(pilot, 0.2)
         assert "  min 0 " in text_of(app) and "pauses left out" in text_of(app)
 
