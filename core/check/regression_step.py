@@ -13,7 +13,7 @@ import msgspec
 
 from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
-from finetop.core.wording.verdicts import change, word
+from finetop.core.wording.verdicts import change, interval, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -193,8 +193,7 @@ def table_rows(
 
 def _row(step: int, result: Mapping[str, Any]) -> tuple[str, ...]:
     outcome = read(result)
-    # An interval of the drop from low to high is one of the change from -high to -low.
-    interval = outcome.interval and f"{change(outcome.interval[1])} to {change(outcome.interval[0])}"
     claim = "watch" if outcome.watch else str(outcome.claim or "the only one")
     items = f"{outcome.items_used:,} of {outcome.items_total:,}"
-    return (str(step), word(outcome), change(outcome.drop), interval or "-", items, claim)
+    between = interval(outcome.deciding_interval, outcome.margin)
+    return (str(step), word(outcome), change(outcome.drop, outcome.margin), between, items, claim)

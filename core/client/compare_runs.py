@@ -299,7 +299,7 @@ def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     if why := why_no_trades(runs):
         return why
     if len(found) < 2:
-        return "Can't rank: fewer than two runs have a target score."
+        return f"Can't rank: {'only one' if found else 'no'} run has a target score."
     on_it = [names[number] for number in front(found)]
     left_out = len(runs) - len(found)
     words = f"{' and '.join(filter(None, (', '.join(on_it[:-1]), on_it[-1])))}"

@@ -98,7 +98,7 @@ def print_all(found: RemediesAnswer, run: str) -> None:
     print("needs training:")
     for one in found.retrainings:
         if one.why_not:
-            print(f"  {one.label}: not here, {one.why_not}")
+            print(f"  {one.label}: not available, {one.why_not}")
             continue
         price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")

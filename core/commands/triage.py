@@ -25,7 +25,7 @@ from finetop.core.protocol.messages.triage import (
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
-from finetop.core.wording.verdicts import MARKS, change
+from finetop.core.wording.verdicts import MARKS, change, change_of, interval_of
 
 ABOUT = "what each run lost, worst first, and who is on it"
 GROUP = "fix"
@@ -141,7 +141,7 @@ def table(args: argparse.Namespace, found: TriageAnswer) -> int:
 def row_cells(row: TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
     """Write one run as cells: mark, name, the whole, its tasks, the worst of those that are not shown, its state."""
     marks = {"regressed": "✗", "ok": "✓", "no_verdict": "?"}
-    whole = "-" if row.drop is None else change(row.drop / 100)
+    whole = "-" if row.drop is None else change_of(row.drop, row.margin)
     cells = [_cell(cell) for cell in row.cells[:shown]]
     if has_more:
         cells.append(_cell(worst_cell(row.cells[shown:])))
@@ -189,16 +189,14 @@ def one(args: argparse.Namespace, home: Home) -> int:
 
 def task_cells(task: TaskFacts, row: TriageRow) -> tuple[str, ...]:
     """Write one task as cells."""
-    has_interval = task.low is not None and task.high is not None
-    interval = f"{change((task.high or 0) / 100)} to {change((task.low or 0) / 100)}" if has_interval else "-"
     seen = row.standings.get(task.task) if task.task else row.standing
     return (
         MARKS[task.mark],
         task.task or "all",
         number(task.base),
         number(task.tuned),
-        change(None if task.drop is None else task.drop / 100),
-        interval,
+        "-" if task.drop is None else change_of(task.drop, None if task.task else row.margin),
+        interval_of(task.interval, row.margin),
         str(task.lost),
         str(task.won),
         f"{task.n} of {task.total}",

@@ -144,8 +144,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
     ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
-    suite is; flips and discordance count items. interval is the anytime-valid confidence sequence of the
-    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total. chance is how
+    suite is; flips and discordance count items. suite_interval bounds the drop over all items of the suite, by what
+    the verdict goes by; None in results from before it was kept. interval is the anytime-valid confidence sequence of
+    the ability's drop, which decides nothing; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total. chance is how
     often an unchanged model loses as much, where every item was asked and the margin or more was lost.
     """
 
@@ -162,6 +163,7 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     tuned: float | None = None
     drop: float | None = None
     interval: tuple[float, float] | None = None
+    suite_interval: tuple[float, float] | None = None
     proven_drop: bool = False
     lost: int = 0
     won: int = 0
@@ -192,6 +194,20 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     step: int | None = None
     checkpoint: str = ""
     general: dict[str, Any] = {}  # check.general as it was checked by: suite, margin, alpha, seed
+
+    @property
+    def deciding_interval(self) -> tuple[float, float] | None:
+        """Return the interval of the drop that the verdict goes by, which never contradicts it.
+
+        None where the verdict goes by something else: a task that is lost, a drop that may be chance.
+        """
+        bounds = self.suite_interval
+        if bounds is None and self.drop is not None and self.items_used == self.items_total:
+            bounds = (self.drop, self.drop)
+        if bounds is None or self.decided_by == "task":
+            return None
+        is_open = bounds[0] < self.margin <= bounds[1]
+        return bounds if is_open == (self.verdict == "no_verdict") else None
 
     @property
     def real_drop(self) -> bool:

@@ -209,7 +209,8 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     ] = {}  # the share of the gain by each metric that gained
     gain: Value | None = None  # the least of them
     drop: Share | None = None
-    interval: tuple[Share, Share] | None = None
+    interval: tuple[Share, Share] | None = None  # of the drop of ability
+    decided: tuple[Share, Share] | None = None  # the interval that the verdict goes by
     items_used: Count = 0
     items_total: Count = 0
     tasks: Annotated[
@@ -228,7 +229,8 @@ class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_on
     verdict: Literal["ok", "regressed", "no_verdict", "no_items"]
     reason: Words
     drop: Share | None = None
-    interval: tuple[Share, Share] | None = None
+    interval: tuple[Share, Share] | None = None  # of the drop of ability
+    decided: tuple[Share, Share] | None = None  # the interval that the verdict goes by
     items_used: Count = 0
     items_total: Count = 0
     alpha: Share

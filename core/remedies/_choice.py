@@ -48,7 +48,7 @@ def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None
     `candidates` is how many there can be: the second spends alpha / candidates.
     """
     clusters = clusters_of(plan.order)
-    choosing = first_look(clusters, min(CHOOSING_MOST, len(plan.order) // 2))
+    choosing = first_look(clusters, choosing_items(len(plan.order)))
     fresh = plan.order[len(choosing) :]
     if len(choosing) < LEAST_FRESH or len(fresh) < LEAST_FRESH:
         return _part(plan, plan.order, "choosing", plan.alpha), None
@@ -56,6 +56,11 @@ def parts(plan: CheckPlan, candidates: int) -> tuple[CheckPlan, CheckPlan | None
         _part(plan, choosing, "choosing", plan.alpha),
         _part(plan, fresh, f"confirming, one of {candidates}", plan.alpha / candidates),
     )
+
+
+def choosing_items(items: int) -> int:
+    """Return how many of a suite's items are for choosing."""
+    return min(CHOOSING_MOST, items // 2)
 
 
 def _part(plan: CheckPlan, order: Sequence[object], what: str, alpha: float) -> CheckPlan:

@@ -193,6 +193,7 @@ def _numbers(result: CheckResult) -> dict[str, Any]:
     return {
         "drop": result.drop,
         "interval": result.interval,
+        "decided": result.deciding_interval,
         "items_used": result.items_used,
         "items_total": result.items_total,
     }

@@ -15,6 +15,7 @@ from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
 NOW = "now"  # the candidate that is the checkpoint itself
+FOR_PRICE = 30  # of other runs' remedies tell what one takes
 
 _json = msgspec.json.Encoder()
 _row = msgspec.json.Decoder(RemedyRow)
@@ -35,10 +36,13 @@ def take(
         row = row and _confirmed(row, told)
     if row is None:
         return  # a confirmation of what was never tried
+    if isinstance(told, events.RemedyTried) and (before := of_run(connection, run_id, told.step).get(told.name)):
+        # Tried again, most scores come from the cache: what scoring takes was measured then.
+        row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
     connection.execute(
         "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, told.step, told.name]
     )
-    low, high = row.interval or (None, None)
+    low, high = row.decided or (None, None)
     connection.execute(
         "INSERT INTO remedies (run_id, step, name, job_id, time, verdict, gain, lost, low, high, confirmation, row)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -56,6 +60,16 @@ def of_run(connection: Connection, run_id: int, step: int) -> dict[str, RemedyRo
         "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
     ).fetchall()
     return {name: _row.decode(text) for name, text in found}
+
+
+def of_base(connection: Connection, run_id: int) -> list[RemedyRow]:
+    """Read what was tried last of other runs of the same base model."""
+    found = connection.execute(
+        "SELECT remedies.row FROM remedies JOIN runs ON runs.id = remedies.run_id WHERE runs.id <> ?"
+        " AND runs.model = (SELECT model FROM runs WHERE id = ?) ORDER BY remedies.time DESC LIMIT ?",
+        [run_id, run_id, FOR_PRICE],
+    ).fetchall()
+    return [_row.decode(text) for (text,) in found]
 
 
 def for_export(connection: Connection, run_id: int, step: int, name: str) -> dict[str, Any]:
@@ -90,7 +104,12 @@ def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
     facts = msgspec.structs.asdict(told)
     facts["step"] = facts.pop("made_of")
     facts["worst"] = [TaskBrief(task, 100 * drop, mark) for task, drop, mark in facts.pop("tasks")]
-    facts |= {"at": at, "drop": _points(told.drop), "interval": _interval(told.interval)}
+    facts |= {
+        "at": at,
+        "drop": _points(told.drop),
+        "interval": _interval(told.interval),
+        "decided": _interval(told.decided),
+    }
     return RemedyRow(**facts)
 
 
@@ -101,6 +120,7 @@ def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:
         fresh_reason=told.reason,
         fresh_drop=_points(told.drop),
         fresh_interval=_interval(told.interval),
+        fresh_decided=_interval(told.decided),
         fresh_used=told.items_used,
         fresh_total=told.items_total,
         alpha=told.alpha,

@@ -200,12 +200,13 @@ def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
             outcome.base,
             outcome.tuned,
             _points(outcome.drop),
-            *_interval(outcome.interval),
+            *_interval(outcome.deciding_interval),
             outcome.lost,
             outcome.won,
             outcome.items_used,
             outcome.items_total,
             outcome.reason,
+            outcome.proven_drop,
         )
     one = next((one for one in outcome.tasks if one.task == task), None)
     if one is None:
@@ -225,6 +226,7 @@ def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
         one.n,
         one.total,
         one.reason,
+        one.interval is not None and one.interval[0] > 0,
     )
 
 
@@ -233,7 +235,7 @@ def _points(share: float | None) -> float | None:
 
 
 def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float | None]:
-    return (None, None) if shares is None else (_points(shares[0]), _points(shares[1]))
+    return (None, None) if shares is None else (100 * shares[0], 100 * shares[1])
 
 
 def curve_of(connection: Connection, run_id: int, task: str) -> list[CurvePoint]:

@@ -55,15 +55,15 @@ def _task_table(result: CheckResult) -> list[str]:
     lines = [
         "|  | task | base | tuned | change | interval | lost | won | items |",
         "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|",
-        *(_task_row(task) for task in worst_first(result)[:TASKS_SHOWN]),
+        *(_task_row(task, result.margin) for task in worst_first(result)[:TASKS_SHOWN]),
     ]
     if (more := len(result.tasks) - TASKS_SHOWN) > 0:
         lines += ["", f"and {more} more tasks, which lost less."]
     return lines
 
 
-def _task_row(task: TaskResult) -> str:
-    mark, name, *numbers = task_cells(task)
+def _task_row(task: TaskResult, margin: float) -> str:
+    mark, name, *numbers = task_cells(task, margin)
     return f"| {' | '.join([mark, escape(name), *numbers])} |"
 
 

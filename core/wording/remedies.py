@@ -12,7 +12,7 @@ from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import SHORT_WORDS, change_of
+from finetop.core.wording.verdicts import SHORT_WORDS, change_of, interval_of
 
 WORDS = {
     "ok": SHORT_WORDS["ok"],
@@ -63,13 +63,13 @@ def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
     """Write target, gain kept, what is retained and the verdict, as cells."""
     if not row.target and row.drop is None:
         return "", "", "", how(found, row)
-    return target(found, row), gain(row), retained(row), verdict(row)
+    return target(found, row), gain(row), retained(row, found.margin), verdict(row)
 
 
 def how(found: RemediesAnswer, row: RemedyRow) -> str:
     """Say of one that has no numbers why not."""
     if row.why_not:
-        return "not here"
+        return "not available"
     if row.verdict:
         return verdict(row)
     return "waits" if waits(found, row) else "not tried"
@@ -161,15 +161,23 @@ def _better(found: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
     return max(kept, key=lambda pair: pair[0])[1] if kept and best.confirmation == "ok" else None
 
 
-def retained(row: RemedyRow) -> str:
-    """Write the change of what the base could, with half the width of its interval."""
+def moved(row: RemedyRow, margin: float) -> str:
+    """Write the change of what the base could: '-9.1'; where a task alone decides, with it: '-1.5, arith -22.0'."""
     if row.drop is None:
         return "-"
-    return f"{change_of(row.drop)}{half_width(row.interval)}"
+    task = next((task for task in row.worst if task.mark == "lost"), None)
+    if row.verdict == "regressed" and row.drop < margin and task is not None:
+        return f"{change_of(row.drop)}, {clean_line(task.task)} {change_of(task.drop)}"
+    return change_of(row.drop, margin)
 
 
-def half_width(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f" ±{(interval[1] - interval[0]) / 2:.1f}"
+def retained(row: RemedyRow, margin: float) -> str:
+    """Write the change of what the base could, with the interval that the verdict goes by: '-9.1 (-14.0 to -4.2)'."""
+    return moved(row, margin) + in_brackets(row.decided, margin)
+
+
+def in_brackets(drops: tuple[float, float] | None, margin: float) -> str:
+    return "" if drops is None else f" ({interval_of(drops, margin)})"
 
 
 def verdict(row: RemedyRow) -> str:
@@ -183,7 +191,7 @@ def now(found: RemediesAnswer) -> str:
     if row is None:
         return f"limit {found.margin:.1f}"
     reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
-    lost = f"{change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+    lost = f"{moved(row, found.margin)} {verdict(row)}, limit {found.margin:.1f}"
     return f"now, {measured_by(found, row)}: {reached}retained {lost}"
 
 
@@ -222,4 +230,5 @@ def price(found: RemediesAnswer) -> str:
     count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
     if found.price_s is None or not count:
         return ""
-    return f": about {long_span(count * found.price_s)}, nothing is retrained"
+    took = long_span(count * found.price_s + found.confirming_s)
+    return f": about {took}, nothing is retrained"

@@ -44,26 +44,62 @@ def points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def change(drop: float | None) -> str:
-    """Write a drop (a share) as a change, worse is negative: '-9.1', '+0.4', '0.0'; '-' where there is none."""
-    return "-" if drop is None else change_of(100 * drop)
+def rounded(value: float, *bounds: float, digits: int = 1) -> str:
+    """Round a number without moving it to or over a bound: 2.976 under a limit of 3 is 2.98, and not 3.0."""
+    for places in (digits, digits + 1):
+        shown = round(value, places)
+        if all((shown > at) == (value > at) and (shown < at) == (value < at) for at in bounds):
+            return f"{shown + 0.0:.{places}f}"
+    nearest = min(bounds, key=lambda at: abs(at - value))
+    return f"{nearest + math.copysign(10.0**-places, value - nearest):.{places}f}"
 
 
-def change_of(points_lost: float) -> str:
+def change(drop: float | None, margin: float | None = None) -> str:
+    """Write a drop (a share) as a change, worse is negative: '-9.1', '+0.4', '0.0'; '-' where there is none.
+
+    It is rounded on its side of the margin, where that is given.
+    """
+    return "-" if drop is None else change_of(100 * drop, None if margin is None else 100 * margin)
+
+
+def change_of(points_lost: float, margin: float | None = None) -> str:
     """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
-    moved = round(-points_lost, 1)
-    return f"{moved:+.1f}" if moved else "0.0"
+    return _signed(-points_lost, *(() if margin is None else (-margin,)))
 
 
-def moved(drop: float) -> str:
-    """Say in words what a drop (a share) is: '9.1 points lost', '0.4 points won', 'nothing lost'."""
-    shown = points(abs(drop))
+def _signed(value: float, *bounds: float, digits: int = 1) -> str:
+    text = rounded(value, *bounds, digits=digits)
+    return text if text.startswith("-") or float(text) == 0 else f"+{text}"
+
+
+def interval_of(drops: tuple[float, float] | None, margin: float) -> str:
+    """Write between which changes a drop lies, all in points: '-21.4 to -3.2'; '-' where that is not known.
+
+    Neither end is rounded to or over the margin or 0: what a verdict or a mark claims, the printed interval shows. A
+    drop that is known exactly, as every item was scored, has none: 'all items'.
+    """
+    if drops is None:
+        return "-"
+    low, high = drops
+    if low == high:
+        return "all items"
+    return f"{_signed(-high, -margin, 0.0)} to {_signed(-low, -margin, 0.0)}"
+
+
+def interval(drops: tuple[float, float] | None, margin: float) -> str:
+    """Write between which changes a drop lies, all as shares: see `interval_of`."""
+    return interval_of(drops and (100 * drops[0], 100 * drops[1]), 100 * margin)
+
+
+def moved(drop: float, margin: float) -> str:
+    """Return in words what a drop (a share) is: '9.1 points lost', '0.4 points won', 'nothing lost'."""
+    shown = rounded(100 * abs(drop), 100 * margin) if drop > 0 else points(-drop)
     return "nothing lost" if float(shown) == 0 else f"{shown} points {'lost' if drop > 0 else 'won'}"
 
 
 def finding(drop: float, margin: float, used: int, total: int, *, weighted: bool = False) -> str:
     """Write what is proven, and on how much: '9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
-    lost = f"{moved(drop)}{', weighted' if weighted else ''} (limit {points(margin)})"
+    lost = f"{moved(drop, margin)}{', weighted' if weighted else ''} (limit {points(margin)})"
     if used < total:
         return f"{lost}, proven on {used:,} of {counted(total, 'item')}"
     return f"{lost}, all {counted(total, 'item')} scored"
@@ -114,7 +150,7 @@ def _answer(result: CheckResult) -> str:
 def task_table(result: CheckResult) -> str:
     """Lay the tasks out as a table for a terminal, worst first."""
     head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
-    rows = [head, *(task_cells(task) for task in worst_first(result))]
+    rows = [head, *(task_cells(task, result.margin) for task in worst_first(result))]
     if result.weighted:
         weights = ("weight", *(_weight_cell(task) for task in worst_first(result)))
         rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
@@ -130,21 +166,19 @@ def task_table(result: CheckResult) -> str:
     return "\n".join(lines)
 
 
-def task_cells(task: TaskResult) -> tuple[str, ...]:
+def task_cells(task: TaskResult, margin: float) -> tuple[str, ...]:
     """Write a task in nine cells: mark, name, base, tuned, change and its interval, items lost and won, and asked."""
 
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
-    # An interval of the drop from low to high is one of the change from -high to -low.
-    interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
     return (
         MARKS[task.mark],
         clean_line(task.task),
         share(task.base),
         share(task.tuned),
         change(task.drop),
-        interval,
+        interval(task.interval, margin),
         str(task.lost),
         str(task.won),
         f"{task.n} of {task.total}",
@@ -163,7 +197,7 @@ def target_line(metric: str, score: TargetScore) -> str:
     better = score.high < 0 if metric in LOWER_IS_BETTER else score.low > 0
     worse = score.low > 0 if metric in LOWER_IS_BETTER else score.high < 0
     how = "better" if better else "worse" if worse else "no clear change"
-    interval = f"{score.low:+.2f} to {score.high:+.2f} at 95 %"
+    interval = f"{_signed(score.low, 0.0, digits=2)} to {_signed(score.high, 0.0, digits=2)} at 95 %"
     rows, moved_to = counted(score.rows, "row"), ""
     if score.texts:
         rows = f"{counted(score.rows, 'window')} of {counted(score.texts, 'text')}"
@@ -182,10 +216,17 @@ def beside_lines(result: CheckResult) -> list[str]:
     Interval, flips, target, drift, noise floor, what was left out.
     """
     lines = []
+    if (decided := result.deciding_interval) is not None and result.drop is not None:
+        all_of = f"over all {counted(result.items_total, 'item')}"
+        if decided[0] == decided[1]:
+            lines.append(f"change  {change(result.drop, result.margin)} points {all_of}, each scored")
+        else:
+            sure = f"each end wrong at most {100 * result.alpha:.4g} % of the time"
+            lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
         low, high = result.interval
-        sure = f"{100 * (1 - result.alpha):.4g} %"
-        lines.append(f"change of ability  {change(high)} to {change(low)} points ({sure}, at any time)")
+        sure = f"{100 * (1 - result.alpha):.4g} % at any time; the verdict does not go by it"
+        lines.append(f"ability  {change(high)} to {change(low)} points on items like these ({sure})")
     if result.items_used:
         luck = ""
         if result.lost_corrected is not None and result.won_corrected is not None:
@@ -259,7 +300,7 @@ def next_of_target(name: str) -> str:
 
 def _short_answer(check: CheckBrief, name_suite: bool | None) -> str:
     on = on_suite(check.suite, named=name_suite)
-    changed = f"{'-' if check.drop is None else change_of(check.drop)}{on}"
+    changed = f"{'-' if check.drop is None else change_of(check.drop, check.margin)}{on}"
     if check.accepted:
         return f"{changed}, accepted ({clean_line(check.accepted)})"
     if check.fixed_by:

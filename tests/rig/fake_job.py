@@ -303,7 +303,8 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
                 kept={"nats_per_token": 1 - at / 10},
                 gain=None if name == "now" else 1 - at / 10,
                 drop=0.004 if name in mended else 0.09,
-                interval=(-0.01, 0.02) if name in mended else (0.05, 0.13),
+                interval=(-0.04, 0.05) if name in mended else (-0.01, 0.19),
+                decided=(-0.01, 0.02) if name in mended else (0.05, 0.13),
                 items_used=64,
                 items_total=336,
                 tasks=[("arithmetic", 0.22, "lost"), ("knowledge", 0.0, "kept")],
@@ -312,7 +313,7 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
             )
         )
     for name in mended[:1]:
-        numbers = {"drop": 0.001, "interval": (-0.02, 0.02), "items_used": 128, "items_total": 336}
+        numbers = {"drop": 0.001, "decided": (-0.02, 0.02), "items_used": 128, "items_total": 336}
         log.write(
             events.RemedyConfirmed(
                 step=args["step"], name=name, verdict="ok", reason="as planned", alpha=0.05 / 9, **numbers

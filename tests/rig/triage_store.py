@@ -78,7 +78,10 @@ def result_of(tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
         "base": 0.8,
         "tuned": 0.8 - drop,
         "drop": drop,
-        "interval": (drop - 0.03, drop + 0.03),
+        "interval": (drop - 0.06, drop + 0.06),
+        "suite_interval": (max(drop - 0.03, 0.03), drop + 0.03)
+        if verdict == "regressed"
+        else (drop - 0.03, min(drop + 0.03, 0.029)),
         "proven_drop": drop > 0.03,
         "lost": lost,
         "won": won,

@@ -32,7 +32,8 @@ def row(
             "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8},
             "gain": gain and min(gain, gain**8),
             "drop": drop,
-            "interval": (drop - 1.0, drop + 1.0),
+            "interval": (drop - 4.0, drop + 4.0),
+            "decided": (drop - 0.5, drop + 1.0),
             "items_used": 192,
             "items_total": 336,
             "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")],
@@ -47,7 +48,8 @@ def fresh(**more: Any) -> dict[str, Any]:
     return {
         "confirmation": "ok",
         "fresh_drop": 0.8,
-        "fresh_interval": (-0.4, 2.0),
+        "fresh_interval": (-3.4, 5.0),
+        "fresh_decided": (-0.4, 2.0),
         "fresh_used": 300,
         "fresh_total": 336,
         "alpha": 0.005,
@@ -60,7 +62,7 @@ def untried() -> list[RemedyRow]:
         row("checkpoint", "earlier checkpoint", why_not="none was saved"),
         row("interpolate-0.75", "3/4 of the change"),
         row("interpolate-0.5", "half-way to the base"),
-        row("intruders", "intruders removed"),
+        row("intruders", "intruder dimensions removed"),
         row("prune-small", "small half pruned"),
     ]
 
@@ -72,7 +74,7 @@ def tried() -> list[RemedyRow]:
         row("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **fresh()),
         row(
             "intruders",
-            "intruders removed",
+            "intruder dimensions removed",
             verdict="unchanged",
             reason="none of its 210 matrices has an intruder.",
         ),
@@ -112,7 +114,7 @@ def before() -> RemediesAnswer:
 
 def meanwhile() -> RemediesAnswer:
     rows = [*tried()[:2], msgspec.structs.replace(tried()[2], confirmation=""), *untried()[3:]]
-    job = Running(NOW - 60, "intruders removed: scoring tuned", 212, 336, "items", 40.0)
+    job = Running(NOW - 60, "intruder dimensions removed: scoring tuned", 212, 336, "items", 40.0)
     return answer(rows, job, "interpolate-0.5")
 
 

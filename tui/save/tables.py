@@ -96,18 +96,20 @@ def run(
 
 def compare(
     details: Sequence[RunDetail],
-    metric: str,
-    curves: Sequence[Curve | None],
+    curves: Mapping[str, Sequence[Curve | None]],
     stretch: tuple[float, float, int],
 ) -> Sheet:
     """Return the curves over each other, what came out, and what differs in the recipes."""
     first, last, columns = stretch
-    lines = [
-        (detail.row.name, line_of(curve, first, last, columns))
-        for detail, curve in zip(details, curves, strict=False)
-        if curve is not None
-    ]
-    named = tuple(replace(line, name=name) for name, line in lines if line.steps)
+    charts = []
+    for metric, of_runs in curves.items():
+        lines = [
+            (detail.row.name, line_of(curve, first, last, columns))
+            for detail, curve in zip(details, of_runs, strict=False)
+            if curve is not None
+        ]
+        if named := tuple(replace(line, name=name) for name, line in lines if line.steps):
+            charts.append(Chart(metric, named, last, first=first))
     names = tuple(detail.row.name for detail in details)
     outcomes = compare_runs.outcomes(details, time.time())
     differences = compare_runs.differences([detail.recipe for detail in details])
@@ -122,7 +124,7 @@ def compare(
             ),
             Table(("data", *names), tuple((source.key, *source.values) for source in data_differences)),
         ),
-        (Chart(metric, named, last, first=first),) if named else (),
+        tuple(charts),
     )
 
 

@@ -58,7 +58,7 @@ def draw(
 ) -> list[Line]:
     """Draw curves as `height` lines of at most `width` cells: the picture with its y labels, then the x axis.
 
-    `marks` are what happened at cells of the picture: they stand in its first row, over what else is there. `ends`
+    `marks` are what happened at cells of the picture: they stand in its first row, beside no line's end. `ends`
     cells right of the picture are for what stands at the lines' ends; without them it stands in the picture.
 
     A bin without points is a gap in a dense curve; points that are sparser than the columns are joined.
@@ -82,14 +82,15 @@ def draw(
     if has_letters:
         _draw_letters(cells, series, heights)
     _draw_limit(cells, limit, scale)
-    beside = _draw_ends(cells, series, heights, ends)
+    beside = _draw_ends(cells, series, heights, ends, marks or {})
     for at, cell in (marks or {}).items():
         if 0 <= at < columns:
             cells[0][at] = cell
     if view.cursor is not None and 0 <= view.cursor < columns:
         for row in cells:
-            text, _ = row[view.cursor]
-            row[view.cursor] = ("┊", "dim") if text in (*_GAPS, "-", _AREA) else (text, "reverse")
+            text, style = row[view.cursor]
+            is_free = text in (*_GAPS, "-", _AREA) and style not in SERIES  # in a label it is a part of that
+            row[view.cursor] = ("┊", "dim") if is_free else (text, "reverse")
     lines: list[Line] = []
     for y, row in enumerate(cells):
         lines.append(((f"{labels.get(y, ''):>{LABEL}} ", "dim"), *joined(row), *beside.get(y, ())))
@@ -133,7 +134,8 @@ def _draw_curves(
         if rows >= _THICK_FROM and not only_ascii:
             dots = braille.thickened(dots, rows)
         bits = braille.bits_of([*dots, *_strokes(line, view.smoothing, scale, rows, columns)])
-        if len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii):
+        is_alone = len(lines) == 1 and len(bands) > 1 and not (line.has_band or only_ascii)
+        if is_alone and scale.low == 0 and not scale.is_log:  # an area is an amount, so it begins at nothing
             _draw_area(cells, bits, _FAINT[line.style])
         _put(cells, bits, line.style, only_ascii=only_ascii)
     for line, bands in zip(series, heights, strict=True):
@@ -220,26 +222,32 @@ def _draw_limit(cells: Cells, limit: float | None, scale: Scale) -> None:
 
 
 def _draw_ends(
-    cells: Cells, series: Sequence[Series], heights: Sequence[Sequence[Band]], room: int
+    cells: Cells,
+    series: Sequence[Series],
+    heights: Sequence[Sequence[Band]],
+    room: int,
+    marks: Mapping[int, Cell],
 ) -> dict[int, Line]:
     """Write what stands at the lines' ends; returns what stands right of the picture, by its row."""
     named = [(bands[-1], line) for line, bands in zip(series, heights, strict=True) if line.end and bands]
     named.sort(key=lambda pair: (pair[0][1], -pair[1].curve.mean[-1]))
     if room:
-        rows = _spread([top // 4 for (_, top, _), _ in named], len(cells))
+        rows = rows_of_their_own([top // 4 for (_, top, _), _ in named], len(cells))
         return {
             y: ((f" {clean_line(line.end)}"[:room], line.style),)
             for y, (_, line) in zip(rows, named, strict=False)
         }
+    least = 0  # the row below the label before: labels keep the order of the lines
     for (column, top, _), line in named:
         text = clean_line(line.end)
-        if (place := _free(cells, top // 4, column // 2 + 1, len(text))) is not None:
+        if (place := _free(cells, top // 4, column // 2 + 1, len(text), marks, least)) is not None:
             y, x = place
+            least = y + 1
             cells[y][x : x + len(text)] = [(letter, line.style) for letter in text]
     return {}
 
 
-def _spread(rows: Sequence[int], height: int) -> list[int]:
+def rows_of_their_own(rows: Sequence[int], height: int) -> list[int]:
     """Give labels rows of their own, in their order, each near the one that it wants."""
     placed: list[int] = []
     for row in rows:
@@ -250,16 +258,18 @@ def _spread(rows: Sequence[int], height: int) -> list[int]:
     return placed
 
 
-def _free(cells: Cells, y: int, x: int, size: int) -> tuple[int, int] | None:
-    """Find room for a text: behind a line's end, else above or below it at the picture's edge."""
+def _free(
+    cells: Cells, y: int, x: int, size: int, marks: Mapping[int, Cell], least: int
+) -> tuple[int, int] | None:
+    """Find room for a text: behind a line's end, else above or below it at the picture's edge, beside no mark."""
     columns = len(cells[0])
     at = min(x, columns - size)
     if at < 0:
         return None
     for row in (y, y - 1, y + 1, y - 2, y + 2):
-        if 0 <= row < len(cells) and all(
-            cell[0] in (*_GAPS, "┊", _AREA) for cell in cells[row][at : at + size]
-        ):
+        if not least <= row < len(cells) or (row == 0 and any(at - 1 <= mark <= at + size for mark in marks)):
+            continue
+        if all(cell[0] in (*_GAPS, "┊", _AREA) for cell in cells[row][at : at + size]):
             return row, at
     return None
 

@@ -10,10 +10,12 @@ from rich.cells import cell_len
 from finetop.core.wording.units import metric_words
 from finetop.tui.text import Line, joined, rule
 from finetop.tui.theme import StyleName
+from finetop.tui.widgets.chart import rows_of_their_own
 
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side
 _FREE = (" ", "┊")
+_APART = 2  # cells between two names in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,9 @@ class _Axis:
         share = (value - self.low) / (self.high - self.low)
         return min(max(round(share * (self.cells - 1)), 0), self.cells - 1)
 
+    def value(self, cell: int) -> float:
+        return self.low + cell / max(1, self.cells - 1) * (self.high - self.low)
+
 
 def scatter(
     spots: Sequence[Spot],
@@ -49,8 +54,9 @@ def scatter(
 ) -> list[Line]:
     """Draw what is reached against what is retained in `height` rows, the last one the x axis; better is up and right.
 
-    Rows with a spot say its height. Every spot is drawn: one whose cells are taken goes to the
-    nearest free place in its row, or in the rows around it.
+    Every spot has a row of its own, in the order of their heights, and that row says its height. Where there are more
+    spots than rows, one whose cells are taken goes to the nearest free place around it, on its side of the limit; a
+    row that several share says where it lies itself.
     """
     columns, rows = width - GUTTER - 1, height - 1
     sign = -1.0 if lower_is_better else 1.0
@@ -64,19 +70,31 @@ def scatter(
     if limit is not None:
         for row in cells:
             row[across.cell(limit)] = ("┊", "amber")
-    labels: dict[int, str] = {}
+    heights = {id(spot): rows - 1 - upwards.cell(sign * spot.y) for spot in spots}
+    if len(spots) <= rows:
+        ordered = sorted(spots, key=lambda spot: -sign * spot.y)
+        own = rows_of_their_own([heights[id(spot)] for spot in ordered], rows)
+        heights = {id(spot): y for spot, y in zip(ordered, own, strict=True)}
+    labels: dict[int, set[str]] = {}
     for spot in spots:
-        y = rows - 1 - upwards.cell(sign * spot.y)
-        at = _free(cells, across.cell(spot.x), y, cell_len(spot.text))
+        y, size, side = heights[id(spot)], cell_len(spot.text), _side(spot, limit, across)
+        x = min(max(across.cell(spot.x), side.start), side.stop - 1)
+        if len(spots) <= rows:
+            at: tuple[int, int] | None = (min(x, columns - size), y)
+        else:
+            at = _free(cells, x, y, size, side)
         if at is None:
             continue  # more names than the picture has cells
-        labels.setdefault(at[1], y_words(spot.y))
+        labels.setdefault(at[1], set()).add(y_words(spot.y) if at[1] == y else "")
         _put(cells[at[1]], at[0], spot)
     if limit is not None:
         _name_limit(cells, across.cell(limit), x_words(limit))
     lines: list[Line] = []
     for y, row in enumerate(cells):
-        lines.append(((f"{labels.get(y, ''):>{GUTTER}} ", "dim"), *joined(row)))
+        words = labels.get(y, set())
+        if len(words) > 1:
+            words = {y_words(sign * upwards.value(rows - 1 - y))}
+        lines.append(((f"{''.join(words):>{GUTTER}} ", "dim"), *joined(row)))
     return [*lines, _x_axis(across, x_words)]
 
 
@@ -96,7 +114,17 @@ def _axis(low: float, high: float, cells: int) -> _Axis:
     return _Axis(low - _EDGE * reach, high + _EDGE * reach, cells)
 
 
-def _free(cells: list[list[tuple[str, StyleName]]], x: int, y: int, size: int) -> tuple[int, int] | None:
+def _side(spot: Spot, limit: float | None, across: _Axis) -> range:
+    """Return the columns on a spot's side of the limit."""
+    if limit is None:
+        return range(across.cells)
+    at = across.cell(limit)
+    return range(at, at + 1) if spot.x == limit else range(at + 1, across.cells) if spot.x > limit else range(at)
+
+
+def _free(
+    cells: list[list[tuple[str, StyleName]]], x: int, y: int, size: int, side: range
+) -> tuple[int, int] | None:
     """Find the place for `size` cells that is nearest to (x, y): a row counts as four columns."""
     columns = len(cells[0])
     x = min(x, columns - size)
@@ -104,9 +132,8 @@ def _free(cells: list[list[tuple[str, StyleName]]], x: int, y: int, size: int) -
         (abs(column - x) + 4 * abs(row - y), column, row)
         for row in range(max(0, y - 2), min(len(cells), y + 3))
         for column in range(columns - size + 1)
-        if all(cells[row][column + cell][0] in _FREE for cell in range(size))
-        and (column == 0 or cells[row][column - 1][0] in _FREE)
-        and (column + size == columns or cells[row][column + size][0] in _FREE)
+        if column in side
+        and all(cell[0] in _FREE for cell in cells[row][max(0, column - _APART) : column + size + _APART])
     ]
     if not places:
         return None

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from math import log
+from math import inf, log, nextafter
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
 SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
 NARROWEST = 0.05  # below this distance to a bound the stake is capped by BETS alone
 GRID, ROUNDS = 101, 3  # confidence limits are found to 2 / 100**3
+HALVINGS = 40  # of the drops that may be the suite's
 
 Exact = int | Fraction  # sums of right and wrong answers stay integers, which are quicker
 Decision = Literal["ok", "regressed"]
@@ -101,6 +102,7 @@ class PoolTest:
     log_ok: Floats  # [bets]
     decision: Decision | None = None
     by: Literal["", "betting", "arithmetic"] = ""
+    decided_left: int = 0  # clusters that were left when it was decided by betting
 
     @property
     def log_evidence(self) -> dict[Decision, float]:
@@ -172,10 +174,56 @@ def _decide(test: PoolTest) -> PoolTest:
         return test
     evidence = test.log_evidence
     if evidence["regressed"] >= -log(test.alpha_regressed):
-        return replace(test, decision="regressed", by="betting")
+        return replace(test, decision="regressed", by="betting", decided_left=test.clusters_left)
     if evidence["ok"] >= -log(test.alpha_ok):
-        return replace(test, decision="ok", by="betting")
+        return replace(test, decision="ok", by="betting", decided_left=test.clusters_left)
     return test
+
+
+def suite_interval(test: PoolTest, sums: Sequence[Exact], items: int) -> tuple[float, float]:
+    """Bound the mean drop over all `items` of the suite by what the test has not refuted: its inversion.
+
+    `sums` are those that the test was fed. REGRESSED by the test is a low end of the margin or more, OK a high end
+    under it, undecided an interval that holds the margin. The low end is wrong with probability at most
+    alpha_regressed, the high end at most alpha_ok. A decision stands though its evidence falls later: then what was
+    refuted at that look is out as well. Both limits are found by halving, as evidence is monotone in the drop
+    bet against.
+    """
+    lefts = {test.clusters_left, test.decided_left if test.by == "betting" else test.clusters_left}
+    found = [_not_refuted(test, sums, left, items) for left in lefts]
+    low, high = max(low for low, _ in found), min(high for _, high in found)
+    if low > high:  # the looks refute each other's: only what is certain is left
+        low, high = -float(test.total + test.items_left), -float(test.total - test.items_left)
+    low, high, margin = low / items, high / items, float(test.full_drop / items)
+    if test.decision == "regressed":
+        low = max(low, margin)
+    elif test.decision == "ok":
+        high = min(high, nextafter(margin, -inf))
+    return min(low, high), max(low, high)
+
+
+def _not_refuted(test: PoolTest, sums: Sequence[Exact], left: int, items: int) -> tuple[float, float]:
+    """Return the least and the largest summed drop that the first clusters, all but `left`, do not refute."""
+    clusters = len(sums) + test.clusters_left
+    fed = np.array([float(total / test.largest) for total in sums[: clusters - left]])
+    least, most = -float(test.total + test.items_left), -float(test.total - test.items_left)
+
+    def is_refuted(drop: float, decision: Decision) -> bool:
+        growth = log_growth(fed, np.array(0.0), drop / test.largest, clusters)
+        alpha, wealth = (
+            (test.alpha_regressed, growth[0]) if decision == "regressed" else (test.alpha_ok, growth[1])
+        )
+        return float(log_mean_exp(wealth)) >= -log(alpha)
+
+    def limit(certain: float, other: float, decision: Decision) -> tuple[float, float]:
+        refuted, held, probe = certain, other, float(test.full_drop)
+        for _ in range(HALVINGS):
+            if min(refuted, held) < probe < max(refuted, held):
+                refuted, held = (probe, held) if is_refuted(probe, decision) else (refuted, probe)
+            probe = (refuted + held) / 2
+        return refuted, held
+
+    return limit(least, most, "regressed")[0], limit(most, least, "ok")[1]
 
 
 @dataclass(frozen=True)
@@ -217,18 +265,20 @@ def log_wealth_under(drawn: Sample, drop: float) -> Floats:
     return _log_wealth(drawn, drops, against_at_most=False)[:, 0]
 
 
-def confidence_sequence(drawn: Sample, alpha: float) -> tuple[float, float]:
+def confidence_sequence(
+    drawn: Sample, alpha: float, alpha_high: float | None = None
+) -> tuple[float, float]:
     """Bound the ability's mean drop from both sides, at alpha/2 a side, valid at every time at once.
 
-    Each side's wealth is monotone in the drop bet against, so its limit is found on ever finer grids, rounded
+    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is monotone in the drop bet against, so its limit is found on ever finer grids, rounded
     outwards.
     """
     if drawn.empty:
         return (-1.0, 1.0)
-    bar = log(2 / alpha)
+    bars = {True: log(2 / alpha), False: -log(alpha / 2 if alpha_high is None else alpha_high)}
 
     def refuted(drops: Floats, against_at_most: bool) -> NDArray[np.bool_]:
-        return log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T) >= bar
+        return log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T) >= bars[against_at_most]
 
     low, high = -1.0, 1.0
     start, stop = -1.0, 1.0

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import exp, log, sqrt
+from math import exp, log, nextafter, sqrt
 from typing import TYPE_CHECKING
 
-from finetop.core.check.statistics.betting import BETS, confidence_sequence
+from finetop.core.check.statistics.betting import BETS, confidence_sequence, suite_interval
 from finetop.core.check.statistics.paired_tests import (
     Flips,
     chance_of_regressed,
@@ -30,6 +30,7 @@ from finetop.core.check.statistics.sequential import (
     sample_of_task,
     suspicious_tasks,
     verdict_so_far,
+    weighed,
 )
 from finetop.core.check.statistics.verdict import (
     CheckPlan,
@@ -65,6 +66,8 @@ def conclude(check: Check) -> CheckResult:
     seen = [item for cluster in check.clusters[: check.consumed] for item in cluster]
     drop = float(-check.pool.total / sum(check.weights[item.task] for item in seen)) if seen else None
     interval = confidence_sequence(sample_of_pool(check), plan.alpha)
+    sums, _ = weighed(check, check.totals, range(check.consumed))
+    everything = sum(check.weights[item.task] for item in plan.order)
     flips = sum_flips([_flips(check, task, [i for i in seen if i.task == task.name]) for task in plan.tasks])
     binary = flips.lost_corrected is not None
     power = _power(check, flips, seen) if binary and seen else ()
@@ -93,6 +96,7 @@ def conclude(check: Check) -> CheckResult:
         tuned=_mean(check.tuned, seen, check.weights),
         drop=drop,
         interval=interval,
+        suite_interval=suite_interval(check.pool, sums, everything) if seen else None,
         proven_drop=interval[0] > 0,
         lost=flips.lost,
         won=flips.won,
@@ -178,7 +182,7 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         base=_mean(check.base, seen),
         tuned=_mean(check.tuned, seen),
         drop=evidence.drop if seen else None,
-        interval=confidence_sequence(sample_of_task(check, task.name), check.plan.alpha) if seen else None,
+        interval=_interval_of(check, task) if seen else None,
         lost=flips.lost,
         won=flips.won,
         lost_corrected=flips.lost_corrected,
@@ -187,6 +191,18 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         e_value=exp(min(evidence.of_drop, 700.0)) if seen else None,
         weight=task.weight if check.plan.weighted else 1.0,  # only ratios matter
     )
+
+
+def _interval_of(check: Check, task: TaskPlan) -> tuple[float, float]:
+    """Bound a task's drop as its mark goes by: the low end at alpha/2, as a loss is proven, the high end at alpha.
+
+    A mark stands though its evidence falls later, so what it has refuted stays out.
+    """
+    plan, mark = check.plan, check.tasks[task.name].mark
+    low, high = confidence_sequence(sample_of_task(check, task.name), plan.alpha, plan.alpha)
+    if mark == "lost":
+        return max(low, nextafter(0.0, 1.0)), high
+    return low, min(high, nextafter(plan.margin, 0.0)) if mark == "kept" else high
 
 
 def _flips(check: Check, task: TaskPlan, seen: Sequence[Item]) -> Flips:

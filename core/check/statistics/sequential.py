@@ -203,7 +203,7 @@ def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) ->
         tuned=known,
         totals=totals,
         consumed=consumed,
-        pool=check.pool and feed_pool(check.pool, *_weighed(check, totals, range(check.consumed, consumed))),
+        pool=check.pool and feed_pool(check.pool, *weighed(check, totals, range(check.consumed, consumed))),
     )
     judged = _judge_ability(moved)
     return replace(judged, tasks=_weigh_tasks(judged, completed))
@@ -299,7 +299,7 @@ def _lost(check: Check) -> bool:
     return any(task.mark == "lost" for task in check.tasks.values())
 
 
-def _weighed(
+def weighed(
     check: Check, totals: Mapping[int, Exact], places: Iterable[int]
 ) -> tuple[list[Exact], list[int]]:
     """Return clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
@@ -367,7 +367,7 @@ def _marked(plan: CheckPlan, task: TaskEvidence, *, is_proven: bool, is_sure: bo
 def sample_of_pool(check: Check) -> Sample:
     """Gather what the pool has seen as fresh draws, weighted."""
     largest = check.pool.largest if check.pool else 1
-    return sample(*_weighed(check, check.totals, range(check.consumed)), largest)
+    return sample(*weighed(check, check.totals, range(check.consumed)), largest)
 
 
 def sample_of_task(check: Check, name: str) -> Sample:

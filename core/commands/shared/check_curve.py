@@ -121,6 +121,7 @@ def _print_json(
         "reason",
         "drop",
         "interval",
+        "suite_interval",
         "items_used",
         "items_total",
         "claim",

@@ -13,7 +13,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_first
 from finetop.core.text import clean, plain
 from finetop.core.wording.check_markdown import markdown
-from finetop.core.wording.verdicts import WORDS, beside_lines, change, points, verdict_line
+from finetop.core.wording.verdicts import WORDS, beside_lines, change, interval, points, verdict_line
 
 WHOLE = "whole suite"
 # What XML 1.0 forbids even as a reference; control characters are gone before (text.clean).
@@ -61,24 +61,24 @@ def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"name": _legal(task.task) or "-", "time": "0.000"})
     if task.mark == "lost":
         _say(
-            case, "failure", f"{change(task.drop)} points (limit {points(result.margin)})", _numbers(task)
+            case,
+            "failure",
+            f"{change(task.drop)} points (limit {points(result.margin)})",
+            _numbers(task, result.margin),
         ).set("type", "lost")
     elif task.mark == "unmeasurable" or task.tuned is None:
         _say(case, "skipped", task.reason or result.reason or "not measured", "")
     if task.tuned is not None:
-        ElementTree.SubElement(case, "system-out").text = _legal(_numbers(task))
+        ElementTree.SubElement(case, "system-out").text = _legal(_numbers(task, result.margin))
     return case
 
 
-def _numbers(task: TaskResult) -> str:
+def _numbers(task: TaskResult, margin: float) -> str:
     """Write a task's numbers in one line."""
     base, tuned = ("-" if mean is None else f"{mean:.3f}" for mean in (task.base, task.tuned))
-    interval = ""
-    if task.interval is not None:
-        low, high = task.interval
-        interval = f", between {change(high)} and {change(low)}"
+    between = "" if task.interval is None else f" ({interval(task.interval, margin)})"
     return (
-        f"base {base}, tuned {tuned}, change {change(task.drop)} points{interval};"
+        f"base {base}, tuned {tuned}, change {change(task.drop)} points{between};"
         f" {task.lost} lost, {task.won} won, {task.n} of {task.total} items, {task.mark}"
     )
 

@@ -94,7 +94,7 @@ class Triage(Question[TriageAnswer], tag="triage", frozen=True, omit_defaults=Tr
 
 
 class TaskFacts(msgspec.Struct, frozen=True):
-    """All numbers of one task, or of the whole (task ""). The interval is of the drop, in points."""
+    """All numbers of one task, or of the whole (task ""). The interval is of the drop, in points: what the mark goes by."""
 
     task: str
     mark: str
@@ -108,6 +108,12 @@ class TaskFacts(msgspec.Struct, frozen=True):
     n: int
     total: int
     reason: str = ""
+    is_drop_proven: bool = False  # of the ability
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The interval, as a pair."""
+        return None if self.low is None or self.high is None else (self.low, self.high)
 
 
 class CurvePoint(msgspec.Struct, frozen=True, array_like=True):

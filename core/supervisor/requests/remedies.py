@@ -9,7 +9,7 @@ import msgspec
 from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import MARGIN, read as outcome
+from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.messages.remedies import (
     Remedies,
@@ -19,6 +19,7 @@ from finetop.core.protocol.messages.remedies import (
     RetrainingRow,
 )
 from finetop.core.remedies._choice import best, gained, shares
+from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import checks as checking
@@ -48,6 +49,8 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         now = msgspec.structs.replace(now, kept=now.kept or metrics)
         rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
     found = best(rows)
+    seen = [outcome(result) for result in checks.results(connection, run_id)]
+    took = price(list(known.values()), tried.of_base(connection, run_id), seen)
     return RemediesAnswer(
         run=name,
         step=step,
@@ -62,7 +65,8 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
         job=None if job is None else data.in_short(job.state),
         job_id=None if job is None else job.id,
         trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
-        price_s=None if check is None else check.get("seconds") or None,  # it scored the base too
+        price_s=None if took is None else took.one_s,
+        confirming_s=0.0 if took is None else took.confirming_s,
     )
 
 
@@ -132,6 +136,7 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
     if tried.NOW in known or check is None or check["step"] != step:
         return known.get(tried.NOW)
     read = outcome(check)
+    decided = read.deciding_interval
     return data.RemedyRow(
         name=tried.NOW,
         remedy=tried.NOW,
@@ -142,8 +147,10 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
         target={metric: score.tuned for metric, score in read.target.items()},
         drop=None if read.drop is None else 100 * read.drop,
         interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
+        decided=None if decided is None else (100 * decided[0], 100 * decided[1]),
         items_used=read.items_used,
         items_total=read.items_total,
+        worst=[data.TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(read)],
         at=check["at"],
     )
 

@@ -133,7 +133,8 @@ def test_the_table_has_a_row_for_every_checkpoint() -> None:
         "items_used": 64,
         "items_total": 1672,
         "drop": 0.091,
-        "interval": [0.05, 0.13],
+        "interval": [-0.01, 0.19],
+        "suite_interval": [0.05, 0.13],
         "claim": 2,
         "watch": False,
     }

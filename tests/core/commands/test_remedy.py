@@ -34,7 +34,7 @@ def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig
     assert "that remedies are chosen by: nats/token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
     row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
     assert row.split()[:6] == ["★", "c", "half-way", "to", "the", "base"]
-    assert row.split()[6:] == ["1.50", "80%", "-0.4", "±1.5", "ok", "interpolate-0.5"]
+    assert row.split()[6:] == ["1.50", "80%", "-0.4", "(-2.0", "to", "+1.0)", "ok", "interpolate-0.5"]
     assert "★ c keeps 80% of the gain and forgets 0.1. Confirmed on 128 fresh items: ✓ ok" in out
     assert f"next: finetop export {name} --remedy interpolate-0.5 --to DIR" in out
     assert f"finetop remedy {name} --rerun lower-rate" in out

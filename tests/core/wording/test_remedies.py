@@ -16,7 +16,8 @@ def row(name, gain=0.9, verdict="ok", confirmation="", **more):
         "kept": kept,
         "target": target,
         "drop": 0.8,
-        "interval": (-1.0, 2.6),
+        "interval": (-3.0, 4.6),
+        "decided": (-1.0, 2.6),
         **more,
     }
     return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
@@ -109,7 +110,7 @@ def test_where_the_job_is():
     assert [remedies.is_trying(found, one) for one in rows] == [False, True]
     assert [remedies.waits(found, one) for one in rows] == [False, True]
     assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
-    assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
+    assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 (-2.6 to +1.0)", "ok")
     assert remedies.price(found) == ": about 30 s, nothing is retrained"
 
 

@@ -94,8 +94,31 @@ def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
     assert ("⠉", "reverse") in lines[2]
 
 
+def test_the_cursor_cuts_no_label() -> None:
+    high = [Series(curve({0: 0.5, 2: 0.5}), end="91 -e7")]
+    for cell in range(10):
+        assert "91 -e7" in rows_of(high, view=View(0, 100, cursor=cell))[2]
+
+
 def test_an_end_letter_stands_behind_the_last_point() -> None:
     assert rows_of([Series(curve({0: 0.5, 2: 0.5}), end="A")])[2][GUTTER : GUTTER + 3] == "⠉⠁A"
+
+
+@pytest.mark.parametrize("at", range(10))
+def test_a_value_at_a_lines_end_and_the_marks_share_no_cell(at: int) -> None:
+    high = [Series(curve({0: 0.5, 8: 1.0}), end="2.98")]
+    rows = rows_of(high, width=18, marks={at: ("▾", ""), 9: ("✗", "red")})
+    assert sum("2.98" in row for row in rows) == 1, "it has its place in another row"
+    assert rows[0][GUTTER + at] in "▾✗" and "2.98" not in rows[0].replace("2.98 ", "")
+    (row,) = (row for row in rows if "2.98" in row)
+    assert row is not rows[0] or not set("▾✗") & set(rows[0][rows[0].index("2.98") - 1 :][:6])
+
+
+def test_an_area_is_filled_only_down_to_a_zero() -> None:
+    line = [Series(curve({0: 0.9, 1: 0.9}))]
+    assert "⢕" in "".join(rows_of(line, height=10, scale=Scale(0.0, 1.0)))
+    assert "⢕" not in "".join(rows_of(line, height=10, scale=Scale(0.5, 1.0))), "half of it would be cut off"
+    assert "⢕" not in "".join(rows_of(line, height=10, scale=Scale(0.001, 1.0, True)))
 
 
 def test_ascii_charts_have_one_mark_a_cell() -> None:
@@ -228,6 +251,17 @@ def test_names_at_the_ends_keep_the_order_of_the_lines_and_rows_of_their_own() -
     ]
     rows = rows_of(series, width=20, height=7, ends=4)
     assert "".join(row[16:].strip() for row in rows[:6]) == "DCBA"
+
+
+def test_labels_in_the_picture_keep_the_order_of_the_lines() -> None:
+    series = [
+        Series(curve({0: 0.1 + value, 40: value}), end=f"{letter} x")
+        for letter, value in zip("AB", (0.31, 0.28), strict=True)
+    ]
+    for high in (0.8, 0.9, 1.0, 1.1, 1.3):
+        rows = rows_of(series, width=27, height=8, scale=Scale(0.0, high))
+        places = [next(at for at, row in enumerate(rows) if text in row) for text in ("A x", "B x")]
+        assert places == sorted(places)
 
 
 def test_letters_stand_along_lines_each_at_cells_of_its_own() -> None:

@@ -62,3 +62,31 @@ def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width
     )
     assert len(lines) == height
     assert all(line_width(line) in (0, width) for line in lines), GUTTER
+
+
+def test_each_name_has_a_row_of_its_own_that_says_its_height() -> None:
+    close = [Spot("now", -9.1, 0.91), Spot("b", -8.9, 0.91), Spot("★c", -0.8, 0.90), Spot("base", 0.0, 0.71)]
+    picture = drawn(*close)
+    for spot in close:
+        (row,) = (line for line in picture if f" {spot.text} " in f"{line} ")
+        assert row.split()[0] == f"{spot.y:.2f}" and not any(
+            f" {other.text} " in f"{row} " for other in close if other is not spot
+        )
+
+
+def test_no_name_crosses_the_limit_for_want_of_room() -> None:
+    picture = drawn(*(Spot(letter, -2.9, 0.5) for letter in "ABCDEFGH"), Spot("z", -9.0, 0.9), height=4)
+    at = picture[0].index("┊")
+    assert all(line.index(letter) >= at for letter in "ABCDEFGH" for line in picture if letter in line)
+
+
+def test_names_that_share_a_row_stand_apart() -> None:
+    picture = drawn(*(Spot(letter, -1.0, 0.5) for letter in "ABCDEFGH"), height=4)
+    assert not any(f"{one} {other}" in "\n".join(picture) for one in "ABCDEFGH" for other in "ABCDEFGH")
+
+
+def test_a_point_beside_the_limit_is_not_drawn_on_it() -> None:
+    picture = drawn(Spot("a", -2.99, 0.9), Spot("b", -3.01, 0.7), Spot("z", -90.0, 0.5))
+    at = picture[0].index("┊") if "┊" in picture[0] else picture[3].index("┊")
+    assert next(line for line in picture if "a" in line[8:]).index("a") > at
+    assert next(line for line in picture if "b" in line[8:]).index("b") < at

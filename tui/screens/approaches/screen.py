@@ -251,7 +251,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         rows = [] if self.answer is None else self.answer.rows
         runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
         if len(runs) < 2:
-            host_of(self).say("two runs are the fewest that can be compared.")
+            host_of(self).say("Select at least two runs to compare.")
             return
         host_of(self).open_compare(runs[: compare_runs.MOST])
 

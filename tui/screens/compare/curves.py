@@ -1,4 +1,4 @@
-"""The overlay of the Compare screen: the runs' curves of one metric over each other, by colour and letter."""
+"""The charts of the Compare screen: the runs' curves of each metric over each other, by colour and letter."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Collection, Sequence
 from finetop.core.protocol.messages.runs import Across
 from finetop.core.protocol.runs import RunDetail
 from finetop.tui.screens.compare.state import ComparedRuns
+from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.x_axis import AXES, NAMES, axis_of, place_words
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, with_mouse
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted as fitted_axis, oldest_in, with_mouse
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered, style_of
-from finetop.tui.text import Line, decimals, line_width
+from finetop.tui.text import Line, cursor_mark, decimals, line_width
 from finetop.tui.theme import Look
-from finetop.tui.widgets.chart import GUTTER, draw, place_at, plot_width
+from finetop.tui.widgets.chart import draw, place_at, plot_width
+from finetop.tui.widgets.chart_grid import Layout, grid_of, hit
 from finetop.tui.widgets.pointed_lines import PointedLines
 from finetop.tui.widgets.series import Series, View, end_value, fitted, settled_scale, value_at
 
@@ -36,36 +38,69 @@ def ends_of(width: int) -> int:
     return ENDS if width >= _WIDE_ENDS_FROM else 0
 
 
+def layout_of(width: int, height: int, below: int, *, is_full: bool) -> Layout:
+    """Divide the tab: the charts have what the table below leaves, and half of it at least."""
+    return grid_of(width, height, below=min(below, height - height // 2), is_full=is_full)
+
+
 def axis_of_all(held: ComparedRuns, shown: Shown, width: int) -> Axis:
-    """Return the x axis: it ends where the longest run does."""
+    """Return the x axis of charts of that width: it ends where the longest run does that has begun."""
     cells = plot_width(width - ends_of(width))
-    axes = [axis_of(run, shown.x, held.newest.get((run.row.name, shown.x)), cells) for run in held.runs]
+    begun = [run for run in held.runs if run.row.step] or held.runs
+    axes = [axis_of(run, shown.x, held.newest.get((run.row.name, shown.x)), cells) for run in begun]
     end, newest = max((axis.end for axis in axes), default=1), max((axis.newest for axis in axes), default=0)
-    return fitted_axis(Axis(end, newest, cells, axes[0].grain if axes else 1), shown)
+    curves = [curve for of_runs in held.curves.values() for curve in of_runs if curve is not None]
+    oldest = oldest_in(curves, held.first, held.last, held.columns) if held.x == shown.x else 0
+    return fitted_axis(Axis(end, newest, cells, axes[0].grain if axes else 1, oldest), shown)
 
 
-def series_of(held: ComparedRuns, chosen: int, hidden: Collection[str], smoothing: float) -> list[Series]:
+def series_of(
+    held: ComparedRuns, metric: str, chosen: int, hidden: Collection[str], smoothing: float
+) -> list[Series]:
     """Return what is drawn, the chosen run last, so that its line is on top."""
     numbered = []
-    for number, (run, curve) in enumerate(zip(held.runs, held.curves, strict=False)):
+    for number, (run, curve) in enumerate(zip(held.runs, held.curves.get(metric, ()), strict=False)):
         if curve is not None and curve.column and run.row.name not in hidden:
             value = curve.last_value if not smoothing else end_value(Series(curve), smoothing)
-            numbered.append((number, lettered(held.metric, number, curve, value)))
+            numbered.append((number, lettered(metric, number, curve, value)))
     return [series for _, series in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
 
 
 def chart_lines(
     held: ComparedRuns,
+    grid: Grid,
+    metrics: Sequence[str],
+    shown: Shown,
+    chosen: int,
+    hidden: Collection[str],
+    layout: Layout,
+    look: Look,
+) -> list[list[Line]]:
+    """Draw the charts of the page, each with its title."""
+    keys = metrics_of(held.runs)
+    drawn = []
+    for metric in metrics:
+        own = grid.look(metric, shown)
+        view = View(held.first, held.last, own.cursor, own.smoothing, own.is_log, held.x)
+        has_cursor = metric == grid.metric(keys)
+        drawn.append(_chart(held, metric, view, own, chosen, hidden, layout, look, has_cursor=has_cursor))
+    return drawn
+
+
+def _chart(
+    held: ComparedRuns,
+    metric: str,
     view: View,
     shown: Shown,
     chosen: int,
     hidden: Collection[str],
-    size: tuple[int, int],
+    layout: Layout,
     look: Look,
+    *,
+    has_cursor: bool,
 ) -> list[Line]:
-    """Draw the chart with its title."""
-    width, height = size
-    series = series_of(held, chosen, hidden, view.smoothing)
+    width, height = layout.chart_width, layout.chart_height
+    series = series_of(held, metric, chosen, hidden, view.smoothing)
     whole = fitted(None, series, view)
     settled = None if shown.is_fit is False else settled_scale(series, view)
     picture = draw(
@@ -78,24 +113,32 @@ def chart_lines(
         has_letters=len(series) > 1,
         only_ascii=look.ascii,
     )
-    return [_title(held, view, chosen, hidden, width, is_cut=settled is not None), *picture]
+    title = _title(held, metric, view, chosen, hidden, width, is_cut=settled is not None)
+    return [(cursor_mark(has_cursor), *title), *picture]
 
 
 def _title(
-    held: ComparedRuns, view: View, chosen: int, hidden: Collection[str], width: int, *, is_cut: bool
+    held: ComparedRuns,
+    metric: str,
+    view: View,
+    chosen: int,
+    hidden: Collection[str],
+    width: int,
+    *,
+    is_cut: bool,
 ) -> Line:
     """Write the metric, how it is drawn, and each run's value at the cursor; what does not fit goes as a whole."""
-    line: Line = ((f" {title_of(held.metric)}", "bold"),)
+    line: Line = ((title_of(metric), "bold"),)
     parts: list[Line] = []
     if view.cursor is not None:
         cells = plot_width(width - ends_of(width))
         step = round(place_at(view, view.cursor, cells))
         parts.append(((place_words(view, view.cursor, cells, step), "bold"),))
-        for number, (run, curve) in enumerate(zip(held.runs, held.curves, strict=False)):
+        for number, (run, curve) in enumerate(zip(held.runs, held.curves.get(metric, ()), strict=False)):
             if curve is None or run.row.name in hidden:
                 continue
             value = value_at(Series(curve), view.cursor, view.smoothing)
-            text = "-" if value is None else shown(held.metric, value)
+            text = "-" if value is None else shown(metric, value)
             letter: Line = ((LETTERS[number], style_of(number)),)
             parts.append((*letter, (f" {text}", "bold" if number == chosen else "")))
     if view.x != "step":
@@ -109,18 +152,18 @@ def _title(
     if hidden:
         parts.append(((f"{len(hidden)} hidden", "dim"),))
     for part in parts:
-        if line_width(line) + 3 + line_width(part) <= width:
-            line = (*line, ("   ", ""), *part)
+        if 1 + line_width(line) + 2 + line_width(part) <= width:
+            line = (*line, ("  ", ""), *part)
     return line
 
 
-def pointed_at(shown: Shown, axis: Axis, rows: int, event: PointedLines.Used) -> Shown | None:
-    """Return how the curves are looked at after the mouse was used on their `rows` rows; None elsewhere."""
-    if event.y >= rows:
+def pointed_at(
+    shown: Shown, axis: Axis, layout: Layout, charts: int, width: int, event: PointedLines.Used
+) -> Shown | None:
+    """Return how the curves are looked at after the mouse was used on one of so many charts; None elsewhere."""
+    ends = ends_of(layout.chart_width)
+    place = hit(layout, width, event.x, event.y, ends)
+    if place is None or place[0] >= charts:
         return None
-    start = _cell(axis, event.start[0]) if isinstance(event, PointedLines.Dragged) else None
-    return with_mouse(shown, axis, event, _cell(axis, event.x), start)
-
-
-def _cell(axis: Axis, x: int) -> int:
-    return min(max(0, x - GUTTER), axis.cells - 1)
+    begun = hit(layout, width, *event.start, ends) if isinstance(event, PointedLines.Dragged) else None
+    return with_mouse(shown, axis, event, place[1], None if begun is None else begun[1])

@@ -17,6 +17,7 @@ from finetop.tui.screens.compare.curves import (
     axis_of_all,
     chart_lines,
     ends_of,
+    layout_of,
     metrics_of,
     next_x,
     pointed_at,
@@ -37,6 +38,7 @@ from finetop.tui.screens.compare.state import (
     load_data,
     load_runs,
 )
+from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.keys import (
     AXIS,
     FAR_RIGHT,
@@ -49,17 +51,16 @@ from finetop.tui.screens.run.keys import (
     ZOOM,
     ZOOM_OUT,
 )
-from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
+from finetop.tui.screens.run.zoom import Axis, Shown, moved, stretch, zoomed
 from finetop.tui.screens.shared.lettered import LETTERS
 from finetop.tui.text import Line
 from finetop.tui.widgets.chart import columns_of
+from finetop.tui.widgets.chart_grid import Layout, rows_of_charts
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.pointed_lines import PointedLines
-from finetop.tui.widgets.series import View
 
-CHART, LOWEST = 3, 8  # of the body is the chart a third or more, and so many rows at least
 SMOOTHING = 0.6  # until `m` changes it: noise would hide which is which
 NEXT_TAB = Key("tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
 RUN = Key("j,down", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it", sign="↑↓")
@@ -98,11 +99,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.held = ComparedRuns()
         self.tab: Tab = "numbers"
         self.shown = Shown(smoothing=SMOOTHING)
-        self._chart_rows = 0  # of the curves, as drawn
-        self.is_full = False  # the chart has the whole tab
+        self.grid = Grid()  # of the metrics
         self.hidden: set[str] = set()  # runs whose curves are not drawn
         self.chosen = 0
-        self.metric = ""
         self.target = 0  # which of the targets' metrics the scatter shows
         self.tops: dict[Tab, int] = {}
 
@@ -117,8 +116,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         from finetop.tui.save import tables
 
         held = self.held
-        columns = columns_of(self.body_size[0] - ends_of(self.body_size[0]))
-        return tables.compare(held.runs, held.metric, held.curves, (held.first, held.last, columns))
+        return tables.compare(held.runs, held.curves, (held.first, held.last, held.columns))
 
     def to_copy(self) -> str:
         return self.names[self.chosen]
@@ -131,8 +129,19 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         return size.width, size.height
 
     @property
+    def _layout(self) -> Layout:
+        width, height = self.body_size
+        table = table_lines(self.held.runs, self.chosen, width, host_of(self).now())
+        return layout_of(width, height, len(table), is_full=self.grid.is_full)
+
+    @property
     def _axis(self) -> Axis:
-        return axis_of_all(self.held, self.shown, self.body_size[0])
+        return axis_of_all(self.held, self.shown, self._layout.chart_width)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that are drawn."""
+        return self.grid.charts(metrics_of(self.held.runs), self._layout.charts)
 
     def redraw(self) -> None:
         head, body = self.query_one("#head", Lines), self.query_one("#body", Lines)
@@ -155,8 +164,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         match self.tab:
             case "numbers":
                 table = table_lines(held.runs, self.chosen, width, host.now())
-                chart = self._chart_lines(width, height, len(table))
-                return ([*chart], "") if self.is_full else self._below(chart, table, height)
+                return self._below(self._chart_lines(width), table, height)
             case "data":
                 return self._part(data_lines(held, self.chosen, width), height)
             case "samples":
@@ -166,21 +174,19 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
                 metric = metrics[self.target % len(metrics)] if metrics else ""
                 return self._part(scatter_lines(held.runs, metric, self.chosen, width, height), height)
 
-    def _chart_lines(self, width: int, height: int, table: int) -> list[Line]:
-        """Draw the curves in what the table leaves of the tab, or in all of it."""
-        held, shown = self.held, self.shown
-        if not held.metric:
-            self._chart_rows = 0
-            return []
-        rows = height if self.is_full else max(LOWEST, height // CHART, height - table)
-        self._chart_rows = min(rows, height)
-        view = View(held.first, held.last, shown.cursor, shown.smoothing, shown.is_log, held.x)
-        look = host_of(self).look
-        return chart_lines(held, view, shown, self.chosen, self.hidden, (width, self._chart_rows), look)
+    def _chart_lines(self, width: int) -> list[Line]:
+        """Draw the curves in a grid, in what the table leaves of the tab; one of them in all of it."""
+        layout, look = self._layout, host_of(self).look
+        drawn = chart_lines(
+            self.held, self.grid, self.metrics, self.shown, self.chosen, self.hidden, layout, look
+        )
+        return rows_of_charts(drawn, layout.chart_columns, width)
 
-    def _below(self, chart: list[Line], table: list[Line], height: int) -> tuple[list[Line], str]:
-        lines, where = self._part(table, height - len(chart))
-        return [*chart, *lines], where
+    def _below(self, charts: list[Line], table: list[Line], height: int) -> tuple[list[Line], str]:
+        lines, where = self._part(table, height - len(charts))
+        keys = metrics_of(self.held.runs)
+        metrics = self.grid.where(keys, self._layout.charts) if keys else ""
+        return [*charts, *lines], "   ".join(filter(None, (f"metric {metrics}" if metrics else "", where)))
 
     def _part(self, lines: list[Line], height: int) -> tuple[list[Line], str]:
         """Cut a long tab to its room, from where it was scrolled to."""
@@ -198,15 +204,12 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     async def _load(self) -> None:
         host, held = host_of(self), self.held
         await load_runs(host, held, self.names)
-        metrics = metrics_of(held.runs)
-        if self.metric not in metrics:
-            self.metric = metrics[0] if metrics else ""
         if self.tab == "numbers":
-            width = self.body_size[0]
+            width = self._layout.chart_width
             for _ in range(2):  # where an axis ends may be known only when its curves came
                 x, (first, last) = self.shown.x, stretch(self.shown, self._axis)
                 columns = columns_of(width - ends_of(width))
-                await load_curves(host, held, self.metric, x, first, last, columns)
+                await load_curves(host, held, self.metrics, x, first, last, columns)
                 if x == "step" or (first, last) == stretch(self.shown, self._axis):
                     break
         if self.tab == "data":
@@ -232,12 +235,12 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def action_drop(self) -> None:
         """Leave the chosen run out; two stay at least."""
         if len(self.names) <= 2:
-            host_of(self).say("Two runs are the fewest that can be compared.")
+            host_of(self).say("Select at least two runs to compare.")
             return
         self.names.pop(self.chosen)
         self.held.runs.pop(self.chosen)
-        if self.held.curves:
-            self.held.curves.pop(self.chosen)
+        for curves in self.held.curves.values():
+            curves.pop(self.chosen)
         self.chosen = min(self.chosen, len(self.names) - 1)
         self.look_anew()
 
@@ -246,10 +249,15 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self.target += by
             self.redraw()
             return
-        metrics = metrics_of(self.held.runs)
-        if metrics and self.metric in metrics:
-            self.metric = metrics[(metrics.index(self.metric) + by) % len(metrics)]
-            self._wake.set()
+        self.grid.move(metrics_of(self.held.runs), self._room, by)
+        self.redraw()
+        self._wake.set()
+
+    @property
+    def _room(self) -> int:
+        """How many charts a page of the grid has."""
+        width, height = self.body_size
+        return layout_of(width, height, height, is_full=False).charts
 
     def action_cursor(self, cells: int) -> None:
         self._show(moved(self.shown, self._axis, cells))
@@ -268,9 +276,12 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self._show(replace(self.shown, is_fit=self.shown.is_fit is False, cursor=None, zoom=None))
 
     def action_full(self) -> None:
-        if self.tab == "numbers":
-            self.is_full = not self.is_full
-            self.redraw()
+        if self.tab == "numbers" and self.held.runs:
+            if self.grid.at is None:
+                self.grid.move(metrics_of(self.held.runs), self._room, 1)
+            self.grid.is_full = not self.grid.is_full
+            self._show(replace(self.shown, cursor=None))
+            self._wake.set()
 
     def action_hide(self) -> None:
         """Hide the chosen run's curve, or show it again."""
@@ -283,7 +294,9 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     @on(PointedLines.Wheel)
     def _use_mouse(self, event: PointedLines.Used) -> None:
         """Set the cursor, or zoom; below the curves the wheel scrolls."""
-        shown = pointed_at(self.shown, self._axis, self._chart_rows if self.tab == "numbers" else 0, event)
+        charts = len(self.metrics) if self.tab == "numbers" else 0
+        width = self.body_size[0]
+        shown = pointed_at(self.shown, self._axis, self._layout, charts, width, event)
         if shown is not None:
             self._show(shown)
         elif isinstance(event, PointedLines.Wheel):
@@ -291,10 +304,10 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self.redraw()
 
     def action_log_scale(self) -> None:
-        self._show(replace(self.shown, is_log=not self.shown.is_log))
+        self._show(self.grid.turn_scale(metrics_of(self.held.runs), self.shown))
 
     def action_smooth(self) -> None:
-        self._show(smoother(self.shown))
+        self._show(self.grid.smooth(metrics_of(self.held.runs), self.shown))
 
     def _show(self, shown: Shown) -> None:
         if self.tab != "numbers" or not self.held.runs:
@@ -315,7 +328,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         self.redraw()
 
     def action_back(self) -> None:
-        if self.is_full:
+        if self.grid.is_full:
             self.action_full()
         else:
             self.dismiss()

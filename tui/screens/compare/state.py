@@ -18,15 +18,15 @@ TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 
 @dataclass
 class ComparedRuns:
-    """The runs, whole, and their curves of the metric that is shown."""
+    """The runs, whole, and their curves of the metrics that are shown."""
 
     runs: list[RunDetail] = field(default_factory=list)
-    curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
+    curves: dict[str, list[Curve | None]] = field(default_factory=dict)  # of each metric, one a run; None: it has none
     data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
-    metric: str = ""  # that the curves are of
     x: Across = "step"  # what they are drawn over
     first: float = 0
     last: float = 1
+    columns: int = 0
     newest: dict[tuple[str, Across], float] = field(default_factory=dict)  # where on an axis a run stands
     _curves_of: tuple[object, ...] = ()
 
@@ -44,20 +44,29 @@ async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
 
 
 async def load_curves(
-    host: Host, held: ComparedRuns, metric: str, x: Across, first: float, last: float, columns: int
+    host: Host,
+    held: ComparedRuns,
+    metrics: Sequence[str],
+    x: Across,
+    first: float,
+    last: float,
+    columns: int,
 ) -> None:
     """Ask for the curves, if there are newer values or other ones are wanted."""
-    request = (metric, x, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
-    if not metric or columns < 1 or request == held._curves_of:
+    stands = tuple((run.row.name, run.row.step) for run in held.runs)
+    request = (tuple(metrics), x, first, last, columns, stands)
+    if not metrics or columns < 1 or request == held._curves_of:
         return
-    curves: list[Curve | None] = []
+    curves: dict[str, list[Curve | None]] = {metric: [] for metric in metrics}
     for run in held.runs:
         answer: CurvesAnswer = await host.ask(
-            Curves(run.row.name, [metric], columns=columns, last=last, first=first, x=x)
+            Curves(run.row.name, list(metrics), columns=columns, last=last, first=first, x=x)
         )
-        curves.append(answer.curves[0] if answer.curves else None)
+        found = {curve.key: curve for curve in answer.curves}
+        for metric in metrics:
+            curves[metric].append(found.get(metric))
         held.newest[run.row.name, x] = run.row.step if x == "step" else answer.newest
-    held.curves, held.metric, held.x, held.first, held.last = curves, metric, x, first, last
+    held.curves, held.x, held.first, held.last, held.columns = curves, x, first, last, columns
     held._curves_of = request
 
 

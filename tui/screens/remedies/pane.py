@@ -10,7 +10,6 @@ from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.text import Line, cut_end, cut_middle, spread, wrapped
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.frame import next_line
@@ -42,7 +41,7 @@ def _now(answer: RemediesAnswer, width: int) -> Line:
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
     where = f", {remedies.measured_by(answer, row)}" if width >= 120 else ""
-    return ((f"now{where}: {reached}retained {change_of(row.drop)} ", ""), (word, style))
+    return ((f"now{where}: {reached}retained {remedies.moved(row, answer.margin)} ", ""), (word, style))
 
 
 def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
@@ -54,12 +53,12 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         ((f"   made of the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
     ]
     if row.why_not:
-        return [*lines, (), ((f"   not here: {clean_line(row.why_not)}", "amber"),)]
+        return [*lines, (), ((f"   {clean_line(row.why_not)}", "amber"),)]
     if not row.verdict:
         return [*lines, (), (("   not tried yet", "dim"),)]
     if row.note:
         lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
-    lines += [(), *_chosen_on(row), *_confirmed_on(row), ()]
+    lines += [(), *_chosen_on(row, answer.margin), *_confirmed_on(row, answer.margin), ()]
     for metric, reached in row.target.items():
         before = answer.now.target.get(metric) if answer.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
@@ -87,23 +86,23 @@ def _settings(row: RemedyRow) -> Line:
     return ((f"   {words}", "dim"),) if words else ()
 
 
-def _chosen_on(row: RemedyRow) -> list[Line]:
+def _chosen_on(row: RemedyRow, margin: float) -> list[Line]:
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else ""
         return [((f"   {remedies.verdict(row)}: {clean_line(row.reason)}", style),)]
     mark, words = MARKS[row.verdict], remedies.verdict(row)
     used = f"{count(row.items_used)} of {count(row.items_total)} items for choosing"
-    return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row)} on {used}", ""))]
+    return [((f"   {mark.mark} {words}", mark.style), (f"  {remedies.retained(row, margin)} on {used}", ""))]
 
 
-def _confirmed_on(row: RemedyRow) -> list[Line]:
+def _confirmed_on(row: RemedyRow, margin: float) -> list[Line]:
     match row.confirmation:
         case "":
             return [(("     not confirmed on fresh items", "dim"),)]
         case "no_items":
             return [(("     not confirmed: no items left", "dim"),)]
     mark = MARKS[row.confirmation]
-    drop = change_of(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
+    drop = change_of(row.fresh_drop or 0.0, margin) + remedies.in_brackets(row.fresh_decided, margin)
     used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
     word = "confirmed" if row.confirmation == "ok" else "not confirmed"
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]
@@ -180,10 +179,14 @@ def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Li
     return [title, *drawn]
 
 
+def _style(row: RemedyRow) -> StyleName:
+    return MARKS[row.verdict].style if row.verdict in ("ok", "regressed") else ""
+
+
 def _spots(answer: RemediesAnswer) -> list[Spot]:
     """Place what has both numbers."""
     spots = [
-        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, bar_style(row))
+        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, _style(row))
         for letter, row in remedies.lettered(answer.rows)
         if row.drop is not None and (reached := row.target.get(answer.metric)) is not None
     ]

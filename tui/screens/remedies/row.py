@@ -2,42 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
 from finetop.core.protocol.runs import RemedyRow, Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
 from finetop.tui.text import Line, Span, cursor_mark, cut_end
 from finetop.tui.theme import MARKS, StyleName
 from finetop.tui.widgets.bar import share_bar
 
-NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
+START, LEAST_NAME, NAME, TARGET = 7, 20, 28, 7  # cells of the columns
+SHARE, METRIC = 5, 12  # a share of the gain, and of which metric it is
+MOVED, RETAINED = 8, 21  # what is retained, without its interval and with it
+VERDICT = 11
 RETRAINING = 26  # cells of what trains again
 LEAST_BAR, LONGEST_BAR = 8, 20
-VERDICT = 11
-WORST = ("gain kept (worst metric)", "worst gain kept")  # of several metrics, as there is room
+GAIN, WORST = "gain kept", "gain kept (worst metric)"
 
 
-def has_target(width: int) -> bool:
-    """Say if there is room for what is reached at the target, beside the share that is kept."""
-    return width >= 72
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """How many cells each column has; 0: there is no room for it."""
+
+    name: int
+    target: int
+    bar: int
+    share: int
+    metric: int
+    retained: int
 
 
-def bar_width(width: int) -> int:
-    """Return the cells that a bar of the gain has: none on a narrow screen."""
-    left = width - (7 + NAME + 1 + TARGET + 2 + 1 + PERCENT + RETAINED + 2 + VERDICT)
-    return 0 if left < LEAST_BAR else min(left, LONGEST_BAR)
+def columns_of(answer: RemediesAnswer, width: int) -> Columns:
+    """Divide a row: what is left beside the verdict, what it goes by and the gain has the name, the target, a bar."""
+    metric = METRIC if remedies.has_several(answer) and width >= 72 else 0
+    retained = RETAINED if width >= 78 else MOVED
+    share = SHARE if metric else len(GAIN) + 1
+    left = width - START - share - metric - 2 - retained - 1 - VERDICT
+    target = TARGET if answer.metric and left - TARGET >= LEAST_NAME else 0
+    name = min(NAME, left - target)
+    bar = min(LONGEST_BAR, left - target - name - 2)
+    return Columns(name, target, bar if bar >= LEAST_BAR else 0, share, metric, retained)
 
 
 def head_line(answer: RemediesAnswer, width: int) -> Line:
     """Name the columns."""
-    gain = bar_width(width) + PERCENT + (1 if bar_width(width) else 0)
-    target = f" {'target' if answer.metric else '':>{TARGET}}" if has_target(width) else ""
-    kept = "gain kept" if has_target(width) else " gain"
-    if remedies.has_several(answer):
-        kept = next((title for title in WORST if len(title) <= gain), kept)
-    words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
-    return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
+    columns = columns_of(answer, width)
+    target = f"{'target':>{columns.target}}" if columns.target else ""
+    title = WORST if columns.bar and remedies.has_several(answer) else GAIN
+    cells = (columns.bar + 2 if columns.bar else 0) + columns.share + columns.metric
+    gain = f"  {title:<{cells - 2}}" if columns.bar or columns.metric else f"{title:>{cells}}"
+    words = f"{'':<{START}}{'remedy':<{columns.name}}{target}{gain}"
+    return ((f"{words}  {'retained':<{columns.retained}} forgot?", "dim"),)
 
 
 def remedy_line(
@@ -46,11 +64,11 @@ def remedy_line(
     """Draw one that needs no training: how it did, how far it is, or why it can't be had."""
     start = (
         *_start(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked),
-        *_name(row.label, has_cursor),
+        *_name(row.label, has_cursor, (columns := columns_of(answer, width)).name),
     )
-    room = width - 7 - NAME - 2
+    room = width - START - columns.name - 2
     if row.why_not:
-        return (*start, (f"  {cut_end(f'not here: {clean_line(row.why_not)}', room)}", "dim"))
+        return (*start, (f"  {cut_end(clean_line(row.why_not), room)}", "dim"))
     if remedies.is_trying(answer, row):
         return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
     if not row.verdict:
@@ -60,16 +78,18 @@ def remedy_line(
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
         return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
-    target: Span = (f" {remedies.target(answer, row):>{TARGET}}  " if has_target(width) else "  ", "")
-    retained: Span = (f"{remedies.retained(row):>{RETAINED}}  ", "")
-    return (*start, target, *_gain(row, width), retained, *_verdict(row))
+    target: Span = (f"{remedies.target(answer, row):>{columns.target}}" if columns.target else "", "")
+    words = remedies.retained(row, answer.margin) if columns.retained == RETAINED else ""
+    words = words if 0 < len(words) <= columns.retained else remedies.moved(row, answer.margin)
+    retained: Span = (f"  {cut_end(words, columns.retained):<{columns.retained}} ", "")
+    return (*start, target, *_gain(row, columns), retained, *_verdict(row))
 
 
 def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width: int) -> Line:
     """Draw one that trains again: what it costs, or why not."""
     cursor: Span = cursor_mark(has_cursor)
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, as this run"
-    words = f"not here: {clean_line(row.why_not)}" if row.why_not else price
+    words = clean_line(row.why_not) if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
     return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
 
@@ -85,23 +105,20 @@ def _start(answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: b
     return (cursor, (" ", ""), mark, (f" {letter}  ", ""))
 
 
-def _name(label: str, has_cursor: bool, room: int = NAME) -> Line:
-    return ((f"{cut_end(clean_line(label), room):<{room}}", "bold" if has_cursor else ""),)
+def _name(label: str, has_cursor: bool, room: int) -> Line:
+    return ((f"{cut_end(clean_line(label), room - 1):<{room}}", "bold" if has_cursor else ""),)
 
 
-def _gain(row: RemedyRow, width: int) -> Line:
-    cells = bar_width(width)
-    percent: Span = (f"{remedies.gain(row):>{PERCENT}}", "")
-    if not cells:
-        return (percent,)
-    return (*share_bar(row.gain or 0.0, cells, bar_style(row)), (" ", ""), percent)
-
-
-def bar_style(row: RemedyRow) -> StyleName:
-    """A bar has the colour of its verdict; what is open has none."""
-    if row.verdict == "regressed":
-        return "red"
-    return "green" if row.verdict == "ok" else ""
+def _gain(row: RemedyRow, columns: Columns) -> Line:
+    metric = metric_words(remedies.least(row)) if columns.metric else ""
+    share: Line = (
+        (f"{remedies.gain(row):>{columns.share}}", ""),
+        (f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else "", "dim"),
+    )
+    if not columns.bar:
+        return share
+    # The bar is of the gain, which is good as far as it goes: red is for what was forgotten.
+    return (("  ", ""), *share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else ""), *share)
 
 
 def _verdict(row: RemedyRow) -> Line:

@@ -276,7 +276,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
-            host_of(self).say(f"not here: {clean_line(row.why_not)}.")
+            host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
         elif not left or left == [row.name]:
             self._try([row.name])
         else:
@@ -291,7 +291,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def _train_again(self, row: RetrainingRow) -> None:
         if row.why_not:
-            host_of(self).say(f"not here: {clean_line(row.why_not)}.")
+            host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
             return
         name = f"{self.run.rpartition(':')[2]}-{row.name}"
         host_of(self).open_launch(from_run=self.run, settings={**row.settings, "name": name})

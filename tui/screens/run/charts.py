@@ -14,29 +14,14 @@ from finetop.tui.screens.run.x_axis import NAMES, place_words
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.axis import Scale
-from finetop.tui.widgets.chart import GUTTER, draw, plot_width
+from finetop.tui.widgets.chart import draw, plot_width
+from finetop.tui.widgets.chart_grid import Layout, chart_width, columns_in, grid_of, rows_of_charts
 from finetop.tui.widgets.log import Tail
 from finetop.tui.widgets.series import Series, View, value_at
 
 NUMBERS = 2  # rows of numbers below the charts
 _LOG = 7  # rows that they leave for the log, and its rule
 _LEAST_WORDS = 10  # cells of what happened, in a title
-_TALLEST = 16  # rows of a chart in a grid
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a tab of some size is divided: charts in a grid, each with a title row; the log gets the rest."""
-
-    chart_columns: int
-    chart_rows: int
-    chart_width: int
-    chart_height: int  # with its title and its x axis
-
-    @property
-    def charts(self) -> int:
-        """How many charts there is room for."""
-        return self.chart_columns * self.chart_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,39 +55,15 @@ class Board:
 
 
 def layout_of(width: int, height: int, *, is_over: bool = False, is_full: bool = False) -> Layout:
-    """Divide the tab: 2 charts on 80x24, 4 on 120x40, 9 on 200x50; a run that failed leaves more to its log."""
-    if is_full:
-        return Layout(1, 1, width - 1, height)
-    columns = 1 if width < 60 else 2 if width < 160 else 3
-    rows = 1 if width < 100 or height < 28 else 2 if height < 40 else 3
-    room = height // 2 if is_over else height - NUMBERS - _LOG
-    return Layout(columns, rows, _chart_width(width, columns), min(_TALLEST, max(5, room // rows)))
+    """Divide the metrics tab: a run that failed leaves half of it to its log."""
+    return grid_of(width, height, below=height - height // 2 if is_over else NUMBERS + _LOG, is_full=is_full)
 
 
 def system_layout(width: int, height: int, charts: int) -> Layout:
     """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
-    columns = 1 if width < 60 else 2 if width < 160 else 3
+    columns = columns_in(width)
     rows = max(1, -(-charts // columns))
-    return Layout(columns, rows, _chart_width(width, columns), min(9, max(5, (height - 8) // rows)))
-
-
-def _chart_width(width: int, columns: int) -> int:
-    return _column_width(width, columns) - 1
-
-
-def _column_width(width: int, columns: int) -> int:
-    """Return the cells of a column, without the line between two."""
-    return (width - columns + 1) // columns
-
-
-def hit(layout: Layout, width: int, x: int, y: int) -> tuple[int, int] | None:
-    """Return which chart a cell of the tab is in, and the cell of its picture; None beside the pictures."""
-    row, column = y // layout.chart_height, x // (_column_width(width, layout.chart_columns) + 1)
-    cell = x - column * (_column_width(width, layout.chart_columns) + 1) - GUTTER
-    if row >= layout.chart_rows or column >= layout.chart_columns:
-        return None
-    cells = plot_width(layout.chart_width)
-    return (row * layout.chart_columns + column, min(max(0, cell), cells - 1)) if cell < cells + 1 else None
+    return Layout(columns, rows, chart_width(width, columns), min(9, max(5, (height - 8) // rows)))
 
 
 def wanted_keys(charts: list[str]) -> list[str]:
@@ -123,25 +84,7 @@ def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
 
 def chart_rows(board: Board, width: int) -> list[Line]:
     """Draw the charts, row by row."""
-    lines: list[Line] = []
-    across = board.layout.chart_columns
-    for at in range(0, len(board.charts), across):
-        drawn = [_chart(board, key) for key in board.charts[at : at + across]]
-        lines += [beside(row, across, width) for row in zip(*drawn, strict=True)]
-    return lines
-
-
-def beside(parts: Sequence[Line], columns: int, width: int) -> Line:
-    """Put parts of a row beside each other, each in its column, with lines between the columns."""
-    cells = _column_width(width, columns)
-    line: Line = ()
-    for at in range(columns):
-        part = parts[at] if at < len(parts) else ()
-        if at:
-            gap = at * (cells + 1) - 1 - line_width(line)
-            line = (*line, (" " * max(0, gap), ""), ("│", "faint"))
-        line = (*line, *part)
-    return line
+    return rows_of_charts([_chart(board, key) for key in board.charts], board.layout.chart_columns, width)
 
 
 def _chart(board: Board, key: str) -> list[Line]:
@@ -177,7 +120,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" of {decimals(limit)}", ""))
+        parts[-1] = (*parts[-1], (f" (limit {decimals(limit)})", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:

@@ -9,7 +9,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
+from finetop.core.wording.verdicts import beside_lines, change, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
@@ -81,7 +81,7 @@ def check_lines(
     named = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
     table = [_head(width, named)]
     for index in range(first, first + table_rows):
-        table.append(_task_line(tasks[index], width, has_cursor=index == cursor))
+        table.append(_task_line(tasks[index], outcome.margin, width, has_cursor=index == cursor))
     task = tasks[min(cursor, len(tasks) - 1)]
     rows = height - len(top) - len(table)
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
@@ -177,7 +177,7 @@ def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
     for sentence in beside_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
-        label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
+        label = {"noise floor": "floor"}.get(label, label)
         words = metric_words(rest) if label == "target" else rest
         lines += _labelled(label, words, width, rows)
     return lines
@@ -195,12 +195,13 @@ def _head(width: int, named: str) -> Line:
     return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
 
 
-def _interval(low: float, high: float) -> str:
+def _between(drops: tuple[float, float] | None, margin: float) -> str:
     """Write where a task's change lies, in points; of one that may be anything nothing is known."""
-    return "open" if high - low > OPEN else f"{change(high)} to {change(low)}"
+    is_open = drops is not None and drops[1] - drops[0] > OPEN
+    return "open" if is_open else interval(drops, margin)
 
 
-def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
+def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool) -> Line:
     mark = TASK_MARKS.get(task.mark)
     name_width = _name_width(width) if width >= 72 else 16
     name = cut_end(clean_line(task.task), name_width - 1)
@@ -217,6 +218,6 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}"
-    interval = "" if task.interval is None else _interval(*task.interval)
+    between = _between(task.interval, margin)
     items = f"{count(task.n)} of {count(task.total)}"
-    return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))
+    return (*line, (scores, ""), *moved, (f"  {between:<16}{items:>12}{flips}", ""))

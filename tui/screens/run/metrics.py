@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import count
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import NUMBERS, Board, beside, chart_rows
+from finetop.tui.screens.run.charts import NUMBERS, Board, chart_rows
 from finetop.tui.screens.run.metric_names import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.screens.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.screens.run.steps import alarm_row, open_alarm
@@ -15,6 +15,7 @@ from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import Line, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import SERIES
 from finetop.tui.widgets.chart import columns_of
+from finetop.tui.widgets.chart_grid import beside
 from finetop.tui.widgets.log import last_rows
 
 SPARK = 16  # cells

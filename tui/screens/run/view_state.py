@@ -12,7 +12,7 @@ from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRo
 from finetop.tui.app_interface import Host
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import Layout, hit, layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
 from finetop.tui.screens.run.grid import Grid
 from finetop.tui.screens.run.head import OF_CHARTS, Tab
 from finetop.tui.screens.run.log_tab import LogView
@@ -32,9 +32,10 @@ from finetop.tui.screens.run.state import (
 )
 from finetop.tui.screens.run.steps import newest_first, relatives
 from finetop.tui.screens.run.x_axis import axis_of, next_x
-from finetop.tui.screens.run.zoom import Axis, Shown, fitted, stretch
+from finetop.tui.screens.run.zoom import Axis, Shown, fitted, oldest_in, stretch
 from finetop.tui.widgets.axis import Scale
 from finetop.tui.widgets.chart import columns_of, plot_width
+from finetop.tui.widgets.chart_grid import Layout, hit
 
 PAGE = 1000  # rows that stand for a page of charts
 Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
@@ -88,7 +89,10 @@ class ViewState:
         cells = plot_width(self.layout(detail.row).chart_width)
         axis = axis_of(detail, x, held.newest.get(x), cells, self.ends.get(x, 0.0))
         self.ends[x] = axis.end
-        return axis
+        if held.x != x:
+            return axis
+        oldest = oldest_in(held.curves.values(), held.first, held.last, held.columns)
+        return replace(axis, oldest=oldest)
 
     def charted(self, row: RunRow) -> list[str]:
         """List the metrics that are drawn."""

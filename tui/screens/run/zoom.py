@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from finetop.core.protocol.messages.runs import Across
+from finetop.core.protocol.messages.runs import Across, Curve
 from finetop.tui.widgets.axis import round_end
 from finetop.tui.widgets.pointed_lines import PointedLines
 
@@ -30,12 +31,24 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The whole x axis: its end, where the run stands, how many cells it is drawn in, and what it counts in."""
+    """The whole x axis: its end, where the run stands, how many cells it is drawn in, and what it counts in.
+
+    `oldest` is where what is drawn begins.
+    """
 
     end: float
     newest: float
     cells: int
     grain: float = 1  # a step, a token, a second, a thousandth of an epoch
+    oldest: float = 0
+
+
+def oldest_in(curves: Iterable[Curve], first: float, last: float, columns: int) -> float:
+    """Return where curves of so many columns begin; 0 for a stretch that begins later: there may be more before it."""
+    begun = [curve.column[0] for curve in curves if curve.column]
+    if first > 0 or not begun or columns < 1:
+        return 0
+    return (min(begun) + 0.5) / columns * last
 
 
 def is_fit(shown: Shown, axis: Axis) -> bool:
@@ -61,15 +74,22 @@ def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
 
 
 def moved(shown: Shown, axis: Axis, by: int) -> Shown:
-    """Move the cursor; it starts at the newest step. At the edge of a zoomed chart the picture moves."""
+    """Move the cursor; it starts at the newest step, and stops at both ends of what there is.
+
+    At the edge of a zoomed chart the picture moves, as far as there is more.
+    """
     first, last = stretch(shown, axis)
-    at = shown.cursor
-    if at is None:
-        at = _within(int((axis.newest - first) / max(1, last - first) * axis.cells), axis.cells - 1)
+
+    def cell(place: float) -> int:
+        return _within(int((place - first) / max(axis.grain, last - first) * axis.cells), axis.cells - 1)
+
+    least, most = cell(axis.oldest), cell(axis.newest)
+    at = most if shown.cursor is None else shown.cursor
     target = at + by
-    cursor = _within(target, axis.cells - 1)
+    cursor = min(max(least, target), most)
     beyond = target - cursor
-    if not beyond or shown.zoom is None:
+    is_more = axis.newest > last if beyond > 0 else first > axis.oldest
+    if not beyond or shown.zoom is None or not is_more:
         return replace(shown, cursor=cursor)
     by_least = axis.grain if beyond > 0 else -axis.grain
     far = _grains(beyond * (last - first) / max(1, axis.cells), axis) or by_least

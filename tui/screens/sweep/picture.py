@@ -180,12 +180,26 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
     if high == low:
         low, high = low - (abs(low) * 0.1 or 1.0), high + (abs(high) * 0.1 or 1.0)
 
-    def y(value: float) -> int:
+    def nearest(value: float) -> int:
         return min(rows - 1, max(0, round((high - value) / (high - low) * (rows - 1))))
+
+    # The limit has a row of its own: a mean that is not on it stands above or below.
+    means = [point.mean for point in points]
+    limit_row = -1 if limit is None else nearest(limit)
+    if limit is not None and rows > 2:
+        limit_row = min(max(limit_row, int(max(means) > limit)), rows - 1 - int(min(means) < limit))
+
+    def y(value: float) -> int:
+        if limit is None:
+            return nearest(value)
+        if value == limit:
+            return limit_row
+        row = min(nearest(value), limit_row - 1) if value > limit else max(nearest(value), limit_row + 1)
+        return min(rows - 1, max(0, row))
 
     cells: list[list[tuple[str, StyleName]]] = [[(" ", "")] * columns for _ in range(rows)]
     if limit is not None:
-        cells[y(limit)] = [("·", "amber")] * columns
+        cells[limit_row] = [("·", "amber")] * columns
     for point in points:
         x = min(columns - 1, max(0, across(point.x) + point.beside))
         for row in range(y(point.high), y(point.low) + 1):
@@ -194,9 +208,9 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
         x = min(columns - 1, max(0, across(point.x) + point.beside))
         cells[y(point.mean)][x] = (point.letter, "reverse" if point.is_chosen else "bold")
     digits = 1 if title.startswith("retained") else 2
-    labels = {y(value): f"{value:.{digits}f}" for value in (low, high)}
+    labels = {nearest(value): f"{value:.{digits}f}" for value in (low, high)}
     if limit is not None:
-        labels[y(limit)] = f"limit {limit:.0f}"
+        labels[limit_row] = f"limit {limit:.0f}"
     lines: list[Line] = [((f"{'':>{GUTTER}}{cut_end(title, columns)}", "dim"),)]
     for row, drawn in enumerate(cells):
         lines.append(((f"{labels.get(row, ''):>{GUTTER - 1}} ", "dim"), *joined(drawn)))

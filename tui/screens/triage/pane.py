@@ -11,7 +11,7 @@ from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFa
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
-from finetop.core.wording.verdicts import change
+from finetop.core.wording.verdicts import change, change_of, interval_of
 from finetop.tui.text import (
     Line,
     Span,
@@ -68,14 +68,12 @@ def verdict_lines(facts: TaskFacts, row: TriageRow, width: int) -> list[Line]:
     is_settled = seen is not None and seen.state in ("accepted", "fixed")
     word = _word(facts, seen.state if is_settled and seen is not None else "")
     style = "" if is_settled else mark.style
-    interval = ""
-    if facts.low is not None and facts.high is not None:
-        interval = f" ({change(facts.high / 100)} to {change(facts.low / 100)})"
+    between = "" if facts.interval is None else f" ({interval_of(facts.interval, row.margin)})"
     scores = f"{_score(facts.base)} -> {_score(facts.tuned)}"
     line: Line = (
         (f" {mark.mark} ", style),
         (word, style if word != "ok" else "green"),
-        (f"   {scores}   change {change(facts.drop / 100)}{interval}", ""),
+        (f"   {scores}   change {change_of(facts.drop, None if facts.task else row.margin)}{between}", ""),
     )
     flips = f"{flips_words(facts)}, {count(facts.total - facts.n)} not asked" if facts.total > facts.n else ""
     for words in (flips, flips_words(facts)):
@@ -95,8 +93,8 @@ def _word(facts: TaskFacts, settled: str) -> str:
     if facts.mark == "lost":
         return "REGRESSED"
     if facts.mark == "kept":
-        return "ok" if facts.low is None or facts.low <= 0 else "ok, a real drop"
-    return "size open" if facts.low is not None and facts.low > 0 else "open"
+        return "ok, a real drop" if facts.is_drop_proven else "ok"
+    return "size open" if facts.is_drop_proven else "open"
 
 
 def _score(value: float | None) -> str:

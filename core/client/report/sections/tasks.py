@@ -24,13 +24,13 @@ def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
     if outcome is None or not outcome.tasks:
         return ()
     worst = worst_first(outcome)
-    bars = [_bar("all tasks", outcome.drop, outcome.interval, TONES[outcome.verdict])]
+    bars = [_bar("all tasks", outcome.drop, outcome.deciding_interval, TONES[outcome.verdict])]
     bars += [_bar(task.task, task.drop, task.interval, _BAR_TONES.get(task.mark, "open")) for task in worst]
     shown = tuple(bar for bar in bars if bar is not None)
     head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
     table = Table(
         head,
-        tuple((*task_cells(task)[:-1], f"{task.n:,} of {task.total:,}") for task in worst),
+        tuple((*task_cells(task, outcome.margin)[:-1], f"{task.n:,} of {task.total:,}") for task in worst),
         right=(2, 3, 4, 6, 7, 8),
     )
     found: list[Block] = [table]

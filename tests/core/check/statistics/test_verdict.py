@@ -36,7 +36,7 @@ from finetop.core.check.statistics.sequential import (
 from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import CheckResult
-from finetop.core.wording.verdicts import word
+from finetop.core.wording.verdicts import change, interval, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -487,3 +487,70 @@ def test_one_check_is_quick() -> None:
 def test_a_result_can_be_drawn_without_numpy() -> None:
     code = "import sys, finetop.core.check.statistics.verdict; sys.exit({'numpy', 'scipy'} & set(sys.modules) != set())"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def shown_ends(words: str) -> tuple[float, float] | None:
+    """Read a printed interval of a change; None where none is printed."""
+    low, to, high = words.partition(" to ")
+    return (float(low), float(high)) if to else None
+
+
+@given(
+    sizes=st.lists(st.integers(12, 160), min_size=1, max_size=4),
+    worse=st.lists(st.sampled_from([0.0, 0.02, 0.03, 0.05, 0.1, 0.3]), min_size=4, max_size=4),
+    better=st.sampled_from([0.0, 0.02, 0.08]),
+    margin=st.sampled_from([0.01, 0.03, 0.1]),
+    until=st.sampled_from(["decided", "all"]),
+    seed=st.integers(0, 10_000),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_printed_interval_contradicts_the_verdict_beside_it(
+    sizes: list[int], worse: list[float], better: float, margin: float, until: str, seed: int
+) -> None:
+    """REGRESSED only below the limit, ok only above it, lost only below 0, kept only above the limit, as printed."""
+    chance = random.Random(seed)
+    pairs = []
+    for task, (size, falls) in enumerate(zip(sizes, worse, strict=False)):
+        for number in range(size):
+            base = float(chance.random() < 0.8)
+            tuned = 1.0 - base if chance.random() < (falls / 0.8 if base else better) else base
+            pairs.append(PairedItem(f"t{task}", f"{number:03}", "", base, tuned))
+    items = [Item(pair.task, pair.item) for pair in pairs]
+    plan = plan_of(items, {item.key: pair.base for item, pair in zip(items, pairs, strict=True)}, margin=margin)
+    result = check_pairs(plan, pairs, until=until)  # type: ignore[arg-type]
+    limit = -100 * margin
+
+    words = interval(result.deciding_interval, margin)
+    ends = shown_ends(words)
+    assert result.verdict == "no_verdict" or ends or words == "all items" or result.decided_by == "task"
+    if ends:
+        match result.verdict:
+            case "regressed":
+                assert ends[1] <= limit, words
+            case "ok":
+                assert ends[0] > limit, words
+            case "no_verdict":
+                assert ends[0] <= limit < ends[1], words
+    if words == "all items":
+        shown = float(change(result.drop, margin))
+        assert (shown <= limit) == (result.verdict == "regressed"), (shown, result.verdict)
+    for task in result.tasks:
+        ends = shown_ends(interval(task.interval, margin))
+        if task.mark == "lost":
+            assert ends and ends[1] < 0, task
+        elif task.mark == "kept":
+            assert ends and ends[0] > limit, task
+
+
+def test_the_interval_of_the_suite_narrows_to_its_drop() -> None:
+    items = suite(2, 200)
+    base, tuned = flip(items, {"t0": 12, "t1": 12}, {"t0": 4, "t1": 4})
+    check, widths = begin(plan_of(items, base), until="all"), []
+    while look := next_items(check):
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+        found = conclude(check)
+        assert found.suite_interval is not None
+        low, high = found.suite_interval
+        assert low <= 0.04 <= high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True) and widths[-1] == 0.0

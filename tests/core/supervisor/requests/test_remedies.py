@@ -46,6 +46,7 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     assert rows["interpolate-0.75"].verdict == "regressed" and found.now.drop == pytest.approx(9.0)
     assert rows["interpolate-0.5"].drop == pytest.approx(0.4) and rows["interpolate-0.5"].fresh_used == 128
     assert found.trying == STRENGTHS and not found.is_under_way
+    assert found.price_s == pytest.approx(1.5), "as long as those took that were tried"
 
     # tried again, one takes its own place
     rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from compare_fakes import SeveralRuns, three
 from run_fakes import make_run_app, source
-from tui_fakes import NOW, settled, text_of
+from tui_fakes import NOW, row_with, settled, text_of
 
 from finetop.core.protocol.messages.data_versions import DataDiffer
 from finetop.core.protocol.messages.runs import Curves, GetRun
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import Queued, Running
 from finetop.tui.screens.compare.draw import scatter_lines, table_lines
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
@@ -59,12 +59,13 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         assert "A and B are on the Pareto front: none is better at both." in text_of(app)
         assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("what differs")[0]
         assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
-        before = screen.metric
-        await pilot.press("v")
+        assert screen.metrics == ["loss", "drift", "grad_norm", "tokens_per_s"], "in the grid of Run"
+        await pilot.press("v", "v")
         await settled(pilot, 0.2)
-        assert screen.metric != before and screen.held.metric == screen.metric
-        await pilot.press("V", "m", "y")
-        assert screen.shown.smoothing and screen.shown.is_log and "log y" in text_of(app)
+        assert "▸drift" in text_of(app)
+        await pilot.press("m", "y")
+        assert "smoothed 0.9" in row_with(app, "▸drift") and text_of(app).count("log y") == 1
+        await pilot.press("V", "V", "V")
         await pilot.press("left")
         assert "step 1" in text_of(app)
         asked = len(fake.asked)
@@ -75,7 +76,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         await settled(pilot, 0.2)
         assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
         await pilot.press("X")
-        assert "fewest" in text_of(app)
+        assert "Select at least two runs to compare." in text_of(app)
         await pilot.press("tab", "tab", "tab", "tab", "enter")
         await settled(pilot, 0.2)
         assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
@@ -175,10 +176,11 @@ async def test_a_runs_curve_can_be_hidden_and_the_chart_have_the_whole_tab() -> 
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         screen = await compared(fake, pilot)
-        assert " B 0.957" in text_of(app)
+        assert " B 0.954" in text_of(app)
         await pilot.press("j", "space")
-        assert " B 0.957" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
+        assert " B 0.95" not in text_of(app) and "1 hidden" in text_of(app) and " C 0.7" in text_of(app)
         await pilot.press("space", "z")
+        await settled(pilot, 0.2)
         assert " B 0.957" in text_of(app) and "what came out" not in text_of(app)
         await pilot.press("escape")
         assert "what came out" in text_of(app) and app.screen is screen
@@ -190,13 +192,44 @@ async def test_the_axes_are_those_of_run_and_i_shows_all_of_both() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         await compared(fake, pilot)
-        assert "start cut off" in text_of(app) and " 2.5 " not in text_of(app)
+        assert "start cut off" in text_of(app) and "\n    2 ┈" not in text_of(app)
         await pilot.press("i")
         await settled(pilot, 0.2)
-        assert "start cut off" not in text_of(app) and " 2.5 " in text_of(app)
+        assert "start cut off" not in row_with(app, " loss") and "\n    2 ┈" in text_of(app)
         await pilot.press("x")
         await settled(pilot, 0.2)
         assert "by tokens" in text_of(app) and "614k" in text_of(app)
-        await pilot.press("x", "left")
+        await pilot.press("x")
         await settled(pilot, 0.2)
         assert "  min 0 " in text_of(app) and "pauses left out" in text_of(app)
+
+
+@pytest.mark.parametrize(("size", "charts"), [((80, 24), 2), ((120, 40), 4), ((200, 50), 9)])
+async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=size) as pilot:
+        await settled(pilot)
+        app.open_run(fake.detail.row.name)
+        await settled(pilot, 0.3)
+        of_run = app.screen
+        assert isinstance(of_run, RunScreen) and of_run.detail is not None
+        layout = of_run.view_state.layout(of_run.detail.row)
+        await pilot.press("escape")
+        screen = await compared(fake, pilot)
+        own = screen._layout
+        assert (own.charts, own.chart_columns, own.chart_width) == (charts, layout.chart_columns, layout.chart_width)
+        assert screen.metrics == of_run.view_state.charted(of_run.detail.row)
+        assert text_of(app).count(" step 0 ") == len(screen.metrics)
+
+
+async def test_a_run_that_never_started_stretches_no_axis() -> None:
+    fake = three()
+    waits = fake.details["support-r16"]
+    row = msgspec.structs.replace(waits.row, state=Queued(2, "waits"), step=0, steps=90_000, metrics={})
+    fake.details["support-r16"] = msgspec.structs.replace(waits, row=row)
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = await compared(fake, pilot)
+        assert screen._axis.end == 1200 and "90,000" not in row_with(app, " step 0")

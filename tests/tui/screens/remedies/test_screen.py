@@ -17,6 +17,7 @@ from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.runs import Failed, Finished
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.remedies.row import remedy_line
 from finetop.tui.screens.remedies.screen import RemediesScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 
@@ -108,7 +109,7 @@ async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None
         await opened(pilot)
         await pilot.press("G", "R")
         await settled(pilot)
-        assert "not here: it replays already" in text_of(app)
+        assert "it replays already" in text_of(app)
         await pilot.press("k", "R")
         await settled(pilot, 0.5)
         assert isinstance(app.screen, LaunchScreen)
@@ -126,12 +127,12 @@ async def test_details_say_all_and_can_be_scrolled() -> None:
         await pilot.press("j", "j", "enter")
         await settled(pilot)
         text = text_of(app)
-        assert "-0.8 ±1.0 on 192 of 336 items for choosing" in text
-        assert "✓ confirmed  -0.8 ±1.2 on 300 of 336 fresh items, at alpha 0.005" in text
+        assert "-0.8 (-1.8 to -0.3) on 192 of 336 items for choosing" in text
+        assert "✓ confirmed  -0.8 (-2.0 to +0.4) on 300 of 336 fresh items, at alpha 0.005" in text
         assert "strength 0.5" in text and "arith" in text
         await pilot.press("escape")
         await settled(pilot)
-        assert "half-way to the base     0.90" in text_of(app)
+        assert "half-way to the base   66% rules" in text_of(app)
 
 
 async def test_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
@@ -139,7 +140,7 @@ async def test_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
     app = make_app(fake)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
-        assert "● d  intruders removed       scoring, 212 of at most 336, 40 s left at most" in text_of(app)
+        assert "● d  intruder dimensions…   scoring, 212 of at most 336, 40 s left at most" in text_of(app)
         assert "○ e  small half pruned" in text_of(app)
         await pilot.press("j", "j")
         fake.found = after()
@@ -156,10 +157,10 @@ async def test_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
 
 async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_counts() -> None:
     app = make_app(MendingSupervisor(after()))
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(120, 40)) as pilot:
         await opened(pilot)
         assert "Looking for: most of each gain kept" in text_of(app)
-        assert "worst gain kept" in text_of(app)
+        assert "gain kept (worst metric)" in text_of(app)
         assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
         assert "exact match against retained" in text_of(app)
         await pilot.press("v")
@@ -172,6 +173,25 @@ async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_count
         await pilot.press("j", "j", "enter")
         await settled(pilot)
         assert "rules 0.663, now 1.000, 66% of the gain: the least, which counts" in text_of(app)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_a_share_names_its_metric_and_a_verdict_has_the_interval_that_decided_it(
+    size: tuple[int, int],
+) -> None:
+    alone = row("prune-small", "small half pruned", 0.9, 1.5, "regressed", decided=None)
+    app = make_app(MendingSupervisor(answer([*tried()[:3], alone], best="interpolate-0.5")))
+    async with app.run_test(size=size) as pilot:
+        await opened(pilot)
+        assert "100% exact match  -3.6 (-4.6 to -3.1)   ✗ REGRESSED" in row_with(app, "b  3/4 of")
+        assert "66% rules        -0.8 (-1.8 to -0.3)   ✓ ok" in row_with(app, "c  half-way to")
+        assert "  -1.5, arith -22.0     ✗ REGRESSED" in row_with(app, "d  small half"), "what decided"
+
+
+def test_a_good_number_has_no_red_bar() -> None:
+    for one in tried():
+        line = remedy_line(after(), one, "a", has_cursor=False, is_marked=False, width=118)
+        assert not [text for text, style in line if style == "red" and set(text) & set("█▏▎▍▌▋▊▉")], one.label
 
 
 async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  0.09 of 0.10  nats/token" in title
+        assert "drift  0.09 (limit 0.10)  nats/token" in title
         assert "0.1 ----" in row_with(app, "limit")
         assert row_with(app, " step 0 ").count("500            1,200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
@@ -404,7 +404,15 @@ def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
     near = moved(Shown(cursor=31, zoom=(400, 720)), axis, 10)
     assert near.cursor == 31 and near.zoom == (500, 820)
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
-    assert moved(Shown(cursor=31), axis, 1) == Shown(cursor=31)
+
+
+def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
+    axis = Axis(1200, 600, 32, oldest=75)
+    assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
+    assert moved(Shown(cursor=30), axis, 1).cursor == 16, "back to it"
+    assert moved(Shown(cursor=3), axis, -10).cursor == 2, "at the first value"
+    assert moved(Shown(cursor=31, zoom=(280, 600)), axis, 5) == Shown(cursor=31, zoom=(280, 600))
+    assert moved(Shown(cursor=0, zoom=(320, 640)), axis, -1).zoom == (310, 630), "there is more"
 
 
 def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:

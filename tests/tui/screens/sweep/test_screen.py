@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import SweepBrief
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
-from finetop.tui.screens.sweep.picture import axis_of
+from finetop.tui.screens.sweep.picture import Point, axis_of, panel
 from finetop.tui.screens.sweep.screen import SweepScreen
 
 if TYPE_CHECKING:
@@ -187,3 +187,17 @@ def test_picture(snap_compare: Callable[..., bool], state: str, size: tuple[int,
         await settled(pilot, 0.2)
 
     assert snap_compare(make_app(SweepingSupervisor(FOUND[state]())), terminal_size=size, run_before=press)
+
+
+@pytest.mark.parametrize("height", range(6, 14))
+@pytest.mark.parametrize("means", [(-1.4, -14.0), (-1.4, 0.2), (-3.2, -14.0), (-2.9, -3.1)])
+def test_a_point_stands_on_its_side_of_the_limit(height: int, means: tuple[float, float]) -> None:
+    points = [
+        Point(float(at), str(at), mean, mean, mean, letter)
+        for at, (letter, mean) in enumerate(zip("xz", means, strict=True))
+    ]
+    rows = ["".join(text for text, _ in line) for line in panel(points, "retained, points", -3.0, 40, height)]
+    limit = next(at for at, row in enumerate(rows) if "limit -3" in row)
+    for point in points:
+        at = next(at for at, row in enumerate(rows[1:-1], 1) if point.letter in row[9:])
+        assert (at < limit) == (point.mean > -3.0) and at != limit, rows
