@@ -40,6 +40,7 @@ _WORDS: Mapping[str, str] = {
     "-age": "longest ago first",
 }
 SHOWN = 24  # cells of a filter
+EXAMPLE = "part of what is listed, such as failed or regressed; or loss<1.2, tag:x"
 LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
@@ -176,11 +177,17 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
 
 def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
     """Say that a filter hides all runs, and which of its terms hides the most."""
-    hidden = f" 0 of {counted(answer.total, 'run')} match   {clean_line(text)}"
+    hidden: Line = (
+        (f" No run matches {clean_line(text)!r}.  ", ""),
+        ("esc", "key"),
+        (" clears the filter.", ""),
+    )
     term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
     if matching and len(answer.without) > 1:
-        return [(), ((hidden, ""),), ((f" {count(matching)} match without   {clean_line(term)}", "dim"),)]
-    return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+        more = f"{count(matching)} match without {clean_line(term)}"
+    else:
+        more = f"{counted(answer.total, 'run')} without it"
+    return [(), hidden, ((f" {more}", "dim"),), (), ((f" A filter is {EXAMPLE}.", "dim"),)]
 
 
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
@@ -190,7 +197,7 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
     if not runs.is_empty:
         return []
     if runs.listed[0]:
-        return [next_line("esc", "drop the filter")]
+        return [next_line("esc", "clear the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]
 

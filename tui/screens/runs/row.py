@@ -107,7 +107,7 @@ COLUMNS = (
     Column("age", 4, "right", 126, _age),
     Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), widest=26, style="dim"),
     Column("tok/s", 6, "right", 118, _speed, style="dim"),
-    Column("loss", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
+    Column("curve", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
     Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed

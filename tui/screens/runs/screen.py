@@ -201,6 +201,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.query_one(Table).show(self.runs.pages.matching, place)
         answer = self.runs.answer
         if answer is not None and input_lines.is_filtering(self):
+            if not self.runs.filter:
+                input_lines.show_example(self)
+                return True
             words = f"{count(answer.matching)} of {count(answer.total)} match"
             self.query_one(Bottom).say_aside(((words, "dim"),))
         return True
@@ -299,7 +302,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.filter_by("")
 
     def action_filter(self) -> None:
-        input_lines.filter_line(self, self.runs.filter, leave="drop the filter", left="")
+        input_lines.filter_line(self, self.runs.filter, leave="clear", left="")
 
     def action_sort_by(self) -> None:
         self._type_part("sort")
@@ -310,7 +313,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def _type_part(self, part: Literal["sort", "group"]) -> None:
         """Let the order or the group of the list be typed, as a part of its filter."""
         text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
-        input_lines.filter_line(self, text, leave="leave it as it was", left=self.runs.filter)
+        input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
 
     def action_columns(self) -> None:
         input_lines.columns_line(self)

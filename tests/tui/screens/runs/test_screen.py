@@ -21,17 +21,19 @@ from tui_fakes import (
     text_of,
 )
 
+from finetop.core.protocol.filter_match import holds
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, Stop
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
+from finetop.core.protocol.run_filter import KEYS, TITLES, parse
 from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines, screen
-from finetop.tui.screens.runs.row import run_line
+from finetop.tui.screens.runs.row import COLUMNS, HOST, run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.fix import fix_of
@@ -257,9 +259,9 @@ async def test_a_filter_that_hides_all_says_so() -> None:
         await settled(pilot)
         await pilot.press("slash", *"qqq", "enter")
         await settled(pilot)
-        assert "0 of 13 runs match   qqq" in text_of(app)
-        assert "13 match without it" in text_of(app)
-        assert "next  esc  drop the filter" in text_of(app)
+        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
+        assert "13 runs without it" in text_of(app)
+        assert "next  esc  clear the filter" in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
         assert "support-full-1e-4" in cursor_row(app)
@@ -500,12 +502,13 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert "2 of 13 match" in text_of(app).splitlines()[-2]
         await pilot.press("enter", "slash")
         await typed(pilot, " state:")
-        assert "a value must stand behind :. Try state:r" in text_of(app).splitlines()[-2]
+        assert ": needs a value. Try state:r" in text_of(app).splitlines()[-2]
+        await typed(pilot, "bad")
         await pilot.press("enter")
         await settled(pilot)
         above, prompt = text_of(app).splitlines()[-3:-1]
-        assert "state:: a value must stand behind" in above
-        assert prompt.startswith(" / state:running loss<1 state:"), "it stays open"
+        assert "state:bad: no state 'bad'. Use failed, finished, lost, queued, running, stopped." in above
+        assert prompt.startswith(" / state:running loss<1 state:bad"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
 
 
@@ -537,7 +540,7 @@ async def test_the_palette_begins_to_type_an_order() -> None:
         await pilot.press("enter")
         await settled(pilot)
         assert text_of(app).splitlines()[-2].startswith(" / sort: ")
-        assert "say what to sort by. sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
         await typed(pilot, "name")
         await pilot.press("enter")
         await settled(pilot)
@@ -552,8 +555,8 @@ async def test_which_term_hides_all_is_said() -> None:
         await typed(pilot, "method:lora age>9w")
         await pilot.press("enter")
         await settled(pilot)
-        assert "0 of 13 runs match   method:lora age>9w" in text_of(app)
-        assert " 10 match without   age>9w" in text_of(app)
+        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
+        assert " 10 match without age>9w" in text_of(app)
 
 
 async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_esc() -> None:
@@ -813,3 +816,55 @@ async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_ag
         head = row_with(app, "did it forget?")
         assert head.index("left") < head.index("age")
         assert row_with(app, "done").strip("│ ") == "done"
+
+
+@pytest.mark.parametrize("title", [column.title for column in (*COLUMNS, HOST)])
+def test_every_column_is_a_field_of_the_filter(title: str) -> None:
+    """One of several words is known by each: `tags, note`."""
+    for key in title.replace(",", "").split():
+        assert TITLES.get(key, key) in (*KEYS, "loss", "tokens_per_s")
+
+
+def test_no_two_columns_have_one_title() -> None:
+    titles = [column.title for column in COLUMNS]
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize(
+    ("typed_text", "names"),
+    [
+        ("REG", ["support-full-1e-4"]),
+        ("regressed", ["support-full-1e-4"]),
+        ("failed", ["sql-lora-70b"]),
+        ("out of memory", ["sql-lora-70b"]),
+        ("forgot:failed", ["sql-lora-70b"]),
+        ("forgot:acc", ["support-full-3e-4"]),
+        ("no verdict", ["tiny"]),
+        ("queued r64", ["support-r64"]),
+        ("how:full -ok -reg", ["support-full-3e-4"]),
+        ("left<10m", ["support-r16"]),
+        ("drift", ["legal-cpt"]),
+    ],
+)
+def test_a_word_that_is_on_the_screen_finds_its_run(typed_text: str, names: list[str]) -> None:
+    line = parse(typed_text)
+    assert [row.name for row in mixed_rows() if holds(line, row, NOW)] == names
+
+
+async def test_the_filter_begins_with_an_example_and_an_empty_list_says_what_to_do() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await settled(pilot)
+        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
+        await pilot.press(*"REG")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pilot.press(*"xyz")
+        await settled(pilot)
+        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "legal-cpt" in text_of(app)
