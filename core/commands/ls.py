@@ -123,7 +123,7 @@ def tell(
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
     print_table(
         (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ or None)) for row in rows],
+        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows],
         right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
         above=headings(rows, groups, line.group),
         widest=WIDEST,

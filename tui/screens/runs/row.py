@@ -113,6 +113,12 @@ COLUMNS = (
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
 
 
+def names_suite(rows: Iterable[RunRow]) -> bool | None:
+    """Return whether verdicts say their suite: not where all have the same; None: each by itself, see `on_suite`."""
+    suites = {row.check.suite for row in rows if row.check is not None}
+    return None if len(suites) > 1 else False
+
+
 def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = (), time: str = TIME) -> Line:
     """Write the titles of the columns; `time` is that of the one for what is left, or for the age."""
     name, columns = _laid_out(width, has_hosts, tuple(chosen))
@@ -143,8 +149,9 @@ def run_line(
     sparks: Sparks,
     chosen: Sequence[str] = (),
     is_marked: bool = False,
+    name_suite: bool | None = None,
 ) -> Line:
-    """Write a run as a row of the list, `width` cells wide at most."""
+    """Write a run as a row of the list, `width` cells wide at most; without its suite where `name_suite` is False."""
     mark = mark_of(row)
     name_width, columns = _laid_out(width, bool(row.host), tuple(chosen))
     name = cut_middle(clean_line(bare(row)), name_width)
@@ -160,7 +167,7 @@ def run_line(
         text = clean_line(column.cell(row, now, sparks))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
-    return (*cells, ("  ", ""), *cut_line(forgot(row, now), width - line_width(cells) - 2))
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now, name_suite=name_suite), width - line_width(cells) - 2))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:

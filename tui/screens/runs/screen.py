@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.notes import Tag
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunRow
-from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.protocol.tags import SEEN, comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import bindings
@@ -31,7 +32,7 @@ from finetop.tui.screens.runs.pane import (
     pane_lines,
     state_line,
 )
-from finetop.tui.screens.runs.row import head_line, part_heading, run_line, time_title
+from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
@@ -61,6 +62,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.overlay = Overlay()
         self._titled: object = None  # the pages that the titles are of
         self._titles: dict[str, str] = {}
+        self._name_suite: bool | None = None
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -105,23 +107,27 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return self._line_of(row, width, has_cursor=has_cursor)
 
     def draw_heading(self, index: int) -> str:
+        self._look_through()
         row = self.runs.pages.rows.get(index)
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
         has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._time_titles()[heading], width, has_hosts=has_hosts, chosen=chosen)
+        return part_heading(heading, self._titles[heading], width, has_hosts=has_hosts, chosen=chosen)
 
-    def _time_titles(self) -> dict[str, str]:
-        """Title the column of time in each part of the list: once for all rows that are held, which may be many."""
+    def _look_through(self) -> None:
+        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
+
+        Once for all rows that are held, which may be many.
+        """
         if self._titled is not self.runs.pages:
             parts: dict[str, list[RunRow]] = {}
             for row in self.runs.pages.rows.values():
                 parts.setdefault(heading_of(row), []).append(row)
             self._titled = self.runs.pages
             self._titles = {part: time_title(rows) for part, rows in parts.items()}
-        return self._titles
+            self._name_suite = names_suite(self.runs.pages.rows.values())
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
@@ -147,6 +153,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         part.show(lines)
 
     def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
+        self._look_through()
         return run_line(
             row,
             has_cursor=has_cursor,
@@ -155,6 +162,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             sparks=self.runs.sparklines.drawn,
             chosen=self.runs.columns,
             is_marked=row.id in self.runs.marked,
+            name_suite=self._name_suite,
         )
 
     def _refuse(self, fault: BadInput) -> None:
@@ -348,6 +356,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if self.chosen:
             input_lines.tag_line(self)
 
+    @work
+    async def action_seen(self) -> None:
+        """Mark what failed or was lost as seen: what is marked, else the run under the cursor, or all."""
+        with refusals_said(self.host):
+            every = [] if self.runs.marked else await actions.unseen(self.host)
+            self._put(actions.seen(self.chosen, every, self.do))
+
     def action_undo(self) -> None:
         """Undo the last change of tags, a note, or the trash."""
         if self.undo is None:
@@ -388,3 +403,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()
+        moved = {ask.run for ask in asks if isinstance(ask, Tag) and SEEN in (*ask.add, *ask.drop)}
+        if moved:
+            self.runs.marked.clear()
+            self.load_anew(self.runs.behind(self.query_one(Table).cursor, moved))
