@@ -155,7 +155,10 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
         name = cut_middle(clean_line(row.name), 40) if is_found else command_names(row)[0]
         sign = row.shown if not is_found and row.keys else ""
         name += " " * max(0, NAME_WIDTH - cell_len(name))
-        about = cut_end(row.about, max(0, width - 17 - cell_len(name) - len(sign)))
+        about = row.about
+        if not is_found and about.lower() == name.strip():  # a place
+            about = row.command
+        about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
         left: Line = (
             cursor_mark(has_cursor),
             (f"  {kind_of(row):<9}", "dim"),

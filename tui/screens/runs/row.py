@@ -167,7 +167,11 @@ def run_line(
         text = clean_line(column.cell(row, now, sparks))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
-    return (*cells, ("  ", ""), *cut_line(forgot(row, now, name_suite=name_suite), width - line_width(cells) - 2))
+    return (
+        *cells,
+        ("  ", ""),
+        *cut_line(forgot(row, now, name_suite=name_suite), width - line_width(cells) - 2),
+    )
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
@@ -176,7 +180,8 @@ def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
         (
             width
             for width in range(60, 500)
-            if {column.key for column in _columns(width, has_hosts, tuple(chosen))} >= set(chosen)
+            if {column.key or column.title for column in _columns(width, has_hosts, tuple(chosen))}
+            >= set(chosen)
         ),
         500,
     )
@@ -217,7 +222,7 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
     taken = sum(column.width + column.gap for column in always)
     room = width - 4 - _name_width(width) - 2 - ANSWER_WIDTH - taken
     for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
-        titles = {shown.title for shown in always if shown.key}
+        titles = {shown.title for shown in always}
         if column.width + column.gap <= room and column.title not in titles:
             always.append(column)
             room -= column.width + column.gap

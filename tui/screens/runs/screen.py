@@ -23,14 +23,17 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
-from finetop.tui.screens.runs.overlay import Overlay, overlay_lines
+from finetop.tui.screens.runs.overlay import Overlay, curve_lines, overlay_lines
 from finetop.tui.screens.runs.pane import (
+    CHART_FROM,
     empty_lines,
+    facts_width,
     fault_words,
     heading_words,
     next_lines,
     pane_lines,
     state_line,
+    with_curve,
 )
 from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
 from finetop.tui.screens.runs.state import SORTS, RunList
@@ -186,11 +189,20 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             pane.show(())
         else:
             now, spark = self.host.now(), self.runs.sparklines.drawn.get(row.id, "")
-            pane.show(pane_lines(row, width=pane.room.width, height=pane.room.height, now=now, spark=spark))
+            width, height = pane.room
+            lines = pane_lines(row, width=width, height=height, now=now, spark=spark)
+            if width >= CHART_FROM:
+                size = (width - facts_width(width) - 1, height - 1)
+                lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
+            pane.show(lines)
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
         self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.set_class(self.size.width >= CHART_FROM, "-wide")
 
     def on_mount(self) -> None:
         self.runs.columns = input_lines.columns(self.host.homes[0])
@@ -230,6 +242,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             return
         is_far = any(home.link is not None for home in self.host.homes)
         marked, width = list(self.runs.marked.values()), self.query_one("#pane", Lines).room.width
+        if len(marked) < 2:
+            is_drawn = self.row is not None and self.row.step and width >= CHART_FROM
+            marked, width = [self.row] if is_drawn else [], width - facts_width(width)
         if await self.overlay.load(self.host.ask, marked, width, self.host.now()):
             self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()

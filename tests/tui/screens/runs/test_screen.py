@@ -29,11 +29,11 @@ from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
 from finetop.core.protocol.run_filter import KEYS, TITLES, parse
-from finetop.core.protocol.runs import Failed, Finished, Queued, Running
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines, screen
-from finetop.tui.screens.runs.row import COLUMNS, HOST, run_line
+from finetop.tui.screens.runs.row import COLUMNS, HOST, head_line, needed_width, run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.fix import fix_of
@@ -106,7 +106,7 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         rows = text_of(app).splitlines()
-        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 in all")
+        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
@@ -154,7 +154,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
-        assert "10,000 in all" in text_of(app)
+        assert "10,000 total" in text_of(app)
         await pilot.press("G")
         assert "run-00000" not in text_of(app)  # the cursor is there before the data
         await settled(pilot)
@@ -626,7 +626,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
-        assert "11 in all" in text_of(app)
+        assert "11 total" in text_of(app)
         assert "marked" not in text_of(app).splitlines()[1]
         await pilot.press("u")
         await settled(pilot, 0.3)
@@ -869,3 +869,89 @@ async def test_the_filter_begins_with_an_example_and_an_empty_list_says_what_to_
         await pilot.press("escape")
         await settled(pilot)
         assert "legal-cpt" in text_of(app)
+
+
+def old_failures(number: int) -> list[Any]:
+    """Make a list in which failures of days ago stand above what runs and waits."""
+    lost = make_row(1, "tried-lost", Lost(NOW - 9e4, "the machine restarted"), needs_you=True)
+    failed = [
+        make_row(at, f"tried-{at}", Failed(NOW - 9e4 - at, "out of memory"), needs_you=True)
+        for at in range(2, number + 1)
+    ]
+    going = [
+        make_row(90, "trains", Running(NOW - 800, "training", 311, 9000)),
+        make_row(91, "waits", Queued(1)),
+        make_row(92, "ended", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="core")),
+    ]
+    return [lost, *failed, *going]
+
+
+async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_above_them() -> None:
+    fake = FakeSupervisor(old_failures(23))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "23 need you" in text_of(app) and "waits" not in text_of(app)
+        assert "A seen" in text_of(app).splitlines()[-1]
+        await pilot.press("A")
+        await settled(pilot)
+        assert "Mark tried-lost as seen?" in text_of(app)
+        assert "y mark it   a mark all 23" in text_of(app)
+        assert not asked(fake, Tag), "nothing is marked before the answer"
+        await pilot.press("a")
+        await settled(pilot)
+        assert len(asked(fake, Tag)) == 23
+        assert "23 runs marked as seen. u undoes it." in text_of(app)
+        lines = text_of(app).splitlines()
+        assert "nothing needs you" in lines[1]
+        places = [
+            next(at for at, line in enumerate(lines) if name in line) for name in ("trains", "waits", "ended")
+        ]
+        assert places == [4, 6, 8]
+        assert "trains" in cursor_row(app), "the cursor stays at its place"
+        await pilot.press("u")
+        await settled(pilot)
+        assert "23 need you" in text_of(app)
+
+
+async def test_A_marks_one_failure_and_then_the_next_is_under_the_cursor() -> None:
+    fake = FakeSupervisor(old_failures(3))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "A", "y")
+        await settled(pilot)
+        assert asked(fake, Tag) == [Tag("tried-2", ["seen"])]
+        assert "tried-3" in cursor_row(app)
+        await pilot.press("A", "escape", "G")
+        await settled(pilot)
+        assert len(asked(fake, Tag)) == 1 and "tried-2" in cursor_row(app)
+        assert "A seen" not in text_of(app).splitlines()[-1]
+
+
+async def test_a_suite_that_all_checks_share_is_not_said_in_each_row() -> None:
+    rows = old_failures(2)
+    app = make_app(FakeSupervisor(rows))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert row_with(app, "ended").rstrip().endswith("ok -0.4, arith -22.0")
+    other = make_row(95, "other", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="quick"))
+    app = make_app(FakeSupervisor([*rows, other]))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "ok -0.4 on core" in row_with(app, "ended")
+
+
+async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settled(pilot)
+        verdict = row_with(app, "REGRESSED  9.1 points lost")
+        assert verdict.index("loss 1") >= 100
+        assert "step 0" in text_of(app)
+
+
+def test_a_chosen_column_is_not_shown_twice() -> None:
+    titles = "".join(text for text, _ in head_line(120, chosen=("loss", "eval_loss"))).split()
+    assert titles.count("loss") == 1 and "eval_loss" in titles
+    assert needed_width(("loss", "eval_loss")) < 120
