@@ -185,6 +185,12 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
             for screen in stack:
                 screen.query("*").refresh()
 
+    def choose_theme(self, theme: str) -> None:
+        """Draw in a theme, and keep it."""
+        from finetop.tui.screens import themes
+
+        themes.choose(self, theme)
+
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
 

@@ -1,8 +1,9 @@
-"""Finds what : opens beside commands: runs, tasks, recipes and metrics by name, lost items by their words."""
+"""Finds what : opens: commands, runs, tasks, recipes, metrics and themes by name, lost items by their words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +14,8 @@ from finetop.core.protocol.runs import RunRow
 from finetop.core.recipe.find import list_builtin
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import Host
+from finetop.tui.keys import Key
+from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import Line
 
@@ -21,6 +24,10 @@ REGRESSED, SHORTEST = (
     2,
     3,
 )  # runs, the worst first, whose items are looked through; letters that are looked for
+_OTHER_NAMES = {"leave": ("quit", "exit")}
+_SCREENS = ("place", "live", "help", "messages")
+_WORD = re.compile(r"[^\W_]+")
+_IN_A_WORD = 4  # how well a text fits that is somewhere within; behind it: its letters are, in their order
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,52 @@ class Found:
     kind: str
     about: str
     open: Callable[[], object]
+
+
+def command_names(key: Key) -> tuple[str, ...]:
+    """Return what a command is called, the name that is shown first: `runs`, `sort by`, `quit`."""
+    name, _, argument = key.action.partition("(")
+    if name == "place":
+        return (argument.strip("')"),)
+    return (*_OTHER_NAMES.get(name, ()), name.replace("_", " "))
+
+
+def kind_of(thing: Key | Found) -> str:
+    """Return what a thing is, in a word: command, screen, run, recipe …"""
+    if isinstance(thing, Found):
+        return thing.kind
+    return "screen" if thing.action.partition("(")[0] in _SCREENS else "command"
+
+
+def ranked(text: str, commands: Sequence[Key], found: Sequence[Found] = ()) -> list[Key | Found]:
+    """List the commands that fit a text, and what was found by it, the best fit first; commands before all else."""
+    ranks: list[tuple[int, Key | Found]] = []
+    for key in commands:
+        signs = {key.shown} if len(key.shown) == 1 and key.keys else set()
+        fit = 0 if text in signs else _fit(text, command_names(key), key.about)
+        ranks += [(fit, key)] if fit is not None else []
+    for thing in found:
+        fit = _fit(text, (thing.name,), "")
+        ranks.append((_IN_A_WORD if fit is None or thing.kind == "item" else fit, thing))
+    return [thing for _, thing in sorted(ranks, key=lambda pair: (pair[0], isinstance(pair[1], Found)))]
+
+
+def _fit(text: str, names: Sequence[str], about: str) -> int | None:
+    """Return how well a text fits: 0 the name itself, 1 its beginning, 2 and 3 words of name and about, … None: not."""
+    text = " ".join(text.lower().split())
+    names, about = [name.lower() for name in names], about.lower()
+    if text in names:
+        return 0
+    if any(name.startswith(text) for name in names):
+        return 1
+    for fit, within in ((2, " ".join(names)), (3, f"{' '.join(names)} {about}")):
+        parts = _WORD.findall(within)
+        if all(any(part.startswith(word) for part in parts) for word in text.split()):
+            return fit
+    if all(word in f"{' '.join(names)} {about}" for word in text.split()):
+        return _IN_A_WORD
+    letters = iter(names[0])
+    return _IN_A_WORD + 1 if all(letter in letters for letter in text) else None
 
 
 async def find(host: Host, text: str) -> list[Found]:
@@ -69,6 +122,13 @@ async def find(host: Host, text: str) -> list[Found]:
         (
             Found(clean_line(key), "metric", "sort the runs by it", partial(host.sort_runs, key))
             for key in metrics
+        ),
+    )
+    found += _named(
+        words,
+        (
+            Found(theme, "theme", f"colours {THEME_ABOUT[theme]}", partial(host.choose_theme, theme))
+            for theme in THEMES
         ),
     )
     return found + await _items(host, " ".join(words))

@@ -19,6 +19,15 @@ THEMES: Final[tuple[Colours, ...]] = (
     "16",
     "none",
 )
+THEME_ABOUT: Final[Mapping[str, str]] = {
+    "": "as the terminal says: dark or light",
+    "dark": "for a dark background",
+    "light": "for a light background",
+    "colour-blind dark": "no red against green",
+    "colour-blind light": "no red against green",
+    "16": "the terminal's own 16 colours",
+    "none": "bold, dim and reverse alone",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,13 +33,15 @@ ANYWHERE = True
 WIDEST = 60  # cells of a column in a pipe; --json has all of it
 FILTER = """\
 A filter's terms must all hold; - before one negates it:
-  support                 part of a name, model, method or tag
-  method:lora             part of: name, model, method, objective, tag, note, alarm, suite; with = the whole
+  failed  support         part of what is listed: name, state, verdict, model, method, tags, note, host
+  method:lora             part of: name, model, method, objective, how, tag, note, alarm, suite, host;
+                          with = the whole
+  forgot:regressed        part of what stands below "did it forget?"
   state:failed            queued, running, finished, stopped, failed, lost
-  verdict:regressed       ok, regressed, accepted, no_verdict, none
+  verdict:regressed       ok, regressed, accepted, fixed, no_verdict, none
   loss<1.2                any metric, and step, steps, drop (in points), id
   train.learning_rate<=1e-4  method.rank:16   any setting of the recipe
-  age<2d                  since it ended, else since it was made: 30m, 2h, 2d, 1w
+  age<2d  left<1h         since it ended, else since it was made; what is left: 30m, 2h, 2d, 1w
   sort:-drop group:train.seed   the order, and what the list is parted by
 In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 
@@ -103,7 +105,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
-        print(f"None of {merged.total} runs matches {text}" if merged.total else "No runs yet.")
+        print(none_match(text, merged.total) if merged.total else "No runs yet.")
     return 4 if missing else 0
 
 
@@ -121,7 +123,7 @@ def tell(
     differ = len({row.check.suite for row in rows if row.check is not None}) > 1
     print_table(
         (*hosts, "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
-        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ or None)) for row in rows],
+        [(*(row.host for _ in hosts), *line_of(row, more, name_suite=differ)) for row in rows],
         right=[len(hosts) + column for column in (3, 4, 5, *_right(6, more))],
         above=headings(rows, groups, line.group),
         widest=WIDEST,
@@ -158,11 +160,16 @@ def require_columns(client: Client, more: tuple[str, ...]) -> None:
 
 def print_none(page: RunsAnswer, text: str) -> None:
     """Say that a filter hides all, and which of its terms hides the most."""
-    print(f"None of {page.total} runs matches {text}")
+    print(none_match(text, page.total))
     if len(page.without) > 1:
         term, matching = max(page.without, key=lambda pair: pair[1])
         if matching:
             print(f"{matching} match without {term}")
+
+
+def none_match(text: str, total: int) -> str:
+    """Say that no run matches a filter, and what to do."""
+    return f"No run matches {clean_line(text)!r}. `finetop ls` lists all {total:,}; `finetop ls -h` explains filters."
 
 
 def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:

@@ -1,4 +1,4 @@
-"""Which runs a filter holds for, and where each stands, in plain Python, as the SQL of store/filtered.py says it.
+"""Which runs a filter holds for, and where each stands, in plain Python, as the SQL of store/filter_sql.py says it.
 
 For the rows of machines that are out of reach, for lists of several machines, and to compare the SQL with.
 """
@@ -6,7 +6,7 @@ For the rows of machines that are out of reach, for lists of several machines, a
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,14 @@ from finetop.core.protocol.run_filter import Filter, Sort, Term, is_setting
 from finetop.core.protocol.runs import Queued, Running, RunRow, word
 
 NO_NUMBER = 1e9  # the place of a run that waits and has none
+VERDICT_TEXTS = {  # each verdict as a list shows it, in all its forms
+    "none": "not checked",
+    "ok": "ok",
+    "regressed": "REGRESSED REGR.",
+    "no_verdict": "NO VERDICT no_verdict",
+    "accepted": "accepted",
+    "fixed": "fixed",
+}
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ":": operator.eq,
@@ -26,25 +34,25 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def holds(line: Filter, row: RunRow, now: float) -> bool:
-    """Say whether all terms hold of a run. `row.settings` must have the settings that they are about."""
+    """Return whether all terms hold of a run. `row.settings` must have the settings that they are about."""
     return all(_holds(term, row, now) != term.negated for term in line.terms)
 
 
 def _holds(term: Term, row: RunRow, now: float) -> bool:
     match term.kind:
         case "word":
-            return any(_fits(term, text) for text in (row.name, row.model, row.method, *row.tags))
+            return any(fits(term, text) for text in _shown(row))
         case "text":
-            texts = (row.tags or [""]) if term.key == "tag" else [_text(row, term.key)]
-            return any(_fits(term, text) for text in texts)
+            return any(fits(term, text) for text in _texts(row, term.key))
         case "choice":
             return term.value == (verdict(row) if term.key == "verdict" else word(row.state))
         case "age":
-            return _compares(term, now - since(row))
+            span = _span(row, term.key, now)
+            return span is not None and _compares(term, span)
     value = row.settings.get(term.key) if term.kind == "setting" else number_of(row, term.key)
     if isinstance(term.value, float):
         return isinstance(value, float) and _compares(term, value)
-    return not isinstance(value, float) and _fits(term, "none" if value is None else value)
+    return not isinstance(value, float) and fits(term, "none" if value is None else value)
 
 
 def _compares(term: Term, number: float) -> bool:
@@ -52,7 +60,8 @@ def _compares(term: Term, number: float) -> bool:
     return _COMPARE[term.op](number, term.value)
 
 
-def _fits(term: Term, text: str) -> bool:
+def fits(term: Term, text: str) -> bool:
+    """Return whether a text has a term's value, or is it."""
     wanted, text = lower(str(term.value)), lower(text)
     return wanted == text if term.op == "=" else wanted in text
 
@@ -64,10 +73,49 @@ def lower(text: str) -> str:
     return "".join(small if len(small := letter.lower()) == 1 else letter for letter in text)
 
 
-def _text(row: RunRow, key: str) -> str:
-    if key == "suite":
-        return "" if row.check is None else row.check.suite
-    return str(getattr(row, key))
+def _shown(row: RunRow) -> list[str]:
+    """List the texts that a bare word is looked for in: what the list shows of a run."""
+    return [row.name, row.model, row.method, row.objective, row.host, row.note, *row.tags, *answer_texts(row)]
+
+
+def answer_texts(row: RunRow) -> list[str]:
+    """List what stands below "did it forget?": state, cause, verdict with its reason, suite, and alarm."""
+    texts = [
+        word(row.state),
+        _fact(row, "phase"),
+        _fact(row, "cause"),
+        VERDICT_TEXTS[verdict(row)],
+        row.alarm,
+    ]
+    if row.check is not None:
+        reason = row.check.reason if row.check.verdict == "no_verdict" else ""
+        texts += [reason, row.check.suite, row.check.accepted, row.check.fixed_by]
+    return [text for text in texts if text]
+
+
+def _fact(row: RunRow, name: str) -> str:
+    return str(getattr(row.state, name, ""))
+
+
+def _texts(row: RunRow, key: str) -> Sequence[str]:
+    match key:
+        case "tag":
+            return row.tags or [""]
+        case "how":
+            return (row.method, row.objective)
+        case "forgot":
+            return answer_texts(row)
+        case "suite":
+            return ("" if row.check is None else row.check.suite,)
+    return (str(getattr(row, key)),)
+
+
+def _span(row: RunRow, key: str, now: float) -> float | None:
+    """Return a length of time in seconds: the age, what is left of a run, or what its column shows of both."""
+    left = row.left_s if isinstance(row.state, Running) else None
+    if key == "left":
+        return left
+    return now - since(row) if key == "age" or left is None else left
 
 
 def verdict(row: RunRow) -> str:

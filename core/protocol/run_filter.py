@@ -2,22 +2,23 @@
 
     method:lora loss<1.2 tag:ablation verdict:regressed age<2d -note:"to delete" sort:-drop group:train.seed
 
-Terms are parted by blanks and must all hold; `-` before one negates it; quotes hold blanks together. A bare word is a
-part of name, model, method or a tag. Behind `:` stands a part of a text, behind `=` the whole of it; upper and lower
-case are the same. `!=` is a negated `=`. A key with a dot is a setting of the recipe, any other that is not listed
-here a metric. Neither duckdb nor textual is needed: the app, the command line and the store read the same line.
+Terms are separated by blanks and must all hold; `-` before one negates it; quotes hold blanks together. A bare word
+is a part of what the list shows of a run: its name, state, verdict, model, method, tags, note, machine. After `:`
+stands a part of a text, after `=` the whole of it; upper and lower case are the same. `!=` is a negated `=`. A key is
+what a column is called or its title; one with a dot is a setting of the recipe, any other that is not listed here a
+metric. Neither duckdb nor textual is needed: the app, the command line and the store read the same line.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Literal, get_args
 
-from finetop.core.errors import BadInput, did_you_mean, near
+from finetop.core.errors import BadInput, near
 
 LONGEST = 2000  # characters of a line
 MOST_TERMS = 50
@@ -25,13 +26,22 @@ MOST_TERMS = 50
 Kind = Literal["word", "text", "choice", "number", "age", "metric", "setting"]
 Op = Literal[":", "=", "<", "<=", ">", ">="]
 
-TEXTS = ("name", "model", "method", "objective", "tag", "note", "alarm", "suite")
+TEXTS = ("name", "model", "method", "objective", "how", "forgot", "tag", "note", "alarm", "suite", "host")
 CHOICES = {
     "state": ("queued", "running", "finished", "stopped", "failed", "lost"),
     "verdict": ("ok", "regressed", "accepted", "fixed", "no_verdict", "none"),
 }
+SHOWN_AS = {"no verdict": "no_verdict", "regr.": "regressed", "not checked": "none"}  # as the app writes them
 NUMBERS = ("step", "steps", "drop", "id")
-KEYS = (*TEXTS, *CHOICES, *NUMBERS, "age")
+SPANS = ("age", "left", "time")  # lengths of time
+KEYS = (*TEXTS, *CHOICES, *NUMBERS, *SPANS)
+TITLES = {  # of columns whose key is another
+    "run": "name",
+    "tags": "tag",
+    "curve": "loss",
+    "left/age": "time",
+    "tok/s": "tokens_per_s",
+}
 SORTS = ("needs_you", "newest", "name", "age", *NUMBERS)
 GROUPS = ("method", "model", "objective", "tag", "state", "verdict", "suite")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -43,6 +53,7 @@ _METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_/@-]{0,99}", re.ASCII)
 _SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[A-Za-z0-9_-]{1,60}){1,9}", re.ASCII)
 _OPS: dict[str, Op] = {"!=": "=", **{op: op for op in get_args(Op)}}
 _COMPARES = ("<", "<=", ">", ">=")
+_SORTED_BY = {"sort": "loss", "group": "method"}
 
 
 class FilterFault(BadInput):
@@ -107,8 +118,8 @@ def is_setting(key: str) -> bool:
 
 
 def is_metric(key: str) -> bool:
-    """Say whether a key can only be a metric's name."""
-    return key not in (*KEYS, *SORTS, *GROUPS) and _METRIC.fullmatch(key) is not None
+    """Return whether a key can only be a metric's name."""
+    return key not in (*KEYS, *SORTS, *GROUPS, *TITLES) and _METRIC.fullmatch(key) is not None
 
 
 def parse(text: str) -> Filter:
@@ -118,7 +129,7 @@ def parse(text: str) -> Filter:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise FilterFault(ascii(text)[1:-1], "it holds what is no text in UTF-8.") from None
+        raise FilterFault(ascii(text)[1:-1], "it is not valid UTF-8.") from None
     terms: list[Term] = []
     sort: Sort | None = None
     group = ""
@@ -126,9 +137,9 @@ def parse(text: str) -> Filter:
         negated, key, op, value = _taken_apart(token)
         if key in ("sort", "group") and op:
             if negated or op != ":":
-                raise FilterFault(token.typed, f"an order is named so: {key}:{value or 'loss'}.")
+                raise FilterFault(token.typed, f"write {key}:{value or _SORTED_BY[key]}.")
             if (sort is not None) if key == "sort" else group:
-                raise FilterFault(token.typed, f"{key}: stands twice in the filter.", hint="Leave one out.")
+                raise FilterFault(token.typed, f"{key}: is given twice.", hint="Leave one out.")
             if key == "sort":
                 sort = read_sort(value, token.typed)
             else:
@@ -142,25 +153,27 @@ def parse(text: str) -> Filter:
 
 def read_sort(word: str, typed: str = "") -> Sort:
     """Read what is sorted by: `loss`, `-drop`, `train.learning_rate`. Raises FilterFault."""
-    key, typed = word.removeprefix("-"), typed or f"sort:{word}"
+    bare, typed = word.removeprefix("-"), typed or f"sort:{word}"
+    key = TITLES.get(bare, bare)
     if not key:
-        raise FilterFault(typed, "say what to sort by.", hint="sort:newest, sort:loss, sort:-drop …")
+        raise FilterFault(typed, "sort: needs a field.", hint="Try sort:newest, sort:loss or sort:-drop.")
     if key not in SORTS and not is_setting(key) and not is_metric(key):
-        raise FilterFault(typed, f"nothing is sorted by {key[:60]}.", hint=did_you_mean(key[:60], SORTS))
+        raise FilterFault(typed, f"can't sort by {bare[:60]}.", hint=_near(bare, SORTS))
     if key == "needs_you" and word != key:
         raise FilterFault(typed, "this order has one direction.", hint="Write sort:needs_you.")
-    return Sort(key, word != key)
+    return Sort(key, word != bare)
 
 
 def read_group(key: str, typed: str = "") -> str:
     """Read what the list is parted by. Raises FilterFault."""
-    typed = typed or f"group:{key}"
+    bare, typed = key, typed or f"group:{key}"
+    key = TITLES.get(bare, bare)
     if not key:
-        hint = "group:method, group:tag, group:train.learning_rate …"
-        raise FilterFault(typed, "say what to group by.", hint=hint)
+        hint = "Try group:method, group:tag or group:train.learning_rate."
+        raise FilterFault(typed, "group: needs a field.", hint=hint)
     if key not in GROUPS and not is_setting(key):
-        hint = did_you_mean(key[:60], GROUPS)
-        raise FilterFault(typed, f"nothing is grouped by {key[:60]}; settings have a dot.", hint=hint)
+        hint = _near(bare, GROUPS)
+        raise FilterFault(typed, f"can't group by {bare[:60]}; settings have a dot.", hint=hint)
     return key
 
 
@@ -172,7 +185,7 @@ def require_known(line: Filter, metrics: Iterable[str], settings: Iterable[str])
     typed |= {line.group: f"group:{line.group}"} if line.group else {}
     for key in line.metrics:
         if key not in metrics:
-            meant = near(key, {*metrics, *NUMBERS, "age"})
+            meant = near(key, {*metrics, *NUMBERS, *SPANS})
             hint = f"Did you mean {meant}?" if meant else _few("Metrics", metrics)
             raise FilterFault(typed[key], f"no run has a metric {key}.", hint=hint)
     for key in line.settings:
@@ -232,7 +245,7 @@ def _quoted(line: str, start: int, at: int) -> tuple[str, int]:
             at += 1
         text += line[at]
         at += 1
-    raise FilterFault(line[start:], "the quote is not closed.", hint='Put a " at its end.')
+    raise FilterFault(line[start:], "the quote is not closed.", hint='Add a " at its end.')
 
 
 def _taken_apart(token: _Token) -> tuple[bool, str, str, str]:
@@ -248,28 +261,30 @@ def _term(token: _Token, negated: bool, key: str, op: str, value: str) -> Term:
     typed = token.typed
     if not op:
         if not value and not token.is_quoted:
-            raise FilterFault(typed, "- negates a term.", hint='Write one behind it, or "-" for the text.')
+            raise FilterFault(typed, "- needs a term.", hint='Try -failed, or "-" for the text.')
         return Term("word", "", ":", value, negated, typed)
     if not key:
-        raise FilterFault(typed, f"a key must stand before {op}.", hint="Such as loss<1.2 or tag:draft.")
+        raise FilterFault(typed, f"{op} needs a field before it.", hint="Try loss<1.2 or tag:draft.")
+    key = TITLES.get(key, key)
     if not value and not token.is_quoted:
-        raise FilterFault(typed, f"a value must stand behind {op}.", hint=f"Try {_example(key)}.")
+        raise FilterFault(typed, f"{op} needs a value.", hint=f"Try {_example(key)}.")
     return _keyed(token, negated != (op == "!="), key, _OPS[op], value)
 
 
 def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
     typed = token.typed
     if key in TEXTS:
-        _require_no_order(typed, key, op, "a text")
+        _require_no_order(typed, key, op)
         return Term("text", key, op, value, negated, typed)
     if key in CHOICES:
-        _require_no_order(typed, key, op, "a word")
-        if value.lower() not in CHOICES[key]:
-            hint = did_you_mean(value[:60].lower(), CHOICES[key])
+        _require_no_order(typed, key, op)
+        choice = SHOWN_AS.get(value.lower(), value.lower())
+        if choice not in CHOICES[key]:
+            hint = _near(choice, CHOICES[key])
             raise FilterFault(typed, f"no {key} {value[:60]!r}.", hint=hint)
-        return Term("choice", key, "=", value.lower(), negated, typed)
-    if key == "age":
-        return Term("age", key, op, _age(typed, op, value), negated, typed)
+        return Term("choice", key, "=", choice, negated, typed)
+    if key in SPANS:
+        return Term("age", key, op, _span(typed, key, op, value), negated, typed)
     if key in NUMBERS:
         return Term("number", key, op, _number(typed, key, value), negated, typed)
     if is_setting(key):
@@ -282,26 +297,43 @@ def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
 def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
     if _METRIC.fullmatch(key) is None:
         hint = f'To find the text itself: "{token.text[:40]}".'
-        raise FilterFault(token.typed, f"{key[:60]} is no key.", hint=hint)
+        raise FilterFault(token.typed, f"{key[:60]!r} is not a field.", hint=hint)
     if op not in _COMPARES and _NUMBER.fullmatch(value) is None:
         meant = near(key[:60], KEYS)
         hint = f"Did you mean {meant}?" if meant else f'To find the text itself: "{token.text[:40]}".'
-        raise FilterFault(token.typed, f"there is no key {key}, and a metric is a number.", hint=hint)
+        raise FilterFault(token.typed, f"no field {key!r}, and a metric takes a number.", hint=hint)
     return Term("metric", key, op, _number(token.typed, key, value), negated, token.typed)
 
 
-def _require_no_order(typed: str, key: str, op: Op, what: str) -> None:
+def _near(value: str, known: Sequence[str]) -> str:
+    """Suggest the nearest of the known words, else list them."""
+    meant = near(value[:60], known)
+    return f"Did you mean {meant}?" if meant else f"Use {', '.join(sorted(known))}."
+
+
+def _require_no_order(typed: str, key: str, op: Op) -> None:
     if op in _COMPARES:
-        raise FilterFault(typed, f"{key} is {what} and has no order.", hint=f"Try {_example(key)}.")
+        raise FilterFault(typed, f"{key} is text: use : or =.", hint=f"Try {_example(key)}.")
+
+
+_EXAMPLES = {
+    **{key: f"{key}:{words[1]}" for key, words in CHOICES.items()},
+    "name": "name:support",
+    "tag": "tag:draft",
+    "note": 'note:"to do"',
+    "forgot": "forgot:regressed",
+    "alarm": "alarm:drift",
+    "suite": "suite:core",
+    "host": "host:lab",
+    "age": "age<2d",
+    "left": "left<1h",
+    "time": "time<2h",
+    "drop": "drop>3",
+}
 
 
 def _example(key: str) -> str:
-    if key in CHOICES:
-        return f"{key}:{CHOICES[key][1]}"
-    examples = {"age": "age<2d", "drop": "drop>3", "tag": "tag:draft", "note": 'note:"to do"'}
-    if key in TEXTS:
-        return examples.get(key, f"{key}:lora")
-    return examples.get(key, f"{key}<1.2")
+    return _EXAMPLES.get(key, f"{key}:lora" if key in TEXTS else f"{key}<1.2")
 
 
 def _number(typed: str, key: str, value: str) -> float:
@@ -311,14 +343,14 @@ def _number(typed: str, key: str, value: str) -> float:
     return number
 
 
-def _age(typed: str, op: Op, value: str) -> float:
+def _span(typed: str, key: str, op: Op, value: str) -> float:
     if op not in _COMPARES:
-        raise FilterFault(typed, "an age is younger or older than.", hint=f"Such as age<{value or '2d'}.")
+        raise FilterFault(typed, f"{key} takes < or >.", hint=f"Try {key}<{value or '2d'}.")
     found = _AGE.fullmatch(value)
     seconds = float(found[1]) * UNITS[found[2]] if found is not None else math.nan
     if not math.isfinite(seconds):
-        what = f"{value[:60]!r} is no length of time."
-        raise FilterFault(typed, what, hint="Such as 30m, 2h, 2d or 1w.")
+        what = f"{value[:60]!r} is not a duration."
+        raise FilterFault(typed, what, hint="Use 30m, 2h, 2d or 1w.")
     return seconds
 
 

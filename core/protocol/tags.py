@@ -13,6 +13,7 @@ LONGEST_NOTE = 2000  # characters
 MOST = 20  # tags of a run
 SWEEP = "sweep/"  # before a sweep's name, in the tags of its runs
 APPROACHES = "approaches/"  # before a comparison's
+SEEN = "seen"  # on a run that failed or was lost: it no longer needs anybody, until it runs again
 _TAG = re.compile(r"[\w][\w.:/@-]{0,39}")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 

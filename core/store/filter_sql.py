@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetop.core.protocol.filter_match import NO_NUMBER
+from finetop.core.protocol.filter_match import NO_NUMBER, VERDICT_TEXTS
 from finetop.core.protocol.run_filter import Filter, Sort, Term, is_metric, is_setting
 
 _OPS = {":": "=", "=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
@@ -26,6 +27,7 @@ _TEXTS = {
     "note": "r.note",
     "suite": "coalesce(r.brief->>'suite', '')",
     "alarm": f"coalesce({ALARM}, '')",
+    "host": "''",  # the client knows it: see remote/merge_runs.py
 }
 _NUMBERS = {
     "step": "r.step",
@@ -38,6 +40,32 @@ _STATE = (
     "CASE WHEN coalesce(r.state->>'waits', '') <> '' AND coalesce(r.state->>'asked', '') = ''"
     " THEN 'queued' ELSE r.state->>'type' END"
 )
+_IS_RUNNING = f"{_STATE} = 'running'"
+_VERDICT_TEXT = (
+    f"CASE {_VERDICT}"
+    + "".join(f" WHEN '{word}' THEN '{text}'" for word, text in VERDICT_TEXTS.items())
+    + " END"
+)
+_ANSWER = tuple(  # what stands below "did it forget?", as protocol/filter_match.py lists it
+    f"nullif({text}, '')"
+    for text in (
+        _STATE,
+        f"CASE WHEN {_IS_RUNNING} THEN r.state->>'phase' END",
+        "r.state->>'cause'",
+        _VERDICT_TEXT,
+        "CASE WHEN r.brief->>'verdict' = 'no_verdict' THEN r.brief->>'reason' END",
+        *(f"r.brief->>'{key}'" for key in ("suite", "accepted", "fixed_by")),
+        _TEXTS["alarm"],
+    )
+)
+_SHOWN = ("r.name", "r.model", "r.method", "r.objective", "r.note", *_ANSWER)  # and the tags
+_SEVERAL = {"how": ("r.method", "r.objective"), "forgot": _ANSWER}
+_LEFT = f"CASE WHEN {_IS_RUNNING} THEN TRY_CAST(r.state->>'left_s' AS DOUBLE) END"
+_SPANS = {
+    "age": f"$now - {_SINCE}",
+    "left": _LEFT,
+    "time": f"coalesce({_LEFT}, $now - {_SINCE})",
+}
 _GROUPS = {
     "method": "r.method",
     "model": "r.model",
@@ -99,12 +127,13 @@ def _term(statement: Statement, term: Term, now: float) -> str:
 def _holds(statement: Statement, term: Term, now: float) -> str:
     if term.kind == "word":
         wanted = statement.value(str(term.value))
-        columns = [_fits(column, ":", wanted) for column in ("r.name", "r.model", "r.method")]
-        return f"({' OR '.join(columns)} OR {_any_tag(':', wanted)})"
+        return f"({_any(_SHOWN, ':', wanted)} OR {_any_tag(':', wanted)})"
     if term.kind == "text" and term.key == "tag":
         wanted = statement.value(str(term.value))
         untagged = _fits("''", term.op, wanted)
         return f"(CASE WHEN r.tags = '[]' THEN {untagged} ELSE {_any_tag(term.op, wanted)} END)"
+    if term.kind == "text" and term.key in _SEVERAL:
+        return _any(_SEVERAL[term.key], term.op, statement.value(str(term.value)))
     if term.kind == "text":
         return _fits(_TEXTS[term.key], term.op, statement.value(str(term.value)))
     if term.kind == "choice" and term.key == "state":
@@ -112,7 +141,9 @@ def _holds(statement: Statement, term: Term, now: float) -> str:
     if term.kind == "choice":
         return f"{_VERDICT} = {statement.value(term.value)}"
     if term.kind == "age":
-        return f"{statement.value(now)} - {_SINCE} {_OPS[term.op]} {statement.value(term.value)}"
+        span = _SPANS[term.key]
+        span = span.replace("$now", statement.value(now)) if "$now" in span else span
+        return f"{span} {_OPS[term.op]} {statement.value(term.value)}"
     if isinstance(term.value, float):
         number = (
             f"{statement.setting(term.key)}.number"
@@ -127,6 +158,10 @@ def _holds(statement: Statement, term: Term, now: float) -> str:
 
 def _fits(text: str, op: str, wanted: str) -> str:
     return f"lower({text}) = lower({wanted})" if op == "=" else f"contains(lower({text}), lower({wanted}))"
+
+
+def _any(texts: Sequence[str], op: str, wanted: str) -> str:
+    return f"({' OR '.join(f'coalesce({_fits(text, op, wanted)}, false)' for text in texts)})"
 
 
 def _any_tag(op: str, wanted: str) -> str:

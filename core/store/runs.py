@@ -13,6 +13,7 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import NotFound, near
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.tags import SEEN
 from finetop.core.store import (
     alarms,
     checks,
@@ -151,16 +152,17 @@ def show_state(connection: Connection, run_id: int, state: data.State) -> None:
 
 
 def set_rank(connection: Connection, run_id: int) -> None:
-    """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
-    state_text, brief_text, said = one_row(
-        connection, "SELECT state, brief, said FROM runs WHERE id = ?", [run_id]
+    """Work out whether a run needs a person: a failure not seen, a regression not accepted, or an alarm."""
+    state_text, brief_text, said, tags = one_row(
+        connection, "SELECT state, brief, said, tags FROM runs WHERE id = ?", [run_id]
     )
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
     seen = _seen_as(connection, run_id, check)
     regressed = seen in (triage_states.PLACES["new"], triage_states.PLACES["looking"])
     is_waiting = isinstance(data.as_seen(state), data.Queued)
-    if isinstance(state, data.Failed | data.Lost) or regressed or (said and not is_waiting):
+    failed = isinstance(state, data.Failed | data.Lost) or (said and not is_waiting)
+    if regressed or (failed and SEEN not in notes.read_tags(tags)):
         rank = NEEDS_YOU
     elif isinstance(state, data.Running) and not is_waiting:
         rank = (
@@ -187,6 +189,9 @@ def _seen_as(connection: Connection, run_id: int, check: data.CheckBrief | None)
 def queue_again(connection: Connection, run_id: int) -> None:
     """Let a run wait for a job that goes on with it; what was said of an earlier one is over."""
     connection.execute("UPDATE runs SET said = '' WHERE id = ?", [run_id])
+    tags = notes.tags_of(connection, run_id)
+    if SEEN in tags:  # if it fails once more, that is news
+        notes.set_tags(connection, run_id, [tag for tag in tags if tag != SEEN])
     set_state(connection, run_id, data.Queued(place=0))
 
 

@@ -99,7 +99,7 @@ def app_over(tmp_path: Path) -> Iterator[Callable[[int], Watched]]:
         command = ["env", "-C", str(beside), sys.executable, "-m", "finetop.tui.main"]
         opened.append(Terminal(command, rig.home.root, 120, 40))
         opened[-1].wait_text("finetop")
-        opened[-1].wait_text("in all")
+        opened[-1].wait_text(" total")
         supervisor = rig.processes[-1].pid
         opened[-1].rest(supervisor)
         del opened[-1].sent[:]

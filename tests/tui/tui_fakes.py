@@ -35,6 +35,7 @@ from finetop.core.protocol.runs import (
     CheckBrief,
     Failed,
     Finished,
+    Lost,
     Queued,
     RunDetail,
     Running,
@@ -43,6 +44,7 @@ from finetop.core.protocol.runs import (
     Stopped,
     TaskBrief,
 )
+from finetop.core.protocol.tags import SEEN
 from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
@@ -228,6 +230,9 @@ class FakeSupervisor:
                 return Done(f"{ask.run} is being ended.")
             case Pause() | Release():
                 return Done(f"{ask.run} was told.")
+            case Tag() if SEEN in (*ask.add, *ask.drop):
+                self.change([self._seen(row, ask) if row.name == ask.run else row for row in self.rows])
+                return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Tag():
                 return TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
             case Note():
@@ -257,7 +262,7 @@ class FakeSupervisor:
         require_known(line, {key for row in self.rows for key in row.metrics}, SETTINGS)
         rows = [row for row in self.rows if holds(line, row, NOW)]
         sort = line.sort or read_sort(ask.sort)
-        if sort != Sort():
+        if sort != Sort() or any(SEEN in row.tags for row in rows):
             rows.sort(key=lambda row: place(row, sort, "", row.name))
         groups = []
         if line.group:
@@ -286,6 +291,12 @@ class FakeSupervisor:
                 if not rows
             ],
         )
+
+    def _seen(self, row: RunRow, ask: Tag) -> RunRow:
+        """Return a run as the store has it once it is marked as seen, or no longer."""
+        tags = [tag for tag in (*row.tags, *ask.add) if tag not in ask.drop]
+        is_failed = isinstance(row.state, Failed | Lost)
+        return msgspec.structs.replace(row, tags=tags, needs_you=is_failed and SEEN not in tags)
 
     def _detail(self, run: str) -> RunDetail:
         row = next((row for row in self.rows if run in (row.name, str(row.id))), None)

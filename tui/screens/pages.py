@@ -14,16 +14,16 @@ from textual.screen import Screen, ScreenResultType
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
-from finetop.tui.finder import Found, find
+from finetop.tui.finder import Found, command_names, find, kind_of, ranked
 from finetop.tui.keys import Key, bindings, moves, paired
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle
-from finetop.tui.theme import StyleName
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
 MOVES = moves()[:4]  # letters may be typed beside them
+NAME_WIDTH = 14  # cells at least
 PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
@@ -144,47 +144,43 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
             ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"
         )
 
-    def _show(self, matching: Sequence[Key | Found], aside: str = "") -> None:
+    def _show(self, matching: Sequence[Key | Found], aside: str = "", at: int = 0) -> None:
         self._matching = tuple(matching)
-        self.show_title(
-            "Commands", aside or "type a part of the name: of a command, run, task, recipe, metric"
-        )
-        self.query_one(Table).show(len(self._matching), 0)
+        self.show_title("Commands", aside or "type a name: of a command, screen, run, recipe, task, theme")
+        self.query_one(Table).show(len(self._matching), at)
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row = self._matching[index]
-        about: StyleName = "bold" if has_cursor else ""
-        if isinstance(row, Found):
-            name = cut_middle(clean_line(row.name), 40)
-            return (
-                cursor_mark(has_cursor),
-                (f"  {row.kind:<12}", "dim"),
-                (f"{name}  ", "bold"),
-                (cut_end(row.about, max(0, width - 17 - cell_len(name))), about),
-            )
-        name = row.action.partition("(")[0].replace("_", " ")
-        return (
+        is_found = isinstance(row, Found)
+        name = cut_middle(clean_line(row.name), 40) if is_found else command_names(row)[0]
+        sign = row.shown if not is_found and row.keys else ""
+        name += " " * max(0, NAME_WIDTH - cell_len(name))
+        about = row.about
+        if not is_found and about.lower() == name.strip():  # a place
+            about = row.command
+        about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
+        left: Line = (
             cursor_mark(has_cursor),
-            (f"  {name:<12}", "bold"),
-            (f"{row.shown:<9}", "key"),
-            (row.about, about),
+            (f"  {kind_of(row):<9}", "dim"),
+            (f"{name}  ", "bold"),
+            (about, "bold" if has_cursor else ""),
         )
+        return spread(left, ((sign, "key"), (" ", "")), width)
 
     def _filter(self, text: str) -> None:
-        words = text.lower().split()
-        commands = [
-            key for key in self._all if all(word in f"{key.action} {key.about}".lower() for word in words)
-        ]
-        self._show(commands)
-        self._find(text, commands)
+        self._show(ranked(text, self._all))
+        self._find(text)
 
     @work(exclusive=True)
-    async def _find(self, text: str, commands: Sequence[Key]) -> None:
-        """Look for what is called so once typing pauses, and list it behind the commands."""
+    async def _find(self, text: str) -> None:
+        """Look for what is called so once typing pauses, and list it among the commands."""
         await asyncio.sleep(PAUSE_S)
-        matching: list[Key | Found] = [*commands, *await find(host_of(self), text)]
+        matching = ranked(text, self._all, await find(host_of(self), text))
         if self.is_current:
-            self._show(matching, "" if matching else f"nothing is called {clean_line(text)!r}")
+            cursor = self.query_one(Table).cursor
+            chosen = self._matching[cursor] if 0 < cursor < len(self._matching) else None
+            at = matching.index(chosen) if chosen in matching else 0
+            self._show(matching, "" if matching else f"nothing is called {clean_line(text)!r}", at)
 
     def _done(self, text: str, is_chosen: bool) -> None:
         cursor = self.query_one(Table).cursor

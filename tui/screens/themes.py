@@ -9,10 +9,10 @@ from textual import on
 from textual.app import App
 
 from finetop.core.errors import FinetopError
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import Host, host_of
 from finetop.tui.kept import keep
 from finetop.tui.keys import Key, bindings
-from finetop.tui.palette import THEMES
+from finetop.tui.palette import THEME_ABOUT, THEMES
 from finetop.tui.screens.pages import TablePage
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.theme import MARKS, SERIES
@@ -20,30 +20,41 @@ from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 KEEP = Key("enter", "keep", "keep", "keep this theme")
-BACK = Key("escape", "as before", "back", "back to the theme before")
-_ABOUT = {
-    "": "as the terminal says: dark or light",
-    "dark": "for a dark background",
-    "light": "for a light background",
-    "colour-blind dark": "no red against green",
-    "colour-blind light": "no red against green",
-    "16": "the terminal's own 16 colours",
-    "none": "bold, dim and reverse alone",
-}
+BACK = Key("escape", "cancel", "back", "back to the theme before")
 
 
 def open_themes(app: App[Any]) -> None:
     """Show the page, unless the environment has chosen already."""
-    environ = os.environ
-    named = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
-    if named:
-        host_of(app).say(f"the environment has chosen the colours: {named}.")
-    elif not isinstance(app.screen, ThemesPage):
+    if not _is_chosen(host_of(app)) and not isinstance(app.screen, ThemesPage):
         app.push_screen(ThemesPage())
 
 
+def choose(host: Host, theme: str) -> None:
+    """Draw in a theme and keep it, unless the environment has chosen already."""
+    if not _is_chosen(host):
+        host.show_theme(theme)
+        keep_theme(host)
+
+
+def keep_theme(host: Host) -> None:
+    """Keep the theme that is drawn in for the next time."""
+    try:
+        keep(host.homes[0], theme=host.theme_chosen)
+    except (OSError, FinetopError) as error:
+        host.say(f"the theme is not kept for the next time: {error}", "red")
+
+
+def _is_chosen(host: Host) -> bool:
+    """Return whether the environment has chosen the colours, and say so."""
+    environ = os.environ
+    named = environ.get("FINETOP_THEME", "") or ("NO_COLOR" if environ.get("NO_COLOR") else "")
+    if named:
+        host.say(f"the environment has chosen the colours: {named}.")
+    return bool(named)
+
+
 class ThemesPage(TablePage[None], inherit_bindings=False):
-    """The themes that this terminal can draw; `as before` draws again in the one before."""
+    """The themes that this terminal can draw; `cancel` draws again in the one before."""
 
     KEYS = (KEEP, BACK, *TablePage.KEYS[1:])
     BINDINGS: ClassVar = bindings(KEYS)
@@ -54,7 +65,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
         self._before = host.theme_chosen
         few = THEMES[-2:]  # of the terminal's own
         self._themes = ("", *(few if host.look.depth == 4 else THEMES))
-        self.show_title("Theme", "kept on this machine; FINETOP_THEME goes before it")
+        self.show_title("Theme", "kept on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)
         self.query_one(Bottom).offer([], (KEEP, BACK))
@@ -62,7 +73,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         theme = self._themes[index]
         row: Line = (cursor_mark(has_cursor), (f"  {theme or 'automatic':<20}", "bold" if has_cursor else ""))
-        row = (*row, (f"{_ABOUT[theme]:<38}", "dim"))
+        row = (*row, (f"{THEME_ABOUT[theme]:<38}", "dim"))
         if not has_cursor:
             return row
         for word in ("regressed", "alarm", "ok", "running", "queued"):
@@ -76,11 +87,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
 
     @on(Table.Opened)
     def action_keep(self) -> None:
-        host = host_of(self)
-        try:
-            keep(host.homes[0], theme=host.theme_chosen)
-        except (OSError, FinetopError) as error:
-            host.say(f"the theme is not kept for the next time: {error}", "red")
+        keep_theme(host_of(self))
         self.dismiss()
 
     def action_back(self) -> None:

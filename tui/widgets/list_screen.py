@@ -154,7 +154,7 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
             changed=self.filter_by,
             done=lambda text, is_kept: self.filter_by(text if is_kept else ""),
             keep="keep",
-            leave="drop the filter",
+            leave="clear the filter",
         )
 
     def filter_by(self, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from finetop.core.client.remote.merge_runs import (
+    at,
     merged,
     numbered,
     order,
@@ -303,7 +304,7 @@ class Fleet:
     async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Ask one machine for a page of its list; None where it is out of reach. Raises BadInput."""
         try:
-            answer: RunsAnswer = await self._askers[label].ask(ask)
+            answer: RunsAnswer = await self._askers[label].ask(at(ask, label))
         except NoSupervisor:
             return None
         rows = [placed(row, self._labels, label) for row in answer.rows]
@@ -320,7 +321,7 @@ class Fleet:
 
     def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
         """Return a page of what was seen of a machine that is out of reach: rows, and how many match."""
-        line, now = parse(ask.filter), time.time()
+        line, now = parse(at(ask, label).filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
         rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))

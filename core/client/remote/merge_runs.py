@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from finetop.core.protocol.filter_match import place
-from finetop.core.protocol.messages.runs import Group, RunsAnswer
-from finetop.core.protocol.run_filter import Sort
+from finetop.core.protocol.filter_match import fits, place
+from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
+from finetop.core.protocol.run_filter import Sort, Term, parse, written, written_term
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups as groups
 
@@ -61,6 +62,24 @@ def bare(row: RunRow) -> str:
 def order(row: RunRow, sort: Sort, group: str = "") -> tuple[Any, ...]:
     """Where a run stands in a list of several machines: as the store's own orders, but by time, not by number."""
     return place(row, sort, group, bare(row))
+
+
+def at(ask: Runs, label: str) -> Runs:
+    """Return a question as one machine is asked it: terms that name its label, which it does not know, are settled."""
+    line = parse(ask.filter)
+    terms = []
+    for term in line.terms:
+        if not _names(term, label):
+            terms.append(term.typed)
+        elif term.negated:  # no run of it: on its own machine a run has no host
+            terms.append(written_term(replace(term, kind="text", key="host", op=":", negated=False)))
+    text = " ".join(filter(None, [*terms, written(replace(line, terms=()))]))
+    return msgspec.structs.replace(ask, filter=text)
+
+
+def _names(term: Term, label: str) -> bool:
+    """Return whether a term is of the machine's label: `host:lab`, or `lab` alone."""
+    return (term.kind == "word" or term.key == "host") and bool(term.value) and fits(term, label)
 
 
 def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.connect import opened
+from finetop.core.client.remote.merge_runs import at
 from finetop.core.commands.shared.output import warn
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
-from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 
@@ -109,7 +110,7 @@ def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]
             continue
         try:
             with Client(home) as client:
-                answers[home.label] = client.ask(ask)
+                answers[home.label] = client.ask(at(ask, home.label) if isinstance(ask, Runs) else ask)
         except NoSupervisor as error:
             warn(str(error))
             missing.append(home.label)

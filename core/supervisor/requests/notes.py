@@ -29,6 +29,7 @@ def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
     if now != before:
         with transaction(connection):
             notes.set_tags(connection, run_id, now)
+            runs.set_rank(connection, run_id)  # one that is seen needs nobody
         supervisor.touch([run_id])
     added = [one for one in now if one not in before]
     return TagAnswer(name, now, added, [one for one in before if one not in now])

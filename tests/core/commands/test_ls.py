@@ -38,7 +38,8 @@ def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
     )
     assert finetop("ls", "name:zzz", "method:lora") == (
         0,
-        "None of 3 runs matches name:zzz method:lora\n3 match without name:zzz\n",
+        "No run matches 'name:zzz method:lora'. `finetop ls` lists all 3; `finetop ls -h` explains filters.\n"
+        "3 match without name:zzz\n",
         "",
     )
 

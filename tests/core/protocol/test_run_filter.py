@@ -117,23 +117,28 @@ def test_the_line_of_the_readme():
     [
         (
             "mehtod:lora",
-            "mehtod:lora: there is no key mehtod, and a metric is a number. Did you mean method?",
+            "mehtod:lora: no field 'mehtod', and a metric takes a number. Did you mean method?",
         ),
         ("a state:runing", "state:runing: no state 'runing'. Did you mean running?"),
+        (
+            "verdict:bad",
+            "verdict:bad: no verdict 'bad'. Use accepted, fixed, no_verdict, none, ok, regressed.",
+        ),
+        ("loss<abc", "'abc' is not a number. Try loss<1.2."),
         ("loss<low", "loss<low: 'low' is not a number. Try loss<1.2."),
-        ("loss<", "loss<: a value must stand behind <. Try loss<1.2."),
-        ("<3", "<3: a key must stand before <. Such as loss<1.2 or tag:draft."),
-        ("-", '-: - negates a term. Write one behind it, or "-" for the text.'),
-        ('name:"a b', 'name:"a b: the quote is not closed. Put a " at its end.'),
-        ("method<3", "method<3: method is a text and has no order. Try method:lora."),
-        ("age:2d", "age:2d: an age is younger or older than. Such as age<2d."),
-        ("age<2x", "age<2x: '2x' is no length of time. Such as 30m, 2h, 2d or 1w."),
+        ("loss<", "loss<: < needs a value. Try loss<1.2."),
+        ("<3", "<3: < needs a field before it. Try loss<1.2 or tag:draft."),
+        ("-", '-: - needs a term. Try -failed, or "-" for the text.'),
+        ('name:"a b', 'name:"a b: the quote is not closed. Add a " at its end.'),
+        ("method<3", "method<3: method is text: use : or =. Try method:lora."),
+        ("age:2d", "age:2d: age takes < or >. Try age<2d."),
+        ("age<2x", "age<2x: '2x' is not a duration. Use 30m, 2h, 2d or 1w."),
         ("sort:-needs_you", "sort:-needs_you: this order has one direction. Write sort:needs_you."),
-        ("sort:loss sort:name", "sort:name: sort: stands twice in the filter. Leave one out."),
-        ("group:loss", "group:loss: nothing is grouped by loss; settings have a dot."),
+        ("sort:loss sort:name", "sort:name: sort: is given twice. Leave one out."),
+        ("group:loss", "group:loss: can't group by loss; settings have a dot."),
         ("group:methd", "Did you mean method?"),
-        ("-sort:loss", "-sort:loss: an order is named so: sort:loss."),
-        ("http://x", 'there is no key http, and a metric is a number. To find the text itself: "http://x".'),
+        ("-sort:loss", "-sort:loss: write sort:loss."),
+        ("http://x", "no field 'http', and a metric takes a number. To find the text itself: \"http://x\"."),
         ("x" * 3000, "more than 2,000 characters"),
         ("a " * 60, "more than 50 terms"),
     ],
@@ -142,6 +147,24 @@ def test_a_fault_names_the_term_what_is_wrong_and_what_to_write(text, said):
     with pytest.raises(BadInput) as found:
         parse(text)
     assert said in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("run:support", "name:support"),
+        ("tags:x", "tag:x"),
+        ("tok/s>100", "tokens_per_s>100"),
+        ("curve<1", "loss<1"),
+        ("left/age<2h", "time<2h"),
+        ('verdict:"NO VERDICT"', "verdict:no_verdict"),
+        ("verdict:REGR.", "verdict:regressed"),
+        ("sort:-tok/s", "sort:-tokens_per_s"),
+        ("group:tags", "group:tag"),
+    ],
+)
+def test_the_title_of_a_column_names_its_field(typed, meant):
+    assert parse(typed) == parse(meant)
 
 
 def test_unknown_metrics_and_settings_are_named_with_the_nearest():

@@ -26,8 +26,9 @@ STATES = st.sampled_from(
         data.Finished(1.0, NOW - 50),
         data.Finished(1.0, NOW - 4000.0),
         data.Stopped(NOW - 9.0, "stop"),
-        data.Failed(NOW - 7.0, "x"),
+        data.Failed(NOW - 7.0, "out of memory"),
         data.Lost(NOW - 8.0, "x"),
+        data.Running(5.0, "training", left_s=55.0),
     ]
 )
 RUNS = st.fixed_dictionaries(
@@ -41,15 +42,21 @@ RUNS = st.fixed_dictionaries(
         ),
     }
 )  # fmt: skip
+SEEN = st.sampled_from(
+    ["REG", "regr.", "ok", "no verdict", "not checked", "Failed", "memory", "training", "ana"]
+)
 OPS, PARTS = st.sampled_from([":", "=", "<", "<=", ">", ">="]), st.sampled_from([":", "="])
 real = number.map(float)
 text = word.filter(bool)
 TERMS = st.one_of(
     st.builds(Term, st.just("word"), st.just(""), st.just(":"), word, st.booleans()),
     st.builds(
-        Term, st.just("text"), st.sampled_from(["name", "model", "tag", "note", "alarm", "suite"]), PARTS, word,
+        Term, st.just("text"),
+        st.sampled_from(["name", "model", "tag", "note", "alarm", "suite", "how", "forgot", "host"]), PARTS, word,
         st.booleans(),
     ),
+    st.builds(Term, st.just("word"), st.just(""), st.just(":"), SEEN, st.booleans()),
+    st.builds(Term, st.just("text"), st.just("forgot"), PARTS, SEEN, st.booleans()),
     st.builds(Term, st.just("choice"), st.just("state"), st.just("="), st.sampled_from(["finished", "lost"])),
     st.builds(
         Term, st.just("choice"), st.just("verdict"), st.just("="),
@@ -57,7 +64,8 @@ TERMS = st.one_of(
     ),
     st.builds(Term, st.just("number"), st.sampled_from(["step", "steps", "drop", "id"]), OPS, real, st.booleans()),
     st.builds(
-        Term, st.just("age"), st.just("age"), st.sampled_from(["<", ">="]), st.sampled_from([50.0, 60.0, 3600.0]),
+        Term, st.just("age"), st.sampled_from(["age", "left", "time"]), st.sampled_from(["<", ">="]),
+        st.sampled_from([50.0, 60.0, 3600.0]),
         st.booleans(),
     ),
     st.builds(Term, st.just("metric"), st.sampled_from(METRICS), OPS, real, st.booleans()),

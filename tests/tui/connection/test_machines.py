@@ -68,7 +68,7 @@ async def test_several_machines_are_one_list_with_a_host_column() -> None:
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         assert "on lab, box, here  14:22" in text_of(app).splitlines()[0]
-        assert "17 in all" in text_of(app)
+        assert "17 total" in text_of(app)
         assert row_with(app, "mine").strip("│").split()[1:3] == ["mine", "here"]
         rows = [line for line in text_of(app).splitlines() if "support-r16" in line]
         assert {line.strip("│").split()[2] for line in rows[:2]} == {"lab", "box"}

@@ -53,6 +53,11 @@ class Base:
     group: str = "Yours"  # the heading that it stands below in the list
     is_builtin: bool = False
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is known by in the list."""
+        return self.group, self.title
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -172,6 +177,26 @@ def _resolved(form: Form, edits: Mapping[str, str]) -> tuple[Loaded | None, list
         return None, [_problem(error)]
     files = file_problem if form.files_are_here else (lambda path, is_folder: ("", ""))
     return loaded, [_problem(error) for error in file_problems(loaded, files)]
+
+
+def changes(form: Form) -> int:
+    """Count the settings that were typed over the base."""
+    return sum(is_known(form, key) for key in form.edits if key != "name")
+
+
+def named(bases: Sequence[Base], text: str) -> list[int]:
+    """List the places of the recipes with all words of a text in their name."""
+    return _having([base.title for base in bases], text)
+
+
+def matching(bases: Sequence[Base], text: str) -> list[int]:
+    """List the places of the recipes with all words of a text in their name, else in what they are for."""
+    return named(bases, text) or _having([base.about for base in bases], text)
+
+
+def _having(texts: Sequence[str], text: str) -> list[int]:
+    words = text.lower().split()
+    return [at for at, own in enumerate(texts) if words and all(word in own.lower() for word in words)]
 
 
 def is_known(form: Form, key: str) -> bool:

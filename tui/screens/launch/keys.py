@@ -27,7 +27,7 @@ APPROACHES = Key(
 WRITE = Key("e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe")
 PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "recipes or settings")
 ALL = Key("v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
-SEARCH = Key("slash", "search", "search", "find a setting by its words, among all", "finetop methods")
+SEARCH = Key("slash", "search", "search", "find a recipe by its name, or a setting", "finetop methods")
 UNDO = Key("u", "undo field", "undo", "take the field back to what the recipe says")
 LINT = Key(
     "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import events, work
@@ -29,10 +28,12 @@ from finetop.tui.screens.launch.form import (
     file_base,
     is_known,
     is_path,
+    matching,
     open_form,
     owner,
     recipe_files,
     run_base,
+    shown_value,
     train_path,
     value_of,
 )
@@ -84,7 +85,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.ahead = Ahead()
         self.data_lint = DataLint()
         self._typed = 0
-        self.searched = ""  # of the settings, while that is typed
+        self.searched = ""  # of recipes or settings, while that is typed
+        self._typed_over: dict[tuple[str, str], Form] = {}  # the edited form of each recipe
+        self._data = ""  # the training data that was typed last
         self._names: tuple[str, ...] = ()  # with which the path that is typed may go on
 
     def compose(self) -> ComposeResult:
@@ -127,7 +130,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.preview,
             self.ahead.outlook,
             self.data_lint.linted,
-            self.searched,
+            self.searched if self.part == "settings" else "",
             self._names,
         )
 
@@ -144,6 +147,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         field = self.view.field
         return field.key if field is not None else ""
 
+    @property
+    def bases_shown(self) -> Sequence[int]:
+        """The places of the recipes in view: while they are searched those that match."""
+        is_searched = self.part == "recipes" and bool(self.searched.strip())
+        return matching(self.bases, self.searched) if is_searched else range(len(self.bases))
+
     def redraw(self) -> None:
         """Write everything again."""
         view = self.view
@@ -153,7 +162,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         has_cursor = self.part == "recipes"
         title = [in_border(left_width, has_cursor=has_cursor)] if form.box else []
         height -= len(title)
-        left = recipe_lines(self.bases, self.base_at, has_cursor=has_cursor, width=left_width)
+        left = recipe_lines(
+            [self.bases[at] for at in self.bases_shown],
+            self.bases[self.base_at],
+            has_cursor=has_cursor,
+            width=left_width,
+            edited=self._typed_over,
+        )
         right = field_lines(view, width - left_width - 2)
         at_recipe, at_field = (
             f"{at + 1} of {number}"
@@ -180,13 +195,35 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     # --- filling --------------------------------------------------------------------------------------
 
     def _open_base(self) -> None:
-        """Show the recipe under the cursor; what was typed stays typed."""
-        before, base = self.form, self.bases[self.base_at]
-        self.form = open_form(base, before.edits, files_are_here=files_are_here(host_of(self)))
-        if before.sweeps:
-            self.form = checked_all(replace(self.form, sweeps=before.sweeps))
+        """Show the recipe under the cursor, with what was typed over it; data goes along to one that names none."""
+        base = self.bases[self.base_at]
+        edited_before = self._typed_over.get(base.key)
+        if edited_before is not None:
+            self.form = checked_all(edited_before)
+        else:
+            self.form = open_form(base, files_are_here=files_are_here(host_of(self)))
+            if self._data and is_known(self.form, "data.train") and not shown_value(self.form, "data.train"):
+                self.form = checked_all(edited(self.form, "data.train", self._data))
         self._keep_cursor_in()
         self._after_check()
+
+    def go_to_base(self, at: int) -> None:
+        """Put the cursor on a recipe, and show it."""
+        if at != self.base_at:
+            self.base_at = at
+            self._open_base()
+        else:
+            self.redraw()
+
+    def _change(self, form: Form) -> None:
+        """Take in a form that was edited, and keep it for when the cursor comes back to its recipe."""
+        if form.edits.get("data.train", "") != self.form.edits.get("data.train", ""):
+            self._data = form.edits.get("data.train", "")
+        self.form = form
+        if form.edits or form.sweeps:
+            self._typed_over[form.base.key] = form
+        else:
+            self._typed_over.pop(form.base.key, None)
 
     async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
         """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
@@ -196,6 +233,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             base = run_base(clean_line(run), detail.recipe, host.folder)
             self.bases = [base, *(other for other in self.bases if other.group != base.group)]
             edits = {key: str(value) for key, value in (settings or {}).items()}
+            self._typed_over.pop(base.key, None)
             self.form = open_form(base, edits, files_are_here=files_are_here(host_of(self)))
             self.base_at, self.field_at, self.part = 0, 0, "settings"
             for key in list(edits)[:1]:
@@ -270,7 +308,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         changed = self.entry is not None and self.entry.text != entry.text
         self.entry = entry
         if changed:
-            self.form = edited(self.form, self.key, entry.text)
+            self._change(edited(self.form, self.key, entry.text))
             self._typed += 1
             at = self._typed
             self.set_timer(PAUSE_S, lambda: self._check() if at == self._typed else None)
@@ -290,10 +328,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_move(self, rows: int) -> None:
         if self.part == "recipes":
-            at = min(max(0, self.base_at + rows), len(self.bases) - 1)
-            if at != self.base_at:
-                self.base_at = at
-                self._open_base()
+            shown = self.bases_shown
+            here = shown.index(self.base_at) if self.base_at in shown else 0
+            if shown:
+                self.go_to_base(shown[min(max(0, here + rows), len(shown) - 1)])
         else:
             self.field_at += rows
             self._keep_cursor_in()
@@ -325,7 +363,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.part != "settings":
             return
         if self.key in (*self.form.edits, *self.form.sweeps):
-            self.form = edited(swept(self.form, self.key, is_swept=False), self.key, None)
+            self._change(edited(swept(self.form, self.key, is_swept=False), self.key, None))
             self._check()
         else:
             host_of(self).say("nothing to undo: it is as the recipe says.")
@@ -335,7 +373,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.key in ("", "name"):
             host_of(self).say("w sweeps the setting under the cursor: put it on one, say the learning rate.")
             return
-        self.form = swept(self.form, self.key, is_swept=True)
+        self._change(swept(self.form, self.key, is_swept=True))
         value = value_of(self.form, self.key)
         self._take(entry_of(value if "," in value else f"{value}, "))
 

@@ -1,10 +1,12 @@
-"""The key / of the Launch screen: a setting is found by its words, among all there are."""
+"""The key / of the Launch screen: recipes by their names, and settings by their words, among all there are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
-from finetop.tui.screens.launch.form import IMPORTANT
+from finetop.core.text import clean_line, counted
+from finetop.tui.screens.launch.form import IMPORTANT, Base, Form, matching, named, visible
 from finetop.tui.screens.launch.view import Part
 from finetop.tui.widgets.frame import Bottom
 
@@ -12,6 +14,9 @@ from finetop.tui.widgets.frame import Bottom
 class Searched(Protocol):
     """The screen, as far as its search goes."""
 
+    form: Form
+    bases: list[Base]
+    base_at: int
     part: Part
     all_settings: bool
     searched: str
@@ -24,26 +29,64 @@ class Searched(Protocol):
 
     def put_cursor_on(self, key: str) -> None: ...
 
+    def go_to_base(self, at: int) -> None: ...
+
     def redraw(self) -> None: ...
 
 
 def search(screen: Searched) -> None:
-    """Let words be typed that a setting has; enter goes to the one under the cursor, esc back to where it was."""
+    """Let words be typed that a recipe or a setting has, first those of the part that has the cursor.
+
+    Enter goes to the one under the cursor, esc back to where it was.
+    """
     before = (screen.part, screen.all_settings, screen.key)
+    base_at, of_base, bottom = screen.base_at, screen.form, screen.query_one(Bottom)
 
     def changed(text: str) -> None:
         screen.searched, screen.field_at = text, 0
-        screen.redraw()
+        recipes = matching(screen.bases, text)
+        settings = visible(of_base, all_settings=True, searched=text) if text.strip() else ()
+        found: dict[Part, Sequence[object]] = {"recipes": recipes, "settings": settings}
+        nearest = _nearest(screen.bases, recipes, text) if recipes else base_at
+        is_named = bool(named(screen.bases, text))
+        goes_to_recipes = _is_name(screen.bases[nearest], text) or (before[0] == "recipes" and is_named)
+        if recipes and (goes_to_recipes or not settings):
+            screen.part = "recipes"
+        else:
+            screen.part = "settings" if settings else before[0]
+        screen.go_to_base(nearest if screen.part == "recipes" else base_at)
+        if not text.strip():
+            bottom.say_aside((("a recipe or a setting: qlora, rank", "dim"),))
+        elif found[screen.part]:
+            one = screen.part.removesuffix("s")
+            bottom.say_aside(((counted(len(found[screen.part]), one), "dim"),))
+        else:
+            bottom.say_aside(((f"no recipe or setting has {clean_line(text)!r}", "red"),))
 
     def done(text: str, is_kept: bool) -> None:
         key, screen.searched = screen.key, ""
-        if is_kept and key:
-            screen.all_settings = screen.all_settings or key not in IMPORTANT
+        if is_kept and (matching(screen.bases, text) if screen.part == "recipes" else key):
+            screen.all_settings = screen.all_settings or (bool(key) and key not in IMPORTANT)
         else:
+            screen.go_to_base(base_at)
             screen.part, screen.all_settings, key = before
         screen.put_cursor_on(key)
         screen.redraw()
 
-    screen.part = "settings"
-    bottom = screen.query_one(Bottom)
     bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="back")
+    changed("")
+
+
+def _nearest(bases: Sequence[Base], places: Sequence[int], text: str) -> int:
+    """Return the recipe whose name is the text, else begins with it, else the first."""
+
+    def far(at: int) -> tuple[bool, bool]:
+        return not _is_name(bases[at], text), not bases[at].title.lower().startswith(text.strip().lower())
+
+    return min(places, key=far)
+
+
+def _is_name(base: Base, text: str) -> bool:
+    """Return whether a text is the name of a recipe, with the ending of its file or without."""
+    name = base.title.lower()
+    return text.strip().lower() in (name, name.rsplit(".", 1)[0])

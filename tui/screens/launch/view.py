@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +12,7 @@ from finetop.tui.screens.launch.form import (
     Base,
     Form,
     about,
+    changes,
     is_known,
     owner,
     problem_at,
@@ -59,19 +60,22 @@ class View:
         return fields[self.field_at][1] if self.part == "settings" and self.field_at < len(fields) else None
 
 
-def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int) -> tuple[list[Line], int]:
-    """Return the recipes below the headings of their groups, and which line has the cursor."""
+def recipe_lines(
+    bases: Sequence[Base], at: Base, *, has_cursor: bool, width: int, edited: Container[tuple[str, str]] = ()
+) -> tuple[list[Line], int]:
+    """Return the recipes below the headings of their groups, and which line has the cursor; * marks edited ones."""
     lines: list[Line] = []
     cursor = 0
     for index, base in enumerate(bases):
         if index == 0 or base.group != bases[index - 1].group:
             lines += [*([()] if lines else []), ((f" {base.group}", "heading"),)]
-        if index == at:
+        is_here = base.key == at.key
+        if is_here:
             cursor = len(lines)
-        name = cut_middle(clean_line(base.title), width - 3)
-        lines.append(
-            (_cursor(index == at, is_active=has_cursor), (f" {name}", "bold" if index == at else ""))
-        )
+        mark = " *" if base.key in edited else ""
+        name = cut_middle(clean_line(base.title), width - 3 - len(mark))
+        row: Line = (_cursor(is_here, is_active=has_cursor), (f" {name}", "bold" if is_here else ""))
+        lines.append((*row, (mark, "bold")))
     return lines, cursor
 
 
@@ -83,6 +87,8 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
     """Return the settings of the form, a line each, and which line has the cursor."""
     form, fields = view.form, view.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
+    number = changes(form)
+    title = f"{title} *  {number} changed" if number else title
     lines: list[Line] = [((f"  {title}", "bold"),)]
     if view.field is not None:  # else the pane has it, whole
         words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
@@ -95,7 +101,7 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
             cursor = len(lines)
         lines.append(_field_line(view, label, field, width, label_width))
     if not fields and view.searched:
-        lines.append((("   no setting is called so", "dim"),))
+        lines.append((("   no setting has that name", "dim"),))
     if fields and not view.all_settings and not view.searched:
         lines.append(((f"   {len(form.settings) - len(fields)} more settings: ", "dim"), ("v", "key")))
     return lines, cursor

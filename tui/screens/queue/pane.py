@@ -91,7 +91,7 @@ def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
     if any(machine.queue is not None and machine.queue.stopped == QUEUE_HELD for machine in queues.machines):
         return [next_line("W", "release the queue")]
     if entry is None:
-        return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]
+        return [next_line("esc", "clear the filter") if queues.filter else next_line("4", "launch a run")]
     if entry.waits is None:
         return [next_line("enter", "open the run")]
     return [_next(entry.waits, queues.line_of(entry))]

@@ -57,7 +57,7 @@ WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)
 UNDO = Key("u", "undo", "undo", "take back the last change of order, priority or hold")
 OPEN = Key("enter", "open", "open", "open the run", "finetop show RUN")
 FILTER = Key("slash", "filter", "filter", "only rows with this in name, kind, wants, reason")
-BACK = Key("escape", "back", "back", "drop the filter, else back to Runs")
+BACK = Key("escape", "back", "back", "clear the filter, else back to Runs")
 MOVES = moves()
 KEYS = (
     *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),

@@ -10,17 +10,20 @@ from typing import Any
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running, RunRow
+from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host, refusals_said
-from finetop.tui.screens.shared.run_actions import kill_question, said, short_name, stop_question
+from finetop.tui.screens.shared.run_actions import is_unseen, kill_question, said, short_name, stop_question
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Question
 
+MOST_SEEN = 500  # failures that are marked as seen at once
 DEMO_MIN, DEMO_GB = 10, 0.3  # training and checks on a quiet machine; the model on the hub
 
 
@@ -56,6 +59,9 @@ def _noted(answers: Sequence[Any]) -> str:
     """Say what is noted now, where nothing but tags and notes was asked for."""
     if not all(isinstance(answer, TagAnswer | NoteAnswer) for answer in answers):
         return ""
+    if all(isinstance(answer, TagAnswer) and answer.added == [SEEN] for answer in answers):
+        marked = answers[0].run if len(answers) == 1 else f"{len(answers)} runs"
+        return f"{marked} marked as seen. u undoes it."
     if len(runs := {answer.run for answer in answers}) > 1:
         return f"noted on {len(runs)} runs. u undoes it."
     words = []
@@ -156,6 +162,34 @@ def kill(rows: Sequence[RunRow], do: Do) -> Question | CountQuestion | str:
     if len(going) != 1:
         return _several("Kill", "leave them running", [Kill(row.name) for row in going], rows)
     return kill_question(going[0], lambda ask: do([ask]), "Steps since its last checkpoint are lost.")
+
+
+async def unseen(host: Host) -> list[RunRow]:
+    """Ask for the runs that failed or were lost and are not marked as seen. Raises FinetopError."""
+    found: list[RunRow] = []
+    for state in ("failed", "lost"):
+        answer: RunsAnswer = await host.ask(Runs(f"state:{state} -tag={SEEN}", "newest", 0, MOST_SEEN))
+        found += answer.rows
+    return found
+
+
+def seen(chosen: Sequence[RunRow], every: Sequence[RunRow], do: Do) -> Question | str:
+    """Ask which failures are marked as seen: the chosen ones, or every one there is."""
+
+    def answer(key: str, label: str, rows: Sequence[RunRow]) -> Answer:
+        asks = [Tag(row.name, [SEEN]) for row in rows]
+        return Answer(key, label, lambda: do(asks))
+
+    new = [row for row in chosen if is_unseen(row)]
+    if not new and not every:
+        return "no failed or lost run is new: nothing to mark as seen."
+    one = short_name(new[0]) if len(new) == 1 else counted(len(new), "run")
+    all_of_them = f"all {len(every)} failed or lost runs"
+    answers = [answer("y", f"mark {'it' if len(new) == 1 else 'them'}", new)] if new else []
+    if len(every) > len(new):
+        answers.append(answer("a" if new else "y", f"mark all {len(every)}", every))
+    words: Line = ((f" Mark {one if new else all_of_them} as seen?", "bold"), ("  u undoes it.", ""))
+    return Question(words, tuple(answers), "cancel")
 
 
 def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:

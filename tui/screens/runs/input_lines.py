@@ -90,12 +90,19 @@ def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None
         keep="keep",
         leave=leave,
     )
+    show_example(screen)
     if text != screen.runs.filter:
         screen.filter_by(text)
 
 
+def show_example(screen: TypedLines) -> None:
+    """Show beside an empty filter what can be typed."""
+    if not screen.runs.filter:
+        screen.query_one(Bottom).say_aside((("e.g. regressed, lora loss<1.2, -tag:x", "dim"),))
+
+
 def is_filtering(screen: TypedLines) -> bool:
-    """Say whether the filter is being typed."""
+    """Return whether the filter is being typed."""
     question = screen.query_one(Bottom).question
     return isinstance(question, TextQuestion) and question.label == FILTER
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.tui.keys import Key, moves
-from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
+from finetop.tui.screens.shared.run_actions import (
+    GO_ON,
+    KILL,
+    NEW,
+    PAUSE,
+    REMEDIES,
+    RETRY,
+    STOP,
+    can_go_on,
+    is_unseen,
+)
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
@@ -20,12 +30,13 @@ APPROACHES = Key(
 LIVE = Key("d", "live", "live", "all that runs now, a tile a run", "finetop ls state:running")
 FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
-MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T and X")
+MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T, A and X")
 COMPARE = Key("c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
 TAG = Key("t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
 TRASH = Key("X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
+SEEN = Key("A", "seen", "seen", "mark what failed or was lost as seen (asks)", "finetop tag RUN +seen")
 UNDO = Key("u", "undo", "undo", "undo the last tag, note or trash")
-BACK = Key("escape", "", "back", "drop the marks, then the filter")
+BACK = Key("escape", "", "back", "clear the marks, then the filter")
 COMMANDS = (  # of the palette alone
     Key("", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY", sign=":"),
     Key("", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING", sign=":"),
@@ -33,7 +44,24 @@ COMMANDS = (  # of the palette alone
 )
 MOVES = moves("run")
 KEYS = (
-    *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, SWEEP),
+    *(
+        OPEN,
+        MARK,
+        COMPARE,
+        NEW,
+        CHECK,
+        REMEDIES,
+        FILTER,
+        TAG,
+        STOP,
+        PAUSE,
+        RETRY,
+        SORT,
+        KILL,
+        SEEN,
+        TRASH,
+        SWEEP,
+    ),
     *(APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
 
@@ -53,5 +81,6 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if isinstance(row.state, Queued):
         return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
-        return (OPEN, RETRY, NEW, CHECK, MARK, FILTER, TAG, SORT, TRASH)
+        seen = (SEEN,) if is_unseen(row) else ()
+        return (OPEN, RETRY, NEW, *seen, CHECK, MARK, FILTER, TAG, SORT, TRASH)
     return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)

@@ -1,4 +1,7 @@
-"""The marked runs' curves over each other, in the pane of the list; where it is grouped, each group's mean and band."""
+"""The marked runs' curves over each other, in the pane of the list; where it is grouped, each group's mean and band.
+
+On a wide terminal the curve of the run under the cursor stands beside its facts.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from statistics import fmean, stdev
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import clean_line, counted
-from finetop.tui.screens.run.metric_names import title_of
+from finetop.tui.screens.run.metric_names import shown, title_of
 from finetop.tui.screens.shared.lettered import ENDS, LETTERS, lettered
 from finetop.tui.text import Line, cut_line, rule, told_apart
 from finetop.tui.theme import Look
@@ -33,8 +36,8 @@ class Overlay:
         self._asked_at: dict[int, float] = {}
 
     async def load(self, ask: Ask, rows: Sequence[RunRow], width: int, now: float) -> bool:
-        """Ask for what is not known yet of two runs or more; returns whether something came."""
-        rows = rows[:MOST] if len(rows) > 1 else ()
+        """Ask for what is not known yet of these runs; returns whether something came."""
+        rows = rows[:MOST]
         if not rows:
             return False
         self.metric = rows[0].main_metric
@@ -52,6 +55,20 @@ class Overlay:
             self.curves[row.id] = answer.curves[0] if answer.curves else _nothing(self.metric)
             is_new = True
         return is_new
+
+
+def curve_lines(overlay: Overlay, row: RunRow, size: tuple[int, int], look: Look) -> list[Line]:
+    """Draw the curve of one run, its metric and last value above it; nothing while it is not known."""
+    width, height = size
+    curve = overlay.curves.get(row.id)
+    if curve is None or not curve.column or overlay.metric != row.main_metric:
+        return []
+    series = [Series(curve)]
+    last, view = curve.last_value, View(0, overlay.last, smoothing=SMOOTHING)
+    scale = settled_scale(series, view) or fitted(None, series, view)
+    picture = draw(series, width=width, height=height - 1, view=view, scale=scale, only_ascii=look.ascii)
+    number = "-" if last is None else shown(overlay.metric, last)
+    return [((f"{title_of(overlay.metric)} ", "dim"), (number, "bold")), *picture]
 
 
 def _nothing(metric: str) -> Curve:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
@@ -23,13 +23,14 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import Line, cut_middle, decimals, leaf, line_width, rule, spread, value
+from finetop.tui.text import Line, cut_line, cut_middle, decimals, leaf, line_width, rule, spread, value
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import next_line
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
 REASONS = 3  # lines of why a run does not go on
-WORST = 3  # tasks named; four long names don't fit in 80 columns
+WORST = 3  # tasks named at least; four long names don't fit in 80 columns
+CHART_FROM = 160  # columns of the terminal from which on the run's curve is drawn beside its facts
 _WORDS: Mapping[str, str] = {
     "needs_you": "needs you first",
     "newest": "newest first",
@@ -39,7 +40,9 @@ _WORDS: Mapping[str, str] = {
     "age": "youngest first",
     "-age": "longest ago first",
 }
+MORE = 10  # cells for how many tasks are not named
 SHOWN = 24  # cells of a filter
+EXAMPLE = "part of what is listed, such as failed or regressed; or loss<1.2, tag:x"
 LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
@@ -48,8 +51,24 @@ def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) 
     name = cut_middle(clean_line(row.name), 30)
     lines = [rule(((name, "bold"),), width, ((_facts(row, now), "dim"), (" ", "")))]
     lines.append(state_sentence(row, now))
-    lines += _details(row, spark)
+    lines += _details(row, spark, facts_width(width))
     return lines[: max(2, height)]
+
+
+def facts_width(width: int) -> int:
+    """Return how much of the pane is for facts: the other half is for the run's curve, where there is room for it."""
+    return width // 2 if width >= CHART_FROM else width
+
+
+def with_curve(lines: Sequence[Line], curve: Sequence[Line], width: int) -> list[Line]:
+    """Put a run's curve beside the lines of its pane, below the first, which goes across."""
+    left = facts_width(width)
+    rows: list[Line] = []
+    for y in range(max(len(lines) - 1, len(curve))):
+        facts = cut_line(lines[y + 1], left - 2) if y + 1 < len(lines) else ()
+        blank = " " * (left - line_width(facts))
+        rows.append((*facts, (blank, ""), *(curve[y] if y < len(curve) else ())))
+    return [*lines[:1], *rows]
 
 
 def _facts(row: RunRow, now: float) -> str:
@@ -66,7 +85,7 @@ def _facts(row: RunRow, now: float) -> str:
     return ", ".join(facts)
 
 
-def _details(row: RunRow, spark: str) -> list[Line]:
+def _details(row: RunRow, spark: str, width: int) -> list[Line]:
     """List what else there is to say, the most telling first."""
     lines: list[Line] = []
     hint = hint_of(row)
@@ -77,7 +96,7 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
-        lines.append(_worst(row.check))
+        lines.append(_worst(row.check, width))
     tags = clean_line(" ".join(row.tags))
     if row.note:
         lines.append(_labelled("note", f"{clean_line(row.note)}{f'   tags {tags}' if tags else ''}"))
@@ -103,13 +122,17 @@ def _labelled(label: str, words: str) -> Line:
     return ((f"   {label:<7}", "dim"), (words, ""))
 
 
-def _worst(check: CheckBrief) -> Line:
-    """Name the tasks with the largest drops; only what is proven lost is red."""
+def _worst(check: CheckBrief, width: int) -> Line:
+    """Name the tasks with the largest drops, as many as fit; only what is proven lost is red."""
     line: Line = (("   worst  ", "dim"),)
-    for task in check.worst[:WORST]:
+    named = 0
+    for task in check.worst:
         style: StyleName = "red" if task.mark == "lost" else ""
-        line = (*line, (f"{clean_line(task.task)} ", ""), (change_of(task.drop), style), ("  ", ""))
-    others = len(check.worst) - WORST
+        more: Line = ((f"{clean_line(task.task)} ", ""), (change_of(task.drop), style), ("  ", ""))
+        if named >= WORST and line_width((*line, *more)) > width - MORE:
+            break
+        line, named = (*line, *more), named + 1
+    others = len(check.worst) - named
     return (*line, (f"{others} more", "dim")) if others > 0 else line
 
 
@@ -176,11 +199,17 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
 
 def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
     """Say that a filter hides all runs, and which of its terms hides the most."""
-    hidden = f" 0 of {counted(answer.total, 'run')} match   {clean_line(text)}"
+    hidden: Line = (
+        (f" No run matches {clean_line(text)!r}.  ", ""),
+        ("esc", "key"),
+        (" clears the filter.", ""),
+    )
     term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
     if matching and len(answer.without) > 1:
-        return [(), ((hidden, ""),), ((f" {count(matching)} match without   {clean_line(term)}", "dim"),)]
-    return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+        more = f"{count(matching)} match without {clean_line(term)}"
+    else:
+        more = f"{counted(answer.total, 'run')} without it"
+    return [(), hidden, ((f" {more}", "dim"),), (), ((f" A filter is {EXAMPLE}.", "dim"),)]
 
 
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
@@ -190,7 +219,7 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
     if not runs.is_empty:
         return []
     if runs.listed[0]:
-        return [next_line("esc", "drop the filter")]
+        return [next_line("esc", "clear the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]
 
@@ -208,14 +237,15 @@ def state_line(runs: RunList, width: int) -> Line:
         return ((" asking the supervisor …", "dim"),)
     right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
-    needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
+    who = count(answer.need_you) if answer.need_you else "nothing"
+    needs = f" {who} need{'' if answer.need_you > 1 else 's'} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    parts: tuple[tuple[str, StyleName], ...] = (
-        (f"{answer.running} running", "cyan" if answer.running else "dim"),
-        (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"),
-        (f"{count(answer.total)} in all", "dim"),
-    )
+    parts: list[tuple[str, StyleName]] = [(f"{count(answer.total)} total", "dim")]
+    if answer.queued or stopped:
+        parts.insert(0, (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
+    if answer.running:
+        parts.insert(0, (f"{answer.running} running", "cyan"))
     for words, style in parts:
         more: Line = (*left, ("   ", ""), (words, style))
         if line_width(more) + 2 + line_width(right) <= width:

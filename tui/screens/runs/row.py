@@ -107,10 +107,16 @@ COLUMNS = (
     Column("age", 4, "right", 126, _age),
     Column("model", 14, "left", 100, lambda row, *_: leaf(row.model), widest=26, style="dim"),
     Column("tok/s", 6, "right", 118, _speed, style="dim"),
-    Column("loss", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
+    Column("curve", 10, "left", 118, lambda row, now, sparks: sparks.get(row.id, ""), style=None),
     Column("tags, note", 18, "left", 146, lambda row, *_: " ".join([*row.tags, row.note]), widest=40),
 )
 HOST = Column("host", 9, "left", 60, lambda row, *_: row.host)  # where runs of several machines are listed
+
+
+def names_suite(rows: Iterable[RunRow]) -> bool | None:
+    """Return whether verdicts say their suite: not where all have the same; None: each by itself, see `on_suite`."""
+    suites = {row.check.suite for row in rows if row.check is not None}
+    return None if len(suites) > 1 else False
 
 
 def head_line(width: int, *, has_hosts: bool = False, chosen: Sequence[str] = (), time: str = TIME) -> Line:
@@ -143,8 +149,9 @@ def run_line(
     sparks: Sparks,
     chosen: Sequence[str] = (),
     is_marked: bool = False,
+    name_suite: bool | None = None,
 ) -> Line:
-    """Write a run as a row of the list, `width` cells wide at most."""
+    """Write a run as a row of the list, `width` cells wide at most; without its suite where `name_suite` is False."""
     mark = mark_of(row)
     name_width, columns = _laid_out(width, bool(row.host), tuple(chosen))
     name = cut_middle(clean_line(bare(row)), name_width)
@@ -160,7 +167,11 @@ def run_line(
         text = clean_line(column.cell(row, now, sparks))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
-    return (*cells, ("  ", ""), *cut_line(forgot(row, now), width - line_width(cells) - 2))
+    return (
+        *cells,
+        ("  ", ""),
+        *cut_line(forgot(row, now, name_suite=name_suite), width - line_width(cells) - 2),
+    )
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
@@ -169,7 +180,8 @@ def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
         (
             width
             for width in range(60, 500)
-            if {column.key for column in _columns(width, has_hosts, tuple(chosen))} >= set(chosen)
+            if {column.key or column.title for column in _columns(width, has_hosts, tuple(chosen))}
+            >= set(chosen)
         ),
         500,
     )
@@ -210,7 +222,7 @@ def _columns(width: int, has_hosts: bool, chosen: tuple[str, ...] = ()) -> list[
     taken = sum(column.width + column.gap for column in always)
     room = width - 4 - _name_width(width) - 2 - ANSWER_WIDTH - taken
     for column in (*map(_chosen, chosen), *(usual for usual in columns if usual.from_width >= EXTRA)):
-        titles = {shown.title for shown in always if shown.key}
+        titles = {shown.title for shown in always}
         if column.width + column.gap <= room and column.title not in titles:
             always.append(column)
             room -= column.width + column.gap

@@ -10,11 +10,12 @@ from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.notes import Tag
 from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunRow
-from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.protocol.tags import SEEN, comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import Host, host_of, refusals_said
 from finetop.tui.keys import bindings
@@ -22,16 +23,19 @@ from finetop.tui.save import Sheet
 from finetop.tui.screens.runs import actions, input_lines
 from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
-from finetop.tui.screens.runs.overlay import Overlay, overlay_lines
+from finetop.tui.screens.runs.overlay import Overlay, curve_lines, overlay_lines
 from finetop.tui.screens.runs.pane import (
+    CHART_FROM,
     empty_lines,
+    facts_width,
     fault_words,
     heading_words,
     next_lines,
     pane_lines,
     state_line,
+    with_curve,
 )
-from finetop.tui.screens.runs.row import head_line, part_heading, run_line, time_title
+from finetop.tui.screens.runs.row import head_line, names_suite, part_heading, run_line, time_title
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
@@ -61,6 +65,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.overlay = Overlay()
         self._titled: object = None  # the pages that the titles are of
         self._titles: dict[str, str] = {}
+        self._name_suite: bool | None = None
         self.undo: actions.Undo | None = None
 
     def compose(self) -> ComposeResult:
@@ -105,23 +110,27 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         return self._line_of(row, width, has_cursor=has_cursor)
 
     def draw_heading(self, index: int) -> str:
+        self._look_through()
         row = self.runs.pages.rows.get(index)
         heading = "" if row is None else heading_words(self.runs, row)
         if row is None or not heading or not self.runs.has_parts:
             return heading
         has_hosts, chosen = len(self.host.homes) > 1, self.runs.columns
         width = self.query_one("#state", Lines).room.width
-        return part_heading(heading, self._time_titles()[heading], width, has_hosts=has_hosts, chosen=chosen)
+        return part_heading(heading, self._titles[heading], width, has_hosts=has_hosts, chosen=chosen)
 
-    def _time_titles(self) -> dict[str, str]:
-        """Title the column of time in each part of the list: once for all rows that are held, which may be many."""
+    def _look_through(self) -> None:
+        """Find the title of the column of time in each part of the list, and whether all checks are of one suite.
+
+        Once for all rows that are held, which may be many.
+        """
         if self._titled is not self.runs.pages:
             parts: dict[str, list[RunRow]] = {}
             for row in self.runs.pages.rows.values():
                 parts.setdefault(heading_of(row), []).append(row)
             self._titled = self.runs.pages
             self._titles = {part: time_title(rows) for part, rows in parts.items()}
-        return self._titles
+            self._name_suite = names_suite(self.runs.pages.rows.values())
 
     def redraw(self) -> None:
         self.set_class(self.runs.is_empty, "-empty")
@@ -147,6 +156,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         part.show(lines)
 
     def _line_of(self, row: RunRow, width: int, *, has_cursor: bool = False) -> Line:
+        self._look_through()
         return run_line(
             row,
             has_cursor=has_cursor,
@@ -155,6 +165,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             sparks=self.runs.sparklines.drawn,
             chosen=self.runs.columns,
             is_marked=row.id in self.runs.marked,
+            name_suite=self._name_suite,
         )
 
     def _refuse(self, fault: BadInput) -> None:
@@ -178,11 +189,20 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             pane.show(())
         else:
             now, spark = self.host.now(), self.runs.sparklines.drawn.get(row.id, "")
-            pane.show(pane_lines(row, width=pane.room.width, height=pane.room.height, now=now, spark=spark))
+            width, height = pane.room
+            lines = pane_lines(row, width=width, height=height, now=now, spark=spark)
+            if width >= CHART_FROM:
+                size = (width - facts_width(width) - 1, height - 1)
+                lines = with_curve(lines, curve_lines(self.overlay, row, size, self.host.look), width)
+            pane.show(lines)
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
         self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
+
+    def on_resize(self) -> None:
+        super().on_resize()
+        self.set_class(self.size.width >= CHART_FROM, "-wide")
 
     def on_mount(self) -> None:
         self.runs.columns = input_lines.columns(self.host.homes[0])
@@ -201,6 +221,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         self.query_one(Table).show(self.runs.pages.matching, place)
         answer = self.runs.answer
         if answer is not None and input_lines.is_filtering(self):
+            if not self.runs.filter:
+                input_lines.show_example(self)
+                return True
             words = f"{count(answer.matching)} of {count(answer.total)} match"
             self.query_one(Bottom).say_aside(((words, "dim"),))
         return True
@@ -219,6 +242,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             return
         is_far = any(home.link is not None for home in self.host.homes)
         marked, width = list(self.runs.marked.values()), self.query_one("#pane", Lines).room.width
+        if len(marked) < 2:
+            is_drawn = self.row is not None and self.row.step and width >= CHART_FROM
+            marked, width = [self.row] if is_drawn else [], width - facts_width(width)
         if await self.overlay.load(self.host.ask, marked, width, self.host.now()):
             self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
@@ -299,7 +325,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.filter_by("")
 
     def action_filter(self) -> None:
-        input_lines.filter_line(self, self.runs.filter, leave="drop the filter", left="")
+        input_lines.filter_line(self, self.runs.filter, leave="clear", left="")
 
     def action_sort_by(self) -> None:
         self._type_part("sort")
@@ -310,7 +336,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def _type_part(self, part: Literal["sort", "group"]) -> None:
         """Let the order or the group of the list be typed, as a part of its filter."""
         text = f"{input_lines.without(self.runs.filter, part)} {part}:".strip()
-        input_lines.filter_line(self, text, leave="leave it as it was", left=self.runs.filter)
+        input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
 
     def action_columns(self) -> None:
         input_lines.columns_line(self)
@@ -344,6 +370,13 @@ class RunsScreen(ListScreen, inherit_bindings=False):
     def action_tag(self) -> None:
         if self.chosen:
             input_lines.tag_line(self)
+
+    @work
+    async def action_seen(self) -> None:
+        """Mark what failed or was lost as seen: what is marked, else the run under the cursor, or all."""
+        with refusals_said(self.host):
+            every = [] if self.runs.marked else await actions.unseen(self.host)
+            self._put(actions.seen(self.chosen, every, self.do))
 
     def action_undo(self) -> None:
         """Undo the last change of tags, a note, or the trash."""
@@ -385,3 +418,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()
+        moved = {ask.run for ask in asks if isinstance(ask, Tag) and SEEN in (*ask.add, *ask.drop)}
+        if moved:
+            self.runs.marked.clear()
+            self.load_anew(self.runs.behind(self.query_one(Table).cursor, moved))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
@@ -116,6 +116,11 @@ class RunList(PagedList["RunRow"]):
             if not answer.rows or len(rows) >= answer.matching:
                 break
         return rows[:MOST]
+
+    def behind(self, index: int, moved: Container[str]) -> str:
+        """Name the run where the cursor stands once some have moved away: the first behind it that has not."""
+        later = (self.pages.rows[at] for at in sorted(self.pages.rows) if at >= index)
+        return next((row.name for row in later if row.name not in moved), "")
 
     def toggle(self, row: RunRow) -> None:
         """Mark a run, or take its mark away."""

@@ -12,7 +12,8 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
@@ -40,6 +41,11 @@ async def order(host: Host, ask: Ask) -> bool:
 def can_go_on(row: RunRow) -> bool:
     """Say whether a run waits for nobody but a person: it is paused, or held."""
     return isinstance(row.state, Queued) and (row.state.held or row.state.paused_at is not None)
+
+
+def is_unseen(row: RunRow) -> bool:
+    """Return whether a run failed or was lost, and nobody has marked that as seen."""
+    return row.needs_you and isinstance(row.state, Failed | Lost) and SEEN not in row.tags
 
 
 def pause_or_go_on(row: RunRow) -> Pause | Release | None:

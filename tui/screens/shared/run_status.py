@@ -82,8 +82,8 @@ def mark_of_check(check: CheckBrief) -> Mark:
     return MARKS[check.verdict]
 
 
-def forgot(row: RunRow, now: float) -> Line:
-    """Answer "did it forget?" in a few words, by the state of the run."""
+def forgot(row: RunRow, now: float, *, name_suite: bool | None = None) -> Line:
+    """Answer "did it forget?" in a few words, by the state of the run; of `name_suite` see `verdict_words`."""
     state = row.state
     match state:
         case Failed():
@@ -95,13 +95,13 @@ def forgot(row: RunRow, now: float) -> Line:
             place = ordinal(state.place) if has_place else ""
             return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
         case Running():
-            return _running(row, state)
+            return _running(row, state, name_suite)
     if row.said:
         return _not_resumed(row)
     if row.checking is not None:
         return _checking(row.checking, short=True)
     if row.check is not None:
-        return verdict_words(row.check)
+        return verdict_words(row.check, name_suite=name_suite)
     if isinstance(state, Stopped):
         how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}.get(
             state.how, "paused"
@@ -130,9 +130,9 @@ def silence(state: Running) -> Line:
     return ((pulse.word(state), "amber mark"), (f" {pulse.words(state)}", "amber"))
 
 
-def _running(row: RunRow, state: Running) -> Line:
+def _running(row: RunRow, state: Running, name_suite: bool | None) -> Line:
     if row.check is not None and row.check.verdict == "regressed" and not row.check.is_settled:
-        return (*verdict_words(row.check), (_at_step(row.check), "red"))
+        return (*verdict_words(row.check, name_suite=name_suite), (_at_step(row.check), "red"))
     if state.pulse:
         return silence(state)
     if row.alarm:
@@ -140,7 +140,8 @@ def _running(row: RunRow, state: Running) -> Line:
     if state.asked:
         return ((f"{state.asked} asked", "dim"),)
     if row.check is not None:
-        return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
+        words = verdict_words(row.check, short=True, name_suite=name_suite)
+        return (*words, (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
     if drift is not None:
         return ((f"drift {decimals(drift)}", ""),)

@@ -106,7 +106,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             "its items alone" if kind is not None else "all of it: answers, choices, when, where else",
         )
         if kind is None and item is None:
-            step = ("esc", "drop the filter" if self.items.filter else "back to the table")
+            step = ("esc", "clear the filter" if self.items.filter else "back to the table")
         self.query_one(Bottom).offer((next_line(*step),), (*ITEMS_KEYS[:3],))
 
     # --- what happens ---------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ FILTER = Key(
     "finetop triage --filter WORDS",
 )
 SORT = Key("o", "sort", "sort", "worst first again, with what is new", "finetop triage")
-BACK = Key("escape", "", "back", "drop the filter; turn back")
+BACK = Key("escape", "", "back", "clear the filter; turn back")
 MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
@@ -59,7 +59,7 @@ ITEMS_FILTER = Key(
     "lost, won, kind:carry, margin>1, runs>2, or words",
     "finetop flips RUN --kind KIND",
 )
-ITEMS_BACK = Key("escape", "back", "back", "drop the filter, then back to the table")
+ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the table")
 ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
 ITEM_BACK = Key("escape", "back", "back", "back to the items")
 ITEM_KEYS = (

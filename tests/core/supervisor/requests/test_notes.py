@@ -5,8 +5,9 @@ import pytest
 from finetop.core.errors import BadInput, NotFound
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.triage import SetStanding, Standing
-from finetop.core.store import run_records
-from finetop.core.store.database import open_store
+from finetop.core.protocol.runs import Failed, Lost
+from finetop.core.store import run_list, run_records, runs
+from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.requests import notes, triage
 
@@ -26,6 +27,42 @@ def test_tags_and_a_note_change_and_survive_a_rebuild(quiet):
     rebuild.take_run(fresh, supervisor.home, folder)
     assert fresh.execute("SELECT tags, note FROM runs").fetchall() == [('["keep","x"]', "mended")]
     assert fresh.execute("SELECT count(*) > 30 FROM settings").fetchone() == (True,)
+    fresh.close()
+
+
+def test_a_failure_that_was_seen_needs_nobody_until_it_fails_once_more(quiet):
+    supervisor, connection = quiet.supervisor, quiet.supervisor.connection
+    failed, _ = quiet.queue("failed"), quiet.queue("waits")
+    with transaction(connection):
+        runs.set_state(connection, failed, Failed(1.0, "out of memory"))
+
+    def listed():
+        page = run_list.page(connection, filter="", sort="needs_you", offset=0, limit=9, revision=0, now=2.0)
+        return [(row.name, row.needs_you) for row in page.rows]
+
+    assert listed() == [("failed", True), ("waits", False)]
+    notes.tag(supervisor, Tag("failed", ["seen"]))
+    assert listed() == [("waits", False), ("failed", False)]
+    notes.tag(supervisor, Tag("failed", [], ["seen"]))
+    assert listed() == [("failed", True), ("waits", False)]
+    notes.tag(supervisor, Tag("failed", ["seen", "keep"]))
+    with transaction(connection):
+        runs.queue_again(connection, failed)
+        runs.set_state(connection, failed, Lost(3.0, "the machine restarted"))
+    assert listed() == [("failed", True), ("waits", False)]
+    assert runs.row(connection, failed).tags == ["keep"]
+
+
+def test_a_failure_that_was_seen_is_so_after_a_rebuild(quiet):
+    supervisor, connection = quiet.supervisor, quiet.supervisor.connection
+    run_id = quiet.queue("a")
+    with transaction(connection):
+        runs.set_state(connection, run_id, Failed(1.0, "out of memory"))
+    notes.tag(supervisor, Tag("a", ["seen"]))
+    run_records.write_marked(connection, supervisor.home.root)
+    fresh = open_store(supervisor.home.root / "fresh.duckdb")
+    rebuild.take_run(fresh, supervisor.home, next(supervisor.home.runs.glob("*-a")))
+    assert fresh.execute("SELECT rank, tags FROM runs").fetchall() == [(runs.DONE, '["seen"]')]
     fresh.close()
 
 

@@ -265,7 +265,8 @@ async def test_a_setting_is_searched_by_its_words(folder: Path) -> None:
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
         assert any(re.search(r"│ +\d+ of \d+$", row) for row in text_of(app).splitlines()), "it goes on"
         await pilot.press("slash", *"no such thing")
-        assert "no setting is called so" in text_of(app)
+        assert "no recipe or setting has 'no such thing'" in text_of(app)
+        assert "no setting has that name" in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
         assert row_with(app, "▸ train.weight_decay").endswith(" 0")
@@ -280,3 +281,65 @@ def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path
     form = open_form(form.base, {**form.edits, "train.epochs": "3"})
     assert form.loaded is not None and form.loaded.recipe.train.max_steps is None
     assert value_of(form, "train.max_steps") in ("", "null")
+
+
+def base_title(app: Any) -> str:
+    return str(app.screen.bases[app.screen.base_at].title)
+
+
+async def test_a_recipe_is_searched_by_its_name_built_in_or_a_file(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("4")
+        await settled(pilot)
+        before = base_title(app)
+        await pilot.press("slash", *"qlora")
+        await settled(pilot)
+        assert (base_title(app), app.screen.part) == ("qlora", "recipes")  # type: ignore[attr-defined]
+        assert "mine.yaml" not in text_of(app), "only what matches is listed"
+        await pilot.press("escape")
+        await settled(pilot)
+        assert base_title(app) == before and "mine.yaml" in text_of(app)
+        await pilot.press("slash", *"mine", "enter")
+        await settled(pilot)
+        assert base_title(app) == "mine.yaml" and "broken.yaml" in text_of(app)
+        await pilot.press("slash", *"lora", "down", "enter")
+        await settled(pilot)
+        assert base_title(app) == "qlora", "the name itself is first, arrows go on"
+        await pilot.press("tab", "slash", *"dpo", "enter")
+        await settled(pilot)
+        assert (base_title(app), app.screen.part) == ("dpo", "recipes")  # type: ignore[attr-defined]
+
+
+async def test_what_is_typed_stays_with_its_recipe_which_is_marked(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("4")
+        await settled(pilot)
+        await pilot.press("slash", *"rank", "enter", "enter", "ctrl+u", *"64", "enter")
+        await settled(pilot)
+        await pilot.press("slash", *"learning_rate", "enter", "enter", "ctrl+u", *"1e-5", "enter", "tab")
+        await settled(pilot)
+        assert "lora *  2 changed" in text_of(app)
+        await pilot.press("j")
+        await settled(pilot)
+        form = app.screen.form  # type: ignore[attr-defined]
+        assert form.base.title == "qlora" and not form.edits, "another recipe is as it says"
+        assert "lora *" in text_of(app)
+        await pilot.press("k")
+        await settled(pilot)
+        form = app.screen.form  # type: ignore[attr-defined]
+        assert form.edits == {"method.rank": "64", "train.learning_rate": "1e-5"}
+        assert "lora *  2 changed" in text_of(app)
+
+
+async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()), folder)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.press("4", "enter", "enter", *"faq.jsonl", "enter", "tab", "j")
+        await settled(pilot)
+        assert base_title(app) == "qlora"
+        assert value_of(app.screen.form, "data.train") == "faq.jsonl"  # type: ignore[attr-defined]
+        await pilot.press("slash", *"demo-lora", "enter")
+        await settled(pilot)
+        assert value_of(app.screen.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]

@@ -21,17 +21,19 @@ from tui_fakes import (
     text_of,
 )
 
+from finetop.core.protocol.filter_match import holds
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, Stop
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
-from finetop.core.protocol.runs import Failed, Finished, Queued, Running
+from finetop.core.protocol.run_filter import KEYS, TITLES, parse
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines, screen
-from finetop.tui.screens.runs.row import run_line
+from finetop.tui.screens.runs.row import COLUMNS, HOST, head_line, needed_width, run_line
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.fix import fix_of
@@ -104,7 +106,7 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         rows = text_of(app).splitlines()
-        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 in all")
+        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
@@ -152,7 +154,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
-        assert "10,000 in all" in text_of(app)
+        assert "10,000 total" in text_of(app)
         await pilot.press("G")
         assert "run-00000" not in text_of(app)  # the cursor is there before the data
         await settled(pilot)
@@ -257,9 +259,9 @@ async def test_a_filter_that_hides_all_says_so() -> None:
         await settled(pilot)
         await pilot.press("slash", *"qqq", "enter")
         await settled(pilot)
-        assert "0 of 13 runs match   qqq" in text_of(app)
-        assert "13 match without it" in text_of(app)
-        assert "next  esc  drop the filter" in text_of(app)
+        assert "No run matches 'qqq'.  esc clears the filter." in text_of(app)
+        assert "13 runs without it" in text_of(app)
+        assert "next  esc  clear the filter" in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
         assert "support-full-1e-4" in cursor_row(app)
@@ -500,12 +502,14 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         assert "2 of 13 match" in text_of(app).splitlines()[-2]
         await pilot.press("enter", "slash")
         await typed(pilot, " state:")
-        assert "a value must stand behind :. Try state:r" in text_of(app).splitlines()[-2]
+        assert ": needs a value. Try state:r" in text_of(app).splitlines()[-2]
+        await typed(pilot, "bad")
         await pilot.press("enter")
         await settled(pilot)
-        above, prompt = text_of(app).splitlines()[-3:-1]
-        assert "state:: a value must stand behind" in above
-        assert prompt.startswith(" / state:running loss<1 state:"), "it stays open"
+        *above, prompt = text_of(app).splitlines()[-4:-1]
+        words = "state:bad: no state 'bad'. Use failed, finished, lost, queued, running, stopped."
+        assert words in "".join(above)
+        assert prompt.startswith(" / state:running loss<1 state:bad"), "it stays open"
         assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
 
 
@@ -537,7 +541,7 @@ async def test_the_palette_begins_to_type_an_order() -> None:
         await pilot.press("enter")
         await settled(pilot)
         assert text_of(app).splitlines()[-2].startswith(" / sort: ")
-        assert "say what to sort by. sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        assert "sort: needs a field. Try sort:newest, sort:loss" in text_of(app).splitlines()[-2]
         await typed(pilot, "name")
         await pilot.press("enter")
         await settled(pilot)
@@ -552,8 +556,8 @@ async def test_which_term_hides_all_is_said() -> None:
         await typed(pilot, "method:lora age>9w")
         await pilot.press("enter")
         await settled(pilot)
-        assert "0 of 13 runs match   method:lora age>9w" in text_of(app)
-        assert " 10 match without   age>9w" in text_of(app)
+        assert "No run matches 'method:lora age>9w'.  esc clears the filter." in text_of(app)
+        assert " 10 match without age>9w" in text_of(app)
 
 
 async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_esc() -> None:
@@ -622,7 +626,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
-        assert "11 in all" in text_of(app)
+        assert "11 total" in text_of(app)
         assert "marked" not in text_of(app).splitlines()[1]
         await pilot.press("u")
         await settled(pilot, 0.3)
@@ -813,3 +817,141 @@ async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_ag
         head = row_with(app, "did it forget?")
         assert head.index("left") < head.index("age")
         assert row_with(app, "done").strip("│ ") == "done"
+
+
+@pytest.mark.parametrize("title", [column.title for column in (*COLUMNS, HOST)])
+def test_every_column_is_a_field_of_the_filter(title: str) -> None:
+    """One of several words is known by each: `tags, note`."""
+    for key in title.replace(",", "").split():
+        assert TITLES.get(key, key) in (*KEYS, "loss", "tokens_per_s")
+
+
+def test_no_two_columns_have_one_title() -> None:
+    titles = [column.title for column in COLUMNS]
+    assert len(titles) == len(set(titles))
+
+
+@pytest.mark.parametrize(
+    ("typed_text", "names"),
+    [
+        ("REG", ["support-full-1e-4"]),
+        ("regressed", ["support-full-1e-4"]),
+        ("failed", ["sql-lora-70b"]),
+        ("out of memory", ["sql-lora-70b"]),
+        ("forgot:failed", ["sql-lora-70b"]),
+        ("forgot:acc", ["support-full-3e-4"]),
+        ("no verdict", ["tiny"]),
+        ("queued r64", ["support-r64"]),
+        ("how:full -ok -reg", ["support-full-3e-4"]),
+        ("left<10m", ["support-r16"]),
+        ("drift", ["legal-cpt"]),
+    ],
+)
+def test_a_word_that_is_on_the_screen_finds_its_run(typed_text: str, names: list[str]) -> None:
+    line = parse(typed_text)
+    assert [row.name for row in mixed_rows() if holds(line, row, NOW)] == names
+
+
+async def test_the_filter_begins_with_an_example_and_an_empty_list_says_what_to_do() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await settled(pilot)
+        assert "e.g. regressed, lora loss<1.2, -tag:x" in text_of(app)
+        await pilot.press(*"REG")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].endswith("1 of 13 match")
+        assert "support-full-1e-4" in cursor_row(app)
+        await pilot.press(*"xyz")
+        await settled(pilot)
+        assert "No run matches 'REGxyz'.  esc clears the filter." in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "legal-cpt" in text_of(app)
+
+
+def old_failures(number: int) -> list[Any]:
+    """Make a list in which failures of days ago stand above what runs and waits."""
+    lost = make_row(1, "tried-lost", Lost(NOW - 9e4, "the machine restarted"), needs_you=True)
+    failed = [
+        make_row(at, f"tried-{at}", Failed(NOW - 9e4 - at, "out of memory"), needs_you=True)
+        for at in range(2, number + 1)
+    ]
+    going = [
+        make_row(90, "trains", Running(NOW - 800, "training", 311, 9000)),
+        make_row(91, "waits", Queued(1)),
+        make_row(92, "ended", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="core")),
+    ]
+    return [lost, *failed, *going]
+
+
+async def test_A_marks_all_failures_as_seen_so_that_what_runs_and_waits_stands_above_them() -> None:
+    fake = FakeSupervisor(old_failures(23))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "23 need you" in text_of(app) and "waits" not in text_of(app)
+        assert "A seen" in text_of(app).splitlines()[-1]
+        await pilot.press("A")
+        await settled(pilot)
+        assert "Mark tried-lost as seen?" in text_of(app)
+        assert "y mark it   a mark all 23" in text_of(app)
+        assert not asked(fake, Tag), "nothing is marked before the answer"
+        await pilot.press("a")
+        await settled(pilot)
+        assert len(asked(fake, Tag)) == 23
+        assert "23 runs marked as seen. u undoes it." in text_of(app)
+        lines = text_of(app).splitlines()
+        assert "nothing needs you" in lines[1]
+        places = [
+            next(at for at, line in enumerate(lines) if name in line) for name in ("trains", "waits", "ended")
+        ]
+        assert places == [4, 6, 8]
+        assert "trains" in cursor_row(app), "the cursor stays at its place"
+        await pilot.press("u")
+        await settled(pilot)
+        assert "23 need you" in text_of(app)
+
+
+async def test_A_marks_one_failure_and_then_the_next_is_under_the_cursor() -> None:
+    fake = FakeSupervisor(old_failures(3))
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "A", "y")
+        await settled(pilot)
+        assert asked(fake, Tag) == [Tag("tried-2", ["seen"])]
+        assert "tried-3" in cursor_row(app)
+        await pilot.press("A", "escape", "G")
+        await settled(pilot)
+        assert len(asked(fake, Tag)) == 1 and "tried-2" in cursor_row(app)
+        assert "A seen" not in text_of(app).splitlines()[-1]
+
+
+async def test_a_suite_that_all_checks_share_is_not_said_in_each_row() -> None:
+    rows = old_failures(2)
+    app = make_app(FakeSupervisor(rows))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert row_with(app, "ended").rstrip().endswith("ok -0.4, arith -22.0")
+    other = make_row(95, "other", Finished(NOW - 99, NOW - 9), check=make_check("ok", 0.4, suite="quick"))
+    app = make_app(FakeSupervisor([*rows, other]))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "ok -0.4 on core" in row_with(app, "ended")
+
+
+async def test_a_wide_pane_draws_the_curve_beside_the_facts() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(200, 50)) as pilot:
+        await settled(pilot)
+        verdict = row_with(app, "REGRESSED  9.1 points lost")
+        assert verdict.index("loss 1") >= 100
+        assert "step 0" in text_of(app)
+
+
+def test_a_chosen_column_is_not_shown_twice() -> None:
+    titles = "".join(text for text, _ in head_line(120, chosen=("loss", "eval_loss"))).split()
+    assert titles.count("loss") == 1 and "eval_loss" in titles
+    assert needed_width(("loss", "eval_loss")) < 120

@@ -1,0 +1,95 @@
+"""The palette: the command of a name comes before all that only has it within."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+
+from finetop.tui.finder import Found, command_names, kind_of, ranked
+from finetop.tui.modes import EVERYWHERE, MESSAGES, THEME
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.runs.keys import COMMANDS, KEYS
+
+ALL = (*KEYS, *COMMANDS, *EVERYWHERE, MESSAGES, THEME)
+
+
+def found(name: str, kind: str) -> Found:
+    return Found(name, kind, "", lambda: None)
+
+
+def first(text: str, *things: Found) -> str:
+    best = ranked(text, ALL, things)[0]
+    return best.name if isinstance(best, Found) else command_names(best)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("runs", "runs"),
+        ("q", "quit"),
+        ("quit", "quit"),
+        ("exit", "quit"),
+        ("queue", "queue"),
+        ("stop", "stop"),
+        ("sort by", "sort by"),
+        ("forgetting", "check"),
+        ("theme", "theme"),
+    ],
+)
+def test_the_command_of_that_name_is_first(text: str, name: str) -> None:
+    noise = [found("stop the queue?", "item"), found("queue-run", "run"), found("runs-fast", "recipe")]
+    assert first(text, *noise) == name
+
+
+def test_exact_before_beginning_before_words_and_commands_before_items_of_a_rank() -> None:
+    things = [found("stop", "item"), found("qlora", "recipe"), found("qlora-stop", "run")]
+    assert first("qlora", *things) == "qlora"
+    assert [kind_of(one) for one in ranked("stop", ALL, things)][:2] == ["command", "run"]
+    assert kind_of(ranked("stop", ALL, [found("stop", "run")])[0]) == "command", "of the same rank"
+    assert first("aproaches") == "approaches"
+    assert ranked("zzz", ALL) == []
+
+
+async def test_each_row_says_what_it_is_and_which_key_does_it() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", *"runs")
+        await settled(pilot, 0.3)
+        assert row_with(app, "▸").split()[1:3] == ["screen", "runs"]
+        assert row_with(app, "▸").rstrip("│ ").endswith(" 1")
+        await pilot.press("ctrl+u", *"stop")
+        await settled(pilot, 0.3)
+        assert row_with(app, "▸").split()[1:3] == ["command", "stop"]
+        assert row_with(app, "▸").rstrip("│ ").endswith(" S")
+        await pilot.press("ctrl+u", *"launch", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+
+
+async def test_q_leaves_as_in_vim() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", "q", "enter")
+        await settled(pilot)
+        assert app._exit
+
+
+async def test_a_theme_is_found_by_its_name(monkeypatch: Any, tmp_path: Any) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    for name in ("FINETOP_THEME", "NO_COLOR", "COLORFGBG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", *"light")
+        await settled(pilot, 0.3)
+        assert row_with(app, "▸").split()[1:3] == ["theme", "light"], text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.look.colours == "light"
+    assert '"light"' in (tmp_path / "app.json").read_text()
