@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from finetop.core.protocol.runs import Running, RunRow
 from finetop.core.text import clean_line, count
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
-from finetop.tui.screens.shared.run_status import forgot, mark_of, phase_words
+from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
 from finetop.tui.widgets.bar import share_bar
 
@@ -48,7 +49,7 @@ def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: b
 def _progress(row: RunRow, width: int) -> Line:
     state = row.state
     if not row.step or not row.steps:
-        words = phase_words(state) if isinstance(state, Running) else ""
+        words = jobs.phase(state) if isinstance(state, Running) else ""
         return ((f"  {words}", ""),)
     left = "" if row.left_s is None else f" {long_span(row.left_s)} left"
     steps = f"  {count(row.step)} of {count(row.steps)} "

@@ -88,7 +88,7 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
     tab = view_state.tab
     state = detail.row.state
     stop: tuple[Key, ...] = ()
-    if isinstance(state, Running | Queued):
+    if detail.row.is_under_way:
         stop = (STOP, GO_ON if can_go_on(detail.row) else PAUSE)
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)

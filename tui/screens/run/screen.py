@@ -46,7 +46,6 @@ from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
-    can_end,
     kill_question,
     lost_steps,
     order,
@@ -356,7 +355,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
         if self.detail is None:
             return
-        if not can_end(self.detail.row):
+        if not self.detail.row.is_under_way:
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
         question = question_of(self.detail)

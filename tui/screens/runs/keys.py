@@ -17,7 +17,7 @@ APPROACHES = Key(
     "its comparison of approaches, else the newest",
     "finetop approaches NAME",
 )
-LIVE = Key("d", "live", "live", "all that runs now, a tile a run", "finetop ls state:running")
+LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
 FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
 MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T and X")
@@ -44,6 +44,8 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
+    if row.side_jobs and not isinstance(row.state, Running | Queued):
+        return (OPEN, STOP, GO_ON if can_go_on(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
     if comparison_of(row) and not isinstance(row.state, Running | Queued):
         return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if sweep_of(row) and not isinstance(row.state, Running | Queued):

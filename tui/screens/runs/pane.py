@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Finished, Running, RunRow
+from finetop.core.protocol.runs import CheckBrief, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import pulse, run_groups
+from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
@@ -19,6 +19,7 @@ from finetop.tui.screens.shared.run_status import (
     heading_of,
     hint_of,
     hue,
+    job_words,
     next_step,
     ran_for,
     state_sentence,
@@ -76,6 +77,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
+    if isinstance(row.state, Running | Queued):  # of a run that has ended the row above says it
+        lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check))
     tags = clean_line(" ".join(row.tags))
@@ -208,13 +211,13 @@ def state_line(runs: RunList, width: int) -> Line:
         return ((" asking the supervisor …", "dim"),)
     right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
-    needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
+    needs = f" {count(answer.need_you) if answer.need_you else 'nothing'} need{'s' if answer.need_you < 2 else ''} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
     parts: tuple[tuple[str, StyleName], ...] = (
-        (f"{answer.running} running", "cyan" if answer.running else "dim"),
+        (jobs.counts(answer.jobs) or "nothing runs", "cyan" if answer.jobs else "dim"),
         (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"),
-        (f"{count(answer.total)} in all", "dim"),
+        (f"{count(answer.total)} total", "dim"),
     )
     for words, style in parts:
         more: Line = (*left, ("   ", ""), (words, style))

@@ -13,10 +13,11 @@ from finetop.core.protocol.runs import (
     Queued,
     Running,
     RunRow,
+    SideJob,
     Stopped,
 )
 from finetop.core.text import clean_line, count
-from finetop.core.wording import pulse
+from finetop.core.wording import jobs, pulse
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
@@ -61,8 +62,8 @@ def mark_of(row: RunRow) -> Mark:
         return MARKS["queued" if state.paused_at is None else "paused"]
     if row.said:
         return MARKS["alarm"]
-    if row.checking is not None:
-        return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
+    if beside := row.side_jobs:
+        return MARKS["running"] if isinstance(beside[0].state, Running) else MARKS["queued"]
     if row.check is not None:
         return mark_of_check(row.check)
     return MARKS["stopped"] if isinstance(state, Stopped) else NOT_CHECKED
@@ -82,8 +83,8 @@ def mark_of_check(check: CheckBrief) -> Mark:
     return MARKS[check.verdict]
 
 
-def forgot(row: RunRow, now: float) -> Line:
-    """Answer "did it forget?" in a few words, by the state of the run."""
+def forgot(row: RunRow, now: float, room: int = 1000) -> Line:
+    """Answer "did it forget?" in a few words, by the state of the run; what is under way is said in `room` cells."""
     state = row.state
     match state:
         case Failed():
@@ -98,8 +99,8 @@ def forgot(row: RunRow, now: float) -> Line:
             return _running(row, state)
     if row.said:
         return _not_resumed(row)
-    if row.checking is not None:
-        return _checking(row.checking, short=True)
+    if row.side_jobs:
+        return _beside(row, room)
     if row.check is not None:
         return verdict_words(row.check)
     if isinstance(state, Stopped):
@@ -138,7 +139,7 @@ def _running(row: RunRow, state: Running) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((f"{state.asked} asked", "dim"),)
+        return ((jobs.asked(row.made_by, state), "dim"),)
     if row.check is not None:
         return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
@@ -160,29 +161,22 @@ def _progress(state: Running) -> str:
     return phase
 
 
-def phase_words(state: Running) -> str:
-    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
-    phase = clean_line(state.phase) or "starting"
-    if state.done is None or not state.total:
-        return phase
-    unit = f" {clean_line(state.unit)}" if state.unit else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
+def _beside(row: RunRow, room: int) -> Line:
+    """Say what is under way beside the training, and the newest verdict behind it."""
+    line: Line = ()
+    for job in row.side_jobs:
+        comma: Line = ((", ", ""),) if line else ()
+        line = (*line, *comma, *job_words(job, room))
+    return line if row.check is None else (*line, ("  ", ""), *verdict_words(row.check, short=True))
 
 
-def _amount(number: float) -> str:
-    return count(int(number)) if number == int(number) else f"{number:,.1f}"
-
-
-def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
-    if isinstance(checking, Queued):
-        place = f", {ordinal(checking.place)}" if checking.place else " in Slurm"
-        return ((f"check {'held' if checking.held else f'waits{place}'}", ""),)
-    if checking.pulse:
-        return (("check ", ""), *silence(checking))
-    left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
-    if checking.done is not None and checking.total:
-        return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
-    return ((f"checking{left}", "cyan"),)
+def job_words(job: SideJob, room: int = 1000) -> Line:
+    """Say how far a job is, in the colour of what it does."""
+    state = job.state
+    if isinstance(state, Running) and state.pulse and not state.asked:
+        return ((f"{jobs.NAMES[job.verb]} ", ""), *silence(state))
+    is_quiet = isinstance(state, Queued) or bool(state.asked)
+    return ((jobs.job(job.verb, state, job.tried, room=room), "" if is_quiet else "cyan"),)
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
@@ -246,8 +240,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
             return (*start, *_running_sentence(row, state))
     if row.said:
         return (*start, *_not_resumed(row))
-    if row.checking is not None:
-        return (*start, *_checking(row.checking))
+    if row.side_jobs:
+        return (*start, *_beside(row, 1000))
     if row.check is not None:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
@@ -284,7 +278,8 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((state.asked, "bold"), ("  was asked for and is under way", ""))
+        word, colon, rest = jobs.asked(row.made_by, state).partition(":")
+        return ((f"{word}{colon}", "bold"), (rest, ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""
@@ -294,7 +289,7 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
         return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
-    return (("running", "cyan"), (f"  {phase_words(state)}{left}", ""))
+    return (("running", "cyan"), (f"  {jobs.phase(state)}{left}", ""))
 
 
 def next_step(row: RunRow) -> tuple[str, str]:
