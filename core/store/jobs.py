@@ -307,7 +307,9 @@ def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
 def counts(connection: Connection) -> tuple[dict[str, int], int]:
     """Count the jobs that run, by their verbs, and those that wait, here or in a cluster's queue."""
     there = live(connection)
-    running: Counter[str] = Counter(job.verb for job in there if isinstance(data.as_seen(job.state), data.Running))
+    running: Counter[str] = Counter(
+        job.verb for job in there if isinstance(data.as_seen(job.state), data.Running)
+    )
     return dict(running), len(there) - running.total() + count_queued(connection)
 
 

@@ -330,8 +330,9 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
         if self.detail is not None:
-            name = self.detail.row.name
-            self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, self._step))
+            row, bottom = self.detail.row, self.query_one(Bottom)
+            again = row.check is not None and bool(row.check.target_failed)
+            self.run_worker(check(bottom, host_of(self), self.run_worker, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
         self._ask(lambda detail: stop_question(detail.row, self._do))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.wording.next_step import is_held
 from finetop.tui.keys import Key, moves
-from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN")
@@ -45,7 +46,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
     if row.side_jobs and not isinstance(row.state, Running | Queued):
-        return (OPEN, STOP, GO_ON if can_go_on(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
+        return (OPEN, STOP, GO_ON if is_held(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
     if comparison_of(row) and not isinstance(row.state, Running | Queued):
         return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if sweep_of(row) and not isinstance(row.state, Running | Queued):
@@ -53,7 +54,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, LIVE, TAG, SORT)
     if isinstance(row.state, Queued):
-        return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
+        return (OPEN, GO_ON if is_held(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
         return (OPEN, RETRY, NEW, CHECK, MARK, FILTER, TAG, SORT, TRASH)
     return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)

@@ -13,9 +13,10 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow, SideJob
+from finetop.core.protocol.runs import RunDetail, Running, RunRow, SideJob
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
+from finetop.core.wording.next_step import is_held
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
@@ -39,15 +40,9 @@ async def order(host: Host, ask: Ask) -> bool:
     return False
 
 
-def can_go_on(row: RunRow) -> bool:
-    """Say whether all that is under way of a run waits for nobody but a person: it is paused, or held."""
-    states = [job.state for job in jobs.under_way(row)]
-    return bool(states) and all(isinstance(state, Queued) and state.held for state in states)
-
-
 def pause_or_go_on(row: RunRow) -> Pause | Release | None:
     """Pause what runs or waits, and let go on what is paused or held; None for a run that has ended."""
-    if can_go_on(row):
+    if is_held(row):
         return Release(row.name)
     return Pause(row.name) if row.is_under_way else None
 

@@ -19,6 +19,7 @@ from finetop.core.protocol.runs import (
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, pulse
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
     SHORT_WORDS,
@@ -30,7 +31,6 @@ from finetop.core.wording.verdicts import (
     on_suite,
 )
 from finetop.tui.screens.shared.fix import fix_words
-from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, decimals
 from finetop.tui.theme import MARKS, Mark, StyleName
 
@@ -294,40 +294,48 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
 
 def next_step(row: RunRow) -> tuple[str, str]:
     """Say what to do next with a run: one key and its words."""
+    match advised(row):
+        case "resume":
+            return "P", "resume it"
+        case "retry":
+            return "T", "retry: " + (
+                "it resumes from its newest checkpoint" if row.saved else "it starts again"
+            )
+        case "check":
+            return "f", "check it for forgetting: the base model against this one, on the same items"
+        case "check again":
+            return "f", "check it again, once the target's file is put right"
+        case "remedies":
+            return "r", "remedies: fix it without retraining"
+    return _look_at(row)
+
+
+def _look_at(row: RunRow) -> tuple[str, str]:
+    """Say what to look at, or which run to make, where there is nothing to order."""
     state = row.state
-    if isinstance(state, Lost):
-        return "T", "retry: it resumes from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
         if words := fix_words(row):
             return "n", f"a new run from this one, with {clean_line(words)}"
         return "enter", "read the end of its log"
     if isinstance(state, Queued):
-        return ("P", "resume it") if can_go_on(row) else ("enter", "see what it will do")
+        return "enter", "see what it will do"
     if isinstance(state, Running):
         if state.pulse in ("hung", "stopped"):
             return "enter", "see where it stands: the end of its log"
         return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
-    if row.checking is not None:
-        return "enter", "watch the check"
+    if row.side_jobs:
+        verb = row.side_jobs[0].verb
+        return "r" if verb == "remedy" else "enter", f"watch the {jobs.NAMES[verb]}"
     if row.method == NO_WEIGHT:
         return "esc", "back to the runs: there is nothing to check, as no weight moved"
     if not is_checkable(row.objective):
         return "n", "a new run from this one; new models and reward models are not checked"
-    if row.check is None:
-        if isinstance(state, Stopped) and not row.step:
-            return "n", "a new run from this one"
-        return "f", "check it for forgetting: the base model against this one, on the same items"
-    match row.check.verdict:
-        case "regressed" if row.check.accepted:
-            return "enter", "see which answers were lost"
-        case "regressed":
-            return "r", "remedies: fix it without retraining"
-        case "no_verdict":
-            return "enter", "see why there is no verdict"
-        case _ if row.check.target_failed:
-            return "f", "check it again, once the target's file is put right"
-        case _:
-            return "n", "a new run from this one"
+    check = row.check
+    if check is not None and check.verdict == "regressed":
+        return "enter", "see which answers were lost"
+    if check is not None and check.verdict == "no_verdict":
+        return "enter", "see why there is no verdict"
+    return "n", "a new run from this one"
 
 
 def hint_of(row: RunRow) -> str:
