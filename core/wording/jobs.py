@@ -131,7 +131,7 @@ def _kept(job: SideJob) -> str:
             tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
             return f"{tried} is done and stays." if job.tried.done == 1 else f"{tried} are done and stay."
         case "check":
-            return "It gives no verdict; items scored so far are kept."
+            return "No verdict; what was scored is kept."
         case "export":
             return "No model is written."
         case "import":

@@ -77,11 +77,12 @@ def load_words(machines: Sequence[Machine], width: int) -> Line:
     bar: Line = (*share_bar(taken / gpus, LOAD, "cyan"), (" ", "")) if gpus else ()
     share: Line = (("GPU ", "dim"), *bar, (f"{taken}/{gpus}", "")) if gpus else ()
     short: Line = (share[0], share[-1]) if gpus else ()
-    for begin in (named, (*count, *word)):
-        long = (*begin, *(gap if gpus else ()), *share)
-        if line_width(long) <= width:
-            return long
-    return _fitting((*count, *(gap if gpus else ()), *short), width)
+    between = gap if gpus else ()
+    for begin, end in ((named, share), (named, short), ((*count, *word), share)):
+        line = (*begin, *between, *end)
+        if line_width(line) <= width:
+            return line
+    return _fitting((*count, *between, *short), width)
 
 
 def _one(machine: Machine) -> Line:

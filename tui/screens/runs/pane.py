@@ -214,15 +214,21 @@ def state_line(runs: RunList, width: int) -> Line:
     needs = f" {count(answer.need_you) if answer.need_you else 'nothing'} need{'s' if answer.need_you < 2 else ''} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    parts: tuple[tuple[str, StyleName], ...] = (
-        (jobs.counts(answer.jobs) or "nothing runs", "cyan" if answer.jobs else "dim"),
-        (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"),
-        (f"{count(answer.total)} total", "dim"),
+    parts: tuple[tuple[str, str, StyleName], ...] = (  # the second where the first has no room
+        (
+            jobs.counts(answer.jobs) or "nothing runs",
+            f"{sum(answer.jobs.values())} running",
+            "cyan" if answer.jobs else "dim",
+        ),
+        (f"{answer.queued} queued{stopped}", f"{answer.queued} queued", "queued" if answer.queued else "dim"),
+        (f"{count(answer.total)} total", "", "dim"),
     )
-    for words, style in parts:
-        more: Line = (*left, ("   ", ""), (words, style))
-        if line_width(more) + 2 + line_width(right) <= width:
-            left = more
+    for words, short, style in parts:
+        for said in filter(None, (words, short)):
+            more: Line = (*left, ("   ", ""), (said, style))
+            if line_width(more) + 2 + line_width(right) <= width:
+                left = more
+                break
     return spread(left, right, width)
 
 
