@@ -165,7 +165,13 @@ WENT_BAD: dict[str, Any] = {
     "items_used": 90, "items_total": 100, "tasks": [], "seconds": 30.0,
 }  # fmt: skip
 FINE: dict[str, Any] = {**WENT_BAD, "verdict": "ok", "drop": 0.01, "interval": (-0.01, 0.02), "gain": 0.9}
-BROKE: dict[str, Any] = {**WENT_BAD, "verdict": "failed", "reason": "out of memory", "drop": None, "interval": None}
+BROKE: dict[str, Any] = {
+    **WENT_BAD,
+    "verdict": "failed",
+    "reason": "out of memory",
+    "drop": None,
+    "interval": None,
+}
 
 STATES: dict[str, Build] = {
     "queued": lambda still, name: still.queue(name),
@@ -177,7 +183,9 @@ STATES: dict[str, Build] = {
     "running-checked": lambda still, name: checked(still, name, 40, running()),
     "running-with-check": lambda still, name: beside(still, saved(still, name, running()), "check", SCORING),
     "running-pretrain": lambda still, name: saved(still, name, running(), objective="pretrain"),
-    "running-hung": lambda still, name: saved(still, name, running(pulse="hung", silent_s=900.0, usual_s=3.0)),
+    "running-hung": lambda still, name: saved(
+        still, name, running(pulse="hung", silent_s=900.0, usual_s=3.0)
+    ),
     "pausing": lambda still, name: saved(still, name, running(asked="pause")),
     "paused": paused,
     "cancelled": lambda still, name: unsaved(still, name, data.Stopped(9.0, "cancel")),
@@ -194,7 +202,9 @@ STATES: dict[str, Build] = {
     "lost-with-check": lambda still, name: beside(
         still, saved(still, name, data.Lost(9.0, "it vanished")), "check", SCORING
     ),
-    "lost-not-resumable": lambda still, name: not_resumable(still, saved(still, name, data.Lost(9.0, "it vanished"))),
+    "lost-not-resumable": lambda still, name: not_resumable(
+        still, saved(still, name, data.Lost(9.0, "it vanished"))
+    ),
     "unchecked": lambda still, name: saved(still, name, DONE),
     "finished-cleaned": lambda still, name: cleaned(still, saved(still, name, DONE)),
     "check-queued": lambda still, name: check_queued(still, saved(still, name, DONE)),
@@ -211,7 +221,9 @@ STATES: dict[str, Build] = {
     "regressed": lambda still, name: checked(still, name, 40),
     "regressed-cleaned": lambda still, name: cleaned(still, checked(still, name, 40)),
     "regressed-killed": lambda still, name: checked(still, name, 40, data.Stopped(9.0, "kill", 1.0)),
-    "no-verdict": lambda still, name: checked(still, name, verdict="no_verdict", reason="at chance", drop=None),
+    "no-verdict": lambda still, name: checked(
+        still, name, verdict="no_verdict", reason="at chance", drop=None
+    ),
     "accepted": accepted,
     "checked-again": lambda still, name: check_queued(still, checked(still, name, 40)),
     "remedies-queued": lambda still, name: remedies_queued(still, checked(still, name, 40)),
@@ -225,7 +237,11 @@ STATES: dict[str, Build] = {
         still, saved(still, name, DONE), "export", data.Running(NOW, "writing"), to="/x", step=20
     ),
     "measuring": lambda still, name: beside(
-        still, checked(still, name), "measure", data.Running(NOW, "scoring", 3.0, 9.0, "rows"), approach="lora"
+        still,
+        checked(still, name),
+        "measure",
+        data.Running(NOW, "scoring", 3.0, 9.0, "rows"),
+        approach="lora",
     ),
     "imported": lambda still, name: saved(still, name, DONE, objective="imported"),
     "same-weights": lambda still, name: unsaved_approach(still, name),

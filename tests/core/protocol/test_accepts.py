@@ -56,5 +56,5 @@ def test_a_run_goes_on_only_from_what_has_its_trainer_s_state() -> None:
     stopped = Stopped(9.0, "stop")
     accepts.retry(run(state=stopped))
     accepts.retry(run(state=stopped, saved=0, resumable=False))
-    with pytest.raises(BadInput, match="train.resumable was off"):
+    with pytest.raises(BadInput, match="resumable was off"):
         accepts.retry(run(state=stopped, resumable=False))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core.errors import BadInput, RecipeError
+from finetop.core.errors import RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
