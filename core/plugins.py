@@ -292,7 +292,19 @@ APPROACHES: PluginKind[Approach] = PluginKind("approach", "finetop.core.approach
 
 def is_checkable(objective: str) -> bool:
     """Return whether a run of this objective makes a model that writes, and has a base to be checked against."""
-    if objective not in OBJECTIVES.names():
-        return True
-    module = OBJECTIVES.load(objective)
-    return getattr(module, "COMPARES", True) and getattr(module, "WRITES", True)
+    return writes_text(objective) and has_base(objective)
+
+
+def writes_text(objective: str) -> bool:
+    """Return whether a run of this objective makes a model that writes text."""
+    return _says(objective, "WRITES")
+
+
+def has_base(objective: str) -> bool:
+    """Return whether what a run of this objective makes is compared with a base."""
+    return _says(objective, "COMPARES")
+
+
+def _says(objective: str, what: str) -> bool:
+    """Return what the file of an objective says of it; of one that has none (imported) all holds."""
+    return objective not in OBJECTIVES.names() or bool(getattr(OBJECTIVES.load(objective), what, True))

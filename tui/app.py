@@ -20,7 +20,8 @@ from finetop.core.errors import Fault, FinetopError
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.files import write_whole
-from finetop.core.text import clean, clean_line, counted
+from finetop.core.text import clean, clean_line
+from finetop.core.wording import jobs
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, load_words, restart_words, top_words, trouble_words
 from finetop.tui.kept import kept
@@ -35,7 +36,7 @@ from finetop.tui.theme import Look, StyleName
 from finetop.tui.widgets.frame import Bottom, Top
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.driver import Driver
 
@@ -94,7 +95,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self._hushed: Said | None = None  # the message that the newest key has taken away
         self._copied = Copied()
         self.messages: list[Said] = []
-        self.running = 0
+        self.running: Mapping[str, int] = {}  # jobs, by their verbs
         self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
@@ -142,7 +143,7 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         asker = self._fleet or self._askers[self.homes[0].label]
         answer = await asker.ask(ask)
         if isinstance(answer, RunsAnswer):
-            self.running = answer.running
+            self.running = answer.jobs
         return answer
 
     async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer:
@@ -359,10 +360,10 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
         self.say("q leaves. Nothing that runs is stopped by leaving.")
 
     def action_leave(self) -> None:
-        goes_on = counted(self.running, "run")
+        number = sum(self.running.values())
         self.exit(
-            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: finetop{self._on()}"
-            if self.running
+            f"{jobs.counts(self.running)} go{'es' if number == 1 else ''} on. See them again with: finetop{self._on()}"
+            if number
             else ""
         )
 

@@ -38,7 +38,7 @@ PLACES = (
 )
 EVERYWHERE = (
     *(place.as_key for place in PLACES),
-    Key("", "", "live", "all that runs now, a tile a run", "finetop ls state:running", sign=":"),
+    Key("", "", "live", "live view of running jobs", "finetop queue", sign=":"),
     Key("question_mark", "", "help", "all keys of this screen"),
     Key("colon,ctrl+p", "", "palette", "every command by name"),
     Key("e", "", "save", "save what is shown: csv, md, svg"),

@@ -125,6 +125,8 @@ def print_next(found: RemediesAnswer, run: str) -> None:
             command = f"finetop remedy {clean_line(found.run)} --rerun {step.name}"
     comment = clean_line("; ".join(filter(None, comments)))
     print(f"next: {command}{f'   # {comment}' if comment else ''}")
+    if step.do == "retrain" and (left := words.left(found)):
+        print(f"or: finetop remedy {run} --only {' '.join(left)} --wait")
     if step.do == "retrain" and any(row.confirmation == "ok" for row in found.rows):
         print(f"or: finetop export {run} --remedy {found.best} --to DIR")
 

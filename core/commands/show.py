@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
-from finetop.core.plugins import is_checkable
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
 from finetop.core.protocol.messages.limits import tries_words
@@ -17,6 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, pulse, rewards
 from finetop.core.wording.durations import ago
+from finetop.core.wording.next_step import advised
 from finetop.core.wording.verdicts import next_of_target, short_answer
 
 ABOUT = "show everything about one run"
@@ -116,12 +116,21 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
     compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]
     if compared:
         print(f"next: finetop approaches {clean_line(compared[0])}")
-    elif not found.checks and isinstance(row.state, data.Finished) and is_checkable(row.objective):
-        print(f"next: finetop check {row.name}")
-    elif row.needs_you and row.check is not None and row.check.verdict == "regressed":
-        print(f"next: finetop remedy {row.name} --wait")
-    elif row.check is not None and row.check.target_failed:
-        print(f"next: {next_of_target(row.name)}")
+    elif command := next_command(row):
+        print(f"next: {command}")
+
+
+def next_command(row: data.RunRow) -> str:
+    """Return the command that does what is next for a run; nothing where nothing is to be ordered."""
+    match advised(row):
+        case "resume" | "retry" | "check" as verb:
+            return f"finetop {verb} {row.name}"
+        case "check again":
+            return next_of_target(row.name)
+        case "remedies":
+            return f"finetop remedy {row.name} --wait"
+        case "":
+            return ""
 
 
 def why(found: data.RunDetail) -> list[str]:

@@ -84,6 +84,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
 # approach: a run that moves no weight, and is its measuring; measure: the same of a run that trains
 Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure"]
 NO_WEIGHT = "none"  # method and objective of a run that moves no weight
+IMPORTED = "imported"  # objective of a run that was trained elsewhere
 MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
@@ -231,6 +232,22 @@ class RemedyRow(msgspec.Struct, frozen=True):
     alpha: float = 0.0  # that the confirmation spends
 
 
+class Tried(msgspec.Struct, frozen=True):
+    """How many of its remedies a job has tried, and about how long the others take."""
+
+    done: int
+    total: int
+    left_s: float | None = None
+
+
+class SideJob(msgspec.Struct, frozen=True):
+    """A job of a run that is under way and does not make it: its check, its remedies, an export, its measuring."""
+
+    verb: Verb
+    state: Running | Queued
+    tried: Tried | None = None  # of remedies
+
+
 class RunRow(msgspec.Struct, frozen=True):
     """One line of the runs list."""
 
@@ -258,6 +275,27 @@ class RunRow(msgspec.Struct, frozen=True):
     settings: dict[str, float | str] = {}  # of its recipe, those that were asked for
     group: str = ""  # what the list is parted by, in a word; empty: it has none
     gpus: str = ""  # that its jobs have now: "GPU 0, 1"
+    others: list[SideJob] = []  # under way beside its training and its check
+    saved: int = 0  # checkpoints that are kept
+    resumable: bool = True  # whether they have what training needs to go on
+
+    @property
+    def side_jobs(self) -> list[SideJob]:
+        """What is under way beside its training: what runs first, its check first of what runs or waits."""
+        check = [] if self.checking is None else [SideJob("check", self.checking)]
+        return sorted([*check, *self.others], key=lambda job: isinstance(job.state, Queued))
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether any job of it runs or waits."""
+        return isinstance(self.state, Queued | Running) or bool(self.side_jobs)
+
+    @property
+    def made_by(self) -> Verb:
+        """The verb of the job that makes it, whose state is its own."""
+        if self.method == NO_WEIGHT:
+            return "approach"
+        return "import" if self.objective == IMPORTED else "train"
 
     @property
     def main_metric(self) -> Literal["reward", "loss"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -247,13 +248,21 @@ def _queued(job: Job, place: int, because: str) -> data.Queued:
     return data.Queued(place, because, job.held, paused if job.held else None, job.not_before, tries)
 
 
+SideJobs = dict[int, list[data.SideJob]]  # by run
+
+
 def places(
     connection: Connection, why: Mapping[int, str] | None = None
-) -> tuple[dict[int, data.Queued], dict[int, data.Queued]]:
-    """Map waiting runs, and runs whose check waits, to their place in the queue: 1 starts next."""
-    found = line(connection, why)
-    made = {job.run_id: queued for job, queued in found if job.verb in data.MAKES_A_RUN}
-    return made, {job.run_id: queued for job, queued in found if job.verb == "check"}
+) -> tuple[dict[int, data.Queued], SideJobs]:
+    """Map waiting runs to their place in the queue (1 starts next), and runs to their other jobs that wait."""
+    made: dict[int, data.Queued] = {}
+    others: SideJobs = {}
+    for job, queued in line(connection, why):
+        if job.verb in data.MAKES_A_RUN:
+            made[job.run_id] = queued
+        else:
+            others.setdefault(job.run_id, []).append(data.SideJob(job.verb, queued))
+    return made, others
 
 
 def place_of(connection: Connection, run_id: int) -> int:
@@ -261,15 +270,47 @@ def place_of(connection: Connection, run_id: int) -> int:
     return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
 
 
-def checks_under_way(
-    connection: Connection, waiting: Mapping[int, data.Queued]
-) -> dict[int, data.Running | data.Queued]:
-    """Map runs to the state of their check that runs or waits; of `places` are those that wait."""
-    found = connection.execute(
-        "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
+def side_jobs(connection: Connection, waiting: SideJobs) -> SideJobs:
+    """Map runs to their jobs under way that don't make them; of `places` are those that wait."""
+    jobs = [job for job in live(connection) if job.verb not in data.MAKES_A_RUN]
+    done = tried(connection, jobs)
+    found: SideJobs = {}
+    for job in jobs:
+        state = data.as_seen(job.state)
+        assert isinstance(state, data.Running | data.Queued)
+        found.setdefault(job.run_id, []).append(data.SideJob(job.verb, state, done.get(job.id)))
+    for run_id, others in waiting.items():
+        found.setdefault(run_id, []).extend(others)
+    return found
+
+
+def tried(connection: Connection, jobs: Sequence[Job]) -> dict[int, data.Tried]:
+    """Count by job how many of its remedies are tried; the others take about as long each as those took."""
+    totals = {job.id: len(job.args.get("candidates", ())) for job in jobs if job.verb == "remedy"}
+    if not totals:
+        return {}
+    counted = connection.execute(
+        "SELECT job_id, count(*), avg(seconds) FILTER (seconds > 0) FROM"
+        " (SELECT job_id, TRY_CAST(row->>'seconds' AS DOUBLE) AS seconds FROM remedies"
+        " WHERE name <> 'now' AND list_contains(?, job_id)) GROUP BY job_id",
+        [list(totals)],
     ).fetchall()
-    live: dict[int, Any] = {run_id: data.as_seen(_state.decode(state)) for run_id, state in found}
-    return {**waiting, **live}
+    took = {job_id: (int(done), each) for job_id, done, each in counted}
+    found = {}
+    for job_id, total in totals.items():
+        done, each = took.get(job_id, (0, None))
+        left = max(0, total - done)
+        found[job_id] = data.Tried(min(done, total), total, left * each if left and each else None)
+    return found
+
+
+def counts(connection: Connection) -> tuple[dict[str, int], int]:
+    """Count the jobs that run, by their verbs, and those that wait, here or in a cluster's queue."""
+    there = live(connection)
+    running: Counter[str] = Counter(
+        job.verb for job in there if isinstance(data.as_seen(job.state), data.Running)
+    )
+    return dict(running), len(there) - running.total() + count_queued(connection)
 
 
 def gpus_in_use(connection: Connection) -> dict[int, str]:

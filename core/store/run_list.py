@@ -42,18 +42,19 @@ def page(
     """
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
-    total, need, running, queued = counts(connection)
+    total, need = counts(connection)
+    running, queued = jobs.counts(connection)
     if total and (line.settings or line.metrics):
         require_known(
             line,
             recipe_settings.known_metrics(connection, line.metrics),
             recipe_settings.known(connection, line.settings),
         )
-    waiting, waiting_checks = jobs.places(connection, why)
+    waiting, waiting_others = jobs.places(connection, why)
     listed = _List(connection, line, waiting, now)
     found = listed.page(offset, limit)
     matching = total if not line.terms else found[0].matching if found else listed.count() if offset else 0
-    rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_checks)
+    rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_others)
     keys = tuple(dict.fromkeys([*line.settings, *wanted]))
     shown = [row.id for row in rows]
     own = recipe_settings.of_runs(connection, shown, keys)
@@ -65,7 +66,7 @@ def page(
         matching=matching,
         total=total,
         need_you=need,
-        running=running,
+        jobs=running,
         queued=queued,
         revision=revision,
         groups=listed.groups(found),
@@ -73,17 +74,10 @@ def page(
     )
 
 
-def counts(connection: Connection) -> tuple[int, int, int, int]:
-    """Count all runs, those that need a person, those that run and those that wait."""
-    total, need, queued = one_row(
-        connection, "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (rank = 2) FROM runs"
-    )
-    # they are at the top of the list: the states of 100,000 that are done need not be read
-    at_the_top = "(SELECT state FROM runs WHERE rank <= 1)"
-    (running,) = one_row(
-        connection, f'SELECT count(*) FROM {at_the_top} WHERE starts_with(state, \'{{"type":"running"\')'
-    )
-    return total, need, running, queued
+def counts(connection: Connection) -> tuple[int, int]:
+    """Count all runs, and those that need a person."""
+    total, need = one_row(connection, "SELECT count(*), count(*) FILTER (rank = 0) FROM runs")
+    return total, need
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,8 @@ json_text = msgspec.json.Encoder()
 NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
 
 _COLUMNS = (
-    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said"
+    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said,"
+    " json_extract_string(recipe, '$.train.resumable')"
 )
 
 
@@ -248,17 +249,25 @@ def rows(
     connection: Connection,
     run_ids: Sequence[int],
     waiting: Mapping[int, data.Queued],
-    waiting_checks: Mapping[int, data.Queued],
+    waiting_others: jobs.SideJobs,
 ) -> list[data.RunRow]:
     """Read runs as rows of a list, in this order; what waits is given, by jobs.places."""
-    checking = jobs.checks_under_way(connection, waiting_checks)
+    beside = jobs.side_jobs(connection, waiting_others)
+    kept = _kept(connection, run_ids)
     alarm = alarms.newest_open(connection, run_ids)
     gpus = jobs.gpus_in_use(connection)
     found = connection.execute(
         f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))", [list(run_ids)]
     ).fetchall()
     by_id = {
-        line[0]: _row(line, waiting, checking, alarm.get(line[0], ""), gpus.get(line[0], ""))
+        line[0]: _row(
+            line,
+            waiting,
+            beside.get(line[0], ()),
+            alarm=alarm.get(line[0], ""),
+            gpus=gpus.get(line[0], ""),
+            kept=kept.get(line[0], 0),
+        )
         for line in found
     }
     return [by_id[run_id] for run_id in run_ids]
@@ -276,12 +285,15 @@ def _place(device: str, gpus: Sequence[data.Share]) -> str:
 def _row(
     found: tuple[Any, ...],
     waiting: Mapping[int, data.Queued],
-    checking: Mapping[int, Any],
+    beside: Sequence[data.SideJob],
+    *,
     alarm: str,
     gpus: str,
+    kept: int,
 ) -> data.RunRow:
     run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
-    tags, note, said = found[12:]
+    tags, note, said, resumable = found[12:]
+    checks_now = [job.state for job in beside if job.verb == "check"]
     state = data.as_seen(_state.decode(state_text))
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
@@ -297,7 +309,7 @@ def _row(
         steps=steps,
         metrics=msgspec.json.decode(last),
         check=_brief.decode(check) if check else None,
-        checking=checking.get(run_id),
+        checking=checks_now[0] if checks_now else None,
         needs_you=rank == NEEDS_YOU,
         alarm=alarm,
         left_s=state.left_s if isinstance(state, data.Running) else None,
@@ -305,7 +317,19 @@ def _row(
         note=note,
         said=said,
         gpus=gpus,
+        others=[job for job in beside if job.verb != "check"],
+        saved=kept,
+        resumable=resumable != "false",
     )
+
+
+def _kept(connection: Connection, run_ids: Sequence[int]) -> dict[int, int]:
+    """Count the checkpoints that are kept of runs."""
+    found = connection.execute(
+        "SELECT run_id, count(DISTINCT step) FROM checkpoints WHERE list_contains(?, run_id) GROUP BY run_id",
+        [list(run_ids)],
+    ).fetchall()
+    return dict(found)
 
 
 def recipe(connection: Connection, run_id: int) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from typing import Any
 
 import msgspec
 from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.plugins import OBJECTIVES, is_checkable
+from finetop.core.protocol import accepts
 from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
 from finetop.core.protocol.messages.triage import (
     CurvePoint,
@@ -25,7 +28,7 @@ from finetop.core.protocol.messages.triage import (
     TriageRunAnswer,
 )
 from finetop.core.protocol.runs import CheckBrief
-from finetop.core.store import checks, runs, triage_states
+from finetop.core.store import checks, jobs, runs, triage_states
 from finetop.core.store.database import one_row, one_value
 from finetop.core.text import clean_line
 
@@ -38,15 +41,6 @@ _WORDS = (
     "contains(lower(name || ' ' || model || ' ' || method || ' ' || tags || ' ' ||"
     " ['ok', 'new', 'looking', 'accepted', 'fixed'][triage + 1]), ?)"
 )
-_IS_UNCHECKED = (
-    "brief IS NULL AND state LIKE '%\"type\":\"finished\"%' AND objective <> 'reward'"
-    " AND id IN (SELECT run_id FROM checkpoints)"
-)
-_COUNTS = (
-    "SELECT count(*) FILTER (brief IS NOT NULL), "
-    + ", ".join(f"count(*) FILTER (triage = {place})" for place in triage_states.PLACES.values())
-    + f", count(*) FILTER ({_IS_UNCHECKED}) FROM runs"
-)
 _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
 _brief = msgspec.json.Decoder(CheckBrief)
 _SAID: dict[StandingState, str] = {
@@ -55,6 +49,24 @@ _SAID: dict[StandingState, str] = {
     "accepted": "is accepted: {reason}",
     "fixed": "is fixed by {fixed_by}",
 }
+
+
+@cache
+def _is_unchecked() -> str:
+    """Write what holds of a finished run that can be checked, was not, and is not about to be."""
+    uncheckable = ", ".join(f"'{name}'" for name in OBJECTIVES.names() if not is_checkable(name))
+    return (
+        f'brief IS NULL AND state LIKE \'%"type":"finished"%\' AND objective NOT IN ({uncheckable})'
+        " AND id IN (SELECT run_id FROM checkpoints)"
+        " AND id NOT IN (SELECT run_id FROM jobs WHERE verb = 'check' AND word IN ('queued', 'running'))"
+    )
+
+
+@cache
+def _counts() -> str:
+    places = [f"count(*) FILTER (triage = {place})" for place in triage_states.PLACES.values()]
+    unchecked = f"count(*) FILTER ({_is_unchecked()})"
+    return f"SELECT {', '.join(['count(*) FILTER (brief IS NOT NULL)', *places, unchecked])} FROM runs"
 
 
 def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
@@ -66,7 +78,7 @@ def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
         f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY {ORDER} LIMIT ? OFFSET ?",
         [*values, max(1, min(ask.limit, PAGE_LIMIT)), max(0, ask.offset)],
     ).fetchall()
-    total, *seen, unchecked_total = (int(number) for number in one_row(connection, _COUNTS))
+    total, *seen, unchecked_total = (int(number) for number in one_row(connection, _counts()))
     matching = total
     if values:
         matching = int(one_value(connection, f"SELECT count(*) FROM runs WHERE {where}", values))
@@ -88,7 +100,7 @@ def page(connection: Connection, ask: Triage, revision: int) -> TriageAnswer:
 
 def _unchecked(connection: Connection) -> list[str]:
     found = connection.execute(
-        f"SELECT name FROM runs WHERE {_IS_UNCHECKED} ORDER BY id DESC LIMIT {NAMED}"
+        f"SELECT name FROM runs WHERE {_is_unchecked()} ORDER BY id DESC LIMIT {NAMED}"
     ).fetchall()
     return [name for (name,) in found]
 
@@ -107,7 +119,9 @@ def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[Tr
     tasks = tasks_worst_first(
         [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
     )
-    seen = triage_states.of_runs(connection, [line[0] for line in found])
+    numbers = [line[0] for line in found]
+    seen = triage_states.of_runs(connection, numbers)
+    stands = {row.id: row for row in runs.rows(connection, numbers, *jobs.places(connection))}
     rows = []
     for (run_id, name, model, method, run_step, _), check in zip(found, briefs, strict=True):
         cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
@@ -129,6 +143,7 @@ def _rows(connection: Connection, found: list[tuple[Any, ...]]) -> tuple[list[Tr
                 real_drop=check.real_drop,
                 reason=check.reason if check.verdict == "no_verdict" else "",
                 standings=seen.get(run_id, {}),
+                refuses=accepts.refused(stands[run_id]),
             )
         )
     return rows, tasks

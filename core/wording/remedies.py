@@ -129,15 +129,21 @@ def next_step(found: RemediesAnswer) -> Next:
     """Choose what is advised: to export one that is confirmed and keeps most of the gain; until then, what leads there.
 
     One that is not confirmed is confirmed first. One that gives up most of what was learned comes last: behind one that
-    keeps more, those that were not tried, and training again.
+    keeps more, those that were not tried, and training again. Where half of them were tried and none is fine, or all
+    that were tried failed, training again comes before the others.
     """
     row = next((one for one in found.rows if one.name == found.best), None)
-    untried = any(not one.why_not and not one.verdict for one in found.rows)
+    untried = len(left(found))
     again = next((one.name for one in found.retrainings if not one.why_not), "")
     if row is None:
-        tried = any(one.verdict for one in found.rows)
+        tried = [one for one in found.rows if one.verdict]
+        have_failed = bool(tried) and all(one.verdict == "failed" for one in tried)
+        if untried and not (again and (have_failed or len(tried) >= untried)):
+            return Next("try")
         why = "none of these is proven fine" if tried else "nothing can be done without training"
-        return Next("try") if untried else Next("retrain", again, why) if again else Next("nothing", why=why)
+        if have_failed:
+            why = f"all {len(tried)} that were tried failed" if len(tried) > 1 else f"{tried[0].label} failed"
+        return Next("retrain", again, why) if again else Next("nothing", why=why)
     if (better := _better(found, row)) is not None:
         return Next("confirm", better.name, f"keeps {gain(better)} of the gain, not confirmed yet")
     if keeps_little(row):
@@ -152,6 +158,11 @@ def next_step(found: RemediesAnswer) -> Next:
         why = f"{row.label} can't be confirmed on this suite: no items left"
         return Next("retrain", again, why) if again else Next("nothing", why=why)
     return Next("confirm", row.name, "not confirmed yet")
+
+
+def left(found: RemediesAnswer) -> list[str]:
+    """Name those that can be had and were not tried."""
+    return [one.name for one in found.rows if not one.why_not and not one.verdict]
 
 
 def _better(found: RemediesAnswer, best: RemedyRow) -> RemedyRow | None:
@@ -227,7 +238,7 @@ def best(found: RemediesAnswer) -> list[str]:
 
 def price(found: RemediesAnswer) -> str:
     """Say what trying all that can be had would take, where it is known."""
-    count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
+    count = len(left(found))
     if found.price_s is None or not count:
         return ""
     took = long_span(count * found.price_s + found.confirming_s)

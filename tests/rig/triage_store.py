@@ -39,6 +39,7 @@ def add_run(connection: duckdb.DuckDBPyConnection, name: str, **recipe: str) -> 
             source="",
         )
         job, _ = jobs.add_job(connection, run_id=number, verb="check", args={}, priority=5)
+        jobs.set_state(connection, job, Finished(1.0, 2.0))
         runs.set_state(connection, number, Finished(1.0, 2.0))
         connection.execute("UPDATE runs SET step = 1200, steps = 1200 WHERE id = ?", [number])
     return number, job

@@ -115,7 +115,7 @@ class QueueFake(FakeSupervisor):
             case Changes():
                 answer = await super().ask(ask)
                 taken = sum(bool(gpu.jobs) for gpu in self.gpus.gpus)
-                counted = {"queued": len(self.waiting), "running": len(self.live)}
+                counted = {"queued": len(self.waiting), "jobs": {"train": len(self.live)}}
                 return msgspec.structs.replace(answer, gpus=len(self.gpus.gpus), gpus_taken=taken, **counted)
             case Queue() | Gpus() if self.is_gone:
                 return await super().ask(ask)

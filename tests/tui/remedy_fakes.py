@@ -14,9 +14,10 @@ from finetop.core.protocol.messages.remedies import (
     RemedyAnswer,
     RetrainingRow,
 )
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Export, ExportAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Finished, RemedyRow, Running, State, TaskBrief
+from finetop.core.protocol.runs import Finished, RemedyRow, Running, SideJob, State, TaskBrief, Tried
 
 RUN = "support-full-1e-4"
 
@@ -133,6 +134,12 @@ class MendingSupervisor(FakeSupervisor):
         match ask:
             case Remedies():
                 return self.found
+            case GetRun():
+                detail = self._detail(ask.run)
+                job = self.found.job
+                others = [SideJob("remedy", job, Tried(2, 4))] if isinstance(job, Running) else []
+                row = msgspec.structs.replace(detail.row, others=others)
+                return msgspec.structs.replace(detail, row=row)
             case Remedy():
                 self.asked.append(ask)
                 return RemedyAnswer(41, ask.run, 1200, ask.only)

@@ -302,7 +302,7 @@ class FakeRun:
         if isinstance(ask, Changes):
             while ask.since >= self.revision:
                 await self._changed.wait()
-            return ChangesAnswer(self.revision, running=1, gpus=4, gpus_taken=2)
+            return ChangesAnswer(self.revision, jobs={"train": 1}, gpus=4, gpus_taken=2)
         self.asked.append(ask)
         if self.refuses is not None and not isinstance(ask, Hello):
             raise self.refuses
@@ -310,7 +310,7 @@ class FakeRun:
             case Hello():
                 return HelloAnswer("0.1.0", wire.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
             case Runs():
-                return RunsAnswer([self.detail.row], 1, 1, 0, 1, 0, self.revision)
+                return RunsAnswer([self.detail.row], 1, 1, 0, {"train": 1}, 0, self.revision)
             case GetRun():
                 return self.detail
             case Curves():

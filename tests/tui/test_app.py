@@ -217,7 +217,7 @@ async def test_leaving_says_what_goes_on() -> None:
         await settled(pilot)
         assert "q leaves." in text_of(app)
         await pilot.press("q")
-    assert app.return_value == "3 runs go on. See them again with: finetop"
+    assert app.return_value == "3 trainings, 1 check go on. See them again with: finetop"
 
 
 async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,17 @@ from finetop.core.protocol.filter_match import holds, place
 from finetop.core.protocol.messages.checks import Check, CheckAnswer
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
-from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, RetryAnswer, Stop
+from finetop.core.protocol.messages.queue import (
+    Kill,
+    LiveRow,
+    Pause,
+    Queue,
+    QueueAnswer,
+    Release,
+    Retry,
+    RetryAnswer,
+    Stop,
+)
 from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.messages.session import (
     Changes,
@@ -46,6 +57,7 @@ from finetop.core.protocol.runs import (
 )
 from finetop.core.protocol.tags import SEEN
 from finetop.core.runtime.home import Home
+from finetop.core.wording.jobs import under_way
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -97,6 +109,7 @@ def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
         "check": None,
         "checking": None,
         "needs_you": False,
+        "saved": 1,
         **more,
     }
     return RunRow(id=id_, name=name, state=state, **values)
@@ -203,12 +216,11 @@ class FakeSupervisor:
                 raise NoSupervisor("the supervisor went away.")
             noticed = max((n.id for n in self.notices), default=0)
             queued = sum(isinstance(row.state, Queued) for row in self.rows)
-            running = sum(isinstance(row.state, Running) for row in self.rows)
+            running = self._running()
             to_triage = sum(row.needs_you and row.check is not None for row in self.rows)
-            counted = {"queued": queued, "to_triage": to_triage, "running": running}
-            return ChangesAnswer(
-                self.revision, noticed=noticed, gpus=4, gpus_taken=min(4, running), **counted
-            )
+            counted = {"queued": queued, "to_triage": to_triage, "jobs": running}
+            taken = min(4, sum(running.values()))
+            return ChangesAnswer(self.revision, noticed=noticed, gpus=4, gpus_taken=taken, **counted)
         self.asked.append(ask)
         match ask:
             case Hello():
@@ -243,6 +255,14 @@ class FakeSupervisor:
                     self.trashed = rows
                     self.change([row for row in self.rows if row not in rows])
                 return RemoveAnswer([Removed(row.id, row.name, 10**8, 9, 1) for row in rows])
+            case Queue():
+                live = [
+                    LiveRow(row.id, row.name, job.verb, job.state, row.gpus, job.tried)
+                    for row in self.rows
+                    for job in under_way(row)
+                    if isinstance(job.state, Running)
+                ]
+                return QueueAnswer([], 0, [], "", live)
             case Restore():
                 self.change([row for row in self.trashed if str(row.id) == ask.run] + self.rows)
                 return Done(f"{ask.run} is back.")
@@ -254,6 +274,11 @@ class FakeSupervisor:
                 made = [SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
                 return SubmitSweepAnswer(ask.name, made)
         raise NotFound(f"not in the fake: {ask}")
+
+    def _running(self) -> dict[str, int]:
+        """Count the jobs that run, by their verbs."""
+        jobs = [job for row in self.rows for job in under_way(row) if isinstance(job.state, Running)]
+        return dict(Counter(job.verb for job in jobs))
 
     def _runs(self, ask: Runs) -> RunsAnswer:
         line = parse(ask.filter)
@@ -275,7 +300,7 @@ class FakeSupervisor:
             len(rows),
             len(self.rows),
             sum(row.needs_you for row in self.rows),
-            sum(isinstance(row.state, Running) for row in self.rows),
+            self._running(),
             sum(isinstance(row.state, Queued) for row in self.rows),
             self.revision,
             groups=groups,

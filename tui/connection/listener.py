@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PACE_S, FAR_PACE_S = 0.4, 2.0
 AGAIN_S = 0.6  # between two attempts to connect
 NEVER = -1
-COUNTED = ("queued", "to_triage", "running", "gpus", "gpus_taken")  # for the top row
+COUNTED = ("queued", "to_triage", "jobs", "gpus", "gpus_taken")  # for the top row
 AT_ONCE = 20  # notices that are read; the list has the rest
 BELL_S = 10.0  # between two bells
 NOTIFICATION = 200  # cells

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock
 from finetop.tui.text import Line, cut_end, line_width
 from finetop.tui.theme import MARKS
@@ -31,7 +33,7 @@ class Machine:
     lost_at: float = 0.0
     queued: int = 0  # jobs that wait there
     to_triage: int = 0  # runs whose regression nobody has looked at
-    running: int = 0  # jobs that run there
+    jobs: Mapping[str, int] = field(default_factory=dict)  # that run there, by their verbs
     gpus: int = 0
     gpus_taken: int = 0
     noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
@@ -62,22 +64,25 @@ def top_words(machines: Sequence[Machine], width: int) -> Line:
 
 
 def load_words(machines: Sequence[Machine], width: int) -> Line:
-    """Say for the top row how many jobs run, and how many GPUs have one, in `width` cells or not at all."""
-    running, gpus = sum(machine.running for machine in machines), sum(machine.gpus for machine in machines)
+    """Say for the top row which jobs run, and how many GPUs have one, in `width` cells or not at all."""
+    running = sum((Counter(machine.jobs) for machine in machines), Counter[str]())
+    gpus = sum(machine.gpus for machine in machines)
     taken = sum(machine.gpus_taken for machine in machines)
     mark = MARKS["running"]
-    count: Line = ((f"{mark.mark} {running}", mark.style),) if running else ()
-    word: Line = (
-        ((" job" if running == 1 else " jobs", "dim"),) if running else ()
-    )  # a check of a run that is done, too
-    gap: Line = (("  ", ""),) if running else ()
+    number = running.total()
+    count: Line = ((f"{mark.mark} {number}", mark.style),) if number else ()
+    named: Line = ((f"{mark.mark} ", mark.style), (jobs.counts(running), "")) if number else ()
+    word: Line = ((" job" if number == 1 else " jobs", "dim"),) if number else ()
+    gap: Line = (("  ", ""),) if number else ()
     bar: Line = (*share_bar(taken / gpus, LOAD, "cyan"), (" ", "")) if gpus else ()
     share: Line = (("GPU ", "dim"), *bar, (f"{taken}/{gpus}", "")) if gpus else ()
     short: Line = (share[0], share[-1]) if gpus else ()
-    long = (*count, *word, *(gap if gpus else ()), *share)
-    if line_width(long) <= width:
-        return long
-    return _fitting((*count, *(gap if gpus else ()), *short), width)
+    between = gap if gpus else ()
+    for begin, end in ((named, share), (named, short), ((*count, *word), share)):
+        line = (*begin, *between, *end)
+        if line_width(line) <= width:
+            return line
+    return _fitting((*count, *between, *short), width)
 
 
 def _one(machine: Machine) -> Line:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -281,7 +282,7 @@ class Fleet:
             matching=sum(source.matching for source in sources),
             total=sum(one.total for one in counts),
             need_you=sum(one.need_you for one in counts),
-            running=sum(one.running for one in counts),
+            jobs=dict(sum((Counter(one.jobs) for one in counts), Counter())),
             queued=sum(one.queued for one in counts),
             revision=sum(one.revision for one in counts),
             stopped=", ".join(

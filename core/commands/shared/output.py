@@ -15,7 +15,7 @@ from finetop.core.commands.shared import colour
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.text import clean_line, json_safe
-from finetop.core.wording import pulse
+from finetop.core.wording import jobs, pulse
 from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
@@ -98,8 +98,7 @@ def state_words(row: data.RunRow) -> str:
     if isinstance(state, data.Running) and state.pulse:
         return f"{pulse.word(state)} {pulse.words(state)}"
     if isinstance(state, data.Running):
-        doing = {"stop": "stopping", "pause": "pausing"}
-        return doing.get(state.asked) or state.phase or "running"
+        return jobs.asked(row.made_by, state) if state.asked else state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
     if isinstance(state, data.Finished) and state.cause:
@@ -116,13 +115,12 @@ def queued_words(state: data.Queued) -> str:
 
 
 def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
-    """The answer to 'did it forget?', in words."""
+    """The answer to 'did it forget?', in words: what is under way beside the training, and the newest verdict."""
+    words = [jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs]
     if row.check is not None:
-        return short_answer(row.check, name_suite=name_suite)
-    if isinstance(row.checking, data.Running):
-        return f"check {pulse.word(row.checking)}" if row.checking.pulse else "checking"
-    if isinstance(row.checking, data.Queued):
-        return "check waits"
+        words.append(short_answer(row.check, name_suite=name_suite))
+    if words:
+        return "; ".join(words)
     if row.method == data.NO_WEIGHT:
         return "same weights"
     drift = row.metrics.get("drift")

@@ -12,6 +12,7 @@ from finetop.core.data import files, hub
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
 from finetop.core.plugins import METHODS
+from finetop.core.protocol.runs import IMPORTED
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.runtime.files import given_path
 from finetop.core.text import plain
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.models.imports.inspect import ModelFolder
 
-OBJECTIVE = "imported"  # what the weights learned from is not known
+OBJECTIVE = IMPORTED  # what the weights learned from is not known
 
 
 @dataclass(frozen=True)

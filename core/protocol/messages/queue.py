@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core.protocol.messages.limits import Done, Priority, Whole
 from finetop.core.protocol.request import Order, Question
-from finetop.core.protocol.runs import Queued, Running
+from finetop.core.protocol.runs import Queued, Running, Tried, Verb
 
 
 class Stop(Order[Done], tag="stop", frozen=True):
@@ -48,7 +48,7 @@ class Retry(Order[RetryAnswer], tag="retry", frozen=True):
 class QueueRow(msgspec.Struct, frozen=True):
     run_id: int
     run: str
-    what: str  # train, check, export, import
+    what: Verb
     step: int | None  # that it goes on from, or looks at
     method: str
     wants: str  # of the machine, in words
@@ -63,9 +63,10 @@ class QueueRow(msgspec.Struct, frozen=True):
 class LiveRow(msgspec.Struct, frozen=True):
     run_id: int
     run: str
-    what: str  # train, check, export, import
+    what: Verb
     state: Running
     on: str = ""  # its GPUs in words, or the nodes of a cluster
+    tried: Tried | None = None  # of remedies
 
 
 class QueueAnswer(msgspec.Struct, frozen=True):

@@ -27,8 +27,8 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     matching: int
     total: int
     need_you: int
-    running: int
-    queued: int
+    jobs: dict[str, int]  # that run, by their verbs
+    queued: int  # jobs that wait
     revision: int
     stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
     groups: list[Group] = []  # of these rows

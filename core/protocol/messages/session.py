@@ -31,7 +31,7 @@ class ChangesAnswer(msgspec.Struct, frozen=True):
     noticed: int = 0  # number of the newest notice
     queued: int = 0  # jobs that wait
     to_triage: int = 0  # runs whose regression nobody has looked at
-    running: int = 0  # jobs that run
+    jobs: dict[str, int] = {}  # that run, by their verbs
     gpus: int = 0  # of the machine itself
     gpus_taken: int = 0  # by jobs of ours
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from finetop.core.protocol.accepts import Asked
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
@@ -56,6 +57,7 @@ class TriageRow(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     standings: dict[str, Standing] = {}  # by task; "": the run as a whole
     host: str = ""  # the machine that it is on, where several are looked at
+    refuses: list[Asked] = []  # what can't be ordered of the run as it stands
 
     @property
     def standing(self) -> Standing | None:

@@ -30,11 +30,20 @@ MOST = (
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 
 
-def live_rows(live: Sequence[Job], places: Mapping[int, Place]) -> list[LiveRow]:
-    """List what runs, with what it has of the GPUs, or the nodes that it is on."""
+def live_rows(
+    live: Sequence[Job], places: Mapping[int, Place], tried: Mapping[int, data.Tried]
+) -> list[LiveRow]:
+    """List what runs, with what it has of the GPUs, or the nodes that it is on; `tried` is by job."""
     on = {job: place.nodes for job, place in places.items()}
     return [
-        LiveRow(job.run_id, job.run_name, job.verb, job.state, on.get(job.id) or data.gpus_word(job.gpus))
+        LiveRow(
+            job.run_id,
+            job.run_name,
+            job.verb,
+            job.state,
+            on.get(job.id) or data.gpus_word(job.gpus),
+            tried.get(job.id),
+        )
         for job in live
         if isinstance(job.state, data.Running)
     ]

@@ -12,8 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check import regression_step
-from finetop.core.errors import FinetopError, Refused
-from finetop.core.protocol import runs as data
+from finetop.core.errors import FinetopError
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check
 from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.store import checks, runs
@@ -110,9 +110,7 @@ async def _found(supervisor: Supervisor, run: str) -> tuple[int, str, set[int]]:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, run)
     detail = runs.detail(connection, run_id)
-    if isinstance(detail.row.state, data.Queued | data.Running):
-        word = data.word(detail.row.state)
-        raise Refused(f"{name} is {word}: its checkpoints are compared when it has ended.")
+    accepts.ended(detail.row)
     return run_id, name, await aside(partial(_there, supervisor.home.root / detail.folder, detail))
 
 

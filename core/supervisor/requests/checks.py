@@ -8,14 +8,12 @@ import msgspec
 
 from finetop.core.check import regression_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.requests import parent_runs
 from finetop.core.text import clean_line
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
@@ -44,8 +42,9 @@ def there_is(connection: Connection, run_id: int, ask: Check) -> CheckAnswer | N
 
     None where it can be queued now. Raises as `check`.
     """
-    name, recipe = runs.row(connection, run_id).name, runs.recipe(connection, run_id)
-    require_text(recipe, name)
+    row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
+    accepts.writes_text(row)
+    name = row.name
     settings = own_settings(ask.general, recipe)
     under_way = [job for job in jobs.of_run(connection, run_id) if job.is_under_way]
     checking = next((job for job in under_way if job.verb == "check"), None)
@@ -81,11 +80,9 @@ def queue(
     more: dict[str, Any] | None = None,
 ) -> CheckAnswer:
     """Queue a check inside of the caller's transaction; `more` goes into the job's args. Raises as `check`."""
-    name, recipe = runs.row(connection, run_id).name, runs.recipe(connection, run_id)
-    require_text(recipe, name)
+    row, recipe = runs.row(connection, run_id), runs.recipe(connection, run_id)
+    accepts.check(row)
     step, path = store.newest_checkpoint(connection, run_id, ask.step)
-    if any(job.verb == "check" and job.is_under_way for job in jobs.of_run(connection, run_id)):
-        raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
     args: dict[str, Any] = {"step": step, "checkpoint": path, **(more or {})}
     if settings := own_settings(ask.general, recipe):
         args["general"] = settings
@@ -96,20 +93,7 @@ def queue(
     job_id, _ = jobs.add_job(
         connection, run_id=run_id, verb="check", args={**args, **claim.args}, priority=jobs.CHECK_PRIORITY
     )
-    return CheckAnswer(job_id, name, step)
-
-
-def require_text(recipe: dict[str, Any], name: str) -> None:
-    """See that a run's model writes text, and is another than its base. Raises BadInput, Refused."""
-    parent_runs.require_weights(recipe, name)
-    objective = recipe["objective"]["name"]
-    module = objectives.load(objective) if objective in objectives.names() else None
-    if not getattr(module, "WRITES", True):
-        hint = "Check what was trained against it; its own score is eval_reward_accuracy."
-        raise BadInput(f"{name} is a reward model, which writes no text to check.", hint=hint)
-    if not getattr(module, "COMPARES", True):
-        hint = f"Its evaluation loss and its target are curves: finetop show {name}."
-        raise BadInput(f"{name} is a new model: there is no base to check it against.", hint=hint)
+    return CheckAnswer(job_id, row.name, step)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
+from finetop.core.errors import BadInput, FinetopError, NotFound
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
@@ -59,15 +59,6 @@ def require_fit(recipe: dict[str, Any], name: str, key: str) -> None:
         hint = "Begin from a run of another method, such as lora or full."
         method = recipe["method"]["name"]
         raise BadInput(f"{key}: {name} was tuned by {method}, which can't be merged into a model.", hint=hint)
-
-
-def require_weights(recipe: dict[str, Any], name: str) -> None:
-    """See that a run has weights of its own. Raises Refused."""
-    if recipe["method"]["name"] == data.NO_WEIGHT:
-        raise Refused(
-            f"{name} moves no weight: it is the base model, asked in its own way.",
-            hint="See `finetop approaches`.",
-        )
 
 
 def require_whole(recipe: dict[str, Any], name: str) -> None:

@@ -16,6 +16,7 @@ from finetop.core.supervisor.gpus.placement import Want
 from finetop.core.supervisor.queue import ready, start_times
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
+from finetop.core.wording import jobs as wording
 from finetop.core.wording.queue import priority_word
 from finetop.core.wording.units import whole_gib
 
@@ -33,15 +34,24 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
     recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
     ours = [job for job, state in shown if state.place]
     starts = start_times.starts(supervisor, live, ours, recipes, now)
+    tried = jobs.tried(connection, live)
     return QueueAnswer(
         [
             _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
             for job, state in shown
         ],
         len(found),
-        [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in live],
+        [_doing(job, tried.get(job.id)) for job in live],
         ready.stopped(supervisor, now),
-        start_times.live_rows(live, supervisor.places),
+        start_times.live_rows(live, supervisor.places, tried),
+    )
+
+
+def _doing(job: Job, tried: data.Tried | None) -> str:
+    """Name a run that trains; of another job say what it does: 'demo (check 12 of 60 items, 3 min left)'."""
+    assert isinstance(job.state, data.Running)
+    return (
+        job.run_name if job.verb == "train" else f"{job.run_name} ({wording.job(job.verb, job.state, tried)})"
     )
 
 

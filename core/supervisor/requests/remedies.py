@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core import remedies
 from finetop.core.errors import Refused
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.check_result import MARGIN, read as outcome, worst_first
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.messages.remedies import (
@@ -22,7 +22,6 @@ from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.remedies._price import price
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.requests import checks as checking
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection as Connection
@@ -35,7 +34,7 @@ def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
-    checking.require_text(recipe, name)
+    accepts.remedies(runs.row(connection, run_id))
     step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
     known = tried.of_run(connection, run_id, step)
     rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
@@ -79,15 +78,13 @@ def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
-    checking.require_text(recipe, name)
+    accepts.remedy(runs.row(connection, run_id))
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
     if not picked:
         raise Refused(
             f"nothing can be had of {name} without training.", hint=f"See `finetop remedy {name} --list`."
         )
-    if any(job.verb == "remedy" and job.is_under_way for job in jobs.of_run(connection, run_id)):
-        raise Refused(f"remedies of {name} are being tried already.", hint=f"See `finetop show {name}`.")
     candidates = [
         {
             **msgspec.to_builtins(one),

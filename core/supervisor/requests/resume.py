@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core.errors import Refused
 from finetop.core.models import checkpoint
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.dotted import Change, changes
 from finetop.core.recipe.load import recipe_from_mapping
@@ -90,11 +90,7 @@ def require_ended(detail: data.RunDetail, name: str) -> None:
     if any(job.verb == "approach" for job in detail.jobs):
         hint = f"Measure it again: finetop retry {name}, where that failed."
         raise Refused(f"{name} moves no weight: there is nothing to train on.", hint=hint)
-    under_way = [job for job in detail.jobs if job.is_under_way]
-    if under_way:
-        verb, word = under_way[0].verb, data.word(under_way[0].state)
-        said = f"{name} is {word}" if verb == "train" else f"the {verb} of {name} is {word}"
-        raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {name}` first.")
+    accepts.free(detail.row)
 
 
 def left_out(folder: Path, step: int) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import Refused
-from finetop.core.protocol import runs as data
+from finetop.core.protocol import accepts, runs as data
 from finetop.core.protocol.messages.queue import Retry, RetryAnswer
 from finetop.core.protocol.messages.submit import Resume
 from finetop.core.store import jobs, runs
@@ -46,9 +46,7 @@ def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
 
 def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     """Find what there is to try again: what makes the run, else its newest check or export. Raises Refused."""
-    if under_way := [job for job in detail.jobs if job.is_under_way]:
-        job = under_way[0]
-        raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint="Wait for its end.")
+    accepts.free(detail.row)
     bad = (data.Failed, data.Lost, data.Stopped)
     newest = {job.verb: job for job in detail.jobs}
     making = isinstance(detail.row.state, bad)  # else what was refused has left the run as it was

@@ -78,13 +78,14 @@ async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:
             break
+    running, waiting = jobs.counts(supervisor.connection)
     return ChangesAnswer(
         supervisor.revision,
         supervisor.trouble,
         supervisor.teller.newest,
-        jobs.count_queued(supervisor.connection),
+        waiting,
         triage_states.to_triage(supervisor.connection),
-        len(supervisor.live),
+        running,
         len(supervisor.pool.seen.gpus),
         len({share.uuid for job in supervisor.live for share in job.gpus}),
     )

@@ -13,8 +13,11 @@ from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
+from finetop.core.wording import jobs as wording
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duckdb import DuckDBPyConnection as Connection
 
     from finetop.core.store.jobs import Job
@@ -46,11 +49,8 @@ def pause(supervisor: Supervisor, asked: Pause) -> Done:
             queue_order.hold(connection, job.id, held=True)
     supervisor.touch()
     abort_at("pause-asked")
-    goes_on = f"finetop resume {name}"
-    if not live:
-        return Done(f"{name} is held. To resume: {goes_on}")
-    saves = "saves a checkpoint" if live[0].verb == "train" else f"ends its {live[0].verb}"
-    return Done(f"{name} {saves}, then waits in the queue, held. To resume: {goes_on}")
+    words = _ending(connection, name, live, "pause") if live else f"{name} is held."
+    return Done(f"{words} To resume: finetop resume {name}")
 
 
 def require_pausable(connection: Connection, job: Job) -> None:
@@ -79,17 +79,26 @@ def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Jo
 def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Done:
     connection = supervisor.connection
     name, waiting, live = under_way(connection, run, wish)
+    words = _ending(connection, name, [*live, *waiting], wish)
     with transaction(connection):
         for job in live:
             ask(connection, job, wish)
         for job in waiting:
             _take_out(connection, job)
     supervisor.touch()
-    if not live:
-        return Done(f"{name} left the queue.")
-    if wish == "kill":
-        return Done(f"{name} is being killed.")
-    return Done(f"{name} saves a checkpoint, then stops.")
+    return Done(words)
+
+
+def _ending(
+    connection: Connection, name: str, ended: Sequence[Job], wish: Literal["stop", "kill", "pause"]
+) -> str:
+    tried = jobs.tried(connection, ended)
+    shown = [
+        data.SideJob(job.verb, job.state, tried.get(job.id))
+        for job in ended
+        if isinstance(job.state, data.Running | data.Queued)
+    ]
+    return wording.ending(name, shown, wish)
 
 
 def _take_out(connection: Connection, job: Job) -> None:

@@ -14,6 +14,7 @@ import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.protocol import accepts
 from finetop.core.protocol.messages.submit import (
     Export,
     ExportAnswer,
@@ -112,7 +113,7 @@ def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
-    ancestry.require_weights(runs.recipe(connection, run_id), name)
+    accepts.weights(runs.recipe(connection, run_id)["method"]["name"], name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     require = ancestry.require_adapter if ask.adapter else ancestry.require_whole
     require(runs.recipe(connection, run_id), name)

@@ -18,7 +18,7 @@ def answer(loss: float, count: int = 60) -> RunsAnswer:
         for n in range(count)
     ]  # fmt: skip
     rows[7] = msgspec.structs.replace(rows[7], metrics={"loss": loss})
-    return RunsAnswer(rows, count, count, 0, count, 0, 12)
+    return RunsAnswer(rows, count, count, 0, {"train": count}, 0, 12)
 
 
 class Line:

@@ -218,7 +218,7 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         "done-later",
         "done",
     ]
-    assert (page.need_you, page.running, page.queued, page.total) == (1, 1, 2, 6)
+    assert (page.need_you, page.jobs, page.queued, page.total) == (1, {"train": 1}, 2, 6)
     found = run_list.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
     assert ([row.name for row in found.rows], found.matching) == (["waits-first"], 2)
 

@@ -39,7 +39,7 @@ def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
     page = rig.ask(Runs())
     places = {row.name: row.state.place for row in page.rows if row.name != first}
     assert places == {"second": 1, "third": 2}
-    assert (page.running, page.queued, page.total) == (1, 2, 3)
+    assert (page.jobs, page.queued, page.total) == ({"train": 1}, 2, 3)
     rig.ask(Kill(first))
     done = [rig.wait_state(name, "finished").state.since for name in (second, third)]
     assert done == sorted(done)

@@ -27,7 +27,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
     app = app_on(lab)
     async with app.run_test(size=(100, 24)) as pilot:
         await settled(pilot)
-        assert "● 3  GPU 3/4  on lab (gpu-box-3)  14:22" in text_of(app).splitlines()[0]
+        assert "● 4  GPU 4/4  on lab (gpu-box-3)  14:22" in text_of(app).splitlines()[0]
         before = text_of(app).splitlines()[1:12]
         lab.down()
         await settled(pilot, 0.1)
@@ -189,7 +189,10 @@ async def test_leaving_says_how_to_come_back() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         await pilot.press("q")
-    assert app.return_value == "4 runs go on. See them again with: finetop --on ana@lab --on ana@box"
+    assert (
+        app.return_value
+        == "4 trainings, 1 check go on. See them again with: finetop --on ana@lab --on ana@box"
+    )
 
 
 def test_the_top_row_always_fits() -> None:

@@ -1,1 +1,1 @@
-"""What the Live screen is made of: a tile for each run that goes on, on all machines."""
+"""What the Live screen is made of: a tile for each job that runs, on all machines."""

@@ -1,27 +1,31 @@
-"""The Live screen: all that runs now, a tile a run, on one machine or on several."""
+"""The Live screen: live view of running jobs, a tile for each run that trains and for each job beside one."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 
+from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages.queue import Queue, QueueAnswer
 from finetop.core.protocol.messages.runs import Runs, RunsAnswer
-from finetop.core.protocol.runs import RunRow
-from finetop.core.text import count
-from finetop.tui.app_interface import host_of
+from finetop.core.protocol.runs import MAKES_A_RUN, RunRow
+from finetop.core.wording import jobs
+from finetop.tui.app_interface import Host, host_of
 from finetop.tui.keys import BACK, Key, bindings
-from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, across, laid_out, tile_lines
+from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, Job, across, job_lines, laid_out, tile_lines
 from finetop.tui.screens.shared.sparklines import Sparklines
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 
-OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop open RUN")
+OPEN = Key("enter", "open", "open", "open what is under the cursor", "finetop open RUN")
 MOVES = (
-    Key("left,h", "other run", "move(-1)", "the run before", sign="←→↑↓"),
-    Key("right,l", "", "move(1)", "the next run"),
+    Key("left,h", "other tile", "move(-1)", "the tile before", sign="←→↑↓"),
+    Key("right,l", "", "move(1)", "the next tile"),
     Key("k,up", "", "row(-1)", "a row up"),
     Key("j,down", "", "row(1)", "a row down"),
 )
@@ -38,7 +42,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self.rows: Sequence[RunRow] = ()
+        self.tiles: Sequence[RunRow | Job] = ()
         self.at = 0
         self._sparklines = Sparklines(SPARK)
         self._was_answered = False
@@ -51,27 +55,34 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def has_shown(self) -> bool:
-        return bool(self.rows)
+        return bool(self.tiles)
 
     @property
-    def row(self) -> RunRow | None:
-        """The run under the cursor."""
-        return self.rows[self.at] if self.at < len(self.rows) else None
+    def tile(self) -> RunRow | Job | None:
+        """What is under the cursor."""
+        return self.tiles[self.at] if self.at < len(self.tiles) else None
 
     def to_copy(self) -> str:
-        return "" if self.row is None else self.row.name
+        return "" if self.tile is None else self.tile.name
 
     async def _load(self) -> None:
-        host, name = host_of(self), self.to_copy()
+        host, at = host_of(self), None if self.tile is None else _key(self.tile)
         answer: RunsAnswer = await host.ask(Runs("state:running", "newest", 0, MOST))
-        self.rows, self._was_answered = answer.rows, True
-        names = [row.name for row in self.rows]
-        self.at = names.index(name) if name in names else min(self.at, max(0, len(names) - 1))
+        self.tiles, self._was_answered = [*answer.rows, *await _beside(host)], True
+        keys = [_key(tile) for tile in self.tiles]
+        self.at = keys.index(at) if at in keys else min(self.at, max(0, len(keys) - 1))
         self.redraw()
         is_far = any(home.link is not None for home in host.homes)
-        for row in self.rows:
+        for row in answer.rows:
             if await self._sparklines.load(host.ask, row, host.now(), is_far=is_far):
                 self.redraw()
+
+    def _drawn(self, at: int, cells: int) -> list[Line]:
+        tile, has_cursor = self.tiles[at], at == self.at
+        if isinstance(tile, Job):
+            return job_lines(tile, width=cells, has_cursor=has_cursor)
+        spark = self._sparklines.drawn.get(tile.id, "")
+        return tile_lines(tile, spark, width=cells, now=host_of(self).now(), has_cursor=has_cursor)
 
     def redraw(self) -> None:
         state, tiles, bottom = (
@@ -79,41 +90,63 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
             self.query_one("#tiles", Lines),
             self.query_one(Bottom),
         )
-        if not self.rows:
+        if not self.tiles:
             words = "Nothing runs now." if self._was_answered else self._trouble or "asking the supervisor …"
             state.show((((f" {words}", "bold"),),))
             tiles.show(())
             bottom.offer((next_line("esc", "back to the runs"),), (BACK,))
             return
-        now, (width, height) = host_of(self).now(), tiles.size
+        width, height = tiles.size
         columns = across(width)
         cells = (width + BETWEEN) // columns - BETWEEN
-        drawn = [
-            tile_lines(
-                row, self._sparklines.drawn.get(row.id, ""), width=cells, now=now, has_cursor=at == self.at
-            )
-            for at, row in enumerate(self.rows)
-        ]
+        drawn = [self._drawn(at, cells) for at in range(len(self.tiles))]
         fit = max(1, height // ROWS)  # rows of tiles
         first = max(0, self.at // columns - fit + 1)
         tiles.show(laid_out(drawn[first * columns : (first + fit) * columns], cells, columns))
-        hidden = len(self.rows) - min(len(self.rows) - first * columns, fit * columns)
-        more = f"   {self.at + 1} of {len(self.rows)}" if hidden else ""
-        state.show((((f" {count(len(self.rows))} running", "bold"), (more, "dim")),))
-        bottom.offer((next_line("enter", f"watch {self.to_copy()}"),), self.KEYS)
+        hidden = len(self.tiles) - min(len(self.tiles) - first * columns, fit * columns)
+        more = f"   {self.at + 1} of {len(self.tiles)}" if hidden else ""
+        running = jobs.counts(Counter(map(_verb, self.tiles)))
+        state.show((((f" {running}", "bold"), (more, "dim")),))
+        job = f"the {jobs.NAMES[self.tile.row.what]} of " if isinstance(self.tile, Job) else ""
+        bottom.offer((next_line("enter", f"watch {job}{self.to_copy()}"),), self.KEYS)
 
     def action_move(self, by: int) -> None:
-        self.at = min(max(0, self.at + by), max(0, len(self.rows) - 1))
+        self.at = min(max(0, self.at + by), max(0, len(self.tiles) - 1))
         self.redraw()
 
     def action_row(self, by: int) -> None:
         to = self.at + by * across(self.query_one("#tiles").size.width)
-        if 0 <= to < len(self.rows):
+        if 0 <= to < len(self.tiles):
             self.action_move(to - self.at)
 
     def action_open(self) -> None:
-        if self.row is not None:
-            host_of(self).open_run(self.row.name)
+        """Open the run, or of its remedies their screen."""
+        tile = self.tile
+        if isinstance(tile, Job) and tile.row.what == "remedy":
+            host_of(self).open_remedies(tile.name)
+        elif tile is not None:
+            host_of(self).open_run(tile.name)
 
     def action_back(self) -> None:
         self.dismiss()
+
+
+async def _beside(host: Host) -> list[Job]:
+    """Ask all machines for the jobs that make no run; one that does not answer has none."""
+    found = []
+    for home in host.homes:
+        try:
+            queue: QueueAnswer = await host.ask_on(home, Queue())
+        except NoSupervisor:
+            continue
+        label = home.label if len(host.homes) > 1 else ""
+        found += [Job(row, label) for row in queue.live if row.what not in MAKES_A_RUN]
+    return found
+
+
+def _key(tile: RunRow | Job) -> tuple[str, str]:
+    return tile.name, _verb(tile)
+
+
+def _verb(tile: RunRow | Job) -> str:
+    return tile.row.what if isinstance(tile, Job) else tile.made_by

@@ -1,14 +1,18 @@
-"""Draws a run that goes on as a tile, and tiles beside and below each other."""
+"""Draws a run that trains, or a job beside one, as a tile, and tiles beside and below each other."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.protocol.runs import Running, RunRow
 from finetop.core.text import clean_line, count
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import long_span
-from finetop.tui.screens.shared.run_status import forgot, mark_of, phase_words
+from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.text import Line, cut_line, cut_middle, leaf, line_width, rule, value
+from finetop.tui.theme import MARKS
 from finetop.tui.widgets.bar import share_bar
 
 LEAST, BETWEEN = 38, 1  # cells of a tile, and beside it
@@ -45,10 +49,46 @@ def tile_lines(row: RunRow, spark: str, *, width: int, now: float, has_cursor: b
     return [cut_line(line, width) for line in lines]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job that makes no run: a check, remedies …; `label` names its machine where there are several."""
+
+    row: LiveRow
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """The run's name as requests need it."""
+        return f"{self.label}:{self.row.run}" if self.label else self.row.run
+
+
+def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
+    """Draw a job: its run, how far it is, what it does now, how fast and where."""
+    row, state = job.row, job.row.state
+    mark = MARKS["alarm"] if state.pulse else MARKS["running"]
+    title: Line = (
+        ("▸" if has_cursor else " ", "key"),
+        (f"{mark.mark} ", mark.style),
+        (cut_middle(clean_line(job.name), width - 8), "key" if has_cursor else "bold"),
+    )
+    done, _, left = jobs.job(row.what, state, row.tried).partition(", ")
+    share = jobs.share(state, row.tried)
+    room = width - len(done) - len(left) - 5
+    bar: Line = share_bar(share, room, "cyan") if share is not None and room >= 4 else ()
+    facts = ", ".join(filter(None, (clean_line(row.on), jobs.speed(state))))
+    lines: list[Line] = [
+        rule(title, width),
+        ((f"  {done} ", ""), *bar, (f" {left}", "bold")),
+        ((f"  {jobs.phase(state)}", "dim"),),
+        ((f"  {facts}", "dim"),),
+    ]
+    return [cut_line(line, width) for line in lines]
+
+
 def _progress(row: RunRow, width: int) -> Line:
     state = row.state
     if not row.step or not row.steps:
-        words = phase_words(state) if isinstance(state, Running) else ""
+        words = jobs.phase(state) if isinstance(state, Running) else ""
         return ((f"  {words}", ""),)
     left = "" if row.left_s is None else f" {long_span(row.left_s)} left"
     steps = f"  {count(row.step)} of {count(row.steps)} "

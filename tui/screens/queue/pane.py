@@ -49,7 +49,7 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
 
 def _live_words(row: LiveRow, now: float) -> list[str]:
     on = f"on {row.on}, " if row.on else ""
-    return [f"runs {on}since {clock(row.state.since)}: {progress(row.state, now)}"]
+    return [f"runs {on}since {clock(row.state.since)}: {progress(row, now)}"]
 
 
 def _waiting_words(row: QueueRow, now: float) -> list[str]:

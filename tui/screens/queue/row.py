@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
-from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
 from finetop.tui.screens.queue.state import Entry
@@ -96,7 +96,7 @@ def because(entry: Entry, now: float) -> str:
     if entry.is_gone:
         return "gone from the queue" if isinstance(entry.row, QueueRow) else "has ended"
     if isinstance(entry.row, LiveRow):
-        return progress(entry.row.state, now)
+        return progress(entry.row, now)
     if entry.row.state.held and entry.row.state.paused_at is None:
         return "R releases it"
     if entry.row.after:
@@ -104,19 +104,19 @@ def because(entry: Entry, now: float) -> str:
     return why(entry.row.state, now)
 
 
-def progress(state: Running, now: float) -> str:
-    """Say how far a live job is: '820/1200, ends 14:38'."""
+def progress(row: LiveRow, now: float) -> str:
+    """Say how far a live job is: '820/1200, ends 14:38'; of remedies '2 of 8, half-way: scoring'."""
+    state, tried = row.state, row.tried
     if state.asked:
-        return {"stop": "is being stopped", "kill": "is being killed", "pause": "is being paused"}[
-            state.asked
-        ]
-    words = [] if state.phase == "training" else [clean_line(state.phase)]
-    if state.done is not None and state.total:
+        return jobs.asked(row.what, state)
+    words = [] if tried is None else [f"{tried.done} of {tried.total}"]
+    words += [] if state.phase == "training" else [clean_line(state.phase)]
+    if tried is None and state.done is not None and state.total:
         steps = of_steps(int(state.done), int(state.total))
         words.append(steps if state.unit in ("", "steps") else f"{steps} {clean_line(state.unit)}")
-    if state.left_s is not None:
-        ends = f"ends {clock(now + state.left_s)}"
-        words.append(ends if state.left_s < DAY_S else f"{short_span(state.left_s)} left")
+    if (left_s := jobs.seconds_left(state, tried)) is not None:
+        ends = f"ends {clock(now + left_s)}"
+        words.append(ends if left_s < DAY_S else f"{short_span(left_s)} left")
     return ", ".join(words) or "training"
 
 

@@ -28,7 +28,7 @@ from finetop.tui.screens.queue.state import (
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.screens.shared.run_actions import end_question, said
 from finetop.tui.text import Line, cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -230,15 +230,16 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         entry = self.entry
         if entry is None or entry.is_gone:
             return
-        name = cut_middle(clean_line(entry.name), 32)
-        ask, stop = self.query_one(Bottom).ask, partial(self._do, Stop(entry.name))
-        if entry.waits is None:
-            words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
-            ask(words, [Answer("y", "stop", stop)], leave="leave it running")
-            return
-        kept = "What has run of it stays." if entry.waits.step else "Nothing of it has run yet."
-        words = ((f" Take {name} out of the queue?", "bold"), (f"  {kept}", ""))
-        ask(words, [Answer("y", "take it out", stop)], leave="leave it there")
+        question = end_question(
+            cut_middle(clean_line(entry.name), 32),
+            self.queues.jobs_of(entry),
+            partial(self._do, Stop(entry.name)),
+            saves="It saves a checkpoint first.",
+            never_ran="What has run of it stays."
+            if entry.waits is not None and entry.waits.step
+            else "Nothing of it has run yet.",
+        )
+        self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""

@@ -31,6 +31,7 @@ COMPARE = Key(
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves("one")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
+EXPORTABLE = ("ok", "regressed", "no_verdict")  # verdicts of what was scored
 _TRAIN = Key("", "train again so", "run", sign="R")
 _SCROLL = Key("", "scroll", sign="↑↓")
 
@@ -52,5 +53,5 @@ def footer_keys(
         return (OPEN, STOP, SORT, *metric, BACK)
     if isinstance(at, RetrainingRow):
         return (_TRAIN, COMPARE, BACK)
-    export = (EXPORT,) if at is not None and at.verdict in ("ok", "regressed", "no_verdict") else ()
+    export = (EXPORT,) if at is not None and at.verdict in EXPORTABLE else ()
     return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

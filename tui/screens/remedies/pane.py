@@ -134,7 +134,7 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     if answer.is_under_way:
         return [next_line("esc", "back: it keeps running, scores are kept")]
     letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
-    step = remedies.next_step(answer)
+    step, left = remedies.next_step(answer), remedies.left(answer)
     why = f": {clean_line(step.why)}" if step.why else ""
     match step.do:
         case "export":
@@ -149,11 +149,12 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
                 next_line("R", f"on {letters[step.name]}: confirm it on fresh items; {clean_line(step.why)}")
             ]
         case "try":
-            left = sum(1 for row in answer.rows if not row.why_not and not row.verdict)
-            some = counted(left, "remedy", "remedies")
+            some = counted(len(left), "remedy", "remedies")
             return [next_line("R", f"try {some}, or one{why or remedies.price(answer)}")]
         case "retrain":
-            return [next_line("R", f"on one below, train again{why}")]
+            again = next_line("R", f"on one below, train again{why}")
+            more = next_line("R", f"try {counted(len(left), 'more remedy', 'more remedies')}", before="or")
+            return [again, more] if left else [again]
     return [next_line("esc", f"back{why}")]
 
 

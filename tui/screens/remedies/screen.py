@@ -9,12 +9,11 @@ import msgspec
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy, RetrainingRow
-from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import RemedyRow
+from finetop.core.protocol.runs import RemedyRow, RunDetail
 from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
@@ -22,7 +21,7 @@ from finetop.tui.app_interface import files_are_here, host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
-from finetop.tui.screens.remedies.keys import KEYS, footer_keys
+from finetop.tui.screens.remedies.keys import EXPORTABLE, KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import (
     best_lines,
     detail_lines,
@@ -32,7 +31,7 @@ from finetop.tui.screens.remedies.pane import (
     title_lines,
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
-from finetop.tui.screens.shared.run_actions import order
+from finetop.tui.screens.shared.run_actions import order, stop_question
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
@@ -265,18 +264,20 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             return
         if self.marked:
             self._try(sorted(self.marked))
-        elif isinstance(row, RetrainingRow):
-            self._train_again(row)
-        else:
+        elif isinstance(row, RemedyRow):
             self._ask_which(answer, row)
+        elif row.why_not:
+            self._do_advised(answer, row)
+        else:
+            self._train_again(row)
 
     def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
-        left = [remedy.name for remedy in answer.rows if not remedy.why_not and not remedy.verdict]
+        left = remedies.left(answer)
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
-            host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
+            self._do_advised(answer, row)
         elif not left or left == [row.name]:
             self._try([row.name])
         else:
@@ -289,6 +290,17 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             answers = [every] if row.why_not else [this, every]
             self.query_one(Bottom).ask((*words, *price), answers, leave="try none")
 
+    def _do_advised(self, answer: RemediesAnswer, row: RemedyRow | RetrainingRow) -> None:
+        """Do what is offered as next where the one under the cursor can't be had; say why where nothing is."""
+        step = remedies.next_step(answer)
+        again = next((one for one in answer.retrainings if one.name == step.name), None)
+        if step.do == "confirm":
+            self._try([step.name])
+        elif step.do == "retrain" and again is not None:
+            self._train_again(again)
+        else:
+            host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
+
     def _train_again(self, row: RetrainingRow) -> None:
         if row.why_not:
             host_of(self).say(f"{clean_line(row.label)}: {clean_line(row.why_not)}.")
@@ -297,11 +309,16 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         host_of(self).open_launch(from_run=self.run, settings={**row.settings, "name": name})
 
     def action_export(self) -> None:
-        """Ask where to write the model of the one under the cursor."""
-        row, answer = self.at, self.answer
-        if row is None or answer is None or isinstance(row, RetrainingRow):
+        """Ask where to write the model of the one under the cursor, else of the best."""
+        answer = self.answer
+        if answer is None:
             return
-        if row.verdict not in ("ok", "regressed", "no_verdict"):
+        best = next((one for one in answer.rows if one.name == answer.best), None)
+        at = self.at if isinstance(self.at, RemedyRow) else None
+        row = at if at is not None and at.verdict in EXPORTABLE else best or at
+        if row is None:
+            return
+        if row.verdict not in EXPORTABLE:
             host_of(self).say("try it first: only what was scored can be exported.")
             return
         name = answer.run.rpartition(":")[2]
@@ -324,13 +341,19 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             complete=(lambda text: completed(text, host.folder)) if is_here else None,
         )
 
-    def action_stop(self) -> None:
+    @work
+    async def action_stop(self) -> None:
+        """Ask before the run's jobs end, which names them all."""
+        host = host_of(self)
         if self.answer is None or not self.answer.is_under_way:
-            host_of(self).say("nothing is being tried.")
+            host.say("nothing is being tried.")
             return
-        words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
-        end = Answer("y", "end it", lambda: self._do(Stop(self.run)))
-        self.query_one(Bottom).ask(words, [end], leave="keep it running")
+        with refusals_said(host):
+            detail: RunDetail = await host.ask(GetRun(self.run))
+            bottom = self.query_one(Bottom)
+            if detail.row.is_under_way and self.is_current and bottom.question is None:
+                question = stop_question(detail.row, self._do)
+                bottom.ask(question.words, question.answers, leave=question.leave)
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()

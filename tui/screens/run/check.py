@@ -6,12 +6,13 @@ from finetop.core.protocol.check_result import CheckResult, TaskResult, worst_fi
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, interval, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
-from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
+from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
@@ -39,8 +40,10 @@ def under_way(checking: Running | Queued) -> Line:
     if isinstance(checking, Queued):
         place = f"{ordinal(checking.place)} in the queue" if checking.place else clean_line(checking.because)
         return (("   a check waits: ", "bold"), (place, ""))
+    if checking.asked:
+        return ((f"   check {jobs.asked('check', checking)}", "bold"),)
     left = f", {long_span(round(checking.left_s, -1))} left" if checking.left_s is not None else ""
-    return (("   checking  ", "cyan"), (f"{phase_words(checking)}{left}", ""))
+    return (("   checking  ", "cyan"), (f"{jobs.phase(checking)}{left}", ""))
 
 
 def is_said_above(row: RunRow, check_id: int) -> bool:

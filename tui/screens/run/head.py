@@ -8,12 +8,12 @@ from typing import Literal
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
+from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, long_span
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     mark_of,
     mark_of_check,
-    phase_words,
     ran_for,
     silence,
     state_sentence,
@@ -76,7 +76,7 @@ def export_words(detail: RunDetail) -> str:
     """Say how far an export is, behind what trains or by itself; nothing where none is under way."""
     state = next((job.state for job in reversed(detail.jobs) if job.verb == "export"), None)
     if isinstance(state, Running):
-        return f"exporting: {phase_words(state)}"
+        return f"exporting: {jobs.phase(state)}"
     if isinstance(state, Queued):
         return f"export waits, {ordinal(state.place)} in the queue" if state.place else "export waits"
     return ""
@@ -110,7 +110,7 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
     if not row.step:
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
         return spread(
-            (("   ", ""), ("starting", "cyan"), (f"  {phase_words(state)}", "")), ((left, ""),), width
+            (("   ", ""), ("starting", "cyan"), (f"  {jobs.phase(state)}", "")), ((left, ""),), width
         )
     return _progress_line(row, state, slow, width, now)
 
@@ -136,7 +136,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.asked:
         return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
     if state.phase not in ("", "training"):
-        return ((phase_words(state), ""),)
+        return ((jobs.phase(state), ""),)
     if slow.left_s is None:
         return ()
     left_s = slow.left_s if slow.left_s >= 60 else max(10.0, round(slow.left_s, -1))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol.accepts import accepts
 from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Lost, Queued, RunDetail, Running, Stopped
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.next_step import advised, is_held
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.metric_names import metric_keys, title_of
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
 from finetop.tui.screens.shared.fix import fix_of
-from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
@@ -88,8 +90,8 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
     tab = view_state.tab
     state = detail.row.state
     stop: tuple[Key, ...] = ()
-    if isinstance(state, Running | Queued):
-        stop = (STOP, GO_ON if can_go_on(detail.row) else PAUSE)
+    if detail.row.is_under_way:
+        stop = (STOP, GO_ON if is_held(detail.row) else PAUSE)
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
@@ -161,18 +163,18 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         return "esc", "back to the table of tasks"
     if tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
         return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
-    if tab == "steps" and (chosen := chosen_step(view_state, detail)) is not None:
-        return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
+    if tab == "steps" and (step := _unchecked(view_state, detail)) is not None:
+        return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
     if (metric := view_state.metric(row)) is not None:
         what = "back to all charts" if view_state.is_full else f"{title_of(metric)} full screen"
         return ("esc" if view_state.is_full else "enter"), what
     if isinstance(row.state, Failed | Lost):
         knows = fix_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
-    if isinstance(row.state, Queued) and not can_go_on(row):
-        return "esc", "back to the runs: it starts by itself"
-    if isinstance(row.state, Queued):
+    if is_held(row):
         return next_step(row)
+    if isinstance(row.state, Queued):
+        return "esc", "back to the runs: it starts by itself"
     if row.checking is not None:
         return (
             ("esc", "back to the runs: the check keeps running")
@@ -181,16 +183,24 @@ def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
         )
     if isinstance(row.state, Running):
         return _next_while_running(detail, tab)
-    if row.check is None:
+    if row.check is None or row.side_jobs:
         return next_step(row)
-    if tab == "check" and row.check.verdict == "regressed" and (rest := _unsaid(row.check)):
+    rest = _unsaid(row.check) if row.check.verdict == "regressed" and accepts(row, "check") else 0
+    if tab == "check" and rest:
         return "f", f"check the remaining {counted(rest, 'item')}: which tasks lost it"
     if tab == "check":
         answers = ("enter", "read the answers that changed, whole")
         return answers if row.check.drop is not None else ("n", "a new run from this one")
-    if row.check.verdict == "regressed":
+    if advised(row):
         return next_step(row)
     return "enter", "see what the check found, task by task"
+
+
+def _unchecked(view_state: ViewState, detail: RunDetail) -> int | None:
+    """Return the step under the cursor, where it can be checked now and was not."""
+    chosen = chosen_step(view_state, detail)
+    is_checked = chosen is not None and any(check.step == chosen.step for check in detail.checks)
+    return None if chosen is None or is_checked or not accepts(detail.row, "check") else chosen.step
 
 
 def _unsaid(check: CheckBrief) -> int:
@@ -200,7 +210,7 @@ def _unsaid(check: CheckBrief) -> int:
 
 def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
     row = detail.row
-    if detail.checkpoints:
+    if detail.checkpoints and accepts(row, "check"):
         newest = max(checkpoint.step for checkpoint in detail.checkpoints)
         if row.check is None or row.check.step != newest:
             return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training continues"

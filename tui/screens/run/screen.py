@@ -46,7 +46,6 @@ from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
-    can_end,
     kill_question,
     lost_steps,
     order,
@@ -331,8 +330,9 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_check(self) -> None:
         """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
         if self.detail is not None:
-            name = self.detail.row.name
-            self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, self._step))
+            row, bottom = self.detail.row, self.query_one(Bottom)
+            again = row.check is not None and bool(row.check.target_failed)
+            self.run_worker(check(bottom, host_of(self), self.run_worker, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
         self._ask(lambda detail: stop_question(detail.row, self._do))
@@ -356,7 +356,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def _ask(self, question_of: Callable[[RunDetail], Question]) -> None:
         if self.detail is None:
             return
-        if not can_end(self.detail.row):
+        if not self.detail.row.is_under_way:
             host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to stop.")
             return
         question = question_of(self.detail)

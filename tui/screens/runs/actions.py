@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Queued, Running, RunRow
+from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import size_word
@@ -215,4 +215,4 @@ def _several(verb: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow])
 
 
 def _going(rows: Sequence[RunRow]) -> list[RunRow]:
-    return [row for row in rows if isinstance(row.state, Running | Queued)]
+    return [row for row in rows if row.is_under_way]

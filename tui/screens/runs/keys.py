@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.wording.next_step import is_held
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.shared.run_actions import (
     GO_ON,
@@ -13,7 +14,6 @@ from finetop.tui.screens.shared.run_actions import (
     REMEDIES,
     RETRY,
     STOP,
-    can_go_on,
     is_unseen,
 )
 
@@ -27,7 +27,7 @@ APPROACHES = Key(
     "its comparison of approaches, else the newest",
     "finetop approaches NAME",
 )
-LIVE = Key("d", "live", "live", "all that runs now, a tile a run", "finetop ls state:running")
+LIVE = Key("d", "live", "live", "live view of running jobs", "finetop queue")
 FILTER = Key("slash", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "sort", "sort", "change the order, or show what is new", "finetop ls --sort newest")
 MARK = Key("space", "mark", "mark", "mark for c, t, S, K, T, A and X")
@@ -72,6 +72,8 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
+    if row.side_jobs and not isinstance(row.state, Running | Queued):
+        return (OPEN, STOP, GO_ON if is_held(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
     if comparison_of(row) and not isinstance(row.state, Running | Queued):
         return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if sweep_of(row) and not isinstance(row.state, Running | Queued):
@@ -79,7 +81,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, LIVE, TAG, SORT)
     if isinstance(row.state, Queued):
-        return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
+        return (OPEN, GO_ON if is_held(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
         seen = (SEEN,) if is_unseen(row) else ()
         return (OPEN, RETRY, NEW, *seen, CHECK, MARK, FILTER, TAG, SORT, TRASH)

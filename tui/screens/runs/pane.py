@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from finetop.core.errors import BadInput
 from finetop.core.protocol.messages.runs import RunsAnswer
 from finetop.core.protocol.run_filter import FilterFault, Sort
-from finetop.core.protocol.runs import CheckBrief, Finished, Running, RunRow
+from finetop.core.protocol.runs import CheckBrief, Finished, Queued, Running, RunRow
 from finetop.core.text import clean_line, count, counted
-from finetop.core.wording import pulse, run_groups
+from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
@@ -19,6 +19,7 @@ from finetop.tui.screens.shared.run_status import (
     heading_of,
     hint_of,
     hue,
+    job_words,
     next_step,
     ran_for,
     state_sentence,
@@ -95,6 +96,8 @@ def _details(row: RunRow, spark: str, width: int) -> list[Line]:
         lines.append(_labelled("ended", clean_line(row.state.cause)))
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
+    if isinstance(row.state, Running | Queued):  # of a run that has ended the row above says it
+        lines += [(("   also   ", "dim"), *job_words(job)) for job in row.side_jobs]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check, width))
     tags = clean_line(" ".join(row.tags))
@@ -241,15 +244,19 @@ def state_line(runs: RunList, width: int) -> Line:
     needs = f" {who} need{'' if answer.need_you > 1 else 's'} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    parts: list[tuple[str, StyleName]] = [(f"{count(answer.total)} total", "dim")]
+    parts: list[tuple[str, str, StyleName]] = []  # the second where the first has no room
+    if answer.jobs:
+        parts.append((jobs.counts(answer.jobs), f"{sum(answer.jobs.values())} running", "cyan"))
     if answer.queued or stopped:
-        parts.insert(0, (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
-    if answer.running:
-        parts.insert(0, (f"{answer.running} running", "cyan"))
-    for words, style in parts:
-        more: Line = (*left, ("   ", ""), (words, style))
-        if line_width(more) + 2 + line_width(right) <= width:
-            left = more
+        waiting = f"{answer.queued} queued"
+        parts.append((f"{waiting}{stopped}", waiting, "queued" if answer.queued else "dim"))
+    parts.append((f"{count(answer.total)} total", "", "dim"))
+    for words, short, style in parts:
+        for said in filter(None, (words, short)):
+            more: Line = (*left, ("   ", ""), (said, style))
+            if line_width(more) + 2 + line_width(right) <= width:
+                left = more
+                break
     return spread(left, right, width)
 
 

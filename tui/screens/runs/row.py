@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
-from finetop.core.protocol.runs import RunRow
+from finetop.core.protocol.runs import IMPORTED, RunRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import short_span
 from finetop.tui.screens.shared.run_status import ended_at, forgot, hue, mark_of
@@ -95,7 +95,7 @@ COLUMNS = (
         5,
         "left",
         80,
-        lambda row, *_: row.method if row.objective in ("sft", "imported") else row.objective,
+        lambda row, *_: row.method if row.objective in ("sft", IMPORTED) else row.objective,
         gap=1,
         beside_hosts=90,
         widest=21,
@@ -167,11 +167,8 @@ def run_line(
         text = clean_line(column.cell(row, now, sparks))
         style = hue(row) if column.style is None else column.style
         cells = (*cells, (" " * column.gap + _aside(text, column), style))
-    return (
-        *cells,
-        ("  ", ""),
-        *cut_line(forgot(row, now, name_suite=name_suite), width - line_width(cells) - 2),
-    )
+    room = width - line_width(cells) - 2
+    return (*cells, ("  ", ""), *cut_line(forgot(row, now, room, name_suite=name_suite), room))
 
 
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:

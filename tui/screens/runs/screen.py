@@ -345,7 +345,9 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def action_check(self) -> None:
         if self.row is not None:
-            self.run_worker(check(self.query_one(Bottom), self.host, self.run_worker, self.row.name))
+            again = self.row.check is not None and bool(self.row.check.target_failed)
+            bottom = self.query_one(Bottom)
+            self.run_worker(check(bottom, self.host, self.run_worker, self.row.name, again=again))
 
     def action_remedies(self) -> None:
         if self.row is not None:

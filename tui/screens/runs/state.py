@@ -8,7 +8,7 @@ from dataclasses import replace
 from finetop.core.protocol.messages.runs import GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
-from finetop.core.protocol.runs import RunDetail, Running, RunRow
+from finetop.core.protocol.runs import MAKES_A_RUN, RunDetail, Running, RunRow
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.paged_list import CHUNK, Ask, PagedList
 
@@ -80,7 +80,8 @@ class RunList(PagedList["RunRow"]):
 
     async def load_going(self, first: int, end: int) -> None:
         """Load what runs and is not among the rows [first, end); nothing where only some are listed."""
-        running = 0 if self.answer is None or self.line.terms else self.answer.running
+        jobs = {} if self.answer is None or self.line.terms else self.answer.jobs
+        running = sum(jobs.get(verb, 0) for verb in MAKES_A_RUN)
         seen = {self.pages.rows[index].id for index in range(first, end) if index in self.pages.rows}
         in_view = [
             row for row in self.pages.rows.values() if row.id in seen and isinstance(row.state, Running)

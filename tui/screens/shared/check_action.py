@@ -30,9 +30,22 @@ Start = Callable[[Coroutine[Any, Any, object]], object]  # has something done be
 
 
 async def check(
-    bottom: Bottom, host: Host, start: Start, run: str, step: int | None = None, task: str = ""
+    bottom: Bottom,
+    host: Host,
+    start: Start,
+    run: str,
+    step: int | None = None,
+    task: str = "",
+    *,
+    again: bool = False,
 ) -> None:
-    """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all."""
+    """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all.
+
+    `again`: something of the newest check failed, and is measured once more.
+    """
+    if again and step is None:
+        await order(host, Check(run))
+        return
     try:
         checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
     except FinetopError:  # it was not checked; else the next request is refused for the same reason

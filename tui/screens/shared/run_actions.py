@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from finetop.core.protocol.messages.checks import CheckAnswer
@@ -12,9 +13,11 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Failed, Lost, Queued, RunDetail, Running, RunRow
+from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow, SideJob
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import jobs
+from finetop.core.wording.next_step import is_held
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
@@ -38,11 +41,6 @@ async def order(host: Host, ask: Ask) -> bool:
     return False
 
 
-def can_go_on(row: RunRow) -> bool:
-    """Say whether a run waits for nobody but a person: it is paused, or held."""
-    return isinstance(row.state, Queued) and (row.state.held or row.state.paused_at is not None)
-
-
 def is_unseen(row: RunRow) -> bool:
     """Return whether a run failed or was lost, and nobody has marked that as seen."""
     return row.needs_you and isinstance(row.state, Failed | Lost) and SEEN not in row.tags
@@ -50,11 +48,9 @@ def is_unseen(row: RunRow) -> bool:
 
 def pause_or_go_on(row: RunRow) -> Pause | Release | None:
     """Pause what runs or waits, and let go on what is paused or held; None for a run that has ended."""
-    if can_go_on(row):
+    if is_held(row):
         return Release(row.name)
-    if isinstance(row.state, Running | Queued) or row.checking is not None:
-        return Pause(row.name)
-    return None
+    return Pause(row.name) if row.is_under_way else None
 
 
 def said(answer: Any) -> str:
@@ -83,30 +79,37 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def can_end(row: RunRow) -> bool:
-    """Say whether there is something to end: the run, or its check."""
-    return isinstance(row.state, Running | Queued) or row.checking is not None
-
-
 def stop_question(
     row: RunRow, do: Callable[[Order], object], unsaved: str = "It has no step to save yet."
 ) -> Question:
-    """Ask before a run is stopped, leaves the queue, or its check ends."""
-    name, stop = short_name(row), Stop(row.name)
-    if isinstance(row.state, Queued):
-        words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
-        return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
-    if not isinstance(row.state, Running):
-        words = (
-            (f" End the check of {name}?", "bold"),
-            ("  It will have no verdict; the run itself is done.", ""),
-        )
-        return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "keep it running")
+    """Ask before what is under way of a run is stopped, or leaves the queue: it names all that ends, and what stays."""
+    ends = jobs.under_way(row)
     saves = f"It saves step {count(row.step)} first." if row.step else unsaved
-    words = ((f" Stop {name}?", "bold"), (f"  {saves}", ""))
+    question = end_question(
+        short_name(row), ends, lambda: do(Stop(row.name)), saves=saves, never_ran=left_of(row)
+    )
+    if not any(job.verb == "train" and isinstance(job.state, Running) for job in ends):
+        return question
     kill = Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name)))
-    answers = (Answer("y", "stop", lambda: do(stop)), kill)
-    return Question(words, answers, "leave it running")
+    return replace(question, answers=(*question.answers, kill))
+
+
+def end_question(
+    name: str, ends: Sequence[SideJob], stop: Callable[[], object], *, saves: str, never_ran: str
+) -> Question:
+    """Ask before jobs of a run end: what a training saves or has not begun, else what stays of the others."""
+    named, left = jobs.named(name, ends), jobs.kept(ends)
+    trains = [job.state for job in ends if job.verb == "train"]
+    if not any(isinstance(job.state, Running) for job in ends):
+        words: Line = (
+            (f" Take {named} out of the queue?", "bold"),
+            (f"  {never_ran if trains else left}", ""),
+        )
+        return Question(words, (Answer("y", "take it out", stop),), "leave it there")
+    if any(isinstance(state, Running) for state in trains):
+        left = saves
+    words = ((f" Stop {named}?", "bold"), (f"  {left}", ""))
+    return Question(words, (Answer("y", "stop", stop),), "leave it running")
 
 
 def left_of(row: RunRow) -> str:
@@ -115,11 +118,15 @@ def left_of(row: RunRow) -> str:
 
 
 def kill_question(row: RunRow, do: Callable[[Order], object], lost: str) -> Question:
-    """Ask before a run is killed, with what is lost in words; what does not run is asked about as for a stop."""
-    if not isinstance(row.state, Running):
+    """Ask before a run is killed, with what is lost in words; what only waits is asked about as for a stop."""
+    ends = jobs.under_way(row)
+    if not any(isinstance(job.state, Running) for job in ends):
         return stop_question(row, do)
-    words: Line = ((f" Kill {short_name(row)}?", "bold"), (f"  {lost}", ""))
-    stop = Answer("S", "stop, saves first", lambda: do(Stop(row.name)))
+    if not any(job.verb == "train" for job in ends):
+        lost = jobs.kept(ends)
+    words: Line = ((f" Kill {jobs.named(short_name(row), ends)}?", "bold"), (f"  {lost}", ""))
+    saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
+    stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
     return Question(words, (Answer("y", "kill", lambda: do(Kill(row.name))), stop), "leave it running")
 
 

@@ -13,11 +13,13 @@ from finetop.core.protocol.runs import (
     Queued,
     Running,
     RunRow,
+    SideJob,
     Stopped,
 )
 from finetop.core.text import clean_line, count
-from finetop.core.wording import pulse
+from finetop.core.wording import jobs, pulse
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
     SHORT_WORDS,
@@ -29,7 +31,6 @@ from finetop.core.wording.verdicts import (
     on_suite,
 )
 from finetop.tui.screens.shared.fix import fix_words
-from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import Line, Span, decimals
 from finetop.tui.theme import MARKS, Mark, StyleName
 
@@ -61,8 +62,8 @@ def mark_of(row: RunRow) -> Mark:
         return MARKS["queued" if state.paused_at is None else "paused"]
     if row.said:
         return MARKS["alarm"]
-    if row.checking is not None:
-        return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
+    if beside := row.side_jobs:
+        return MARKS["running"] if isinstance(beside[0].state, Running) else MARKS["queued"]
     if row.check is not None:
         return mark_of_check(row.check)
     return MARKS["stopped"] if isinstance(state, Stopped) else NOT_CHECKED
@@ -82,8 +83,11 @@ def mark_of_check(check: CheckBrief) -> Mark:
     return MARKS[check.verdict]
 
 
-def forgot(row: RunRow, now: float, *, name_suite: bool | None = None) -> Line:
-    """Answer "did it forget?" in a few words, by the state of the run; of `name_suite` see `verdict_words`."""
+def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None = None) -> Line:
+    """Answer "did it forget?" in a few words, by the state of the run; what is under way is said in `room` cells.
+
+    Of `name_suite` see `verdict_words`.
+    """
     state = row.state
     match state:
         case Failed():
@@ -98,8 +102,8 @@ def forgot(row: RunRow, now: float, *, name_suite: bool | None = None) -> Line:
             return _running(row, state, name_suite)
     if row.said:
         return _not_resumed(row)
-    if row.checking is not None:
-        return _checking(row.checking, short=True)
+    if row.side_jobs:
+        return _beside(row, room)
     if row.check is not None:
         return verdict_words(row.check, name_suite=name_suite)
     if isinstance(state, Stopped):
@@ -138,7 +142,7 @@ def _running(row: RunRow, state: Running, name_suite: bool | None) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((f"{state.asked} asked", "dim"),)
+        return ((jobs.asked(row.made_by, state), "dim"),)
     if row.check is not None:
         words = verdict_words(row.check, short=True, name_suite=name_suite)
         return (*words, (_at_step(row.check), ""))
@@ -161,29 +165,22 @@ def _progress(state: Running) -> str:
     return phase
 
 
-def phase_words(state: Running) -> str:
-    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
-    phase = clean_line(state.phase) or "starting"
-    if state.done is None or not state.total:
-        return phase
-    unit = f" {clean_line(state.unit)}" if state.unit else ""
-    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}"
+def _beside(row: RunRow, room: int) -> Line:
+    """Say what is under way beside the training, and the newest verdict behind it."""
+    line: Line = ()
+    for job in row.side_jobs:
+        comma: Line = ((", ", ""),) if line else ()
+        line = (*line, *comma, *job_words(job, room))
+    return line if row.check is None else (*line, ("  ", ""), *verdict_words(row.check, short=True))
 
 
-def _amount(number: float) -> str:
-    return count(int(number)) if number == int(number) else f"{number:,.1f}"
-
-
-def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
-    if isinstance(checking, Queued):
-        place = f", {ordinal(checking.place)}" if checking.place else " in Slurm"
-        return ((f"check {'held' if checking.held else f'waits{place}'}", ""),)
-    if checking.pulse:
-        return (("check ", ""), *silence(checking))
-    left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
-    if checking.done is not None and checking.total:
-        return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
-    return ((f"checking{left}", "cyan"),)
+def job_words(job: SideJob, room: int = 1000) -> Line:
+    """Say how far a job is, in the colour of what it does."""
+    state = job.state
+    if isinstance(state, Running) and state.pulse and not state.asked:
+        return ((f"{jobs.NAMES[job.verb]} ", ""), *silence(state))
+    is_quiet = isinstance(state, Queued) or bool(state.asked)
+    return ((jobs.job(job.verb, state, job.tried, room=room), "" if is_quiet else "cyan"),)
 
 
 def verdict_words(check: CheckBrief, *, short: bool = False, name_suite: bool | None = None) -> Line:
@@ -247,8 +244,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
             return (*start, *_running_sentence(row, state))
     if row.said:
         return (*start, *_not_resumed(row))
-    if row.checking is not None:
-        return (*start, *_checking(row.checking))
+    if row.side_jobs:
+        return (*start, *_beside(row, 1000))
     if row.check is not None:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
@@ -285,7 +282,8 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((state.asked, "bold"), ("  was asked for and is under way", ""))
+        word, colon, rest = jobs.asked(row.made_by, state).partition(":")
+        return ((f"{word}{colon}", "bold"), (rest, ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""
@@ -295,45 +293,53 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
         return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
     is_counted = state.done is not None and bool(state.total)
     left = f", {long_span(state.left_s)} left" if is_counted and state.left_s is not None else ""
-    return (("running", "cyan"), (f"  {phase_words(state)}{left}", ""))
+    return (("running", "cyan"), (f"  {jobs.phase(state)}{left}", ""))
 
 
 def next_step(row: RunRow) -> tuple[str, str]:
     """Say what to do next with a run: one key and its words."""
+    match advised(row):
+        case "resume":
+            return "P", "resume it"
+        case "retry":
+            return "T", "retry: " + (
+                "it resumes from its newest checkpoint" if row.saved else "it starts again"
+            )
+        case "check":
+            return "f", "check it for forgetting: the base model against this one, on the same items"
+        case "check again":
+            return "f", "check it again, once the target's file is put right"
+        case "remedies":
+            return "r", "remedies: fix it without retraining"
+    return _look_at(row)
+
+
+def _look_at(row: RunRow) -> tuple[str, str]:
+    """Say what to look at, or which run to make, where there is nothing to order."""
     state = row.state
-    if isinstance(state, Lost):
-        return "T", "retry: it resumes from its newest checkpoint, if it has one"
     if isinstance(state, Failed):
         if words := fix_words(row):
             return "n", f"a new run from this one, with {clean_line(words)}"
         return "enter", "read the end of its log"
     if isinstance(state, Queued):
-        return ("P", "resume it") if can_go_on(row) else ("enter", "see what it will do")
+        return "enter", "see what it will do"
     if isinstance(state, Running):
         if state.pulse in ("hung", "stopped"):
             return "enter", "see where it stands: the end of its log"
         return ("enter", "open it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
-    if row.checking is not None:
-        return "enter", "watch the check"
+    if row.side_jobs:
+        verb = row.side_jobs[0].verb
+        return "r" if verb == "remedy" else "enter", f"watch the {jobs.NAMES[verb]}"
     if row.method == NO_WEIGHT:
         return "esc", "back to the runs: there is nothing to check, as no weight moved"
     if not is_checkable(row.objective):
         return "n", "a new run from this one; new models and reward models are not checked"
-    if row.check is None:
-        if isinstance(state, Stopped) and not row.step:
-            return "n", "a new run from this one"
-        return "f", "check it for forgetting: the base model against this one, on the same items"
-    match row.check.verdict:
-        case "regressed" if row.check.accepted:
-            return "enter", "see which answers were lost"
-        case "regressed":
-            return "r", "remedies: fix it without retraining"
-        case "no_verdict":
-            return "enter", "see why there is no verdict"
-        case _ if row.check.target_failed:
-            return "f", "check it again, once the target's file is put right"
-        case _:
-            return "n", "a new run from this one"
+    check = row.check
+    if check is not None and check.verdict == "regressed":
+        return "enter", "see which answers were lost"
+    if check is not None and check.verdict == "no_verdict":
+        return "enter", "see why there is no verdict"
+    return "n", "a new run from this one"
 
 
 def hint_of(row: RunRow) -> str:

@@ -123,7 +123,7 @@ def next_of(row: TriageRow) -> tuple[str, str]:
         return "enter", "see which answers changed"
     if seen.state == "accepted":
         return "enter", "see which answers were lost; u or a note if that was wrong"
-    if seen.state == "fixed":
+    if seen.state == "fixed" or "remedies" in row.refuses:
         return "enter", "see which answers were lost"
     return "r", "remedies: fix it without retraining"
 
@@ -132,11 +132,12 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     """Say what else there is to do: about what is open, or a regression that nobody has settled."""
     seen = row.standing
     hidden = len(cell.not_looked_at) if cell is not None else 0
-    if cell is not None and cell.facts.mark == "open" and (left := cell.facts.total - cell.facts.n) > 0:
+    left = 0 if cell is None or "check" in row.refuses else cell.facts.total - cell.facts.n
+    if cell is not None and cell.facts.mark == "open" and left > 0:
         what = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
         return "f", f"it is open: check the remaining {counted(left, 'item')}{what}"
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
-    if hidden:
+    if hidden and "bisect" not in row.refuses:
         return "s", f"find the checkpoint that lost it (bisects {count(hidden)})"
     return "A", "accept it, with a reason"

@@ -157,11 +157,3 @@ def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> Non
     moving = [name for name, weight in prepared.named_parameters() if weight.requires_grad]
     assert sum("score" in name for name in moving) == 1
     assert not any("score" in name and "lora" in name for name in moving)
-
-
-def test_a_check_of_a_reward_run_is_refused_in_one_line() -> None:
-    from finetop.core.supervisor.requests.checks import require_text
-
-    require_text({"method": {"name": "lora"}, "objective": {"name": "sft"}}, "tone")
-    with pytest.raises(BadInput, match="judge is a reward model, which writes no text to check"):
-        require_text({"method": {"name": "lora"}, "objective": {"name": "reward"}}, "judge")

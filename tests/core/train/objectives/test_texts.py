@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core.errors import BadInput, RecipeError
+from finetop.core.errors import RecipeError
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 
@@ -87,11 +87,3 @@ def test_what_can_not_be_is_refused_before_anything_is_loaded(written: str, says
     with pytest.raises(RecipeError) as caught:
         resolve_text("recipe: 1\nname: x\n" + "\n".join(sections.values()))
     assert says in str(caught.value)
-
-
-def test_a_check_of_a_new_model_is_refused_in_one_line() -> None:
-    from finetop.core.supervisor.requests.checks import require_text
-
-    with pytest.raises(BadInput, match="new is a new model: there is no base to check it against") as refused:
-        require_text({"method": {"name": "full"}, "objective": {"name": "pretrain"}}, "new")
-    assert "finetop show new" in refused.value.hint

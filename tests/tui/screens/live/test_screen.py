@@ -21,7 +21,7 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         screen = app.screen
         assert isinstance(screen, LiveScreen)
         text = text_of(app)
-        assert " 3 running" in text
+        assert " 3 trainings, 1 check" in text
         assert "support-full-1e-4" not in text, "that has ended"
         assert "820 of 1,200 █" in text and "6 min left" in text
         assert "loading model, 3.1 of 8 GB" in text

@@ -125,7 +125,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         await opened(pilot)
         await pilot.press("j", "j", "S")
         await settled(pilot)
-        assert "Take support-old out of the queue?  What has run of it stays." in text_of(app)
+        assert "Take the check of support-old out of the queue?  It has not started." in text_of(app)
         await pilot.press("escape")
         assert not fake.orders()
         await pilot.press("S", "y")

@@ -1024,7 +1024,7 @@ async def test_a_check_of_a_run_that_has_ended_can_be_stopped() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "S")
-        assert "End the check of support-r16?" in text_of(app)
+        assert "Stop the check of support-r16?  No verdict; what was scored is kept." in text_of(app)
 
 
 async def test_what_the_supervisor_refuses_is_said() -> None:

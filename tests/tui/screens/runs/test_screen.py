@@ -82,7 +82,7 @@ async def test_each_run_says_whether_it_forgot() -> None:
             "support-r8": "ok -1.9, arith -22.0",
             "tiny": "NO VERDICT at chance",
             "support-full-3e-4": "-14.2, accepted (ana)",
-            "support-r4": "checking 212 of 640",
+            "support-r4": "check 212 of 640 items",
             "support-r2": "stopped, not checked",
         }
         for name, words in said.items():
@@ -106,7 +106,7 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         rows = text_of(app).splitlines()
-        assert rows[1].startswith(" 3 need you   3 running   2 queued   13 total")
+        assert rows[1].startswith(" 3 need you   3 trainings, 1 check   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
@@ -495,7 +495,7 @@ async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
         await typed(pilot, "state:running los<1")
         assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
         assert text_of(app).splitlines()[-2].startswith(" / state:running los<1 ")
-        assert "3 running" in text_of(app)
+        assert "3 need you" in text_of(app)
         assert "support-r16" in text_of(app) and "support-r8" not in text_of(app), "the rows of state:running"
         await pilot.press("left", "left", "s")
         await settled(pilot)

@@ -1,0 +1,124 @@
+"""What can be asked of a run as it stands: by this rule the supervisor refuses, and the next step is offered.
+
+Each function raises what the supervisor answers. What only the disk knows (a damaged checkpoint) it finds out itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from finetop.core import plugins
+from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
+from finetop.core.protocol.runs import NO_WEIGHT, Queued, Running, RunRow, word
+
+Asked = Literal["check", "remedies", "remedy", "bisect", "retry"]
+
+
+def writes_text(row: RunRow) -> None:
+    """Require a model of its own that writes text, and a base that it is compared with."""
+    weights(row.method, row.name)
+    if not plugins.writes_text(row.objective):
+        hint = "Check what was trained against it; its own score is eval_reward_accuracy."
+        raise BadInput(f"{row.name} is a reward model, which writes no text to check.", hint=hint)
+    if not plugins.has_base(row.objective):
+        hint = f"Its evaluation loss and its target are curves: finetop show {row.name}."
+        raise BadInput(f"{row.name} is a new model: there is no base to check it against.", hint=hint)
+
+
+def weights(method: str, name: str) -> None:
+    """Require that a run has weights of its own."""
+    if method == NO_WEIGHT:
+        raise Refused(
+            f"{name} moves no weight: it is the base model, asked in its own way.",
+            hint="See `finetop approaches`.",
+        )
+
+
+def check(row: RunRow) -> None:
+    """Require what a check needs: text, a checkpoint, and no other check under way."""
+    writes_text(row)
+    if row.checking is not None:
+        raise Refused(f"{row.name} is being checked already.", hint=f"See `finetop show {row.name}`.")
+    _checkpoint(row)
+
+
+def remedies(row: RunRow) -> None:
+    """Require what remedies are made of: text, and a checkpoint."""
+    writes_text(row)
+    _checkpoint(row)
+
+
+def remedy(row: RunRow) -> None:
+    """Require that remedies can be tried now: none of this run are."""
+    remedies(row)
+    if any(job.verb == "remedy" for job in row.others):
+        raise Refused(
+            f"remedies of {row.name} are being tried already.", hint=f"See `finetop show {row.name}`."
+        )
+
+
+def bisect(row: RunRow) -> None:
+    """Require that the checkpoint that lost it can be looked for: the run has ended, and can be checked."""
+    ended(row)
+    check(row)
+
+
+def ended(row: RunRow) -> None:
+    """Require that the checkpoints of a run can be compared."""
+    if isinstance(row.state, Queued | Running):
+        raise Refused(f"{row.name} is {word(row.state)}: its checkpoints are compared when it has ended.")
+
+
+def retry(row: RunRow) -> None:
+    """Require that a run which ended badly can be made once more: nothing of it is under way, and it can go on."""
+    free(row)
+    if row.saved and not row.resumable:
+        hint = f"Train on from its weights: model.id: run:{row.name}."
+        raise BadInput(f"{row.name} has no trainer's state: train.resumable was off.", hint=hint)
+
+
+def free(row: RunRow) -> None:
+    """Require that nothing of a run is under way."""
+    if isinstance(row.state, Queued | Running):
+        said = f"{row.name} is {word(row.state)}"
+    elif row.side_jobs:
+        said = f"the {row.side_jobs[0].verb} of {row.name} is {word(row.side_jobs[0].state)}"
+    else:
+        return
+    raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {row.name}` first.")
+
+
+def _checkpoint(row: RunRow) -> None:
+    if row.saved:
+        return
+    if isinstance(row.state, Running):
+        hint = "It has none yet: `finetop stop` saves one."
+    elif isinstance(row.state, Queued):
+        hint = "It has none before it has run."
+    else:
+        hint = "None was saved, or they were removed: train it again."
+    raise NotFound("this run has no checkpoint.", hint=hint)
+
+
+_RULES: dict[Asked, Callable[[RunRow], None]] = {
+    "check": check,
+    "remedies": remedies,
+    "remedy": remedy,
+    "bisect": bisect,
+    "retry": retry,
+}
+
+
+def accepts(row: RunRow, asked: Asked) -> bool:
+    """Return whether the supervisor does this of a run as it stands."""
+    try:
+        _RULES[asked](row)
+    except FinetopError:
+        return False
+    return True
+
+
+def refused(row: RunRow) -> list[Asked]:
+    """Return what the supervisor does not do of a run as it stands."""
+    return [asked for asked in _RULES if not accepts(row, asked)]

@@ -1,0 +1,159 @@
+"""Jobs in words, the same in the app and on the command line: what runs, how far it is, what a stop ends and keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from finetop.core.protocol.messages.limits import ordinal
+from finetop.core.protocol.runs import Queued, Running, RunRow, SideJob, Tried, Verb
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import pulse
+from finetop.core.wording.durations import long_span
+
+NAMES: Mapping[Verb, str] = {
+    "train": "training",
+    "check": "check",
+    "remedy": "remedies",
+    "export": "export",
+    "import": "import",
+    "approach": "measurement",
+    "measure": "measurement",
+}
+_COUNTED: Mapping[Verb, str] = {**NAMES, "remedy": "remedy job"}
+_ITEMS = ("items", "rows")  # counted in a phase that needs no name: scoring
+
+
+def counts(running: Mapping[str, int]) -> str:
+    """Count jobs by what they do: '1 training, 2 checks'; nothing where none runs."""
+    by_name: dict[str, int] = {}
+    for verb, name in _COUNTED.items():
+        if number := running.get(verb, 0):
+            by_name[name] = by_name.get(name, 0) + number
+    return ", ".join(counted(number, name) for name, number in by_name.items())
+
+
+def job(verb: Verb, state: Running | Queued, tried: Tried | None = None, *, room: int = 1000) -> str:
+    """Say how far a job is that runs or waits, in `room` cells: the time left goes first, then what is counted.
+
+    'check 1,200 of 1,819 items, 3 min left', 'remedies 2 of 8, 4 min left', 'export: loading model', 'check waits, 2nd'
+    """
+    name = NAMES[verb]
+    if isinstance(state, Queued):
+        place = f", {ordinal(state.place)}" if state.place else " in Slurm"
+        return f"{name} {'held' if state.held else f'waits{place}'}"
+    if state.asked:
+        return f"{name} {asked(verb, state)}"
+    if state.pulse:
+        return f"{name} {pulse.word(state)} {pulse.words(state)}"
+    is_counted = state.done is not None and bool(state.total) and state.unit in _ITEMS
+    if tried is not None:
+        last = ", confirming" if tried.done >= tried.total else ""
+        short = f"{name} {count(tried.done)} of {count(tried.total)}"
+        whole = short + last
+    elif is_counted:
+        short = f"{name} {_amount(state.done or 0.0)} of {_amount(state.total or 0.0)}"
+        whole = f"{short} {state.unit}"
+    else:
+        short, whole = f"{name}: {clean_line(state.phase) or 'starting'}", f"{name}: {phase(state)}"
+    left = "" if (left_s := seconds_left(state, tried)) is None else f", {long_span(left_s)} left"
+    forms = (whole + left, short + left, whole, short)
+    return next((words for words in forms if len(words) <= room), short)
+
+
+def seconds_left(state: Running, tried: Tried | None = None) -> float | None:
+    """Return about how many seconds are left of a job, or of its phase where no more is known."""
+    return state.left_s if tried is None or tried.done >= tried.total else tried.left_s
+
+
+def share(state: Running, tried: Tried | None = None) -> float | None:
+    """Return which share of a job, or of its phase, is done."""
+    done, total = (tried.done, tried.total) if tried is not None else (state.done, state.total)
+    return min(1.0, done / total) if done is not None and total else None
+
+
+def speed(state: Running) -> str:
+    """Say how fast a phase goes: '5.3 items/s'; nothing where that is not known."""
+    if state.unit not in _ITEMS or state.done is None or not state.total or not state.left_s:
+        return ""
+    return f"{(state.total - state.done) / state.left_s:.3g} {state.unit}/s"
+
+
+def phase(state: Running) -> str:
+    """Say what a job does now, counted where it can be: 'loading model, 3.1 of 8.0 GB'."""
+    name = clean_line(state.phase) or "starting"
+    if state.done is None or not state.total:
+        return name
+    unit = f" {clean_line(state.unit)}" if state.unit else ""
+    return f"{name}, {_amount(state.done)} of {_amount(state.total)}{unit}"
+
+
+def _amount(number: float) -> str:
+    return count(int(number)) if number == int(number) else f"{number:,.1f}"
+
+
+def asked(verb: Verb, state: Running) -> str:
+    """Say that a job is about to end, as it was asked to: 'pausing: saving a checkpoint'."""
+    words = {"stop": "stopping", "pause": "pausing", "kill": "being killed"}[state.asked or "stop"]
+    return f"{words}: saving a checkpoint" if verb == "train" and state.asked != "kill" else words
+
+
+# --- what a stop ends -----------------------------------------------------------------------------------------
+
+
+def under_way(row: RunRow) -> list[SideJob]:
+    """List the jobs of a run that run or wait, the one that makes it first: a stop ends them all."""
+    own = [SideJob(row.made_by, row.state)] if isinstance(row.state, Running | Queued) else []
+    return [*own, *row.side_jobs]
+
+
+def named(name: str, jobs: Sequence[SideJob]) -> str:
+    """Name jobs of a run: 'demo', 'the remedies of demo', 'demo and its check'."""
+    verbs = list(dict.fromkeys(job.verb for job in jobs))
+    others = [NAMES[verb] for verb in verbs if verb != "train"]
+    if "train" in verbs:
+        return " and ".join([name, *(f"its {other}" for other in others)])
+    return f"{' and '.join(f'the {other}' for other in others)} of {name}"
+
+
+def kept(jobs: Sequence[SideJob]) -> str:
+    """Say what stays of jobs that are ended beside a training, a sentence each."""
+    return " ".join(dict.fromkeys(_kept(job) for job in jobs if job.verb != "train"))
+
+
+def _kept(job: SideJob) -> str:
+    if isinstance(job.state, Queued):
+        return "It has not started." if job.verb != "remedy" else "They have not started."
+    match job.verb:
+        case "remedy":
+            if job.tried is None or not job.tried.done:
+                return "None is done yet."
+            tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
+            return f"{tried} is done and stays." if job.tried.done == 1 else f"{tried} are done and stay."
+        case "check":
+            return "No verdict; what was scored is kept."
+        case "export":
+            return "No model is written."
+        case "import":
+            return "No model is imported."
+        case _:
+            return "Its comparison gets no numbers from it."
+
+
+def ending(name: str, jobs: Sequence[SideJob], wish: Literal["stop", "kill", "pause"]) -> str:
+    """Say what becomes of jobs that were asked to end: 'demo saves a checkpoint, then stops.'"""
+    live = [job for job in jobs if isinstance(job.state, Running)]
+    if not live:
+        return f"{named(name, jobs)} left the queue."
+    doing = {"stop": "stopping", "kill": "killing", "pause": "pausing"}[wish]
+    beside = [job for job in jobs if job.verb != "train"]
+    if not any(job.verb == "train" for job in live):
+        kept_words = "" if wish == "pause" else f" {kept(beside)}"
+        return f"{doing} {named(name, jobs)}.{kept_words}"
+    more = f" Also {doing} its {' and its '.join(NAMES[job.verb] for job in beside)}." if beside else ""
+    does = {
+        "stop": "saves a checkpoint, then stops.",
+        "kill": "is being killed.",
+        "pause": "saves a checkpoint, then waits in the queue, held.",
+    }
+    return f"{name} {does[wish]}{more}"

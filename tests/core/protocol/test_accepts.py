@@ -1,0 +1,60 @@
+"""What can be asked of a run as it stands, and why not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.errors import BadInput, NotFound, Refused
+from finetop.core.protocol import accepts
+from finetop.core.protocol.runs import Finished, Queued, Running, RunRow, SideJob, State, Stopped
+
+DONE = Finished(1.0, 9.0)
+
+
+def run(name: str = "tone", state: State = DONE, **more: Any) -> RunRow:
+    values: dict[str, Any] = {"method": "lora", "objective": "sft", "saved": 2, **more}
+    return RunRow(
+        id=1, name=name, model="m", state=state, created=1.0, step=9, steps=9, metrics={}, check=None,
+        checking=values.pop("checking", None), needs_you=False, **values,
+    )  # fmt: skip
+
+
+def test_a_finished_run_with_a_checkpoint_takes_all_but_what_is_under_way() -> None:
+    assert accepts.refused(run()) == []
+    assert accepts.refused(run(checking=Running(2.0))) == ["check", "bisect", "retry"]
+    assert accepts.refused(run(others=[SideJob("remedy", Queued(1))])) == ["remedy", "retry"]
+    assert accepts.refused(run(state=Running(2.0))) == ["bisect", "retry"]
+
+
+def test_a_check_of_what_writes_no_text_or_has_no_base_is_refused_in_one_line() -> None:
+    with pytest.raises(BadInput, match="judge is a reward model, which writes no text to check"):
+        accepts.check(run("judge", objective="reward"))
+    with pytest.raises(BadInput, match="new is a new model: there is no base to check it against") as refused:
+        accepts.check(run("new", objective="pretrain"))
+    assert "finetop show new" in refused.value.hint
+    with pytest.raises(Refused, match="asked moves no weight"):
+        accepts.check(run("asked", method="none", objective="none"))
+
+
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        (Running(1.0), "`finetop stop` saves one"),
+        (Queued(1), "before it has run"),
+        (Stopped(9.0, "kill"), "train it again"),
+    ],
+)
+def test_a_run_without_a_checkpoint_has_nothing_to_check_and_says_what_helps(state: State, hint: str) -> None:
+    with pytest.raises(NotFound, match="no checkpoint") as refused:
+        accepts.check(run(state=state, saved=0))
+    assert hint in refused.value.hint
+
+
+def test_a_run_goes_on_only_from_what_has_its_trainer_s_state() -> None:
+    stopped = Stopped(9.0, "stop")
+    accepts.retry(run(state=stopped))
+    accepts.retry(run(state=stopped, saved=0, resumable=False))
+    with pytest.raises(BadInput, match="resumable was off"):
+        accepts.retry(run(state=stopped, resumable=False))
