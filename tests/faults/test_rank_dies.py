@@ -94,6 +94,7 @@ def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank)
     wrong += not row.state.cause.endswith("; the others wait")
     wrong += not row.state.hint.startswith(f"rank {rank} is stopped by a signal, and was last in ")
     wrong += any(processes.alive(one.pid) for one in words.values())
+    assert not wrong, (row.state.cause, row.state.hint, words[rank], row.state.kind)
     survived("32", f"SIGSTOP of rank {rank} of two in training", wrong=wrong, orphans=len(two.orphans()))
 
 

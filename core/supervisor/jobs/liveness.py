@@ -100,7 +100,8 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
     frames, late = state.frames, None
     if found == "hung":
-        late = await aside(partial(_late, supervisor.attempt(job).folder))
+        if not job.asked:  # else it is being ended: what is left of its ranks tells nothing
+            late = await aside(partial(_late, supervisor.attempt(job).folder))
         frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
     if late is not None:
