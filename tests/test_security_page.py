@@ -62,7 +62,7 @@ def mib(size: int) -> str:
         ("the `config.json`", mib(config_file.LARGEST_FILE)),
         (
             "a chat template",
-            f"{render.SECONDS:.0f} s of CPU time, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
+            f"{render.SECONDS:.0f} s, {render.BYTES >> 30} GiB of memory, {render.LONGEST:,} characters",
         ),
         ("the path of a socket", f"{home.SOCKET_PATH_LIMIT} bytes"),
         ("messages to a command", f"{compose.MOST} a minute"),

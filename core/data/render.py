@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.data import template_limits
 from finetop.core.data.examples import IGNORED, Example
 from finetop.core.data.formats import Call, Conversation, Message
 from finetop.core.errors import BadData, BadInput, first_line
@@ -107,20 +108,22 @@ def held_to_limits(template: Callable[[], Any], place: str) -> str:
 
     hint = "Change the row, or set model.chat_template to a template that takes it."
     try:
-        with limited(SECONDS, BYTES):
+        with limited(SECONDS, BYTES), template_limits.held_to(LONGEST):
             text = str(template())
+        if len(text) > LONGEST:  # by a filter, or a class of tokenizers that has a way of its own
+            raise template_limits.TooLong(len(text))
     except (TemplateError, OverflowError, RecursionError) as error:
         raise BadData(
             f"{place}: the model's chat template refuses the row: {first_line(error)}", hint=hint
         ) from error
+    except template_limits.TooLong as error:
+        said = f"{place}: the model's chat template makes {error.size:,} characters of the row"
+        raise Unbounded(f"{said}; {LONGEST:,} is the most.", hint=hint) from error
     except (TimeoutError, MemoryError) as error:
         much = f"{SECONDS:g} s" if isinstance(error, TimeoutError) else f"{BYTES >> 20} MiB"
         raise Unbounded(
             f"{place}: the model's chat template takes more than {much} for the row.", hint=hint
         ) from error
-    if len(text) > LONGEST:
-        said = f"{place}: the model's chat template makes {len(text):,} characters of the row; {LONGEST:,} is the most."
-        raise BadData(said, hint=hint)
     return text
 
 

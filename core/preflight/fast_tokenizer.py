@@ -12,8 +12,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from finetop.core.data import render, template_limits
 from finetop.core.models.load import PLAIN_TEMPLATE, tokenizer_file
 from finetop.core.runtime.files import read_given
+from finetop.core.runtime.limits import limited
 
 SPECIAL = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 
@@ -186,7 +188,10 @@ class Characters:
 
 
 def compiled(template: str) -> Any:
-    """Compile a chat template in the sandbox that transformers compiles it in, with the same functions."""
+    """Compile a chat template in the sandbox that transformers compiles it in, with the same functions.
+
+    What it calculates of constants is calculated here, within the limits of a row. Raises jinja2's TemplateError.
+    """
     from jinja2 import nodes
     from jinja2.exceptions import TemplateError
     from jinja2.ext import Extension, loopcontrols
@@ -225,7 +230,11 @@ def compiled(template: str) -> Any:
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = refuse
     environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(template)
+    try:
+        with limited(render.SECONDS, render.BYTES), template_limits.held_to(render.LONGEST):
+            return environment.from_string(template)
+    except (TimeoutError, MemoryError) as error:
+        raise TemplateError("it takes too long, or too much memory, to read") from error
 
 
 def _template_of(folder: Path, config: Mapping[str, Any]) -> str | None:

@@ -42,6 +42,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     usual_s: float | None = None  # its usual step, where one is known
     evidence: str = ""  # what its processes do meanwhile, in words
     frames: list[str] = []  # where they are, a line each
+    late: list[str] = []  # which of several ranks has not finished what, what the others do, what it did last
     waits: str = ""  # why it waits in a cluster's queue; empty once it runs
 
 
@@ -92,7 +93,7 @@ State = Queued | Running | Finished | Stopped | Failed | Lost
 
 def well(state: Running) -> Running:
     """Leave out of a state what is said of a silence."""
-    return msgspec.structs.replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[])
+    return msgspec.structs.replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[])
 
 
 def as_seen(state: State) -> State:

@@ -6,11 +6,15 @@ import os
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.protocol.events import Event, Line, Unreadable, decode
 from finetop.core.runtime.files import retry_file_work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class EventLog:
@@ -21,8 +25,9 @@ class EventLog:
     file that was deleted is made anew.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, seen: Callable[[Event], None] = lambda event: None) -> None:
         self._path = path
+        self._seen = seen  # is shown every event
         self._file = retry_file_work(self._open)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
@@ -52,6 +57,7 @@ class EventLog:
         self._number = max(self._number, taken)
 
     def write(self, event: Event) -> None:
+        self._seen(event)
         with self._turn:
             self._write(event)
 

@@ -58,7 +58,8 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
     rank = ranks.own()
     ranks.begin(job_folder, rank)
     stop = stop_signal.listen(lambda: ranks.lost(job_folder, rank) is None, is_alone=rank.count == 1)
-    events = EventLog(job_folder / "events.jsonl" if rank.is_first else Path(os.devnull))
+    signs = ranks.Signs(job_folder, rank)
+    events = EventLog(job_folder / "events.jsonl" if rank.is_first else Path(os.devnull), signs.take)
     if not rank.is_first:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -67,7 +68,7 @@ def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> i
         ranks.end(job_folder, rank, last)
         os._exit(last.exit_code)
 
-    watched = ranks.watch(job_folder, rank, leave)
+    watched = ranks.watch(signs, leave)
     try:
         spec = read_spec(job_folder)
         events.number_behind(spec.events_taken)

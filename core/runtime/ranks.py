@@ -2,7 +2,8 @@
 
 torchrun (`python -m torch.distributed.run`) starts them below the job's keeper and ends all once one fails. Rank 0
 alone writes the job's events; every rank has a file JOB_FOLDER/ranks/R.json with its process and its last words, by
-which the others, and whoever reads how the job ended, know which rank died and why.
+which the others, and whoever reads how the job ended, know which rank died and why. Beside it JOB_FOLDER/ranks/R.sign
+holds where the rank is, as a thread of its own sees it: by that whoever finds the job hung knows which rank is late.
 
     python -m finetop.core.runtime.ranks COUNT COMMAND…
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import sys
 import threading
 import time
@@ -21,8 +23,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.protocol.events import Ended
-from finetop.core.runtime import processes
+from finetop.core.protocol.events import Ended, Event, Metrics, Phase
+from finetop.core.runtime import processes, stack_dumps
 from finetop.core.runtime.files import write_whole
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ LOOK_S = 0.5  # between two looks at the other ranks of this machine
 # Between two reads of what all have left, while nothing changes: the files may be another machine's (NFS), and each
 # rank reads all others'. So much later a rank hears what one on another machine said.
 READ_S = 10.0
+SIGN_S = 10.0  # between two signs of a rank
+# A rank's newest sign that is so much older than another's: its process, or its machine, stands still. By the clock of
+# the file system, and NFS may show a change a minute late.
+STALE_S = 90.0
+SIGN_BYTES = 512
 GRACE_S = 5.0  # for a rank whose neighbour has died to end by its own error; NCCL would wait for minutes
 CPU_RANKS = "FINETOP_CPU_RANKS"  # of the environment: processes of a training without a GPU
 
@@ -59,6 +66,25 @@ class LastWords(msgspec.Struct, frozen=True):
     boot: str
     ended: Ended | None = None
     at: float = 0.0
+    host: str = ""
+
+
+class Sign(msgspec.Struct, frozen=True):
+    """Where a rank is, as its own thread last saw it."""
+
+    step: int = 0  # the last that it finished
+    doing: str = ""  # its phase: "loading the model", "training" …
+    where: str = ""  # in the code
+    meets: bool = False  # it waits there for the other ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """The rank that the others wait for."""
+
+    who: str  # has not finished what
+    others: str = "the others wait"
+    did: str = ""  # what it did last
 
 
 def own(environment: Mapping[str, str] = os.environ) -> Rank:
@@ -142,13 +168,14 @@ def end(job_folder: Path, rank: Rank, ended: Ended) -> None:
 
 def _write(job_folder: Path, rank: Rank, ended: Ended | None) -> None:
     pid = os.getpid()
-    words = LastWords(pid, processes.start_time(pid), processes.boot_id(), ended, time.time())
+    boot, host = processes.boot_id(), platform.node()
+    words = LastWords(pid, processes.start_time(pid), boot, ended, time.time(), host)
     write_whole(job_folder / "ranks" / f"{rank.number}.json", msgspec.json.encode(words))
 
 
 def clear(job_folder: Path) -> None:
     """Remove what the ranks of an earlier attempt left."""
-    for file in (job_folder / "ranks").glob("*.json"):
+    for file in (job_folder / "ranks").glob("*.*"):
         file.unlink(missing_ok=True)
 
 
@@ -192,6 +219,102 @@ def follows(left: Mapping[int, LastWords], rank: Rank) -> Ended | None:
 
 
 @dataclass
+class Signs:
+    """Writes where this rank is, in place: its folder does not change by it, and a full disk does no harm."""
+
+    job_folder: Path
+    rank: Rank
+    step: int = 0
+    doing: str = ""
+    _due: float = -math.inf
+    _file: int = -1
+
+    def take(self, event: Event) -> None:
+        """Take in an event of this rank, on its way to the log or to nowhere."""
+        if isinstance(event, Metrics) and "loss" in event.values:
+            self.step, self.doing = event.step, "training"
+        elif isinstance(event, Phase):
+            self.doing = event.name
+
+    def look(self, now: float) -> None:
+        """Write where the main thread is, if the last sign is old enough; `now` is monotonic."""
+        if now < self._due:
+            return
+        self._due = now + SIGN_S
+        stack = stack_dumps.main_thread()
+        where = str(stack.frames[0]) if stack.frames else ""
+        sign = msgspec.json.encode(Sign(self.step, self.doing, where[: SIGN_BYTES // 4], stack.meets))
+        try:
+            if self._file < 0:
+                file = self.job_folder / "ranks" / f"{self.rank.number}.sign"
+                self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._file, sign.ljust(SIGN_BYTES), 0)
+        except OSError:
+            return  # the next look tries again
+
+
+def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
+    """Read the ranks' newest signs, by number, each with when it was written; what can't be read is left out."""
+    found = {}
+    for file in (job_folder / "ranks").glob("*.sign"):
+        try:
+            sign = msgspec.json.decode(file.read_bytes(), type=Sign)
+            found[int(file.stem)] = file.stat().st_mtime, sign
+        except (OSError, ValueError, msgspec.DecodeError):
+            continue
+    return found
+
+
+def late(job_folder: Path, count: int) -> Late | None:
+    """Return which of a hung job's ranks the others wait for; None where that can't be told.
+
+    First one that never began, then one that is stopped or writes no signs, then one that is behind the others, then
+    one that is elsewhere while others wait. Where all wait for one another, none is late: their exchange does not end.
+    """
+    began, seen = read(job_folder), signs(job_folder)
+    if missing := [number for number in range(count) if number not in began]:
+        if not began:
+            return Late(f"none of {count} ranks has begun", "their launcher waits")
+        names = ", ".join(map(str, missing))
+        return Late(f"rank {names} has not begun" if len(missing) == 1 else f"ranks {names} have not begun")
+    step = max((sign.step for _, sign in seen.values()), default=0)
+    newest = max((at for at, _ in seen.values()), default=0.0)
+    for number, words in began.items():
+        if words.boot == processes.boot_id() and processes.stat_field(words.pid, 0) == processes.STOPPED:
+            return _late(number, words, seen.get(number), step, "is stopped by a signal")
+    for number, words in began.items():
+        at, _ = seen.get(number, (0.0, Sign()))
+        if newest - at > STALE_S:
+            return _late(number, words, seen.get(number), step, "shows no signs of life")
+    behind = [number for number, (_, sign) in seen.items() if sign.step < step]
+    elsewhere = [number for number, (_, sign) in seen.items() if not sign.meets]
+    for found in (behind, elsewhere):
+        if found and len(found) < count:
+            return _late(found[0], began[found[0]], seen[found[0]], step, "")
+    if seen and not elsewhere:
+        _, sign = seen[min(seen)]
+        who = f"none of {count} ranks has finished {_what(sign, step)}"
+        return Late(who, "each waits for the others", f"rank {min(seen)} waits in {sign.where}")
+    return None
+
+
+def _late(number: int, words: LastWords, seen: tuple[float, Sign] | None, step: int, how: str) -> Late:
+    sign = Sign() if seen is None else seen[1]
+    last = f"was last in {sign.where}" if sign.where else ""
+    last += f", after step {sign.step}" if last and sign.step else ""
+    did = ", and ".join(filter(None, (how, last)))
+    who = f"rank {number} (pid {words.pid} on {words.host}) has not finished {_what(sign, step)}"
+    return Late(who, did=f"rank {number} {did}" if did else "")
+
+
+def _what(sign: Sign, step: int) -> str:
+    """Name what a rank is at: a step that others have come to, or what is done around the steps."""
+    if sign.doing in ("", "training"):
+        return f"step {step + 1}" if step else "its first step"
+    return sign.doing
+
+
+@dataclass
 class Peers:
     """The ranks of a job as last read: again once their folder changes or one here has ended, else ever more rarely."""
 
@@ -229,10 +352,13 @@ class Watch:
     peers: Peers
     leave: Callable[[Ended], None]  # says the last words, and does not come back
     ends: threading.Event
+    signs: Signs | None = None
 
     def run(self) -> None:
         since: float | None = None
         while not self.ends.wait(LOOK_S):
+            if self.signs is not None:
+                self.signs.look(time.monotonic())
             word = self.peers.look(time.monotonic())
             if word is None:
                 continue
@@ -241,11 +367,14 @@ class Watch:
                 self.leave(word)
 
 
-def watch(job_folder: Path, rank: Rank, leave: Callable[[Ended], None]) -> threading.Event:
-    """Watch the other ranks until the event that is returned is set. Alone, nobody is watched."""
+def watch(signs: Signs, leave: Callable[[Ended], None]) -> threading.Event:
+    """Watch the other ranks, and show them where this one is, until the event that is returned is set.
+
+    Alone, nobody is watched.
+    """
     ends = threading.Event()
-    if rank.count > 1:
-        watching = Watch(Peers(job_folder, rank), leave, ends)
+    if signs.rank.count > 1:
+        watching = Watch(Peers(signs.job_folder, signs.rank), leave, ends, signs)
         threading.Thread(target=watching.run, name="ranks", daemon=True).start()
     return ends
 

@@ -1,8 +1,10 @@
-"""Reads the stacks that Python's faulthandler writes into a job's log: where each of its processes is, in few words."""
+"""Where a job's processes are, in few words: from the stacks that Python's faulthandler writes into its log."""
 
 from __future__ import annotations
 
 import re
+import sys
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ _FRAME = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
 SHOWN = 4  # frames of a process
 # Where a rank waits for the others: one that is elsewhere is the one that they wait for.
 _MEETS = ("torch/distributed/", "accelerate/utils/operations.py")
+# The same, where it is the innermost frame: gradients are exchanged in the backward pass, and CUDA is waited for.
+_MAY_MEET = ("torch/autograd/graph.py", "torch/cuda/__init__.py")
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,10 @@ class Stack:
     def meets(self) -> bool:
         """Whether it waits for other ranks; to import what does so is none of it."""
         is_import = any("<frozen importlib" in frame.file for frame in self.frames)
-        return not is_import and any(part in frame.file for frame in self.frames for part in _MEETS)
+        if is_import or not self.frames:
+            return False
+        innermost = any(part in self.frames[0].file for part in _MAY_MEET)
+        return innermost or any(part in frame.file for frame in self.frames for part in _MEETS)
 
 
 def read(text: str) -> list[Stack]:
@@ -65,6 +72,16 @@ def read(text: str) -> list[Stack]:
         elif (frame := _FRAME.match(line)) and taking:
             stack.frames.append(Frame(frame[1], frame[2], frame[3]))
     return [stack for stack in found.values() if stack.frames]
+
+
+def main_thread() -> Stack:
+    """Return where the main thread of this process is."""
+    stack = Stack(0, None)
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    while frame is not None:
+        stack.frames.append(Frame(frame.f_code.co_filename, str(frame.f_lineno), frame.f_code.co_name))
+        frame = frame.f_back
+    return stack
 
 
 def at_crash(lines: Sequence[str]) -> str:

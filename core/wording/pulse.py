@@ -18,6 +18,9 @@ def words(state: Running) -> str:
         return f"for {long_span(state.silent_s)}"
     if state.pulse == "stopped":
         return f"stopped by a signal, no word for {long_span(state.silent_s)}"
+    if state.late:
+        who, others, _ = map(clean_line, state.late)
+        return f"{who} for {long_span(state.silent_s)}; {others}"
     if state.usual_s is None:
         phase = f" in {clean_line(state.phase)}" if state.phase else ""
         return f"no word for {long_span(state.silent_s)}{phase}"
@@ -26,4 +29,4 @@ def words(state: Running) -> str:
 
 def reasons(state: Running) -> list[str]:
     """Say what is known of why, a line each: what its processes use, where they are."""
-    return [clean_line(line) for line in (state.evidence, *state.frames) if line]
+    return [clean_line(line) for line in (*state.late[2:], state.evidence, *state.frames) if line]

@@ -77,6 +77,50 @@ def test_a_rank_that_is_killed_ends_the_run_and_is_named(two, survived, repeats)
              orphans=len(two.orphans()))  # fmt: skip
 
 
+def impatient(rig):
+    """Let what stands still count as hung after a few seconds."""
+    (rig.home.root / "settings.yaml").write_text(f"{rig.settings}hung: {{after_s: 4, then: tell}}\n")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_stands_still_ends_the_run_and_is_named(two, survived, rank):
+    name, words = begun(two, f"still-{rank}")
+    os.kill(words[rank].pid, signal.SIGSTOP)
+    impatient(two)
+    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    pid, host = words[rank].pid, words[rank].host
+    wrong = row.state.kind != "hung"
+    wrong += not row.state.cause.startswith(f"hung: rank {rank} (pid {pid} on {host}) has not finished step ")
+    wrong += not row.state.cause.endswith("; the others wait")
+    wrong += not row.state.hint.startswith(f"rank {rank} is stopped by a signal, and was last in ")
+    wrong += any(processes.alive(one.pid) for one in words.values())
+    assert not wrong, (row.state.cause, row.state.hint, words[rank], row.state.kind)
+    survived("32", f"SIGSTOP of rank {rank} of two in training", wrong=wrong, orphans=len(two.orphans()))
+
+
+def test_a_rank_that_never_comes_to_the_first_step_ends_the_run_and_is_named(two, survived):
+    recipe = {**two.recipe.resolved, "train": {**two.recipe.resolved["train"], "max_steps": 100_000}}
+    name = str(two.ask(Submit(recipe, two.recipe.text, "early")).name)
+    wait_until(lambda: 1 in ranks.read(two.job_folder(name)), lambda: two.about(name), TORCH_LIMIT_S)
+    words = ranks.read(two.job_folder(name))[1]
+    os.kill(words.pid, signal.SIGSTOP)
+    impatient(two)
+    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    wrong = not row.state.cause.startswith(f"hung: rank 1 (pid {words.pid} on {words.host}) has not finished ")
+    wrong += processes.alive(words.pid)
+    survived("32", "SIGSTOP of rank 1 of two before its first step", wrong=wrong, orphans=len(two.orphans()))
+
+
+def test_where_the_launcher_is_killed_no_rank_is_blamed(two, survived):
+    name, words = begun(two, "launcher")
+    keeper = json.loads((two.job_folder(name) / "keeper.json").read_text())
+    os.kill(keeper["job_pid"], signal.SIGKILL)
+    row = two.wait_state(name, "failed", "stopped", "finished", "lost")
+    wrong = row.state.cause != "the launcher of the ranks (torchrun or srun) was killed by signal 9"
+    wrong += any(processes.alive(one.pid) for one in words.values())
+    survived("32", "kill -9 of torchrun", wrong=wrong, orphans=len(two.orphans()))
+
+
 def lines_of(rig, name):
     return (rig.job_folder(name) / "events.jsonl").read_text().splitlines()
 

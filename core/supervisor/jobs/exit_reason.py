@@ -137,6 +137,11 @@ def why_of_ranks(
         return why(facts, said, log)
     first = ranks[0]
     cause = why(replace(facts, signal=first.signal), first.said, log)
+    if first.said is None and first.signal is None and facts.signal is not None:
+        cause = why(facts, None, log)  # of what started the ranks: its keeper ended them with it
+        if cause.kind != "killed":
+            return cause
+        return replace(cause, cause=f"the launcher of the ranks (torchrun or srun) was {cause.cause}")
     if first.said is None and first.signal is None:
         cause = failures.Cause(
             "killed", "died without a word", "Somebody killed it, or its machine. See the log."

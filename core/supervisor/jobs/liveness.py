@@ -4,7 +4,8 @@ What counts is how long a job has told no event, held against its own usual step
 loaded, a checkpoint written), whether its processes use the machine meanwhile. Only time in which the supervisor
 itself looked counts, so neither a clock that is set nor a machine that slept makes anything hung.
 
-A hung job writes its stacks into its log, once a silence. By `hung: {then: kill}` of the settings it is then ended.
+A hung job writes its stacks into its log, once a silence. By `hung: {then: kill}` of the settings it is then ended. One
+of several ranks is ended in any case, if it is known which rank the others wait for: they hold their GPUs for nothing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from typing import Literal
 import msgspec
 
 from finetop.core.protocol import runs as data
-from finetop.core.runtime import stack_dumps
+from finetop.core.runtime import ranks, stack_dumps
 from finetop.core.runtime.files import open_regular, size_of
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs.exit_reason import HUNG
+from finetop.core.supervisor.jobs.launch_local import nodes_of, ranks_of
 from finetop.core.supervisor.jobs.launcher import Usage
 from finetop.core.supervisor.state import ProcessUse, Supervisor, Vital
 from finetop.core.wording import pulse
@@ -96,13 +98,23 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     wanted = supervisor.settings.hung
     usual = usual_s(state)
     found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
-    frames = state.frames
+    frames, late = state.frames, None
     if found == "hung":
+        if not job.asked:  # else it is being ended: what is left of its ranks tells nothing
+            late = await aside(partial(_late, supervisor.attempt(job).folder))
         frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
+    if late is not None:
+        state = msgspec.structs.replace(state, late=[late.who, late.others, late.did])
     _show(supervisor, job, vital, state)
-    if found == "hung" and wanted.then == "kill" and not job.asked:
+    if found == "hung" and (wanted.then == "kill" or late is not None) and not job.asked:
         _end(supervisor, job, vital, has_stacks=bool(frames))
+
+
+def _late(folder: Path) -> ranks.Late | None:
+    """Return which of a job's ranks the others wait for; None of a job of one process."""
+    count = ranks_of(folder) * nodes_of(folder)
+    return None if count == 1 else ranks.late(folder, count)
 
 
 def usual_s(state: data.Running) -> float | None:
@@ -186,7 +198,7 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
     """Keep what is said of a job, if it is something new, or a minute more."""
     before = jobs.state_of(supervisor.connection, job.id)
     assert isinstance(before, data.Running)
-    is_new = (before.pulse, before.frames) != (state.pulse, state.frames)
+    is_new = (before.pulse, before.frames, before.late) != (state.pulse, state.frames, state.late)
     step = 60.0 if vital.silent_s > 120 else 10.0
     if not is_new and (not state.pulse or vital.silent_s - vital.shown_s < step):
         return

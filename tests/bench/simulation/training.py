@@ -249,6 +249,19 @@ def alike(log: Log, random: np.random.Generator) -> Log:
     return _planted(paid(random), random, reward=lambda v, _: v * 0 + 1, groups_alike=lambda v, _: v * 0 + 1)
 
 
+def diverged_at_once(log: Log, random: np.random.Generator) -> Log:
+    """From one of the first steps on the loss climbs to 10 to 70, and the gradient to 30 to 500 times itself."""
+    at, within = int(random.integers(2, 12)), int(random.integers(1, 5))
+    climb = np.minimum(1, (np.arange(log.steps) - at + 1).clip(0) / within)
+    high = np.maximum(1, random.uniform(10, 70) / np.median(log.values["loss"][:32]))
+    values = {
+        **log.values,
+        "loss": log.values["loss"] * high**climb,
+        "grad_norm": log.values["grad_norm"] * random.uniform(30, 500) ** climb,
+    }
+    return replace(log, values=values, fault_at=at)
+
+
 FAULTS: dict[str, tuple[str, Callable[[Log, np.random.Generator], Log]]] = {
     "no number": ("nan", nan),
     "spike": ("spike", spike),
@@ -261,4 +274,5 @@ FAULTS: dict[str, tuple[str, Callable[[Log, np.random.Generator], Log]]] = {
     "no reward from start": ("no_reward", unpaid_from_the_start),
     "no reward": ("no_reward", unpaid),
     "groups alike": ("groups_alike", alike),
+    "divergence at once": ("divergence", diverged_at_once),
 }

@@ -7,15 +7,26 @@ import pytest
 from finetop.core.data import render
 from finetop.core.data.formats import Message
 from finetop.core.errors import BadData
+from finetop.core.preflight.fast_tokenizer import Characters
 
 
 @pytest.mark.parametrize(
     ("template", "says"),
     [
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 0.3 s"),
-        ("{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}", "more than"),
-        ("{{ 'x' * 1000000000 }}", "more than 64 MiB"),
-        ("{{ 'x' * 2000 }}", "makes 2,000 characters"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}", "makes 1,002 characters"),
+        ("{{ 'x' * 1000000000 }}", "makes 1,000,000,000 characters"),
+        ("{{ 1000000000 * 'x' }}", "makes 1,000,000,000 characters"),
+        ("{{ ([1] * 1000000000) | length }}", "makes 1,000,000,000 characters"),
+        ("{% macro m() %}{% for a in range(9999) %}xx{% endfor %}{% endmacro %}{{ m()|length }}", "makes 1,002 char"),
+        (
+            "{% set n = namespace(s='x') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}{{ n.s }}",
+            "makes 1,024 characters",
+        ),
+        ("{{ 9 ** (9 ** 9) }}", "refuses the row: a number of more than"),
+        ("{{ 'x'.center(1000000000) }}", "more than 64 MiB"),
+        ("{{ '%1000000000d' % 3 }}", "more than 64 MiB"),
+        ("{{ 'x'.center(2000) }}", "makes 2,000 characters"),
         ("{% for a in range(999999) %}{% endfor %}", "refuses the row"),
     ],
 )
@@ -28,4 +39,22 @@ def test_a_template_is_held_to_limits(template, says, tiny_model, monkeypatch):
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     tokenizer.chat_template = template
     with pytest.raises(BadData, match=rf"rows\.jsonl:3: .*{says}"):
+        render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
+
+
+def test_a_template_that_calculates_a_little_is_taken_as_it_is(tiny_model):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.chat_template = "{{ '-' * 3 ~ (2 ** 10 + 3 * 4) ~ ('a' + 'b') ~ ([1] + [2]) ~ 0 ** 9 ~ 1.5 * 2 }}"
+    text = render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
+    assert text == "---1036ab[1, 2]03.0"
+
+
+@pytest.mark.parametrize("template", ["{{ 9 ** (9 ** 9) }}", "{{ 'x' * 1000000000 }}"])
+def test_what_stands_for_a_tokenizer_reads_a_template_within_the_same_limits(template, monkeypatch):
+    """Jinja calculates constants as it compiles a template."""
+    monkeypatch.setattr(render, "LONGEST", 1000)
+    tokenizer = Characters(template=template)
+    with pytest.raises(BadData, match=r"rows\.jsonl:3: "):
         render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")

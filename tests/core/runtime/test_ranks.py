@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import threading
 
 import msgspec
 import pytest
+from waiting import wait_until
 
-from finetop.core.protocol.events import Ended
+from finetop.core.protocol.events import Ended, Phase, metrics
 from finetop.core.runtime import processes, ranks
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.ranks import Rank
@@ -26,7 +28,7 @@ def left(folder, number, pid=None, ended=None, boot=None):
     else:
         start = processes.start_time(pid)
     (folder / "ranks").mkdir(exist_ok=True)
-    words = ranks.LastWords(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0)
+    words = ranks.LastWords(pid, start, processes.boot_id() if boot is None else boot, ended, 1.0, "node1")
     write_whole(folder / "ranks" / f"{number}.json", msgspec.json.encode(words))
 
 
@@ -200,3 +202,100 @@ def test_a_change_of_the_folder_is_read_at_once_and_often_after_it(peers):
     left(watch.job_folder, 12, os.getpid(), boot="of a third machine")
     looks(watch, 300, 302)
     assert len(reads) >= 2 * 16
+
+
+def signed(folder, number, *, age_s=0.0, **sign):
+    """Write the sign of a rank, so many seconds old."""
+    file = folder / "ranks" / f"{number}.sign"
+    file.write_bytes(msgspec.json.encode(ranks.Sign(**sign)).ljust(ranks.SIGN_BYTES))
+    os.utime(file, (1e9 - age_s, 1e9 - age_s))
+
+
+@pytest.fixture
+def three(tmp_path):
+    """A folder of three ranks, on other machines, that wait in the exchange behind step 41."""
+    for number in range(3):
+        left(tmp_path, number, os.getpid(), boot="of another machine")
+        signed(tmp_path, number, step=41, doing="training", where="all_reduce (distributed/c10d.py:3)", meets=True)
+    return tmp_path
+
+
+def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(three):
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as peer:
+        os.kill(peer.pid, signal.SIGSTOP)
+        wait_until(lambda: processes.stat_field(peer.pid, 0) == "T", "it is stopped")
+        left(three, 1, peer.pid)
+        found = ranks.late(three, 3)
+        peer.kill()
+    assert found is not None
+    assert found.who == f"rank 1 (pid {peer.pid} on node1) has not finished step 42"
+    assert found.others == "the others wait"
+    said = "rank 1 is stopped by a signal, and was last in all_reduce (distributed/c10d.py:3), after step 41"
+    assert found.did == said
+
+
+@pytest.mark.parametrize(
+    ("sign", "who", "did"),
+    [
+        ({"step": 41, "age_s": 200.0, "meets": True}, "step 42", "rank 2 shows no signs of life"),
+        ({"step": 40, "doing": "training", "where": "read (a/b.py:3)"}, "step 42",
+         "rank 2 was last in read (a/b.py:3), after step 40"),
+        ({"step": 41, "doing": "training", "where": "read (a/b.py:3)"}, "step 42",
+         "rank 2 was last in read (a/b.py:3), after step 41"),
+        ({"step": 41, "doing": "writing a checkpoint", "where": "save (a/b.py:3)"}, "writing a checkpoint",
+         "rank 2 was last in save (a/b.py:3), after step 41"),
+    ],
+)  # fmt: skip
+def test_a_rank_of_any_machine_is_late_by_its_signs(three, sign, who, did):
+    signed(three, 2, **sign)
+    found = ranks.late(three, 3)
+    assert found is not None
+    assert found.who == f"rank 2 (pid {os.getpid()} on node1) has not finished {who}"
+    assert found.did == did
+
+
+def test_ranks_that_never_began_are_late(tmp_path):
+    assert ranks.late(tmp_path, 2) == ranks.Late("none of 2 ranks has begun", "their launcher waits")
+    left(tmp_path, 0, os.getpid())
+    assert ranks.late(tmp_path, 2) == ranks.Late("rank 1 has not begun")
+    assert ranks.late(tmp_path, 3) == ranks.Late("ranks 1, 2 have not begun")
+
+
+def test_before_the_first_step_what_a_rank_does_is_named(three):
+    for number in range(3):
+        signed(three, number, doing="loading the model", where="gather (a/b.py:1)", meets=number != 1)
+    found = ranks.late(three, 3)
+    assert found is not None
+    assert found.who == f"rank 1 (pid {os.getpid()} on node1) has not finished loading the model"
+
+
+def test_where_all_wait_in_an_exchange_no_rank_is_blamed(three):
+    found = ranks.late(three, 3)
+    said = "rank 0 waits in all_reduce (distributed/c10d.py:3)"
+    assert found == ranks.Late("none of 3 ranks has finished step 42", "each waits for the others", said)
+
+
+def test_where_nothing_tells_which_is_late_none_is(three):
+    for number in range(3):
+        signed(three, number, step=41, doing="training", where="read (a/b.py:3)")
+    assert ranks.late(three, 3) is None
+
+
+def test_a_rank_signs_where_it_is_without_a_change_of_its_folder(tmp_path):
+    left(tmp_path, 1, os.getpid())
+    own = ranks.Signs(tmp_path, Rank(1, 2))
+    own.look(0.0)
+    assert ranks.signs(tmp_path)[1][1].step == 0
+    changed = (tmp_path / "ranks").stat().st_mtime_ns
+    own.take(Phase("training", 5.0, 10.0, "steps"))
+    own.take(metrics(6, {"loss": 1.0}))
+    own.take(metrics(7, {"drift": 1.0}))
+    own.look(ranks.SIGN_S / 2)
+    assert ranks.signs(tmp_path)[1][1].step == 0, "the last one is new enough"
+    own.look(ranks.SIGN_S)
+    sign = ranks.signs(tmp_path)[1][1]
+    assert (sign.step, sign.doing, sign.meets) == (6, "training", False)
+    assert sign.where.startswith("main_thread (")
+    assert (tmp_path / "ranks").stat().st_mtime_ns == changed
+    ranks.clear(tmp_path)
+    assert ranks.signs(tmp_path) == {}

@@ -233,6 +233,24 @@ def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(tmp
     assert not of(events.Checkpoint, happened), "what is kept must be numbers"
 
 
+def test_a_learning_rate_that_is_far_too_high_is_an_alarm_within_eight_steps(tmp_path, tiny_model):
+    job = make_job(
+        tmp_path,
+        tiny_model,
+        method={"name": "full"},
+        samples={"count": 0},
+        drift={"every": None},
+        train={"epochs": None, "max_steps": 8, "schedule": "constant", "warmup_steps": 0, "learning_rate": 0.3},
+    )
+    code, log, happened = finish(job)
+    assert code == 0, log
+    (alarm,) = of(events.Alarm, happened)
+    assert alarm.kind == "divergence"
+    assert alarm.step <= 8
+    assert f"alarm: step {alarm.step}: diverging at step {alarm.step}: loss " in log
+    assert alarm.text.endswith(": lower train.learning_rate")
+
+
 @pytest.mark.parametrize(
     ("rows", "sections", "code", "says"),
     [

@@ -155,6 +155,18 @@ def test_the_rank_that_was_killed_is_named_with_its_signal(tmp_path):
     assert of_ranks(tmp_path, alone, log.replace("-9", "-15"), asked="stop").__class__ is data.Stopped
 
 
+def test_a_launcher_that_was_killed_is_named_and_no_rank_is_blamed(tmp_path):
+    left(tmp_path, 0)
+    left(tmp_path, 1)
+    (tmp_path / "log.txt").write_text("")
+    ends = exit_reason.rank_ends(tmp_path, tmp_path / "log.txt")
+    state = ended(killed(9, oom_kills=0), None, [], "", ends)
+    said = "the launcher of the ranks (torchrun or srun) was killed by signal 9"
+    assert (state.kind, state.cause) == ("killed", said)
+    state = ended(killed(9, oom_kills=1), None, [], "", ends)
+    assert (state.kind, state.cause) == ("out_of_memory", "out of memory on this machine")
+
+
 def test_what_torchrun_reports_does_not_hide_the_ranks_own_words(tmp_path):
     log = tmp_path / "log.txt"
     log.write_text(f"step 3\nValueError: a cabbage\n{TORCHRUN}failed (exitcode: 1)\nTraceback\n=====\n")

@@ -8,12 +8,14 @@ import pytest
 
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.home_settings import Hung
+from finetop.core.runtime import ranks
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import liveness
 from finetop.core.supervisor.jobs.launcher import Usage
 from finetop.core.supervisor.jobs.liveness import evidence_of, judge, usual_s
 from finetop.core.supervisor.state import ProcessUse
+from finetop.core.wording import pulse
 
 
 @pytest.mark.parametrize(
@@ -122,3 +124,42 @@ async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
         await liveness.look(supervisor, {job.id: 0})
         assert supervisor.vitals[job.id].silent_s <= days * liveness.MOST_S
     assert run_id == job.run_id
+
+
+async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quiet, monkeypatch):
+    """Whatever the settings say of one process: the others hold their GPUs for nothing."""
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="tell"))
+    job = live_job(supervisor)
+    usage = Usage(1.0, 0, is_stopped=False, waits_for_device=False)
+    monkeypatch.setattr(supervisor.launcher, "usage", lambda attempts: {job.id: usage})
+    folder = supervisor.attempt(job).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = msgspec.json.decode(file.read_bytes()) if (file := folder / "job.json").exists() else {}
+    file.write_bytes(msgspec.json.encode({**facts, "ranks": 2}))
+    (folder / "ranks").mkdir()
+    words = ranks.LastWords(4242, "1", "another machine", host="node1")
+    (folder / "ranks" / "0.json").write_bytes(msgspec.json.encode(words))
+
+    async def looked(times):
+        for _ in range(times):
+            await look_after(supervisor, 5.0)
+            supervisor.live = jobs.live(supervisor.connection)
+        return supervisor.live[0]
+
+    assert not (await looked(2)).asked
+    assert (await looked(6)).asked == "hung"
+    state = jobs.state_of(supervisor.connection, job.id)
+    assert pulse.words(state) == f"rank 1 has not begun for {state.silent_s:.0f} s; the others wait"
+
+
+async def test_a_job_of_one_process_is_not_ended_for_its_silence(quiet, monkeypatch):
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="tell"))
+    job = live_job(supervisor)
+    usage = Usage(1.0, 0, is_stopped=False, waits_for_device=False)
+    monkeypatch.setattr(supervisor.launcher, "usage", lambda attempts: {job.id: usage})
+    assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
+    assert not jobs.live(supervisor.connection)[0].asked

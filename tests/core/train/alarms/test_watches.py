@@ -245,3 +245,61 @@ def test_where_such_steps_are_usual_more_of_them_are_needed():
     assert feed("no_reward", usual + [UNPAID] * 6) == []
     assert feed("no_reward", usual + [UNPAID] * 30)[0][0] == 216  # the 17th: 1 in 100,000 at a rate of a half
     assert feed("no_reward", [UNPAID] * 2, steps=2)[0][0] == 2
+
+
+def steps(losses, norms):
+    return [{"loss": loss, "grad_norm": norm} for loss, norm in zip(losses, norms, strict=True)]
+
+
+def test_a_run_that_diverges_in_its_first_steps_is_told_of_at_once():
+    (told,) = feed("divergence", steps([3.9, 3.8, 5.1, 9.0, 16.0, 68.0, 71.0], [5, 4, 9, 30, 120, 420, 300]))
+    said = "diverging at step 6: loss 68 (3.8 at first), grad_norm 420 (4 at first): lower train.learning_rate"
+    assert told == (6, False, said)
+
+
+@pytest.mark.parametrize(
+    ("losses", "norms"),
+    [
+        ([3.9, 16.0, 68.0, 80.0], [5.0, 200.0, 420.0, 300.0]),  # from the second step
+        ([0.69, 0.7, 14.0, 30.0, 41.0], [2.0, 2.0, 9.0, 9.0, 9.0]),  # pairs, by the loss alone
+        ([0.5, 0.5, 0.5, 0.5, 0.5], [1.0, 1.0, 40.0, 90.0, 60.0]),  # a loss that is bounded
+        ([25.0, 24.0, 120.0, 4000.0, 9000.0], [9.0, 9.0, 90.0, 90.0, 90.0]),  # a square
+    ],
+)
+def test_either_sign_alone_is_enough_after_three_steps(losses, norms):
+    (told,) = feed("divergence", steps(losses, norms))
+    assert not told[1]
+    assert told[0] <= 5
+
+
+def test_where_the_loss_says_nothing_the_gradient_alone_is_compared():
+    rows = steps([0.0, 0.001, -0.3, 50.0, 60.0, 70.0], [0.0, 0.4, 0.5, 30.0, 40.0, 90.0])
+    (told,) = feed("divergence", rows, run=alarms.Run(STEPS, loss_falls=False))
+    assert told[2].startswith("diverging at step 6: grad_norm 90 (0.4 at first): ")
+    rows = steps([0.0, 0.001, -0.3, 50.0, 60.0, 70.0], [0.5] * 6)
+    assert feed("divergence", rows, run=alarms.Run(STEPS, loss_falls=False)) == []
+
+
+def test_a_run_that_diverges_no_longer_is_over():
+    rows = steps([2.0, 2.0, 20.0, 30.0, *[3.0] * 9], [1.0, 1.0, 50.0, 60.0, *[2.0] * 9])
+    assert [(step, over) for step, over, _ in feed("divergence", rows)] == [(4, False), (9, True)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "norms"),
+    [
+        ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # first gradients are large, and fall
+        ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
+        ([0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0], [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0]),  # begins like its teacher
+        ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows come first
+        ([1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5, [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5),  # wild batches
+        ([0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6, [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6),  # a pair a step
+        ([math.nan] * 40, [math.inf] * 40),  # another alarm speaks
+    ],
+)
+def test_what_is_large_or_begins_near_nothing_is_no_divergence(losses, norms):
+    assert feed("divergence", steps(losses, norms)) == []
+
+
+def test_behind_the_first_steps_another_alarm_speaks_of_a_divergence():
+    assert feed("divergence", steps([2.0] * 32 + [90.0] * 30, [1.0] * 32 + [400.0] * 30)) == []

@@ -1,0 +1,114 @@
+"""Divergence in the first steps: the loss or its gradient is many times what it was at first. No statistics are needed.
+
+`spike` compares with a level of steps, which a run has after some thirty; a learning rate that is far too high ruins
+the weights before. Here each step is compared with the least of the first three, by two signs: a loss of twice that,
+and a grad_norm of ten times that. Three signs in steps in a row are an alarm, so two steps do where both are bad, and
+one bad batch never does.
+
+A loss may begin near 0 (a student like its teacher), at ln 2 (pairs), or be bounded (kto), and a gradient may begin at
+0 (answers that all earn the same): many times nothing is no sign. So both must also exceed 10. A loss of 10 nats/token
+is that of a blind guess among 22,000 tokens; of pairs it gives the better answer a chance of 1 in 22,000. A grad_norm
+of 10 is ten times where gradients are clipped by default. Where the loss does not show how well a run learns (ppo,
+rloo, grpo), the gradient alone is compared.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.train.alarms import AlarmNote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.train.alarms import Run
+
+ABOUT = "in its first steps the loss or its gradient has risen to many times what it was"
+FIRST = 3  # steps; the others are compared with the least of them
+EARLY = 32  # steps; spike can speak from step 36 on. With 64, one healthy run of 6,000 raised it
+LEAST = 10.0  # what a loss, and a grad_norm, must exceed
+SIGNS = 3  # in steps in a row
+BACK = 5  # steps in a row without a sign after which it is over
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `alarms.divergence:`."""
+
+    on: Annotated[bool, Meta(description="Alarm when a run diverges in its first steps.")] = True
+    loss: Annotated[
+        float, Meta(gt=1, le=1000, description="A loss this many times the lowest so far counts as a sign.")
+    ] = 2.0
+    grad_norm: Annotated[
+        float, Meta(gt=1, le=1000, description="A grad_norm this many times the lowest so far counts as a sign.")
+    ] = 10.0
+
+
+@dataclass
+class Sign:
+    """One number of a step, beside what it was in the first steps."""
+
+    name: str  # of the metric
+    times: float
+    first: list[float] = field(default_factory=list)
+    value: float = math.nan
+
+    def take(self, value: float) -> bool:
+        """Take in a step's number; returns whether it is a sign. What is one is none of the first."""
+        if not math.isfinite(value) or value <= 0:
+            return False
+        self.value = value
+        if self.first and value > max(LEAST, self.times * self.base):
+            return True
+        if len(self.first) < FIRST:
+            self.first.append(value)
+        return False
+
+    @property
+    def base(self) -> float:
+        return min(self.first)
+
+    def words(self) -> str:
+        return f"{self.name} {self.value:.3g} ({self.base:.3g} at first)"
+
+
+@dataclass
+class Divergence:
+    signs: list[Sign]
+    seen: int = 0
+    bad: int = 0  # signs in steps in a row
+    fine: int = 0  # steps in a row
+    is_on: bool = False
+
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
+        if "loss" not in values:
+            return None
+        self.seen += 1
+        if self.seen > EARLY and not self.is_on:
+            return None
+        found = [sign for sign in self.signs if sign.take(values.get(sign.name, math.nan))]
+        self.bad = self.bad + len(found) if found else 0
+        self.fine = 0 if found else self.fine + 1
+        if self.is_on:
+            return self._over()
+        if self.bad < SIGNS:
+            return None
+        self.is_on = True
+        said = ", ".join(sign.words() for sign in found)
+        return AlarmNote(f"diverging at step {step}: {said}: lower train.learning_rate")
+
+    def _over(self) -> AlarmNote | None:
+        if self.fine < BACK:
+            return None
+        self.is_on = False
+        said = ", ".join(f"{sign.name} {sign.value:.3g}" for sign in self.signs)
+        return AlarmNote(f"no longer diverging: {said}", is_over=True)
+
+
+def watch(options: Options, run: Run) -> Divergence:
+    loss = [Sign("loss", options.loss)] if run.loss_falls else []
+    return Divergence([*loss, Sign("grad_norm", options.grad_norm)])
