@@ -1,23 +1,29 @@
 """`finetop demo`: the whole story, small. One run that learns and remembers, one that learns and forgets.
 
 Nothing is preset: both runs are queued from their recipes, trained and checked here, and what comes out is said,
-also when it isn't what was expected.
+also when it isn't what was expected. Each verdict is printed as soon as it is there; until then a line tells how far
+the demo is, and about how many minutes are left.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+import time
+from dataclasses import dataclass, field
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared.follow import Progress, until_over
+from finetop.core.commands.shared.follow import phase_line, until_over
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
 from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.runs import EventsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.verdicts import report, short_answer
 
 ABOUT = "the whole story in small: one run remembers, one forgets"
@@ -25,6 +31,20 @@ GROUP = "keep house"
 
 RECIPES = ("demo-lora", "demo-full-hot")
 EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
+
+# Seconds of each part on two quiet CPU cores: the time left is theirs, at the pace of what is done.
+PARTS = {
+    "demo-lora": {"prepare": 25.0, "train": 70.0, "base": 60.0, "tuned": 60.0},
+    "demo-full-hot": {
+        "prepare": 10.0,
+        "train": 35.0,
+        "base": 10.0,
+        "tuned": 20.0,
+    },  # the base's scores are kept
+}
+WHOLE_S = sum(sum(parts.values()) for parts in PARTS.values())
+TRUSTED_S = 30.0  # of parts done: as much weight as the pace of a quiet machine has
+LINE_S = 10.0  # between two lines of one phase
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,16 +65,84 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print(
             f"Two runs are queued in {home.root}: they keep running if you leave; `finetop` opens the app on them."
         )
-    rows = []
+    rows, checks, clock = [], [], Clock()
     for recipe, name in names.items():
-        show = (lambda new: None) if args.json else Progress(f"{name}  ")
-        rows.append((recipe, until_over(home, name, show)))
-    checks = [newest_check(home, row.name) for _, row in rows]
+        row = until_over(home, name, (lambda new: None) if args.json else Told(recipe, name, clock))
+        rows.append((recipe, row))
+        checks.append(newest_check(home, name))
+        if not args.json:
+            tell(row, checks[-1])
     if args.json:
         print_json({"runs": plain([row for _, row in rows]), "checks": checks})
     else:
-        tell(rows, checks)
+        tell_together(rows)
     return 0 if all(as_expected(recipe, row) for recipe, row in rows) else 1
+
+
+@dataclass
+class Clock:
+    """How long the demo has taken, for the time that is left."""
+
+    began: float = field(default_factory=time.monotonic)
+
+    def left_s(self, recipe: str, row: data.RunRow) -> float:
+        return time_left(recipe, row, time.monotonic() - self.began)
+
+
+def time_left(recipe: str, row: data.RunRow, elapsed_s: float) -> float:
+    """Return about how many seconds of the demo are left while this run goes on, by the pace of what is done."""
+    done = sum(sum(PARTS[before].values()) for before in RECIPES[: RECIPES.index(recipe)])
+    part, share = at_work(row)
+    for name, seconds in PARTS[recipe].items():
+        if name == part:
+            done += share * seconds
+            break
+        done += seconds
+    return (WHOLE_S - done) * (elapsed_s + TRUSTED_S) / (done + TRUSTED_S)
+
+
+def at_work(row: data.RunRow) -> tuple[str, float]:
+    """Return which part of a run is under way, and what share of it is done."""
+    checking = row.checking
+    if isinstance(row.state, data.Queued | data.Running):
+        return ("train", row.step / row.steps) if row.step and row.steps else ("prepare", 0.0)
+    if not isinstance(checking, data.Running):
+        return "base", 0.0
+    part = "tuned" if "tuned" in checking.phase else "base"
+    return part, checking.done / checking.total if checking.done and checking.total else 0.0
+
+
+class Told:
+    """Prints how far the demo is: in a terminal a line that is written over, else a line now and then."""
+
+    def __init__(self, recipe: str, name: str, clock: Clock) -> None:
+        self.recipe = recipe
+        self.name = name
+        self.clock = clock
+        self.phase = ""
+        self.at = 0.0
+
+    def __call__(self, new: EventsAnswer) -> None:
+        row, over = new.row, sys.stdout.isatty()
+        if not (isinstance(row.state, data.Queued | data.Running) or row.checking is not None):
+            print("\r\x1b[K" if over else "", end="", flush=True)
+            return
+        phase = phase_line(row)
+        if not over and phase == self.phase and time.monotonic() < self.at + LINE_S:
+            return
+        self.phase, self.at = phase, time.monotonic()
+        line = progress_line(self.name, row, self.clock.left_s(self.recipe, row))
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{line[:width]}" if over else line, end="" if over else "\n", flush=True)
+
+
+def progress_line(name: str, row: data.RunRow, left_s: float) -> str:
+    """Return what a run of the demo does now, how far it is, and about how long the demo still takes."""
+    phase, state = phase_line(row), row.state if isinstance(row.state, data.Running) else row.checking
+    if isinstance(state, data.Running) and state.done is not None and state.total:
+        phase = f"{phase.partition(',')[0]} {state.done:,.0f}/{state.total:,.0f} {state.unit}".rstrip()
+    left = f"about {long_span(left_s)} left" if left_s >= 60 else "less than a minute left"
+    return f"{name}  {phase}  ({left})"
 
 
 def queue(home: Home, seed: int | None) -> dict[str, str]:
@@ -81,14 +169,18 @@ def as_expected(recipe: str, row: data.RunRow) -> bool:
     return row.check is not None and row.check.verdict == EXPECTED[recipe]
 
 
-def tell(rows: list[tuple[str, data.RunRow]], checks: list[dict[str, object] | None]) -> None:
-    for (_, row), check in zip(rows, checks, strict=True):
-        print()
-        if check is None:
-            print(f"{row.name}: {state_words(row)}, no check. {getattr(row.state, 'hint', '')}".rstrip())
-        else:
-            print(report(row.name, read(check)))
+def tell(row: data.RunRow, check: dict[str, object] | None) -> None:
+    """Print a run's outcome, as soon as it is there."""
     print()
+    if check is None:
+        print(f"{row.name}: {state_words(row)}, no check. {getattr(row.state, 'hint', '')}".rstrip())
+    else:
+        print(report(row.name, read(check)))
+    print(flush=True)
+
+
+def tell_together(rows: list[tuple[str, data.RunRow]]) -> None:
+    """Print both runs beside each other, and whether each came out as it was made to."""
     print_table(
         ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
     )

@@ -1,0 +1,93 @@
+"""`finetop demo` on fake jobs: how far it is and what is left, each verdict as it comes, and the exit code."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finetop.core.commands import demo
+from finetop.core.protocol import runs as data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rig import Rig
+
+    Finetop = Callable[..., tuple[int, str, str]]
+
+LOST = {"demo-lora": 0, "demo-full-hot": 30}
+
+
+def queued(rig: Rig, monkeypatch: pytest.MonkeyPatch, lost: dict[str, int]) -> None:
+    def queue(*_: object) -> dict[str, str]:
+        return {
+            name: rig.submit(name, steps=20, lost=points, check=True) or name for name, points in lost.items()
+        }
+
+    monkeypatch.setattr(demo, "queue", queue)
+
+
+def test_a_verdict_is_printed_as_soon_as_it_is_there(
+    rig: Rig, finetop: Finetop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued(rig, monkeypatch, LOST)
+    code, out, err = finetop("demo")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    first = lines.index("demo-lora at step 20, suite quick")
+    told = [
+        at
+        for at, line in enumerate(lines)
+        if re.search(r"^demo-full-hot  .*\((about|less than) .* left\)$", line)
+    ]
+    assert told and first < told[0], out
+    assert any(line.startswith("demo-lora  ") and line.endswith(" left)") for line in lines[:first])
+    assert "✓ demo-lora was made to learn and remember, and did." in out
+    assert "✓ demo-full-hot was made to forget, and did." in out
+
+
+def test_what_comes_out_otherwise_is_said(
+    rig: Rig, finetop: Finetop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queued(rig, monkeypatch, {**LOST, "demo-full-hot": 0})
+    code, out, _ = finetop("demo")
+    assert code == 1
+    assert "✗ demo-full-hot was made to forget. It came out otherwise: ok." in out
+
+
+def row(state: data.State, step: int = 0, checking: data.Running | None = None) -> data.RunRow:
+    return data.RunRow(1, "one", "m", "lora", "sft", state, 0.0, step, 40, {}, None, checking, False)
+
+
+FINISHED = data.Finished(0.0, 1.0)
+STORY = [
+    ("demo-lora", row(data.Queued(1))),
+    ("demo-lora", row(data.Running(0.0, "training"), 20)),
+    ("demo-lora", row(FINISHED, 40, data.Running(0.0, "measuring base", 336, 672))),
+    ("demo-lora", row(FINISHED, 40, data.Running(0.0, "scoring tuned", 336, 672))),
+    ("demo-full-hot", row(data.Running(0.0, "training"), 20)),
+    ("demo-full-hot", row(FINISHED, 40, data.Running(0.0, "scoring tuned", 600, 672))),
+]
+
+
+def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done() -> None:
+    left = [demo.time_left(recipe, at, 0.0) for recipe, at in STORY]
+    assert left == sorted(left, reverse=True)
+    recipe, at = STORY[2]
+    done = demo.WHOLE_S - demo.time_left(recipe, row(data.Queued(1)), 0.0)
+    assert done == 0
+    on_time, slow = (demo.time_left(recipe, at, seconds) for seconds in (125.0, 250.0))
+    assert on_time == pytest.approx(demo.WHOLE_S - 125.0)
+    assert slow == pytest.approx(on_time * (250 + demo.TRUSTED_S) / (125 + demo.TRUSTED_S))
+
+
+def test_a_line_counts_what_its_phase_counts() -> None:
+    recipe, at = STORY[2]
+    assert recipe == "demo-lora"
+    checking = data.Running(0.0, "measuring base", 336, 672, "items")
+    assert demo.progress_line("one", row(FINISHED, 40, checking), 130.0) == (
+        "one  check: measuring base 336/672 items  (about 2 min left)"
+    )
+    assert demo.progress_line("one", at, 59.0).endswith("(less than a minute left)")
