@@ -35,12 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="+",
+        type=shared_args.a_path,
         metavar="DATA|RECIPE",
         help="files or folders of rows to train on, or one recipe: all its data, of each stage",
     )
     parser.add_argument(
         "--test",
         action="append",
+        type=shared_args.a_path,
         default=[],
         metavar="FILE",
         help="rows to test with: no training row may be among them",
@@ -48,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         action="append",
+        type=shared_args.a_path,
         default=[],
         metavar="FILE",
         help="a benchmark's file: no training row may contain its questions; may come again",
@@ -55,7 +58,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared_args.settings(parser, "change a setting of the recipe")
     shared_args.columns(parser)
     parser.add_argument(
-        "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
+        "--model",
+        type=shared_args.a_path,
+        metavar="ID",
+        help="count tokens as this model does (of files; a recipe names its own)",
     )
     parser.add_argument(
         "--max-tokens", type=int, metavar="N", help="longest row, in tokens (else as the recipe says)"
@@ -77,6 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fix",
+        type=shared_args.a_path,
         metavar="OUT",
         help="write the rows without what is surely wrong into a new file, every change in OUT.manifest.jsonl",
     )

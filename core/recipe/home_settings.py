@@ -26,6 +26,7 @@ from msgspec import Meta
 from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
 from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
+from finetop.core.recipe import sbatch_options
 from finetop.core.runtime import secrets, webhook_url
 from finetop.core.runtime.files import read_given
 
@@ -148,7 +149,7 @@ SlurmTime = Annotated[
 SlurmOption = Annotated[
     str,
     Meta(
-        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?$",
+        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?\\Z",
         max_length=1000,
         extra={"words": 'an option of sbatch in one word such as "--mem=64G"'},
     ),
@@ -230,32 +231,9 @@ def load(home: Home) -> Settings:
     found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
     if found.slurm is not None:
-        _require_slurm(root, found.slurm)
+        for index, option in enumerate(found.slurm.extra):
+            sbatch_options.require(option, _place(root, "slurm", "extra", index))
     return found
-
-
-# What finetop itself says to sbatch: said twice, one of them would not hold.
-OF_FINETOP = {
-    "array", "comment", "job-name", "open-mode", "output", "error", "input", "parsable", "requeue", "no-requeue",
-    "signal", "wrap", "wait", "test-only", "chdir", "nodes", "ntasks", "ntasks-per-node", "dependency", "export",
-}  # fmt: skip
-OF_SECTION = {"partition", "account", "time", "qos"}
-
-
-def _require_slurm(root: Node, slurm: Slurm) -> None:
-    """Refuse options that finetop gives itself, and secrets: every user of a cluster can read a job's options."""
-    for index, option in enumerate(slurm.extra):
-        name, place = option[2:].partition("=")[0], _place(root, "slurm", "extra", index)
-        if name in OF_SECTION:
-            said = f"slurm.extra: {option[:60]!r} has a setting of its own."
-            raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
-        if name in OF_FINETOP:
-            raise RecipeError(
-                f"slurm.extra: finetop gives --{name} itself.", place=place, hint="Leave it out."
-            )
-        if what := secrets.find(option):
-            said = f"slurm.extra holds {what}, and every user of the cluster can read a job's options."
-            raise RecipeError(said, place=place, hint="Let the job read it from a file that is yours alone.")
 
 
 def _require_tell(root: Node, tell: Tell) -> None:

@@ -68,8 +68,19 @@ def open_regular(file: Path) -> BinaryIO:
     return os.fdopen(handle, "rb")
 
 
+def empty_path(name: str) -> BadInput:
+    """Say that a path is empty; Path("") would be the working folder."""
+    hint = "Give a path, or leave it out. An unset shell variable is empty, too."
+    return BadInput(f"{name} is empty.", hint=hint)
+
+
 def given_path(text: str | Path) -> Path:
-    """Return a path as a person wrote it, with ~ and ~name as folders. Raises BadInput for the folder of nobody."""
+    """Return a path as a person wrote it, with ~ and ~name as folders.
+
+    Raises BadInput for an empty one, and for the folder of nobody.
+    """
+    if not str(text).strip():
+        raise empty_path("a path")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.runtime.files import empty_path
 from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
@@ -140,9 +141,18 @@ def _digest(root: Path) -> str:
 
 
 def find_home(given: str | None = None) -> Home:
-    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop. Raises EnvironmentTrouble."""
-    chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
-    source = "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
+    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop.
+
+    An empty path is refused, not taken for the default: it is what an unset shell variable leaves behind, and
+    `finetop clean --yes --home "$X"` would delete from another home than the one that was meant. Raises BadInput,
+    EnvironmentTrouble.
+    """
+    variable = os.environ.get("FINETOP_HOME")
+    chosen = given if given is not None else variable if variable is not None else "~/.finetop"
+    source = "--home" if given is not None else "the home folder" if variable is None else "FINETOP_HOME"
+    for name, value in ((source, chosen), (DATABASE_FOLDER, os.environ.get(DATABASE_FOLDER))):
+        if value is not None and not value.strip():
+            raise empty_path(name)
     if chosen == "~" or chosen.startswith("~/"):
         users = os.environ.get("HOME")
         if users is not None and not users.startswith("/"):
