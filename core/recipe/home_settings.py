@@ -28,7 +28,7 @@ from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
 from finetop.core.recipe import sbatch_options
 from finetop.core.runtime import secrets, webhook_url
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime.files import read_if_there
 
 if TYPE_CHECKING:
     from finetop.core.recipe.strict_yaml import Node
@@ -179,6 +179,8 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = None
     # a variable of the supervisor's environment
     url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = None
+    # through the proxy of the supervisor's environment (https_proxy); never to this machine or its network
+    proxy: bool = False
 
 
 class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -212,19 +214,27 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 def load(home: Home) -> Settings:
-    """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
+    """Read a home's settings; without the file, the defaults.
+
+    Raises BadInput naming file, line and value, and EnvironmentTrouble for what can't be read: a folder, a pipe, a
+    link that leads nowhere.
+    """
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
     from finetop.core.recipe.validate import read_as
 
     file = home.root / FILE
     try:
-        text = read_given(file, MAX_BYTES).decode()
-    except FileNotFoundError:
-        return Settings()
+        content = read_if_there(file, MAX_BYTES)
+        if content is None:
+            return Settings()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise RecipeError("is not UTF-8 text.", place=str(file)) from error
     except OSError as error:
-        raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
+        raise EnvironmentTrouble(
+            f"{file} can't be read: {error.strerror}.",
+            hint="Put a file in its place; without any, the defaults hold.",
+        ) from error
     root = parse(text, Origin(str(file), home.root))
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")

@@ -116,6 +116,19 @@ def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
     return content
 
 
+def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
+    """Return what is in a file that may be left out; None where nothing of that name is there.
+
+    Raises OSError, also for a link that leads nowhere: what was to hold is not known then.
+    """
+    try:
+        return read_given(file, most)
+    except FileNotFoundError as error:
+        if not os.path.lexists(file):
+            return None
+        raise OSError(errno.ENOENT, "its link leads nowhere", str(file)) from error
+
+
 def write_whole(file: Path, content: bytes) -> None:
     """Put a small file in place of what was there, for the owner only. No link is followed. Raises OSError."""
     aside = file.with_name(f".{file.name}.{os.getpid()}")
