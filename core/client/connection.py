@@ -74,8 +74,8 @@ class Client:
         """Send one request and return its answer.
 
         Where there is no home yet it is answered as by an empty one, and nothing is made, unless the request begins
-        something. To another machine, what only looks is asked again when the link drops, for as long as it takes; what acts is
-        not: whether it was done is not known.
+        something. To another machine, what only looks is asked again when the link drops, for as long as it takes;
+        what acts is not: whether it was done is not known.
         """
         if self._stand_in is not None and ask.makes_home:
             self.close()

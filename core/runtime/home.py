@@ -210,6 +210,11 @@ def prepare(home: Home) -> None:
         with making("the database's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             require_own(folder, may_be_link=False)
+    make_room_for_socket(home)
+
+
+def make_room_for_socket(home: Home) -> None:
+    """Make the folder of the socket, where that is not in the home. Raises EnvironmentTrouble."""
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

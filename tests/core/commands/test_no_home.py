@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import psutil
 import pytest
 
-from finetop.core.client.connection import Client, start_supervisor
+from finetop.core.client.connection import Client
 from finetop.core.commands.main import main, verbs
 from finetop.core.data import weight_files
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol import wire
-from finetop.core.protocol.messages.queue import Hold
-from finetop.core.protocol.messages.session import Shutdown
-from finetop.core.runtime.home import Home, is_made, prepare
+from finetop.core.runtime.home import Home, is_made
 
 # What makes a home: it begins something there. All others, and new ones, must leave nothing.
 BEGINS = {
@@ -110,50 +111,55 @@ def test_a_verb_makes_no_home_and_leaves_no_process(folder, capsys, verb, words)
     assert out or errors
 
 
-@pytest.mark.parametrize(
-    ("words", "is_json"),
-    [
-        *((["ls"], 0), (["ls", "--json"], 1), (["queue"], 0), (["gpus", "--json"], 1), (["triage"], 0)),
-        *(
-            (["data"], 0),
-            (["sweep"], 0),
-            (["trash"], 0),
-            (["alarms"], 0),
-            (["sql", "SELECT count(*) FROM runs"], 0),
-        ),
-        *((["show", "x"], 0), (["tail", "x"], 0), (["compare", "x", "y"], 0), (["rm", "x", "--yes"], 0)),
-        *((["clean"], 0), (["clean", "--yes", "--json"], 1), (["stop", "x"], 0), (["note", "x", "a"], 0)),
-    ],
-)
-def test_the_answer_is_that_of_an_empty_home(folder, capsys, words, is_json):
-    nowhere, empty = folder / "nowhere", Home(folder / "an_empty")
-    told = answer([*words, "--home", str(nowhere)], capsys)
-    prepare(empty)
-    start_supervisor(empty)
-    try:
-        usual = answer([*words, "--home", str(empty.root)], capsys)
-    finally:
-        with Client(empty) as client:
-            client.ask(Shutdown())
-    if is_json:
-        told, usual = ((one[0], {**json.loads(one[1]), "age_s": 0}, one[2]) for one in (told, usual))
-        assert told == usual
-    else:
-        assert told == tuple(
-            str(one).replace(str(empty.root), str(nowhere)) if isinstance(one, str) else one for one in usual
+ALIKE = [
+    *(
+        ["ls"],
+        ["ls", "--json"],
+        ["queue"],
+        ["gpus"],
+        ["triage"],
+        ["data"],
+        ["sweep"],
+        ["trash"],
+        ["alarms"],
+    ),
+    *(
+        ["sql", "SELECT count(*) FROM runs"],
+        ["show", "x"],
+        ["tail", "x"],
+        ["compare", "x", "y"],
+        ["rm", "x", "--yes"],
+    ),
+    *(["clean"], ["clean", "--yes", "--json"], ["stop", "x"], ["note", "x", "a"]),
+]
+
+
+def test_the_answers_are_those_of_an_empty_home(folder, capsys, rig):
+    nowhere = folder / "nowhere"
+    nowhere.mkdir(mode=0o700)
+    (nowhere / "settings.yaml").write_bytes((rig.home.root / "settings.yaml").read_bytes())
+
+    def shortened(words, home):
+        code, out, errors = answer([*words, "--home", str(home)], capsys)
+        return (
+            code,
+            re.sub(r'"age_s": [0-9.]+', "", out.replace(str(home), "HOME")),
+            errors.replace(str(home), "HOME"),
         )
-    assert not nowhere.exists()
+
+    for words in ALIKE:
+        assert shortened(words, nowhere) == shortened(words, rig.home.root)
+    assert [file.name for file in nowhere.iterdir()] == ["settings.yaml"]
 
 
-def test_only_what_begins_something_makes_a_home(folder):
+def test_only_what_begins_something_makes_a_home(folder, capsys):
     makers = {ask.__name__ for ask in wire.requests() if ask.makes_home}
     assert makers == {"Submit", "SubmitChain", "SubmitSweep", "SubmitApproaches", "Import", "Hold"}
     home = Home(folder / "home")
-    with Client(home) as client:
-        assert not home.root.exists()
-        client.ask(Hold())
-        assert is_made(home)
-        client.ask(Shutdown())
+    words = [sys.executable, "-m", "finetop.tui.main", "queue", "hold", "--home", str(home.root)]
+    subprocess.run(words, check=True)
+    assert is_made(home)
+    assert answer(["supervisor", "stop", "--home", str(home.root)], capsys)[0] == 0
 
 
 def test_an_empty_folder_is_left_so_and_another_is_refused(folder, capsys):
