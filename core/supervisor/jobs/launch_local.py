@@ -19,7 +19,7 @@ from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import open_regular, size_of, write_whole
+from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
 
@@ -174,7 +174,9 @@ class LocalLauncher:
         file = self._home / "spare.json"
         try:
             file.unlink(missing_ok=True)
-            with (self._home / "spare.log").open("wb") as log:
+            with os.fdopen(
+                open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb"
+            ) as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
@@ -200,7 +202,7 @@ class LocalLauncher:
         if self._warm is None:
             return Warm(False, self._warm_failures)
         try:
-            pid = int(json.loads(self._warm.file.read_text(encoding="utf-8"))["pid"])
+            pid = int(json.loads(read_own(self._warm.file))["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             pid = None
         return Warm(True, self._warm_failures, pid)
@@ -276,7 +278,7 @@ def claim(folder: Path, attempt: int) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Hold a job's lock meanwhile; False where a keeper holds it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -374,8 +376,7 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
 
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
-        with open_regular(path) as file:
-            facts = json.loads(file.read())
+        facts = json.loads(read_own(path))
     except (FileNotFoundError, ValueError):
         return None
     return facts if isinstance(facts, dict) else None
