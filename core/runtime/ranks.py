@@ -157,7 +157,7 @@ def read(job_folder: Path) -> dict[int, LastWords]:
     words = {}
     for file in (job_folder / "ranks").glob("*.json"):
         try:
-            words[int(file.stem)] = msgspec.json.decode(read_own(file), type=LastWords)
+            words[int(file.stem)] = msgspec.json.decode(read_own(file, 1 << 20), type=LastWords)
         except (OSError, ValueError, msgspec.DecodeError):
             continue
     return dict(sorted(words.items()))

@@ -191,7 +191,7 @@ def trashed(home: Home) -> list[Trashed]:
 def removed_at(folder: Path) -> float:
     try:
         return float(msgspec.json.decode(read_own(folder / REMOVED))["at"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return folder.stat().st_mtime
 
 
@@ -301,7 +301,7 @@ def finish_moves(connection: Connection, home: Home) -> None:
 def _was_coming_back(mark: Path) -> bool:
     try:
         return bool(msgspec.json.decode(read_own(mark)).get("back"))
-    except (OSError, msgspec.DecodeError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 
