@@ -99,7 +99,7 @@ def made_by_newer(path: Path) -> str:
         connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
     except duckdb.Error as error:
         text = str(error).splitlines()[0]
-        return text if "version number" in text else ""
+        return text if "version number" in text or "newer version of DuckDB" in text else ""
     try:
         newer = _unknown(connection)
     except duckdb.Error:
