@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
-        default="",
+        type=shared_args.a_path,
         metavar="RECIPE|NAME",
         help="a recipe to compare on, or a comparison to show; without it, all comparisons",
     )

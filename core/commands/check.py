@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import check_curve, ci_reports, follow, imports
+from finetop.core.commands.shared import args as shared_args, check_curve, ci_reports, follow, imports
 from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NotFound
 from finetop.core.models.imports.recipe import adopted
@@ -52,13 +52,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", nargs="?", metavar="RUN[@STEP]", help="a run, or one of its checkpoints")
     parser.add_argument(
         "--model",
-        default="",
+        type=shared_args.a_path,
         metavar="PATH",
         help="a model made elsewhere, in place of RUN: see finetop import",
     )
     imports.arguments(parser)
     parser.add_argument(
-        "--suite", default="", metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
+        "--suite", type=shared_args.a_path, metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
     )
     parser.add_argument(
         "--margin",

@@ -7,7 +7,7 @@ from typing import Any
 
 from finetop.core.check.harness_logs.diff import diff
 from finetop.core.check.harness_logs.join import JOINED, Asked
-from finetop.core.commands.shared import ci_reports
+from finetop.core.commands.shared import args as shared_args, ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import MARGIN, read
@@ -21,8 +21,10 @@ GROUP = "check"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("base", metavar="A", help="the base's samples_*.jsonl, or a folder of them")
-    parser.add_argument("tuned", metavar="B", help="the tuned model's")
+    parser.add_argument(
+        "base", type=shared_args.a_path, metavar="A", help="the base's samples_*.jsonl, or a folder of them"
+    )
+    parser.add_argument("tuned", type=shared_args.a_path, metavar="B", help="the tuned model's")
     parser.add_argument(
         "--metric",
         action="append",

@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
@@ -29,7 +29,12 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
-    parser.add_argument("--to", default="", metavar="DIR", help="a new folder (default: ./RUN-STEP)")
+    parser.add_argument(
+        "--to",
+        type=shared_args.a_path,
+        metavar="DIR",
+        help="a new folder (default: ./RUN-STEP)",
+    )
     parser.add_argument(
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
@@ -47,7 +52,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    name, step = run_and_step(args.run)
+    name, step = shared_args.run_and_step(args.run)
     with Client(home) as client:
         found = client.ask(GetRun(name))
         if step is None:
@@ -55,7 +60,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             step = found.best.step if found.best is not None else max(steps, default=None)
         what = args.remedy or ("adapter" if args.adapter else "")
         wanted = f"{found.row.name}-{step or 0}{f'-{what}' if what else ''}"
-        target = target_of(args.to, wanted, home)
+        target = target_of(args.to or "", wanted, home)
         queued = client.ask(Export(name, str(target), step, args.dtype, args.remedy, args.adapter))
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from finetop.core.check.tasks.suite import find_suite
-from finetop.core.commands.shared import imports
+from finetop.core.commands.shared import args as shared_args, imports
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.runtime.home import Home
@@ -16,10 +16,15 @@ GROUP = "check"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "path", metavar="PATH", help="a PEFT adapter, a full model, or a Trainer's output folder"
+        "path",
+        type=shared_args.a_path,
+        metavar="PATH",
+        help="a PEFT adapter, a full model, or a Trainer's output folder",
     )
     imports.arguments(parser)
-    parser.add_argument("--suite", default="", metavar="NAME|FILE.yaml", help="suite to check it on (quick)")
+    parser.add_argument(
+        "--suite", type=shared_args.a_path, metavar="NAME|FILE.yaml", help="suite to check it on (quick)"
+    )
     parser.add_argument(
         "--copy", action="store_true", help="copy the weights into the home (else: link them)"
     )

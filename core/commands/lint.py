@@ -35,12 +35,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="+",
+        type=shared_args.a_path,
         metavar="DATA|RECIPE",
         help="files or folders of training rows, or one recipe with all its data",
     )
     parser.add_argument(
         "--test",
         action="append",
+        type=shared_args.a_path,
         default=[],
         metavar="FILE",
         help="test rows: no training row may be among them",
@@ -48,6 +50,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         action="append",
+        type=shared_args.a_path,
         default=[],
         metavar="FILE",
         help="a benchmark's file: no training row may contain its questions; repeatable",
@@ -56,6 +59,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared_args.columns(parser)
     parser.add_argument(
         "--model",
+        type=shared_args.a_path,
         metavar="ID",
         help="count tokens with this model's tokenizer (for files; a recipe names its own)",
     )
@@ -79,6 +83,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--fix",
+        type=shared_args.a_path,
         metavar="OUT",
         help="write the rows without what is surely wrong into a new file, every change in OUT.manifest.jsonl",
     )

@@ -152,7 +152,7 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     parser = parser_of(verb)
     args = parser.parse_args(rest[1:])
     args.open_app = open_app
-    where.home = args.home or where.home
+    where.home = where.home if args.home is None else args.home
     where.on += args.on
     where.remote_command = args.remote_command or where.remote_command
     if where.on:

@@ -55,10 +55,15 @@ VERDICTS = {
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
+    parser.add_argument(
+        "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
+    )
     shared_args.settings(parser, "change one setting: train.batch_size=1")
     parser.add_argument(
-        "--config", metavar="PATH", help="the model's config.json or folder, if the model is not here yet"
+        "--config",
+        type=shared_args.a_path,
+        metavar="PATH",
+        help="the model's config.json or folder, if the model is not here yet",
     )
     parser.add_argument(
         "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (default: the recipe's)"

@@ -11,9 +11,9 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import print_json, warn
-from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Shutdown
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home, is_made, prepare
 
 ABOUT = "rebuild the database from the run folders"
 GROUP = "keep house"
@@ -24,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    if not is_made(home):
+        hint = "Give --home or FINETOP_HOME the folder that holds the runs."
+        raise BadInput(f"there is no home at {home.root}: nothing to read.", hint=hint)
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs go on; the next command starts another, on the new database
@@ -35,7 +38,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     )
     if made.returncode:
         lines = made.stderr.strip().splitlines() or ["it ended without a word."]
-        raise (EnvironmentTrouble if made.returncode == 4 else FinetopError)(lines[-1])
+        raise {2: BadInput, 4: EnvironmentTrouble}.get(made.returncode, FinetopError)(lines[-1])
     told = msgspec.json.decode(made.stdout)
     if args.json:
         print_json(told)

@@ -24,6 +24,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         nargs="?",
+        type=shared_args.a_path,
         metavar="SECTION|RECIPE",
         help="a section or a setting (train, check.target), a built-in recipe's name, or a .yaml file",
     )

@@ -17,6 +17,7 @@ from finetop.core.client.report import Page, formats
 from finetop.core.client.report.approaches_page import compared_of, page_of_comparison
 from finetop.core.client.report.load import told_of
 from finetop.core.client.report.run_page import page_of
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.messages.approaches import Approaches
@@ -33,7 +34,10 @@ STDOUT = "-"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
     parser.add_argument(
-        "--to", default="", metavar="FILE", help="format by file extension (default ./RUN.html; - for stdout)"
+        "--to",
+        type=shared_args.a_path,
+        metavar="FILE",
+        help="format by file extension (default ./RUN.html; - for stdout)",
     )
     parser.add_argument("--markdown", action="store_true", help="write Markdown")
     parser.add_argument("--force", action="store_true", help="overwrite an existing file")
@@ -42,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.to == STDOUT and args.json:
         raise BadInput("--to - and --json would both write to stdout.", hint="Give a file to --to.")
-    ending = Path(args.to).suffix.lower()
+    ending = Path(args.to or "").suffix.lower()
     form = format_of(ending, markdown=args.markdown)
     module = formats.load(form)
     with Client(home) as client:

@@ -49,7 +49,9 @@ SECONDS = 1.2  # for making rows ready, of the 2 s that a look may take before a
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
+    parser.add_argument(
+        "recipe", type=shared_args.a_path, metavar="RECIPE", help="a built-in recipe's name, or a .yaml file"
+    )
     shared_args.settings(
         parser, "change one setting: train.learning_rate=1e-4; in a chain, of one stage: sft.train.epochs=1"
     )

@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="?",
-        default="",
+        type=shared_args.a_path,
         metavar="DATA",
         help="a file of rows; with --curve a recipe's name or file",
     )
@@ -61,13 +61,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     shared_args.settings(parser, "a setting of the selector: see --list")
     parser.add_argument(
         "--model",
+        type=shared_args.a_path,
         default=DEFAULT_MODEL,
         metavar="MODEL",
         help="whose loss it is: a hub id, a folder, run:NAME",
     )
     parser.add_argument("--format", default="auto", help="shape of the rows (else that of the first)")
     shared_args.columns(parser)
-    parser.add_argument("--to", metavar="FILE", help="the new file; a manifest is written next to it")
+    parser.add_argument(
+        "--to", type=shared_args.a_path, metavar="FILE", help="the new file; a manifest is written next to it"
+    )
     parser.add_argument(
         "--curve",
         action="store_true",

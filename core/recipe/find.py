@@ -67,6 +67,8 @@ def builtin_file(name: str) -> Path:
 
 def resolve_path(text: str, folder: Path) -> Path:
     """Make a path of a recipe absolute: from `builtin:`, from ~ or from `folder`. Raises ValueError."""
+    if not text.strip():
+        raise ValueError("the path is empty.")
     if text.startswith(BUILTIN):
         return builtin_file(text.removeprefix(BUILTIN))
     try:

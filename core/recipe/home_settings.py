@@ -26,8 +26,9 @@ from msgspec import Meta
 from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
 from finetop.core.protocol import notices
 from finetop.core.protocol.notices import BY_DEFAULT
+from finetop.core.recipe import sbatch_options
 from finetop.core.runtime import secrets, webhook_url
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime.files import read_if_there
 
 if TYPE_CHECKING:
     from finetop.core.recipe.strict_yaml import Node
@@ -148,7 +149,7 @@ SlurmTime = Annotated[
 SlurmOption = Annotated[
     str,
     Meta(
-        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?$",
+        pattern="^--[a-z][a-z-]*(=[^\\n\\0]*)?\\Z",
         max_length=1000,
         extra={"words": 'an option of sbatch in one word such as "--mem=64G"'},
     ),
@@ -178,6 +179,8 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = None
     # a variable of the supervisor's environment
     url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = None
+    # through the proxy of the supervisor's environment (https_proxy); never to this machine or its network
+    proxy: bool = False
 
 
 class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -214,53 +217,36 @@ BEGIN = "`settings: 1`"
 
 
 def load(home: Home) -> Settings:
-    """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
+    """Read a home's settings; without the file, the defaults.
+
+    Raises BadInput naming file, line and value, and EnvironmentTrouble for what can't be read: a folder, a pipe, a
+    link that leads nowhere.
+    """
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
     from finetop.core.recipe.validate import read_as
 
     file = home.root / FILE
     try:
-        text = read_given(file, MAX_BYTES).decode()
-    except FileNotFoundError:
-        return Settings()
+        content = read_if_there(file, MAX_BYTES)
+        if content is None:
+            return Settings()
+        text = content.decode()
     except UnicodeDecodeError as error:
         raise RecipeError("is not UTF-8 text.", place=str(file)) from error
     except OSError as error:
-        raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
+        raise EnvironmentTrouble(
+            f"{file} can't be read: {error.strerror}.",
+            hint="Put a file in its place; without any, the defaults hold.",
+        ) from error
     root = parse(text, Origin(str(file), home.root), least=f"Begin with {BEGIN}, or remove the file.")
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("no version.", place=root.place, hint=f"Begin with {BEGIN}.")
     found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
     if found.slurm is not None:
-        _require_slurm(root, found.slurm)
+        for index, option in enumerate(found.slurm.extra):
+            sbatch_options.require(option, _place(root, "slurm", "extra", index))
     return found
-
-
-# What finetop itself says to sbatch: said twice, one of them would not hold.
-OF_FINETOP = {
-    "array", "comment", "job-name", "open-mode", "output", "error", "input", "parsable", "requeue", "no-requeue",
-    "signal", "wrap", "wait", "test-only", "chdir", "nodes", "ntasks", "ntasks-per-node", "dependency", "export",
-}  # fmt: skip
-OF_SECTION = {"partition", "account", "time", "qos"}
-
-
-def _require_slurm(root: Node, slurm: Slurm) -> None:
-    """Refuse options that finetop gives itself, and secrets: every user of a cluster can read a job's options."""
-    for index, option in enumerate(slurm.extra):
-        name, place = option[2:].partition("=")[0], _place(root, "slurm", "extra", index)
-        if name in OF_SECTION:
-            said = f"slurm.extra: {option[:60]!r} has a setting of its own."
-            raise RecipeError(said, place=place, hint=f"Set slurm.{name}.")
-        if name in OF_FINETOP:
-            raise RecipeError(
-                f"slurm.extra: finetop sets --{name} itself.", place=place, hint="Leave it out."
-            )
-        if what := secrets.find(option):
-            said = f"slurm.extra holds {what}, and every user of the cluster can read the options of a job."
-            raise RecipeError(
-                said, place=place, hint="Have the job read it from a file that only you can read."
-            )
 
 
 def _require_tell(root: Node, tell: Tell) -> None:

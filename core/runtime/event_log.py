@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.protocol.events import Event, Line, Unreadable, decode
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import open_own, retry_file_work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ class EventLog:
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _resume(self) -> int:
         size = os.fstat(self._file).st_size

@@ -52,25 +52,65 @@ def make_inside(folder: Path, above: Path) -> None:
         )
 
 
+def open_own(file: Path | str, flags: int) -> int:
+    """Open an ordinary file below the home, and return its descriptor: all there is opened by this one function.
+
+    A link in its place is not followed, a pipe or a device is not waited for. One that is made is for the owner only.
+    Raises OSError.
+    """
+    handle = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ENXIO, "Not an ordinary file", str(file))
+    return handle
+
+
 def open_regular(file: Path) -> BinaryIO:
     """Open an ordinary file for reading. A link, a pipe or a device in its place is as if nothing were there.
 
     Raises OSError.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.fdopen(open_own(file, os.O_RDONLY), "rb")
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
             raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file)) from error
         raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
-    return os.fdopen(handle, "rb")
+
+
+def read_own(file: Path, most: int = LARGEST_GIVEN) -> bytes:
+    """Return what is in a file below the home, opened as `open_regular` does. Raises OSError, for a larger one too."""
+    with open_regular(file) as opened:
+        return _read_up_to(opened, most, file)
+
+
+def end_of(file: Path, size: int) -> bytes:
+    """Return the end of a file below the home, however large it is. Raises OSError."""
+    with open_regular(file) as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - size))
+        return opened.read(size)
+
+
+def _read_up_to(opened: BinaryIO, most: int, file: Path) -> bytes:
+    content = opened.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"Over {most:,} bytes", str(file))
+    return content
+
+
+def empty_path(name: str) -> BadInput:
+    """Say that a path is empty; Path("") would be the working folder."""
+    hint = "Give a path, or leave it out. An unset shell variable is empty, too."
+    return BadInput(f"{name} is empty.", hint=hint)
 
 
 def given_path(text: str | Path) -> Path:
-    """Return a path as a person wrote it, with ~ and ~name as folders. Raises BadInput for the folder of nobody."""
+    """Return a path as a person wrote it, with ~ and ~name as folders.
+
+    Raises BadInput for an empty one, and for the folder of nobody.
+    """
+    if not str(text).strip():
+        raise empty_path("a path")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
@@ -100,10 +140,32 @@ def open_given(file: Path) -> BufferedReader:
 def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
     """Return what is in a file that somebody has named. Raises OSError, also for one of over `most` bytes."""
     with open_given(file) as opened:
-        content = opened.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"Over {most:,} bytes", str(file))
-    return content
+        return _read_up_to(opened, most, file)
+
+
+def is_still(path: Path, descriptor: int) -> bool:
+    """Return whether a path still leads to what was opened: False once that was deleted, moved or replaced.
+
+    True where it can't be told, as on a network file system that is away.
+    """
+    try:
+        there, own = os.lstat(path), os.fstat(descriptor)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
+def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
+    """Return what is in a file that may be left out; None where nothing of that name is there.
+
+    Raises OSError, also for a link that leads nowhere: what was to hold is not known then.
+    """
+    try:
+        return read_given(file, most)
+    except FileNotFoundError as error:
+        if not os.path.lexists(file):
+            return None
+        raise OSError(errno.ENOENT, "its link leads nowhere", str(file)) from error
 
 
 @contextmanager
@@ -154,7 +216,7 @@ def _write_whole(file: Path, content: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Have what was written to a file or folder on the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.runtime.files import empty_path, open_own
 from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
@@ -140,9 +141,18 @@ def _digest(root: Path) -> str:
 
 
 def find_home(given: str | None = None) -> Home:
-    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop. Raises EnvironmentTrouble."""
-    chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
-    source = "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
+    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop.
+
+    An empty path is refused, not taken for the default: it is what an unset shell variable leaves behind, and
+    `finetop clean --yes --home "$X"` would delete from another home than the one that was meant. Raises BadInput,
+    EnvironmentTrouble.
+    """
+    variable = os.environ.get("FINETOP_HOME")
+    chosen = given if given is not None else variable if variable is not None else "~/.finetop"
+    source = "--home" if given is not None else "the home folder" if variable is None else "FINETOP_HOME"
+    for name, value in ((source, chosen), (DATABASE_FOLDER, os.environ.get(DATABASE_FOLDER))):
+        if value is not None and not value.strip():
+            raise empty_path(name)
     if chosen == "~" or chosen.startswith("~/"):
         users = os.environ.get("HOME")
         if users is not None and not users.startswith("/"):
@@ -159,6 +169,29 @@ def find_home(given: str | None = None) -> Home:
         ) from error
 
 
+def is_made(home: Home) -> bool:
+    """Return whether a home is there; an empty folder, or one with settings alone, is none yet.
+
+    Raises EnvironmentTrouble for a place where none can be: a file, somebody else's folder, a folder of other things.
+    """
+    with making("the home folder", home.root):
+        try:
+            names = set(os.listdir(home.root))  # noqa: PTH208
+        except FileNotFoundError:
+            if os.path.lexists(home.root):  # a link to nothing
+                raise FileExistsError from None
+            return False
+        require_own(home.root)
+        require_home(home.root)
+    return bool(names & MARKS)
+
+
+def make(home: Home) -> None:
+    """Make a home where there is none yet, before anything is kept in it. Raises EnvironmentTrouble."""
+    if not is_made(home):
+        prepare(home)
+
+
 def prepare(home: Home) -> None:
     """Make the home and its folders, for the owner only (0700); a folder that is there keeps its mode.
 
@@ -168,7 +201,7 @@ def prepare(home: Home) -> None:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         require_own(home.root)
         require_home(home.root)
-        mark = os.open(home.root / MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        mark = open_own(home.root / MARK, os.O_WRONLY | os.O_CREAT)
         os.close(mark)
         for folder in (home.runs, home.scores, home.models):
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -177,6 +210,11 @@ def prepare(home: Home) -> None:
         with making("the database's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             require_own(folder, may_be_link=False)
+    make_room_for_socket(home)
+
+
+def make_room_for_socket(home: Home) -> None:
+    """Make the folder of the socket, where that is not in the home. Raises EnvironmentTrouble."""
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

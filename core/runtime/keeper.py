@@ -11,7 +11,8 @@ its stacks into the log. It keeps the log from filling the disk (see log_file.py
 in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
-starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
+starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then. Where
+JOB_FOLDER is deleted, nobody will ever ask for the job again: it is killed, and nothing is written.
 
 With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
 command hears the folder on its own. If standard input ends first, all of it goes.
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.runtime import log_file
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work
 from finetop.core.runtime.processes import (
     boot_id,
     catches,
@@ -62,6 +63,7 @@ STACKS_S = 0.3  # for one process to write its stacks before the next does
 LOG_LOOK_S = 1.0  # between two looks at the log's size
 HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
 OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
+GONE_S = 10.0  # that a job's folder is missing before it is taken for deleted: an automounter may be slow
 OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
 
 
@@ -96,7 +98,7 @@ class Door(Protocol):
 
 def start(command: list[str], folder: Path, attempt: int, door: Door | None = None) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
-    log = retry_file_work(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    log = retry_file_work(lambda: open_own(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
         job = subprocess.Popen(
             command,
@@ -219,7 +221,8 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         "oom_kills": None if before is None or now is None else now - before,
         "memory_limit_kib": memory_limit_kib(),
     }
-    write_json(folder / "exit.json", facts if door is None else door.facts(facts))
+    if not watch.is_gone:
+        write_json(folder / "exit.json", facts if door is None else door.facts(facts))
     abort_at("keeper-written")
     return 0
 
@@ -238,8 +241,21 @@ class Watch:
         self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
+        self._opened = retry_file_work(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._seen_at = time.monotonic()  # when the folder was last there
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the job's folder was deleted, or is another one now."""
+        return not is_still(self._folder, self._opened)
 
     def look(self) -> None:
+        if self.is_gone:
+            if time.monotonic() - self._seen_at >= GONE_S:
+                self._kill_all()
+            signal.setitimer(signal.ITIMER_REAL, LOG_LOOK_S)
+            return
+        self._seen_at = time.monotonic()
         if self._door is not None:
             self._door.look()
         if self._is_asking:
@@ -277,7 +293,7 @@ class Watch:
 def job_facts(folder: Path) -> dict[str, Any]:
     """Read what a job is; nothing where its file can't be read."""
     try:
-        facts = json.loads((folder / "job.json").read_bytes())
+        facts = json.loads(read_own(folder / "job.json"))
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}
@@ -298,7 +314,7 @@ def log_limit(facts: dict[str, Any]) -> int | None:
 def bound_log(path: str, limit: int) -> bool:
     """Let go of the middle of a log that has grown over its limit. Returns whether it had."""
     try:
-        log = no_link(path, os.O_WRONLY)
+        log = open_own(path, os.O_WRONLY)
     except OSError:
         return False  # it is not there yet
     try:
@@ -320,7 +336,7 @@ def marked() -> dict[str, str]:
 
 
 def take_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -337,7 +353,7 @@ def take_lock(path: Path) -> int | None:
 
 
 def wanted_attempt(folder: Path) -> int:
-    return int((folder / "attempt").read_text())
+    return int(read_own(folder / "attempt"))
 
 
 def become_subreaper() -> None:
@@ -384,7 +400,7 @@ def write_stacks(folder: Path) -> None:
             continue
         rank = rank_of(pid)
         try:
-            with open(folder / "log.txt", "ab", opener=no_link) as log:
+            with open(folder / "log.txt", "ab", opener=open_own) as log:
                 log.write(f"finetop: stacks of process {pid}{f', rank {rank}' if rank else ''}:\n".encode())
             os.kill(pid, signal.SIGUSR2)
         except OSError:
@@ -400,7 +416,7 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
     own, found = boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
         try:
-            said = json.loads(file.read_bytes())
+            said = json.loads(read_own(file))
             if said["boot"] == own:
                 found[int(said["pid"])] = said["start"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -415,22 +431,25 @@ def rank_of(pid: int) -> str:
     return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
 
 
-def no_link(path: str, flags: int) -> int:
-    """Open a file of our own; no link in its place is followed."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
 def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full."""
+    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full.
+
+    Gives up where the folder is gone: nobody will read it.
+    """
+    missing_at = math.inf
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     while True:
         try:
-            with aside.open("w") as file:
+            aside.unlink(missing_ok=True)
+            with os.fdopen(open_own(aside, os.O_WRONLY | os.O_CREAT), "w") as file:
                 json.dump(facts, file)
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
         except OSError:
+            missing_at = math.inf if path.parent.is_dir() else min(missing_at, time.monotonic())
+            if time.monotonic() - missing_at >= GONE_S:
+                return
             time.sleep(1.0)
         else:
             return

@@ -171,7 +171,7 @@ class Supervisor:
     places: dict[int, Place] = field(default_factory=dict)  # of live jobs that are not on this machine
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     settings: Settings = field(default_factory=Settings)
-    settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
+    settings_seen: tuple[int, ...] = ()  # which file it was, and when it was changed; empty: it is to be read
     settings_fault: str = ""
     vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
     vitals_at: float = field(default_factory=time.monotonic)  # when they were last looked at

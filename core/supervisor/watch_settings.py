@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.recipe import home_settings
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ def read(supervisor: Supervisor) -> None:
         supervisor.settings = home_settings.load(supervisor.home)
     except FinetopError as error:
         supervisor.settings_fault = str(error)
+        if isinstance(error, EnvironmentTrouble):
+            supervisor.settings_seen = ()  # it may be read the next time: a network file system was away
 
 
-def _seen(supervisor: Supervisor) -> tuple[int, int]:
+def _seen(supervisor: Supervisor) -> tuple[int, ...]:
+    """Identify what stands in the file's place. A link is told from its target, and from nothing."""
+    file = supervisor.home.root / home_settings.FILE
+    if not os.path.lexists(file):
+        return (0,)
     try:
-        facts = (supervisor.home.root / home_settings.FILE).stat()
-    except OSError:
-        return (0, 0)
-    return facts.st_mtime_ns, facts.st_size
+        facts = file.stat()
+    except OSError as error:
+        return (-1, error.errno or 0)
+    return facts.st_dev, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size

@@ -11,6 +11,7 @@ from pathlib import Path
 from finetop.core.client.remote.hosts import Place, read_places, usual_places
 from finetop.core.client.remote.tunnel import Tunnel
 from finetop.core.errors import FinetopError
+from finetop.core.runtime.files import empty_path
 from finetop.core.runtime.home import Home, find_home
 
 HOSTS = "hosts.yaml"
@@ -26,6 +27,8 @@ def opened(
     One alone raises what is wrong with it. Of several, those out of reach are tried again for as long as this lasts:
     only when none can be reached it raises. `say` tells stderr when a link drops, and is back.
     """
+    if home is not None and not home.strip():
+        raise empty_path("--home")
     here = find_home()
     places = read_places(words, usual_places(here.root / HOSTS), command=command, home=home or "")
     with ExitStack() as stack:

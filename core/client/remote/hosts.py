@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from finetop.core.errors import BadInput
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime.files import read_if_there
 from finetop.core.runtime.home import HERE
 from finetop.core.text import clean_line
 
@@ -94,9 +94,10 @@ def usual_places(file: Path) -> dict[str, Place]:
     from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin, parse
 
     try:
-        text = read_given(file, MAX_BYTES).decode()
-    except FileNotFoundError:
-        return {}
+        content = read_if_there(file, MAX_BYTES)
+        if content is None:
+            return {}
+        text = content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from error
     from finetop.core.errors import RecipeError, did_you_mean

@@ -17,6 +17,13 @@ def run_and_step(text: str) -> tuple[str, int | None]:
     return name, int(step) if at else None
 
 
+def a_path(text: str) -> str:
+    """Read a path, or a name that may be one, beside a default of None. Raises ArgumentTypeError for an empty one."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty, as an unset shell variable is")
+    return text
+
+
 MOST = 2**31 - 1  # what a request can hold
 
 

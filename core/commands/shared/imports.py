@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared import follow
+from finetop.core.commands.shared import args as shared_args, follow
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest
 from finetop.core.protocol import runs as data
@@ -21,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Add what both take: the base, the name, the training rows, the bits."""
     parser.add_argument(
         "--base",
-        default="",
+        type=shared_args.a_path,
         metavar="ID|FOLDER",
         help="the model that it was tuned from (else what an adapter says)",
     )
@@ -29,6 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         action="append",
+        type=shared_args.a_path,
         default=[],
         metavar="FILE",
         help="rows that it was trained on: benchmark items among them don't count; may come again",
@@ -48,7 +49,7 @@ def wanted(
     return ImportRequest(
         path=path,
         cwd=Path.cwd(),
-        base=args.base,
+        base=args.base or "",
         name=args.name,
         data=tuple(args.data),
         quantize=args.quantize,

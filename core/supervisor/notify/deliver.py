@@ -81,7 +81,10 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
     """Send a message by a way; says whether it was taken, and what was said of it."""
     asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
     try:
-        asked |= {"command": tell.command} if way == "command" else {"address": of(tell)}
+        if way == "command":
+            asked["command"] = tell.command
+        else:
+            asked |= {"address": of(tell), "proxy": tell.webhook is not None and tell.webhook.proxy}
     except FinetopError as error:
         return False, str(error)
     try:

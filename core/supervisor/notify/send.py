@@ -1,9 +1,10 @@
 """Gives one message to a command or a webhook: `python -m finetop.core.supervisor.notify.send`.
 
-A line of JSON on standard input says what to do: {"body": …, "limit_s": 20, "command": [...]} or {…, "address": …}; an
-address is a secret, and stands nowhere else. Exit code 0: it was taken. What was said of it, the end of the command's
-output or the server's status, is on standard output. After `limit_s` all of it is killed, what the command started in
-sessions of its own too. Standard library only: it starts in 40 ms, and a hang here is nobody else's.
+A line of JSON on standard input says what to do: {"body": …, "limit_s": 20, "command": [...]} or
+{…, "address": …, "proxy": false}; an address is a secret, and stands nowhere else. Exit code 0: it was taken. What
+was said of it, the end of the command's output or the server's status, is on standard output. After `limit_s` all of
+it is killed, what the command started in sessions of its own too. Standard library only: it starts in 40 ms, and a
+hang here is nobody else's.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main() -> int:
     signal.setitimer(
         signal.ITIMER_REAL, limit_s
     )  # its default ends the process, wherever it hangs: in a resolver
-    said = post(str(asked["address"]), str(asked["body"]), limit_s)
+    said = post(str(asked["address"]), str(asked["body"]), limit_s, proxy=asked["proxy"] is True)
     print(said or "taken")
     return 1 if said else 0
 

@@ -1,11 +1,15 @@
 """Posts a message to a webhook: over TLS that is verified, never on to another host, with a short look at the answer.
 
-No error here repeats the address: it is a secret.
+No proxy of the environment sees it, unless the settings say so; what is on this machine or in its network never goes
+through one: http_proxy would get a message to localhost in clear text. No error here repeats the address: it is a
+secret.
 """
 
 from __future__ import annotations
 
 import http.client
+import ipaddress
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -28,8 +32,27 @@ class SameHost(urllib.request.HTTPRedirectHandler):
         return urllib.request.Request(newurl, data=req.data, headers=dict(req.header_items()), method="POST")
 
 
-def post(address: str, body: str, limit_s: float) -> str:
-    """Post JSON. Says what went wrong, nothing if it was taken; the caller ends it after `limit_s` all in all."""
+def is_near(host: str) -> bool:
+    """Return whether a host is this machine or in a private network, by its address or by any that its name has.
+
+    Link-local and unique local addresses of IPv6 are, too. A name that can't be resolved here is not: a proxy may
+    know it.
+    """
+    if host.rstrip(".") == "localhost" or host.rstrip(".").endswith(".localhost"):
+        return True
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return False
+    addresses = [ipaddress.ip_address(text) for text in found]
+    return any(not (getattr(address, "ipv4_mapped", None) or address).is_global for address in addresses)
+
+
+def post(address: str, body: str, limit_s: float, *, proxy: bool = False) -> str:
+    """Post JSON. Says what went wrong, nothing if it was taken; the caller ends it after `limit_s` all in all.
+
+    With `proxy` it goes through that of the environment, unless the host is near.
+    """
     host = urlsplit(address).hostname or "?"
     request = urllib.request.Request(
         address,
@@ -38,7 +61,9 @@ def post(address: str, body: str, limit_s: float) -> str:
         method="POST",
     )
     opener = urllib.request.build_opener(
-        SameHost, urllib.request.HTTPSHandler(context=ssl.create_default_context())
+        SameHost,
+        urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        urllib.request.ProxyHandler(None if proxy and not is_near(host) else {}),
     )
     try:
         with opener.open(request, timeout=limit_s) as answer:

@@ -216,7 +216,14 @@ def three(tmp_path):
     """A folder of three ranks, on other machines, that wait in the exchange behind step 41."""
     for number in range(3):
         left(tmp_path, number, os.getpid(), boot="of another machine")
-        signed(tmp_path, number, step=41, doing="training", where="all_reduce (distributed/c10d.py:3)", meets=True)
+        signed(
+            tmp_path,
+            number,
+            step=41,
+            doing="training",
+            where="all_reduce (distributed/c10d.py:3)",
+            meets=True,
+        )
     return tmp_path
 
 

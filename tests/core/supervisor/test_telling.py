@@ -49,7 +49,7 @@ def program(path: Path, text: str) -> Path:
 
 def settings(quiet, text: str) -> None:
     (quiet.home.root / "settings.yaml").write_text(f"settings: 1\n{text}\n")
-    quiet.supervisor.settings_seen = (0, 0)
+    quiet.supervisor.settings_seen = ()
     watch_settings.read(quiet.supervisor)
     assert quiet.supervisor.settings_fault == ""
 

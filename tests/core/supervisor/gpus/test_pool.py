@@ -16,6 +16,7 @@ from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun, Runs
 from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.protocol.runs import Queued, Running
+from finetop.core.runtime.files import write_whole
 from finetop.core.supervisor.rebuild import rebuild
 
 LONG = {"steps": 5000, "waits_at": 1}  # until it is killed
@@ -40,6 +41,11 @@ def seen_by(rig, name):
     """The GPUs in a running job's environment."""
     device = until(lambda: rig.ask(GetRun(name)).device.strip(), lambda: rig.about(name))
     return device.split()[0].split(",")
+
+
+def set_to(rig, text):
+    """Write settings.yaml whole: the supervisor reads it at any moment."""
+    write_whole(rig.home.root / "settings.yaml", text.encode())
 
 
 def because(rig, name, words):
@@ -114,7 +120,7 @@ def test_small_jobs_share_a_gpu_whose_memory_is_enough_and_no_more(rig, cards):
         rig.wait_state(name, "running")
     because(rig, names[2], "waits for 30 GiB on a GPU")
     assert [seen_by(rig, name) for name in names[:2]] == [[UUIDS[0]]] * 2
-    (rig.home.root / "settings.yaml").write_text("settings: 1\ngpus: {share: false}\n")
+    set_to(rig, "settings: 1\ngpus: {share: false}\n")
     rig.ask(Kill(names[0]))
     rig.wait_state(names[0], "stopped")
     because(rig, names[2], "waits for a free GPU")
@@ -214,17 +220,16 @@ def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(cold_rig, tmp_pat
 
 
 def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
-    file = rig.home.root / "settings.yaml"
-    file.write_text("settings: 1\ngpus: {only: [1]}\n")
+    set_to(rig, "settings: 1\ngpus: {only: [1]}\n")
     until(lambda: gpus(rig).gpus[0].left_out == "left out by settings.yaml gpus.only")
     name = rig.submit("one", **LONG)
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
-    file.write_text("settings: 1\ngpus: {only: [1], shar: true}\n")
+    set_to(rig, "settings: 1\ngpus: {only: [1], shar: true}\n")
     trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
     because(rig, rig.submit("two"), trouble.rstrip("."))  # nothing starts on a guess at what is meant
-    file.write_text(f"settings: 1\ngpus: {{only: [{UUIDS[0][:12]}]}}\n")
+    set_to(rig, f"settings: 1\ngpus: {{only: [{UUIDS[0][:12]}]}}\n")
     until(lambda: [bool(row.left_out) for row in gpus(rig).gpus] == [False, True])
 
 
@@ -249,6 +254,6 @@ def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
         found = client.ask(Gpus())
         assert (found.gpus, found.cpu_jobs, [job.run for job in found.on_cpu]) == ([], 1, names[:1])
         assert client.ask(GetRun(names[1])).row.state == Queued(1, "waits for the one job slot")
-    (cold_rig.home.root / "settings.yaml").write_text("settings: 1\nslots: {cpu_jobs: 2}\n")
+    set_to(cold_rig, "settings: 1\nslots: {cpu_jobs: 2}\n")
     cold_rig.wait_state(names[1], "running")
     because(cold_rig, names[2], "waits for one of 2 jobs to end")

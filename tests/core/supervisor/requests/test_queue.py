@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from finetop.core.errors import BadInput, NotFound, Refused
@@ -199,3 +201,59 @@ def test_a_settings_file_with_a_fault_is_told_of_nothing_starts_and_what_held_be
     watch_settings.read(queued.supervisor)
     assert (queued.supervisor.settings.retry.times, queued.supervisor.settings_fault) == (2, "")
     assert ready(queued) == ["a", "b", "c"]
+
+
+def a_link_to_nothing(file, elsewhere):
+    file.symlink_to(elsewhere / "gone.yaml")
+
+
+def a_loop(file, elsewhere):
+    (elsewhere / "round").symlink_to(file)
+    file.symlink_to(elsewhere / "round")
+
+
+def a_pipe(file, elsewhere):
+    os.mkfifo(file)
+
+
+def a_device(file, elsewhere):
+    file.symlink_to("/dev/zero")
+
+
+def a_folder(file, elsewhere):
+    file.mkdir()
+
+
+def a_huge_file(file, elsewhere):
+    file.touch()
+    os.truncate(file, 1 << 40)
+
+
+@pytest.mark.parametrize("place", [a_link_to_nothing, a_loop, a_pipe, a_device, a_folder, a_huge_file])
+def test_settings_that_can_not_be_read_are_a_fault_and_not_no_settings(queued, tmp_path, place):
+    supervisor, file = queued.supervisor, queued.home.root / "settings.yaml"
+    file.unlink(missing_ok=True)
+    place(file, tmp_path)
+    watch_settings.read(supervisor)
+    assert "settings.yaml" in supervisor.settings_fault
+    watch_settings.read(supervisor)
+    assert "settings.yaml" in supervisor.settings_fault
+    file.rename(tmp_path / "away")
+    watch_settings.read(supervisor)
+    assert supervisor.settings_fault == ""
+
+
+def test_settings_behind_a_link_hold_until_its_target_goes(queued, tmp_path):
+    supervisor, file, target = queued.supervisor, queued.home.root / "settings.yaml", tmp_path / "mine.yaml"
+    target.write_text("settings: 1\nretry: {times: 7}\n")
+    file.unlink(missing_ok=True)
+    file.symlink_to(target)
+    watch_settings.read(supervisor)
+    assert (supervisor.settings.retry.times, supervisor.settings_fault) == (7, "")
+    target.unlink()
+    watch_settings.read(supervisor)
+    assert supervisor.settings.retry.times == 7  # what runs goes on by the last that could be read
+    assert "its link leads nowhere" in supervisor.settings_fault
+    target.write_text("settings: 1\nretry: {times: 7}\n")
+    watch_settings.read(supervisor)
+    assert supervisor.settings_fault == ""
