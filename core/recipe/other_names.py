@@ -18,7 +18,7 @@ OTHER_NAMES = {
     "model.engine": "vllm use_vllm",
     "method.name": "adapter peft peft_type finetuning_type",
     "method.rank": "r lora_r lora_rank lora_dim",
-    "method.alpha": "alpha lora_alpha scaling",
+    "method.alpha": "lora_alpha scaling",
     "method.dropout": "lora_dropout",
     "method.target_modules": "targets target modules lora_target lora_target_modules layers",
     "method.rslora": "use_rslora",
@@ -29,14 +29,14 @@ OTHER_NAMES = {
     "data.max_tokens": "seq_len seq_length sequence_len sequence_length max_len max_length max_seq_len max_seq_length"
     " cutoff_len context context_length ctx",
     "train.learning_rate": "lr rate peak_lr max_lr",
-    "train.batch_size": "bs batch micro_batch_size per_device_train_batch_size train_batch_size batchsize",
+    "train.batch_size": "bs batch micro_batch_size per_device_train_batch_size train_batch_size",
     "train.eval_batch_size": "eval_bs per_device_eval_batch_size",
     "train.grad_accumulation": "grad_acc grad_accum ga accum accumulation gradient_accumulation"
     " gradient_accumulation_steps",
     "train.epochs": "epoch num_epochs n_epochs num_train_epochs",
     "train.max_steps": "steps num_steps n_steps total_steps iters iterations max_iters",
     "train.schedule": "scheduler lr_scheduler lr_scheduler_type lr_schedule decay_schedule",
-    "train.warmup_steps": "warmup warmup_ratio num_warmup_steps warm_up",
+    "train.warmup_steps": "warmup warmup_ratio num_warmup_steps",
     "train.weight_decay": "wd decay",
     "train.optimizer": "optim opt",
     "train.max_grad_norm": "clip grad_clip clip_grad gradient_clipping max_norm clip_norm",
@@ -47,16 +47,19 @@ OTHER_NAMES = {
     "train.eval_every": "eval_steps eval_interval evals_per_epoch",
     "train.keep_checkpoints": "save_total_limit",
     "train.stop_early": "early_stopping early_stop patience early_stopping_patience",
-    "train.seed": "seed random_seed random_state",
+    "train.seed": "random_seed random_state",
     "train.parallel": "fsdp deepspeed ddp strategy",
     "check.general.suite": "benchmark eval_suite",
     "check.general.margin": "tolerance threshold",
-    "budget.gpus": "num_gpus n_gpus ngpus devices gpu",
+    "budget.gpus": "num_gpus n_gpus devices gpu",
     "budget.nodes": "num_nodes nnodes",
     "budget.hours": "max_hours time_limit",
 }
-_MEANT = {other.replace("_", ""): key for key, others in OTHER_NAMES.items() for other in others.split()}
-
+_MEANT = {
+    folded_name(other): key
+    for key, others in OTHER_NAMES.items()
+    for other in (key.rpartition(".")[2], *others.split())  # its own name, typed in another section, too
+}
 
 _MAIN = {
     "model": "model.id",
@@ -74,7 +77,7 @@ def hint_for(key: str, owner: str, known: Iterable[str]) -> str:
     known = list(known)
     section, _, name = key.rpartition(".")
     folded = folded_name(name)
-    meant = _MEANT.get(folded, "") or _elsewhere(folded)
+    meant = _MEANT.get(folded, "")
     above, _, last = meant.rpartition(".")
     if above == section and last in known:
         return f"Did you mean {last}?"
@@ -92,12 +95,3 @@ def hint_for(key: str, owner: str, known: Iterable[str]) -> str:
 def hint_for_section(key: str) -> str:
     """Suggest the setting that is meant by a text in place of a whole section."""
     return f"Did you mean {_MAIN[key]}?" if key in _MAIN else ""
-
-
-def _elsewhere(name: str) -> str:
-    """Return the one setting of this name in any section; empty for none, or several."""
-    from finetop.core.recipe.fields import fields  # which itself reads recipes
-
-    keys = [one.key for one in fields() if "[" not in one.key]
-    found = [key for key in keys if folded_name(key.rpartition(".")[2]) == name]
-    return found[0] if len(found) == 1 else ""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from finetop.core.errors import folded_name
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import find_problems
 from finetop.core.recipe.other_names import OTHER_NAMES
@@ -57,5 +58,6 @@ def test_each_name_leads_to_a_setting_that_is_there() -> None:
     keys = {field.key for field in fields()}
     missing = [key for key in OTHER_NAMES if not any(one == key or one.startswith(f"{key}.") for one in keys)]
     assert not missing
-    names = [name for others in OTHER_NAMES.values() for name in others.split()]
+    names = [folded_name(name) for others in OTHER_NAMES.values() for name in others.split()]
+    names += [folded_name(key.rpartition(".")[2]) for key in OTHER_NAMES]
     assert len(names) == len(set(names))

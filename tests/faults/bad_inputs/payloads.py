@@ -33,6 +33,6 @@ EXAMPLES = [
     Payload("another character set", "a\x0e\x0fb", "ab"),
     Payload("a NUL", "a\0b", "ab"),
     Payload("a line of 1,000,000 characters", "x" * 1_000_000 + "\x1b[31m", "x" * 4093 + "…"),
-    Payload("joins of no width", "a\u200db" * 50, "a\u200db" * 50),
+    Payload("joins of no width", "a\u200db" * 50, "a<200D>b" * 50),
     Payload("wide and combining", "漢字é\u0301\u0301" * 40, "漢字é\u0301\u0301" * 40),
 ]
