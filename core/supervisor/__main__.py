@@ -25,7 +25,7 @@ from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import liveness
 from finetop.core.supervisor.requests import trash
-from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
+from finetop.core.supervisor.serve import DISK_FULL, Faults, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.supervisor.tick import beat
 
@@ -83,6 +83,7 @@ async def live(supervisor: Supervisor) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    loop.set_exception_handler(Faults().take)
     server = await listen(supervisor)
     left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
