@@ -92,7 +92,9 @@ State = Queued | Running | Finished | Stopped | Failed | Lost
 
 def well(state: Running) -> Running:
     """Leave out of a state what is said of a silence."""
-    return msgspec.structs.replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[])
+    return msgspec.structs.replace(
+        state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[], late=[]
+    )
 
 
 def as_seen(state: State) -> State:

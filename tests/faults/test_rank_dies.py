@@ -106,7 +106,9 @@ def test_a_rank_that_never_comes_to_the_first_step_ends_the_run_and_is_named(two
     os.kill(words.pid, signal.SIGSTOP)
     impatient(two)
     row = two.wait_state(name, "failed", "stopped", "finished", "lost")
-    wrong = not row.state.cause.startswith(f"hung: rank 1 (pid {words.pid} on {words.host}) has not finished ")
+    wrong = not row.state.cause.startswith(
+        f"hung: rank 1 (pid {words.pid} on {words.host}) has not finished "
+    )
     wrong += processes.alive(words.pid)
     survived("32", "SIGSTOP of rank 1 of two before its first step", wrong=wrong, orphans=len(two.orphans()))
 

@@ -44,7 +44,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         float, Meta(gt=1, le=1000, description="A loss of so many times the first steps' least is a sign.")
     ] = 2.0
     grad_norm: Annotated[
-        float, Meta(gt=1, le=1000, description="A grad_norm of so many times the first steps' least is a sign.")
+        float,
+        Meta(gt=1, le=1000, description="A grad_norm of so many times the first steps' least is a sign."),
     ] = 10.0
 
 

@@ -14,11 +14,17 @@ from finetop.core.preflight.fast_tokenizer import Characters
     ("template", "says"),
     [
         ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "more than 0.3 s"),
-        ("{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}", "makes 1,002 characters"),
+        (
+            "{% for a in range(9999) %}{% for b in range(9999) %}xx{% endfor %}{% endfor %}",
+            "makes 1,002 characters",
+        ),
         ("{{ 'x' * 1000000000 }}", "makes 1,000,000,000 characters"),
         ("{{ 1000000000 * 'x' }}", "makes 1,000,000,000 characters"),
         ("{{ ([1] * 1000000000) | length }}", "makes 1,000,000,000 characters"),
-        ("{% macro m() %}{% for a in range(9999) %}xx{% endfor %}{% endmacro %}{{ m()|length }}", "makes 1,002 char"),
+        (
+            "{% macro m() %}{% for a in range(9999) %}xx{% endfor %}{% endmacro %}{{ m()|length }}",
+            "makes 1,002 char",
+        ),
         (
             "{% set n = namespace(s='x') %}{% for a in range(60) %}{% set n.s = n.s + n.s %}{% endfor %}{{ n.s }}",
             "makes 1,024 characters",
@@ -46,7 +52,9 @@ def test_a_template_that_calculates_a_little_is_taken_as_it_is(tiny_model):
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
-    tokenizer.chat_template = "{{ '-' * 3 ~ (2 ** 10 + 3 * 4) ~ ('a' + 'b') ~ ([1] + [2]) ~ 0 ** 9 ~ 1.5 * 2 }}"
+    tokenizer.chat_template = (
+        "{{ '-' * 3 ~ (2 ** 10 + 3 * 4) ~ ('a' + 'b') ~ ([1] + [2]) ~ 0 ** 9 ~ 1.5 * 2 }}"
+    )
     text = render.render_prompt((Message("user", "What opens at nine?"),), tokenizer, "rows.jsonl:3")
     assert text == "---1036ab[1, 2]03.0"
 

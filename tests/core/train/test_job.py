@@ -240,7 +240,13 @@ def test_a_learning_rate_that_is_far_too_high_is_an_alarm_within_eight_steps(tmp
         method={"name": "full"},
         samples={"count": 0},
         drift={"every": None},
-        train={"epochs": None, "max_steps": 8, "schedule": "constant", "warmup_steps": 0, "learning_rate": 0.3},
+        train={
+            "epochs": None,
+            "max_steps": 8,
+            "schedule": "constant",
+            "warmup_steps": 0,
+            "learning_rate": 0.3,
+        },
     )
     code, log, happened = finish(job)
     assert code == 0, log

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from finetop.core import supervisor
+from finetop.core.runtime import processes
 from finetop.core.supervisor.jobs import launch_local
 
 ROOM = Path(supervisor.__file__).parent
@@ -68,3 +69,18 @@ def test_an_attempt_that_was_never_started_has_left_nothing(tmp_path):
     assert (launcher.usage([attempt]), launcher.processes([attempt])) == ({}, [])
     assert launcher.owners([attempt], {1}) == {}
     assert not launcher.tend() and not launcher.let_go() and not launcher.warm().waits
+
+
+def test_a_rank_that_waits_for_a_disk_counts_as_the_one_process_of_a_job_does():
+    def seen(main, rank, worker):
+        states = {
+            2: (1, "S"),
+            3: (2, main),
+            4: (3, rank),
+            5: (4, worker),
+        }  # keeper, torchrun, rank, its worker
+        return {pid: processes.Process(pid, parent, state, 0.0) for pid, (parent, state) in states.items()}
+
+    assert launch_local.usage_of(2, 3, seen("D", "S", "S")).waits_for_device
+    assert launch_local.usage_of(2, 3, seen("S", "D", "S")).waits_for_device
+    assert not launch_local.usage_of(2, 3, seen("S", "S", "D")).waits_for_device

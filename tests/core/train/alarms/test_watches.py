@@ -253,7 +253,9 @@ def steps(losses, norms):
 
 def test_a_run_that_diverges_in_its_first_steps_is_told_of_at_once():
     (told,) = feed("divergence", steps([3.9, 3.8, 5.1, 9.0, 16.0, 68.0, 71.0], [5, 4, 9, 30, 120, 420, 300]))
-    said = "diverging at step 6: loss 68 (3.8 at first), grad_norm 420 (4 at first): lower train.learning_rate"
+    said = (
+        "diverging at step 6: loss 68 (3.8 at first), grad_norm 420 (4 at first): lower train.learning_rate"
+    )
     assert told == (6, False, said)
 
 
@@ -290,10 +292,19 @@ def test_a_run_that_diverges_no_longer_is_over():
     [
         ([2.1] * 40, [90.0, 40.0, 20.0, *[2.0] * 37]),  # first gradients are large, and fall
         ([11.0 - step / 9 for step in range(60)], [0.3 * (1 + step / 4) for step in range(60)]),  # warm-up
-        ([0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0], [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0]),  # begins like its teacher
+        (
+            [0.0, 0.02, 0.3, 1.2, 1.1, 1.3, 1.0],
+            [0.0, 1e-4, 0.1, 2.0, 3.0, 2.5, 2.0],
+        ),  # begins like its teacher
         ([0.02, 0.03, *[2.5] * 40], [0.1, 0.1, *[4.0] * 40]),  # easy rows come first
-        ([1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5, [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5),  # wild batches
-        ([0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6, [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6),  # a pair a step
+        (
+            [1.0, 1.1, 1.0, 30.0, 1.0, 14.0, 1.1] * 5,
+            [2.0, 2.0, 2.0, 90.0, 2.0, 2.0, 60.0] * 5,
+        ),  # wild batches
+        (
+            [0.69, 0.5, 3.0, 0.1, 5.0, 0.3, 4.0] * 6,
+            [8.0, 4.0, 30.0, 1.0, 40.0, 3.0, 35.0] * 6,
+        ),  # a pair a step
         ([math.nan] * 40, [math.inf] * 40),  # another alarm speaks
     ],
 )
