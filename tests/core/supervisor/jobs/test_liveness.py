@@ -16,6 +16,7 @@ from finetop.core.supervisor.jobs.launcher import Usage
 from finetop.core.supervisor.jobs.liveness import evidence_of, judge, usual_s
 from finetop.core.supervisor.state import ProcessUse
 from finetop.core.wording import pulse
+from finetop.core.wording.durations import long_span
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quie
     assert not (await looked(looks - 4)).asked
     assert (await looked(6)).asked == "hung"
     state = jobs.state_of(supervisor.connection, job.id)
-    assert pulse.words(state) == f"rank 1 has not begun for {state.silent_s:.0f} s; the others wait"
+    assert pulse.words(state) == f"rank 1 has not begun for {long_span(state.silent_s)}; the others wait"
 
 
 async def test_a_job_of_one_process_is_not_ended_for_its_silence(quiet, monkeypatch):
