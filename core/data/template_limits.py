@@ -1,4 +1,4 @@
-"""Refuses what a chat template must not make: a text that is too long, or a number with too many digits, before it is made.
+"""Refuses what a chat template must not make, before it is made: a text or a number that is far too long.
 
 A timer can't end one call into C, such as 9 ** (9 ** 9), and memory that is only just enough takes seconds to fill.
 Jinja's sandbox lets an environment look at operators and at how pieces are put together. Transformers makes its

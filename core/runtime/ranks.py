@@ -227,6 +227,7 @@ class Signs:
     step: int = 0
     doing: str = ""
     _due: float = -math.inf
+    _written: str = ""  # what it did
     _file: int = -1
 
     def take(self, event: Event) -> None:
@@ -237,10 +238,10 @@ class Signs:
             self.doing = event.name
 
     def look(self, now: float) -> None:
-        """Write where the main thread is, if the last sign is old enough; `now` is monotonic."""
-        if now < self._due:
+        """Write where the main thread is, if the last sign is old or of another phase; `now` is monotonic."""
+        if now < self._due and self.doing == self._written:
             return
-        self._due = now + SIGN_S
+        self._due, self._written = now + SIGN_S, self.doing
         stack = stack_dumps.main_thread()
         where = str(stack.frames[0]) if stack.frames else ""
         sign = msgspec.json.encode(Sign(self.step, self.doing, where[: SIGN_BYTES // 4], stack.meets))
@@ -309,7 +310,8 @@ def _late(number: int, words: LastWords, seen: tuple[float, Sign] | None, step: 
 
 def _what(sign: Sign, step: int) -> str:
     """Name what a rank is at: a step that others have come to, or what is done around the steps."""
-    if sign.doing in ("", "training"):
+    is_old = step > sign.step + 1  # all ranks meet in each step
+    if is_old or sign.doing in ("", "training"):
         return f"step {step + 1}" if step else "its first step"
     return sign.doing
 

@@ -26,7 +26,7 @@ from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import liveness
 from finetop.core.supervisor.requests import trash
-from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
+from finetop.core.supervisor.serve import DISK_FULL, Faults, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.supervisor.tick import beat
 
@@ -88,6 +88,7 @@ async def live(supervisor: Supervisor, lock: int) -> None:
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     home = supervisor.home
+    loop.set_exception_handler(Faults().take)
     server = await listen(supervisor)
     door = own_socket(home)
     left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import math
 import os
+import resource
 import sys
+import time
 import traceback
+from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import duckdb
@@ -21,6 +26,8 @@ from finetop.core.supervisor.connections import Caller, Callers, TooMuch
 from finetop.core.supervisor.requests.dispatch import answer
 from finetop.core.supervisor.state import Supervisor
 
+NO_HANDLES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+TELL_S = 60.0  # between two lines about a lack of handles
 ENVELOPE = 100  # bytes around an answer
 DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
 
@@ -39,6 +46,30 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
         )
     finally:
         os.umask(old)
+
+
+@dataclass
+class Faults:
+    """What asyncio can't do by itself goes to the log: with its traceback, but for a lack of handles.
+
+    Then it can't take a connection, tries up to a hundred times at once, and rests for a second. Those that wait are
+    taken once the idle ones over the limit are cut off.
+    """
+
+    told_at: float = -math.inf
+
+    def take(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in NO_HANDLES:
+            loop.default_exception_handler(context)
+            return
+        now = time.monotonic()
+        if now - self.told_at < TELL_S:
+            return
+        self.told_at = now
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        words = f"no connection can be taken for a moment: {os.strerror(error.errno)} (ulimit -n is {limit})"
+        print(f"{time.strftime('%F %T')} {words}", file=sys.stderr)
 
 
 async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:

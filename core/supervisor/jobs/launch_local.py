@@ -246,11 +246,14 @@ def usage_of(keeper: int, job: int, seen: dict[int, processes.Process]) -> Usage
     """Say what the processes below a keeper use, among those that were seen."""
     tree, main = processes.below(keeper, seen), seen.get(job)
     state = "" if main is None else main.state
+    waits = [
+        process.state for process in tree if job in (process.pid, process.parent)
+    ]  # ranks are below torchrun
     return Usage(
         sum(process.cpu_s for process in tree),
         processes.bytes_moved(process.pid for process in tree),
         state == processes.STOPPED,
-        state == processes.WAITS_FOR_DEVICE,
+        processes.WAITS_FOR_DEVICE in waits,
     )
 
 

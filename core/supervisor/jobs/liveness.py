@@ -97,11 +97,16 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
         return
     wanted = supervisor.settings.hung
     usual = usual_s(state)
-    found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
+    folder = supervisor.attempt(job).folder
+    here, nodes = await aside(lambda: (ranks_of(folder), nodes_of(folder)))
+    is_idle = evidence == IDLE and nodes == 1  # on the first node, where the usage is told; another may work
+    found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=is_idle, after_s=wanted.after_s)
     frames, late = state.frames, None
     if found == "hung":
-        if not job.asked:  # else it is being ended: what is left of its ranks tells nothing
-            late = await aside(partial(_late, supervisor.attempt(job).folder))
+        if (
+            here * nodes > 1 and not job.asked
+        ):  # one that is being ended: what is left of its ranks tells nothing
+            late = await aside(partial(ranks.late, folder, here * nodes))
         frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
     if late is not None:
@@ -109,12 +114,6 @@ async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, p
     _show(supervisor, job, vital, state)
     if found == "hung" and (wanted.then == "kill" or late is not None) and not job.asked:
         _end(supervisor, job, vital, has_stacks=bool(frames))
-
-
-def _late(folder: Path) -> ranks.Late | None:
-    """Return which of a job's ranks the others wait for; None of a job of one process."""
-    count = ranks_of(folder) * nodes_of(folder)
-    return None if count == 1 else ranks.late(folder, count)
 
 
 def usual_s(state: data.Running) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_time_and_memory_are_bounded_and_given_back():
 
 def test_time_counts_in_which_the_kernel_works_for_it():
     """Memory that is filled, files that are read: none of it is the process's own time."""
-    with pytest.raises(TimeoutError), limited(0.05), open("/dev/zero", "rb", buffering=0) as zeros:
+    with pytest.raises(TimeoutError), limited(0.05), Path("/dev/zero").open("rb", buffering=0) as zeros:
         while True:
             zeros.read(1 << 20)
 

@@ -249,6 +249,8 @@ def test_a_rank_that_is_stopped_is_late_with_its_process_and_what_it_did_last(th
          "rank 2 was last in read (a/b.py:3), after step 40"),
         ({"step": 41, "doing": "training", "where": "read (a/b.py:3)"}, "step 42",
          "rank 2 was last in read (a/b.py:3), after step 41"),
+        ({"step": 30, "doing": "preparing data", "where": "read (a/b.py:3)"}, "step 42",
+         "rank 2 was last in read (a/b.py:3), after step 30"),
         ({"step": 41, "doing": "writing a checkpoint", "where": "save (a/b.py:3)"}, "writing a checkpoint",
          "rank 2 was last in save (a/b.py:3), after step 41"),
     ],
@@ -291,10 +293,11 @@ def test_where_nothing_tells_which_is_late_none_is(three):
 def test_a_rank_signs_where_it_is_without_a_change_of_its_folder(tmp_path):
     left(tmp_path, 1, os.getpid())
     own = ranks.Signs(tmp_path, Rank(1, 2))
-    own.look(0.0)
-    assert ranks.signs(tmp_path)[1][1].step == 0
+    own.look(-1.0)
     changed = (tmp_path / "ranks").stat().st_mtime_ns
     own.take(Phase("training", 5.0, 10.0, "steps"))
+    own.look(0.0)
+    assert (ranks.signs(tmp_path)[1][1].step, ranks.signs(tmp_path)[1][1].doing) == (0, "training")
     own.take(metrics(6, {"loss": 1.0}))
     own.take(metrics(7, {"drift": 1.0}))
     own.look(ranks.SIGN_S / 2)

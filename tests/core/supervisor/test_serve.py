@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from rig import Rig
-from waiting import LIMIT_S, until
+from waiting import LIMIT_S, until, wait_until
 
 from finetop.core.client.connection import Client, connect
 from finetop.core.errors import BadInput
@@ -162,3 +163,23 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
         server.close()
 
     asyncio.run(end())
+
+
+def test_without_handles_for_more_connections_the_log_has_one_line_and_all_are_served_again(cold_rig):
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))
+    greedy = []
+    for _ in range(90):
+        one = socket.socket(socket.AF_UNIX)
+        one.connect(str(cold_rig.home.socket))
+        greedy.append(one)
+    wait_until(
+        lambda: "no connection can be taken" in cold_rig.home.log.read_text(), cold_rig.home.log.read_text
+    )
+    wait_until(cold_rig.answers, cold_rig.home.log.read_text)
+    log = cold_rig.home.log.read_text()
+    assert log.count("no connection can be taken for a moment: Too many open files (ulimit -n is 40)") == 1
+    assert "Traceback" not in log
+    for one in greedy:
+        one.close()

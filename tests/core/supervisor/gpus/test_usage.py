@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
 from finetop.core.protocol.runs import Share
 from finetop.core.runtime.gpu import Gpu, Process
@@ -71,6 +71,7 @@ def test_what_is_used_without_having_been_given_counts_as_a_whole_gpu():
     sees_all=st.booleans(),
     told=st.booleans(),
 )
+@settings(deadline=None)
 def test_all_that_is_used_is_somebodys(used, processes, held, sees_all, told):
     seen = gpu(used, *(Process(*one) for one in processes), told=told)
     shares = [(job, share(gib, others)) for job, gib, others in held]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from finetop.core import supervisor
+from finetop.core.runtime import processes
 from finetop.core.supervisor.jobs import launch_local
 
 ROOM = Path(supervisor.__file__).parent
@@ -83,3 +84,18 @@ def test_a_record_that_no_keeper_wrote_is_none(tmp_path, text):
         (tmp_path / name).write_text(text)
     assert launch_local.exit_of(tmp_path, 1) is None
     assert launch_local.record_of(tmp_path, 1) is None
+
+
+def test_a_rank_that_waits_for_a_disk_counts_as_the_one_process_of_a_job_does():
+    def seen(main, rank, worker):
+        states = {
+            2: (1, "S"),
+            3: (2, main),
+            4: (3, rank),
+            5: (4, worker),
+        }  # keeper, torchrun, rank, its worker
+        return {pid: processes.Process(pid, parent, state, 0.0) for pid, (parent, state) in states.items()}
+
+    assert launch_local.usage_of(2, 3, seen("D", "S", "S")).waits_for_device
+    assert launch_local.usage_of(2, 3, seen("S", "D", "S")).waits_for_device
+    assert not launch_local.usage_of(2, 3, seen("S", "S", "D")).waits_for_device
