@@ -188,9 +188,10 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
 
     def choose_theme(self, theme: str) -> None:
         """Draw in a theme, and keep it."""
+        from finetop.tui.app_interface import host_of
         from finetop.tui.screens import themes
 
-        themes.choose(self, theme)
+        themes.choose(host_of(self), theme)
 
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE

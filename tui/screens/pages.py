@@ -151,13 +151,13 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row = self._matching[index]
-        is_found = isinstance(row, Found)
-        name = cut_middle(clean_line(row.name), 40) if is_found else command_names(row)[0]
-        sign = row.shown if not is_found and row.keys else ""
+        if isinstance(row, Found):
+            name, about, sign = cut_middle(clean_line(row.name), 40), row.about, ""
+        else:
+            name, about, sign = command_names(row)[0], row.about, row.shown if row.keys else ""
+            if about.lower() == name:  # a place
+                about = row.command
         name += " " * max(0, NAME_WIDTH - cell_len(name))
-        about = row.about
-        if not is_found and about.lower() == name.strip():  # a place
-            about = row.command
         about = cut_end(about, max(0, width - 17 - cell_len(name) - len(sign)))
         left: Line = (
             cursor_mark(has_cursor),

@@ -43,7 +43,7 @@ _WORDS: Mapping[str, str] = {
 }
 MORE = 10  # cells for how many tasks are not named
 SHOWN = 24  # cells of a filter
-EXAMPLE = "part of what is listed, such as failed or regressed; or loss<1.2, tag:x"
+EXAMPLE = "a word that is listed, such as failed, or loss<1.2, or tag:draft"
 LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
@@ -212,7 +212,7 @@ def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
         more = f"{count(matching)} match without {clean_line(term)}"
     else:
         more = f"{counted(answer.total, 'run')} without it"
-    return [(), hidden, ((f" {more}", "dim"),), (), ((f" A filter is {EXAMPLE}.", "dim"),)]
+    return [(), hidden, ((f" {more}", "dim"),), (), ((f" Try {EXAMPLE}.", "dim"),)]
 
 
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:

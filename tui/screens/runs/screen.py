@@ -243,8 +243,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         is_far = any(home.link is not None for home in self.host.homes)
         marked, width = list(self.runs.marked.values()), self.query_one("#pane", Lines).room.width
         if len(marked) < 2:
-            is_drawn = self.row is not None and self.row.step and width >= CHART_FROM
-            marked, width = [self.row] if is_drawn else [], width - facts_width(width)
+            row = self.row if width >= CHART_FROM else None
+            marked, width = [] if row is None or not row.step else [row], width - facts_width(width)
         if await self.overlay.load(self.host.ask, marked, width, self.host.now()):
             self.show_pane()
         with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
