@@ -1,4 +1,4 @@
-"""How long trying a remedy takes, by what was measured: of this run's, else of others of its base, else of its checks."""
+"""How long trying a remedy takes, as measured: of this run's, else of others of its base, else of its checks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ class Price(msgspec.Struct, frozen=True):
     confirming_s: float
 
 
-def price(own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequence[CheckResult]) -> Price | None:
+def price(
+    own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequence[CheckResult]
+) -> Price | None:
     """Estimate from the remedies of a run that were tried, from those of other runs of its base, and from its checks.
 
-    A remedy is asked up to as many items as there are for choosing, and a check may have stopped after a few: so what an
-    item took counts. Of several checks the slowest counts, as one that found its scores in the cache took next to no
+    A remedy is asked up to as many items as there are for choosing, and a check may have stopped after a few: so what
+    an item took counts. Of several checks the slowest counts, as one that found its scores in the cache took next to no
     time. None where nothing was measured.
     """
     scored = next((measured for rows in (own, others) if (measured := _measured(rows))), [])
@@ -37,7 +39,9 @@ def price(own: Sequence[RemedyRow], others: Sequence[RemedyRow], checks: Sequenc
         each = median(row.seconds / row.items_total for row in scored)
         items = items or round(median(row.items_total for row in scored))
     else:
-        each = max((check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0)
+        each = max(
+            (check.seconds / check.items_scored for check in checks if check.items_scored), default=0.0
+        )
     # The items for confirming are the other half, or as many.
     return Price(each * items, each * items) if each and items else None
 

@@ -33,7 +33,14 @@ def candidates(subject: Subject) -> list[Candidate]:
     """Return one: all of them gone."""
     settings = {"scale": 0.0, "top": TOP, "cosine": COSINE}
     return [
-        Candidate("intruders", "intruders", "intruder dimensions removed", subject.step, settings, subject.no_weights)
+        Candidate(
+            "intruders",
+            "intruders",
+            "intruder dimensions removed",
+            subject.step,
+            settings,
+            subject.no_weights,
+        )
     ]
 
 

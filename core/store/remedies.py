@@ -36,7 +36,9 @@ def take(
         row = row and _confirmed(row, told)
     if row is None:
         return  # a confirmation of what was never tried
-    if isinstance(told, events.RemedyTried) and (before := of_run(connection, run_id, told.step).get(told.name)):
+    if isinstance(told, events.RemedyTried) and (
+        before := of_run(connection, run_id, told.step).get(told.name)
+    ):
         # Tried again, most scores come from the cache: what scoring takes was measured then.
         row = msgspec.structs.replace(row, seconds=max(row.seconds, before.seconds))
     connection.execute(

@@ -1,4 +1,4 @@
-"""Charts in a grid, the same on every screen: how many beside and below each other, how large, and which one is where."""
+"""Charts in a grid, the same on every screen: how many beside and below each other, how large, which is where."""
 
 from __future__ import annotations
 
@@ -32,9 +32,7 @@ def grid_of(width: int, height: int, *, below: int, is_full: bool = False) -> La
         return Layout(1, 1, width - 1, height)
     columns = columns_in(width)
     rows = 1 if width < 100 or height < 28 else 2 if height < 40 else 3
-    return Layout(
-        columns, rows, chart_width(width, columns), min(_TALLEST, max(5, (height - below) // rows))
-    )
+    return Layout(columns, rows, chart_width(width, columns), min(_TALLEST, max(5, (height - below) // rows)))
 
 
 def columns_in(width: int) -> int:

@@ -119,7 +119,9 @@ def _side(spot: Spot, limit: float | None, across: _Axis) -> range:
     if limit is None:
         return range(across.cells)
     at = across.cell(limit)
-    return range(at, at + 1) if spot.x == limit else range(at + 1, across.cells) if spot.x > limit else range(at)
+    return (
+        range(at, at + 1) if spot.x == limit else range(at + 1, across.cells) if spot.x > limit else range(at)
+    )
 
 
 def _free(

@@ -265,20 +265,21 @@ def log_wealth_under(drawn: Sample, drop: float) -> Floats:
     return _log_wealth(drawn, drops, against_at_most=False)[:, 0]
 
 
-def confidence_sequence(
-    drawn: Sample, alpha: float, alpha_high: float | None = None
-) -> tuple[float, float]:
+def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = None) -> tuple[float, float]:
     """Bound the ability's mean drop from both sides, at alpha/2 a side, valid at every time at once.
 
-    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is monotone in the drop bet against, so its limit is found on ever finer grids, rounded
-    outwards.
+    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is
+    monotone in the drop bet against, so its limit is found on ever finer grids, rounded outwards.
     """
     if drawn.empty:
         return (-1.0, 1.0)
     bars = {True: log(2 / alpha), False: -log(alpha / 2 if alpha_high is None else alpha_high)}
 
     def refuted(drops: Floats, against_at_most: bool) -> NDArray[np.bool_]:
-        return log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T) >= bars[against_at_most]
+        return (
+            log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T)
+            >= bars[against_at_most]
+        )
 
     low, high = -1.0, 1.0
     start, stop = -1.0, 1.0

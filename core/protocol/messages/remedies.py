@@ -36,7 +36,9 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
     job: State | None = None  # of the newest job that tries any
     job_id: int | None = None
     trying: list[str] = []  # what that job tries
-    price_s: float | None = None  # of trying one, as measured (core/remedies/_price.py); None where nothing was
+    price_s: float | None = (
+        None  # of trying one, as measured (core/remedies/_price.py); None where nothing was
+    )
     confirming_s: float = 0.0  # of confirming the best
     now_by: Literal["check", "choosing"] = "check"  # which of the two `now` is
 

@@ -76,7 +76,10 @@ def test_a_claim_of_several_and_a_watch_say_so() -> None:
         "run", check_result.read(second)
     )
     assert "wrong with probability at most 0.00833." in verdicts.report("run", check_result.read(second))
-    assert "points on items like these (99.17 % at any time; the verdict does not go by it)" in verdicts.report("run", check_result.read(second))
+    assert (
+        "points on items like these (99.17 % at any time; the verdict does not go by it)"
+        in verdicts.report("run", check_result.read(second))
+    )
     look = checked({}, watch=True)
     assert verdicts.verdict_line(check_result.read(look)).endswith(" of 400 items; watch, no claim")
     assert "watch: a look on the way, no claim." in verdicts.report("run", check_result.read(look))
@@ -87,7 +90,13 @@ def test_a_claim_of_several_and_a_watch_say_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drop", "words"), [(0.091, "9.1 points lost"), (-0.004, "0.4 points won"), (0.0001, "nothing lost"), (0.02976, "2.98 points lost")]
+    ("drop", "words"),
+    [
+        (0.091, "9.1 points lost"),
+        (-0.004, "0.4 points won"),
+        (0.0001, "nothing lost"),
+        (0.02976, "2.98 points lost"),
+    ],
 )
 def test_lost_and_won_are_the_two_words(drop: float, words: str) -> None:
     assert verdicts.moved(drop, 0.03) == words

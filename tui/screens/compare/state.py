@@ -21,7 +21,9 @@ class ComparedRuns:
     """The runs, whole, and their curves of the metrics that are shown."""
 
     runs: list[RunDetail] = field(default_factory=list)
-    curves: dict[str, list[Curve | None]] = field(default_factory=dict)  # of each metric, one a run; None: it has none
+    curves: dict[str, list[Curve | None]] = field(
+        default_factory=dict
+    )  # of each metric, one a run; None: it has none
     data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
     x: Across = "step"  # what they are drawn over
     first: float = 0

@@ -118,7 +118,11 @@ def _gain(row: RemedyRow, columns: Columns) -> Line:
     if not columns.bar:
         return share
     # The bar is of the gain, which is good as far as it goes: red is for what was forgotten.
-    return (("  ", ""), *share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else ""), *share)
+    return (
+        ("  ", ""),
+        *share_bar(row.gain or 0.0, columns.bar, "green" if row.verdict == "ok" else ""),
+        *share,
+    )
 
 
 def _verdict(row: RemedyRow) -> Line:

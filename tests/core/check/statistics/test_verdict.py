@@ -516,7 +516,9 @@ def test_no_printed_interval_contradicts_the_verdict_beside_it(
             tuned = 1.0 - base if chance.random() < (falls / 0.8 if base else better) else base
             pairs.append(PairedItem(f"t{task}", f"{number:03}", "", base, tuned))
     items = [Item(pair.task, pair.item) for pair in pairs]
-    plan = plan_of(items, {item.key: pair.base for item, pair in zip(items, pairs, strict=True)}, margin=margin)
+    plan = plan_of(
+        items, {item.key: pair.base for item, pair in zip(items, pairs, strict=True)}, margin=margin
+    )
     result = check_pairs(plan, pairs, until=until)  # type: ignore[arg-type]
     limit = -100 * margin
 

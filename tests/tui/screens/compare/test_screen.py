@@ -218,7 +218,11 @@ async def test_the_charts_are_those_of_run(size: tuple[int, int], charts: int) -
         await pilot.press("escape")
         screen = await compared(fake, pilot)
         own = screen._layout
-        assert (own.charts, own.chart_columns, own.chart_width) == (charts, layout.chart_columns, layout.chart_width)
+        assert (own.charts, own.chart_columns, own.chart_width) == (
+            charts,
+            layout.chart_columns,
+            layout.chart_width,
+        )
         assert screen.metrics == of_run.view_state.charted(of_run.detail.row)
         assert text_of(app).count(" step 0 ") == len(screen.metrics)
 

@@ -406,6 +406,20 @@ def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
+async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, int]) -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=size) as pilot:
+        await opened(fake, pilot)
+        for keys in ((), ("left",)):
+            await pilot.press(*keys)
+            await settled(pilot)
+            title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
+            assert "1.1" in title
+            assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
+
+
 def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
     axis = Axis(1200, 600, 32, oldest=75)
     assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
