@@ -213,11 +213,11 @@ def beside_lines(result: CheckResult) -> list[str]:
         if decided[0] == decided[1]:
             lines.append(f"change  {change(result.drop, result.margin)} points {all_of}, each scored")
         else:
-            sure = f"each end wrong at most {100 * result.alpha:.4g} % of the time"
+            sure = f"{100 * (1 - result.alpha):.4g} % a side, decides"
             lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
         low, high = result.interval
-        sure = f"{100 * (1 - result.alpha):.4g} % at any time; the verdict does not go by it"
+        sure = f"{100 * (1 - result.alpha):.4g} %, does not decide"
         lines.append(f"ability  {change(high)} to {change(low)} points on items like these ({sure})")
     if result.items_used:
         luck = ""
