@@ -38,7 +38,7 @@ BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
 SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
 NARROWEST = 0.05  # below this distance to a bound the stake is capped by BETS alone
 GRID, ROUNDS = 101, 3  # confidence limits are found to 2 / 100**3
-HALVINGS = 40  # of the drops that may be the suite's
+HALVINGS = 30  # of the drops that may be the suite's
 
 Exact = int | Fraction  # sums of right and wrong answers stay integers, which are quicker
 Decision = Literal["ok", "regressed"]
