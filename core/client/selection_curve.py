@@ -19,6 +19,7 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.runs import SweepsAnswer
 from finetop.core.protocol.runs import Finished, RunRow
 from finetop.core.protocol.tags import ALL, BY, ROWS
+from finetop.core.wording.units import plus_minus
 
 EVALUATION = "evaluation loss"
 
@@ -208,6 +209,8 @@ def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
     """Write a mean with half of its interval: '1.204 ± 0.017'."""
     if one is None:
         return "-"
-    rounded = round(one.mean, digits) or 0.0  # no -0.0
-    mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
-    return mean if one.high is None else f"{mean} ± {one.high - one.mean:.{digits}f}"
+    mean, half = f"{round(one.mean, digits) + 0.0:.{digits}f}", ""
+    if one.high is not None:
+        mean, half = plus_minus(one.mean, one.high - one.mean, digits)
+    plus = "+" if sign and float(mean) > 0 else ""
+    return f"{plus}{mean}" if one.high is None else f"{plus}{mean} ± {half}"

@@ -146,8 +146,9 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
     suite is; flips and discordance count items. suite_interval bounds the drop over all items of the suite, by what
     the verdict goes by; None in results from before it was kept. interval is the anytime-valid confidence sequence of
-    the ability's drop, which decides nothing; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total. chance is how
-    often an unchanged model loses as much, where every item was asked and the margin or more was lost.
+    the ability's drop, which decides nothing; proven_drop says that it excludes 0. alpha is what this check spent of
+    alpha_total. chance is how often an unchanged model loses as much, where every item was asked and the margin or
+    more was lost.
     """
 
     verdict: Verdict

@@ -1,4 +1,4 @@
-"""How long trying a remedy takes, by what was measured: of this run's, else of others of its base, else of its checks."""
+"""How long trying a remedy takes, as measured: of this run's, else of others of its base, else of its checks."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def price(
 ) -> Price | None:
     """Estimate from the remedies of a run that were tried, from those of other runs of its base, and from its checks.
 
-    A remedy is asked up to as many items as there are for choosing, and a check may have stopped after a few: so what an
-    item took counts. Of several checks the slowest counts, as one that found its scores in the cache took next to no
+    A remedy is asked up to as many items as there are for choosing, and a check may have stopped after a few: so what
+    an item took counts. Of several checks the slowest counts, as one that found its scores in the cache took next to no
     time. None where nothing was measured.
     """
     scored = next((measured for rows in (own, others) if (measured := _measured(rows))), [])

@@ -13,7 +13,7 @@ from finetop.core.protocol.messages.approaches import (
 )
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import exact_span
-from finetop.core.wording.units import gib, metric_words
+from finetop.core.wording.units import gib, metric_words, plus_minus
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 NOT_KNOWN = "-"
@@ -43,16 +43,10 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
         return (row.name, NOT_KNOWN, "", "", "", "")
     gap = "best" if row.is_best else NOT_KNOWN
     if row.gap is not None:
-        gap = (
-            f"{_signed(row.gap.mean)} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
-        )
+        mean, half = plus_minus(row.gap.mean, (row.gap.high - row.gap.low) / 2, 2)
+        gap = f"{'+' if float(mean) > 0 else ''}{mean} ±{half}{'=' if row.gap.is_open else ''}"
     spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
-
-
-def _signed(value: float) -> str:
-    """Write a difference; what rounds to nothing has no sign."""
-    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def score(found: Score | None) -> str:

@@ -63,7 +63,8 @@ def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
     """Write target, gain kept, what is retained and the verdict, as cells."""
     if not row.target and row.drop is None:
         return "", "", "", how(found, row)
-    return target(found, row), gain(row), retained(row, found.margin), verdict(row)
+    share = f"{gain(row)} {metric_words(gain_metric(row))}".rstrip()
+    return target(found, row), share, retained(row, found.margin), verdict(row)
 
 
 def how(found: RemediesAnswer, row: RemedyRow) -> str:
@@ -100,6 +101,11 @@ def least(row: RemedyRow) -> str:
     return min(row.kept, key=lambda metric: row.kept[metric]) if len(row.kept) > 1 else ""
 
 
+def gain_metric(row: RemedyRow) -> str:
+    """Name the metric that the share of the gain is of, where the target has more than one."""
+    return min(row.kept, key=lambda metric: row.kept[metric]) if row.kept and len(row.target) > 1 else ""
+
+
 def has_several(found: RemediesAnswer) -> bool:
     """Say if tuning gained by several metrics of the target: then the one of which least is kept counts."""
     return found.now is not None and len(found.now.kept) > 1
@@ -109,13 +115,13 @@ def kept_words(row: RemedyRow) -> str:
     """Say how much of the gain is kept: of several metrics by which that is least, and of which it is more."""
     if row.gain is None:
         return ""
-    worst = least(row)
+    worst = gain_metric(row)
     more = [
         f"{metric_words(metric)} {100 * share:.0f}%"
         for metric, share in row.kept.items()
         if metric != worst and share > row.gain + 0.1
     ]
-    by = f" by {metric_words(worst)}" if worst and more else ""
+    by = f" by {metric_words(worst)}" if worst and (more or len(row.kept) == 1) else ""
     others = f" ({', '.join(more)})" if more else ""
     return f"keeps {'only ' if keeps_little(row) else ''}{gain(row)} of the gain{by}{others} and "
 

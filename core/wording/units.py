@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from finetop.core.text import clean_line
 
 GIB = 2**30
@@ -36,3 +38,22 @@ def size_word(size_bytes: float) -> str:
 def metric_words(metric: str) -> str:
     """Write a metric's name as words: 'exact match', 'nats/token'."""
     return clean_line(metric).replace("_per_", "/").replace("_", " ")
+
+
+def rounded(value: float, *bounds: float, digits: int = 1) -> str:
+    """Round a number without moving it to or over a bound: 2.976 under a limit of 3 is 2.98, and not 3.0."""
+    for places in (digits, digits + 1):
+        shown = round(value, places)
+        if all((shown > at) == (value > at) and (shown < at) == (value < at) for at in bounds):
+            return f"{shown + 0.0:.{places}f}"
+    nearest = min(bounds, key=lambda at: abs(at - value))
+    return f"{nearest + math.copysign(10.0**-places, value - nearest):.{places}f}"
+
+
+def plus_minus(mean: float, half: float, digits: int) -> tuple[str, str]:
+    """Round a mean and half of its interval so that they tell alike whether 0 is in it: 0.0302 ± 0.0298 keeps four."""
+    for places in (digits, digits + 1, digits + 2):
+        shown, around = round(mean, places) + 0.0, round(half, places)
+        if (abs(shown) > around) == (abs(mean) > half):
+            break
+    return f"{shown:.{places}f}", f"{around:.{places}f}"

@@ -17,6 +17,7 @@ from finetop.core.protocol.check_result import (
 )
 from finetop.core.protocol.runs import CheckBrief
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import rounded
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
@@ -44,16 +45,6 @@ def points(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
-def rounded(value: float, *bounds: float, digits: int = 1) -> str:
-    """Round a number without moving it to or over a bound: 2.976 under a limit of 3 is 2.98, and not 3.0."""
-    for places in (digits, digits + 1):
-        shown = round(value, places)
-        if all((shown > at) == (value > at) and (shown < at) == (value < at) for at in bounds):
-            return f"{shown + 0.0:.{places}f}"
-    nearest = min(bounds, key=lambda at: abs(at - value))
-    return f"{nearest + math.copysign(10.0**-places, value - nearest):.{places}f}"
-
-
 def change(drop: float | None, margin: float | None = None) -> str:
     """Write a drop (a share) as a change, worse is negative: '-9.1', '+0.4', '0.0'; '-' where there is none.
 
@@ -64,10 +55,11 @@ def change(drop: float | None, margin: float | None = None) -> str:
 
 def change_of(points_lost: float, margin: float | None = None) -> str:
     """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
-    return _signed(-points_lost, *(() if margin is None else (-margin,)))
+    return signed(-points_lost, *(() if margin is None else (-margin,)))
 
 
-def _signed(value: float, *bounds: float, digits: int = 1) -> str:
+def signed(value: float, *bounds: float, digits: int = 1) -> str:
+    """Write a change with its sign, rounded on its side of the bounds; none of what rounds to nothing."""
     text = rounded(value, *bounds, digits=digits)
     return text if text.startswith("-") or float(text) == 0 else f"+{text}"
 
@@ -83,7 +75,7 @@ def interval_of(drops: tuple[float, float] | None, margin: float) -> str:
     low, high = drops
     if low == high:
         return "all items"
-    return f"{_signed(-high, -margin, 0.0)} to {_signed(-low, -margin, 0.0)}"
+    return f"{signed(-high, -margin, 0.0)} to {signed(-low, -margin, 0.0)}"
 
 
 def interval(drops: tuple[float, float] | None, margin: float) -> str:
@@ -197,7 +189,7 @@ def target_line(metric: str, score: TargetScore) -> str:
     better = score.high < 0 if metric in LOWER_IS_BETTER else score.low > 0
     worse = score.low > 0 if metric in LOWER_IS_BETTER else score.high < 0
     how = "better" if better else "worse" if worse else "no clear change"
-    interval = f"{_signed(score.low, 0.0, digits=2)} to {_signed(score.high, 0.0, digits=2)} at 95 %"
+    interval = f"{signed(score.low, 0.0, digits=2)} to {signed(score.high, 0.0, digits=2)} at 95 %"
     rows, moved_to = counted(score.rows, "row"), ""
     if score.texts:
         rows = f"{counted(score.rows, 'window')} of {counted(score.texts, 'text')}"
@@ -221,11 +213,11 @@ def beside_lines(result: CheckResult) -> list[str]:
         if decided[0] == decided[1]:
             lines.append(f"change  {change(result.drop, result.margin)} points {all_of}, each scored")
         else:
-            sure = f"each end wrong at most {100 * result.alpha:.4g} % of the time"
+            sure = f"{100 * (1 - result.alpha):.4g} % a side, decides"
             lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
         low, high = result.interval
-        sure = f"{100 * (1 - result.alpha):.4g} % at any time; the verdict does not go by it"
+        sure = f"{100 * (1 - result.alpha):.4g} %, does not decide"
         lines.append(f"ability  {change(high)} to {change(low)} points on items like these ({sure})")
     if result.items_used:
         luck = ""

@@ -222,7 +222,7 @@ def remedies(answer: RemediesAnswer | None) -> Sheet:
 
 
 def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:
-    low, high = row.interval or (None, None)
+    low, high = row.decided or (None, None)
     return (
         *(row.label, row.name, " ".join(f"{key}={value}" for key, value in row.settings.items())),
         row.verdict,

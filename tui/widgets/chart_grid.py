@@ -1,4 +1,4 @@
-"""Charts in a grid, the same on every screen: how many beside and below each other, how large, and which one is where."""
+"""Charts in a grid, the same on every screen: how many beside and below each other, how large, which is where."""
 
 from __future__ import annotations
 

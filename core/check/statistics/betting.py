@@ -38,7 +38,7 @@ BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
 SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
 NARROWEST = 0.05  # below this distance to a bound the stake is capped by BETS alone
 GRID, ROUNDS = 101, 3  # confidence limits are found to 2 / 100**3
-HALVINGS = 40  # of the drops that may be the suite's
+HALVINGS = 30  # of the drops that may be the suite's
 
 Exact = int | Fraction  # sums of right and wrong answers stay integers, which are quicker
 Decision = Literal["ok", "regressed"]
@@ -268,8 +268,8 @@ def log_wealth_under(drawn: Sample, drop: float) -> Floats:
 def confidence_sequence(drawn: Sample, alpha: float, alpha_high: float | None = None) -> tuple[float, float]:
     """Bound the ability's mean drop from both sides, at alpha/2 a side, valid at every time at once.
 
-    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is monotone in the drop bet against, so its limit is found on ever finer grids, rounded
-    outwards.
+    `alpha_high` is what the high end spends instead of its half, where it is a claim of its own. Each side's wealth is
+    monotone in the drop bet against, so its limit is found on ever finer grids, rounded outwards.
     """
     if drawn.empty:
         return (-1.0, 1.0)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from finetop.core.client.report import Bars, Chart, Line
 from finetop.core.text import clean_line
+from finetop.core.wording.verdicts import signed
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # around the picture
@@ -145,7 +146,7 @@ def bars(drawn: Bars) -> str:
         if bar.low is not None and bar.high is not None:
             parts.append(_rule(x(bar.low), y, x(bar.high), y, f"interval {bar.tone}"))
         parts.append(f'<circle class="{bar.tone}" cx="{x(bar.change):.1f}" cy="{y:.1f}" r="4.5"/>')
-        parts.append(_text(WIDTH - 8, y + 4, f"{bar.change:+.1f}", "end"))
+        parts.append(_text(WIDTH - 8, y + 4, signed(bar.change, drawn.limit), "end"))
     return _svg(height, drawn.title, parts)
 
 

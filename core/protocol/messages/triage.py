@@ -96,7 +96,7 @@ class Triage(Question[TriageAnswer], tag="triage", frozen=True, omit_defaults=Tr
 
 
 class TaskFacts(msgspec.Struct, frozen=True):
-    """All numbers of one task, or of the whole (task ""). The interval is of the drop, in points: what the mark goes by."""
+    """All numbers of one task, or of the whole (task ""). The interval is of the drop, in points; it made the mark."""
 
     task: str
     mark: str

@@ -125,7 +125,7 @@ def test_what_stands_beside_and_what_was_left_out_is_there() -> None:
     lines = written().splitlines()
     for wanted in (
         "- change  -10.0 points over all 400 items, each scored",
-        "- ability  -15.0 to -5.0 points on items like these (95 % at any time; the verdict does not go by it)",
+        "- ability  -15.0 to -5.0 points on items like these (95 %, does not decide)",
         "- flips  45 lost, 5 won; exact McNemar p 0.001",
         "- left out  boolq: version 1 in the base's log, 2 in the tuned model's",
         "- guesses: no verdict. At chance.",

@@ -110,7 +110,7 @@ def test_where_the_job_is():
     assert [remedies.is_trying(found, one) for one in rows] == [False, True]
     assert [remedies.waits(found, one) for one in rows] == [False, True]
     assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
-    assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 (-2.6 to +1.0)", "ok")
+    assert remedies.cells(found, rows[0]) == ("1.20", "90% nats/token", "-0.8 (-2.6 to +1.0)", "ok")
     assert remedies.price(found) == ": about 30 s, nothing is retrained"
 
 
@@ -122,3 +122,13 @@ def test_where_the_run_stands_says_on_which_items():
     assert remedies.now(by_check) == f"now, by its newest check (412 of 672 items): {said}"
     chosen = msgspec.structs.replace(by_check, now_by="choosing")
     assert remedies.now(chosen) == f"now, on the 412 items that remedies are chosen by: {said}"
+
+
+def test_a_share_names_its_metric_where_the_target_has_another_that_gained_nothing() -> None:
+    """0% of what? The target that is shown went from 3.95 to 2.27."""
+    only = row("a", 0.0, kept={"exact_match": 0.0}, target={"nats_per_token": 2.27, "exact_match": 0.1})
+    found = answer([only], "a")
+    assert remedies.cells(found, only)[:2] == ("2.27", "0% exact match")
+    assert remedies.best(found)[-1].startswith("☆ a keeps only 0% of the gain by exact match and")
+    alone = row("b", 0.9, kept={"rules": 0.9}, target={"rules": 0.9})
+    assert remedies.cells(found, alone)[1] == "90%", "there is no other"

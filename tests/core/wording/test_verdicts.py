@@ -7,12 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
+from finetop.core.check import regression_step
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
+from finetop.core.client.report import Bars
+from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.protocol import check_result
-from finetop.core.wording import verdicts
+from finetop.core.protocol.runs import RemedyRow
+from finetop.core.store.triage import facts_of
+from finetop.core.wording import remedies, verdicts
 
 TASKS = ("arith", "knowledge", "guesses")
 
@@ -76,9 +81,8 @@ def test_a_claim_of_several_and_a_watch_say_so() -> None:
         "run", check_result.read(second)
     )
     assert "wrong with probability at most 0.00833." in verdicts.report("run", check_result.read(second))
-    assert (
-        "points on items like these (99.17 % at any time; the verdict does not go by it)"
-        in verdicts.report("run", check_result.read(second))
+    assert "points on items like these (99.17 %, does not decide)" in verdicts.report(
+        "run", check_result.read(second)
     )
     look = checked({}, watch=True)
     assert verdicts.verdict_line(check_result.read(look)).endswith(" of 400 items; watch, no claim")
@@ -227,3 +231,70 @@ def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
     assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
     small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"
+
+
+def test_wherever_a_verdict_stands_beside_an_interval_it_is_the_one_that_decided() -> None:
+    """A model that lost 5.9 points of the suite for certain, and whose ability may be no worse."""
+    outcome = check_result.read(
+        {
+            "verdict": "regressed",
+            "reason": "…",
+            "decided_by": "betting",
+            "margin": 0.03,
+            "items_used": 400,
+            "items_total": 672,
+            "base": 0.9,
+            "tuned": 0.841,
+            "drop": 0.059,
+            "interval": (-0.001, 0.119),
+            "suite_interval": (0.0302, 0.084),
+            "suite": "quick",
+            "tasks": [
+                {
+                    "task": "arith",
+                    "mark": "open",
+                    "n": 90,
+                    "total": 96,
+                    "base": 0.9,
+                    "tuned": 0.84,
+                    "drop": 0.06,
+                    "interval": (-0.05, 0.17),
+                }
+            ],
+        }
+    )
+    decided = "-8.4 to -3.02"
+    assert f"change  {decided} points over all 672 items (95 % a side, decides)" in verdicts.report(
+        "run", outcome
+    )
+    assert decided in regression_step.table_rows([4], {4: msgspec.to_builtins(outcome)}, {})[0]
+    facts = facts_of(outcome, "")
+    assert verdicts.interval_of(facts.interval, 3.0) == decided
+    bars = next(block for block in tasks(outcome) if isinstance(block, Bars)).bars
+    assert (bars[0].low, bars[0].high) == pytest.approx((-8.4, -3.02))
+    row = RemedyRow(
+        "x", "x", "x", 1, verdict="regressed", drop=5.9, interval=(-0.1, 11.9), decided=facts.interval
+    )
+    assert remedies.retained(row, 3.0) == f"-5.9 ({decided})"
+
+
+@pytest.mark.parametrize(
+    ("facts", "bounds"),
+    [
+        ({"decided_by": "task", "suite_interval": (0.0, 0.05)}, None),  # the task's row shows what decided
+        ({"verdict": "no_verdict", "suite_interval": (0.02, 0.05)}, (0.02, 0.05)),
+        ({"verdict": "no_verdict", "suite_interval": (0.045, 0.045)}, None),  # it may be chance
+        ({"suite_interval": None}, None),  # a result from before it was kept
+        ({"suite_interval": None, "items_used": 100}, (0.05, 0.05)),
+    ],
+)
+def test_where_something_else_decided_no_interval_stands_beside_the_verdict(facts: Any, bounds: Any) -> None:
+    whole = {
+        "verdict": "regressed",
+        "reason": "",
+        "margin": 0.03,
+        "items_used": 90,
+        "items_total": 100,
+        "drop": 0.05,
+    }
+    assert check_result.read({**whole, **facts}).deciding_interval == bounds

@@ -37,7 +37,7 @@ class Columns:
 
 def columns_of(answer: RemediesAnswer, width: int) -> Columns:
     """Divide a row: what is left beside the verdict, what it goes by and the gain has the name, the target, a bar."""
-    metric = METRIC if remedies.has_several(answer) and width >= 72 else 0
+    metric = METRIC if len(answer.base) > 1 and width >= 72 else 0
     retained = RETAINED if width >= 78 else MOVED
     share = SHARE if metric else len(GAIN) + 1
     left = width - START - share - metric - 2 - retained - 1 - VERDICT
@@ -110,7 +110,7 @@ def _name(label: str, has_cursor: bool, room: int) -> Line:
 
 
 def _gain(row: RemedyRow, columns: Columns) -> Line:
-    metric = metric_words(remedies.least(row)) if columns.metric else ""
+    metric = metric_words(remedies.gain_metric(row)) if columns.metric else ""
     share: Line = (
         (f"{remedies.gain(row):>{columns.share}}", ""),
         (f" {cut_end(metric, columns.metric - 1):<{columns.metric - 1}}" if columns.metric else "", "dim"),

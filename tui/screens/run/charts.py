@@ -104,23 +104,20 @@ def _chart(board: Board, key: str) -> list[Line]:
 
 
 def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
-    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole."""
+    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole.
+
+    The metric's name stays. The names of its lines go first: a point is marked as it is drawn.
+    """
     view = board.views[key]
-    parts: list[Line] = []
-    if view.cursor is not None:
-        words = place_words(view, view.cursor, plot_width(width), board.step or 0)
-        parts.append(((words, "bold"),))
-    for plot in series:
-        name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "")
-        if view.cursor is not None:
-            number = value_at(plot, view.cursor, view.smoothing)
-            text = "-" if number is None else shown(key, number)
-        else:
-            text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
-        parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
+    gutter: Line = (cursor_mark(key == board.metric),)
+    named = (*gutter, (title_of(key), "bold"))
+    parts = _values(board, key, series, width, has_names=True)
+    room = width - line_width(named) - sum(line_width(part) + 2 for part in parts)
+    if room < 0:
+        parts = _values(board, key, series, width, has_names=False)
     if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" (limit {decimals(limit)})", ""))
+        words = f" (limit {decimals(limit)})"
+        parts[-1] = (*parts[-1], (words if len(words) <= room else "", ""))
         parts.append((("nats/token", "dim"),))
     bad = sum(plot.curve.bad for plot in series)
     if bad:
@@ -131,17 +128,31 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append((("log y", "dim"),))
     if view.x != "step" and key == board.charts[0]:
         parts.append(((NAMES[view.x], "dim"),))
-    gutter: Line = (cursor_mark(key == board.metric),)
-    line: Line = (*gutter, (title_of(key), "bold"))
-    values = (view.cursor is not None) + len(series)  # the parts that the title is there for
-    if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:
-        line = gutter
+    line: Line = named
     for part in parts:
-        gap = 2 if len(line) > 1 else 0
-        if line_width(line) + gap + line_width(part) <= width:
-            line = (*line, (" " * gap, ""), *part)
+        if line_width(line) + 2 + line_width(part) <= width:
+            line = (*line, ("  ", ""), *part)
     room = width - line_width(line) - 2
     if board.under_cursor and room >= _LEAST_WORDS:
         event = board.under_cursor[0]
         line = (*line, ("  ", ""), (cut_end(event.words, room), event.mark.style or "bold"))
     return line
+
+
+def _values(board: Board, key: str, series: list[Series], width: int, *, has_names: bool) -> list[Line]:
+    """Write where the cursor is, and each line's value there; without a cursor its newest."""
+    view = board.views[key]
+    parts: list[Line] = []
+    if view.cursor is not None:
+        words = place_words(view, view.cursor, plot_width(width), board.step or 0)
+        parts.append(((words, "bold"),))
+    for plot in series:
+        name = {"loss": "train ", "eval_loss": "eval "}.get(plot.curve.key, "") if has_names else ""
+        if view.cursor is not None:
+            number = value_at(plot, view.cursor, view.smoothing)
+            text = "-" if number is None else shown(key, number)
+        else:
+            text = shown(key, board.detail.row.metrics.get(plot.curve.key, plot.curve.last_value))
+        point: Line = ((" o" if board.only_ascii else " •", SERIES[1]),) if plot.is_points else ()
+        parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
+    return parts

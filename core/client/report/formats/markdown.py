@@ -20,6 +20,7 @@ from finetop.core.client.report import (
 from finetop.core.text import clean
 from finetop.core.wording.check_markdown import escape
 from finetop.core.wording.sparkline import sparkline
+from finetop.core.wording.verdicts import signed
 
 ENDING = ".md"
 _SPARK = 60  # blocks
@@ -92,7 +93,8 @@ def _line(line: Line) -> tuple[str, ...]:
 
 def _bars(drawn: Bars) -> str:
     rows = tuple(
-        (bar.name, _interval(bar, drawn.limit), f"{bar.change:+.1f}", _WORDS[bar.tone]) for bar in drawn.bars
+        (bar.name, _interval(bar, drawn.limit), signed(bar.change, drawn.limit), _WORDS[bar.tone])
+        for bar in drawn.bars
     )
     return f"**{escape(drawn.title)}, limit {drawn.limit:+g}**\n\n" + _table(
         Table(("task", "-100 to +100: ─ interval, ● change, ┊ limit", "change", "loss"), rows, (2,))

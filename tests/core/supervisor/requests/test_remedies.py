@@ -43,6 +43,8 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     rows = {row.name: row for row in found.rows}
     assert [name for name, row in rows.items() if row.verdict] == STRENGTHS
     assert (found.best, rows["interpolate-0.5"].confirmation) == ("interpolate-0.5", "ok")
+    assert rows["interpolate-0.75"].decided == pytest.approx((5.0, 13.0)), "not the ability's"
+    assert rows["interpolate-0.5"].fresh_decided == pytest.approx((-2.0, 2.0))
     assert rows["interpolate-0.75"].verdict == "regressed" and found.now.drop == pytest.approx(9.0)
     assert rows["interpolate-0.5"].drop == pytest.approx(0.4) and rows["interpolate-0.5"].fresh_used == 128
     assert found.trying == STRENGTHS and not found.is_under_way

@@ -86,7 +86,7 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
         assert "drift  0.09 (limit 0.10)  nats/token" in title
-        assert "0.1 ----" in row_with(app, "limit")
+        assert "0.1 ----" in row_with(app, "- limit")
         assert row_with(app, " step 0 ").count("500            1,200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
         assert (
@@ -345,7 +345,7 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
         assert screen.view_state.shown.cursor == 10
-        assert "step 394  train " in text_of(app)
+        assert " loss  step 394  1." in text_of(app)
         await pilot.press("right", "shift+right", "h")
         assert screen.view_state.shown.cursor == 20
         await pilot.press("0")
@@ -406,6 +406,20 @@ def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:
     assert moved(Shown(cursor=0, zoom=(0, 320)), axis, -5).zoom == (0, 320)
 
 
+@pytest.mark.parametrize("size", [(80, 24), (60, 24), (59, 24), (120, 40)])
+async def test_a_charts_title_keeps_its_metric_and_its_value(size: tuple[int, int]) -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=size) as pilot:
+        await opened(fake, pilot)
+        for keys in ((), ("left",)):
+            await pilot.press(*keys)
+            await settled(pilot)
+            title = next(line for line in text_of(app).splitlines() if line.startswith((" loss ", "▸loss ")))
+            assert "1.1" in title
+            assert size[0] < 60 or ("drift  " in title and " 0.09" in title)
+
+
 def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
     axis = Axis(1200, 600, 32, oldest=75)
     assert moved(Shown(cursor=14), axis, 10).cursor == 16, "where the run stands, not at its planned end"
@@ -454,7 +468,7 @@ async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "x", "left", "shift+left")
-        assert row_with(app, " tok  train").startswith(" 202k tok  train ")
+        assert row_with(app, " tok  ").startswith(" loss  202k tok  1.")
         step = row_with(app, "── step ").split()[2]
         assert abs(int(step) - 202_000 // 512) < 1200 // 32 // 2, "within half of a cell"
         assert row_with(app, "── step ").endswith(f"l log at step {step}")
