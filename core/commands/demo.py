@@ -8,13 +8,14 @@ the demo is, and about how many minutes are left.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
 from dataclasses import dataclass, field
 
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared.follow import phase_line, until_over
+from finetop.core.commands.shared.follow import is_live, phase_line, until_over
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
@@ -34,12 +35,12 @@ EXPECTED = {"demo-lora": "ok", "demo-full-hot": "regressed"}
 
 # Seconds of each part on two quiet CPU cores: the time left is theirs, at the pace of what is done.
 PARTS = {
-    "demo-lora": {"prepare": 25.0, "train": 70.0, "base": 60.0, "tuned": 60.0},
+    "demo-lora": {"prepare": 30.0, "train": 70.0, "base": 85.0, "tuned": 75.0},
     "demo-full-hot": {
-        "prepare": 10.0,
-        "train": 35.0,
-        "base": 10.0,
-        "tuned": 20.0,
+        "prepare": 18.0,
+        "train": 32.0,
+        "base": 12.0,
+        "tuned": 30.0,
     },  # the base's scores are kept
 }
 WHOLE_S = sum(sum(parts.values()) for parts in PARTS.values())
@@ -123,8 +124,9 @@ class Told:
         self.at = 0.0
 
     def __call__(self, new: EventsAnswer) -> None:
-        row, over = new.row, sys.stdout.isatty()
-        if not (isinstance(row.state, data.Queued | data.Running) or row.checking is not None):
+        row = new.row
+        over = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        if not is_live(row):
             print("\r\x1b[K" if over else "", end="", flush=True)
             return
         phase = phase_line(row)
@@ -141,6 +143,8 @@ def progress_line(name: str, row: data.RunRow, left_s: float) -> str:
     phase, state = phase_line(row), row.state if isinstance(row.state, data.Running) else row.checking
     if isinstance(state, data.Running) and state.done is not None and state.total:
         phase = f"{phase.partition(',')[0]} {state.done:,.0f}/{state.total:,.0f} {state.unit}".rstrip()
+        if isinstance(row.state, data.Running) and (loss := row.metrics.get("loss")) is not None:
+            phase += f", loss {number(loss, 2)}"
     left = f"about {long_span(left_s)} left" if left_s >= 60 else "less than a minute left"
     return f"{name}  {phase}  ({left})"
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
 from finetop.core.commands import demo
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import EventsAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +80,9 @@ def test_what_is_left_falls_and_goes_by_the_pace_of_what_is_done() -> None:
     recipe, at = STORY[2]
     done = demo.WHOLE_S - demo.time_left(recipe, row(data.Queued(1)), 0.0)
     assert done == 0
-    on_time, slow = (demo.time_left(recipe, at, seconds) for seconds in (125.0, 250.0))
-    assert on_time == pytest.approx(demo.WHOLE_S - 125.0)
-    assert slow == pytest.approx(on_time * (250 + demo.TRUSTED_S) / (125 + demo.TRUSTED_S))
+    on_time, slow = (demo.time_left(recipe, at, seconds) for seconds in (142.5, 285.0))
+    assert on_time == pytest.approx(demo.WHOLE_S - 142.5)
+    assert slow == pytest.approx(on_time * (285 + demo.TRUSTED_S) / (142.5 + demo.TRUSTED_S))
 
 
 def test_a_line_counts_what_its_phase_counts() -> None:
@@ -91,3 +93,24 @@ def test_a_line_counts_what_its_phase_counts() -> None:
         "one  check: measuring base 336/672 items  (about 2 min left)"
     )
     assert demo.progress_line("one", at, 59.0).endswith("(less than a minute left)")
+
+
+def test_in_a_terminal_one_line_is_written_over(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = demo.Told("demo-lora", "one", demo.Clock())
+    training = row(data.Running(0.0, "training", 20, 40, "steps"), 20)
+    rows = [training, msgspec.structs.replace(training, metrics={"loss": 1.7})]
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for one in (*rows, row(FINISHED, 40)):
+        told(EventsAnswer([], one, 1))
+    out = capsys.readouterr().out
+    assert "\n" not in out
+    assert [line.partition("  (")[0] for line in out.split("\r\x1b[K")] == [
+        "", "one  training 20/40 steps", "one  training 20/40 steps, loss 1.70", "",
+    ]  # fmt: skip
+    monkeypatch.setattr("sys.stdout.isatty", lambda: False)
+    for one in rows:
+        told(EventsAnswer([], one, 1))
+    assert capsys.readouterr().out == "", "the same phase, soon after"
