@@ -189,7 +189,10 @@ async def test_leaving_says_how_to_come_back() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         await pilot.press("q")
-    assert app.return_value == "4 trainings, 1 check go on. See them again with: finetop --on ana@lab --on ana@box"
+    assert (
+        app.return_value
+        == "4 trainings, 1 check go on. See them again with: finetop --on ana@lab --on ana@box"
+    )
 
 
 def test_the_top_row_always_fits() -> None:

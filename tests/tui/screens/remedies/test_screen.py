@@ -86,7 +86,9 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         await pilot.press("j", "j", "j", "E")
         await settled(pilot)
         target = "write half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5"
-        assert target in text_of(app), "nothing was made of the one under the cursor: it is the best that is exported"
+        assert target in text_of(app), (
+            "nothing was made of the one under the cursor: it is the best that is exported"
+        )
         await pilot.press("escape", "k", "E")
         await settled(pilot)
         assert target in text_of(app)

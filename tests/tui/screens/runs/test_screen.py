@@ -27,7 +27,7 @@ from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, St
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
-from finetop.core.protocol.runs import Failed, Finished, Queued, Running
+from finetop.core.protocol.runs import Failed, Finished, Queued, Running, SideJob, Stopped, Tried
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines, screen
@@ -813,3 +813,36 @@ async def test_one_column_says_of_each_part_whether_it_is_what_is_left_or_the_ag
         head = row_with(app, "did it forget?")
         assert head.index("left") < head.index("age")
         assert row_with(app, "done").strip("│ ") == "done"
+
+
+async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_question_of_a_stop() -> None:
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    job = SideJob("remedy", trying, Tried(2, 8, 240.0))
+    done = Finished(NOW - 6000, NOW - 4000)
+    fake = FakeSupervisor([make_row(21, "hot", done, check=make_check(), needs_you=True, others=[job])])
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        assert "● 1 remedy job" in text_of(app).splitlines()[0]
+        assert "1 needs you   1 remedy job   0 queued   1 total" in text_of(app)
+        assert "● hot" in row_with(app, "remedies 2 of 8, 4 min left")
+        assert "next  r  watch the remedies" in text_of(app)
+        await pilot.press("S")
+        await settled(pilot)
+        assert "Stop the remedies of hot?  2 of 8 are done and stay." in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert Stop("hot") in fake.asked
+
+
+async def test_a_run_that_was_killed_before_it_saved_is_retried_and_not_checked() -> None:
+    killed = make_row(21, "early", Stopped(NOW - 500, "kill", NOW - 900), step=7, steps=90, saved=0)
+    fake = FakeSupervisor([killed])
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "next  T  retry: it starts again" in text_of(app)
+        assert "f check" not in text_of(app).splitlines()[-1]
+        await pilot.press("T")
+        await settled(pilot)
+        assert Retry("early") in fake.asked
