@@ -214,21 +214,20 @@ def state_line(runs: RunList, width: int) -> Line:
     needs = f" {count(answer.need_you) if answer.need_you else 'nothing'} need{'s' if answer.need_you < 2 else ''} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    parts: tuple[tuple[str, str, StyleName], ...] = (  # the second where the first has no room
-        (
-            jobs.counts(answer.jobs) or "nothing runs",
-            f"{sum(answer.jobs.values())} running",
-            "cyan" if answer.jobs else "dim",
-        ),
-        (f"{answer.queued} queued{stopped}", f"{answer.queued} queued", "queued" if answer.queued else "dim"),
-        (f"{count(answer.total)} total", "", "dim"),
+    style: StyleName = "cyan" if answer.jobs else "dim"
+    running = jobs.counts(answer.jobs) or ("nothing runs" if answer.queued else "nothing runs or waits")
+    short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
+    queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
+    rest: Line = (
+        *(queued if answer.queued or stopped else ()),
+        ("   ", ""),
+        (f"{count(answer.total)} total", "dim"),
     )
-    for words, short, style in parts:
-        for said in filter(None, (words, short)):
-            more: Line = (*left, ("   ", ""), (said, style))
-            if line_width(more) + 2 + line_width(right) <= width:
-                left = more
-                break
+    forms: tuple[Line, ...] = tuple((*left, ("   ", ""), (words, style), *rest) for words in (running, short))
+    room = width - 2 - line_width(right)
+    left = next((form for form in forms if line_width(form) <= room), forms[-1][:-2])
+    while line_width(left) > room and len(left) > len(marked) + 1:
+        left = left[:-2]
     return spread(left, right, width)
 
 

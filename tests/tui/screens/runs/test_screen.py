@@ -104,7 +104,7 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         rows = text_of(app).splitlines()
-        assert rows[1].startswith(" 3 need you   3 trainings, 1 check   2 queued")
+        assert rows[1].startswith(" 3 need you   4 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
@@ -622,7 +622,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
-        assert "2 queued   11 total" in text_of(app)
+        assert "4 running   2 queued   11 total" in text_of(app)
         assert "marked" not in text_of(app).splitlines()[1]
         await pilot.press("u")
         await settled(pilot, 0.3)
@@ -824,8 +824,8 @@ async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_questio
     async with app.run_test(size=(120, 40)) as pilot:
         await settled(pilot)
         assert "● 1 remedy job" in text_of(app).splitlines()[0]
-        assert "1 needs you   1 remedy job   0 queued   1 total" in text_of(app)
-        assert "● hot" in row_with(app, "remedies 2 of 8, 4 min left")
+        assert "1 needs you   1 remedy job   1 total" in text_of(app)
+        assert "remedies 2 of 8" in row_with(app, "● hot ")
         assert "next  r  watch the remedies" in text_of(app)
         await pilot.press("S")
         await settled(pilot)
