@@ -8,14 +8,21 @@ from run_states import make_all
 from still import Still
 from tui_fakes import settled
 
+from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.request import Ask
 from finetop.core.supervisor.requests import dispatch
 from finetop.tui.app import FinetopApp
+from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom, Question
 
 ORDERS = ("f", "r", "s", "A", "E", "P", "R", "T")  # the others only look, or fill a form
 SIZE = (80, 24)
+IN_TRIAGE = ("regressed", "regressed-cleaned", "checked-again")
+ON_RUN = (
+    "running-saved", "running-pretrain", "running-with-check", "paused", "lost", "lost-not-resumable",
+    "killed-unsaved", "target-failed", "regressed-cleaned", "check-held",
+)  # fmt: skip
 
 
 class InProcess:
@@ -61,23 +68,28 @@ async def obey(app: FinetopApp, pilot: Any, key: str) -> list[str]:
 
 async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
     names = make_all(quiet)
-    regressed = [name for name in names if name.startswith(("remedies", "regressed"))]
+    rows = {row.name: row for row in (await dispatch.answer(quiet.supervisor, Runs(limit=500))).rows}
+    to_order = [name for name in names if next_step(rows[name])[0] in ORDERS and name not in ON_RUN]
+    tried = [name for name in names if name.startswith("remedies")]
     refused: dict[str, list[str]] = {}
+    pressed = 0
     app = app_of(quiet)
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         for opens, among in (
-            (app.open_triage, regressed),
-            (app.open_remedies, regressed),
-            (app.open_run, names),
-            (app.show_runs, names),
+            (app.open_triage, IN_TRIAGE),
+            (app.open_remedies, tried),
+            (app.open_run, ON_RUN),
+            (app.show_runs, to_order),
         ):
             for name in among:
                 opens(name)
                 await settled(pilot)
                 for key in [key for key in offered(app) if key in ORDERS]:
+                    pressed += 1
                     if wrong := await obey(app, pilot, key):
                         refused[f"{app.screen.title} {name} {key}"] = wrong
                 app.show_runs()
                 await settled(pilot)
     assert refused == {}
+    assert pressed > 20
