@@ -62,6 +62,20 @@ def test_what_is_advised_is_confirmed_or_is_confirmed_next():
     assert steps([row("half", confirmation="no_items")], "half", trains=False)[0] == "nothing"
 
 
+def test_after_half_that_are_not_fine_or_after_failures_alone_training_again_comes_first():
+    bad, broke = [
+        [row(f"{word}-{n}", None, word, target={}) for n in range(4)] for word in ("regressed", "failed")
+    ]
+    untried = [row(f"new-{n}", None, "", target={}, drop=None) for n in range(4)]
+    assert steps(untried)[0] == "try"
+    assert steps([*bad[:1], *untried])[0] == "try", "one of five is no reason to give the others up"
+    assert steps([*bad, *untried]) == ("retrain", "lower-rate", "none of these is proven fine")
+    assert steps([*broke, *untried]) == ("retrain", "lower-rate", "all 4 that were tried failed")
+    assert steps([*broke[:1], *untried]) == ("retrain", "lower-rate", "failed-0 failed")
+    assert steps([*bad, *untried], trains=False)[0] == "try", "nothing else is left"
+    assert remedies.left(answer([*bad, *untried])) == [one.name for one in untried]
+
+
 def test_one_that_gives_up_most_of_the_gain_is_advised_last_and_says_so():
     tenth = row("tenth", 0.1, confirmation="ok", fresh_used=192)
     assert remedies.best(answer([tenth], "tenth"))[0].startswith("★ a keeps only 10% of the gain and forgets")

@@ -71,15 +71,18 @@ def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
         (f"{mark.mark} ", mark.style),
         (cut_middle(clean_line(job.name), width - 8), "key" if has_cursor else "bold"),
     )
-    done, _, left = jobs.job(row.what, state, row.tried).partition(", ")
+    done, _, left = jobs.job(row.what, state, row.tried, room=width - 3).partition(", ")
     share = jobs.share(state, row.tried)
     room = width - len(done) - len(left) - 5
     bar: Line = share_bar(share, room, "cyan") if share is not None and room >= 4 else ()
-    facts = ", ".join(filter(None, (clean_line(row.on), jobs.speed(state))))
+    name, _, counted = jobs.phase(state).partition(", ")
+    facts = ", ".join(
+        filter(None, (counted if row.tried is not None else "", jobs.speed(state), clean_line(row.on)))
+    )
     lines: list[Line] = [
         rule(title, width),
         ((f"  {done} ", ""), *bar, (f" {left}", "bold")),
-        ((f"  {jobs.phase(state)}", "dim"),),
+        ((f"  {name}", "dim"),),
         ((f"  {facts}", "dim"),),
     ]
     return [cut_line(line, width) for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finetop.core.protocol.accepts import Asked, accepts
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
@@ -72,6 +73,12 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
+    asks: tuple[tuple[Key, Asked], ...] = ((CHECK, "check"), (REMEDIES, "remedies"))
+    refused = [key for key, asked in asks if not accepts(row, asked)]
+    return tuple(key for key in _keys_of(row) if key not in refused)
+
+
+def _keys_of(row: RunRow) -> tuple[Key, ...]:
     if row.side_jobs and not isinstance(row.state, Running | Queued):
         return (OPEN, STOP, GO_ON if is_held(row) else PAUSE, REMEDIES, MARK, NEW, FILTER, LIVE, TAG, SORT)
     if comparison_of(row) and not isinstance(row.state, Running | Queued):

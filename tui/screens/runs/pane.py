@@ -244,19 +244,20 @@ def state_line(runs: RunList, width: int) -> Line:
     needs = f" {who} need{'' if answer.need_you > 1 else 's'} you"
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    parts: list[tuple[str, str, StyleName]] = []  # the second where the first has no room
-    if answer.jobs:
-        parts.append((jobs.counts(answer.jobs), f"{sum(answer.jobs.values())} running", "cyan"))
-    if answer.queued or stopped:
-        waiting = f"{answer.queued} queued"
-        parts.append((f"{waiting}{stopped}", waiting, "queued" if answer.queued else "dim"))
-    parts.append((f"{count(answer.total)} total", "", "dim"))
-    for words, short, style in parts:
-        for said in filter(None, (words, short)):
-            more: Line = (*left, ("   ", ""), (said, style))
-            if line_width(more) + 2 + line_width(right) <= width:
-                left = more
-                break
+    style: StyleName = "cyan" if answer.jobs else "dim"
+    running = jobs.counts(answer.jobs) or ("nothing runs" if answer.queued else "nothing runs or waits")
+    short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
+    queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
+    rest: Line = (
+        *(queued if answer.queued or stopped else ()),
+        ("   ", ""),
+        (f"{count(answer.total)} total", "dim"),
+    )
+    forms: tuple[Line, ...] = tuple((*left, ("   ", ""), (words, style), *rest) for words in (running, short))
+    room = width - 2 - line_width(right)
+    left = next((form for form in forms if line_width(form) <= room), forms[-1][:-2])
+    while line_width(left) > room and len(left) > len(marked) + 1:
+        left = left[:-2]
     return spread(left, right, width)
 
 

@@ -31,7 +31,7 @@ from finetop.core.wording.verdicts import (
     on_suite,
 )
 from finetop.tui.screens.shared.fix import fix_words
-from finetop.tui.text import Line, Span, decimals
+from finetop.tui.text import Line, Span, decimals, line_width
 from finetop.tui.theme import MARKS, Mark, StyleName
 
 NOT_CHECKED = Mark("-", "-", "")
@@ -171,7 +171,8 @@ def _beside(row: RunRow, room: int) -> Line:
     for job in row.side_jobs:
         comma: Line = ((", ", ""),) if line else ()
         line = (*line, *comma, *job_words(job, room))
-    return line if row.check is None else (*line, ("  ", ""), *verdict_words(row.check, short=True))
+    verdict: Line = () if row.check is None else (("  ", ""), *verdict_words(row.check, short=True))
+    return (*line, *verdict) if line_width((*line, *verdict)) <= room else line
 
 
 def job_words(job: SideJob, room: int = 1000) -> Line:

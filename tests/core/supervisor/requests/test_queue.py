@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 
 import pytest
+import run_states
 
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Queue, Release
+from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Queue, Release, Stop
 from finetop.core.store import jobs, run_list, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
@@ -257,3 +258,17 @@ def test_settings_behind_a_link_hold_until_its_target_goes(queued, tmp_path):
     target.write_text("settings: 1\nretry: {times: 7}\n")
     watch_settings.read(supervisor)
     assert supervisor.settings_fault == ""
+
+
+def test_remedies_that_run_are_named_with_how_far_they_are_and_a_stop_says_what_stays(quiet):
+    run_states.remedies_running(quiet, "hot")
+    asked = queue.listing(quiet.supervisor, Queue())
+    (live,), (words,) = asked.live, asked.running
+    assert words.startswith(f"hot (remedies 0 of {live.tried.total}") and live.tried.done == 0
+    assert quiet.supervisor.connection.execute("SELECT count(*) FROM remedies").fetchone() == (0,)
+    row = runs.row(quiet.supervisor.connection, asked.live[0].run_id)
+    assert [(job.verb, job.tried.total) for job in row.side_jobs] == [("remedy", live.tried.total)]
+    assert jobs.counts(quiet.supervisor.connection) == ({"remedy": 1}, 0)
+    said = stop_pause_kill.stop(quiet.supervisor, Stop("hot")).message
+    assert said == "stopping the remedies of hot. None is done yet."
+    assert row.state == runs.row(quiet.supervisor.connection, row.id).state

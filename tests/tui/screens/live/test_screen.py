@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import pytest
 from rich.cells import cell_len
-from tui_fakes import NOW, FakeSupervisor, make_app, make_row, mixed_rows, row_with, settled, text_of
+from tui_fakes import (
+    NOW,
+    FakeSupervisor,
+    make_app,
+    make_check,
+    make_row,
+    mixed_rows,
+    row_with,
+    settled,
+    text_of,
+)
 
-from finetop.core.protocol.runs import Running
+from finetop.core.protocol.runs import Finished, Running, SideJob, Tried
 from finetop.tui.screens.live.screen import LiveScreen
 from finetop.tui.screens.live.tile import across, tile_lines
+
+DONE = Finished(NOW - 6000, NOW - 4000)
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
@@ -33,6 +45,34 @@ async def test_what_runs_is_shown_as_tiles_and_enter_opens_the_one_under_the_cur
         await pilot.press("escape")
         await settled(pilot)
         assert not isinstance(app.screen, LiveScreen)
+
+
+async def test_jobs_beside_a_training_have_a_tile_each_with_how_far_and_how_fast() -> None:
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    hot = make_row(
+        21,
+        "hot",
+        DONE,
+        check=make_check(),
+        others=[SideJob("remedy", trying, Tried(2, 8, 240.0))],
+        gpus="GPU 1",
+    )
+    cold = make_row(22, "cold", DONE, checking=Running(NOW - 9, "scoring tuned", 1200, 1819, "items", 180.0))
+    fake = FakeSupervisor([hot, cold])
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("d")
+        await settled(pilot)
+        text = text_of(app)
+        assert " 1 check, 1 remedy job" in text or " 1 remedy job, 1 check" in text
+        assert "remedies 2 of 8 █" in text and "4 min left" in text
+        assert "212 of 336 items, 3.1 items/s, GPU 1" in text
+        assert "check 1,200 of 1,819" in text and "3 min left" in text and "3.44 items/s" in text
+        assert "watch the remedies of hot" in text
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.screen.title == "Remedies"
 
 
 async def test_where_nothing_runs_it_says_so() -> None:

@@ -29,7 +29,7 @@ from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Restore
 from finetop.core.protocol.run_filter import KEYS, TITLES, parse
-from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running
+from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, SideJob, Stopped, Tried
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.runs import input_lines, screen
@@ -106,7 +106,7 @@ async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     async with app.run_test(size=(80, 36)) as pilot:
         await settled(pilot)
         rows = text_of(app).splitlines()
-        assert rows[1].startswith(" 3 need you   3 trainings, 1 check   2 queued   13 total")
+        assert rows[1].startswith(" 3 need you   4 running   2 queued   13 total")
         headings = [re.sub(r" +(left|age|time)$", "", row).strip() for row in rows]
         parts = ["needs you", "running", "queued", "done"]
         assert [heading for heading in headings if heading in parts] == parts
@@ -626,7 +626,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
-        assert "11 total" in text_of(app)
+        assert "4 running   2 queued   11 total" in text_of(app)
         assert "marked" not in text_of(app).splitlines()[1]
         await pilot.press("u")
         await settled(pilot, 0.3)
@@ -955,3 +955,36 @@ def test_a_chosen_column_is_not_shown_twice() -> None:
     titles = "".join(text for text, _ in head_line(120, chosen=("loss", "eval_loss"))).split()
     assert titles.count("loss") == 1 and "eval_loss" in titles
     assert needed_width(("loss", "eval_loss")) < 120
+
+
+async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_question_of_a_stop() -> None:
+    trying = Running(NOW - 60, "half-way: scoring tuned", 212, 336, "items", 40.0)
+    job = SideJob("remedy", trying, Tried(2, 8, 240.0))
+    done = Finished(NOW - 6000, NOW - 4000)
+    fake = FakeSupervisor([make_row(21, "hot", done, check=make_check(), needs_you=True, others=[job])])
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        assert "● 1 remedy job" in text_of(app).splitlines()[0]
+        assert "1 needs you   1 remedy job   1 total" in text_of(app)
+        assert "remedies 2 of 8" in row_with(app, "● hot ")
+        assert "next  r  watch the remedies" in text_of(app)
+        await pilot.press("S")
+        await settled(pilot)
+        assert "Stop the remedies of hot?  2 of 8 are done and stay." in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert Stop("hot") in fake.asked
+
+
+async def test_a_run_that_was_killed_before_it_saved_is_retried_and_not_checked() -> None:
+    killed = make_row(21, "early", Stopped(NOW - 500, "kill", NOW - 900), step=7, steps=90, saved=0)
+    fake = FakeSupervisor([killed])
+    app = make_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        assert "next  T  retry: it starts again" in text_of(app)
+        assert "f check" not in text_of(app).splitlines()[-1]
+        await pilot.press("T")
+        await settled(pilot)
+        assert Retry("early") in fake.asked

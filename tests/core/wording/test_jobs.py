@@ -1,0 +1,56 @@
+"""Jobs in words: how far each is, how many run, and what a stop ends and keeps."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetop.core.protocol.runs import Queued, Running, SideJob, Tried, Verb
+from finetop.core.wording import jobs
+
+SCORING = Running(1.0, "scoring tuned", 1200, 1819, "items", 180.0)
+REMEDIES = SideJob("remedy", Running(1.0, "half-way: scoring tuned", 3, 9, "items", 9.0), Tried(2, 8, 240.0))
+TRAINING = SideJob("train", Running(1.0, "training", 3, 9, "steps", 9.0))
+CHECK = SideJob("check", SCORING)
+
+
+@pytest.mark.parametrize(
+    ("verb", "state", "tried", "words"),
+    [
+        ("check", SCORING, None, "check 1,200 of 1,819 items, 3 min left"),
+        ("remedy", REMEDIES.state, Tried(2, 8, 240.0), "remedies 2 of 8, 4 min left"),
+        ("remedy", REMEDIES.state, Tried(8, 8), "remedies 8 of 8, confirming, 9 s left"),
+        ("export", Running(1.0, "loading model", 3.1, 8.0, "GB"), None, "export: loading model, 3.1 of 8 GB"),
+        ("check", Running(1.0), None, "check: starting"),
+        ("check", Queued(2), None, "check waits, 2nd"),
+        ("remedy", Queued(2, held=True), None, "remedies held"),
+        ("check", Running(1.0, "scoring", asked="pause"), None, "check pausing"),
+        ("train", Running(1.0, "training", asked="pause"), None, "training pausing: saving a checkpoint"),
+        ("check", Running(1.0, "scoring", pulse="silent", silent_s=240.0), None, "check SILENT for 4 min"),
+    ],
+)
+def test_how_far_a_job_is(verb: Verb, state: Running | Queued, tried: Tried | None, words: str) -> None:
+    assert jobs.job(verb, state, tried) == words
+
+
+def test_what_has_no_room_goes_first_the_unit_then_the_time() -> None:
+    assert jobs.job("check", SCORING, room=34) == "check 1,200 of 1,819, 3 min left"
+    assert jobs.job("check", SCORING, room=27) == "check 1,200 of 1,819 items"
+    assert jobs.job("check", SCORING, room=3) == "check 1,200 of 1,819"
+
+
+def test_jobs_are_counted_by_what_they_do() -> None:
+    assert jobs.counts({}) == ""
+    assert jobs.counts({"check": 1, "train": 2, "remedy": 1}) == "2 trainings, 1 check, 1 remedy job"
+    assert jobs.counts({"measure": 1, "approach": 1}) == "2 measurements"
+    assert jobs.speed(SCORING) == "3.44 items/s"
+
+
+def test_a_stop_names_what_it_ends_and_promises_a_checkpoint_of_a_training_alone() -> None:
+    assert jobs.ending("hot", [REMEDIES], "stop") == "stopping the remedies of hot. 2 of 8 are done and stay."
+    assert jobs.ending("hot", [REMEDIES], "kill") == "killing the remedies of hot. 2 of 8 are done and stay."
+    assert jobs.ending("hot", [CHECK], "pause") == "pausing the check of hot."
+    assert jobs.ending("hot", [TRAINING], "stop") == "hot saves a checkpoint, then stops."
+    both = jobs.ending("hot", [TRAINING, CHECK], "stop")
+    assert both == "hot saves a checkpoint, then stops. Also stopping its check."
+    assert jobs.ending("hot", [SideJob("check", Queued(1))], "stop") == "the check of hot left the queue."
+    assert jobs.named("hot", [TRAINING, CHECK, REMEDIES]) == "hot and its check and its remedies"

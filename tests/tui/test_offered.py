@@ -1,0 +1,95 @@
+"""Each key that is offered as next, for a run in each state that it can be in, is obeyed by the real requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from run_states import make_all
+from still import Still
+from tui_fakes import settled
+
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.request import Ask
+from finetop.core.supervisor.requests import dispatch
+from finetop.tui.app import FinetopApp
+from finetop.tui.screens.shared.run_status import next_step
+from finetop.tui.theme import Look
+from finetop.tui.widgets.frame import Bottom, Question
+
+ORDERS = ("f", "r", "s", "A", "E", "P", "R", "T")  # the others only look, or fill a form
+SIZE = (80, 24)
+IN_TRIAGE = ("regressed", "regressed-cleaned", "checked-again")
+ON_RUN = (
+    "running-saved", "running-pretrain", "running-with-check", "paused", "lost", "lost-not-resumable",
+    "killed-unsaved", "target-failed", "regressed-cleaned", "check-held",
+)  # fmt: skip
+
+
+class InProcess:
+    """A connection to a supervisor that is in this process."""
+
+    def __init__(self, still: Still) -> None:
+        self._still = still
+
+    async def ask(self, ask: Ask) -> Any:
+        return await dispatch.answer(self._still.supervisor, ask)
+
+    def close(self) -> None:
+        pass
+
+
+def app_of(still: Still, run: str = "") -> FinetopApp:
+    asker = InProcess(still)
+    return FinetopApp(
+        still.home, run=run, connect=lambda home: asker, start=lambda home: None, machine="box", look=Look("16"),
+        folder=still.home.root, pace_s=0.05,
+    )  # fmt: skip
+
+
+def offered(app: FinetopApp) -> list[str]:
+    """List the keys that are offered, next and or."""
+    bottom = app.screen.query_one(Bottom)
+    return [line[1][0] for line in bottom.next if len(line) > 1 and line[0][0].strip() in ("next", "or")]
+
+
+async def obey(app: FinetopApp, pilot: Any, key: str) -> list[str]:
+    """Press a key, and the first answer to what is asked then; returns what was refused."""
+    before = len(app.messages)
+    await pilot.press(key)
+    await settled(pilot)
+    question = app.screen.query_one(Bottom).question
+    if isinstance(question, Question):
+        await pilot.press(question.answers[0].key)
+        await settled(pilot)
+    elif question is not None:
+        await pilot.press("escape")
+    return [said.text for said in app.messages[before:] if said.style == "red"]
+
+
+async def test_no_key_that_is_offered_leads_to_a_refusal(quiet: Still) -> None:
+    names = make_all(quiet)
+    rows = {row.name: row for row in (await dispatch.answer(quiet.supervisor, Runs(limit=500))).rows}
+    to_order = [name for name in names if next_step(rows[name])[0] in ORDERS and name not in ON_RUN]
+    tried = [name for name in names if name.startswith("remedies")]
+    refused: dict[str, list[str]] = {}
+    pressed = 0
+    app = app_of(quiet)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        for opens, among in (
+            (app.open_triage, IN_TRIAGE),
+            (app.open_remedies, tried),
+            (app.open_run, ON_RUN),
+            (app.show_runs, to_order),
+        ):
+            for name in among:
+                opens(name)
+                await settled(pilot)
+                for key in [key for key in offered(app) if key in ORDERS]:
+                    pressed += 1
+                    if wrong := await obey(app, pilot, key):
+                        refused[f"{app.screen.title} {name} {key}"] = wrong
+                app.show_runs()
+                await settled(pilot)
+    assert refused == {}
+    assert pressed > 20
