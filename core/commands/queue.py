@@ -18,7 +18,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.recipe.quiet_hours import clock
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 GROUP = "organise"
@@ -157,12 +157,6 @@ def tell(found: QueueAnswer) -> None:
         print(f"next: {clean_line(doing[0])}" + (f"   (and {len(doing) - 1} more)" if len(doing) > 1 else ""))
 
 
-def _what(row: QueueRow) -> str:
-    if row.step is None:
-        return row.what
-    return f"train from {row.step}" if row.what == "train" else f"{row.what} {row.step}"
-
-
 def _priority(row: QueueRow) -> str:
     usual = PRIORITIES["normal"] if row.what == "train" else 0
     return "" if row.priority == usual else priority_word(row.priority)
@@ -173,7 +167,7 @@ COLUMNS = (
     ("host", lambda row: row.host),
     ("#", lambda row: str(row.state.place or "-")),
     ("run", lambda row: row.run),
-    ("what", _what),
+    ("what", lambda row: what_words(row.what, row.step)),
     ("wants", lambda row: row.wants),
     ("starts about", lambda row: "" if row.starts_at is None else clock(row.starts_at, time.time())),
     ("priority", _priority),

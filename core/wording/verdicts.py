@@ -22,6 +22,7 @@ WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict":
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
 USUAL_SUITE = "quick"  # what is checked on where a recipe says nothing
 TARGET_FAILED = "target failed"
+OPEN = 1.5  # share of items: an interval so wide says nothing
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 
 
@@ -53,6 +54,17 @@ def change_of(points_lost: float) -> str:
     """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
     moved = round(-points_lost, 1)
     return f"{moved:+.1f}" if moved else "0.0"
+
+
+def interval_words(drop: tuple[float, float] | None) -> str:
+    """Write where a change lies, given the interval of the drop (shares): '-12.5 to -4.1'.
+
+    'open' where it may be anything, '-' where there is none.
+    """
+    if drop is None:
+        return "-"
+    low, high = drop  # a drop from low to high is a change from -high to -low
+    return "open" if high - low > OPEN else f"{change(high)} to {change(low)}"
 
 
 def moved(drop: float) -> str:
@@ -136,15 +148,13 @@ def task_cells(task: TaskResult) -> tuple[str, ...]:
     def share(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
 
-    # An interval of the drop from low to high is one of the change from -high to -low.
-    interval = f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval else "-"
     return (
         MARKS[task.mark],
         clean_line(task.task),
         share(task.base),
         share(task.tuned),
         change(task.drop),
-        interval,
+        interval_words(task.interval),
         str(task.lost),
         str(task.won),
         f"{task.n} of {task.total}",
@@ -183,9 +193,9 @@ def beside_lines(result: CheckResult) -> list[str]:
     """
     lines = []
     if result.interval is not None:
-        low, high = result.interval
-        sure = f"{100 * (1 - result.alpha):.4g} %"
-        lines.append(f"change of ability  {change(high)} to {change(low)} points ({sure}, at any time)")
+        words, sure = interval_words(result.interval), f"{100 * (1 - result.alpha):.4g} %"
+        points_of = "" if words == "open" else " points"
+        lines.append(f"change of ability  {words}{points_of} ({sure}, at any time)")
     if result.items_used:
         luck = ""
         if result.lost_corrected is not None and result.won_corrected is not None:
@@ -203,7 +213,7 @@ def beside_lines(result: CheckResult) -> list[str]:
     if result.noise_floor is not None and result.noise_floor.items:
         floor = result.noise_floor
         flips = counted(floor.flips, "flip")
-        lines.append(f"noise floor  base against itself, other batches: {flips} of {floor.items} items")
+        lines.append(f"noise floor  base vs itself, other batches: {flips} of {floor.items} items")
         if floor.answers:
             flips = counted(floor.answers_flipped, "flip")
             said = f"engine {floor.engine} against exact: {flips} of {counted(floor.answers, 'answer')}"

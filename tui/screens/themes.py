@@ -20,7 +20,7 @@ from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 
 KEEP = Key("enter", "keep", "keep", "keep this theme")
-BACK = Key("escape", "as before", "back", "back to the theme before")
+BACK = Key("escape", "cancel", "back", "back to the theme before")
 _ABOUT = {
     "": "as the terminal says: dark or light",
     "dark": "for a dark background",
@@ -43,7 +43,7 @@ def open_themes(app: App[Any]) -> None:
 
 
 class ThemesPage(TablePage[None], inherit_bindings=False):
-    """The themes that this terminal can draw; `as before` draws again in the one before."""
+    """The themes that this terminal can draw; esc draws again in the one before."""
 
     KEYS = (KEEP, BACK, *TablePage.KEYS[1:])
     BINDINGS: ClassVar = bindings(KEYS)
@@ -54,7 +54,7 @@ class ThemesPage(TablePage[None], inherit_bindings=False):
         self._before = host.theme_chosen
         few = THEMES[-2:]  # of the terminal's own
         self._themes = ("", *(few if host.look.depth == 4 else THEMES))
-        self.show_title("Theme", "kept on this machine; FINETOP_THEME goes before it")
+        self.show_title("Theme", "kept on this machine; FINETOP_THEME overrides it")
         now = self._themes.index(self._before) if self._before in self._themes else 0
         self.query_one(Table).show(len(self._themes), now)
         self.query_one(Bottom).offer([], (KEEP, BACK))

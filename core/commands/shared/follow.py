@@ -12,6 +12,7 @@ from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, StepR
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.runtime.home import Home
 from finetop.core.text import number_words
+from finetop.core.wording.endings import state_word
 
 FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
 
@@ -113,4 +114,4 @@ def phase_line(row: data.RunRow) -> str:
         return "check waits"
     if isinstance(row.checking, data.Running):
         return f"check: {row.checking.phase}"
-    return data.word(state)
+    return state_word(state)

@@ -16,6 +16,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import pulse
+from finetop.core.wording.endings import ending_word, state_word
 from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
@@ -98,13 +99,12 @@ def state_words(row: data.RunRow) -> str:
     if isinstance(state, data.Running) and state.pulse:
         return f"{pulse.word(state)} {pulse.words(state)}"
     if isinstance(state, data.Running):
-        doing = {"stop": "stopping", "pause": "pausing"}
-        return doing.get(state.asked) or state.phase or "running"
+        return ending_word(state) or state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
     if isinstance(state, data.Finished) and state.cause:
         return f"{data.word(state)} early"
-    return data.word(state)
+    return state_word(state)
 
 
 def queued_words(state: data.Queued) -> str:
@@ -131,6 +131,11 @@ def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
 
 def warn(text: str) -> None:
     print(f"finetop: {text}", file=sys.stderr)
+
+
+def is_to_ask(args: argparse.Namespace) -> bool:
+    """Return whether somebody is there to be asked, and has not said --yes."""
+    return not (args.yes or args.json) and sys.stdin.isatty()
 
 
 def agreed(args: argparse.Namespace, question: str) -> bool:

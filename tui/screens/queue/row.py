@@ -7,13 +7,14 @@ from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock, short_span
-from finetop.core.wording.queue import priority_word, why
+from finetop.core.wording.endings import ending_word, ending_words
+from finetop.core.wording.queue import priority_word, what_words, why
 from finetop.tui.screens.queue.state import Entry
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
 from finetop.tui.theme import MARKS, Mark
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
-WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6
+WHAT, WANTS, PRIORITY, STARTS = 12, 12, 8, 6
 DAY_S = 86400.0
 
 
@@ -39,7 +40,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     name = clean_line(row.run)
     if row.what != "train" and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
-    place = str(row.state.place or "-") if isinstance(row, QueueRow) and not entry.is_gone else ""
+    place = str(row.state.place or "-") if isinstance(row, QueueRow) else ""
     line: Line = (
         cursor_mark(has_cursor),
         (" ", ""),
@@ -49,7 +50,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     )
     wants = row.on if isinstance(row, LiveRow) else row.wants
     if width >= WHAT_FROM:
-        line = (*line, (f"  {padded(what_words(entry), WHAT)}", ""))
+        line = (*line, (f"  {padded(what_words(row.what, step_of(entry)), WHAT)}", ""))
     if width >= WANTS_FROM:
         line = (*line, (f"  {padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
     if width >= PRIORITY_FROM:
@@ -65,16 +66,12 @@ def mark_of(entry: Entry) -> Mark:
         return MARKS["alarm"] if entry.runs.state.pulse else MARKS["running"]
     if entry.waits is not None and entry.waits.state.paused_at is not None:
         return MARKS["paused"]
-    return Mark(" ", " ", "") if entry.is_gone else MARKS["queued"]
+    return MARKS["queued"]
 
 
-def what_words(entry: Entry) -> str:
-    """Say what kind of job it is: 'train', 'from 400', 'check 800'."""
-    row = entry.row
-    step = row.step if isinstance(row, QueueRow) else None
-    if step is None:
-        return row.what
-    return f"from {step}" if row.what == "train" else f"{row.what} {step}"
+def step_of(entry: Entry) -> int | None:
+    """Return the step that a waiting job goes on from, or looks at."""
+    return entry.row.step if isinstance(entry.row, QueueRow) else None
 
 
 def starts_words(entry: Entry, now: float) -> str:
@@ -93,8 +90,6 @@ def starts_words(entry: Entry, now: float) -> str:
 
 def because(entry: Entry, now: float) -> str:
     """Say why a job waits; of one that runs, how far it is and when it ends."""
-    if entry.is_gone:
-        return "gone from the queue" if isinstance(entry.row, QueueRow) else "has ended"
     if isinstance(entry.row, LiveRow):
         return progress(entry.row.state, now)
     if entry.row.state.held and entry.row.state.paused_at is None:
@@ -107,9 +102,7 @@ def because(entry: Entry, now: float) -> str:
 def progress(state: Running, now: float) -> str:
     """Say how far a live job is: '820/1200, ends 14:38'."""
     if state.asked:
-        return {"stop": "is being stopped", "kill": "is being killed", "pause": "is being paused"}[
-            state.asked
-        ]
+        return f"{ending_word(state)}: {ending_words(state)}"
     words = [] if state.phase == "training" else [clean_line(state.phase)]
     if state.done is not None and state.total:
         steps = of_steps(int(state.done), int(state.total))

@@ -9,13 +9,12 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.triage import settled_by
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
+from finetop.core.wording.verdicts import beside_lines, change, interval_words, verdict_line, word
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.shared.run_status import mark_of_check, phase_words
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
-OPEN = 1.5  # share of items, of an interval that says nothing
 _FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells
 
@@ -98,7 +97,7 @@ def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) 
     if outcome.seconds:
         facts.append(f"took {long_span(outcome.seconds)}")
     if outcome.decided_by:
-        facts.append(f"wrong at most {100 * outcome.alpha:g} % of the time")
+        facts.append(f"error rate {100 * outcome.alpha:g} %")
     while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
         facts.pop()
     return rule(((", ".join(facts), ""),), width, right)
@@ -177,7 +176,7 @@ def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
     for sentence in beside_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
-        label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
+        label = {"change of ability": "change", "noise floor": "noise"}.get(label, label)
         words = metric_words(rest) if label == "target" else rest
         lines += _labelled(label, words, width, rows)
     return lines
@@ -193,11 +192,6 @@ def _head(width: int, named: str) -> Line:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
     scores = f"{'base':>6}{'now':>6}{'change':>8}"
     return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
-
-
-def _interval(low: float, high: float) -> str:
-    """Write where a task's change lies, in points; of one that may be anything nothing is known."""
-    return "open" if high - low > OPEN else f"{change(high)} to {change(low)}"
 
 
 def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
@@ -217,6 +211,6 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}"
-    interval = "" if task.interval is None else _interval(*task.interval)
+    interval = interval_words(task.interval)
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))

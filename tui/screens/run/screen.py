@@ -14,6 +14,7 @@ from finetop.core.protocol.messages.queue import Retry
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
+from finetop.core.wording.endings import can_end
 from finetop.tui.app_interface import host_of, refusals_said
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
@@ -46,9 +47,7 @@ from finetop.tui.screens.run.zoom import Shown, moved, with_fit_turned, zoomed
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
-    can_end,
     kill_question,
-    lost_steps,
     order,
     pause_or_go_on,
     short_name,
@@ -335,10 +334,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, self._step))
 
     def action_stop(self) -> None:
-        self._ask(lambda detail: stop_question(detail.row, self._do))
+        self._ask(lambda detail: stop_question(detail, self._do))
 
     def action_kill(self) -> None:
-        self._ask(lambda detail: kill_question(detail.row, self._do, lost_steps(detail)))
+        self._ask(lambda detail: kill_question(detail, self._do))
 
     def action_pause(self) -> None:
         if self.detail is None:

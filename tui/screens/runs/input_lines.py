@@ -126,8 +126,8 @@ def tag_line(screen: TypedLines) -> None:
         f"tag {short_name(rows[0]) if len(rows) == 1 else f'{len(rows)} runs'}:",
         "",
         done=lambda text, is_kept: screen.do(noting(rows, read_noted(text))) if is_kept else None,
-        keep="note it",
-        leave="leave it",
+        keep="save",
+        leave="cancel",
         fault=partial(_fault, read_noted),
     )
     bottom.say_aside(((_how_to_note(rows), "dim"),))

@@ -326,10 +326,22 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_remedies(self.row.name)
 
     def action_stop(self) -> None:
-        self._put(actions.stop(self.chosen, self.do))
+        self._end("Stop")
 
     def action_kill(self) -> None:
-        self._put(actions.kill(self.chosen, self.do))
+        self._end("Kill")
+
+    @work
+    async def _end(self, verb: Literal["Stop", "Kill"]) -> None:
+        """Ask before the chosen runs are stopped or killed."""
+        going = actions.going(self.chosen)
+        if len(going) != 1:
+            self._put(actions.several(verb, self.chosen))
+            return
+        with refusals_said(self.host):
+            question = await actions.ending(self.host, verb, going[0], self.do)
+            if self.is_current and self.query_one(Bottom).question is None:
+                self._put(question)
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)

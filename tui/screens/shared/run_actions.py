@@ -14,6 +14,7 @@ from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.endings import Asking, kill_asking, stop_asking
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
 from finetop.tui.text import Line, cut_middle
@@ -77,48 +78,27 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def can_end(row: RunRow) -> bool:
-    """Say whether there is something to end: the run, or its check."""
-    return isinstance(row.state, Running | Queued) or row.checking is not None
-
-
-def stop_question(
-    row: RunRow, do: Callable[[Order], object], unsaved: str = "It has no step to save yet."
-) -> Question:
+def stop_question(detail: RunDetail | RunRow, do: Callable[[Order], object]) -> Question:
     """Ask before a run is stopped, leaves the queue, or its check ends."""
-    name, stop = short_name(row), Stop(row.name)
+    row = detail if isinstance(detail, RunRow) else detail.row
+    words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
     if isinstance(row.state, Queued):
-        words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
         return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
     if not isinstance(row.state, Running):
-        words = (
-            (f" End the check of {name}?", "bold"),
-            ("  It will have no verdict; the run itself is done.", ""),
-        )
         return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "keep it running")
-    saves = f"It saves step {count(row.step)} first." if row.step else unsaved
-    words = ((f" Stop {name}?", "bold"), (f"  {saves}", ""))
     kill = Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name)))
-    answers = (Answer("y", "stop", lambda: do(stop)), kill)
-    return Question(words, answers, "leave it running")
+    return Question(words, (Answer("y", "stop", lambda: do(stop)), kill), "leave it running")
 
 
-def left_of(row: RunRow) -> str:
-    """Say what is left of a waiting run that is taken out of the queue."""
-    return f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
-
-
-def kill_question(row: RunRow, do: Callable[[Order], object], lost: str) -> Question:
-    """Ask before a run is killed, with what is lost in words; what does not run is asked about as for a stop."""
+def kill_question(detail: RunDetail | RunRow, do: Callable[[Order], object]) -> Question:
+    """Ask before a run is killed, with what is lost; what does not run is asked about as for a stop."""
+    row = detail if isinstance(detail, RunRow) else detail.row
     if not isinstance(row.state, Running):
-        return stop_question(row, do)
-    words: Line = ((f" Kill {short_name(row)}?", "bold"), (f"  {lost}", ""))
+        return stop_question(detail, do)
     stop = Answer("S", "stop, saves first", lambda: do(Stop(row.name)))
-    return Question(words, (Answer("y", "kill", lambda: do(Kill(row.name))), stop), "leave it running")
+    answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
+    return Question(_words(kill_asking(detail, short_name(row))), answers, "leave it running")
 
 
-def lost_steps(detail: RunDetail) -> str:
-    """Say how many steps are lost if a run is killed."""
-    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
-    kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
-    return f"{counted(max(0, detail.row.step - saved), 'step')} lost: {kept}."
+def _words(asking: Asking) -> Line:
+    return ((f" {asking.question}", "bold"), (f"  {asking.effect}", ""))

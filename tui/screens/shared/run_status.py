@@ -18,6 +18,7 @@ from finetop.core.protocol.runs import (
 from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.endings import ending_word, ending_words, state_word
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
     SHORT_WORDS,
@@ -103,9 +104,7 @@ def forgot(row: RunRow, now: float) -> Line:
     if row.check is not None:
         return verdict_words(row.check)
     if isinstance(state, Stopped):
-        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}.get(
-            state.how, "paused"
-        )
+        how = state_word(state)
         return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
     return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
 
@@ -138,7 +137,7 @@ def _running(row: RunRow, state: Running) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((f"{state.asked} asked", "dim"),)
+        return ((ending_word(state), "dim"),)
     if row.check is not None:
         return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
@@ -259,7 +258,11 @@ def state_sentence(row: RunRow, now: float) -> Line:
         }
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
-        return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
+        return (
+            *start,
+            (state_word(state), "bold"),
+            (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
+        )
     if row.method == NO_WEIGHT:
         words = "  no weight moved: it is the base, asked in its own way"
         return (*start, ("same weights", "bold"), (words, ""))
@@ -284,7 +287,7 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.alarm:
         return alarm_words(row.alarm)
     if state.asked:
-        return ((state.asked, "bold"), ("  was asked for and is under way", ""))
+        return ((ending_word(state), "bold"), (f"  {ending_words(state)}", ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
     if row.step:
         planned = f" of {count(row.steps)}" if row.steps else ""

@@ -13,7 +13,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
-from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
+from finetop.tui.screens.triage.pane import NARROW, ItemWidths, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
@@ -91,9 +91,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         lines: list[Line] = []
         if kind is not None:
             lines = [rule(((clean_line(kind.kind), "bold"),), width)]
-            lines.append(
-                ((f"   {count(kind.n)} were asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),)
-            )
+            lines.append(((f"   {count(kind.n)} asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),))
         elif item is not None:
             kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
             lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
@@ -181,7 +179,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     )
 
 
-def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bool) -> Line:
     """Draw one item with the mark of which way it flipped."""
     gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
     mark = MARKS["finished"] if item.won else MARKS["accepted"]

@@ -16,11 +16,11 @@ OPEN = Key(
 LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
 RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
 ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "take it", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
+OWN = Key("O", "assign to me", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
 FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
 NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
 UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
-VIEW = Key("v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
+VIEW = Key("v", "one run", "view", "one run, a task a row; or all runs again", "finetop triage RUN")
 STEPS = Key(
     "s",
     "earlier steps",
