@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from finetop.tui.screens.launch.form import IMPORTANT
+from finetop.tui.screens.launch.form import IMPORTANT, Form, visible
 from finetop.tui.screens.launch.view import Part
 from finetop.tui.widgets.frame import Bottom
 
@@ -15,7 +15,9 @@ class Searched(Protocol):
     part: Part
     all_settings: bool
     searched: str
+    sought: str
     field_at: int
+    form: Form
 
     @property
     def key(self) -> str: ...
@@ -36,7 +38,7 @@ def search(screen: Searched) -> None:
         screen.redraw()
 
     def done(text: str, is_kept: bool) -> None:
-        key, screen.searched = screen.key, ""
+        key, screen.searched, screen.sought = screen.key, "", text if is_kept else ""
         if is_kept and key:
             screen.all_settings = screen.all_settings or key not in IMPORTANT
         else:
@@ -47,3 +49,18 @@ def search(screen: Searched) -> None:
     screen.part = "settings"
     bottom = screen.query_one(Bottom)
     bottom.ask_text("/", "", changed=changed, done=done, keep="go to it", leave="back")
+
+
+def to_match(screen: Searched, direction: int) -> bool:
+    """Go to the next setting (1) that was searched for, or the one before (-1); returns whether there is one."""
+    order = [field.key for _, field in visible(screen.form, all_settings=True)]
+    found = [field.key for _, field in visible(screen.form, all_settings=True, searched=screen.sought)]
+    here = order.index(screen.key) if screen.part == "settings" and screen.key in order else -1
+    further = [key for key in found if (order.index(key) - here) * direction > 0]
+    if not further:
+        return False
+    key = further[0] if direction > 0 else further[-1]
+    screen.part, screen.all_settings = "settings", screen.all_settings or key not in IMPORTANT
+    screen.put_cursor_on(key)
+    screen.redraw()
+    return True

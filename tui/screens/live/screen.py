@@ -11,7 +11,7 @@ from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.runs import RunRow
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
 from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, across, laid_out, tile_lines
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -24,6 +24,9 @@ MOVES = (
     Key("right,l", "", "move(1)", "the next run"),
     Key("k,up", "", "row(-1)", "a row up"),
     Key("j,down", "", "row(1)", "a row down"),
+    *PAGES,
+    Key("g,home", "", "ends(-1)", "the first run"),
+    Key("G,end", "", "ends(1)", "the last run"),
 )
 MOST = 48  # runs
 
@@ -110,6 +113,13 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         to = self.at + by * across(self.query_one("#tiles").size.width)
         if 0 <= to < len(self.rows):
             self.action_move(to - self.at)
+
+    def action_page(self, pages: float) -> None:
+        tiles = self.query_one("#tiles").size
+        self.action_move(rows_of(pages, tiles.height // ROWS + 2) * across(tiles.width))
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * len(self.rows))
 
     def action_open(self) -> None:
         if self.row is not None:

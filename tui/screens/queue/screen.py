@@ -13,7 +13,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
@@ -61,7 +61,7 @@ BACK = Key("escape", "back", "back", "drop the filter, else back to Runs")
 MOVES = moves()
 KEYS = (
     *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),
-    *MOVES,
+    *(*MATCHES, *MOVES),
 )
 _ORDER = Key("", "sooner, later", sign="[ ]")
 _STOP = Key("", "stop", sign="S")
@@ -144,7 +144,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             else pane_lines(entry, width=pane.room.width, height=pane.room.height, now=now)
         )
         pane.show(lines)
-        keys = footer_keys(entry, can_undo=bool(self._done))
+        keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
         self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -287,9 +287,9 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
 
-def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:
+def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = False) -> tuple[Key, ...]:
     """Return the keys of what the cursor is on, most used first."""
-    undo = (UNDO,) if can_undo else ()
+    undo = (*((MATCH,) if is_filtered else ()), *((UNDO,) if can_undo else ()))
     if entry is None:
         return (*undo, WHOLE, BACK)
     if entry.runs is not None:

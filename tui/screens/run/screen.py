@@ -16,7 +16,7 @@ from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.core.wording.endings import can_end
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import bindings
+from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.input_lines import metrics_line, search_line
@@ -166,11 +166,22 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.action_log()
         search_line(self.query_one(Bottom), self.view_state.log, self.look_anew)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `n` to a new run while nothing is searched for."""
+        return self.view_state.has_search if action == "match" else True
+
+    def action_match(self, direction: int) -> None:
+        """Go to the next line that was searched for; of metrics that were, to the next chart."""
+        if self.view_state.tab == "log":
+            self.action_hit(direction)
+        else:
+            self.action_move(direction)
+
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
             if not to_hit(self.view_state.log, direction):
                 has_search = self.view_state.log.search is not None
-                host_of(self).say("No more hits that way." if has_search else "/ searches the log.")
+                host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()
 
     def action_remedies(self) -> None:
@@ -215,9 +226,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
                 self._wake.set()
 
-    def action_page(self, direction: int) -> None:
+    def action_page(self, pages: float) -> None:
         is_grid = self.view_state.tab == "metrics"
-        self.action_move(direction * (PAGE if is_grid else max(1, self.view_state.size[1] - 2)))
+        page = PAGE if pages > 0 else -PAGE  # of charts: half of one is none
+        self.action_move(page if is_grid else rows_of(pages, self.view_state.size[1]))
 
     def action_full(self) -> None:
         """Give the whole tab to the chart under the cursor, or show the grid again."""

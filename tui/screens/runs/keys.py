@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
-from finetop.tui.keys import Key, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, moves
 from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 
 OPEN = Key("enter", "open", "open", "open the run under the cursor", "finetop show RUN")
@@ -33,6 +33,7 @@ COMMANDS = (  # of the palette alone
 )
 MOVES = moves("run")
 KEYS = (
+    *MATCHES,
     *(OPEN, MARK, COMPARE, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, SWEEP),
     *(APPROACHES, LIVE, UNDO, BACK, *MOVES),
 )
@@ -40,6 +41,13 @@ KEYS = (
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
     """Return the keys of what the cursor is on, or of what is marked, most used first."""
+    keys = _footer_keys(row, is_filtered=is_filtered, marked=marked)
+    if row is None or not is_filtered:
+        return keys
+    return (keys[0], MATCH, *(key for key in keys[1:] if key is not NEW))
+
+
+def _footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if marked:

@@ -232,6 +232,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             first, end = table.rows_in_view()
             await self.runs.load_missing(end, end + end - first)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `n` to a new run while nothing is filtered."""
+        return bool(self.runs.filter) if action == "match" else True
+
     # --- keys that look -------------------------------------------------------------------------------
 
     def action_open(self) -> None:
