@@ -47,30 +47,29 @@ def can_end(row: RunRow) -> bool:
     return isinstance(row.state, Running | Queued) or row.checking is not None
 
 
-def stop_asking(detail: RunDetail | RunRow, name: str = "") -> Asking:
+def stop_asking(detail: RunDetail, name: str = "") -> Asking:
     """Return what is asked before a run is stopped, leaves the queue, or its check ends."""
-    row = _row_of(detail)
+    row = detail.row
     name = name or clean_line(row.name)
     if isinstance(row.state, Queued):
         kept = f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
         return Asking(f"Take {name} out of the queue?", kept)
+    if isinstance(row.checking, Queued) and not isinstance(row.state, Running):
+        return Asking(f"Take the check of {name} out of the queue?", "The run itself is done.")
     if not isinstance(row.state, Running):
         return Asking(f"End the check of {name}?", "It will have no verdict; the run itself is done.")
     saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
     return Asking(f"Stop {name}?", saves)
 
 
-def kill_asking(detail: RunDetail | RunRow, name: str = "") -> Asking:
+def kill_asking(detail: RunDetail, name: str = "") -> Asking:
     """Return what is asked before a run is killed; of what does not run, what is asked before a stop."""
-    row = _row_of(detail)
+    row = detail.row
     if not isinstance(row.state, Running):
         return stop_asking(detail, name)
-    if isinstance(detail, RunRow):  # of which no checkpoints are known
-        lost = "Steps since its newest checkpoint are lost."
-    else:
-        saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
-        kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
-        lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
+    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
+    kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
+    lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
     return Asking(f"Kill {name or clean_line(row.name)}?", lost)
 
 
@@ -78,7 +77,3 @@ def trash_asking(names: Sequence[str], size: str) -> Asking:
     """Return what is asked before runs go to the trash."""
     what = names[0] if len(names) == 1 else counted(len(names), "run")
     return Asking(f"Move {what} to the trash?", size)
-
-
-def _row_of(detail: RunDetail | RunRow) -> RunRow:
-    return detail if isinstance(detail, RunRow) else detail.row

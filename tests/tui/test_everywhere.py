@@ -60,10 +60,10 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
         "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
         "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
-        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
+        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter", "escape"]),
         "item": (
             lambda: FakeTriage(make_store(folder)),
-            ["2", "right", "right", "enter", "j", "j", "j", "j", "enter"],
+            ["2", "right", "right", "enter"],
         ),
     }
     if name.startswith("run "):

@@ -317,7 +317,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         input_lines.filter_line(self, text, leave="leave it as it was", left=self.runs.filter)
 
     def action_columns(self) -> None:
-        input_lines.columns_line(self)
+        input_lines.pick_columns(self)
 
     # --- keys that act --------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def action_tag(self) -> None:
         if self.chosen:
-            input_lines.tag_line(self)
+            input_lines.pick_tags(self)
 
     def action_undo(self) -> None:
         """Undo the last change of tags, a note, or the trash."""

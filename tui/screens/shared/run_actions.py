@@ -78,11 +78,13 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def stop_question(detail: RunDetail | RunRow, do: Callable[[Order], object]) -> Question:
+def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     """Ask before a run is stopped, leaves the queue, or its check ends."""
-    row = detail if isinstance(detail, RunRow) else detail.row
+    row = detail.row
     words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
-    if isinstance(row.state, Queued):
+    if isinstance(row.state, Queued) or (
+        isinstance(row.checking, Queued) and not isinstance(row.state, Running)
+    ):
         return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
     if not isinstance(row.state, Running):
         return Question(words, (Answer("y", "end the check", lambda: do(stop)),), "keep it running")
@@ -90,9 +92,9 @@ def stop_question(detail: RunDetail | RunRow, do: Callable[[Order], object]) -> 
     return Question(words, (Answer("y", "stop", lambda: do(stop)), kill), "leave it running")
 
 
-def kill_question(detail: RunDetail | RunRow, do: Callable[[Order], object]) -> Question:
+def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     """Ask before a run is killed, with what is lost; what does not run is asked about as for a stop."""
-    row = detail if isinstance(detail, RunRow) else detail.row
+    row = detail.row
     if not isinstance(row.state, Running):
         return stop_question(detail, do)
     stop = Answer("S", "stop, saves first", lambda: do(Stop(row.name)))

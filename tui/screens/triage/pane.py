@@ -215,7 +215,7 @@ class ItemWidths(NamedTuple):
 
 def item_widths(width: int) -> ItemWidths:
     """Share the width out over question, gold and the two answers; a narrow one has no gold, nor log-probabilities."""
-    since = "lost since step" if width >= _WIDE else "lost since" if width >= NARROW else "since"
+    since = "lost since step" if width >= _WIDE else "since"
     room = width - 3 - len(since) - 1 - len(_ALSO) - 1
     if width < NARROW:
         said = max(8, room // 4)

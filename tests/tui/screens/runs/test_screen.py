@@ -374,7 +374,7 @@ async def test_kill_asks_and_offers_to_stop_in_place() -> None:
         await settled(pilot)
         await pilot.press("j", "j", "j", "K")
         await settled(pilot)
-        assert "Kill support-r16?  Steps since its last checkpoint are lost." in text_of(app)
+        assert "Kill support-r16?  820 steps lost: nothing is saved." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert asked(fake, Kill) == [Kill("support-r16")]
@@ -619,7 +619,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
         await pilot.press("escape", "space", "space", "X")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
         assert "11 in all" in text_of(app)
