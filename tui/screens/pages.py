@@ -29,7 +29,7 @@ MOVES = moves()
 TYPED_BESIDE = tuple(
     Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4]
 )  # letters are text
-_SIGN = 11  # cells of the help for the keys
+_SIGN = 14  # cells of the help for the keys
 PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
@@ -156,7 +156,11 @@ class KeysPage(TablePage[None], inherit_bindings=False):
             (f"  {sign:<{_SIGN}}", "key"),
             (row.text, "bold" if has_cursor else ""),
         )
-        return spread(line, ((row.command, "dim"), (" ", "")), width) if row.command else line
+        command: Line = ((row.command, "dim"), (" ", ""))
+        if row.command and not row.text:  # below, where it has the whole row
+            line = (line[0], (" " * max(2, width - 2 - len(row.command)), ""))
+            return (*line, *command)
+        return spread(line, command, width) if row.command else line
 
 
 def key_rows(key: Key, width: int) -> list[KeyRow]:

@@ -15,7 +15,7 @@ from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.pages import TYPED_BESIDE, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end, padded
-from finetop.tui.widgets.frame import Bottom
+from finetop.tui.widgets.frame import Bottom, TextQuestion
 from finetop.tui.widgets.table import Table
 
 PICK = Key("space", "pick", "pick", "pick it, or drop it")
@@ -74,8 +74,6 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         self._listed: tuple[Choice, ...] = ()
 
     def on_mount(self) -> None:
-        aside = f", or to name a {self._new}" if self._new else ""
-        self.show_title(self._title, f"type to find one{aside}")
         self._list("")
         self._ask("")
 
@@ -108,6 +106,11 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
         if self._text is not None and not word:
             found.append(self._text)
         self._listed = tuple(found)
+        on_ = [choice.name for choice in self._all if self._changed.get(choice.name, choice.is_on)]
+        on_ += [choice.name for choice in made]
+        aside = f", or to name a {self._new}" if self._new else ""
+        picked = f"picked: {clean_line(', '.join(on_))}" if on_ else f"type to find one{aside}"
+        self.show_title(self._title, cut_end(picked, max(0, self.size.width - cell_len(self._title) - 6)))
         self.query_one(Table).show(len(found), 0 if word else None)
 
     def draw_heading(self, index: int) -> str:
@@ -146,6 +149,16 @@ class PickPage(TablePage["Picked | None"], inherit_bindings=False):
 
     def _typed(self, text: str) -> None:
         self._list(text)
+        if self._look is not None and not self._listed and not self._fault(text):
+            self._say_of(text)
+
+    @work(exclusive=True, group="look")
+    async def _say_of(self, text: str) -> None:
+        """Say beside a text that finds nothing in the list what is wrong with it."""
+        assert self._look is not None
+        words, bottom = await self._look(text), self.query_one(Bottom)
+        if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
+            bottom.say_aside(((words, "red"),))
 
     def _fault(self, text: str) -> str:
         """Say what is wrong with the typed text; nothing where it can be read."""

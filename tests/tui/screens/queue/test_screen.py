@@ -131,7 +131,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         await pilot.press("S", "y")
         await settled(pilot, 0.1)
         assert fake.orders() == [Stop("support-old")]
-        assert "support-old" not in text_of(app)
+        assert "support-old" not in names(app)
         assert "▸ ○   4 support-eval" in text_of(app)  # the cursor is on its neighbour
         await pilot.press("W")
         await settled(pilot)

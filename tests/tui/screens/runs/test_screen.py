@@ -640,7 +640,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await settled(pilot)
         await pilot.press("t")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4: ")
+        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4:")
         await typed(pilot, "+keep -")
         assert "is no tag" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
@@ -670,8 +670,11 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
         await typed(pilot, "columns")
         await pilot.press("enter")
         await settled(pilot)
-        await typed(pilot, "eval_los")
-        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await typed(pilot, "eval_losx")
+        assert "no run has a metric eval_losx. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await pilot.press("backspace")
+        await settled(pilot)
+        assert "[ ] eval_loss" in text_of(app)
         await typed(pilot, "s, method.rank")
         await pilot.press("enter")
         await settled(pilot)

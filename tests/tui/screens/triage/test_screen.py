@@ -208,7 +208,7 @@ async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "O")
         await settled(pilot, 0.1)
-        assert row_with(app, "▸").endswith(f"with {own_name()}")
+        assert row_with(app, "▸").endswith(f"owner {own_name()}")
         await pilot.press("O")
         await settled(pilot, 0.1)
         assert row_with(app, "▸").endswith("NEW")
