@@ -218,3 +218,15 @@ def test_an_ok_names_a_task_that_fell_ten_points_or_more() -> None:
     assert verdicts.verdict_line(both).endswith(", arith -19.0 and 1 more")
     small = checked({"arith": 12, "knowledge": 12}, margin=0.2, until="all")
     assert verdicts.short_answer(check_result.brief(5, 1.0, 120, small)) == "ok -6.0, a real drop"
+
+
+def test_an_interval_that_may_be_anything_is_open_wherever_it_stands() -> None:
+    assert verdicts.interval_words((0.041, 0.125)) == "-12.5 to -4.1"
+    assert verdicts.interval_words((-0.9, 1.0)) == "open"
+    assert verdicts.interval_words(None) == "-"
+    task = check_result.TaskResult(
+        task="arith", mark="open", n=1, total=200, base=0.5, tuned=0.5, drop=0.0, interval=(-1.0, 1.0)
+    )
+    assert verdicts.task_cells(task)[5] == "open"
+    result = msgspec.convert({**checked({}), "interval": (-1.0, 1.0)}, check_result.CheckResult)
+    assert "change of ability  open (95 %, at any time)" in verdicts.beside_lines(result)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
+from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.tui.screens.launch.form import (
@@ -280,3 +281,13 @@ def test_a_setting_that_another_field_drops_is_shown_as_it_will_run(folder: Path
     form = open_form(form.base, {**form.edits, "train.epochs": "3"})
     assert form.loaded is not None and form.loaded.recipe.train.max_steps is None
     assert value_of(form, "train.max_steps") in ("", "null")
+
+
+def test_a_recipe_stands_below_what_it_is_about(folder: Path) -> None:
+    groups = {base.title: base.group for base in builtin_bases(folder)}
+    assert groups["dora"] == "Which weights"
+    assert groups["dpo"] == "What is learned"
+    assert groups["approaches"] == "Side by side", "it is no kind of weights"
+    assert groups["protected"] == "What protects"
+    which = {title for title, group in groups.items() if group == "Which weights"}
+    assert which <= set(METHODS.names())
