@@ -87,7 +87,7 @@ async def story(home: str | None, run: str) -> None:
         await picture(pilot, "check", "McNemar")
         app.open_triage(run)
         await picture(pilot, "triage", "worst first")
-        for key in ("right", "enter", "G", "enter"):
+        for key in ("right", "enter"):
             await pilot.press(key)
             await pilot.pause(1.0)
         await picture(pilot, "item", "question")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -43,7 +44,13 @@ class Key:
 PAGES = (
     Key("pagedown", "", "page(1)", "a page down"),
     Key("pageup", "", "page(-1)", "a page up"),
+    Key("ctrl+d", "", "page(0.5)", "half a page down"),
+    Key("ctrl+u", "", "page(-0.5)", "half a page up"),
 )
+# Before any other key of a screen on `n`: once / has found something, n goes through it.
+MATCH = Key("n", "match", "match(1)", "the next match, once / has found some", sign="n N")
+MATCHES = (MATCH, Key("N", "", "match(-1)", "the match before"))
+NO_SEARCH, NO_MATCH = "/ searches; n and N then go through the matches.", "No more matches that way."
 BACK = Key("escape", "back", "back", "back to where you came from")
 
 
@@ -58,6 +65,17 @@ def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
     )
 
 
+def rows_of(pages: float, height: int) -> int:
+    """Return by how many rows some pages move, in a room of that height: at least by one."""
+    return int(math.copysign(max(1, int(abs(pages) * (height - 2))), pages))
+
+
+def after_search(step: tuple[str, str]) -> tuple[str, str]:
+    """Return a next step as it is while a search goes on: what is on `n` has that key when the search has ended."""
+    key, words = step
+    return ("esc", f"end the search, then n: {words}") if key == MATCH.keys else step
+
+
 def paired(keys: Sequence[Key]) -> list[Key]:
     """List the keys for the help: two that do the same to either side are one."""
     rows: list[Key] = []
@@ -66,9 +84,11 @@ def paired(keys: Sequence[Key]) -> list[Key]:
         if first is None:
             rows.append(key)
             continue
-        own = [_SIGNS.get(one.keys.partition(",")[0], one.shown).partition(" ")[0] for one in (first, key)]
+        own = [_SIGNS.get(one.keys.partition(",")[0], one.shown).split() for one in (first, key)]
         is_shown = key.shown.partition(" ")[0] in first.shown
-        sign = first.shown if is_shown else " ".join(own)
+        sign = (
+            first.shown if is_shown else " ".join(name for pair in zip(*own, strict=False) for name in pair)
+        )
         rows[rows.index(first)] = replace(first, sign=sign, about=f"{first.about} / {key.about}")
     return rows
 

@@ -39,7 +39,7 @@ PLACES = (
 EVERYWHERE = (
     *(place.as_key for place in PLACES),
     Key("", "", "live", "live view of running jobs", "finetop queue", sign=":"),
-    Key("question_mark", "", "help", "all keys of this screen"),
+    Key("question_mark,f1", "", "help", "all keys of this screen (also F1)"),
     Key("colon,ctrl+p", "", "palette", "every command by name"),
     Key("e", "", "save", "save what is shown: csv, md, svg"),
     Key("y,ctrl+y", "", "copy", "copy what the cursor is on (charts: ctrl+y); again, next's command"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core.commands.shared import several
+from finetop.core.commands.shared import args as shared_args, several
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime.home import Home
+from finetop.core.wording.endings import kill_asking
 
 ABOUT = "end a run at once, without a checkpoint"
 GROUP = "run"
@@ -16,6 +17,7 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     several.arguments(parser)
+    shared_args.yes(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -23,4 +25,4 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
-    return several.order(args, homes, Kill)
+    return several.order(args, homes, Kill, kill_asking)

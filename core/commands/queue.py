@@ -17,7 +17,14 @@ from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, 
 from finetop.core.protocol.request import Ask
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import priority_word, running_words, starts_about, stopped_words, why
+from finetop.core.wording.queue import (
+    priority_word,
+    running_words,
+    starts_about,
+    stopped_words,
+    what_words,
+    why,
+)
 
 ABOUT = "show what waits and why; reorder, hold, release"
 GROUP = "organise"
@@ -159,12 +166,6 @@ def sentence(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _what(row: QueueRow) -> str:
-    if row.step is None:
-        return row.what
-    return f"train from {row.step}" if row.what == "train" else f"{row.what} {row.step}"
-
-
 def _priority(row: QueueRow) -> str:
     usual = PRIORITIES["normal"] if row.what == "train" else 0
     return "" if row.priority == usual else priority_word(row.priority)
@@ -175,7 +176,7 @@ COLUMNS = (
     ("host", lambda row: row.host),
     ("#", lambda row: str(row.state.place or "-")),
     ("run", lambda row: row.run),
-    ("what", _what),
+    ("what", lambda row: what_words(row.what, row.step)),
     ("wants", lambda row: row.wants),
     ("starts about", lambda row: starts_about(row, time.time())),
     ("priority", _priority),

@@ -12,6 +12,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.trash import Remove, Removed
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
@@ -75,8 +76,8 @@ def agree(args: argparse.Namespace, removed: Sequence[Removed]) -> bool:
             [line(row) for row in removed],
             right=(1, 2, 3, 4),
         )
-    words = f"{counted(len(removed), 'run')}, {size_word(sum(row.size_bytes for row in removed))}"
-    return agreed(args, f"Move {words} to the trash?")
+    size = size_word(sum(row.size_bytes for row in removed))
+    return agreed(args, f"{trash_asking([clean_line(row.name) for row in removed], size)}.")
 
 
 def line(row: Removed) -> tuple[str, ...]:

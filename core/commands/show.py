@@ -16,6 +16,7 @@ from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, pulse, rewards
 from finetop.core.wording.durations import ago
+from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.verdicts import next_of_target, short_answer
 
@@ -103,7 +104,7 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[SourceFacts] = (
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}{over}")
     for job in found.jobs:
         on = f", on {data.gpus_word(job.gpus)}" if job.gpus else ""
-        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{on}")
+        print(f"  job        {job.id} {job.verb}: {state_word(job.state)}, attempt {job.attempt}{on}")
         for line in job_words(job):
             print(f"             {line}")
     print(f"  folder     {home.shown}/{found.folder}")

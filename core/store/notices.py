@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.notices import Notice, Way
+from finetop.core.wording.endings import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,7 +63,8 @@ def add_ending(connection: Connection, job_id: int, state: data.State) -> None:
     elif not is_whole or (isinstance(state, data.Stopped) and state.how in ("pause", "cancel")):
         return
     else:
-        text = (state.cause or kind) if isinstance(state, data.Finished) else f"stopped {state.cause}".strip()
+        how = "" if isinstance(state, data.Finished) else state_word(state)
+        text = f"{how} {state.cause}".strip() or kind
     add(connection, [New(run_id, kind, step, text, state.ended)])
 
 

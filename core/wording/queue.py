@@ -9,6 +9,14 @@ from finetop.core.text import clean_line
 from finetop.core.wording.durations import day_clock, long_span
 
 QUEUE_HELD = "the queue is held"
+ON_CPU = "CPU"
+
+
+def what_words(what: str, step: int | None) -> str:
+    """Name a job by its verb and the step that it is of: 'train', 'resume @400', 'check @800'."""
+    if step is None:
+        return what
+    return f"{'resume' if what == 'train' else what} @{step}"
 
 
 def priority_word(priority: int) -> str:

@@ -40,7 +40,7 @@ def standing_words(seen: Standing) -> str:
         case "new":
             return "NEW"
         case "looking":
-            return f"with {by}" if by else "assigned"  # a column of twelve cells has room for it
+            return f"owner {by}" if by else "assigned"
         case "accepted":
             return f"accepted ({by})" if by else "accepted"
         case "fixed":

@@ -23,6 +23,7 @@ WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict":
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
 USUAL_SUITE = "quick"  # what is checked on where a recipe says nothing
 TARGET_FAILED = "target failed"
+OPEN = 1.5  # share of items: an interval so wide says nothing
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}
 
 
@@ -68,13 +69,15 @@ def interval_of(drops: tuple[float, float] | None, margin: float) -> str:
     """Write between which changes a drop lies, all in points: '-21.4 to -3.2'; '-' where that is not known.
 
     Neither end is rounded to or over the margin or 0: what a verdict or a mark claims, the printed interval shows. A
-    drop that is known exactly, as every item was scored, has none: 'all items'.
+    drop that is known exactly, as every item was scored, has none: 'all items'. One that may be anything is 'open'.
     """
     if drops is None:
         return "-"
     low, high = drops
     if low == high:
         return "all items"
+    if high - low > 100 * OPEN:
+        return "open"
     return f"{signed(-high, -margin, 0.0)} to {signed(-low, -margin, 0.0)}"
 
 
@@ -216,9 +219,9 @@ def beside_lines(result: CheckResult) -> list[str]:
             sure = f"{100 * (1 - result.alpha):.4g} % a side, decides"
             lines.append(f"change  {interval(decided, result.margin)} points {all_of} ({sure})")
     if result.interval is not None:
-        low, high = result.interval
-        sure = f"{100 * (1 - result.alpha):.4g} %, does not decide"
-        lines.append(f"ability  {change(high)} to {change(low)} points on items like these ({sure})")
+        words, sure = interval(result.interval, result.margin), f"{100 * (1 - result.alpha):.4g} %"
+        points_of = "" if words == "open" else " points"
+        lines.append(f"ability  {words}{points_of} on items like these ({sure}, does not decide)")
     if result.items_used:
         luck = ""
         if result.lost_corrected is not None and result.won_corrected is not None:
@@ -236,7 +239,7 @@ def beside_lines(result: CheckResult) -> list[str]:
     if result.noise_floor is not None and result.noise_floor.items:
         floor = result.noise_floor
         flips = counted(floor.flips, "flip")
-        lines.append(f"noise floor  base against itself, other batches: {flips} of {floor.items} items")
+        lines.append(f"noise floor  base vs itself, other batches: {flips} of {floor.items} items")
         if floor.answers:
             flips = counted(floor.answers_flipped, "flip")
             said = f"engine {floor.engine} against exact: {flips} of {counted(floor.answers, 'answer')}"

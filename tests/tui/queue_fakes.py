@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from tui_fakes import NOW, FakeSupervisor
+from tui_fakes import NOW, FakeSupervisor, make_row
 
 from finetop.core.protocol.messages.limits import Done
 from finetop.core.protocol.messages.machine import GpuJob, GpuProcess, GpuRow, Gpus, GpusAnswer
@@ -20,9 +20,10 @@ from finetop.core.protocol.messages.queue import (
     Release,
     Stop,
 )
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.session import Changes
 from finetop.core.protocol.request import Ask, Order
-from finetop.core.protocol.runs import Queued, Running
+from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 
 
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
@@ -124,6 +125,9 @@ class QueueFake(FakeSupervisor):
                 return QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
             case Gpus():
                 return self.gpus
+            case GetRun():
+                self.rows = [self._row(one) for one in (*self.live, *self.waiting)]
+                return await super().ask(ask)
             case Move():
                 self._move(ask)
             case Hold(run="") | Release(run=""):
@@ -142,6 +146,12 @@ class QueueFake(FakeSupervisor):
         self.asked.append(ask)
         self.change()
         return Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
+
+    def _row(self, job: LiveRow | QueueRow) -> RunRow:
+        """Make the run of a job: one of which a check waits has ended."""
+        if job.what == "check":
+            return make_row(job.run_id, job.run, Finished(NOW - 900, NOW - 100), checking=job.state)
+        return make_row(job.run_id, job.run, job.state, step=820 if isinstance(job, LiveRow) else 0)
 
     def _move(self, ask: Move) -> None:
         moving = next(row for row in self.waiting if row.run == ask.run)

@@ -164,6 +164,8 @@ async def test_places_by_number_help_and_commands() -> None:
         await pilot.press("question_mark")
         await settled(pilot)
         assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
+        await pilot.press("G")
+        await settled(pilot)
         assert "every command by name" in text_of(app)
         await pilot.press("escape", "4")
         await settled(pilot)
@@ -425,7 +427,7 @@ async def test_places_and_keys_of_the_footer_can_be_clicked() -> None:
 def test_the_help_lists_two_ways_of_a_key_once() -> None:
     rows = [key.shown for key in paired(RunScreen.KEYS)]
     assert "+ -" in rows and "-" not in rows
-    assert "↓ ↑" in rows and "pgdn pgup" in rows and "⇧← ⇧→" in rows
+    assert "↓ ↑ j k" in rows and "pgdn pgup" in rows and "⇧← ⇧→" in rows
 
 
 async def test_the_clock_is_right_on_every_screen() -> None:

@@ -15,9 +15,12 @@ from sweep_fakes import SweepingSupervisor, by_rate
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
+from finetop.tui.keys import Key
+from finetop.tui.modes import EVERYWHERE
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.queue.screen import QueueScreen
 from finetop.tui.screens.remedies.screen import RemediesScreen
 from finetop.tui.screens.run.screen import RunScreen
@@ -30,7 +33,7 @@ from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from finetop.tui.app import FinetopApp
@@ -57,13 +60,14 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         "queue": (QueueFake, ["3"]),
         "remedies": (lambda: MendingSupervisor(after()), ["r"]),
         "approaches": (lambda: ComparingSupervisor(measured()), ["a"]),
+        "live": (lambda: FakeSupervisor(mixed_rows()), ["d"]),
         "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
         "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
         "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
-        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
+        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter", "escape"]),
         "item": (
             lambda: FakeTriage(make_store(folder)),
-            ["2", "right", "right", "enter", "j", "j", "j", "j", "enter"],
+            ["2", "right", "right", "enter"],
         ),
     }
     if name.startswith("run "):
@@ -92,6 +96,7 @@ SCREENS = (
         "remedies",
         "sweep",
         "approaches",
+        "live",
     ),
     *("triage", "triage, turned", "items", "item", "compare"),
     *(f"run {tab}" for tab in ("metrics", "log", "samples", "recipe", "check", "steps")),
@@ -156,6 +161,65 @@ async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str)
                     break
             else:
                 pytest.fail(f"{sign} of {name} does nothing")
+
+
+MOVES = ("j", "k", "G", "g", "ctrl+d", "ctrl+u", "pagedown", "pageup")
+
+
+@pytest.mark.parametrize("name", [name for name in SCREENS if name != "palette"])
+async def test_the_keys_that_move_are_taken_everywhere(tmp_path: Path, name: str) -> None:
+    app, keys = make(name, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, keys)
+        screen = app.screen
+        assert not [key for key in MOVES if key not in screen.active_bindings]
+        for key in MOVES:
+            await pilot.press(key)
+            await settled(pilot)
+            assert app.screen is screen
+        assert not [said.text for said in app.messages if "does nothing" in said.text]
+        await pilot.press("f1")
+        await settled(pilot)
+        assert isinstance(app.screen, KeysPage) or name == "help"
+
+
+def before_it(key: Key, keys: Sequence[Key]) -> str:
+    """Return the key that goes the other way: a key does nothing at its own end."""
+    name, _, number = key.action.partition("(")
+    other = f"{name}({number[1:] if number.startswith('-') else '-' + number}"
+    return next((one.keys.partition(",")[0] for one in keys if number and one.action == other), "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in SCREENS if name != "palette"])
+async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name: str) -> None:
+    app, keys = make(name, tmp_path)
+    silent, at = [], 0
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, keys)
+        listed = [key for key in (*app.screen.KEYS, *EVERYWHERE) if key.keys]
+    while at < len(listed):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        app, keys = make(name, folder)
+        async with app.run_test(size=(80, 24)) as pilot:
+            await opened(pilot, keys)
+            screen = app.screen
+            while at < len(listed):
+                key, at = listed[at], at + 1
+                if key.action == "leave":
+                    continue  # it ends the app
+                if other := before_it(key, listed):
+                    await pilot.press(other)
+                    await settled(pilot)
+                before, said = seen(app), len(app.messages)
+                await pilot.press(key.keys.partition(",")[0])
+                await settled(pilot, 0.05)
+                if seen(app) == before and len(app.messages) == said:
+                    silent.append(f"{key.shown} {key.about}")
+                if app.screen is not screen or app.screen.query_one(Bottom).question is not None:
+                    break
+    assert not silent
 
 
 @pytest.mark.slow

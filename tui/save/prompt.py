@@ -56,7 +56,7 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         "save as",
         f"{clean_line(shown.name)}{endings(shown)[0]}",
         done=done,
-        keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
+        keep="save; format by extension" if len(endings(shown)) > 1 else "save",
         leave="cancel",
         fault=lambda text: _fault(host, text, shown),
         complete=lambda text: completed(text, host.folder),

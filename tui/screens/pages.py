@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Generic
 
 from rich.cells import cell_len
@@ -15,15 +16,20 @@ from finetop.core.text import clean_line, counted
 from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.finder import Found, command_names, find, kind_of, ranked
-from finetop.tui.keys import Key, bindings, moves, paired
-from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread
+from finetop.tui.keys import MATCH, MATCHES, NO_MATCH, NO_SEARCH, Key, bindings, moves, paired
+from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, spread, wrapped
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
-BACK = Key("escape,question_mark", "back", "back", "back to the screen before")
-MOVES = moves()[:4]  # letters may be typed beside them
+BACK = Key("escape,question_mark,f1", "back", "back", "back to the screen before")
+SEARCH = Key("slash", "search", "search", "search in these lines")
+MOVES = moves()
+TYPED_BESIDE = tuple(
+    Key(key.keys.rpartition(",")[2], "", key.action) for key in MOVES[:4]
+)  # letters are text
 NAME_WIDTH = 14  # cells at least
+_SIGN = 14  # cells of the help for the keys
 PAUSE_S = 0.15  # of typing, until the supervisor is asked
 
 
@@ -31,8 +37,9 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     """A title and a table; esc leads back to the screen before."""
 
     DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
-    KEYS: ClassVar[tuple[Key, ...]] = (BACK, *MOVES)
+    KEYS: ClassVar[tuple[Key, ...]] = (SEARCH, *MATCHES, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
+    sought = ""  # in its lines
 
     def compose(self) -> ComposeResult:
         yield Top()
@@ -59,14 +66,64 @@ class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bin
     def action_move(self, rows: int) -> None:
         self.query_one(Table).move(rows)
 
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
+    def action_page(self, pages: float) -> None:
+        self.query_one(Table).page(pages)
+
+    def action_ends(self, direction: int) -> None:
+        self.query_one(Table).ends(direction)
+
+    def action_search(self) -> None:
+        """Have a text typed, and go to the next line that has it."""
+        start = self.query_one(Table).cursor
+
+        def changed(text: str) -> None:
+            self.sought = text.strip().casefold()
+            self.query_one(Table).go(start)
+            if self.sought and not self._has(start):
+                self._to_match(1)
+
+        def done(text: str, is_kept: bool) -> None:
+            self.sought = text.strip().casefold() if is_kept else ""
+            if not is_kept:
+                self.query_one(Table).go(start)
+            elif self.sought and not self._has(self.query_one(Table).cursor):
+                host_of(self).say(NO_MATCH)
+
+        self.query_one(Bottom).ask_text("/", "", changed=changed, done=done, keep="find", leave="cancel")
+
+    def action_match(self, direction: int) -> None:
+        if not self.sought:
+            host_of(self).say(NO_SEARCH)
+        elif not self._to_match(direction):
+            host_of(self).say(NO_MATCH)
+
+    def _to_match(self, direction: int) -> bool:
+        """Go to the next line (1) that has the text, or the one before (-1); returns whether there is one."""
+        table = self.query_one(Table)
+        further = range(table.cursor + direction, table.count if direction > 0 else -1, direction)
+        at = next((index for index in further if self._has(index)), None)
+        if at is not None:
+            table.go(at)
+        return at is not None
+
+    def _has(self, index: int) -> bool:
+        line = self.draw_row(index, False, self.size.width)
+        return self.sought in "".join(text for text, _ in line).casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """One row of the help: of a key that needs several rows the first has its sign."""
+
+    key: Key
+    text: str
+    command: str = ""
+    is_first: bool = True
 
 
 class KeysPage(TablePage[None], inherit_bindings=False):
     """Keys of the screen before, each with the command that does the same, then those that work everywhere."""
 
-    KEYS = ()
     BINDINGS: ClassVar = TablePage.BINDINGS
     TITLE = "Keys"
 
@@ -74,33 +131,45 @@ class KeysPage(TablePage[None], inherit_bindings=False):
         super().__init__()
         self._of = title
         self._own = tuple(paired(keys))
-        self._all: tuple[Key, ...] = self._own
+        self._rows: tuple[KeyRow, ...] = ()
 
     def on_mount(self) -> None:
-        self._all = (*self._own, *paired(host_of(self).keys_everywhere()))
         self.show_title(f"Keys of {self._of}", "small letters look, capitals act on a run")
-        self.query_one(Table).show(len(self._all))
-        self.query_one(Bottom).offer([], (BACK,))
+        self.query_one(Bottom).offer([], (SEARCH, MATCH, BACK))
+
+    def on_resize(self) -> None:
+        keys = (*self._own, *paired(host_of(self).keys_everywhere()))
+        self._rows = tuple(row for key in keys for row in key_rows(key, self.size.width - 2))
+        self.query_one(Table).show(len(self._rows))
 
     def to_copy(self) -> str:
-        return self._all[self.query_one(Table).cursor].command
+        return self._rows[self.query_one(Table).cursor].key.command
 
     def draw_heading(self, index: int) -> str:
-        return f"on {self._of}" if index < len(self._own) else "everywhere"
+        return f"on {self._of}" if self._rows[index].key in self._own else "everywhere"
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        key = self._all[index]
-        room = width - 14 - (len(key.command) + 3 if key.command and width >= 70 else 0)
-        about = cut_end(key.about, room)
+        row = self._rows[index]
+        sign = row.key.shown if row.is_first else ""
         line: Line = (
             cursor_mark(has_cursor),
-            (f"  {key.shown:<10}", "key"),
-            (about, "bold" if has_cursor else ""),
+            (f"  {sign:<{_SIGN}}", "key"),
+            (row.text, "bold" if has_cursor else ""),
         )
-        if key.command and width >= 70:
-            blank = " " * max(2, width - 13 - len(about) - len(key.command) - 1)
-            line = (*line, (blank, ""), (key.command, "dim"))
-        return line
+        command: Line = ((row.command, "dim"), (" ", ""))
+        if row.command and not row.text:  # below, where it has the whole row
+            line = (line[0], (" " * max(2, width - 2 - len(row.command)), ""))
+            return (*line, *command)
+        return spread(line, command, width) if row.command else line
+
+
+def key_rows(key: Key, width: int) -> list[KeyRow]:
+    """Break what is said of a key into rows: its command at the right of the last, or below where that has no room."""
+    *texts, last = wrapped(key.about, width - _SIGN - 4)
+    rows = [KeyRow(key, text, is_first=not at) for at, text in enumerate(texts)]
+    if not key.command or cell_len(last) + cell_len(key.command) + _SIGN + 6 <= width:
+        return [*rows, KeyRow(key, last, key.command, not rows)]
+    return [*rows, KeyRow(key, last, is_first=not rows), KeyRow(key, "", key.command, is_first=False)]
 
 
 class MessagesPage(TablePage[None], inherit_bindings=False):
@@ -113,7 +182,7 @@ class MessagesPage(TablePage[None], inherit_bindings=False):
         messages = host_of(self).messages
         self.show_title(counted(len(messages), "message") if messages else "No messages so far.")
         self.query_one(Table).show(len(messages))
-        self.query_one(Bottom).offer([], (BACK,))
+        self.query_one(Bottom).offer([], (SEARCH, BACK))
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         said = host_of(self).messages[-1 - index]
@@ -125,7 +194,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
     """Every command by name, and what there is of that name; enter gives back the chosen one."""
 
     KEYS = ()
-    BINDINGS: ClassVar = bindings(MOVES)
+    BINDINGS: ClassVar = bindings(TYPED_BESIDE)
     TITLE = "Commands"
 
     def __init__(self, keys: Sequence[Key]) -> None:
@@ -134,7 +203,7 @@ class CommandsPage(TablePage["Key | Found | None"], inherit_bindings=False):
         self._all = tuple(
             key
             for key in keys
-            if key is by_action[key.action] and not key.action.startswith(("move", "page"))
+            if key is by_action[key.action] and not key.action.startswith(("move", "page", "match"))
         )
         self._matching: tuple[Key | Found, ...] = self._all
 

@@ -13,7 +13,7 @@ from finetop.tui.app_interface import Host, host_of
 from finetop.tui.kept import keep
 from finetop.tui.keys import Key, bindings
 from finetop.tui.palette import THEME_ABOUT, THEMES
-from finetop.tui.screens.pages import TablePage
+from finetop.tui.screens.pages import MOVES, TablePage
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.theme import MARKS, SERIES
 from finetop.tui.widgets.frame import Bottom
@@ -54,9 +54,9 @@ def _is_chosen(host: Host) -> bool:
 
 
 class ThemesPage(TablePage[None], inherit_bindings=False):
-    """The themes that this terminal can draw; `cancel` draws again in the one before."""
+    """The themes that this terminal can draw; esc draws again in the one before."""
 
-    KEYS = (KEEP, BACK, *TablePage.KEYS[1:])
+    KEYS = (KEEP, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Theme"
 

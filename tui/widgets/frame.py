@@ -97,7 +97,7 @@ class TextQuestion:
 
     While `fault` says that something is wrong with the text, enter does not keep it. What is refused of it later opens
     it again, unless it may be asked but `once`. `complete` says how far tab writes it on, and how it may go on from
-    there.
+    there. `keys` are named in the footer beside enter and esc; one that `passes`, given the text, is for the screen.
     """
 
     label: str
@@ -109,6 +109,8 @@ class TextQuestion:
     fault: Callable[[str], str] = lambda text: ""
     once: bool = False
     complete: Complete | None = None
+    keys: tuple[tuple[str, str], ...] = ()
+    passes: Callable[[str, str], bool] = lambda key, text: False
 
 
 class Bottom(Lines, can_focus=True):
@@ -159,9 +161,15 @@ class Bottom(Lines, can_focus=True):
         fault: Callable[[str], str] = lambda text: "",
         once: bool = False,
         complete: Complete | None = None,
+        keys: tuple[tuple[str, str], ...] = (),
+        passes: Callable[[str, str], bool] = lambda key, text: False,
+        at: int | None = None,
     ) -> None:
-        """Let a text be typed above the footer."""
-        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault, once, complete)
+        """Let a text be typed above the footer, with the cursor `at` a place in it (else behind it)."""
+        entry = entry_of(text) if at is None else Entry(text, at)
+        self.question = TextQuestion(
+            label, entry, changed, done, keep, leave, fault, once, complete, keys, passes
+        )
         self.aside, self._is_refused = (), False
         self.redraw()
 
@@ -181,7 +189,9 @@ class Bottom(Lines, can_focus=True):
                 event.prevent_default()
                 host.start_supervisor()
             return
-        if isinstance(self.question, TextQuestion) and event.key in _MOVES:
+        if isinstance(self.question, TextQuestion) and (
+            event.key in _MOVES or self.question.passes(event.key, self.question.entry.text)
+        ):
             return  # the list behind the text goes on working
         event.stop()
         event.prevent_default()
@@ -292,7 +302,9 @@ class Bottom(Lines, can_focus=True):
             return ((f" {small}", "amber"),)
         if isinstance(self.question, TextQuestion):
             tab = (("tab", "complete"),) if self.question.complete is not None else ()
-            return _key_words((("enter", self.question.keep), *tab, ("esc", self.question.leave)))
+            return _key_words(
+                (*self.question.keys, ("enter", self.question.keep), *tab, ("esc", self.question.leave))
+            )
         if isinstance(self.question, Question):
             answers = tuple((answer.key, answer.label) for answer in self.question.answers)
             return _key_words((*answers, ("esc", self.question.leave)))

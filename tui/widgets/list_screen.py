@@ -7,6 +7,8 @@ from typing import ClassVar, Protocol
 
 from textual import on
 
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import NO_MATCH, NO_SEARCH
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
@@ -140,11 +142,22 @@ class ListScreen(LoadedScreen, inherit_bindings=False):
     def action_move(self, rows: int) -> None:
         self.query_one(Table).move(rows)
 
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
+    def action_page(self, pages: float) -> None:
+        self.query_one(Table).page(pages)
 
     def action_ends(self, direction: int) -> None:
         self.query_one(Table).ends(direction)
+
+    def action_match(self, direction: int) -> None:
+        """Go to the next row: a filter leaves only those that match."""
+        table = self.query_one(Table)
+        if not self.listed.filter:
+            host_of(self).say(NO_SEARCH)
+            return
+        before = table.cursor
+        self.action_move(direction)
+        if table.cursor == before:
+            host_of(self).say(NO_MATCH)
 
     def action_filter(self) -> None:
         """Let the filter be typed, with its rows behind it."""

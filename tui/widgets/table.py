@@ -11,6 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.tui.app_interface import host_of
+from finetop.tui.keys import rows_of
 from finetop.tui.text import Line, cursor_mark
 from finetop.tui.widgets.lines import Box, boxed, is_roomy
 
@@ -85,9 +86,9 @@ class Table(Widget):
         """Move the cursor by so many rows, as far as there are any."""
         self.go(self.cursor + rows)
 
-    def page(self, direction: int) -> None:
-        """Move the cursor by a page."""
-        self.move(direction * max(1, self.rows - 2))
+    def page(self, pages: float) -> None:
+        """Move the cursor by so many pages."""
+        self.move(rows_of(pages, self.rows))
 
     def ends(self, direction: int) -> None:
         """Move the cursor to the first row, or to the last."""

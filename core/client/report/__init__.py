@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from finetop.core.protocol import runs as data
+from finetop.core.wording.endings import state_word
 
 Tone = Literal["good", "bad", "open"]  # how a verdict looks
 TEXT_SHOWN = 600  # characters of one answer, question or sample
@@ -123,7 +124,7 @@ def moment(at: float) -> str:
 def state_words(row: data.RunRow) -> str:
     steps = f" at step {row.step:,} of {row.steps:,}" if row.steps else ""
     cause = getattr(row.state, "cause", "")
-    return f"{data.word(row.state)}{steps}{f': {cause}' if cause else ''}"
+    return f"{state_word(row.state)}{steps}{f': {cause}' if cause else ''}"
 
 
 def cut(text: str) -> str:

@@ -16,6 +16,7 @@ from finetop.core.protocol.runs import JobRow, RunRow
 from finetop.core.runtime.home import Home
 from finetop.core.text import number_words
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import waits
 
 FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
@@ -179,4 +180,4 @@ def phase_line(row: data.RunRow) -> str:
         return f"check {queued_words(row.checking)}"
     if isinstance(row.checking, data.Running):
         return f"check: {row.checking.phase}"
-    return data.word(state)
+    return state_word(state)

@@ -16,6 +16,7 @@ from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import jobs, pulse
+from finetop.core.wording.endings import state_word
 from finetop.core.wording.queue import why
 from finetop.core.wording.verdicts import short_answer
 
@@ -103,7 +104,7 @@ def state_words(row: data.RunRow) -> str:
         return f"{data.word(state).upper()} {state.cause}"
     if isinstance(state, data.Finished) and state.cause:
         return f"{data.word(state)} early"
-    return data.word(state)
+    return state_word(state)
 
 
 def queued_words(state: data.Queued) -> str:
@@ -129,6 +130,11 @@ def answer_words(row: data.RunRow, *, name_suite: bool | None = None) -> str:
 
 def warn(text: str) -> None:
     print(f"finetop: {text}", file=sys.stderr)
+
+
+def is_to_ask(args: argparse.Namespace) -> bool:
+    """Return whether somebody is there to be asked, and has not said --yes."""
+    return not (args.yes or args.json) and sys.stdin.isatty()
 
 
 def agreed(args: argparse.Namespace, question: str) -> bool:

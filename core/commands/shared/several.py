@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import remote
-from finetop.core.commands.shared.output import print_json, warn
+from finetop.core.commands.shared.output import agreed, is_to_ask, print_json, warn
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.limits import Done
     from finetop.core.protocol.request import Ask
+    from finetop.core.protocol.runs import RunDetail
     from finetop.core.runtime.home import Home
+    from finetop.core.wording.endings import Asking
 
 Made = TypeVar("Made")
 Outcomes = list[tuple[str, Made | FinetopError]]  # by run as it was typed
@@ -50,11 +53,27 @@ def each(
     return outcomes, code
 
 
-def order(args: argparse.Namespace, homes: Sequence[Home], ask: Callable[[str], Ask]) -> int:
-    """Give an order for each run, and print what the supervisor says."""
+def order(
+    args: argparse.Namespace,
+    homes: Sequence[Home],
+    ask: Callable[[str], Ask],
+    asking: Callable[[RunDetail], Asking] | None = None,
+) -> int:
+    """Give an order for each run, and print what the supervisor says.
+
+    With `asking`, a person at a terminal is asked first; exits with 1 where the answer is no.
+    """
+    left = 0
 
     def do(run: str, home: Home) -> str:
+        nonlocal left
         with Client(home) as client:
+            if asking is not None and is_to_ask(args):
+                detail = client.ask(GetRun(run))
+                if detail.row.is_under_way and not agreed(args, str(asking(detail))):
+                    left += 1
+                    print("Nothing was done.")
+                    return ""
             done: Done = client.ask(ask(run))
         if not args.json:
             print(done.message)
@@ -63,7 +82,7 @@ def order(args: argparse.Namespace, homes: Sequence[Home], ask: Callable[[str], 
     outcomes, code = each(args, homes, do)
     if args.json:
         print_outcomes(outcomes, lambda message: {"message": message})
-    return code
+    return max(code, int(left > 0))
 
 
 def print_outcomes(outcomes: Outcomes[Made], document: Callable[[Made], dict[str, Any]]) -> None:

@@ -19,8 +19,8 @@ from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Rules, Waiting, Want, decide
 from finetop.core.supervisor.gpus.usage import card_of
-from finetop.core.supervisor.jobs.launcher import Place
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.wording.queue import ON_CPU
 
 REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
 MOST = (
@@ -30,18 +30,18 @@ MOST = (
 LENGTH_SETTINGS = ("epochs", "max_steps", "batch_size", "grad_accumulation", "activation_checkpointing")
 
 
-def live_rows(
-    live: Sequence[Job], places: Mapping[int, Place], tried: Mapping[int, data.Tried]
-) -> list[LiveRow]:
+def live_rows(supervisor: Supervisor, live: Sequence[Job], tried: Mapping[int, data.Tried]) -> list[LiveRow]:
     """List what runs, with what it has of the GPUs, or the nodes that it is on; `tried` is by job."""
-    on = {job: place.nodes for job, place in places.items()}
+    on = {job: place.nodes for job, place in supervisor.places.items()}
+    has_none = supervisor.pool.has_looked and not supervisor.pool.is_in_charge
+    here = {job.id: data.gpus_word(job.gpus) or (ON_CPU if has_none else "") for job in live}
     return [
         LiveRow(
             job.run_id,
             job.run_name,
             job.verb,
             job.state,
-            on.get(job.id) or data.gpus_word(job.gpus),
+            on.get(job.id) or here[job.id],
             tried.get(job.id),
         )
         for job in live

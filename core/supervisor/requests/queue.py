@@ -13,11 +13,12 @@ from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.placement import Want
+from finetop.core.supervisor.jobs import elsewhere
 from finetop.core.supervisor.queue import ready, start_times
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import counted
 from finetop.core.wording import jobs as wording
-from finetop.core.wording.queue import priority_word
+from finetop.core.wording.queue import ON_CPU, priority_word
 from finetop.core.wording.units import whole_gib
 
 LIMIT = 1000
@@ -43,7 +44,7 @@ def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
         len(found),
         [_doing(job, tried.get(job.id)) for job in live],
         ready.stopped(supervisor, now),
-        start_times.live_rows(live, supervisor.places, tried),
+        start_times.live_rows(supervisor, live, tried),
     )
 
 
@@ -73,7 +74,7 @@ def _row(
         what=job.verb,
         step=step or None,
         method=recipe["method"]["name"],
-        wants=wants(recipe, supervisor.pool.wants.get(job.id)),
+        wants=wants(recipe, supervisor.pool.wants.get(job.id)) or _by_default(supervisor, job),
         priority=job.priority,
         state=state,
         do=do,
@@ -95,6 +96,16 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
     if gpus is None or not size:
         return size if gpus is None else counted(gpus, "GPU")
     return size if gpus == 1 else f"{gpus} x {size}"
+
+
+def _by_default(supervisor: Supervisor, job: Job) -> str:
+    """Say what a run gets that asks for nothing: one GPU, or the CPU where there is none; nothing on a cluster."""
+    pool = supervisor.pool
+    if elsewhere.goes_there(supervisor, job):
+        return ""
+    if job.verb == "import" or (pool.has_looked and not pool.is_in_charge):
+        return ON_CPU
+    return "1 GPU" if pool.is_in_charge else ""
 
 
 def move(supervisor: Supervisor, ask: Move) -> Done:

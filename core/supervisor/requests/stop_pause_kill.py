@@ -14,6 +14,7 @@ from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
 from finetop.core.wording import jobs as wording
+from finetop.core.wording.endings import state_word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ def under_way(connection: Connection, run: str, what: str) -> tuple[str, list[Jo
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
     live = [job for job in jobs.live(connection) if job.run_id == run_id]
     if not waiting and not live:
-        state = data.word(runs.row(connection, run_id).state)
+        state = state_word(runs.row(connection, run_id).state)
         raise Refused(f"{name} is {state}: there is nothing to {what}.")
     return name, waiting, live
 

@@ -9,6 +9,7 @@ import pytest
 
 from finetop.core.commands.main import verbs
 from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.wording.endings import kill_asking
 
 OTHERS = {
     **dict.fromkeys(("stats", "list", "ps", "status", "lsit"), "ls"),
@@ -154,6 +155,26 @@ def test_stop_and_kill(finetop, rig):
     rig.wait_state("long", "stopped")
     code, _, err = finetop("kill", "long")
     assert (code, err) == (1, "finetop: long is stopped: there is nothing to kill.\n")
+
+
+def test_at_a_terminal_it_is_asked_first_in_the_words_of_the_app(finetop, rig, monkeypatch):
+    asked, answers = [], ["n", "y"]
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answers.pop(0))
+    rig.submit("long", steps=100_000, pause_s=0.02)
+    rig.submit("next", steps=1)
+    rig.wait_step("long")
+    assert finetop("stop", "next")[:2] == (1, "Nothing was done.\n")
+    assert asked.pop() == "Take next out of the queue?  Nothing of it has run yet. [y/N] "
+    assert finetop("kill", "long")[:2] == (0, "long is being killed.\n")
+    words = str(kill_asking(rig.ask(GetRun("long"))))
+    assert asked.pop().split()[:2] == words.split()[:2] == ["Kill", "long?"]
+    rig.wait_state("long", "stopped")
+    assert "killed" in finetop("ls")[1]
+    assert finetop("stop", "next", "--yes")[0] == 0
+    code, _, err = finetop("kill", "long")
+    assert (code, err) == (1, "finetop: long is killed: there is nothing to kill.\n")
+    assert not asked, "what has ended, and --yes, ask nothing"
 
 
 def test_several_runs_are_stopped_though_one_name_is_wrong(finetop, rig):

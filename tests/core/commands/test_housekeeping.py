@@ -58,8 +58,8 @@ def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, ans
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
     code, out, _ = finetop("rm", "one", "two")
-    assert asked[0].startswith("Move 2 runs, ")
-    assert asked[0].endswith("to the trash? [y/N] ")
+    assert asked[0].startswith("Move 2 runs to the trash?  ")
+    assert asked[0].endswith("B. [y/N] ")
     assert (code == 0, finetop("show", "one")[0] == 2) == (gone, gone)
     assert gone or "Nothing was done." in out
 
@@ -71,7 +71,7 @@ def test_of_several_a_wrong_name_keeps_no_other_and_all_that_goes_is_named(finet
     code, out, err = finetop("rm", "one", "nobody", "two")
     assert (code, err.count("\n"), "no run 'nobody'" in err) == (2, 1, True)
     assert [line.split()[0] for line in out.splitlines()[:3]] == ["run", "one", "two"]
-    assert asked[0].startswith("Move 2 runs, ")
+    assert asked[0].startswith("Move 2 runs to the trash?  ")
     assert [finetop("show", name)[0] for name in ("one", "two")] == [2, 2]
     code, out, err = finetop("rm", "one", "two", "--yes")
     assert (code, out, err.count("\n"), len(asked)) == (2, "", 2, 1)

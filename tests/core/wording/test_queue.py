@@ -4,7 +4,7 @@ import pytest
 
 from finetop.core.protocol.messages.limits import ordinal, tries_words
 from finetop.core.protocol.runs import Queued
-from finetop.core.wording.queue import priority_word, why
+from finetop.core.wording.queue import priority_word, what_words, why
 
 NOW = 1000.0
 
@@ -32,3 +32,8 @@ def test_numbers_in_words():
         "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th",
     ]  # fmt: skip
     assert [priority_word(n) for n in (0, 5, 10, 20, 33)] == ["0", "high", "normal", "low", "33"]
+
+
+def test_a_job_is_named_with_the_step_that_it_is_of():
+    jobs = (("train", None), ("train", 1), ("check", 20), ("remedy", 20))
+    assert [what_words(*job) for job in jobs] == ["train", "resume @1", "check @20", "remedy @20"]

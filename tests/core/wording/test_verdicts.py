@@ -298,3 +298,15 @@ def test_where_something_else_decided_no_interval_stands_beside_the_verdict(fact
         "drop": 0.05,
     }
     assert check_result.read({**whole, **facts}).deciding_interval == bounds
+
+
+def test_an_interval_that_may_be_anything_is_open_wherever_it_stands() -> None:
+    assert verdicts.interval((0.041, 0.125), 0.03) == "-12.5 to -4.1"
+    assert verdicts.interval((-0.9, 1.0), 0.03) == "open"
+    assert verdicts.interval(None, 0.03) == "-"
+    task = check_result.TaskResult(
+        task="arith", mark="open", n=1, total=200, base=0.5, tuned=0.5, drop=0.0, interval=(-1.0, 1.0)
+    )
+    assert verdicts.task_cells(task, 0.03)[5] == "open"
+    result = msgspec.convert({**checked({}), "interval": (-1.0, 1.0)}, check_result.CheckResult)
+    assert "ability  open on items like these (95 %, does not decide)" in verdicts.beside_lines(result)

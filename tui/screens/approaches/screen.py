@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from finetop.core.client import compare_runs
 from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer, ApproachRow
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
@@ -46,6 +46,7 @@ OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "the comparison befor
 MOVES = (
     Key("k,up", "", "move(-1)", "approach before"),
     Key("pageup", "", "page(-1)", "back in the advice"),
+    *PAGES[2:],
     Key("g,home", "", "move(-1000)", "first approach"),
     Key("G,end", "", "move(1000)", "last approach"),
 )
@@ -212,12 +213,12 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     # --- keys -----------------------------------------------------------------------------------------
 
-    def action_page(self, direction: int) -> None:
+    def action_page(self, pages: float) -> None:
         """Read on in the advice; where it is seen whole, move in the table."""
         if self.part != "advice":
-            super().action_page(direction)
+            super().action_page(pages)
             return
-        self._first += direction * max(1, self.query_one("#part").size.height - 2)
+        self._first += rows_of(pages, self.query_one("#part").size.height)
         self.show_pane()
 
     def action_view(self) -> None:

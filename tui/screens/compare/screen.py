@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.curves import (
     axis_of_all,
@@ -319,8 +319,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         if is_other_stretch:
             self._wake.set()
 
-    def action_page(self, direction: int) -> None:
-        self.tops[self.tab] = max(0, self.tops.get(self.tab, 0) + direction * max(1, self.body_size[1] // 2))
+    def action_page(self, pages: float) -> None:
+        self.tops[self.tab] = max(0, self.tops.get(self.tab, 0) + rows_of(pages, self.body_size[1]))
         self.redraw()
 
     def action_ends(self, direction: int) -> None:

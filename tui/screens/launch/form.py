@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 import msgspec
 
 from finetop.core.errors import FinetopError, RecipeError
-from finetop.core.plugins import OBJECTIVES
+from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
-from finetop.core.recipe.find import list_builtin
+from finetop.core.recipe.find import BuiltIn, list_builtin
 from finetop.core.recipe.load import Loaded, file_problem, file_problems, find_problems, resolve_text
 from finetop.core.recipe.schema import Source
 from finetop.core.recipe.type_words import value_words
@@ -38,7 +39,8 @@ _HIDDEN = ("recipe", "extends")
 _PATHS = ("data.train", "model.id")  # and those whose last word is `path`
 START = ("lora", "qlora", "full")  # what most people want first
 RUNS = "A run's"  # the heading of what is filled from a run
-GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
+GROUPS = ("Start here", "What is learned", "Which weights", "What protects", "Side by side", "Demo")
+_SECTIONS = {"protect": "What protects", "approaches": "Side by side"}  # of a recipe that is about neither
 _DEFAULTS: dict[str, Any] = msgspec.to_builtins(Source())
 
 
@@ -90,7 +92,7 @@ def builtin_bases(folder: Path) -> list[Base]:
             recipe.about,
             f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n",
             folder,
-            _group(recipe.name),
+            _group(recipe),
             is_builtin=True,
         )
         for recipe in list_builtin()
@@ -102,12 +104,19 @@ def _place(name: str) -> tuple[int, str]:
     return (START.index(name) if name in START else len(START)), name
 
 
-def _group(name: str) -> str:
+def _group(recipe: BuiltIn) -> str:
+    """Name the part of the list that a recipe stands in: what it is about."""
+    name = recipe.name
     if name in START:
         return "Start here"
+    if name.startswith("demo-"):
+        return "Demo"
     if name in OBJECTIVES.names():
         return "What is learned"
-    return "Demo" if name.startswith("demo-") else "Which weights"
+    if name in METHODS.names():
+        return "Which weights"
+    text = recipe.path.read_text(encoding="utf-8")
+    return next(group for key, group in _SECTIONS.items() if re.search(rf"^{key}:", text, re.MULTILINE))
 
 
 def file_base(path: Path) -> Base:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from finetop.tui.keys import Key
+from finetop.tui.keys import MATCH, MATCHES, PAGES, Key
 
 EDIT = Key("enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key(
@@ -38,8 +38,9 @@ MOVES = (
     Key("k,up", "", "move(-1)", "recipe or field before"),
     Key("g,home", "", "move(-999)", "first"),
     Key("G,end", "", "move(999)", "last"),
+    *PAGES,
 )
-KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, SEARCH, UNDO, LINT, BACK, *MOVES)
+KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, SEARCH, *MATCHES, UNDO, LINT, BACK, *MOVES)
 _SETTINGS = Key("", "settings", "enter", sign="enter")
 _RECIPES = Key("", "recipes", "part", sign="tab")
 _COMPLETE = Key("tab", "complete")
@@ -51,12 +52,13 @@ WHILE_TYPING = (
 
 
 def footer_keys(
-    part: str, *, is_typing: bool, is_path: bool = False, has_target: bool = False
+    part: str, *, is_typing: bool, is_path: bool = False, has_target: bool = False, has_search: bool = False
 ) -> Sequence[Key]:
     """Return the keys of what the cursor is on, most used first."""
     if is_typing:
         return (_COMPLETE, *WHILE_TYPING) if is_path else WHILE_TYPING
     compare = (APPROACHES,) if has_target else ()
+    search = (MATCH, SEARCH) if has_search else (SEARCH,)
     if part == "recipes":
-        return (_SETTINGS, QUEUE, *compare, SEARCH, WRITE, ALL, BACK)
-    return (EDIT, QUEUE, SWEEP, *compare, SEARCH, UNDO, _RECIPES, WRITE, ALL, BACK)
+        return (_SETTINGS, QUEUE, *compare, *search, WRITE, ALL, BACK)
+    return (EDIT, QUEUE, SWEEP, *compare, *search, UNDO, _RECIPES, WRITE, ALL, BACK)

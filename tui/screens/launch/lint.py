@@ -17,8 +17,8 @@ from finetop.core.runtime.child import answer_lines
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
-from finetop.tui.screens.pages import BACK, MOVES, TablePage
+from finetop.tui.keys import MATCHES, Key, bindings
+from finetop.tui.screens.pages import BACK, MOVES, SEARCH, TablePage
 from finetop.tui.text import Line, cursor_mark, cut_end
 from finetop.tui.theme import StyleName
 from finetop.tui.widgets.frame import Bottom
@@ -26,7 +26,7 @@ from finetop.tui.widgets.table import Table
 
 PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
 MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
-NEXT = Key("n,N", "next finding", "next", "the next finding")
+NEXT = Key("n", "next finding", "next", "the next finding, while nothing is searched for")
 STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
 
 
@@ -119,7 +119,7 @@ def lint_words(linted: Linted) -> Line:
 class LintScreen(TablePage[None], inherit_bindings=False):
     """The report of `finetop lint`, with n from one finding to the next."""
 
-    KEYS = (NEXT, BACK, *MOVES)
+    KEYS = (*MATCHES, NEXT, SEARCH, BACK, *MOVES)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Data"
     COPIES_LINES = True
@@ -133,7 +133,7 @@ class LintScreen(TablePage[None], inherit_bindings=False):
     def on_mount(self) -> None:
         command = "finetop lint checks all rows, --fix writes a fixed file"
         self.show_title(f"Data of {self._of}", command)
-        self.query_one(Bottom).offer([], (NEXT, BACK))
+        self.query_one(Bottom).offer([], (NEXT, SEARCH, BACK))
 
     def on_resize(self) -> None:
         self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
@@ -148,6 +148,10 @@ class LintScreen(TablePage[None], inherit_bindings=False):
         cursor: Line = (cursor_mark(has_cursor),)
         mark: Line = ((text[:1], style), (cut_end(text[1:], width - 2), "bold")) if style else ((text, ""),)
         return (*cursor, *mark)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `n` to the next finding while nothing is searched for."""
+        return bool(self.sought) if action == "match" else True
 
     def action_next(self) -> None:
         """Go to the next finding, or the first behind the last."""

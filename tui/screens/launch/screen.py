@@ -17,7 +17,7 @@ from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.load import Loaded
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import files_are_here, host_of, refusals_said
-from finetop.tui.keys import bindings
+from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
@@ -42,7 +42,7 @@ from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
 from finetop.tui.screens.launch.plan_preview import NOTHING, Ahead, Preview, look_at, with_found
 from finetop.tui.screens.launch.recipe_file import command_of
-from finetop.tui.screens.launch.search import search
+from finetop.tui.screens.launch.search import search, to_match
 from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import (
@@ -86,6 +86,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.data_lint = DataLint()
         self._typed = 0
         self.searched = ""  # of recipes or settings, while that is typed
+        self.sought = ""  # the last of it: n goes on to the next of these
         self._typed_over: dict[tuple[str, str], Form] = {}  # the edited form of each recipe
         self._data = ""  # the training data that was typed last
         self._names: tuple[str, ...] = ()  # with which the path that is typed may go on
@@ -189,6 +190,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 is_typing=self.entry is not None,
                 is_path=self.entry is not None and is_path(self.key, self.entry.text),
                 has_target=has_target,
+                has_search=bool(self.sought),
             ),
         )
 
@@ -358,6 +360,15 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_search(self) -> None:
         search(self)
+
+    def action_match(self, direction: int) -> None:
+        if not self.sought:
+            host_of(self).say(NO_SEARCH)
+        elif not to_match(self, direction):
+            host_of(self).say(NO_MATCH)
+
+    def action_page(self, pages: float) -> None:
+        self.action_move(rows_of(pages, self.query_one("#form", Lines).room.height))
 
     def action_undo(self) -> None:
         if self.part != "settings":

@@ -20,6 +20,7 @@ class Searched(Protocol):
     part: Part
     all_settings: bool
     searched: str
+    sought: str
     field_at: int
 
     @property
@@ -64,7 +65,7 @@ def search(screen: Searched) -> None:
             bottom.say_aside(((f"no recipe or setting has {clean_line(text)!r}", "red"),))
 
     def done(text: str, is_kept: bool) -> None:
-        key, screen.searched = screen.key, ""
+        key, screen.searched, screen.sought = screen.key, "", text if is_kept else ""
         if is_kept and (matching(screen.bases, text) if screen.part == "recipes" else key):
             screen.all_settings = screen.all_settings or (bool(key) and key not in IMPORTANT)
         else:
@@ -90,3 +91,24 @@ def _is_name(base: Base, text: str) -> bool:
     """Return whether a text is the name of a recipe, with the ending of its file or without."""
     name = base.title.lower()
     return text.strip().lower() in (name, name.rsplit(".", 1)[0])
+
+
+def to_match(screen: Searched, direction: int) -> bool:
+    """Go to the next match (1) in the part with the cursor, or the one before (-1); return whether there is one."""
+    if screen.part == "recipes":
+        places = [at for at in matching(screen.bases, screen.sought) if (at - screen.base_at) * direction > 0]
+        if places:
+            screen.go_to_base(min(places, key=lambda at: abs(at - screen.base_at)))
+            screen.redraw()
+        return bool(places)
+    order = [field.key for _, field in visible(screen.form, all_settings=True)]
+    found = [field.key for _, field in visible(screen.form, all_settings=True, searched=screen.sought)]
+    here = order.index(screen.key) if screen.key in order else -1
+    further = [key for key in found if (order.index(key) - here) * direction > 0]
+    if not further:
+        return False
+    key = further[0] if direction > 0 else further[-1]
+    screen.all_settings = screen.all_settings or key not in IMPORTANT
+    screen.put_cursor_on(key)
+    screen.redraw()
+    return True

@@ -14,7 +14,7 @@ from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.protocol.runs import MAKES_A_RUN, RunRow
 from finetop.core.wording import jobs
 from finetop.tui.app_interface import Host, host_of
-from finetop.tui.keys import BACK, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
 from finetop.tui.screens.live.tile import BETWEEN, ROWS, SPARK, Job, across, job_lines, laid_out, tile_lines
 from finetop.tui.screens.shared.sparklines import Sparklines
 from finetop.tui.text import Line
@@ -28,6 +28,9 @@ MOVES = (
     Key("right,l", "", "move(1)", "the next tile"),
     Key("k,up", "", "row(-1)", "a row up"),
     Key("j,down", "", "row(1)", "a row down"),
+    *PAGES,
+    Key("g,home", "", "ends(-1)", "the first tile"),
+    Key("G,end", "", "ends(1)", "the last tile"),
 )
 MOST = 48  # runs
 
@@ -118,6 +121,13 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         to = self.at + by * across(self.query_one("#tiles").size.width)
         if 0 <= to < len(self.tiles):
             self.action_move(to - self.at)
+
+    def action_page(self, pages: float) -> None:
+        tiles = self.query_one("#tiles").size
+        self.action_move(rows_of(pages, tiles.height // ROWS + 2) * across(tiles.width))
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * len(self.tiles))
 
     def action_open(self) -> None:
         """Open the run, or of its remedies their screen."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
-from finetop.core.wording.queue import QUEUE_HELD, priority_word, why
+from finetop.core.wording.queue import QUEUE_HELD, priority_word, what_words, why
 from finetop.tui.screens.queue.machine import free_words
-from finetop.tui.screens.queue.row import DAY_S, progress, what_words
+from finetop.tui.screens.queue.row import DAY_S, progress, step_of
 from finetop.tui.screens.queue.state import Entry, QueueList
 from finetop.tui.text import Line, cut_middle, paragraph, rule, spread
 from finetop.tui.widgets.frame import next_line
@@ -34,14 +34,12 @@ def state_line(queues: QueueList, width: int) -> Line:
 def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Line]:
     """Write the pane in `height` rows: a rule with the facts, then why and when."""
     row = entry.row
-    facts = [what_words(entry)]
+    facts = [what_words(row.what, step_of(entry))]
     if isinstance(row, QueueRow):
         facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
     name = cut_middle(clean_line(entry.name), max(34, width // 3))
     lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
     words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)
-    if entry.is_gone:
-        words = ["It is not in the queue any more: enter opens the run."]
     for text in words:
         lines += paragraph(text, width, max(0, height - len(lines)))
     return lines[:height]
@@ -53,9 +51,9 @@ def _live_words(row: LiveRow, now: float) -> list[str]:
 
 
 def _waiting_words(row: QueueRow, now: float) -> list[str]:
-    wants = f"wants {row.wants}" if row.wants else "no limit"
     because = why(row.state, now)
-    words = [because if because.startswith("wants") else f"{wants}; {because}"]
+    wants = f"wants {row.wants}" if row.wants and not because.startswith("wants") else ""
+    words = ["; ".join(filter(None, (wants, because)))]
     if row.starts_at is not None:
         after = f", when {clean_line(row.after)} has ended" if row.after else ""
         away = row.starts_at - now

@@ -7,13 +7,13 @@ from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line
 from finetop.core.wording import jobs
 from finetop.core.wording.durations import clock, short_span
-from finetop.core.wording.queue import priority_word, why
+from finetop.core.wording.queue import priority_word, what_words, why
 from finetop.tui.screens.queue.state import Entry
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, line_width, of_steps, padded
 from finetop.tui.theme import MARKS, Mark
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
-WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6
+WHAT, WANTS, PRIORITY, STARTS = 12, 12, 8, 6
 DAY_S = 86400.0
 
 
@@ -39,7 +39,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     name = clean_line(row.run)
     if row.what != "train" and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
-    place = str(row.state.place or "-") if isinstance(row, QueueRow) and not entry.is_gone else ""
+    place = str(row.state.place or "-") if isinstance(row, QueueRow) else ""
     line: Line = (
         cursor_mark(has_cursor),
         (" ", ""),
@@ -49,7 +49,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     )
     wants = row.on if isinstance(row, LiveRow) else row.wants
     if width >= WHAT_FROM:
-        line = (*line, (f"  {padded(what_words(entry), WHAT)}", ""))
+        line = (*line, (f"  {padded(what_words(row.what, step_of(entry)), WHAT)}", ""))
     if width >= WANTS_FROM:
         line = (*line, (f"  {padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
     if width >= PRIORITY_FROM:
@@ -65,16 +65,12 @@ def mark_of(entry: Entry) -> Mark:
         return MARKS["alarm"] if entry.runs.state.pulse else MARKS["running"]
     if entry.waits is not None and entry.waits.state.paused_at is not None:
         return MARKS["paused"]
-    return Mark(" ", " ", "") if entry.is_gone else MARKS["queued"]
+    return MARKS["queued"]
 
 
-def what_words(entry: Entry) -> str:
-    """Say what kind of job it is: 'train', 'from 400', 'check 800'."""
-    row = entry.row
-    step = row.step if isinstance(row, QueueRow) else None
-    if step is None:
-        return row.what
-    return f"from {step}" if row.what == "train" else f"{row.what} {step}"
+def step_of(entry: Entry) -> int | None:
+    """Return the step that a waiting job goes on from, or looks at."""
+    return entry.row.step if isinstance(entry.row, QueueRow) else None
 
 
 def starts_words(entry: Entry, now: float) -> str:
@@ -93,8 +89,6 @@ def starts_words(entry: Entry, now: float) -> str:
 
 def because(entry: Entry, now: float) -> str:
     """Say why a job waits; of one that runs, how far it is and when it ends."""
-    if entry.is_gone:
-        return "gone from the queue" if isinstance(entry.row, QueueRow) else "has ended"
     if isinstance(entry.row, LiveRow):
         return progress(entry.row, now)
     if entry.row.state.held and entry.row.state.paused_at is None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
 
-from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
+from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, bindings, moves
 from finetop.tui.save import Sheet
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
@@ -28,8 +28,8 @@ from finetop.tui.screens.queue.state import (
     to_end,
     with_priority,
 )
-from finetop.tui.screens.shared.run_actions import end_question, said
-from finetop.tui.text import Line, cut_middle
+from finetop.tui.screens.shared.run_actions import said, stop_question
+from finetop.tui.text import Line
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines, set_height
 from finetop.tui.widgets.list_screen import ListScreen
@@ -61,7 +61,7 @@ BACK = Key("escape", "back", "back", "clear the filter, else back to Runs")
 MOVES = moves()
 KEYS = (
     *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),
-    *MOVES,
+    *(*MATCHES, *MOVES),
 )
 _ORDER = Key("", "sooner, later", sign="[ ]")
 _STOP = Key("", "stop", sign="S")
@@ -128,6 +128,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         lines = machine_lines(queues.machines, width=width, rows=max(3, height // 2 - 3))
         set_height(machines, len(lines))
         machines.show(lines)
+        # of a job that has left the queue the cursor stays in its place, on its neighbour
         place = queues.place_of(self._at) if self._at is not None else queues.first_waiting()
         self.query_one(Table).show(len(queues.entries), place)
         self._at = self.entry
@@ -143,7 +144,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             else pane_lines(entry, width=pane.room.width, height=pane.room.height, now=now)
         )
         pane.show(lines)
-        keys = footer_keys(entry, can_undo=bool(self._done))
+        keys = footer_keys(entry, can_undo=bool(self._done), is_filtered=bool(self.queues.filter))
         self.query_one(Bottom).offer(next_lines(self.queues, entry) if self.queues.is_known else [], keys)
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -159,20 +160,10 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         self.show_pane()
 
     async def _load_list(self, run: str) -> bool:
-        await self.queues.load(self._at)
+        await self.queues.load()
         return True
 
     # --- keys -----------------------------------------------------------------------------------------
-
-    def action_move(self, rows: int) -> None:
-        table, place = self.query_one(Table), self.query_one(Table).cursor
-        if self._at is not None and self._at.is_gone:  # it goes; the row below it comes in its place
-            self.queues.lay_out()
-            table.show(len(self.queues.entries), place if rows > 0 else place - 1)
-            self._at = self.entry
-            self.redraw()
-        else:
-            table.move(rows)
 
     def action_open(self) -> None:
         if self.entry is not None:
@@ -219,27 +210,23 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     def action_pause(self) -> None:
         entry = self.entry
-        if entry is None or entry.is_gone:
+        if entry is None:
             return
         if entry.waits is not None:
             self._change(held(entry, hold=not entry.waits.state.held))
         else:
             self._do(Pause(entry.name))
 
-    def action_stop(self) -> None:
-        entry = self.entry
-        if entry is None or entry.is_gone:
+    @work
+    async def action_stop(self) -> None:
+        """Ask before what runs is stopped, or what waits is taken out, with what is kept of it."""
+        entry, bottom = self.entry, self.query_one(Bottom)
+        if entry is None:
             return
-        question = end_question(
-            cut_middle(clean_line(entry.name), 32),
-            self.queues.jobs_of(entry),
-            partial(self._do, Stop(entry.name)),
-            saves="It saves a checkpoint first.",
-            never_ran="What has run of it stays."
-            if entry.waits is not None and entry.waits.step
-            else "Nothing of it has run yet.",
-        )
-        self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
+        with refusals_said(host_of(self)):
+            question = stop_question(await host_of(self).ask(GetRun(entry.name)), self._do)
+            if self.is_current and bottom.question is None:
+                bottom.ask(question.words, question.answers, leave=question.leave)
 
     def action_whole(self) -> None:
         """Hold or release the whole queue of the machine under the cursor."""
@@ -300,11 +287,11 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             self.load_anew()
 
 
-def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:
+def footer_keys(entry: Entry | None, *, can_undo: bool, is_filtered: bool = False) -> tuple[Key, ...]:
     """Return the keys of what the cursor is on, most used first."""
-    undo = (UNDO,) if can_undo else ()
-    if entry is None or entry.is_gone:
-        return (*undo, WHOLE, BACK) if entry is None else (OPEN, *undo, WHOLE, BACK)
+    undo = (*((MATCH,) if is_filtered else ()), *((UNDO,) if can_undo else ()))
+    if entry is None:
+        return (*undo, WHOLE, BACK)
     if entry.runs is not None:
         return (OPEN, PAUSE, _STOP, *undo, WHOLE, BACK)
     assert entry.waits is not None

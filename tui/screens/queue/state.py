@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.errors import NoSupervisor
@@ -43,11 +43,10 @@ class OnMachine:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the list: a job that runs, or one that waits; `is_gone`: neither any more, and kept under the cursor."""
+    """A row of the list: a job that runs, or one that waits."""
 
     label: str
     row: LiveRow | QueueRow
-    is_gone: bool = False
 
     @property
     def key(self) -> tuple[str, int, str]:
@@ -60,11 +59,11 @@ class Entry:
 
     @property
     def waits(self) -> QueueRow | None:
-        return self.row if isinstance(self.row, QueueRow) and not self.is_gone else None
+        return self.row if isinstance(self.row, QueueRow) else None
 
     @property
     def runs(self) -> LiveRow | None:
-        return self.row if isinstance(self.row, LiveRow) and not self.is_gone else None
+        return self.row if isinstance(self.row, LiveRow) else None
 
     def heading(self) -> str:
         """Name the part of the list that it stands in."""
@@ -88,8 +87,8 @@ class QueueList:
     def is_known(self) -> bool:
         return any(machine.queue is not None for machine in self.machines)
 
-    async def load(self, at: Entry | None) -> None:
-        """Ask all machines; the entry under the cursor keeps a place even if it is gone.
+    async def load(self) -> None:
+        """Ask all machines.
 
         Raises NoSupervisor if none answers, and what else the last one raised.
         """
@@ -98,7 +97,7 @@ class QueueList:
         )
         for machine, outcome in zip(self.machines, outcomes, strict=True):
             machine.is_away = isinstance(outcome, NoSupervisor)
-        self.lay_out(at)
+        self.lay_out()
         errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if errors and (len(errors) == len(outcomes) or not isinstance(errors[-1], NoSupervisor)):
             raise errors[-1]
@@ -107,9 +106,8 @@ class QueueList:
         machine.queue = await self._ask_on(machine.home, Queue())
         machine.gpus = await self._ask_on(machine.home, Gpus())
 
-    def lay_out(self, at: Entry | None = None) -> None:
-        """Write the list anew; what was under the cursor and is gone stays where it was."""
-        before = self.place_of(at) if at is not None else None
+    def lay_out(self) -> None:
+        """Write the list anew."""
         entries: list[Entry] = []
         for machine in self.machines:
             if machine.queue is not None:
@@ -117,8 +115,6 @@ class QueueList:
                 entries += [Entry(machine.label, row) for row in machine.queue.rows]
         text = self.filter.lower()
         self.entries = [entry for entry in entries if text in _words(entry).lower()] if text else entries
-        if self.entries and at is not None and before is not None and self.place_of(at) is None:
-            self.entries.insert(min(before, len(self.entries)), replace(at, is_gone=True))
 
     def place_of(self, entry: Entry) -> int | None:
         """Find where in the list a job is now."""

@@ -18,7 +18,7 @@ from finetop.core.runtime.files import given_path
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import files_are_here, host_of, refusals_said
-from finetop.tui.keys import bindings
+from finetop.tui.keys import bindings, rows_of
 from finetop.tui.paths import completed
 from finetop.tui.save import Sheet
 from finetop.tui.screens.remedies.keys import EXPORTABLE, KEYS, footer_keys
@@ -185,11 +185,11 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
 
-    def action_page(self, direction: int) -> None:
+    def action_page(self, pages: float) -> None:
         if self.is_reading:
-            self.action_move(direction * max(1, self.query_one("#whole").size.height - 2))
+            self.action_move(rows_of(pages, self.query_one("#whole").size.height))
         else:
-            super().action_page(direction)
+            super().action_page(pages)
 
     def action_open(self) -> None:
         """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
@@ -352,7 +352,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
             detail: RunDetail = await host.ask(GetRun(self.run))
             bottom = self.query_one(Bottom)
             if detail.row.is_under_way and self.is_current and bottom.question is None:
-                question = stop_question(detail.row, self._do)
+                question = stop_question(detail, self._do)
                 bottom.ask(question.words, question.answers, leave=question.leave)
 
     def _try(self, names: list[str]) -> None:

@@ -16,7 +16,6 @@ from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import Line, cursor_mark, cut_end, decimals, line_width, rule, wrapped
 from finetop.tui.theme import MARKS, TASK_MARKS
 
-OPEN = 1.5  # share of items, of an interval that says nothing
 _FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells
 
@@ -101,7 +100,7 @@ def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) 
     if outcome.seconds:
         facts.append(f"took {long_span(outcome.seconds)}")
     if outcome.decided_by:
-        facts.append(f"wrong at most {100 * outcome.alpha:g} % of the time")
+        facts.append(f"error rate {100 * outcome.alpha:g} %")
     while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
         facts.pop()
     return rule(((", ".join(facts), ""),), width, right)
@@ -180,7 +179,7 @@ def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
     for sentence in beside_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
-        label = {"noise floor": "floor"}.get(label, label)
+        label = {"noise floor": "noise"}.get(label, label)
         words = metric_words(rest) if label == "target" else rest
         lines += _labelled(label, words, width, rows)
     return lines
@@ -196,12 +195,6 @@ def _head(width: int, named: str) -> Line:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
     scores = f"{'base':>6}{'now':>6}{'change':>8}"
     return ((f"{name}{scores}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}", "dim"),)
-
-
-def _between(drops: tuple[float, float] | None, margin: float) -> str:
-    """Write where a task's change lies, in points; of one that may be anything nothing is known."""
-    is_open = drops is not None and drops[1] - drops[0] > OPEN
-    return "open" if is_open else interval(drops, margin)
 
 
 def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool) -> Line:
@@ -221,6 +214,6 @@ def _task_line(task: TaskResult, margin: float, width: int, *, has_cursor: bool)
     if width < 72:
         return (*line, *moved, (f" {flips}", ""))
     scores = f"{decimals(task.base, 3):>6}{decimals(task.tuned, 3):>6}"
-    between = _between(task.interval, margin)
+    between = interval(task.interval, margin)
     items = f"{count(task.n)} of {count(task.total)}"
     return (*line, (scores, ""), *moved, (f"  {between:<16}{items:>12}{flips}", ""))

@@ -29,7 +29,7 @@ def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> 
     lines = [rule(title, width, right)]
     kinds = _kinds(outcome, task.task)
     if kinds and rows > _KINDS_FROM:
-        lines.append(((f"   {'kinds':<{_LABEL - 3}} ", "dim"), (kinds, "")))
+        lines.append((("   lost by kind: ", "dim"), (kinds, "")))
     if not flips:
         reason = clean_line(task.reason) or "no answer changed."
         return [*lines, ((f"   {reason}", "dim"),)]

@@ -40,5 +40,5 @@ def search_line(bottom: Bottom, log_view: LogView, look_anew: Callable[[], objec
         "" if before is None else before.text,
         done=search,
         keep="find it in the whole log; or step 412: go there",
-        leave="leave it",
+        leave="cancel",
     )

@@ -7,7 +7,7 @@ from finetop.core.protocol.runs import CheckBrief, Failed, Finished, Lost, Queue
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.next_step import advised, is_held
-from finetop.tui.keys import Key, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, after_search, moves
 from finetop.tui.screens.run.head import Tab
 from finetop.tui.screens.run.metric_names import metric_keys, title_of
 from finetop.tui.screens.run.view_state import ViewState, chosen_relative, chosen_step
@@ -39,7 +39,7 @@ EVENT = Key(
     "right_square_bracket", "alarm, checkpoint", "event(1)", "the next alarm, check, checkpoint", sign="[ ]"
 )
 EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "the alarm, check or checkpoint before")
-HITS = Key("full_stop", "hit", "hit(1)", "the next line that was searched for")
+HITS = Key("full_stop", "", "hit(1)", "the next line that was searched for")
 HIT_BEFORE = Key("comma", "", "hit(-1)", "the line before that was searched for")
 STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
 VIEW = Key(
@@ -57,6 +57,7 @@ FOLDER = Key("o", "folder", "folder", "its folder in the editor, the pager or a 
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; the log follows its end")
 KEYS = (
+    *MATCHES,
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
     *(FIT, FULL, LOG_SCALE, SMOOTH, EVENT, EVENT_BEFORE),
     *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, FOLDER, TRIAGE, BACK),
@@ -87,6 +88,11 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
     """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
     if detail is None:
         return (BACK,)
+    keys = _footer_keys(detail, view_state)
+    return tuple(key for key in keys if key is not NEW) if view_state.has_search else keys
+
+
+def _footer_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
     tab = view_state.tab
     state = detail.row.state
     stop: tuple[Key, ...] = ()
@@ -114,7 +120,7 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
             )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
-            hits = () if view_state.log.search is None else (HITS, _END_SEARCH)
+            hits = (MATCH, _END_SEARCH) if view_state.has_search else ()
             return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
             pair = (_PAIR, _PAIR_LEFT) if view_state.samples == "beside" else ()
@@ -139,11 +145,12 @@ def _chart_keys(detail: RunDetail, view_state: ViewState) -> tuple[Key, ...]:
     look = (CURSOR, ZOOM, *is_moved, AXIS)
     if view_state.is_full:
         return (_GRID, _METRIC, *look, FIT)
+    match = (MATCH,) if view_state.has_search else ()
     if view_state.metric(row) is not None:
-        return (_METRIC, _FULL, *look, FIT)
+        return (_METRIC, _FULL, *match, *look, FIT)
     more = (_PAGE, _NAMES, _GROUP) if len(metric_keys(row)) > view_state.room(row) else ()
     events = (EVENT,) if detail.checkpoints or detail.alarms else ()
-    return (CURSOR, ZOOM, *is_moved, _METRIC, *more, AXIS, *events, FIT)
+    return (CURSOR, ZOOM, *match, *is_moved, _METRIC, *more, AXIS, *events, FIT)
 
 
 def check_price(detail: RunDetail) -> str:
@@ -158,6 +165,11 @@ def check_price(detail: RunDetail) -> str:
 
 def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     """Say what to do next with the run: one key and its words."""
+    step = _next_of(detail, view_state)
+    return after_search(step) if view_state.has_search else step
+
+
+def _next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     row, tab = detail.row, view_state.tab
     if view_state.is_reading:
         return "esc", "back to the table of tasks"

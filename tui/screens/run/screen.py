@@ -15,7 +15,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import bindings
+from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.input_lines import metrics_line, search_line
@@ -47,7 +47,6 @@ from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.fix import fix_of
 from finetop.tui.screens.shared.run_actions import (
     kill_question,
-    lost_steps,
     order,
     pause_or_go_on,
     short_name,
@@ -166,11 +165,22 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.action_log()
         search_line(self.query_one(Bottom), self.view_state.log, self.look_anew)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `n` to a new run while nothing is searched for."""
+        return self.view_state.has_search if action == "match" else True
+
+    def action_match(self, direction: int) -> None:
+        """Go to the next line that was searched for; of metrics that were, to the next chart."""
+        if self.view_state.tab == "log":
+            self.action_hit(direction)
+        else:
+            self.action_move(direction)
+
     def action_hit(self, direction: int) -> None:
         if self.view_state.tab == "log":
             if not to_hit(self.view_state.log, direction):
                 has_search = self.view_state.log.search is not None
-                host_of(self).say("No more hits that way." if has_search else "/ searches the log.")
+                host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()
 
     def action_remedies(self) -> None:
@@ -215,9 +225,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
                 self._wake.set()
 
-    def action_page(self, direction: int) -> None:
+    def action_page(self, pages: float) -> None:
         is_grid = self.view_state.tab == "metrics"
-        self.action_move(direction * (PAGE if is_grid else max(1, self.view_state.size[1] - 2)))
+        page = PAGE if pages > 0 else -PAGE  # of charts: half of one is none
+        self.action_move(page if is_grid else rows_of(pages, self.view_state.size[1]))
 
     def action_full(self) -> None:
         """Give the whole tab to the chart under the cursor, or show the grid again."""
@@ -335,10 +346,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             self.run_worker(check(bottom, host_of(self), self.run_worker, row.name, self._step, again=again))
 
     def action_stop(self) -> None:
-        self._ask(lambda detail: stop_question(detail.row, self._do))
+        self._ask(lambda detail: stop_question(detail, self._do))
 
     def action_kill(self) -> None:
-        self._ask(lambda detail: kill_question(detail.row, self._do, lost_steps(detail)))
+        self._ask(lambda detail: kill_question(detail, self._do))
 
     def action_pause(self) -> None:
         if self.detail is None:

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from finetop.core.protocol.messages.runs import ProcessRow
-from finetop.core.protocol.runs import RunDetail, SampleRow, word
+from finetop.core.protocol.runs import RunDetail, SampleRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.endings import state_word
 from finetop.tui.screens.run.charts import Board, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
@@ -235,7 +236,8 @@ def _facts(detail: RunDetail) -> dict[str, str]:
     if detail.versions:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in detail.versions.items())
     facts["jobs"] = ", ".join(
-        f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
+        f"{job.id} {job.verb} {state_word(job.state)}"
+        + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
         for job in detail.jobs
     )
     unread = [f"job {job.id}: {clean_line(job.unread)}" for job in detail.jobs if job.unread]

@@ -70,6 +70,15 @@ class ViewState:
         """Whether one chart has the whole tab."""
         return self.grid.is_full and self.tab == "metrics"
 
+    @property
+    def has_search(self) -> bool:
+        """Whether the open tab shows what was searched for: in the log, or metrics by their names."""
+        return (
+            self.log.search is not None
+            if self.tab == "log"
+            else self.tab == "metrics" and bool(self.grid.sought)
+        )
+
     def layout(self, row: RunRow) -> Layout:
         if self.tab == "system":
             return system_layout(*self.size, sum(key in row.metrics for key in SYSTEM))

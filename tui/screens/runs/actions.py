@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.runs import GetRun, Runs, RunsAnswer
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
 from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.endings import trash_asking
 from finetop.core.wording.units import size_word
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.screens.shared.run_actions import is_unseen, kill_question, said, short_name, stop_question
@@ -148,22 +149,6 @@ class CountQuestion:
 Do = Callable[[Sequence[Ask]], object]
 
 
-def stop(rows: Sequence[RunRow], do: Do) -> Question | CountQuestion | str:
-    """Ask before runs are stopped; say why where there is nothing to stop."""
-    going = _going(rows)
-    if len(going) != 1:
-        return _several("Stop", "leave them running", [Stop(row.name) for row in going], rows)
-    return stop_question(going[0], lambda ask: do([ask]), "It has made no step yet.")
-
-
-def kill(rows: Sequence[RunRow], do: Do) -> Question | CountQuestion | str:
-    """Ask before runs are killed; what only waits is taken out of the queue."""
-    going = _going(rows)
-    if len(going) != 1:
-        return _several("Kill", "leave them running", [Kill(row.name) for row in going], rows)
-    return kill_question(going[0], lambda ask: do([ask]), "Steps since its last checkpoint are lost.")
-
-
 async def unseen(host: Host) -> list[RunRow]:
     """Ask for the runs that failed or were lost and are not marked as seen. Raises FinetopError."""
     found: list[RunRow] = []
@@ -192,27 +177,38 @@ def seen(chosen: Sequence[RunRow], every: Sequence[RunRow], do: Do) -> Question 
     return Question(words, tuple(answers), "cancel")
 
 
-def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
-    """Ask before runs go to the trash; `going` is what the supervisor says would go."""
-    size = size_word(sum(removed.size_bytes for removed in going))
-    asks = (Remove([str(removed.run_id) for removed in going]),)
-    if len(going) == 1:
-        name = cut_middle(clean_line(going[0].name), 32)
-        words: Line = ((f" Move {name} to the trash?", "bold"), (f"  {size}; u brings it back.", ""))
-        return Question(words, (Answer("y", "to the trash", lambda: do(asks)),), "leave it there")
-    text = f"Move {len(going)} runs to the trash, {size}? Type {len(going)}:"
-    return CountQuestion(text, len(going), asks, "to the trash", "leave them there")
-
-
-def _several(verb: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow]) -> CountQuestion | str:
+def several(verb: Literal["Stop", "Kill"], rows: Sequence[RunRow]) -> CountQuestion | str:
+    """Ask before several runs are stopped or killed; say why where there is nothing to end."""
+    order = Stop if verb == "Stop" else Kill
+    asks = [order(row.name) for row in going(rows)]
     if not asks:
         whose = f"{short_name(rows[0])} has" if len(rows) == 1 else f"all {len(rows)} have"
         return f"{whose} ended: nothing to {verb.lower()}."
     others = len(rows) - len(asks)
     ended = f" ({counted(others, 'other')} {'has' if others == 1 else 'have'} ended)" if others else ""
     words = f"{verb} {len(asks)} runs{ended}? Type {len(asks)}:"
-    return CountQuestion(words, len(asks), tuple(asks), verb.lower(), leave)
+    return CountQuestion(words, len(asks), tuple(asks), verb.lower(), "leave them running")
 
 
-def _going(rows: Sequence[RunRow]) -> list[RunRow]:
+async def ending(host: Host, verb: Literal["Stop", "Kill"], row: RunRow, do: Do) -> Question:
+    """Ask before one run is stopped or killed, with what is saved or lost."""
+    detail = await host.ask(GetRun(row.name))
+    question_of = stop_question if verb == "Stop" else kill_question
+    return question_of(detail, lambda ask: do([ask]))
+
+
+def going(rows: Sequence[RunRow]) -> list[RunRow]:
+    """List the runs of which something runs or waits."""
     return [row for row in rows if row.is_under_way]
+
+
+def trash(going: Sequence[Removed], do: Do) -> Question | CountQuestion:
+    """Ask before runs go to the trash; `going` is what the supervisor says would go."""
+    size = size_word(sum(removed.size_bytes for removed in going))
+    asks = (Remove([str(removed.run_id) for removed in going]),)
+    asking = trash_asking([cut_middle(clean_line(removed.name), 32) for removed in going], size)
+    if len(going) == 1:
+        words: Line = ((f" {asking.question}", "bold"), (f"  {asking.effect}; u brings it back.", ""))
+        return Question(words, (Answer("y", "to the trash", lambda: do(asks)),), "leave it there")
+    text = f"{asking}. Type {len(going)}:"
+    return CountQuestion(text, len(going), asks, "to the trash", "leave them there")

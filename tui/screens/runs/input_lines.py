@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal, Protocol
 
+from textual.app import App
 from textual.geometry import Size
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.messages.notes import Note, Tag
 from finetop.core.protocol.messages.runs import Runs
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.run_columns import asked_for, read_columns
-from finetop.core.protocol.run_filter import KEYS, parse, written
+from finetop.core.protocol.run_columns import NAMES, asked_for, read_columns
+from finetop.core.protocol.run_filter import KEYS, is_metric, is_setting, parse, written
 from finetop.core.protocol.runs import RunRow
-from finetop.core.protocol.tags import Noted, read_noted
+from finetop.core.protocol.tags import APPROACHES, SWEEP, Noted, read_noted
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import Host
 from finetop.tui.kept import keep, kept
+from finetop.tui.screens.pick import Choice, Picked, PickPage
 from finetop.tui.screens.runs.actions import CountQuestion
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_actions import short_name
-from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, TextQuestion
 
-NOW_NOTED = 30  # cells of what is noted already
-COLUMNS = "columns"
+_PARTS = ("of the run", "metrics, the last value", "settings of the recipe")  # of the list of columns
 FILTER = "/"  # what stands before it
 
 
@@ -38,6 +37,9 @@ class TypedLines(Protocol):
     """The screen of the list, as its typed lines need it."""
 
     runs: RunList
+
+    @property
+    def app(self) -> App[Any]: ...
 
     @property
     def host(self) -> Host: ...
@@ -49,8 +51,6 @@ class TypedLines(Protocol):
     def size(self) -> Size: ...
 
     def query_one(self, kind: type[Bottom], /) -> Bottom: ...
-
-    def run_worker(self, work: Any, *, group: str, exclusive: bool) -> Any: ...
 
     def load_anew(self, run: str = "") -> None: ...
 
@@ -125,19 +125,42 @@ def ask_count(screen: TypedLines, question: CountQuestion) -> None:
 # --- tags and notes -----------------------------------------------------------------------------------------
 
 
-def tag_line(screen: TypedLines) -> None:
-    """Let tags and a note be typed, for the runs that are marked or the one under the cursor."""
+def pick_tags(screen: TypedLines) -> None:
+    """Have tags picked and a note typed, for the runs that are marked or the one under the cursor."""
     rows = screen.chosen
-    bottom = screen.query_one(Bottom)
-    bottom.ask_text(
-        f"tag {short_name(rows[0]) if len(rows) == 1 else f'{len(rows)} runs'}:",
-        "",
-        done=lambda text, is_kept: screen.do(noting(rows, read_noted(text))) if is_kept else None,
-        keep="note it",
-        leave="leave it",
-        fault=partial(_fault, read_noted),
+    others = [tag for row in screen.runs.pages.rows.values() for tag in row.tags]
+    names = dict.fromkeys([*(tag for row in rows for tag in row.tags), *sorted(others)])
+    note = rows[0].note if len(rows) == 1 else ""
+
+    def done(picked: Picked | None) -> None:
+        if picked is not None:
+            noted = read_noted(picked.text)
+            add = dict.fromkeys([*picked.on, *noted.add])
+            drop = dict.fromkeys([*picked.off, *noted.drop])
+            kept = Noted(tuple(tag for tag in add if tag not in noted.drop), tuple(drop), noted.note)
+            screen.do(noting(rows, kept))
+
+    whose = short_name(rows[0]) if len(rows) == 1 else f"{len(rows)} runs"
+    page = PickPage(
+        f"Tags of {whose}",
+        f"tag {whose}:",
+        [Choice(tag, of="tags", is_on=_has(rows, tag)) for tag in names if _is_own(tag, rows)],
+        read=read_noted,
+        new="new tag",
+        text=Choice("note", clean_line(note), "a note, typed between two quotes"),
     )
-    bottom.say_aside(((_how_to_note(rows), "dim"),))
+    screen.app.push_screen(page, done)
+
+
+def _has(rows: Sequence[RunRow], tag: str) -> bool | None:
+    """Return whether all runs have a tag; None where some of them have."""
+    having = sum(tag in row.tags for row in rows)
+    return having == len(rows) if having in (0, len(rows)) else None
+
+
+def _is_own(tag: str, rows: Sequence[RunRow]) -> bool:
+    """Leave out the tags that sweeps and comparisons give, unless the runs have them."""
+    return not tag.startswith((SWEEP, APPROACHES)) or any(tag in row.tags for row in rows)
 
 
 def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
@@ -151,47 +174,43 @@ def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
     return asks
 
 
-def _how_to_note(rows: Sequence[RunRow]) -> str:
-    how = '+keep -draft "a note"'
-    if len(rows) > 1 or not (rows[0].tags or rows[0].note):
-        return how
-    note = f'"{rows[0].note}"' if rows[0].note else ""
-    return f"{how}   now: {cut_end(clean_line(' '.join([*rows[0].tags, note])), NOW_NOTED)}"
-
-
-def _fault(read: Callable[[str], object], text: str) -> str:
-    """Say what is wrong with a typed text; nothing where it can be read."""
-    try:
-        read(text)
-    except BadInput as fault:
-        return clean_line(str(fault))
-    return ""
-
-
 # --- columns ------------------------------------------------------------------------------------------------
 
 
-def columns_line(screen: TypedLines) -> None:
-    """Let the columns beside the usual ones be typed; kept on this machine."""
-    bottom = screen.query_one(Bottom)
+ABOUT = {
+    "id": "its number", "age": "since it ended, else since it was made", "drop": "points lost in its check",
+    "verdict": "ok, regressed, no verdict", "suite": "what it was checked on",
+}  # fmt: skip
 
-    def changed(text: str) -> None:
-        screen.run_worker(_look(screen, text), group=COLUMNS, exclusive=True)
 
-    def done(text: str, is_kept: bool) -> None:
-        if is_kept:
-            screen.run_worker(_choose(screen, text), group=COLUMNS, exclusive=True)
+def pick_columns(screen: TypedLines) -> None:
+    """Have the columns picked that stand beside the usual ones; kept on this machine."""
+    from finetop.core.recipe.fields import fields
 
-    bottom.ask_text(
+    shown = screen.runs.columns
+    metrics = sorted({key for row in screen.runs.pages.rows.values() for key in row.metrics})
+    settings = {field.key: field.about for field in fields() if is_setting(field.key)}
+    run, metric, setting = _PARTS
+    of: dict[str, tuple[str, str]] = {key: (run, ABOUT.get(key, "")) for key in NAMES}
+    of |= {key: (metric, "") for key in metrics if is_metric(key)}
+    of |= {key: (setting, about) for key, about in settings.items()}
+    of = {key: (setting if is_setting(key) else metric, "") for key in shown} | of
+    choices = [Choice(key, about, part, is_on=key in shown) for key, (part, about) in of.items()]
+    choices.sort(key=lambda choice: _PARTS.index(choice.of))
+
+    def done(picked: Picked | None) -> None:
+        if picked is not None:
+            kept = [key for key in shown if key not in picked.off]
+            _choose(screen, read_columns(" ".join([*kept, *picked.on, picked.text])))
+
+    page = PickPage(
+        "Columns of the list of runs",
         "columns:",
-        ", ".join(screen.runs.columns),
-        changed=changed,
-        done=done,
-        keep="keep",
-        leave="leave them",
-        fault=partial(_fault, read_columns),
+        choices,
+        read=lambda text: read_columns(" ".join([*shown, text])),
+        look=lambda text: _unknown(screen, read_columns(text)),
     )
-    bottom.say_aside((("tags, note, age, eval_loss, train.seed …", "dim"),))
+    screen.app.push_screen(page, done)
 
 
 async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
@@ -206,19 +225,8 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
     return ""
 
 
-async def _look(screen: TypedLines, text: str) -> None:
-    bottom = screen.query_one(Bottom)
-    if not _fault(read_columns, text):
-        words = await _unknown(screen, read_columns(text))
-        if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
-            bottom.say_aside(((words, "red"),))
-
-
-async def _choose(screen: TypedLines, text: str) -> None:
-    columns = read_columns(text)
-    if words := await _unknown(screen, columns):
-        screen.host.say(words, "red")
-        return
+def _choose(screen: TypedLines, columns: tuple[str, ...]) -> None:
+    """Show the columns, and keep them for the next time."""
     screen.runs.columns = columns
     has_hosts = len(screen.host.homes) > 1
     needed = needed_width(columns, has_hosts=has_hosts)

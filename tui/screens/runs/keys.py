@@ -6,7 +6,7 @@ from finetop.core.protocol.accepts import Asked, accepts
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, RunRow, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.wording.next_step import is_held
-from finetop.tui.keys import Key, moves
+from finetop.tui.keys import MATCH, MATCHES, Key, moves
 from finetop.tui.screens.shared.run_actions import (
     GO_ON,
     KILL,
@@ -45,6 +45,7 @@ COMMANDS = (  # of the palette alone
 )
 MOVES = moves("run")
 KEYS = (
+    *MATCHES,
     *(
         OPEN,
         MARK,
@@ -69,6 +70,13 @@ KEYS = (
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
     """Return the keys of what the cursor is on, or of what is marked, most used first."""
+    keys = _footer_keys(row, is_filtered=is_filtered, marked=marked)
+    if row is None or not is_filtered:
+        return keys
+    return (keys[0], MATCH, *(key for key in keys[1:] if key is not NEW))
+
+
+def _footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if marked:

@@ -13,6 +13,7 @@ from finetop.core.wording import jobs, pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
+from finetop.tui.keys import after_search
 from finetop.tui.screens.runs.state import RunList
 from finetop.tui.screens.shared.run_status import (
     ended_at,
@@ -218,7 +219,8 @@ def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
     """Say what to do next: with the run under the cursor, or where there is none."""
     if row is not None:
-        return [next_line(*next_step(row))]
+        step = next_step(row)
+        return [next_line(*(after_search(step) if runs.filter else step))]
     if not runs.is_empty:
         return []
     if runs.listed[0]:

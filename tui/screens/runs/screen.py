@@ -258,6 +258,10 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             first, end = table.rows_in_view()
             await self.runs.load_missing(end, end + end - first)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Leave `n` to a new run while nothing is filtered."""
+        return bool(self.runs.filter) if action == "match" else True
+
     # --- keys that look -------------------------------------------------------------------------------
 
     def action_open(self) -> None:
@@ -339,7 +343,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         input_lines.filter_line(self, text, leave="cancel", left=self.runs.filter)
 
     def action_columns(self) -> None:
-        input_lines.columns_line(self)
+        input_lines.pick_columns(self)
 
     # --- keys that act --------------------------------------------------------------------------------
 
@@ -354,10 +358,22 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.open_remedies(self.row.name)
 
     def action_stop(self) -> None:
-        self._put(actions.stop(self.chosen, self.do))
+        self._end("Stop")
 
     def action_kill(self) -> None:
-        self._put(actions.kill(self.chosen, self.do))
+        self._end("Kill")
+
+    @work
+    async def _end(self, verb: Literal["Stop", "Kill"]) -> None:
+        """Ask before the chosen runs are stopped or killed."""
+        going = actions.going(self.chosen)
+        if len(going) != 1:
+            self._put(actions.several(verb, self.chosen))
+            return
+        with refusals_said(self.host):
+            question = await actions.ending(self.host, verb, going[0], self.do)
+            if self.is_current and self.query_one(Bottom).question is None:
+                self._put(question)
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -371,7 +387,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
 
     def action_tag(self) -> None:
         if self.chosen:
-            input_lines.tag_line(self)
+            input_lines.pick_tags(self)
 
     @work
     async def action_seen(self) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Any
 
 from finetop.core.protocol.messages.checks import CheckAnswer
@@ -13,10 +12,11 @@ from finetop.core.protocol.messages.remedies import RemedyAnswer
 from finetop.core.protocol.messages.submit import ExportAnswer
 from finetop.core.protocol.messages.trash import RemoveAnswer
 from finetop.core.protocol.request import Ask
-from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow, SideJob
+from finetop.core.protocol.runs import Failed, Lost, RunDetail, Running, RunRow
 from finetop.core.protocol.tags import SEEN
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import jobs
+from finetop.core.wording.endings import Asking, kill_asking, stop_asking
 from finetop.core.wording.next_step import is_held
 from finetop.tui.app_interface import Host, refusals_said
 from finetop.tui.keys import Key
@@ -79,59 +79,29 @@ def short_name(row: RunRow) -> str:
     return cut_middle(clean_line(row.name), 32)
 
 
-def stop_question(
-    row: RunRow, do: Callable[[Order], object], unsaved: str = "It has no step to save yet."
-) -> Question:
-    """Ask before what is under way of a run is stopped, or leaves the queue: it names all that ends, and what stays."""
-    ends = jobs.under_way(row)
-    saves = f"It saves step {count(row.step)} first." if row.step else unsaved
-    question = end_question(
-        short_name(row), ends, lambda: do(Stop(row.name)), saves=saves, never_ran=left_of(row)
-    )
-    if not any(job.verb == "train" and isinstance(job.state, Running) for job in ends):
-        return question
-    kill = Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name)))
-    return replace(question, answers=(*question.answers, kill))
+def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+    """Ask before what is under way of a run is stopped, or leaves the queue."""
+    row = detail.row
+    ends = [job for job in jobs.under_way(row) if isinstance(job.state, Running)]
+    words, stop = _words(stop_asking(detail, short_name(row))), Stop(row.name)
+    if not ends:
+        return Question(words, (Answer("y", "take it out", lambda: do(stop)),), "leave it there")
+    answers: tuple[Answer, ...] = (Answer("y", "stop", lambda: do(stop)),)
+    if any(job.verb == "train" for job in ends):
+        answers = (*answers, Answer("K", "kill now, saves nothing", lambda: do(Kill(row.name))))
+    return Question(words, answers, "leave it running")
 
 
-def end_question(
-    name: str, ends: Sequence[SideJob], stop: Callable[[], object], *, saves: str, never_ran: str
-) -> Question:
-    """Ask before jobs of a run end: what a training saves or has not begun, else what stays of the others."""
-    named, left = jobs.named(name, ends), jobs.kept(ends)
-    trains = [job.state for job in ends if job.verb == "train"]
-    if not any(isinstance(job.state, Running) for job in ends):
-        words: Line = (
-            (f" Take {named} out of the queue?", "bold"),
-            (f"  {never_ran if trains else left}", ""),
-        )
-        return Question(words, (Answer("y", "take it out", stop),), "leave it there")
-    if any(isinstance(state, Running) for state in trains):
-        left = saves
-    words = ((f" Stop {named}?", "bold"), (f"  {left}", ""))
-    return Question(words, (Answer("y", "stop", stop),), "leave it running")
-
-
-def left_of(row: RunRow) -> str:
-    """Say what is left of a waiting run that is taken out of the queue."""
-    return f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
-
-
-def kill_question(row: RunRow, do: Callable[[Order], object], lost: str) -> Question:
-    """Ask before a run is killed, with what is lost in words; what only waits is asked about as for a stop."""
-    ends = jobs.under_way(row)
-    if not any(isinstance(job.state, Running) for job in ends):
-        return stop_question(row, do)
-    if not any(job.verb == "train" for job in ends):
-        lost = jobs.kept(ends)
-    words: Line = ((f" Kill {jobs.named(short_name(row), ends)}?", "bold"), (f"  {lost}", ""))
+def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
+    """Ask before a run is killed; what only waits is asked about as for a stop."""
+    row = detail.row
+    if not any(isinstance(job.state, Running) for job in jobs.under_way(row)):
+        return stop_question(detail, do)
     saves = ", saves first" if row.made_by == "train" and isinstance(row.state, Running) else ""
     stop = Answer("S", f"stop{saves}", lambda: do(Stop(row.name)))
-    return Question(words, (Answer("y", "kill", lambda: do(Kill(row.name))), stop), "leave it running")
+    answers = (Answer("y", "kill", lambda: do(Kill(row.name))), stop)
+    return Question(_words(kill_asking(detail, short_name(row))), answers, "leave it running")
 
 
-def lost_steps(detail: RunDetail) -> str:
-    """Say how many steps are lost if a run is killed."""
-    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
-    kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
-    return f"{counted(max(0, detail.row.step - saved), 'step')} lost: {kept}."
+def _words(asking: Asking) -> Line:
+    return ((f" {asking.question}", "bold"), (f"  {asking.effect}", ""))

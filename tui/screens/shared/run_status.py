@@ -19,6 +19,7 @@ from finetop.core.protocol.runs import (
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs, pulse
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.endings import state_word
 from finetop.core.wording.next_step import advised
 from finetop.core.wording.queue import is_for_later, why
 from finetop.core.wording.verdicts import (
@@ -107,9 +108,7 @@ def forgot(row: RunRow, now: float, room: int = 1000, *, name_suite: bool | None
     if row.check is not None:
         return verdict_words(row.check, name_suite=name_suite)
     if isinstance(state, Stopped):
-        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}.get(
-            state.how, "paused"
-        )
+        how = state_word(state)
         return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
     return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
 
@@ -258,7 +257,11 @@ def state_sentence(row: RunRow, now: float) -> Line:
         }
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
-        return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
+        return (
+            *start,
+            (state_word(state), "bold"),
+            (f"  {at}{kept[state.how]}; not checked for forgetting", ""),
+        )
     if row.method == NO_WEIGHT:
         words = "  no weight moved: it is the base, asked in its own way"
         return (*start, ("same weights", "bold"), (words, ""))

@@ -10,7 +10,7 @@ from finetop.core.client import compare_runs
 from finetop.core.client.seed_groups import Setting
 from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, Key, bindings
+from finetop.tui.keys import BACK, PAGES, Key, bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
@@ -53,8 +53,7 @@ SWEEP = Key(
 SWEEP_BEFORE = Key("left_square_bracket", "", "sweep(-1)", "the sweep before")
 MOVES = (
     Key("k,up", "", "move(-1)", "setting before"),
-    Key("pagedown", "", "page(1)", "a page down"),
-    Key("pageup", "", "page(-1)", "a page up"),
+    *PAGES,
     Key("g,home", "", "move(-1000000)", "first setting"),
     Key("G,end", "", "move(1000000)", "last setting"),
 )

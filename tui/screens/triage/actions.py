@@ -37,7 +37,7 @@ def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have a note typed; how it is seen stays."""
     before = row.standings.get(task, Standing(by=own_name()))
     noted = partial(msgspec.structs.replace, before)
-    _type(bottom, row, task, "note", lambda text: noted(note=text), say, keep="keep it", text=before.note)
+    _type(bottom, row, task, "note", lambda text: noted(note=text), say, keep="save", text=before.note)
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
@@ -67,7 +67,7 @@ def _type(
         if is_kept and typed.strip():
             say(row, task, standing_of(typed.strip()))
 
-    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="leave it as it is")
+    bottom.ask_text(f"{name}: {label}", text, done=done, keep=keep, leave="cancel")
 
 
 async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:

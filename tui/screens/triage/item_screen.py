@@ -15,7 +15,7 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import bindings
+from finetop.tui.keys import bindings, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
@@ -106,8 +106,8 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * self.items.matching)
 
-    def action_scroll(self, direction: int) -> None:
-        self.top = max(0, self.top + direction * max(1, self.query_one("#item", Lines).room.height - 2))
+    def action_page(self, pages: float) -> None:
+        self.top = max(0, self.top + rows_of(pages, self.query_one("#item", Lines).room.height))
         self.redraw()
 
     def action_back(self) -> None:
@@ -213,6 +213,7 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
         lines += labelled("steps", words, width, cells=_LABEL, rows=4)
     elsewhere = sum(lost for _, lost, _ in known.methods)
     asked = sum(asked for _, _, asked in known.methods)
+    is_won = known.item.won
     also = ""
     if elsewhere:
         more = elsewhere - len(known.also)
@@ -220,14 +221,15 @@ def _beside(known: ItemAnswer, width: int) -> list[Line]:
             f", +{more}" if more else ""
         )
         how = ", ".join(f"{lost} of {of} {clean_line(method)}" for method, lost, of in known.methods if of)
-        also = f"{names}  ({how})"
+        also = f"{'lost in ' if is_won else ''}{names}  ({how})"
     elif asked:
-        also = f"in no other run ({count(asked)} {'was' if asked == 1 else 'were'} asked)"
+        also = f"{'no other run lost it' if is_won else 'in no other run'} ({count(asked)} asked)"
     if also:
-        lines += labelled("also lost", also, width, cells=_LABEL, rows=4)
+        lines += labelled("elsewhere" if is_won else "also lost", also, width, cells=_LABEL, rows=4)
     kind = known.of_kind
     if kind.kind and kind.n > 1:
         name = clean_line(kind.kind).replace("_", " ")
-        words = f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
+        what = f"{kind.won} of {kind.n} items of this kind ({name}) are won"
+        words = what if is_won else f"{kind.lost} of {kind.n} items of this kind ({name}) are lost"
         lines += labelled("like it", words, width, cells=_LABEL, rows=4)
     return lines

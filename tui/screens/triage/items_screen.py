@@ -10,10 +10,10 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import bindings
+from finetop.tui.keys import MATCH, Key, bindings
 from finetop.tui.screens.triage.item_screen import ItemScreen
-from finetop.tui.screens.triage.keys import ITEMS_KEYS
-from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
+from finetop.tui.screens.triage.keys import ITEM, ITEMS_BACK, ITEMS_FILTER, ITEMS_KEYS
+from finetop.tui.screens.triage.pane import NARROW, ItemWidths, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cursor_mark, cut_end, cut_middle, paragraph, rule, spread
 from finetop.tui.theme import MARKS
@@ -36,6 +36,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         super().__init__()
         self.row = row
         self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task, text)
+        self._read: ItemScreen | None = None  # the item that was opened last; it leads to others
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
@@ -91,9 +92,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         lines: list[Line] = []
         if kind is not None:
             lines = [rule(((clean_line(kind.kind), "bold"),), width)]
-            lines.append(
-                ((f"   {count(kind.n)} were asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),)
-            )
+            lines.append(((f"   {count(kind.n)} asked: {count(kind.lost)} lost, {count(kind.won)} won", ""),))
         elif item is not None:
             kind_words: Line = ((clean_line(item.category), "dim"), (" ", ""))
             lines = [rule(((clean_line(item.item), "bold"),), width, kind_words)]
@@ -107,17 +106,21 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         )
         if kind is None and item is None:
             step = ("esc", "clear the filter" if self.items.filter else "back to the table")
-        self.query_one(Bottom).offer((next_line(*step),), (*ITEMS_KEYS[:3],))
+        self.query_one(Bottom).offer((next_line(*step),), footer_keys(is_filtered=bool(self.items.filter)))
 
     # --- what happens ---------------------------------------------------------------------------------
 
     def resume(self) -> None:
         """Leave the list as it is: what a check lost does not change while one item of it is read."""
+        if self._read is not None:
+            self.query_one(Table).go(len(self.items.shown_kinds) + self._read.at)
         self._wake.set()
 
     async def _load_list(self, run: str) -> bool:
         is_shown = await self.items.load()
-        self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
+        above = len(self.items.shown_kinds)
+        place = 0 if self._read is None or self.items.filter else above + self._read.at
+        self.query_one(Table).show(above + self.items.matching, place)
         self.query_one(Bottom).say_aside(((f"{count(self.items.matching)} match", "dim"),))
         return is_shown
 
@@ -141,7 +144,12 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         elif kind is not None:
             self.filter_by(f"kind:{kind.kind.replace(' ', '+')}")
         elif self.item_at(at) is not None:
-            self.app.push_screen(ItemScreen(self.row, self.items, at - len(self.items.shown_kinds)))
+            self.open_item(at - len(self.items.shown_kinds))
+
+    def open_item(self, at: int) -> None:
+        """Show an item of the list whole."""
+        self._read = ItemScreen(self.row, self.items, at)
+        self.app.push_screen(self._read)
 
     def action_back(self) -> None:
         if self.items.filter:
@@ -152,6 +160,11 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
     def filter_by(self, text: str) -> None:
         if text.strip() != self.items.filter:  # else the cursor stays where it is
             super().filter_by(text)
+
+
+def footer_keys(*, is_filtered: bool) -> tuple[Key, ...]:
+    """Return the keys of the list, most used first."""
+    return (ITEM, *((MATCH,) if is_filtered else ()), ITEMS_FILTER, ITEMS_BACK)
 
 
 def title_line(items: Items, row: TriageRow, width: int) -> Line:
@@ -181,7 +194,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     )
 
 
-def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+def flip_line(item: Flip, widths: ItemWidths, *, has_cursor: bool, with_task: bool) -> Line:
     """Draw one item with the mark of which way it flipped."""
     gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
     mark = MARKS["finished"] if item.won else MARKS["accepted"]

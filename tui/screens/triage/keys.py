@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
 from finetop.core.text import clean_line, count, counted
-from finetop.tui.keys import Key, moves
+from finetop.tui.keys import MATCH, MATCHES, PAGES, Key, moves
 from finetop.tui.screens.shared.run_actions import REMEDIES
 from finetop.tui.screens.triage.state import TriageList
 from finetop.tui.text import Line, cut_end
 from finetop.tui.widgets.frame import next_line
 
 OPEN = Key(
-    "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN [--task TASK]"
+    "enter",
+    "answers",
+    "open",
+    "the surest lost answer, and behind it all items; on a name its run",
+    "finetop flips RUN [--task TASK]",
 )
 LEFT = Key("left,h", "", "column(-1)", "cell to the left; turned: the run before", sign="←→")
 RIGHT = Key("right", "", "column(1)", "cell to the right; turned: the next run")
 ACCEPT = Key("A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "take it", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
+OWN = Key("O", "assign to me", "own", "assign it to yourself, or unassign it", "finetop triage RUN --looking")
 FIXED = Key("F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
 NOTE = Key("t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
 UNDO = Key("u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
-VIEW = Key("v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
+VIEW = Key("v", "one run", "view", "one run, a task a row; or all runs again", "finetop triage RUN")
 STEPS = Key(
     "s",
     "earlier steps",
@@ -45,8 +49,9 @@ BACK = Key("escape", "", "back", "clear the filter; turn back")
 MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
-    *(LEFT, RIGHT, *MOVES),
+    *(LEFT, RIGHT, *MATCHES, *MOVES),
 )
+_ALL_RUNS = Key("", "all runs", sign="v")
 _CELL = Key("", "cell", sign="←→↑↓")
 _RUN = Key("", "open run", sign="enter")
 _TASK = Key("", "task", sign="↑↓")
@@ -60,13 +65,12 @@ ITEMS_FILTER = Key(
     "finetop flips RUN --kind KIND",
 )
 ITEMS_BACK = Key("escape", "back", "back", "clear the filter, then back to the table")
-ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
+ITEMS_KEYS = (ITEM, ITEMS_FILTER, *MATCHES, ITEMS_BACK, *MOVES)
 ITEM_BACK = Key("escape", "back", "back", "back to the items")
 ITEM_KEYS = (
     Key("j,down", "other items", "move(1)", "the next item", sign="↑↓"),
     Key("k,up", "", "move(-1)", "the item before"),
-    Key("pagedown", "", "scroll(1)", "down, where it is longer than the screen"),
-    Key("pageup", "", "scroll(-1)", "up again"),
+    *PAGES,
     Key("g,home", "", "ends(-1)", "the first item"),
     Key("G,end", "", "ends(1)", "the last item"),
     ITEM_BACK,
@@ -80,18 +84,20 @@ def footer_keys(
     on_name: bool = False,
     can_undo: bool = False,
     is_old: bool = False,
+    is_filtered: bool = False,
 ) -> tuple[Key, ...]:
     """Return the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
     if row is None:
         return (FILTER,)
+    match = (MATCH,) if is_filtered else ()
     undo = (UNDO,) if can_undo else ()
     sort = (SORT,) if is_old else ()
     seen = row.standing
     is_open = seen is not None and seen.state in ("new", "looking")
     judged, fix = ((ACCEPT, OWN, REMEDIES), (FIXED,)) if is_open else ((), ())
     cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
-    first = (*cursor, _RUN if on_name else OPEN, *sort, *undo, *judged)
-    return (*first, VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
+    first = (*cursor, _RUN if on_name else OPEN, *match, *sort, *undo, *judged)
+    return (*first, _ALL_RUNS if is_turned else VIEW, STEPS, FILTER, COMPARE, *fix, NOTE, CHECK)
 
 
 def steps_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from rich.cells import cell_len
 
@@ -27,6 +28,8 @@ from finetop.tui.text import (
 from finetop.tui.theme import TASK_MARKS
 
 _LABEL = 10
+_ALSO = "also in"  # the title of the column of how many other runs lost an item
+_WIDE = 100  # columns from which on titles are said in full
 NARROW = 72  # columns below which a list of items has less in it
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
@@ -158,15 +161,17 @@ def _has_flips(verdict: list[Line]) -> bool:
 
 def _what(cell: CellAnswer, task: str, width: int, *, are_flips_said: bool) -> list[Line]:
     """Name the kinds of items that lost most; of the whole, its tasks."""
-    words = [] if are_flips_said or cell.facts.drop is None else [flips_words(cell.facts)]
+    lines = [] if are_flips_said or cell.facts.drop is None else [_labelled("flips", flips_words(cell.facts))]
+    label = f"   lost by {'kind' if task else 'task'}: "
+    words: list[str] = []
     for kind in cell.kinds:
         if not kind.lost:
             continue
         piece = f"{clean_line(kind.kind).replace('_', ' ')} {kind.lost} of {kind.n}"
-        if cell_len("   ".join([*words, piece])) > width - _LABEL - 1:
+        if cell_len("   ".join([label, *words, piece])) > width - 1:
             break
         words.append(piece)
-    return [_labelled("what" if task else "tasks", "   ".join(words))] if words else []
+    return [*lines, ((label, "dim"), ("   ".join(words), ""))] if words else lines
 
 
 def _floor(cell: CellAnswer) -> list[Line]:
@@ -174,7 +179,7 @@ def _floor(cell: CellAnswer) -> list[Line]:
         return []
     share = 100 * cell.floor_flips / cell.floor_items
     flips = f"{counted(cell.floor_flips, 'flip')} of {count(cell.floor_items)} ({share:.1f} points)"
-    return [_labelled("floor", f"base against itself, other batches: {flips}")]
+    return [_labelled("noise", f"base vs itself, other batches: {flips}")]
 
 
 def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
@@ -197,32 +202,40 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
     return lines
 
 
-def item_widths(width: int) -> tuple[int, int, int]:
+class ItemWidths(NamedTuple):
+    """The cells of the columns of items; no gold, no log-probabilities either."""
+
+    question: int
+    gold: int
+    said: int
+    since: str  # the title of the column of the step from which on an item is lost
+
+
+def item_widths(width: int) -> ItemWidths:
     """Share the width out over question, gold and the two answers; a narrow one has no gold, nor log-probabilities."""
+    since = "lost since step" if width >= _WIDE else "since"
+    room = width - 3 - len(since) - 1 - len(_ALSO) - 1
     if width < NARROW:
-        said = max(9, (width - 14) // 4)
-        return width - 14 - 2 * said, 0, said
-    room = width - 3 - 2 * 7 - 6 - 5
+        said = max(8, room // 4)
+        return ItemWidths(room - 2 * said, 0, said, since)
+    room -= 2 * 7
     said = max(9, room // 4)
     gold = max(8, room // 6)
-    return room - gold - 2 * said, gold, said
+    return ItemWidths(room - gold - 2 * said, gold, said, since)
 
 
-def item_head(widths: tuple[int, int, int], *, first: str) -> Line:
+def item_head(widths: ItemWidths, *, first: str) -> Line:
     """Name the columns of items."""
-    question, gold, said = widths
+    question, gold, said, since = widths
     log_prob = 7 if gold else 0
     answers = f"{'base said':<{said + log_prob}}{'tuned said':<{said + log_prob}}"
-    return (
-        (f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers}{'from':>6}{'also':>5}", "dim"),
-    )
+    named = f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers} {since} {_ALSO}"
+    return ((named, "dim"),)
 
 
-def item_line(
-    item: Flip, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
-) -> Line:
+def item_line(item: Flip, widths: ItemWidths, *, has_cursor: bool = False, with_task: bool = False) -> Line:
     """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
-    question, gold, said = widths
+    question, gold, said, since = widths
     text = item.question or item.item
     if with_task:
         text = f"{item.task}: {text}"
@@ -235,8 +248,8 @@ def item_line(
         (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),
         (_column(item.tuned_answer or "(nothing)", said), ""),
         (f"{_log_prob(item.tuned_log_prob):>5}  " if gold else "", "dim"),
-        (f"{'-' if item.since is None else count(item.since):>6}", ""),
-        (f"{item.also or '-':>5}", ""),
+        (f"{'-' if item.since is None else count(item.since):>{len(since) + 1}}", ""),
+        (f"{'-' if item.won or not item.also else item.also:>{len(_ALSO) + 1}}", ""),
     )
 
 

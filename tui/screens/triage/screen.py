@@ -9,7 +9,8 @@ from textual.app import ComposeResult
 
 from finetop.core.protocol.messages.triage import SetStanding, Standing, TriageRow, TriageRunAnswer
 from finetop.core.text import count
-from finetop.tui.app_interface import host_of
+from finetop.tui.app_interface import host_of, refusals_said
+from finetop.tui.key_order import WAY
 from finetop.tui.keys import bindings
 from finetop.tui.save import Sheet
 from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
@@ -180,6 +181,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             on_name=on_name,
             can_undo=bool(self._said),
             is_old=held.pages.is_old,
+            is_filtered=bool(held.filter),
         )
         bottom.offer(steps_of(held, row, cell, on_name=on_name), keys)
 
@@ -265,15 +267,25 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             self.redraw()
 
     def action_open(self) -> None:
-        """Open what is under the cursor: a run by its name, else the items of a cell."""
+        """Open what is under the cursor: a run by its name, else the first answer of a cell."""
         if self.row is None:
             return
         if self.column == NAME and not self.is_turned:
             host_of(self).open_run(self.row.name)
-            return
+        else:
+            self._open_answers(self.row, self.cell_task)
+
+    @work(group=WAY)
+    async def _open_answers(self, row: TriageRow, task: str) -> None:
+        """Show the item that was lost most surely, above the list of all that changed."""
         from finetop.tui.screens.triage.items_screen import ItemsScreen
 
-        self.app.push_screen(ItemsScreen(self.row, self.cell_task))
+        screen = ItemsScreen(row, task)
+        with refusals_said(host_of(self)):
+            await screen.items.load()
+            await self.app.push_screen(screen)
+            if screen.items.items:
+                screen.open_item(0)
 
     # --- keys: acting -----------------------------------------------------------------------------------
 

@@ -127,3 +127,18 @@ def test_what_a_run_wants_is_said_in_few_words(quiet):
     assert [said(estimate=guess), said(2, estimate=guess), said(2, 24, guess), said(0, estimate=Want(0))] == [
         "about 12 GiB", "2 x about 12 GiB", "2 x 24 GiB", "no GPU",
     ]  # fmt: skip
+
+
+def test_a_run_that_asks_for_nothing_gets_one_gpu_or_the_cpu(quiet):
+    quiet.queue("a")
+    pool = quiet.supervisor.pool
+    assert [row.wants for row in listed(quiet).rows] == [""], "nobody has looked yet"
+    pool.tried_at = 0.0  # there is no driver
+    assert [row.wants for row in listed(quiet).rows] == ["CPU"]
+    with transaction(quiet.supervisor.connection):
+        jobs.set_state(quiet.supervisor.connection, 1, data.Running(time.time(), "training"))
+    assert [row.on for row in listed(quiet).live] == ["CPU"]
+    quiet.queue("b")
+    pool.watch = object()  # there is one
+    assert [row.wants for row in listed(quiet).rows] == ["1 GPU"]
+    assert [row.on for row in listed(quiet).live] == [""]

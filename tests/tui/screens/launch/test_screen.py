@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
+from finetop.core.plugins import METHODS
 from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.tui.screens.launch.form import (
@@ -343,3 +344,13 @@ async def test_the_data_goes_along_to_a_recipe_that_names_none(folder: Path) -> 
         await pilot.press("slash", *"demo-lora", "enter")
         await settled(pilot)
         assert value_of(app.screen.form, "data.train") != "faq.jsonl"  # type: ignore[attr-defined]
+
+
+def test_a_recipe_stands_below_what_it_is_about(folder: Path) -> None:
+    groups = {base.title: base.group for base in builtin_bases(folder)}
+    assert groups["dora"] == "Which weights"
+    assert groups["dpo"] == "What is learned"
+    assert groups["approaches"] == "Side by side", "it is no kind of weights"
+    assert groups["protected"] == "What protects"
+    which = {title for title, group in groups.items() if group == "Which weights"}
+    assert which <= set(METHODS.names())

@@ -696,7 +696,7 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
         assert text_of(app).splitlines()[5] == "▸CUDA is not there"
         await pilot.press("comma")
         await settled(pilot)
-        assert "No more hits that way." in text_of(app)
+        assert "No more matches that way." in text_of(app)
         await pilot.press("full_stop")
         await settled(pilot)
         assert "line 2 of 2" in text_of(app)
@@ -862,7 +862,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert screen.view_state.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
         assert "+0.310 nats/token" in row_with(app, "drift ")
-        assert "1 flip of 128 items" in row_with(app, "floor ")
+        assert "1 flip of 128 items" in row_with(app, "noise ")
         assert row_with(app, "arith  ") == (
             "▸ ✗ arith           0.877 0.657   -22.0  -28.0 to -16.0    218 of 600   50    2"
         )

@@ -376,7 +376,7 @@ async def test_kill_asks_and_offers_to_stop_in_place() -> None:
         await settled(pilot)
         await pilot.press("j", "j", "j", "K")
         await settled(pilot)
-        assert "Kill support-r16?  Steps since its last checkpoint are lost." in text_of(app)
+        assert "Kill support-r16?  820 steps lost: nothing is saved." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert asked(fake, Kill) == [Kill("support-r16")]
@@ -623,7 +623,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
         await pilot.press("escape", "space", "space", "X")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash?  200.0 MB. Type 2:")
         await pilot.press("2", "enter")
         await settled(pilot, 0.3)
         assert "4 running   2 queued   11 total" in text_of(app)
@@ -644,7 +644,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await settled(pilot)
         await pilot.press("t")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4: ")
+        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4:")
         await typed(pilot, "+keep -")
         assert "is no tag" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
@@ -674,8 +674,11 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
         await typed(pilot, "columns")
         await pilot.press("enter")
         await settled(pilot)
-        await typed(pilot, "eval_los")
-        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await typed(pilot, "eval_losx")
+        assert "no run has a metric eval_losx. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await pilot.press("backspace")
+        await settled(pilot)
+        assert "[ ] eval_loss" in text_of(app)
         await typed(pilot, "s, method.rank")
         await pilot.press("enter")
         await settled(pilot)

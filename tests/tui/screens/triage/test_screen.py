@@ -20,6 +20,7 @@ from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
 from finetop.tui.screens.triage.state import asked_for
 from finetop.tui.screens.triage.table import TASKS, columns_of
+from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,9 +63,9 @@ PICTURES = {
     "table-120x40": (LARGE, ["right"]),
     "turned-80x24": (SIZE, ["v", "down"]),
     "accept-80x24": (SIZE, ["A", *"fine"]),
-    "items-80x24": (SIZE, ["right", "enter"]),
-    "item-80x24": (SIZE, ["right", "enter", "down", "down", "enter"]),
-    "item-120x40": (LARGE, ["right", "enter", "down", "down", "enter"]),
+    "items-80x24": (SIZE, ["right", "enter", "escape"]),
+    "item-80x24": (SIZE, ["right", "enter"]),
+    "item-120x40": (LARGE, ["right", "enter"]),
 }
 
 
@@ -207,7 +208,7 @@ async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "O")
         await settled(pilot, 0.1)
-        assert row_with(app, "▸").endswith(f"with {own_name()}")
+        assert row_with(app, "▸").endswith(f"owner {own_name()}")
         await pilot.press("O")
         await settled(pilot, 0.1)
         assert row_with(app, "▸").endswith("NEW")
@@ -253,7 +254,7 @@ async def test_a_narrow_terminal_shows_one_run_turned(store: duckdb.DuckDBPyConn
 async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckdb.DuckDBPyConnection) -> None:
     app = make_app(FakeTriage(store))
     async with app.run_test(size=(100, 30)) as pilot:
-        await opened(pilot, "right", "enter")
+        await opened(pilot, "right", "enter", "escape")
         assert isinstance(app.screen, ItemsScreen)
         rows = [row.strip() for row in text_of(app).splitlines()]
         assert rows[1].startswith("arith in support-full-1e-4   9 lost, 1 won")
@@ -262,7 +263,8 @@ async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckd
             "lost, the surest on top",
             "won",
         ]
-        await pilot.press("enter")
+        assert app.screen.item_at(app.screen.query_one(Table).cursor) is not None, "on what was read"
+        await pilot.press("g", "enter")
         await settled(pilot, 0.1)
         first = row_with(app, "match")
         assert "kind:two+digits: 5 match" in first or "kind:carry: 5 match" in first
@@ -284,7 +286,7 @@ def test_a_filter_of_items_is_read_word_by_word() -> None:
 async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
     app = make_app(FakeTriage(store))
     async with app.run_test(size=SIZE) as pilot:
-        await opened(pilot, "right", "enter", "down", "down", "enter")
+        await opened(pilot, "right", "enter")  # from a cell to an answer is one key
         text = text_of(app)
         assert "arith > two digits > item 1 of 10, lost   in support-full-1e-4" in text
         for words in ("Q: What is 0 + 8?", "choices   8", "gold", "Ahoy", "-6.8     -1.4   ✗"):
@@ -299,10 +301,15 @@ async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDB
         assert "arith > carry > item 2 of 10, lost" in text_of(app)
         await pilot.press("G")
         await settled(pilot)
-        assert "item 10 of 10, won" in text_of(app)
+        text = text_of(app)
+        assert "item 10 of 10, won" in text
+        assert "also lost" not in text
+        assert "in no other run" not in text
+        assert "are lost" not in text
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, ItemsScreen)
+        assert app.screen.item_at(app.screen.query_one(Table).cursor) == app.screen.items.items[9]
 
 
 async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
@@ -430,10 +437,10 @@ async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyC
         footer = text_of(app).splitlines()[-1]
         for words in (
             "←→↑↓ cell",
-            "enter items",
+            "enter answers",
             "A accept",
-            "O take it",
-            "v turn",
+            "O assign to me",
+            "v one run",
             "s earlier steps",
             "/ filter",
         ):

@@ -1,0 +1,70 @@
+"""How runs end, in words, the same in the app and on the command line: what is asked before one does, and how it did.
+
+Asked is before what can't be taken back: to stop, to kill, to move to the trash and to empty it. To pause and to hold
+can be: they are not asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from finetop.core.protocol.runs import RunDetail, Running, RunRow, State, Stopped, word
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording import jobs
+
+_ENDED = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue", "pause": "paused"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question, and what a yes does: 'Stop support-r16?', 'It saves step 820 first.'."""
+
+    question: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.question}  {self.effect}".rstrip()
+
+
+def state_word(state: State) -> str:
+    """Name a state as people read it: of a run that was ended on request, how."""
+    return _ENDED[state.how] if isinstance(state, Stopped) else word(state)
+
+
+def stop_asking(detail: RunDetail, name: str = "") -> Asking:
+    """Return what is asked before all that is under way of a run is stopped or leaves the queue, and what stays."""
+    row = detail.row
+    ends = jobs.under_way(row)
+    named = jobs.named(name or clean_line(row.name), ends)
+    trains = [job.state for job in ends if job.verb == "train"]
+    if not any(isinstance(job.state, Running) for job in ends):
+        return Asking(f"Take {named} out of the queue?", _left_of(row) if trains else jobs.kept(ends))
+    saves = f"It saves step {count(row.step)} first." if row.step else "It has no step to save yet."
+    is_training = any(isinstance(state, Running) for state in trains)
+    return Asking(f"Stop {named}?", saves if is_training else jobs.kept(ends))
+
+
+def _left_of(row: RunRow) -> str:
+    return f"It stays as it is, at step {count(row.step)}." if row.step else "Nothing of it has run yet."
+
+
+def kill_asking(detail: RunDetail, name: str = "") -> Asking:
+    """Return what is asked before a run is killed; of what only waits, what is asked before a stop."""
+    row = detail.row
+    ends = jobs.under_way(row)
+    if not any(isinstance(job.state, Running) for job in ends):
+        return stop_asking(detail, name)
+    saved = max((checkpoint.step for checkpoint in detail.checkpoints), default=0)
+    kept = f"step {count(saved)} is saved" if saved else "nothing is saved"
+    lost = f"{counted(max(0, row.step - saved), 'step')} lost: {kept}."
+    is_training = any(job.verb == "train" for job in ends)
+    return Asking(
+        f"Kill {jobs.named(name or clean_line(row.name), ends)}?", lost if is_training else jobs.kept(ends)
+    )
+
+
+def trash_asking(names: Sequence[str], size: str) -> Asking:
+    """Return what is asked before runs go to the trash."""
+    what = names[0] if len(names) == 1 else counted(len(names), "run")
+    return Asking(f"Move {what} to the trash?", size)

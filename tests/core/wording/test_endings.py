@@ -1,0 +1,63 @@
+"""How runs end, in words: what is asked before one does, and how it did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from finetop.core.protocol.runs import CheckpointRow, Finished, Queued, RunDetail, Running, RunRow, Stopped
+from finetop.core.wording.endings import (
+    kill_asking,
+    state_word,
+    stop_asking,
+    trash_asking,
+)
+
+
+def detail(state: Any, step: int = 820, saved: tuple[int, ...] = (), **more: Any) -> RunDetail:
+    row = RunRow(
+        id=1, name="r16", model="m", method="lora", objective="sft", created=0.0, step=step, steps=1200, state=state,
+        metrics={}, check=None, **{"checking": None, "needs_you": False, **more},
+    )  # fmt: skip
+    checkpoints = [CheckpointRow(at, f"checkpoints/{at}", 1, "adapter", 0.0) for at in saved]
+    return RunDetail(row, "0001", {}, "", [], checkpoints, [], [], [], [], [], "cpu", {}, {})
+
+
+@pytest.mark.parametrize(
+    ("how", "word"),
+    [("stop", "stopped"), ("kill", "killed"), ("pause", "paused"), ("cancel", "taken out of the queue")],
+)
+def test_a_run_that_was_ended_on_request_says_how(how: Any, word: str) -> None:
+    assert state_word(Stopped(1.0, how)) == word
+    assert state_word(Finished(0.0, 1.0)) == "finished"
+
+
+def test_before_a_run_ends_it_is_asked_with_what_is_kept_and_lost() -> None:
+    running, done = Running(0.0), Finished(0.0, 1.0)
+    assert [
+        str(asking)
+        for asking in (
+            stop_asking(detail(running)),
+            stop_asking(detail(running, step=0)),
+            stop_asking(detail(Queued(1))),
+            stop_asking(detail(Queued(1), step=0)),
+            stop_asking(detail(done, checking=running)),
+            stop_asking(detail(done, checking=Queued(1))),
+            kill_asking(detail(running, saved=(400, 800))),
+            kill_asking(detail(running)),
+            kill_asking(detail(Queued(1), step=0)),
+        )
+    ] == [
+        "Stop r16?  It saves step 820 first.",
+        "Stop r16?  It has no step to save yet.",
+        "Take r16 out of the queue?  It stays as it is, at step 820.",
+        "Take r16 out of the queue?  Nothing of it has run yet.",
+        "Stop the check of r16?  No verdict; what was scored is kept.",
+        "Take the check of r16 out of the queue?  It has not started.",
+        "Kill r16?  20 steps lost: step 800 is saved.",
+        "Kill r16?  820 steps lost: nothing is saved.",
+        "Take r16 out of the queue?  Nothing of it has run yet.",
+    ]
+    assert str(trash_asking(["a"], "3.0 MB")) == "Move a to the trash?  3.0 MB"
+    assert str(trash_asking(["a", "b"], "3.0 MB")) == "Move 2 runs to the trash?  3.0 MB"

@@ -1,0 +1,68 @@
+"""The help: each key with what it does, whole at every width, and found by a search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled
+
+from finetop.tui.keys import Key, moves, paired
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.pages import KeysPage, key_rows
+from finetop.tui.screens.queue.screen import QueueScreen
+from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.screens.triage.screen import TriageScreen
+from finetop.tui.text import line_width
+from finetop.tui.widgets.table import Table
+
+SCREENS = (RunsScreen, RunScreen, TriageScreen, QueueScreen, LaunchScreen, RemediesScreen, CompareScreen)
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+@pytest.mark.parametrize("screen", SCREENS)
+async def test_no_line_of_the_help_is_cut(screen: Any, width: int) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(width, 24)) as pilot:
+        await settled(pilot)
+        await app.push_screen(KeysPage(screen.TITLE, screen.KEYS))
+        await settled(pilot)
+        page = app.screen
+        assert isinstance(page, KeysPage)
+        lines = [page.draw_row(at, False, width - 2) for at in range(page.query_one(Table).count)]
+        assert all(line_width(line) <= width - 2 for line in lines)
+        words = " ".join(" ".join(text for text, _ in line) for line in lines)
+        for key in screen.KEYS:
+            for word in (*key.about.split(), *key.command.split()):
+                assert word in words, (key.about, word)
+
+
+def test_a_key_takes_the_rows_that_it_needs_and_its_command_is_never_cut() -> None:
+    key = Key("f", "", "check", "check for forgetting, or check the remaining items", "finetop check RUN")
+    (one,) = key_rows(key, 100)
+    assert (one.text, one.command, one.is_first) == (key.about, key.command, True)
+    rows = key_rows(key, 50)
+    assert " ".join(row.text for row in rows).split() == key.about.split()
+    assert [row.is_first for row in rows] == [True] + [False] * (len(rows) - 1)
+    assert rows[-1].command == key.command
+
+
+def test_letters_stand_beside_the_arrows_that_do_the_same() -> None:
+    signs = [key.shown for key in paired(moves())]
+    assert signs == ["↓ ↑ j k", "pgdn pgup", "ctrl+d ctrl+u", "g G"]
+
+
+@pytest.mark.parametrize("key", ["question_mark", "f1"])
+async def test_both_keys_open_the_help_and_close_it(key: str) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press(key)
+        await settled(pilot)
+        assert isinstance(app.screen, KeysPage)
+        await pilot.press(key)
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)

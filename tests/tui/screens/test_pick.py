@@ -1,0 +1,112 @@
+"""Columns and tags are picked from a list, found by letters, and a new one is named by typing it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.tui.screens.pick import PickPage, is_whole
+from finetop.tui.screens.runs.screen import RunsScreen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SIZE = (100, 30)
+
+
+async def pressed(pilot: Any, *keys: str) -> None:
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot)
+
+
+def rows_with(app: Any, words: str) -> list[str]:
+    return [row for row in text_of(app).splitlines() if words in row]
+
+
+def tagged() -> FakeSupervisor:
+    rows = mixed_rows()
+    tags = {0: ["keep"], 1: ["draft", "keep"], 2: ["sweep/lr"]}
+    return FakeSupervisor(
+        [msgspec.structs.replace(row, tags=tags.get(at, [])) for at, row in enumerate(rows)]
+    )
+
+
+def asked(fake: FakeSupervisor, kind: type) -> list[Any]:
+    return [ask for ask in fake.asked if isinstance(ask, kind)]
+
+
+async def test_a_tag_is_picked_dropped_or_named_anew() -> None:
+    fake = tagged()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pressed(pilot, "t")
+        assert isinstance(app.screen, PickPage)
+        assert "space pick" in text_of(app).splitlines()[-1]
+        assert rows_with(app, "[x] keep")
+        assert rows_with(app, "[ ] draft")
+        assert not rows_with(app, "sweep/lr"), "that a sweep gives"
+        await pressed(pilot, "space", "down", "space")
+        assert rows_with(app, "[ ] keep")
+        assert rows_with(app, "[x] draft")
+        await pressed(pilot, *"paper")
+        assert rows_with(app, "[ ] paper")
+        await pressed(pilot, "space")
+        assert rows_with(app, "[x] paper")
+        await pressed(pilot, "enter")
+        assert isinstance(app.screen, RunsScreen)
+        assert asked(fake, Tag) == [Tag(fake.rows[0].name, ["draft", "paper"], ["keep"])]
+
+
+async def test_of_several_runs_a_tag_that_some_have_says_so_and_esc_leaves_all() -> None:
+    fake = tagged()
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pressed(pilot, "space", "space", "t")
+        assert rows_with(app, "[x] keep")
+        assert rows_with(app, "[-] draft")
+        await pressed(pilot, *"draft", "space", "escape")
+        assert isinstance(app.screen, RunsScreen)
+        assert not asked(fake, Tag)
+        await pressed(pilot, "t", *"draft", "space", "enter")
+        assert asked(fake, Tag) == [Tag(row.name, ["draft"], []) for row in fake.rows[:2]]
+
+
+async def test_a_note_is_put_into_the_line_to_be_changed() -> None:
+    fake = tagged()
+    fake.rows[0] = msgspec.structs.replace(fake.rows[0], note="too hot")
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pressed(pilot, "t", "pagedown", "pagedown", "space", *", again", "enter")
+        assert asked(fake, Note) == [Note(fake.rows[0].name, "too hot, again")]
+
+
+async def test_columns_are_picked_from_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finetop.tui.kept.file_of", lambda home: tmp_path / "app.json")
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pressed(pilot, "colon", *"columns", "enter")
+        text = text_of(app)
+        assert all(word in text for word in ("[ ] tags", "[ ] note", "[ ] age", "of the run"))
+        await pressed(pilot, *"eval", "space", *"train.seed", "space")
+        assert "picked: eval_loss, train.seed" in text_of(app)
+        await pressed(pilot, "enter")
+        screen = app.screen
+        assert isinstance(screen, RunsScreen)
+        assert screen.runs.columns == ("eval_loss", "train.seed")
+        await pressed(pilot, "colon", *"columns", "enter", *"eval_loss", "space", "enter")
+        assert screen.runs.columns == ("train.seed",)
+
+
+def test_a_line_with_signs_quotes_or_commas_is_typed_whole() -> None:
+    assert [is_whole(text) for text in ("", "keep", "+keep", "-draft", '"a note', "a, b", "train.seed")] == [
+        *(False, False, True, True, True, True, False)
+    ]

@@ -1,0 +1,192 @@
+"""A page on which things are picked: space picks or drops one, letters narrow the list or name a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual import on, work
+
+from finetop.core.errors import BadInput
+from finetop.core.text import clean_line
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings
+from finetop.tui.screens.pages import TYPED_BESIDE, TablePage
+from finetop.tui.text import Line, cursor_mark, cut_end, padded
+from finetop.tui.widgets.frame import Bottom, TextQuestion
+from finetop.tui.widgets.table import Table
+
+PICK = Key("space", "pick", "pick", "pick it, or drop it")
+_TEXT = ("+", "-", '"')  # a line that begins so is typed whole, blanks and all
+_NAME = 28  # cells
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One thing to pick. `of` is the part of the list that it stands in; is_on None: some of several have it."""
+
+    name: str
+    about: str = ""
+    of: str = ""
+    is_on: bool | None = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """What a person has changed: picked and dropped, in their order, and the text that was typed beside."""
+
+    on: tuple[str, ...]
+    off: tuple[str, ...]
+    text: str
+
+
+class PickPage(TablePage["Picked | None"], inherit_bindings=False):
+    """The choices with a box before each; enter keeps what is picked and typed, esc leaves all as it was.
+
+    `read` raises BadInput for a typed text that is wrong, and `look` says why one can't be (asked for once it is kept).
+    With `new` a word that is none of the choices can be picked, too. `text` is a choice whose words are typed: it is
+    put into the line to be changed.
+    """
+
+    KEYS = ()
+    BINDINGS: ClassVar = bindings((PICK, *TYPED_BESIDE))
+    TITLE = "Pick"
+
+    def __init__(
+        self,
+        title: str,
+        label: str,
+        choices: Sequence[Choice],
+        *,
+        read: Callable[[str], object],
+        look: Callable[[str], Awaitable[str]] | None = None,
+        new: str = "",
+        text: Choice | None = None,
+    ) -> None:
+        super().__init__()
+        self._title, self._label = title, label
+        self._all = tuple(choices)
+        self._changed: dict[str, bool] = {}  # by a key, the newest last
+        self._read, self._look, self._new = read, look, new
+        self._text = text
+        self._listed: tuple[Choice, ...] = ()
+
+    def on_mount(self) -> None:
+        self._list("")
+        self._ask("")
+
+    def _ask(self, text: str, at: int | None = None) -> None:
+        self.query_one(Bottom).ask_text(
+            self._label,
+            text,
+            at=at,
+            changed=self._typed,
+            done=self._done,
+            keep="save",
+            leave="cancel",
+            fault=self._fault,
+            keys=(("space", "pick"),),
+            passes=lambda key, typed: key == "space" and not is_whole(typed),
+        )
+
+    def _list(self, text: str) -> None:
+        """List what has the typed word in its name; a new one last."""
+        word = "" if is_whole(text) else text.strip()
+        found = [choice for choice in self._all if word.casefold() in choice.name.casefold()]
+        made = [
+            Choice(name, of=self._new)
+            for name in self._changed
+            if name not in {one.name for one in self._all}
+        ]
+        found += [choice for choice in made if word.casefold() in choice.name.casefold()]
+        if self._new and word and word not in {choice.name for choice in found} and not self._fault(word):
+            found.append(Choice(word, f"a {self._new}", of=self._new))
+        if self._text is not None and not word:
+            found.append(self._text)
+        self._listed = tuple(found)
+        on_ = [choice.name for choice in self._all if self._changed.get(choice.name, choice.is_on)]
+        on_ += [choice.name for choice in made]
+        aside = f", or to name a {self._new}" if self._new else ""
+        picked = f"picked: {clean_line(', '.join(on_))}" if on_ else f"type to find one{aside}"
+        self.show_title(self._title, cut_end(picked, max(0, self.size.width - cell_len(self._title) - 6)))
+        self.query_one(Table).show(len(found), 0 if word else None)
+
+    def draw_heading(self, index: int) -> str:
+        return self._listed[index].of
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        choice = self._listed[index]
+        box = {True: "[x]", False: "[ ]", None: "[-]"}[self._changed.get(choice.name, choice.is_on)]
+        name = clean_line(choice.name)
+        room = max(_NAME, cell_len(name) + 1)
+        return (
+            cursor_mark(has_cursor),
+            ("     " if choice is self._text else f" {box} ", "key"),
+            (padded(name, room), "bold" if has_cursor else ""),
+            (cut_end(choice.about, max(0, width - room - 7)), "dim"),
+        )
+
+    @on(Table.Opened)
+    def action_pick(self) -> None:
+        """Pick what is under the cursor, or drop it."""
+        at, bottom = self.query_one(Table).cursor, self.query_one(Bottom)
+        if at >= len(self._listed):
+            return
+        choice = self._listed[at]
+        if choice is self._text:
+            self._ask(f'"{choice.about}"', at=len(choice.about) + 1)
+            return
+        is_on = not self._changed.pop(choice.name, choice.is_on)
+        if is_on != choice.is_on:
+            self._changed[choice.name] = is_on
+        names = [one.name for one in self._listed]
+        self._ask("")
+        self._list("")
+        self.query_one(Table).go([one.name for one in self._listed].index(names[at]) if is_on else at)
+        bottom.redraw()
+
+    def _typed(self, text: str) -> None:
+        self._list(text)
+        if self._look is not None and not self._listed and not self._fault(text):
+            self._say_of(text)
+
+    @work(exclusive=True, group="look")
+    async def _say_of(self, text: str) -> None:
+        """Say beside a text that finds nothing in the list what is wrong with it."""
+        assert self._look is not None
+        words, bottom = await self._look(text), self.query_one(Bottom)
+        if isinstance(bottom.question, TextQuestion) and bottom.question.entry.text == text:
+            bottom.say_aside(((words, "red"),))
+
+    def _fault(self, text: str) -> str:
+        """Say what is wrong with the typed text; nothing where it can be read."""
+        try:
+            self._read(text)
+        except BadInput as fault:
+            return clean_line(str(fault))
+        return ""
+
+    def _done(self, text: str, is_kept: bool) -> None:
+        if is_kept:
+            self._keep(text)
+        else:
+            self.dismiss(None)
+
+    @work
+    async def _keep(self, text: str) -> None:
+        """Close with what was picked and typed; what is wrong with the text leaves it open."""
+        if self._look is not None and (words := await self._look(text)):
+            host_of(self).say(words, "red")
+            return
+        on_, off = (
+            tuple(name for name, is_on in self._changed.items() if is_on is wanted)
+            for wanted in (True, False)
+        )
+        self.dismiss(Picked(on_, off, text))
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text is typed whole, as on the command line, and is no word to find one by."""
+    return text.lstrip().startswith(_TEXT) or any(mark in text for mark in ',"')
