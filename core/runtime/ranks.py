@@ -25,7 +25,7 @@ import msgspec
 
 from finetop.core.protocol.events import Ended, Event, Metrics, Phase
 from finetop.core.runtime import processes, stack_dumps
-from finetop.core.runtime.files import read_own, write_whole
+from finetop.core.runtime.files import open_own, read_own, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -248,7 +248,7 @@ class Signs:
         try:
             if self._file < 0:
                 file = self.job_folder / "ranks" / f"{self.rank.number}.sign"
-                self._file = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                self._file = open_own(file, os.O_WRONLY | os.O_CREAT)
             os.pwrite(self._file, sign.ljust(SIGN_BYTES), 0)
         except OSError:
             return  # the next look tries again
@@ -259,7 +259,7 @@ def signs(job_folder: Path) -> dict[int, tuple[float, Sign]]:
     found = {}
     for file in (job_folder / "ranks").glob("*.sign"):
         try:
-            sign = msgspec.json.decode(file.read_bytes(), type=Sign)
+            sign = msgspec.json.decode(read_own(file, SIGN_BYTES), type=Sign)
             found[int(file.stem)] = file.stat().st_mtime, sign
         except (OSError, ValueError, msgspec.DecodeError):
             continue

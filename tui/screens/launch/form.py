@@ -304,7 +304,7 @@ def _problem(error: RecipeError) -> Problem:
     short = message.removeprefix(f"{error.key}: ")
     if "; it must be " in short:
         short = "must be " + _brief(short.partition("; it must be ")[2])
-    if error.key == "data.train" and "nothing to learn from" in message:
+    if error.key == "data.train" and "is not set" in message:
         short, hint = "needs a data file", "Type the path of a file of rows: .jsonl, .csv, .parquet …"
         return Problem(error.key, short, f"{message} {hint}")
     return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
