@@ -15,7 +15,7 @@ def completed(text: str, folder: Path) -> tuple[str, tuple[str, ...]]:
     above, _, begun = text.rpartition("/")
     above = f"{above}/" if "/" in text else ""
     try:
-        entries = sorted((folder / given_path(above)).iterdir())[:MOST]
+        entries = sorted((folder / given_path(above or ".")).iterdir())[:MOST]
     except (OSError, BadInput):
         return text, ()
     names = tuple(
