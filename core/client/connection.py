@@ -23,7 +23,7 @@ from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import Heard
 from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
-from finetop.core.runtime.home import Home, Link, making, prepare
+from finetop.core.runtime.home import Home, Link, is_made, making, prepare
 from finetop.core.runtime.processes import require_own
 
 START_TIMEOUT_S = 20.0
@@ -39,14 +39,18 @@ class Client:
     Raises NoSupervisor when the connection ends, and the error that the supervisor answered otherwise.
     """
 
-    def __init__(self, home: Home, *, start: bool = True) -> None:
+    def __init__(self, home: Home, *, start: bool = True, makes_home: bool = False) -> None:
         self.home = home
         self._number = 0
-        self._open(start=start)
+        self._stand_in: subprocess.Popen[bytes] | None = None
+        self._open(start=start, makes_home=makes_home)
 
-    def _open(self, *, start: bool) -> None:
+    def _open(self, *, start: bool, makes_home: bool) -> None:
         self._heard = None if self.home.link is None else Heard()
-        self._socket = connect(self.home, start=start)
+        if start and not makes_home and self.home.link is None and not is_made(self.home):
+            self._socket, self._stand_in = stand_in(self.home)
+        else:
+            self._socket = connect(self.home, start=start)
         self._file = self._socket.makefile("rb")
         self._is_closed = False
 
@@ -62,13 +66,20 @@ class Client:
         self._file.close()
         self._socket.close()
         self._is_closed = True
+        if self._stand_in is not None:
+            self._stand_in.wait()  # it ends when nobody is connected
+            self._stand_in = None
 
     def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer.
 
-        To another machine, what only looks is asked again when the link drops, for as long as it takes; what acts is
-        not: whether it was done is not known.
+        Where there is no home yet it is answered as by an empty one, and nothing is made, unless the request begins
+        something. To another machine, what only looks is asked again when the link drops, for as long as it takes;
+        what acts is not: whether it was done is not known.
         """
+        if self._stand_in is not None and ask.makes_home:
+            self.close()
+            self._open(start=True, makes_home=True)
         link = self.home.link
         return self._ask(ask) if link is None else self._ask_over(link, ask)
 
@@ -77,7 +88,7 @@ class Client:
         while True:
             try:
                 if self._is_closed:
-                    self._open(start=False)
+                    self._open(start=False, makes_home=False)
                 return self._ask(ask)
             except NoSupervisor as error:
                 self.close()
@@ -212,7 +223,7 @@ def connect(home: Home, *, start: bool = True) -> socket.socket:
     except OSError:
         if not start:
             raise NoSupervisor(
-                f"no supervisor runs for {home.root}.", hint="`finetop ls` starts one."
+                f"no supervisor runs for {home.root}.", hint="`finetop supervisor start` starts one."
             ) from None
     start_supervisor(home)
     return _connect_once(home.socket)
@@ -248,6 +259,24 @@ def start_supervisor(home: Home) -> None:
                     raise NoSupervisor(tail[-1] if tail else f"it ended with {code}.", hint=hint) from None
                 time.sleep(0.02)
     raise NoSupervisor(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s.", hint=hint)
+
+
+def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """Start a process that answers, on this connection alone, as the supervisor of an empty home would.
+
+    Raises EnvironmentTrouble for a variable of the environment that nothing can read.
+    """
+    require_readable()
+    ours, theirs = socket.socketpair()
+    ours.settimeout(ANSWER_TIMEOUT_S)
+    with theirs:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)],
+            stdin=theirs,
+            start_new_session=True,
+            cwd="/",
+        )
+    return ours, process
 
 
 def _spawn_supervisor(home: Home, log: IO[bytes]) -> subprocess.Popen[bytes]:

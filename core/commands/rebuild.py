@@ -11,9 +11,9 @@ import msgspec
 
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import print_json, warn
-from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import Shutdown
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home, is_made, prepare
 
 ABOUT = "make the database again from the run folders"
 GROUP = "keep house"
@@ -24,6 +24,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    if not is_made(home):
+        hint = "Give --home or FINETOP_HOME the folder that holds the runs."
+        raise BadInput(f"there is no home at {home.root}: nothing to read.", hint=hint)
     prepare(home)
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(Shutdown())  # jobs go on; the next command starts another, on the new database

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def start(args: argparse.Namespace, home: Home) -> int:
     """Start a supervisor where there is none, and say where it is: what an app elsewhere asks for over ssh."""
-    with Client(home) as client:
+    with Client(home, makes_home=True) as client:
         facts = client.ask(Hello())
     if args.json:
         print_json({"supervisor": plain(facts), "socket": str(home.socket)})

@@ -13,6 +13,7 @@ from finetop.core.data.files import Place
 from finetop.core.data.hub import is_local
 from finetop.core.data.source_record import Seen, name_of
 from finetop.core.errors import BadData, BadInput, EnvironmentTrouble, first_line
+from finetop.core.runtime import home as home_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,6 +149,7 @@ def _dataset(source: Source, home: Home) -> Any:
             raise BadInput(
                 f"data: there is no folder {data_id}.", hint="Give a folder, or a hub id such as org/name."
             )
+        home_folder.make(home)
         return datasets.load_dataset(
             data_id, source.subset, split=split, cache_dir=str(home.root / "datasets")
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
+from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import read_given
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def weights_hash(path: Path, home: Home) -> str:
     for file in files:
         with file.open("rb") as opened:
             whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
-    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home_folder.make(home)
+    memory.parent.mkdir(mode=0o700, exist_ok=True)
     memory.write_text(json.dumps({"files": facts, "sha256": whole.hexdigest()}), encoding="utf-8")
     return whole.hexdigest()

@@ -23,6 +23,7 @@ from finetop.core.data import hub
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import gguf_tokenizer
 from finetop.core.protocol.events import Phase
+from finetop.core.runtime import home as home_folder
 from finetop.core.runtime.files import publish
 from finetop.core.text import plain
 
@@ -57,6 +58,7 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
     if revision is not None or isinstance(hub.ask(HUB_ID, revision), str):
         path, commit = hub.fetch(HUB_ID, revision, False, events)
         return path, commit, f"hub, commit {commit[:7]}"
+    home_folder.make(home)
     with _alone(home.models / f".{ALIAS}.lock", events):
         if not converted.is_dir():
             with tempfile.TemporaryDirectory(prefix=f".{ALIAS}-", dir=home.models) as aside:
@@ -90,7 +92,6 @@ def earlier(folder: Path) -> str:
 @contextmanager
 def _alone(path: Path, events: EventLog) -> Iterator[None]:
     """Hold the conversion's lock: a second job waits for the first, and then finds the work done."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with path.open("a") as opened:
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)

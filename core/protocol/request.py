@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
 
@@ -11,6 +11,8 @@ Answer = TypeVar("Answer", covariant=True)
 
 class Request(msgspec.Struct, Generic[Answer], tag_field="verb", frozen=True):
     """A request that is answered with an `Answer`; its verb is the subclass's tag."""
+
+    makes_home: ClassVar[bool] = False  # it begins something: where there is no home yet, it is made for it
 
 
 class Question(Request[Answer], frozen=True):

@@ -22,21 +22,24 @@ QUEUES_NOTHING = frozenset({"help", "usage", "version", "autocomplete", "test-on
 
 # Of Slurm 24.11, the hidden ones too: `sbatch --a`, `sbatch --b` … name them as what an abbreviation may mean.
 NAMES = frozenset(
-    """
-    account acctg-freq array autocomplete batch bb bbf begin chdir cluster cluster-constraint clusters
-    comment constraint container container-id context contiguous core-spec cores-per-socket cpu-freq
-    cpus-per-gpu cpus-per-task deadline delay-boot dependency distribution error exclude exclusive export
-    export-file extra extra-node-info get-user-env gid gpu-bind gpu-freq gpus gpus-per-node gpus-per-socket
-    gpus-per-task gres gres-flags help hint hold ignore-pbs input job-name kill-on-invalid-dep licenses
-    mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu mincpus network nice no-kill
-    no-requeue nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node
-    ntasks-per-socket ntasks-per-tres oom-kill-step open-mode output overcommit oversubscribe parsable
-    partition power prefer priority profile propagate qos quiet reboot requeue reservation resv-ports
-    segment signal sockets-per-node spread-job stepmgr switches tasks-per-node test-only thread-spec
-    threads-per-core time time-min tmp tres-bind tres-per-task uid usage use-min-nodes verbose version wait
-    wait-all-nodes wckey wrap
-""".split()
-)
+    {
+        "account", "acctg-freq", "array", "autocomplete", "batch", "bb", "bbf", "begin", "chdir", "cluster",
+        "cluster-constraint", "clusters", "comment", "constraint", "container", "container-id", "context",
+        "contiguous", "core-spec", "cores-per-socket", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline",
+        "delay-boot", "dependency", "distribution", "error", "exclude", "exclusive", "export", "export-file",
+        "extra", "extra-node-info", "get-user-env", "gid", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node",
+        "gpus-per-socket", "gpus-per-task", "gres", "gres-flags", "help", "hint", "hold", "ignore-pbs", "input",
+        "job-name", "kill-on-invalid-dep", "licenses", "mail-type", "mail-user", "mcs-label", "mem", "mem-bind",
+        "mem-per-cpu", "mem-per-gpu", "mincpus", "network", "nice", "no-kill", "no-requeue", "nodefile",
+        "nodelist", "nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node",
+        "ntasks-per-socket", "ntasks-per-tres", "oom-kill-step", "open-mode", "output", "overcommit",
+        "oversubscribe", "parsable", "partition", "power", "prefer", "priority", "profile", "propagate", "qos",
+        "quiet", "reboot", "requeue", "reservation", "resv-ports", "segment", "signal", "sockets-per-node",
+        "spread-job", "stepmgr", "switches", "tasks-per-node", "test-only", "thread-spec", "threads-per-core",
+        "time", "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "usage", "use-min-nodes", "verbose",
+        "version", "wait", "wait-all-nodes", "wckey", "wrap",
+    }
+)  # fmt: skip
 
 
 def require(option: str, place: str) -> None:

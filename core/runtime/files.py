@@ -116,6 +116,18 @@ def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
     return content
 
 
+def is_still(path: Path, descriptor: int) -> bool:
+    """Return whether a path still leads to what was opened: False once that was deleted, moved or replaced.
+
+    True where it can't be told, as on a network file system that is away.
+    """
+    try:
+        there, own = os.lstat(path), os.fstat(descriptor)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return (there.st_dev, there.st_ino) == (own.st_dev, own.st_ino)
+
+
 def read_if_there(file: Path, most: int = LARGEST_GIVEN) -> bytes | None:
     """Return what is in a file that may be left out; None where nothing of that name is there.
 

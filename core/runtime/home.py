@@ -169,6 +169,29 @@ def find_home(given: str | None = None) -> Home:
         ) from error
 
 
+def is_made(home: Home) -> bool:
+    """Return whether a home is there; an empty folder, or one with settings alone, is none yet.
+
+    Raises EnvironmentTrouble for a place where none can be: a file, somebody else's folder, a folder of other things.
+    """
+    with making("the home folder", home.root):
+        try:
+            names = set(os.listdir(home.root))  # noqa: PTH208
+        except FileNotFoundError:
+            if os.path.lexists(home.root):  # a link to nothing
+                raise FileExistsError from None
+            return False
+        require_own(home.root)
+        require_home(home.root)
+    return bool(names & MARKS)
+
+
+def make(home: Home) -> None:
+    """Make a home where there is none yet, before anything is kept in it. Raises EnvironmentTrouble."""
+    if not is_made(home):
+        prepare(home)
+
+
 def prepare(home: Home) -> None:
     """Make the home and its folders, for the owner only (0700); a folder that is there keeps its mode.
 
@@ -187,6 +210,11 @@ def prepare(home: Home) -> None:
         with making("the database's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             require_own(folder, may_be_link=False)
+    make_room_for_socket(home)
+
+
+def make_room_for_socket(home: Home) -> None:
+    """Make the folder of the socket, where that is not in the home. Raises EnvironmentTrouble."""
     if (folder := home.socket.parent) != home.root:
         with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -11,7 +11,8 @@ its stacks into the log. It keeps the log from filling the disk (see log_file.py
 in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
-starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
+starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then. Where
+JOB_FOLDER is deleted, nobody will ever ask for the job again: it is killed, and nothing is written.
 
 With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
 command hears the folder on its own. If standard input ends first, all of it goes.
@@ -35,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.runtime import log_file
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import is_still, retry_file_work
 from finetop.core.runtime.processes import (
     boot_id,
     catches,
@@ -62,6 +63,7 @@ STACKS_S = 0.3  # for one process to write its stacks before the next does
 LOG_LOOK_S = 1.0  # between two looks at the log's size
 HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
 OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
+GONE_S = 10.0  # that a job's folder is missing before it is taken for deleted: an automounter may be slow
 OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
 
 
@@ -219,7 +221,8 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int, door: Door | 
         "oom_kills": None if before is None or now is None else now - before,
         "memory_limit_kib": memory_limit_kib(),
     }
-    write_json(folder / "exit.json", facts if door is None else door.facts(facts))
+    if not watch.is_gone:
+        write_json(folder / "exit.json", facts if door is None else door.facts(facts))
     abort_at("keeper-written")
     return 0
 
@@ -238,8 +241,21 @@ class Watch:
         self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
         self._counted_at = time.monotonic()
         self._log, self._limit = str(folder / "log.txt"), log_limit(facts)
+        self._opened = retry_file_work(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        self._seen_at = time.monotonic()  # when the folder was last there
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the job's folder was deleted, or is another one now."""
+        return not is_still(self._folder, self._opened)
 
     def look(self) -> None:
+        if self.is_gone:
+            if time.monotonic() - self._seen_at >= GONE_S:
+                self._kill_all()
+            signal.setitimer(signal.ITIMER_REAL, LOG_LOOK_S)
+            return
+        self._seen_at = time.monotonic()
         if self._door is not None:
             self._door.look()
         if self._is_asking:
@@ -421,7 +437,11 @@ def no_link(path: str, flags: int) -> int:
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:
-    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full."""
+    """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full.
+
+    Gives up where the folder is gone: nobody will read it.
+    """
+    missing_at = math.inf
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     while True:
         try:
@@ -431,6 +451,9 @@ def write_json(path: Path, facts: dict[str, Any]) -> None:
                 os.fsync(file.fileno())
             aside.replace(path)
         except OSError:
+            missing_at = math.inf if path.parent.is_dir() else min(missing_at, time.monotonic())
+            if time.monotonic() - missing_at >= GONE_S:
+                return
             time.sleep(1.0)
         else:
             return

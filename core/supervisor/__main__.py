@@ -14,9 +14,9 @@ from functools import partial
 import duckdb
 from duckdb import DuckDBPyConnection as Connection
 
-from finetop.core.errors import FinetopError, StoreTrouble
+from finetop.core.errors import EnvironmentTrouble, FinetopError, StoreTrouble
 from finetop.core.runtime import files
-from finetop.core.runtime.home import Home, find_home, prepare
+from finetop.core.runtime.home import Home, find_home, make_room_for_socket, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import run_records, sql_query
 from finetop.core.store.database import open_store, reason
@@ -55,7 +55,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     gc.freeze()  # what is imported is never garbage
-    asyncio.run(live(supervisor))
+    asyncio.run(live(supervisor, lock))
     return 0
 
 
@@ -77,29 +77,38 @@ def open_home(home: Home) -> Connection:
     return connection
 
 
-async def live(supervisor: Supervisor) -> None:
-    """Serve and beat until told to end, or until the home is gone."""
+async def live(supervisor: Supervisor, lock: int) -> None:
+    """Serve and beat until told to end, or until the home is gone: deleted, moved, or another one in its place.
+
+    Jobs end by themselves then: each keeper sees that its folder is gone.
+    """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    home = supervisor.home
     server = await listen(supervisor)
+    door = own_socket(home)
     left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
-        while not supervisor.ending.is_set() and supervisor.home.lock.exists():
+        while not supervisor.ending.is_set() and files.is_still(home.lock, lock):
             pause = BEAT_S
             try:
-                if not supervisor.home.socket.exists():  # /run/user/… goes at logout, /tmp is swept
+                if not home.socket.exists():  # /run/user/… goes at logout, /tmp is swept
                     server.close()
-                    prepare(supervisor.home)
+                    make_room_for_socket(home)  # not the home: it may just be going
                     server = await listen(supervisor)
+                    door = own_socket(home)
                 is_slow = await watched(supervisor, asyncio.create_task(beat(supervisor)))
                 pause = BEHIND_BEAT_S if supervisor.behind else BEAT_S
                 say(supervisor, trouble(supervisor) or (SLOW if is_slow else ""))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)
+            except EnvironmentTrouble as error:  # no room for the socket
+                pause = TROUBLE_BEAT_S
+                say(supervisor, error.message)
             try:
                 await asyncio.wait_for(supervisor.ending.wait(), pause)
             except TimeoutError:
@@ -108,8 +117,21 @@ async def live(supervisor: Supervisor) -> None:
         left.cancel()
         warm_process.let_go(supervisor)
         server.close()
-        supervisor.home.socket.unlink(missing_ok=True)
+        if own_socket(home) == door:  # another supervisor may have a home of the same name by now
+            home.socket.unlink(missing_ok=True)
+        if not files.is_still(home.lock, lock):
+            print(f"{time.strftime('%F %T')} the home is gone.", file=sys.stderr, flush=True)
+            os._exit(0)  # to close the database would remove the log of the one that is there now
         supervisor.connection.close()
+
+
+def own_socket(home: Home) -> tuple[int, int] | None:
+    """Identify the file of the socket; None where there is none."""
+    try:
+        facts = home.socket.lstat()
+    except OSError:
+        return None
+    return facts.st_ino, facts.st_ctime_ns
 
 
 async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:

@@ -1,7 +1,8 @@
 """When a training process that has imported everything waits for the next job; it is used once.
 
-It goes when nobody has asked anything for a while, when the supervisor ends, and where memory is short.
-FINETOP_SPARE=0 switches it off, FINETOP_SPARE=1 on whatever the memory.
+There is none before the first run of a home is queued, so whoever only looks pays nothing for it. It goes when nobody
+has asked anything for a while, when the supervisor ends, and where memory is short. FINETOP_SPARE=0 switches it off,
+FINETOP_SPARE=1 on whatever the memory, and from the start.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import time
 
 import psutil
 
+from finetop.core.store import run_records
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Placement
 from finetop.core.supervisor.state import Supervisor
@@ -44,7 +46,7 @@ def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
 
 
 def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
-    """Say if a process should wait: somebody is there, nothing runs or is about to, and the memory is free."""
+    """Return whether a process should wait: somebody is there, runs are made here, none is about to, memory is free."""
     if os.environ.get(SWITCH) == "0" or failures >= MOST_FAILURES:
         return False
     if supervisor.settings.slurm is not None:
@@ -56,7 +58,11 @@ def is_wanted(supervisor: Supervisor, failures: int, now: float) -> bool:
     if now - supervisor.looked_at < LOOK_S:
         return False
     supervisor.looked_at = now
-    return os.environ.get(SWITCH) == "1" or psutil.virtual_memory().available > TIMES_FREE * MEMORY_BYTES
+    if os.environ.get(SWITCH) == "1":
+        return True
+    if run_records.next_number(supervisor.connection, "jobs") == 1:
+        return False  # no run was ever queued here
+    return psutil.virtual_memory().available > TIMES_FREE * MEMORY_BYTES
 
 
 def let_go(supervisor: Supervisor) -> None:

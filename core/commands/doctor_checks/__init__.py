@@ -6,22 +6,24 @@ from collections.abc import Iterator
 
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
-from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.home import Home, is_made, prepare
 
 
 def look(home: Home) -> Iterator[Finding]:
-    """Look at the machine, the home, and what runs on it. Nothing is changed but that the home is made."""
+    """Look at the machine, the home, and what runs on it. Nothing is changed, nothing made."""
     from finetop.core.commands.doctor_checks import folders, gpus, machine, processes, slurm
 
     yield machine.python()
     yield machine.libraries()
     try:
-        prepare(home)
+        is_there = is_made(home)
+        if is_there:
+            prepare(home)
     except FinetopError as error:
         yield Finding("trouble", "home", error.message, error.hint)
         return
-    yield from folders.look(home)
-    yield from processes.look(home)
+    yield from folders.look(home) if is_there else folders.look_ahead(home)
+    yield from processes.look(home) if is_there else ()
     yield from gpus.look()
     yield from slurm.look(home)
     yield machine.lingering()

@@ -28,6 +28,23 @@ def look(home: Home) -> Iterator[Finding]:
     yield from strays(home)
 
 
+def look_ahead(home: Home) -> Iterator[Finding]:
+    """Look where the home will be, before anything has made it."""
+    above = next(folder for folder in (home.root, *home.root.parents) if folder.is_dir())
+    yield Finding("ok", "home", f"{home.root} is not there yet: the first run makes it")
+    if not os.access(above, os.W_OK | os.X_OK):
+        yield Finding(
+            "trouble",
+            "rights",
+            f"{above} can't be written by you",
+            "Pick another with --home or FINETOP_HOME.",
+        )
+    of_database = home.database.parent
+    yield file_system(of_database if of_database.is_dir() else above)
+    yield disk(above)
+    yield own_settings(home)
+
+
 def rights(home: Home) -> Finding:
     """Say what in the home is another user's, or open to others. The home's own folder keeps others out, too."""
     theirs, open_ones = [], []

@@ -18,7 +18,7 @@ def run_and_step(text: str) -> tuple[str, int | None]:
 
 
 def a_path(text: str) -> str:
-    """Read a path, or a name that may be one; `default` is None beside it. Raises ArgumentTypeError for an empty one."""
+    """Read a path, or a name that may be one, beside a default of None. Raises ArgumentTypeError for an empty one."""
     if not text.strip():
         raise argparse.ArgumentTypeError("the path is empty, as an unset shell variable is")
     return text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -165,6 +165,8 @@ class SubmitApproaches(Order[SubmitApproachesAnswer], tag="submit-approaches", f
 
     A comparison of this name on the same `subject` takes them in, in place of what it has of these approaches.
     """
+
+    makes_home: ClassVar[bool] = True
 
     name: str  # wanted; a number is added when one of that name is about something else
     subject: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -92,6 +92,8 @@ class Move(Order[Done], tag="move", frozen=True):
 
 class Hold(Order[Done], tag="hold", frozen=True):
     """Let a waiting run not start until it is released; without a run the whole queue."""
+
+    makes_home: ClassVar[bool] = True
 
     run: str = ""
 

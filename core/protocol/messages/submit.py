@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ class SubmitAnswer(msgspec.Struct, frozen=True):
 
 class Submit(Order[SubmitAnswer], tag="submit", frozen=True):
     """Queue a run. `recipe` is resolved (all defaults), `source` the text it came from."""
+
+    makes_home: ClassVar[bool] = True
 
     recipe: dict[str, Any]
     source: str
@@ -40,6 +42,8 @@ class SubmitChainAnswer(msgspec.Struct, frozen=True):
 
 class SubmitChain(Order[SubmitChainAnswer], tag="chain", frozen=True):
     """Queue the runs of a chain, each named NAME.STAGE; one starts when those that it begins from have finished."""
+
+    makes_home: ClassVar[bool] = True
 
     name: str  # wanted; a number is added when a stage's name is taken
     stages: list[Stage]  # in an order in which each stands behind those that it begins from
@@ -64,6 +68,8 @@ class SubmitSweepAnswer(msgspec.Struct, frozen=True):
 
 class SubmitSweep(Order[SubmitSweepAnswer], tag="submit-sweep", frozen=True):
     """Queue the runs of a sweep, all or none; the tag `sweep/NAME` ties them together."""
+
+    makes_home: ClassVar[bool] = True
 
     name: str  # wanted; a number is added when there is such a sweep
     runs: list[SweepRun]
@@ -116,6 +122,8 @@ class ImportAnswer(msgspec.Struct, frozen=True):
 
 class Import(Order[ImportAnswer], tag="import", frozen=True):
     """Adopt a model that was made elsewhere as a run. `recipe`, `source` and `name` as in Submit."""
+
+    makes_home: ClassVar[bool] = True
 
     recipe: dict[str, Any]
     source: str

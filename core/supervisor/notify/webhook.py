@@ -1,7 +1,8 @@
 """Posts a message to a webhook: over TLS that is verified, never on to another host, with a short look at the answer.
 
 No proxy of the environment sees it, unless the settings say so; what is on this machine or in its network never goes
-through one: http_proxy would get a message to localhost in clear text. No error here repeats the address: it is a secret.
+through one: http_proxy would get a message to localhost in clear text. No error here repeats the address: it is a
+secret.
 """
 
 from __future__ import annotations

@@ -92,5 +92,5 @@ def test_no_setting_and_no_function_takes_the_working_folder_for_an_empty_path(t
             recipe_from_mapping(given, tmp_path)
     for hook in ("''", "' '"):
         (tmp_path / "settings.yaml").write_text(f"settings: 1\ntell: {{webhook: {{url_file: {hook}}}}}\n")
-        with pytest.raises(BadInput, match="settings.yaml:2: tell.webhook.url_file"):
+        with pytest.raises(BadInput, match=r"settings.yaml:2: tell\.webhook\.url_file"):
             load(Home(tmp_path))

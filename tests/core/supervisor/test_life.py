@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ from finetop.core.commands.supervisor import until_ended
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
-from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.session import Hello, Shutdown
 from finetop.core.runtime.home import prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.runtime.processes import alive
@@ -160,3 +161,35 @@ def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig):
             rig.submit(name, steps=1)
     assert list(rig.home.runs.iterdir()) == []
     assert rig.ask(Runs()).total == 0
+
+
+def test_where_a_home_is_deleted_its_supervisor_and_its_jobs_end_and_leave_nothing(cold_rig):
+    cold_rig.start(FINETOP_SPARE="1")
+    cold_rig.wait_ready()
+    wait_until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare, "its warm process")
+    name = cold_rig.submit(waits_at=1, grandchild=True)
+    file = cold_rig.job_folder(name) / "grandchild.txt"
+    wait_until(lambda: file.exists() and file.read_text(), "its grandchild")
+    shutil.rmtree(cold_rig.home.root)
+    assert cold_rig.processes[-1].wait() == 0
+    wait_until(lambda: not cold_rig.descendants(), cold_rig.descendants)
+    assert not cold_rig.home.root.exists()
+
+
+def test_a_home_that_is_made_anew_is_the_new_supervisors_alone(cold_rig):
+    first = cold_rig.start()
+    cold_rig.wait_ready()
+    old = cold_rig.submit("old", waits_at=1)
+    cold_rig.wait_state(old, "running")
+    os.kill(first.pid, signal.SIGSTOP)  # it learns of it when all is there again
+    shutil.rmtree(cold_rig.home.root)
+    cold_rig.start()
+    cold_rig.wait_ready()
+    new = cold_rig.submit("new", steps=3)
+    cold_rig.wait_state(new, "finished")
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait() == 0
+    assert [row.name for row in cold_rig.ask(Runs()).rows] == ["new"]
+    cold_rig.restart()  # on the same database, with all that its log held
+    assert [row.name for row in cold_rig.ask(Runs()).rows] == ["new"]
+    wait_until(lambda: not any("0001-old" in line for line in cold_rig.descendants()), cold_rig.descendants)

@@ -6,14 +6,16 @@ import json
 import os
 import re
 import signal
+from pathlib import Path
 
+import psutil
 import pytest
 from waiting import wait_until as until
 
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.queue import Kill
 from finetop.core.protocol.messages.runs import GetRun
-from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime.processes import alive
 
 
@@ -84,6 +86,28 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
     until(lambda: "it died 3 times" in cold_rig.ask(Hello()).spare)
     name = cold_rig.submit(steps=2)
     cold_rig.wait_state(name, "finished")
+
+
+def test_none_waits_in_a_home_in_which_no_run_was_ever_queued(cold_rig, monkeypatch):
+    """A supervisor that was only asked what there is holds little: it and its children."""
+    monkeypatch.delenv("FINETOP_SPARE", raising=False)
+    cold_rig.start()
+    cold_rig.wait_ready()
+    asked = cold_rig.ask(Hello())
+    for _ in range(20):  # beats of 0.2 s, each of which could begin one: its looks are 0.1 s apart here
+        cold_rig.ask(Changes(cold_rig.ask(Changes(0, 0.0)).revision, 0.2))
+    assert (waiting_pid(cold_rig), asked.spare) == (None, "none now")
+    assert not psutil.Process(cold_rig.processes[-1].pid).children(recursive=True)
+    assert held_mib(cold_rig.processes[-1].pid) < 150
+    first = cold_rig.submit(steps=3)
+    cold_rig.wait_state(first, "finished")
+    assert until(lambda: waiting_pid(cold_rig))
+
+
+def held_mib(pid):
+    """What a process holds, its share of what it has in common with others counted in part."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
 def test_it_can_be_switched_off(rig):
