@@ -76,3 +76,54 @@ def test_tests_mirror_the_rooms() -> None:
     assert folders <= set(rooms())
     screens = {file.name for file in (ROOT / "tests" / "tui" / "screens").iterdir() if any(file.glob("*.py"))}
     assert screens <= {file.name for file in (ROOT / "tui" / "screens").iterdir() if file.is_dir()}
+
+
+# Below the home somebody else's pipe, device or link may lie: all there is opened by runtime.files.open_own, or by what
+# is built on it (open_regular, read_own, end_of, write_whole). What a person names is opened by open_given.
+OF_THE_HOME = ("supervisor", "store", "runtime", "commands", "client")
+OPENS = {"open", "read_bytes", "read_text", "write_bytes", "write_text", "copyfile", "copytree"}
+OPEN_OTHERWISE = {
+    "runtime/files.py": "the one place",
+    "runtime/processes.py": "the kernel's files of cgroups",
+    "runtime/keeper.py write_stacks": "by open_own",
+    "store/database.py migrations": "SQL that comes with finetop",
+    "store/backups.py copy": "of the database, which open_store has looked at; copyfile refuses a pipe",
+    "store/sql_query.py _copy": "the same",
+    "supervisor/notify/webhook.py": "a web address",
+    "supervisor/requests/submit.py make_run": "into a folder that was made just now",
+    "client/remote/connect.py": "a link to another machine",
+    "commands/shared/ci_reports.py": "a file that a person names",
+    "commands/doctor_checks/machine.py": "the system's settings",
+}
+
+
+def test_all_below_the_home_is_opened_by_one_function() -> None:
+    """A pipe named run.json held the supervisor at its start, and a device filled it."""
+    unused, found = set(OPEN_OTHERWISE), []
+    for room in OF_THE_HOME:
+        for file in (ROOT / "core" / room).rglob("*.py"):
+            name, text = file.relative_to(ROOT / "core").as_posix(), file.read_text(encoding="utf-8")
+            for inside, call in calls_of(ast.parse(text)):
+                opens = (
+                    call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                )
+                said = ast.unparse(call)
+                if opens not in OPENS or any(
+                    own in said for own in ("os.devnull", "os.O_DIRECTORY", "'/proc/")
+                ):
+                    continue
+                known = {name, f"{name} {inside}"} & set(OPEN_OTHERWISE)
+                unused -= known
+                found += [] if known else [f"{name}:{call.lineno} {inside}: {said[:60]}"]
+    assert not found
+    assert not unused
+
+
+def calls_of(tree: ast.AST, inside: str = "") -> list[tuple[str, ast.Call]]:
+    """List all calls, each with the name of the function around it."""
+    calls = []
+    for node in ast.iter_child_nodes(tree):
+        around = node.name if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else inside
+        calls += [(inside, node)] if isinstance(node, ast.Call) else []
+        calls += calls_of(node, around)
+    return calls

@@ -23,6 +23,7 @@ from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import Heard
 from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
+from finetop.core.runtime.files import end_of, open_own
 from finetop.core.runtime.home import Home, Link, is_made, making, prepare
 from finetop.core.runtime.processes import require_own
 
@@ -240,9 +241,7 @@ def start_supervisor(home: Home) -> None:
     prepare(home)
     hint = f"Its log is {home.log}."
     with making("the supervisor's log", home.log):
-        handle = os.open(
-            home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
-        )
+        handle = open_own(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with os.fdopen(handle, "ab") as log:
         process = _spawn_supervisor(home, log)
         deadline = time.monotonic() + START_TIMEOUT_S
@@ -255,7 +254,7 @@ def start_supervisor(home: Home) -> None:
                 if code == 0:  # another one had the home, which may be about to end
                     process = _spawn_supervisor(home, log)
                 elif code is not None:
-                    tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+                    tail = end_of(home.log, 2000).decode("utf-8", "replace").strip().splitlines()
                     raise NoSupervisor(tail[-1] if tail else f"it ended with {code}.", hint=hint) from None
                 time.sleep(0.02)
     raise NoSupervisor(f"the supervisor does not answer after {START_TIMEOUT_S:.0f} s.", hint=hint)

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     )
     if made.returncode:
         lines = made.stderr.strip().splitlines() or ["it ended without a word."]
-        raise (EnvironmentTrouble if made.returncode == 4 else FinetopError)(lines[-1])
+        raise {2: BadInput, 4: EnvironmentTrouble}.get(made.returncode, FinetopError)(lines[-1])
     told = msgspec.json.decode(made.stdout)
     if args.json:
         print_json(told)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime import home as home_folder
-from finetop.core.runtime.files import read_given
+from finetop.core.runtime.files import read_given, read_own, write_whole
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -44,7 +44,7 @@ def weights_hash(path: Path, home: Home) -> str:
     place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
     memory = home.models / ".hashes" / f"{place}.json"
     try:
-        known = json.loads(memory.read_text(encoding="utf-8"))
+        known = json.loads(read_own(memory))
         if known["files"] == facts:
             return str(known["sha256"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -55,5 +55,5 @@ def weights_hash(path: Path, home: Home) -> str:
             whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
     home_folder.make(home)
     memory.parent.mkdir(mode=0o700, exist_ok=True)
-    memory.write_text(json.dumps({"files": facts, "sha256": whole.hexdigest()}), encoding="utf-8")
+    write_whole(memory, json.dumps({"files": facts, "sha256": whole.hexdigest()}).encode())
     return whole.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from finetop.core.protocol.events import Event, Line, Unreadable, decode
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import open_own, retry_file_work
 
 
 class EventLog:
@@ -32,7 +32,7 @@ class EventLog:
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return open_own(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
     def _resume(self) -> int:
         size = os.fstat(self._file).st_size

@@ -51,21 +51,50 @@ def make_inside(folder: Path, above: Path) -> None:
         )
 
 
+def open_own(file: Path | str, flags: int) -> int:
+    """Open an ordinary file below the home, and return its descriptor: all there is opened by this one function.
+
+    A link in its place is not followed, a pipe or a device is not waited for. One that is made is for the owner only.
+    Raises OSError.
+    """
+    handle = os.open(file, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.ENXIO, "Not an ordinary file", str(file))
+    return handle
+
+
 def open_regular(file: Path) -> BinaryIO:
     """Open an ordinary file for reading. A link, a pipe or a device in its place is as if nothing were there.
 
     Raises OSError.
     """
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return os.fdopen(open_own(file, os.O_RDONLY), "rb")
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
             raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file)) from error
         raise
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
-    return os.fdopen(handle, "rb")
+
+
+def read_own(file: Path, most: int = LARGEST_GIVEN) -> bytes:
+    """Return what is in a file below the home, opened as `open_regular` does. Raises OSError, for a larger one too."""
+    with open_regular(file) as opened:
+        return _read_up_to(opened, most, file)
+
+
+def end_of(file: Path, size: int) -> bytes:
+    """Return the end of a file below the home, however large it is. Raises OSError."""
+    with open_regular(file) as opened:
+        opened.seek(max(0, opened.seek(0, os.SEEK_END) - size))
+        return opened.read(size)
+
+
+def _read_up_to(opened: BinaryIO, most: int, file: Path) -> bytes:
+    content = opened.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"Over {most:,} bytes", str(file))
+    return content
 
 
 def empty_path(name: str) -> BadInput:
@@ -110,10 +139,7 @@ def open_given(file: Path) -> BufferedReader:
 def read_given(file: Path, most: int = LARGEST_GIVEN) -> bytes:
     """Return what is in a file that somebody has named. Raises OSError, also for one of over `most` bytes."""
     with open_given(file) as opened:
-        content = opened.read(most + 1)
-    if len(content) > most:
-        raise OSError(errno.EFBIG, f"Over {most:,} bytes", str(file))
-    return content
+        return _read_up_to(opened, most, file)
 
 
 def is_still(path: Path, descriptor: int) -> bool:
@@ -161,7 +187,7 @@ def write_whole(file: Path, content: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Have what was written to a file or folder on the disk. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import read_own, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,7 +73,7 @@ def look() -> bool:
         return False
     before = limit()
     try:
-        content = (_own.folder / FILE).read_bytes()
+        content = read_own(_own.folder / FILE)
         if content != _own.content:
             _own.share, _own.content = msgspec.json.decode(content, type=GpuShare), content
     except (OSError, msgspec.DecodeError):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Protocol
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.runtime.files import empty_path
+from finetop.core.runtime.files import empty_path, open_own
 from finetop.core.text import clean_line
 
 ANOTHER = "Pick another with --home or FINETOP_HOME."
@@ -201,7 +201,7 @@ def prepare(home: Home) -> None:
         home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         require_own(home.root)
         require_home(home.root)
-        mark = os.open(home.root / MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        mark = open_own(home.root / MARK, os.O_WRONLY | os.O_CREAT)
         os.close(mark)
         for folder in (home.runs, home.scores, home.models):
             folder.mkdir(mode=0o700, exist_ok=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import read_own, retry_file_work
 
 
 def read_spec(job_folder: Path) -> JobSpec:
-    content = retry_file_work((job_folder / "job.json").read_bytes)
+    content = retry_file_work(lambda: read_own(job_folder / "job.json"))
     return msgspec.json.decode(content, type=JobSpec)
 
 

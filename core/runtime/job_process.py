@@ -23,7 +23,7 @@ from finetop.core.protocol.events import FORMAT, Ended, Started
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime import compiler, failures, gpu_share, ranks, stop_signal
 from finetop.core.runtime.event_log import EventLog
-from finetop.core.runtime.files import retry_file_work
+from finetop.core.runtime.files import read_own, retry_file_work
 from finetop.core.runtime.job_folder import read_spec
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def tell_start(
 def attempt_of(job_folder: Path) -> int:
     """Read which attempt this is; 1 where no supervisor wrote it."""
     try:
-        return int(retry_file_work((job_folder / "attempt").read_text))
+        return int(retry_file_work(lambda: read_own(job_folder / "attempt")))
     except (OSError, ValueError):
         return 1
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core.runtime import log_file
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import is_still, retry_file_work
+from finetop.core.runtime.files import is_still, open_own, read_own, retry_file_work
 from finetop.core.runtime.processes import (
     boot_id,
     catches,
@@ -98,7 +98,7 @@ class Door(Protocol):
 
 def start(command: list[str], folder: Path, attempt: int, door: Door | None = None) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
-    log = retry_file_work(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    log = retry_file_work(lambda: open_own(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
         job = subprocess.Popen(
             command,
@@ -293,7 +293,7 @@ class Watch:
 def job_facts(folder: Path) -> dict[str, Any]:
     """Read what a job is; nothing where its file can't be read."""
     try:
-        facts = json.loads((folder / "job.json").read_bytes())
+        facts = json.loads(read_own(folder / "job.json"))
     except (OSError, ValueError):
         return {}
     return facts if isinstance(facts, dict) else {}
@@ -314,7 +314,7 @@ def log_limit(facts: dict[str, Any]) -> int | None:
 def bound_log(path: str, limit: int) -> bool:
     """Let go of the middle of a log that has grown over its limit. Returns whether it had."""
     try:
-        log = no_link(path, os.O_WRONLY)
+        log = open_own(path, os.O_WRONLY)
     except OSError:
         return False  # it is not there yet
     try:
@@ -336,7 +336,7 @@ def marked() -> dict[str, str]:
 
 
 def take_lock(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         try:
@@ -353,7 +353,7 @@ def take_lock(path: Path) -> int | None:
 
 
 def wanted_attempt(folder: Path) -> int:
-    return int((folder / "attempt").read_text())
+    return int(read_own(folder / "attempt"))
 
 
 def become_subreaper() -> None:
@@ -400,7 +400,7 @@ def write_stacks(folder: Path) -> None:
             continue
         rank = rank_of(pid)
         try:
-            with open(folder / "log.txt", "ab", opener=no_link) as log:
+            with open(folder / "log.txt", "ab", opener=open_own) as log:
                 log.write(f"finetop: stacks of process {pid}{f', rank {rank}' if rank else ''}:\n".encode())
             os.kill(pid, signal.SIGUSR2)
         except OSError:
@@ -416,7 +416,7 @@ def ranks_here(folder: Path) -> list[tuple[int, str | None]]:
     own, found = boot_id(), {}
     for file in (folder / "ranks").glob("*.json"):
         try:
-            said = json.loads(file.read_bytes())
+            said = json.loads(read_own(file))
             if said["boot"] == own:
                 found[int(said["pid"])] = said["start"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -431,11 +431,6 @@ def rank_of(pid: int) -> str:
     return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
 
 
-def no_link(path: str, flags: int) -> int:
-    """Open a file of our own; no link in its place is followed."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-
-
 def write_json(path: Path, facts: dict[str, Any]) -> None:
     """Write aside, sync, rename: a reader sees all of it or nothing. Retries while the disk is full.
 
@@ -445,7 +440,8 @@ def write_json(path: Path, facts: dict[str, Any]) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     while True:
         try:
-            with aside.open("w") as file:
+            aside.unlink(missing_ok=True)
+            with os.fdopen(open_own(aside, os.O_WRONLY | os.O_CREAT), "w") as file:
                 json.dump(facts, file)
                 file.flush()
                 os.fsync(file.fileno())

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.runtime.files import open_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,7 +23,7 @@ def is_held(path: Path) -> bool:
     Raises OSError where that can't be told: a file system that is stale, or has no locks. Who lives is not dead then.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_own(path, os.O_RDWR)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
             return False
@@ -42,7 +43,7 @@ def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:
     """Take the lock: its descriptor, None when another process keeps it so long. Raises EnvironmentTrouble."""
     deadline = time.monotonic() + wait_s
     try:
-        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(home.lock, os.O_RDWR | os.O_CREAT)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

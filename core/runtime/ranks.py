@@ -23,7 +23,7 @@ import msgspec
 
 from finetop.core.protocol.events import Ended
 from finetop.core.runtime import processes
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import read_own, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -157,7 +157,7 @@ def read(job_folder: Path) -> dict[int, LastWords]:
     words = {}
     for file in (job_folder / "ranks").glob("*.json"):
         try:
-            words[int(file.stem)] = msgspec.json.decode(file.read_bytes(), type=LastWords)
+            words[int(file.stem)] = msgspec.json.decode(read_own(file, 1 << 20), type=LastWords)
         except (OSError, ValueError, msgspec.DecodeError):
             continue
     return dict(sorted(words.items()))

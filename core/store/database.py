@@ -29,6 +29,9 @@ def open_store(path: Path) -> Connection:
     """
     if path.is_symlink():
         raise StoreTrouble(f"{path} is a link.", hint="Put the file itself there, or take another home.")
+    for file in (path, backups.wal_of(path)):
+        if file.exists() and not file.is_file():  # a pipe would be waited for
+            raise StoreTrouble(f"{file} is not a file.", hint=f"Take it away. {REBUILD}")
     made_now = not path.exists()
     try:
         connection = duckdb.connect(
@@ -88,19 +91,41 @@ def migrations() -> list[tuple[str, str]]:
     )
 
 
+def made_by_newer(path: Path) -> str:
+    """Say what only a newer finetop can read of a database; empty where there is nothing, or it can't be told."""
+    if path.is_symlink() or not path.is_file():
+        return ""
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config={"enable_external_access": False})
+    except duckdb.Error as error:
+        text = str(error).splitlines()[0]
+        return text if "version number" in text or "newer version of DuckDB" in text else ""
+    try:
+        newer = _unknown(connection)
+    except duckdb.Error:
+        return ""
+    finally:
+        connection.close()
+    return f"it has {newer[-1]}" if newer else ""
+
+
+def _unknown(connection: Connection) -> list[str]:
+    """List migrations of a database that this finetop does not have."""
+    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    return sorted(done - {name for name, _ in migrations()})
+
+
 def migrate(connection: Connection, path: Path, *, made_now: bool) -> None:
     connection.execute(
         "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)"
     )
-    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
-    known = migrations()
-    newer = sorted(done - {name for name, _ in known})
-    if newer:
+    if newer := _unknown(connection):
         raise StoreTrouble(
             f"{path} was made by a newer finetop (it has {newer[-1]}).",
             hint="Install that version, or use another home.",
         )
-    waiting = [(name, sql) for name, sql in known if name not in done]
+    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    waiting = [(name, sql) for name, sql in migrations() if name not in done]
     if waiting and not made_now:
         connection.execute("CHECKPOINT")
         try:

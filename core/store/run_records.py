@@ -19,11 +19,12 @@ from duckdb import DuckDBPyConnection as Connection
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.limits import Large
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import read_own, write_whole
 from finetop.core.store.database import REBUILD, one_value, transaction
 
 FORMAT = 2  # of run.json
 STORE = "store.json"
+STORE_FORMAT = 1
 
 # Tables and columns that events tell, or the recipe: `rebuild` makes them again.
 FROM_EVENTS = frozenset(
@@ -121,7 +122,7 @@ def marked(connection: Connection, root: Path) -> Marked | None:
         marks,
         {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every},
         number,
-        _json.encode({"format": 1, "number": number, "tables": _tables(connection, schema)}),
+        _json.encode({"format": STORE_FORMAT, "number": number, "tables": _tables(connection, schema)}),
     )
 
 
@@ -233,10 +234,22 @@ class _Told(msgspec.Struct):
     number: Large
 
 
+class _Format(msgspec.Struct):
+    format: Large = 0
+
+
+def format_of(file: Path) -> int:
+    """Return the format that a record says it is of; 0 for one that can't be read."""
+    try:
+        return msgspec.json.decode(read_own(file), type=_Format).format
+    except (OSError, ValueError, RecursionError):
+        return 0
+
+
 def told_number(root: Path) -> int:
     """How often records were written, as store.json has it; 0 without one that can be read."""
     try:
-        return msgspec.json.decode((root / STORE).read_bytes(), type=_Told).number
+        return msgspec.json.decode(read_own(root / STORE), type=_Told).number
     except (OSError, ValueError, RecursionError):
         return 0
 

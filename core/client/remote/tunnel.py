@@ -25,7 +25,7 @@ from finetop.core.client.remote import ssh
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.protocol import wire
 from finetop.core.protocol.messages.session import HelloAnswer
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import read_own, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -315,7 +315,7 @@ def _remember(memory: Path | None, place: Place, socket: str) -> None:
 
 def _all_remembered(memory: Path | None) -> dict[str, str]:
     try:
-        return msgspec.json.decode(b"{}" if memory is None else memory.read_bytes(), type=dict[str, str])
+        return msgspec.json.decode(b"{}" if memory is None else read_own(memory), type=dict[str, str])
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return {}
 

@@ -13,6 +13,7 @@ from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.runs import Sql
 from finetop.core.protocol.messages.session import Changes, Hello
+from finetop.core.runtime.files import end_of
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.jobs import launch_local
@@ -67,7 +68,7 @@ def database(home: Home) -> Iterator[Finding]:
         )
         return
     try:
-        last = home.log.read_bytes()[-4096:].decode("utf-8", "replace").strip().splitlines()[-1:]
+        last = end_of(home.log, 4096).decode("utf-8", "replace").strip().splitlines()[-1:]
     except OSError:
         return
     if last and "finetop rebuild" in last[0]:

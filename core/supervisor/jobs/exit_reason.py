@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import failures, log_file, ranks, stack_dumps
-from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.files import end_of, open_regular
 from finetop.core.store.event_batch import LINE_BYTES
 from finetop.core.wording import pulse
 from finetop.core.wording.units import gib
@@ -228,9 +228,7 @@ def last_lines(log: Path, facts: Exit | None) -> list[str]:
 def _tail(log: Path) -> str:
     """Read the end of a log; nothing of one that can't be read."""
     try:
-        with open_regular(log) as file:
-            file.seek(max(0, file.seek(0, 2) - READ_BYTES))
-            return file.read().decode("utf-8", "replace")
+        return end_of(log, READ_BYTES).decode("utf-8", "replace")
     except OSError:
         return ""
 

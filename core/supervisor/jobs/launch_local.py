@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from finetop.core.protocol.messages.machine import NodeRow
 from finetop.core.protocol.messages.runs import ProcessRow
 from finetop.core.runtime import keeper, processes, ranks
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import open_regular, size_of, write_whole
+from finetop.core.runtime.files import open_own, read_own, size_of, write_whole
 from finetop.core.runtime.locks import is_held
 from finetop.core.supervisor.jobs.launcher import Attempt, Batch, Exit, Look, Signal, Trace, Usage, Warm
 
@@ -28,6 +31,8 @@ LOOKS = 5
 GO_ON_S = 3.0  # a keeper that is stopped goes on, to do what it was told
 KILL_S = 15.0  # longer than a keeper takes; with it the kernel kills the job, and its mark finds the rest
 MOST_PROCESSES = 50  # of a job, that are listed
+UNTOLD = {"code": None, "signal": None, "peak_memory_kib": 0}  # of an end, by who could not start its job
+RECORD_BYTES = 1 << 20  # of a keeper's record, which has a few hundred
 DEEPEST = 100  # generations between a process and its keeper
 
 
@@ -174,7 +179,9 @@ class LocalLauncher:
         file = self._home / "spare.json"
         try:
             file.unlink(missing_ok=True)
-            with (self._home / "spare.log").open("wb") as log:
+            with os.fdopen(
+                open_own(self._home / "spare.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb"
+            ) as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "finetop.core.runtime.keeper", "--spare", *warm_command(file)],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=environment,
@@ -200,7 +207,7 @@ class LocalLauncher:
         if self._warm is None:
             return Warm(False, self._warm_failures)
         try:
-            pid = int(json.loads(self._warm.file.read_text(encoding="utf-8"))["pid"])
+            pid = int(json.loads(read_own(self._warm.file, RECORD_BYTES))["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             pid = None
         return Warm(True, self._warm_failures, pid)
@@ -276,7 +283,7 @@ def claim(folder: Path, attempt: int) -> bool:
 @contextmanager
 def locked(folder: Path) -> Iterator[bool]:
     """Hold a job's lock meanwhile; False where a keeper holds it."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(folder / "lock", os.O_RDWR | os.O_CREAT)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -321,26 +328,19 @@ def warm_command(file: Path) -> list[str]:
 
 
 def record_of(folder: Path, attempt: int) -> dict[str, Any] | None:
-    """Read the keeper's own record of this attempt."""
-    return _read(folder / "keeper.json", attempt)
+    """Read the keeper's own record of this attempt; None where there is none, or what is there is none."""
+    facts = _read(folder / "keeper.json", attempt)
+    is_one = facts is not None and all(type(facts.get(key)) is int for key in ("pid", "job_pid"))
+    return facts if is_one and facts is not None and {"boot", "start"} <= facts.keys() else None
 
 
 def exit_of(folder: Path, attempt: int) -> Exit | None:
     """Read the exit record of this attempt. Raises OSError where it is not known whether there is one."""
     facts = _read(folder / "exit.json", attempt)
-    if facts is None:
-        return None
-    return Exit(
-        facts.get("code"),
-        facts.get("signal"),
-        float(facts["ended"]),
-        int(facts.get("peak_memory_kib", 0)),
-        facts.get("oom_kills"),
-        int(facts.get("memory_limit_kib", 0)),
-        facts.get("ran_s"),
-        facts.get("goes_on") is True,
-        str(facts.get("why", "")),
-    )
+    try:
+        return None if facts is None else msgspec.convert({**UNTOLD, **facts}, Exit)
+    except msgspec.ValidationError:
+        return None  # no keeper wrote it
 
 
 class Living(NamedTuple):
@@ -374,9 +374,12 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
 
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
-        with open_regular(path) as file:
-            facts = json.loads(file.read())
-    except (FileNotFoundError, ValueError):
+        facts = json.loads(read_own(path, RECORD_BYTES))
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+    except OSError as error:
+        if error.errno != errno.EFBIG:
+            raise  # a file system that is away says nothing of the job
         return None
     return facts if isinstance(facts, dict) else None
 

@@ -32,7 +32,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime import keeper, processes, ranks
-from finetop.core.runtime.files import retry_file_work, write_whole
+from finetop.core.runtime.files import end_of, retry_file_work, write_whole
 from finetop.core.runtime.job_folder import read_spec, run_folder_of
 from finetop.core.supervisor.jobs import resume_point, slurm_record
 from finetop.core.supervisor.jobs.launch_local import exit_of, nodes_of, ranks_of, record_of, usage_of
@@ -125,9 +125,7 @@ def newest_step(folder: Path) -> int:
 def last_word(folder: Path) -> events.Ended | None:
     """Read what a job said of its own end; None if the last line says nothing of it."""
     try:
-        with (folder / "events.jsonl").open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - TAIL_BYTES))
-            line = file.read().strip().rpartition(b"\n")[2]
+        line = end_of(folder / "events.jsonl", TAIL_BYTES).strip().rpartition(b"\n")[2]
         event = events.decode(line).e
     except (OSError, events.Unreadable):
         return None

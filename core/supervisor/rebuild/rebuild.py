@@ -19,10 +19,11 @@ from duckdb import DuckDBPyConnection as Connection
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
+from finetop.core.runtime.files import read_own
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, ingest, jobs, recipe_settings, run_records, runs
-from finetop.core.store.database import one_value, open_store, transaction
+from finetop.core.store.database import made_by_newer, one_value, open_store, transaction
 from finetop.core.supervisor.jobs.exit_reason import SinceStart
 from finetop.core.supervisor.rebuild.record import LARGEST, Record, kept_row, read_record
 from finetop.core.text import clean_line, plain
@@ -85,8 +86,10 @@ def wait_for_lock(home: Home) -> int:
 def rebuild(home: Home) -> Rebuilt:
     """Make the database of a home again. The home's lock must be held.
 
-    Raises StoreTrouble or EnvironmentTrouble when the new one can't be written; the old one is untouched then.
+    Raises BadInput for a home of a newer finetop, StoreTrouble or EnvironmentTrouble when the new one can't be
+    written; the old one is untouched then.
     """
+    require_known(home)
     fresh = home.database.with_name(f"{home.database.name}.rebuilding")
     for left in (fresh, backups.wal_of(fresh)):
         left.unlink(missing_ok=True)
@@ -119,6 +122,26 @@ def rebuild(home: Home) -> Rebuilt:
     return made
 
 
+def require_known(home: Home) -> None:
+    """Refuse a home that a newer finetop wrote: made again here, its database would lack what only that one reads.
+
+    Raises BadInput.
+    """
+    newer = {f"{home.database}": made_by_newer(home.database)}
+    for file, known in (
+        (home.root / run_records.STORE, run_records.STORE_FORMAT),
+        *((folder / "run.json", run_records.FORMAT) for folder in run_folders(home)),
+    ):
+        told = run_records.format_of(file)
+        newer[str(file)] = f"it is of format {told}, this one reads {known}" if told > known else ""
+    for name, why in newer.items():
+        if why:
+            raise BadInput(
+                f"{name} was written by a newer finetop ({why.rstrip('.')}); nothing was changed.",
+                hint="Rebuild with that version, or use another home.",
+            )
+
+
 def run_folders(home: Home) -> list[Path]:
     """List the folders of runs in the order of their numbers; links are none."""
     found = [f for f in home.runs.iterdir() if f.is_dir() and not f.is_symlink() and f.name[:1].isdigit()]
@@ -131,7 +154,7 @@ def was_never_queued(folder: Path) -> bool:
         names = {file.name for file in folder.iterdir()}
         if "run.json" not in names:
             return names <= {"recipe.yaml"}
-        record = msgspec.json.decode((folder / "run.json").read_bytes(), type=dict[str, Any])
+        record = msgspec.json.decode(read_own(folder / "run.json"), type=dict[str, Any])
         return names == {"recipe.yaml", "run.json"} and "store" not in record
     except (OSError, ValueError, RecursionError):
         return False
@@ -266,7 +289,7 @@ def _take_globals(connection: Connection, home: Home) -> list[str]:
     """
     file = home.root / run_records.STORE
     try:
-        tables = msgspec.json.decode(file.read_bytes(), type=_Globals).tables
+        tables = msgspec.json.decode(read_own(file), type=_Globals).tables
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError) as error:

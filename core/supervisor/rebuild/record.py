@@ -19,7 +19,7 @@ from finetop.core.protocol.messages.limits import Place, Whole
 from finetop.core.protocol.messages.triage import StandingState
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.names import check_name
-from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.files import read_own
 from finetop.core.store import run_records
 from finetop.core.text import quoted
 
@@ -119,8 +119,7 @@ def read_record(folder: Path, number: int) -> Record:
     Raises BadInput: it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
     """
     try:
-        with open_regular(folder / "run.json") as opened:
-            told = msgspec.json.decode(opened.read())
+        told = msgspec.json.decode(read_own(folder / "run.json"))
     except (OSError, ValueError, RecursionError) as error:
         raise BadInput(f"its run.json can't be read ({error}).") from error
     told = _as(dict[str, Any], told, "run.json")

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
+from finetop.core.runtime.files import read_own
 from finetop.core.store import checks, jobs, run_records
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import trash
@@ -207,7 +208,14 @@ def _named(connection: Connection, home: Home) -> set[str]:
     named = {name for (name,) in found}
     for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
         for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
-            named.update(re.findall(NAME, file.read_text(encoding="utf-8", errors="replace")))
+            try:
+                content = read_own(file)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                said = f"{file} can't be read ({error.strerror}), and may name rows that are still wanted."
+                raise EnvironmentTrouble(said, hint="Take that run out of the trash, or empty it.") from error
+            named.update(re.findall(NAME, content.decode("utf-8", "replace")))
     return named
 
 

@@ -30,7 +30,7 @@ from finetop.core.protocol.messages.trash import (
     Trashed,
 )
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.files import read_own, write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import parents, run_records, runs
 from finetop.core.store.database import transaction
@@ -190,8 +190,8 @@ def trashed(home: Home) -> list[Trashed]:
 
 def removed_at(folder: Path) -> float:
     try:
-        return float(msgspec.json.decode((folder / REMOVED).read_bytes())["at"])
-    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return float(msgspec.json.decode(read_own(folder / REMOVED))["at"])
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return folder.stat().st_mtime
 
 
@@ -300,8 +300,8 @@ def finish_moves(connection: Connection, home: Home) -> None:
 
 def _was_coming_back(mark: Path) -> bool:
     try:
-        return bool(msgspec.json.decode(mark.read_bytes()).get("back"))
-    except (OSError, msgspec.DecodeError, AttributeError):
+        return bool(msgspec.json.decode(read_own(mark)).get("back"))
+    except (OSError, ValueError, AttributeError, RecursionError):
         return False
 
 

@@ -12,7 +12,7 @@ from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import events, runs as data
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, metrics, run_list, runs
-from finetop.core.store.database import migrations, open_store, transaction
+from finetop.core.store.database import made_by_newer, migrations, open_store, transaction
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -242,3 +242,24 @@ def test_migrations_are_read_where_the_locale_is_not_utf_8():
     program = "from finetop.core.store.database import migrations; assert '\\u2026' in migrations()[0][1]"
     made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert made.returncode == 0, made.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "is_newer"),
+    [
+        (
+            "IO Error: Trying to read a database file with storage version number 9999, but we can only read storage"
+            " versions between 64 and 68.",
+            True,
+        ),
+        ("IO Error: file was written with … Try opening the file with a newer version of DuckDB.", True),
+        ("IO Error: Could not read enough bytes", False),
+    ],
+)
+def test_a_file_of_a_newer_duckdb_is_told_from_a_damaged_one(tmp_path, monkeypatch, said, is_newer):
+    def refuse(*_, **__):
+        raise duckdb.IOException(said)
+
+    open_store(tmp_path / "finetop.duckdb").close()
+    monkeypatch.setattr(duckdb, "connect", refuse)
+    assert made_by_newer(tmp_path / "finetop.duckdb") == (said if is_newer else "")

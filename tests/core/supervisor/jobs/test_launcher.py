@@ -68,3 +68,18 @@ def test_an_attempt_that_was_never_started_has_left_nothing(tmp_path):
     assert (launcher.usage([attempt]), launcher.processes([attempt])) == ({}, [])
     assert launcher.owners([attempt], {1}) == {}
     assert not launcher.tend() and not launcher.let_go() and not launcher.warm().waits
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *('{"attempt": 1}', '{"attempt": 1, "ended": "soon"}', '{"attempt": 1, "ended": null, "code": []}'),
+        *('{"attempt": 1, "pid": "x", "job_pid": 1, "boot": "b", "start": "1"}', '{"attempt": 1, "pid": 1}'),
+        *("[1]", "null", '{"attempt"', "[" * 100_000),
+    ],
+)
+def test_a_record_that_no_keeper_wrote_is_none(tmp_path, text):
+    for name in ("exit.json", "keeper.json"):
+        (tmp_path / name).write_text(text)
+    assert launch_local.exit_of(tmp_path, 1) is None
+    assert launch_local.record_of(tmp_path, 1) is None

@@ -8,6 +8,7 @@ import shutil
 import signal
 import time
 
+import duckdb
 import msgspec
 import pytest
 from dumping import differences, dump
@@ -252,7 +253,7 @@ def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, caps
 
 
 def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
-    for name in ("good", "torn", "newer", "moved", "half"):
+    for name in ("good", "torn", "older", "moved", "half"):
         quiet.run(name)
     quiet.close()
     runs = quiet.home.runs
@@ -261,7 +262,7 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
         return json.loads((runs / name / "run.json").read_text())
 
     (runs / "0002-torn" / "run.json").write_text("{")
-    (runs / "0003-newer" / "run.json").write_text(json.dumps({**told("0003-newer"), "format": 99}))
+    (runs / "0003-older" / "run.json").write_text(json.dumps({**told("0003-older"), "format": 1}))
     (runs / "0004-moved").rename(runs / "0009-moved")
     half = {k: v for k, v in told("0005-half").items() if k != "store"}
     (runs / "0005-half" / "run.json").write_text(json.dumps(half))
@@ -270,10 +271,40 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     assert made["runs"] == 1
     assert [line.partition(":")[2].strip()[:33] for line in sorted(made["left_out"])] == [
         "its run.json can't be read (Input",
-        "its run.json is of format 99; thi",
+        "its run.json is of format 1; this",
         "it was never queued: finetop was ",
         "its run.json is of run 4.",
     ]
+
+
+def newer_database(home):
+    with contextlib.closing(duckdb.connect(str(home.database))) as connection:
+        connection.execute("INSERT INTO migrations VALUES ('9999_tomorrow.sql', 1)")
+
+
+def newer_run(home):
+    file = home.runs / "0001-one" / "run.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": run_records.FORMAT + 1}))
+
+
+def newer_home(home):
+    file = home.root / "store.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "format": run_records.STORE_FORMAT + 1}))
+
+
+@pytest.mark.parametrize("damage", [newer_database, newer_run, newer_home])
+def test_a_home_of_a_newer_finetop_is_refused_and_nothing_is_changed(quiet, capsys, damage):
+    quiet.run("one")
+    quiet.close()
+    damage(quiet.home)
+    before = {file: file.read_bytes() for file in quiet.home.root.rglob("*") if file.is_file()}
+    assert main(["--home", str(quiet.home.root), "rebuild"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("finetop: ") and said.count("\n") == 1
+    assert "was written by a newer finetop (" in said and "Rebuild with that version" in said
+    after = {file: file.read_bytes() for file in quiet.home.root.rglob("*") if file.is_file()}
+    assert {file.name for file in after.keys() ^ before.keys()} <= {"supervisor.lock", "finetop-home"}
+    assert {file: after[file] for file in before} == before
 
 
 def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):

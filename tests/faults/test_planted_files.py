@@ -1,0 +1,145 @@
+"""Pipes, devices, folders and huge files in the places of a home's own files: nothing waits for them or is filled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import psutil
+import pytest
+from rig import Rig
+from waiting import wait_until
+
+from finetop.core.client.connection import start_supervisor
+from finetop.core.errors import EnvironmentTrouble, FinetopError, StoreTrouble
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import FindInLog, GetRun, ReadLog, Runs
+from finetop.core.protocol.messages.trash import Clean, Trash
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store
+from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.rebuild.rebuild import rebuild
+
+HUGE = 1 << 40
+BOUND_MIB = 300  # of the supervisor: 95 when it starts, and the largest record that it reads
+OF_RUN = ("run.json", "recipe.yaml")
+OF_JOB = (
+    "job.json",
+    "events.jsonl",
+    "exit.json",
+    "keeper.json",
+    "attempt",
+    "log.txt",
+    "gpu.json",
+    "ranks/0.json",
+)
+OF_HOME = ("store.json", "spare.json", "spare.log", "app.json", "hosts.sockets.json")
+
+
+def pipe(place):
+    os.mkfifo(place)
+
+
+def device(place):
+    place.symlink_to("/dev/zero")
+
+
+def folder(place):
+    place.mkdir()
+
+
+def huge(place):
+    place.touch()
+    os.truncate(place, HUGE)
+
+
+KINDS = [pipe, device, folder, huge]
+
+
+def plant(kind, places):
+    for place in places:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.is_dir() and not place.is_symlink():
+            shutil.rmtree(place)
+        place.unlink(missing_ok=True)
+        kind(place)
+
+
+def require_well(rig: Rig) -> None:
+    """See that the supervisor answers, and what it holds."""
+    rig.wait_ready()
+    assert rig.ask(Runs()).total >= 1
+    rig.ask(Trash())
+    held = psutil.Process(rig.processes[-1].pid).memory_info().rss / 2**20
+    assert held < BOUND_MIB
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_supervisor_starts_beside_them_and_answers(cold_rig, kind):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit("one", steps=3)
+    cold_rig.wait_state(name, "finished")
+    run, job, home = cold_rig.job_folder(name).parents[1], cold_rig.job_folder(name), cold_rig.home.root
+    cold_rig.processes[-1].kill()
+    cold_rig.processes[-1].wait()
+    others = [
+        home / place for place in ("runs/0008-alien", "runs/0009-new", "trash/0007-gone", "trash/0006-back")
+    ]
+    plant(kind, [other / file for other in others for file in (*OF_RUN, "removed.json")])
+    (others[1] / "recipe.yaml").is_dir() or (others[1] / "removed.json").is_dir()
+    plant(kind, [run / file for file in OF_RUN])
+    plant(kind, [job / file for file in OF_JOB])
+    plant(kind, [home / file for file in OF_HOME])
+    cold_rig.start()
+    require_well(cold_rig)
+    cold_rig.ask(GetRun(name))
+    assert cold_rig.ask(ReadLog(name)).text.strip("\0") == ""
+    cold_rig.ask(FindInLog(name, text="x"))
+    try:
+        cold_rig.ask(Clean({}))
+    except FinetopError as error:
+        assert "trash" in str(error)  # what may name rows that are wanted can't be read
+    require_well(cold_rig)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_they_come_while_a_job_runs(rig, kind):
+    name = rig.submit("one", waits_at=2)
+    rig.wait_step(name)
+    job = rig.job_folder(name)
+    plant(kind, [job / file for file in OF_JOB if file not in ("keeper.json", "attempt")])
+    plant(kind, [job.parents[1] / file for file in OF_RUN])
+    require_well(rig)
+    other = rig.submit("two", waits_at=1)
+    assert rig.ask(Runs()).queued == 1
+    rig.ask(Kill(name))
+    wait_until(lambda: not any("0001-one" in line for line in rig.descendants()), rig.descendants)
+    require_well(rig)
+    assert rig.ask(GetRun(other))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rebuild_reads_none_of_them(quiet, kind):
+    for name in ("one", "two"):
+        quiet.run(name)
+    quiet.close()
+    plant(kind, [quiet.home.runs / "0001-one" / "run.json", quiet.home.root / "store.json"])
+    made = rebuild(quiet.home)
+    assert (made.runs, made.left_out[-1].partition(":")[0]) == (1, "0001-one")
+
+
+@pytest.mark.parametrize("kind", [pipe, folder, device])
+@pytest.mark.parametrize(
+    "name", ["supervisor.log", "supervisor.lock", "finetop-home", "finetop.duckdb", "finetop.duckdb.wal"]
+)
+def test_what_a_supervisor_can_not_be_without_is_refused_in_words(tmp_path, kind, name):
+    home = Home(tmp_path / "home")
+    prepare(home)
+    plant(kind, [home.root / name])
+    with pytest.raises((EnvironmentTrouble, StoreTrouble)) as refused:
+        if name.startswith("finetop.duckdb"):
+            open_store(home.database)
+            open_home(home)
+        start_supervisor(home)
+    assert name in str(refused.value) or str(home.root) in str(refused.value)
