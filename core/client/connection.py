@@ -271,7 +271,7 @@ def stand_in(home: Home) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-m", "finetop.core.supervisor.stand_in", "--home", str(home.root)],
-            stdin=theirs,
+            stdin=theirs.fileno(),
             start_new_session=True,
             cwd="/",
         )
