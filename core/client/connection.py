@@ -29,6 +29,7 @@ from finetop.core.runtime.processes import require_own
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
+STAND_IN_ENDS_S = 10.0  # when nobody is connected any more; it takes 20 ms
 ATTEMPTS = 5  # of what only looks, over a link that seems to hold
 
 _ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
@@ -68,7 +69,11 @@ class Client:
         self._socket.close()
         self._is_closed = True
         if self._stand_in is not None:
-            self._stand_in.wait()  # it ends when nobody is connected
+            try:
+                self._stand_in.wait(STAND_IN_ENDS_S)
+            except subprocess.TimeoutExpired:
+                self._stand_in.kill()
+                self._stand_in.wait()
             self._stand_in = None
 
     def ask(self, ask: Request[Answer]) -> Answer:
