@@ -96,7 +96,7 @@ def test_a_failed_run_exits_with_one_and_says_why(finetop, recipe):
         (("ls", "--sort", "method"), 2, "--sort method: nothing is sorted by method."),
         (("ls", "age:2d"), 2, "age:2d: an age is younger or older than. Such as age<2d."),
         (("ls", "--unknown"), 2, "--unknown"),
-        (("--home", "/proc/finetop", "ls"), 4, "/proc/finetop"),
+        (("--home", "/proc/finetop", "supervisor", "start"), 4, "/proc/finetop"),
     ],
 )
 def test_bad_input_is_one_line_with_its_exit_code(finetop, words, code, says):
