@@ -1,5 +1,6 @@
 """What a silence means: by the run's own pace where it is known, else by what its processes do."""
 
+import itertools
 import time
 from collections import deque
 
@@ -157,6 +158,27 @@ async def test_a_job_whose_rank_stands_still_is_ended_and_the_rank_is_named(quie
     assert (await looked(6)).asked == "hung"
     state = jobs.state_of(supervisor.connection, job.id)
     assert pulse.words(state) == f"rank 1 has not begun for {long_span(state.silent_s)}; the others wait"
+
+
+async def test_ranks_that_work_without_a_word_have_as_long_as_one_process(quiet, monkeypatch):
+    """A large checkpoint is written, a model is compiled: one rank works, and the others wait."""
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="tell"))
+    job = live_job(supervisor)
+    used = itertools.count(step=5.0)
+    monkeypatch.setattr(
+        supervisor.launcher,
+        "usage",
+        lambda attempts: {job.id: Usage(next(used), 0, is_stopped=False, waits_for_device=False)},
+    )
+    folder = supervisor.attempt(job).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "job.json").write_bytes(msgspec.json.encode({"ranks": 2}))
+    seen = [await look_after(supervisor, 5.0) for _ in range(9)]
+    assert (seen[-1], jobs.live(supervisor.connection)[0].asked) == ("silent", "")
+    seen = [await look_after(supervisor, 5.0) for _ in range(7)]
+    assert (seen[-1], jobs.live(supervisor.connection)[0].asked) == ("hung", "hung")
 
 
 async def test_a_job_of_one_process_is_not_ended_for_its_silence(quiet, monkeypatch):
