@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetop.core.protocol.run_filter import Filter, Sort, Term, is_setting
-from finetop.core.protocol.runs import Queued, Running, RunRow, word
+from finetop.core.protocol.runs import USUAL_SUITE, Queued, Running, RunRow, word
 
 NO_NUMBER = 1e9  # the place of a run that waits and has none
 VERDICT_TEXTS = {  # each verdict as a list shows it, in all its forms
@@ -89,7 +89,8 @@ def answer_texts(row: RunRow) -> list[str]:
     ]
     if row.check is not None:
         reason = row.check.reason if row.check.verdict == "no_verdict" else ""
-        texts += [reason, row.check.suite, row.check.accepted, row.check.fixed_by]
+        suite = row.check.suite if row.check.suite != USUAL_SUITE else ""
+        texts += [reason, suite, row.check.accepted, row.check.fixed_by]
     return [text for text in texts if text]
 
 

@@ -167,6 +167,9 @@ class TaskBrief(msgspec.Struct, frozen=True):
     mark: str  # "lost", "kept", "open", "unmeasurable"
 
 
+USUAL_SUITE = "quick"  # what is checked on where a recipe names none; it goes without saying
+
+
 class CheckBrief(msgspec.Struct, frozen=True):
     """The newest check of a run, as much as a list needs. Points are of 100; a positive drop is worse."""
 

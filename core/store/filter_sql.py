@@ -8,6 +8,7 @@ from typing import Any
 
 from finetop.core.protocol.filter_match import NO_NUMBER, VERDICT_TEXTS
 from finetop.core.protocol.run_filter import Filter, Sort, Term, is_metric, is_setting
+from finetop.core.protocol.runs import USUAL_SUITE
 
 _OPS = {":": "=", "=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _VERDICT = (
@@ -54,7 +55,9 @@ _ANSWER = tuple(  # what stands below "did it forget?", as protocol/filter_match
         "r.state->>'cause'",
         _VERDICT_TEXT,
         "CASE WHEN r.brief->>'verdict' = 'no_verdict' THEN r.brief->>'reason' END",
-        *(f"r.brief->>'{key}'" for key in ("suite", "accepted", "fixed_by")),
+        f"nullif(r.brief->>'suite', '{USUAL_SUITE}')",
+        "r.brief->>'accepted'",
+        "r.brief->>'fixed_by'",
         _TEXTS["alarm"],
     )
 )

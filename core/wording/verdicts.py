@@ -15,13 +15,12 @@ from finetop.core.protocol.check_result import (
     Verdict,
     worst_first,
 )
-from finetop.core.protocol.runs import CheckBrief
+from finetop.core.protocol.runs import USUAL_SUITE, CheckBrief
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.units import rounded
 
 WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 SHORT_WORDS: dict[Verdict, str] = {**WORDS, "ok": "ok"}  # in lists, where most are
-USUAL_SUITE = "quick"  # what is checked on where a recipe says nothing
 TARGET_FAILED = "target failed"
 OPEN = 1.5  # share of items: an interval so wide says nothing
 MARKS = {"lost": "✗", "kept": "✓", "open": "?", "unmeasurable": "-"}

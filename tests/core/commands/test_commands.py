@@ -103,7 +103,7 @@ def test_a_failed_run_exits_with_one_and_says_why(finetop, recipe):
         (("stop", "nobody"), 2, "no run"),
         (("sql", "DROP TABLE runs"), 2, "only one SELECT"),
         (("ls", "--sort", "method"), 2, "--sort method: can't sort by method."),
-        (("ls", "age:2d"), 2, "age:2d: an age is younger or older than. Such as age<2d."),
+        (("ls", "age:2d"), 2, "age:2d: age takes < or >. Try age<2d."),
         (("ls", "--unknown"), 2, "--unknown"),
         (("--home", "/proc/finetop", "supervisor", "start"), 4, "/proc/finetop"),
     ],

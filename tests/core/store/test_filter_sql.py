@@ -13,7 +13,7 @@ from finetop.core.store.runs import json_text
 from finetop.core.wording.run_groups import words
 
 NOW = 1_000_000.0
-WORDS = ["", "lora", "LoRA-plus", "a b", "İx", "ΣΑΣ", 'say "hi"', "none", "\\", "full", "%", "_"]
+WORDS = ["", "lora", "LoRA-plus", "a b", "İx", "ΣΑΣ", 'say "hi"', "none", "\\", "full", "quick", "%", "_"]
 NUMBERS = [0.0, 1.0, 1.5, -2.25, 0.0001, 1e-05, 1e12]
 METRICS = ["loss", "eval_loss", "rewards/x"]
 SETTINGS = ["train.learning_rate", "method.rank", "protect.kl.on"]

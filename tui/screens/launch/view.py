@@ -75,7 +75,7 @@ def recipe_lines(
         mark = " *" if base.key in edited else ""
         name = cut_middle(clean_line(base.title), width - 3 - len(mark))
         row: Line = (_cursor(is_here, is_active=has_cursor), (f" {name}", "bold" if is_here else ""))
-        lines.append((*row, (mark, "bold")))
+        lines.append((*row, (mark, "bold")) if mark else row)
     return lines, cursor
 
 

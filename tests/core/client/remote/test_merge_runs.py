@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[3] / "tui"))
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core.client.remote.fleet import Fleet
-from finetop.core.client.remote.merge_runs import bare, merged, numbered, order, placed, there
+from finetop.core.client.remote.merge_runs import at, bare, merged, numbered, order, placed, there
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.protocol.messages.approaches import (
     Approaches,
@@ -333,3 +333,13 @@ async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_ref
         (row.metrics["loss"] for row in page.rows), reverse=True
     )
     assert {row.host for row in page.rows} == {"box"}
+
+
+async def test_a_machine_is_a_word_and_a_field_of_the_filter_though_it_does_not_know_its_name():
+    fleet = Fleet({"lab": FakeSupervisor(mixed_rows()), "box": FakeSupervisor(mixed_rows())})
+    for text, host in (("lab", "lab"), ("host:box", "box"), ("-lab", "box"), ("-host:box sort:name", "lab")):
+        found = await fleet.ask(Runs(text))
+        assert {row.host for row in found.rows} == {host} and found.matching == 13, text
+    assert (await fleet.ask(Runs("host:elsewhere"))).matching == 0
+    assert at(Runs("lab loss<1 sort:loss"), "lab").filter == "loss<1 sort:loss"
+    assert at(Runs("lab loss<1"), "box").filter == "lab loss<1"

@@ -848,6 +848,7 @@ def test_no_two_columns_have_one_title() -> None:
         ("how:full -ok -reg", ["support-full-3e-4"]),
         ("left<10m", ["support-r16"]),
         ("drift", ["legal-cpt"]),
+        ("quick", []),
     ],
 )
 def test_a_word_that_is_on_the_screen_finds_its_run(typed_text: str, names: list[str]) -> None:
