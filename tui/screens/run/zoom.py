@@ -79,11 +79,7 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
     At the edge of a zoomed chart the picture moves, as far as there is more.
     """
     first, last = stretch(shown, axis)
-
-    def cell(place: float) -> int:
-        return _within(int((place - first) / max(axis.grain, last - first) * axis.cells), axis.cells - 1)
-
-    least, most = cell(axis.oldest), cell(axis.newest)
+    least, most = _ends(shown, axis)
     at = most if shown.cursor is None else shown.cursor
     target = at + by
     cursor = min(max(least, target), most)
@@ -95,6 +91,16 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
     far = _grains(beyond * (last - first) / max(1, axis.cells), axis) or by_least
     far = min(max(far, -first), axis.end - last)
     return replace(shown, cursor=cursor, zoom=_zoom(first + far, last + far, axis))
+
+
+def _ends(shown: Shown, axis: Axis) -> tuple[int, int]:
+    """Return the first and the last cell in view that has data."""
+    first, last = stretch(shown, axis)
+
+    def cell(place: float) -> int:
+        return _within(int((place - first) / max(axis.grain, last - first) * axis.cells), axis.cells - 1)
+
+    return cell(axis.oldest), cell(axis.newest)
 
 
 def zoomed(shown: Shown, axis: Axis, direction: int) -> Shown:
@@ -155,4 +161,5 @@ def with_mouse(shown: Shown, axis: Axis, event: PointedLines.Used, cell: int, st
         return zoomed(replace(shown, cursor=cell), axis, event.direction)
     if isinstance(event, PointedLines.Dragged):
         return shown if start is None or abs(start - cell) <= 1 else zoomed_to(shown, axis, start, cell)
-    return replace(shown, cursor=cell)
+    least, most = _ends(shown, axis)
+    return replace(shown, cursor=min(max(least, cell), most))

@@ -47,7 +47,7 @@ from finetop.tui.screens.run.metric_names import drift_forecast, metric_keys, sh
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import axis_of
-from finetop.tui.screens.run.zoom import Axis, Shown, moved, zoomed
+from finetop.tui.screens.run.zoom import Axis, Shown, moved, with_mouse, zoomed
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.theme import Look
 from finetop.tui.widgets.chart import GUTTER, columns_of
@@ -427,6 +427,9 @@ def test_the_cursor_stops_where_the_data_begin_and_end() -> None:
     assert moved(Shown(cursor=3), axis, -10).cursor == 2, "at the first value"
     assert moved(Shown(cursor=31, zoom=(280, 600)), axis, 5) == Shown(cursor=31, zoom=(280, 600))
     assert moved(Shown(cursor=0, zoom=(320, 640)), axis, -1).zoom == (310, 630), "there is more"
+    assert with_mouse(Shown(), axis, PointedLines.Pointed(30, 2, False), 30, None).cursor == 16, (
+        "nor by the mouse"
+    )
 
 
 def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
