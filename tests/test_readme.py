@@ -74,7 +74,7 @@ def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, m
 
 def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     """Run a command. What it stops or pauses is a long run that is made for the page."""
-    words = [word.replace("@60", "@10") for word in words]  # a fake job's last step
+    words = [word.replace("@40", "@10") for word in words]  # a fake job's last step
     verb = words[0]
     if verb in ("stop", "pause"):
         words[1] = f"to-{verb}-{page}"
