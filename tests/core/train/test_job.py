@@ -110,7 +110,9 @@ def finish(job, code=JOB):
 
 def done_here(job, monkeypatch):
     """Do the job's work in this process: one with the training stack takes 6 s of CPU to begin."""
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0"))  # the job narrows it
+    monkeypatch.setenv(
+        "CUDA_VISIBLE_DEVICES", os.environ.get("CUDA_VISIBLE_DEVICES", "0")
+    )  # the job narrows it
     log = event_log.EventLog(job / "events.jsonl")
     assert run_job.work(job_folder.read_spec(job), job, log, Stop()) == events.Ended("finished")
     return read_events(job)
