@@ -109,7 +109,7 @@ def type_the_five_minutes(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     """Run a command. What it stops or pauses is a long run that is made for the page."""
-    words = [word.replace("@60", "@10") for word in words]  # a fake job's last step
+    words = [word.replace("@40", "@10") for word in words]  # a fake job's last step
     verb = words[0]
     if verb in ("stop", "pause"):
         words[1] = f"to-{verb}-{page}"
