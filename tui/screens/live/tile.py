@@ -82,7 +82,7 @@ def job_lines(job: Job, *, width: int, has_cursor: bool) -> list[Line]:
     lines: list[Line] = [
         rule(title, width),
         ((f"  {done} ", ""), *bar, (f" {left}", "bold")),
-        ((f"  {name}", "dim"),),
+        ((f"  {name}" if name not in done else "", "dim"),),
         ((f"  {facts}", "dim"),),
     ]
     return [cut_line(line, width) for line in lines]

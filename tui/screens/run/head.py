@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Finished, Queued, RunDetail, Running, RunRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording import jobs
@@ -64,22 +63,19 @@ def head_lines(detail: RunDetail, slow: Slow, width: int, now: float) -> list[Li
         (cut_middle(clean_line(row.name), 32), "bold"),
         (f"   {how(detail)}", ""),
     )
-    export, device = export_words(detail), clean_line(detail.device)
+    beside, device = beside_words(row), clean_line(detail.device)
     first = name
-    for words in ([export, device, slow.busy], [export, slow.busy], [export or slow.busy]):  # as many as fit
+    for words in ([beside, device, slow.busy], [beside, slow.busy], [beside or slow.busy]):  # as many as fit
         if first == name and (right := "   ".join(filter(None, words))):
             first = spread(name, ((right, "dim"), (" ", "")), width)
     return [first, _state_line(row, slow, width, now)]
 
 
-def export_words(detail: RunDetail) -> str:
-    """Say how far an export is, behind what trains or by itself; nothing where none is under way."""
-    state = next((job.state for job in reversed(detail.jobs) if job.verb == "export"), None)
-    if isinstance(state, Running):
-        return f"exporting: {jobs.phase(state)}"
-    if isinstance(state, Queued):
-        return f"export waits, {ordinal(state.place)} in the queue" if state.place else "export waits"
-    return ""
+def beside_words(row: RunRow) -> str:
+    """Say how far the jobs beside a training are; of a run that has ended the row below says it."""
+    if not isinstance(row.state, Running | Queued):
+        return ""
+    return ", ".join(jobs.job(job.verb, job.state, job.tried) for job in row.side_jobs)
 
 
 def how(detail: RunDetail) -> str:

@@ -247,7 +247,7 @@ def state_line(runs: RunList, width: int) -> Line:
     left: Line = (*marked, (needs, "amber mark" if answer.need_you else "dim"))
     stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
     style: StyleName = "cyan" if answer.jobs else "dim"
-    running = jobs.counts(answer.jobs) or ("nothing runs" if answer.queued else "nothing runs or waits")
+    running = jobs.counts(answer.jobs) or "nothing runs"
     short = f"{sum(answer.jobs.values())} running" if answer.jobs else running
     queued: Line = (("   ", ""), (f"{answer.queued} queued{stopped}", "queued" if answer.queued else "dim"))
     rest: Line = (

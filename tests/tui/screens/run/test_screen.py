@@ -37,6 +37,7 @@ from finetop.core.protocol.runs import (
     Relative,
     Running,
     SampleRow,
+    SideJob,
     Stopped,
 )
 from finetop.tui.app import FinetopApp
@@ -1317,12 +1318,11 @@ async def test_o_opens_the_folder_in_a_program_that_the_terminal_is_lent_to(
 async def test_an_export_and_the_writing_of_samples_say_how_far_they_are() -> None:
     fake = training()
     state = Running(NOW - 20, "writing", 2.0, 8.0, "GB")
-    jobs = [*fake.detail.jobs, JobRow(40, "export", state, 1, "jobs/0040-export", 0)]
     going = Running(NOW - 800, "writing samples", 12.0, 32.0, "tokens")
-    row = msgspec.structs.replace(fake.detail.row, state=going, alarm="")
-    fake.detail = msgspec.structs.replace(fake.detail, jobs=jobs, row=row)
+    row = msgspec.structs.replace(fake.detail.row, state=going, alarm="", others=[SideJob("export", state)])
+    fake.detail = msgspec.structs.replace(fake.detail, row=row)
     app = make_run_app(fake)
     async with app.run_test(size=(120, 40)) as pilot:
         await opened(fake, pilot)
-        assert "exporting: writing, 2 of 8 GB" in text_of(app)
+        assert "export: writing, 2 of 8 GB" in text_of(app)
         assert "writing samples, 12 of 32 tokens" in text_of(app)
