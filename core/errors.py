@@ -172,7 +172,7 @@ def _slips(value: str, name: str) -> int | None:
     What both have up to a dot or from one on says nothing: train.lr is no nearer to train.seed than lr to seed.
     """
     parts, others = value.split("."), name.split(".")
-    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
+    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0] and not parts[1][:1].isdigit():
         del parts[0], others[0]
     while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
         del parts[-1], others[-1]
