@@ -15,6 +15,7 @@ FinetopError                 something went wrong that a person can act on
 
 from __future__ import annotations
 
+from os.path import commonprefix
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -148,9 +149,13 @@ def near(value: str, known: Iterable[str]) -> str:
     Close is a slip for each three letters or so, or a beginning or a last word that only one of the names has.
     """
     names = sorted(known)
-    slips = [(found, name) for name in names if (found := _slips(value, name)) is not None]
+    slips = [
+        (found, -len(commonprefix([value, name])), name)
+        for name in names
+        if (found := _slips(value, name)) is not None
+    ]
     if slips:
-        return min(slips)[1]
+        return min(slips)[2]
     part = folded_name(value)
     if len(part) < 3:
         return ""
