@@ -15,7 +15,6 @@ FinetopError                 something went wrong that a person can act on
 
 from __future__ import annotations
 
-from os.path import commonprefix
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -150,9 +149,7 @@ def near(value: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     slips = [
-        (found, -len(commonprefix([value, name])), name)
-        for name in names
-        if (found := _slips(value, name)) is not None
+        (found, -_alike(value, name), name) for name in names if (found := _slips(value, name)) is not None
     ]
     if slips:
         return min(slips)[2]
@@ -169,6 +166,12 @@ def near(value: str, known: Iterable[str]) -> str:
 def folded_name(name: str) -> str:
     """Return a name without what people write one way or the other: case, _ and -."""
     return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _alike(value: str, name: str) -> int:
+    """Count the letters that both begin with."""
+    pairs = zip(value, name, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(value), len(name)))
 
 
 def _slips(value: str, name: str) -> int | None:
