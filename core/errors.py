@@ -148,9 +148,11 @@ def near(value: str, known: Iterable[str]) -> str:
     Close is a slip for each three letters or so, or a beginning or a last word that only one of the names has.
     """
     names = sorted(known)
-    slips = [(found, name) for name in names if (found := _slips(value, name)) is not None]
+    slips = [
+        (found, -_alike(value, name), name) for name in names if (found := _slips(value, name)) is not None
+    ]
     if slips:
-        return min(slips)[1]
+        return min(slips)[2]
     part = folded_name(value)
     if len(part) < 3:
         return ""
@@ -166,13 +168,19 @@ def folded_name(name: str) -> str:
     return name.casefold().replace("_", "").replace("-", "").replace(" ", "")
 
 
+def _alike(value: str, name: str) -> int:
+    """Count the letters that both begin with."""
+    pairs = zip(value, name, strict=False)
+    return next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(value), len(name)))
+
+
 def _slips(value: str, name: str) -> int | None:
     """Count the letters by which a word misses a name; None where it is too far from it.
 
     What both have up to a dot or from one on says nothing: train.lr is no nearer to train.seed than lr to seed.
     """
     parts, others = value.split("."), name.split(".")
-    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0]:
+    while len(parts) > 1 and len(others) > 1 and parts[0] == others[0] and not parts[1][:1].isdigit():
         del parts[0], others[0]
     while len(parts) > 1 and len(others) > 1 and parts[-1] == others[-1]:
         del parts[-1], others[-1]

@@ -37,8 +37,10 @@ def test_time_goes_on_and_nobody_waits_long() -> None:
     assert max(steps) <= 1.6
 
 
-def test_it_names_no_folder_of_the_machine_that_made_it() -> None:
-    said = "".join(text for _, _, text in EVENTS)
+@pytest.mark.parametrize("cast", sorted(CAST.parent.glob("*.cast")), ids=lambda path: path.stem)
+def test_it_names_no_folder_of_the_machine_that_made_it(cast: Path) -> None:
+    events = [json.loads(line) for line in cast.read_text(encoding="utf-8").splitlines()[1:]]
+    said = "".join(text for _, _, text in events)
     assert not [path for path in ("/tmp", "/root", "/home", "/work") if path in said]
 
 

@@ -32,6 +32,7 @@ def test_an_error_in_one_line(error, says):
         ("row.jsonl", ["rows.jsonl"], "rows.jsonl"),
         ("trian.epochs", ["train.epochs"], "train.epochs"),
         ("lss", ["ls"], "ls"),
+        ("blend-0.51", ["blend-0.1", "blend-0.25", "blend-0.5"], "blend-0.5"),
         # what only looks alike
         ("nofile.yaml", ["e.yaml"], ""),
         ("a.yaml", ["e.yaml"], ""),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -96,7 +97,7 @@ def test_a_check_that_waits_says_for_what_as_the_queue_does(finetop, rig, on_lin
 
     def look_then_let_go() -> None:
         answer = rig.ask(Queue())
-        queue_says.append(waits(answer.rows[0], answer, 0.0))
+        queue_says.append(waits(answer.rows[0], answer, time.time()))
         (rig.job_folder("other") / "go").touch()
 
     lines = on_line("in the queue", look_then_let_go)
