@@ -223,8 +223,8 @@ async def test_every_key_of_the_help_does_or_says_something(tmp_path: Path, name
             screen = app.screen
             while at < len(listed):
                 key, at = listed[at], at + 1
-                if key.action == "leave":
-                    continue  # it ends the app
+                if key.action in ("leave", "redraw"):
+                    continue  # it ends the app; what is drawn again looks the same
                 if other := before_it(key, listed):
                     await pilot.press(other)
                     await settled(pilot)

@@ -184,6 +184,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 has_search = self.view_state.log.search is not None
                 host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()
+        else:
+            host_of(self).say(NO_SEARCH)
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
