@@ -50,6 +50,7 @@ PAGES = (
 # Before any other key of a screen on `n`: once / has found something, n goes through it.
 MATCH = Key("n", "match", "match(1)", "the next match, once / has found some", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "the match before"))
+NO_MORE = "There is no more of it that way."
 NO_SEARCH, NO_MATCH = "/ searches; n and N then go through the matches.", "No more matches that way."
 BACK = Key("escape", "back", "back", "back to where you came from")
 

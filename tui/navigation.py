@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual import work
+from textual.screen import Screen
 
 from finetop.tui.key_order import WAY, OrderedKeysApp
 from finetop.tui.modes import new_screen
@@ -14,12 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from finetop.core.protocol.messages.triage import TriageRow
+    from finetop.tui.theme import StyleName
 
 Place = TypeVar("Place")
 
 
 class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     """An app that goes from screen to screen."""
+
+    def say(self, text: str, style: StyleName = "") -> None:
+        """Show a message above the footer until the next key, and keep it."""
+        raise NotImplementedError
 
     def open_run(self, run: str) -> None:
         self.push_screen(new_screen("run", run))
@@ -88,8 +94,12 @@ class NavigatingApp(OrderedKeysApp, inherit_bindings=False):
     def action_live(self) -> None:
         self.push_screen(new_screen("live"))
 
-    def action_place(self, mode: str) -> None:
-        if mode == "runs":
-            self.show_runs()
-        else:
-            self.switch_mode(mode)
+    @work(group=WAY)
+    async def action_place(self, mode: str) -> None:
+        """Go to the first screen of a place; where it is that already, say so."""
+        is_there = self.current_mode == mode and len(self.screen_stack) == 1
+        await self._go_to(mode, Screen)
+        while self.current_mode == mode and len(self.screen_stack) > 1:
+            await self.pop_screen()
+        if is_there:
+            self.say(f"this is {self.screen.title}.")

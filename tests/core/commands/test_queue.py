@@ -33,8 +33,8 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert re.sub(r"\d\d:\d\d", "14:38", out).splitlines() == [
         "Running: busy. Waiting, first to start on top:",
         "#  run  what   wants   starts about  priority  why it waits",
-        "1  b    train          14:38                   waits for the one job slot",
-        "2  a    train          14:38                   waits for the one job slot",
+        "1  b    train  CPU     14:38                   waits for the one job slot",
+        "2  a    train  CPU     14:38                   waits for the one job slot",
         "3  c    train  no GPU                high      held",
         "next: finetop queue release c",
     ]
@@ -56,7 +56,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
     assert "paused at step" in out
     code, out, _ = finetop("queue", "priority", "busy", "7")
     assert (code, out.startswith("busy has priority 7, place ")) == (0, True)
-    assert "train from " in finetop("queue")[1]
+    assert "resume @" in finetop("queue")[1]
     code, out, _ = finetop("resume", "busy", "--json")
     assert json.loads(out)["resumed"]["step"] > 3
     code, _, err = finetop("retry", "busy")

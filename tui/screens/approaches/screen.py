@@ -237,6 +237,9 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         if row is None or not row.runs:
             return
         names = [run.name for run in row.runs]
+        if len(names) == 1 and self.part == "runs":
+            host_of(self).say(f"{row.name} has one run.")
+            return
         self.chosen[row.name] = (names.index(self.run) + by) % len(names)
         self.part = "runs"
         self.show_pane()

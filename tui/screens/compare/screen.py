@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import BACK, PAGES, Key, bindings, rows_of
+from finetop.tui.keys import BACK, NO_MORE, PAGES, Key, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.compare.curves import (
     axis_of_all,
@@ -320,12 +320,17 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             self._wake.set()
 
     def action_page(self, pages: float) -> None:
-        self.tops[self.tab] = max(0, self.tops.get(self.tab, 0) + rows_of(pages, self.body_size[1]))
-        self.redraw()
+        self._scroll(self.tops.get(self.tab, 0) + rows_of(pages, self.body_size[1]))
 
     def action_ends(self, direction: int) -> None:
-        self.tops[self.tab] = 0 if direction < 0 else 1_000_000
+        self._scroll(0 if direction < 0 else 1_000_000)
+
+    def _scroll(self, to: int) -> None:
+        before = self.tops.get(self.tab, 0)
+        self.tops[self.tab] = max(0, to)
         self.redraw()
+        if self.tops[self.tab] == before:
+            host_of(self).say(NO_MORE)
 
     def action_back(self) -> None:
         if self.grid.is_full:

@@ -118,9 +118,7 @@ class LiveScreen(LoadedScreen, inherit_bindings=False):
         self.redraw()
 
     def action_row(self, by: int) -> None:
-        to = self.at + by * across(self.query_one("#tiles").size.width)
-        if 0 <= to < len(self.tiles):
-            self.action_move(to - self.at)
+        self.action_move(by * across(self.query_one("#tiles").size.width))
 
     def action_page(self, pages: float) -> None:
         tiles = self.query_one("#tiles").size

@@ -15,7 +15,7 @@ from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import RunDetail
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import NO_MATCH, NO_SEARCH, bindings, rows_of
+from finetop.tui.keys import NO_MATCH, NO_MORE, NO_SEARCH, bindings, rows_of
 from finetop.tui.save import Sheet
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.input_lines import metrics_line, search_line
@@ -57,6 +57,7 @@ from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.pointed_lines import PointedLines
 
+SCROLLED: tuple[Tab, ...] = ("log", "samples", "recipe", "system")  # tabs without a cursor
 FOLLOW_S = 0.15  # that the cursor rests before the log is read there
 
 
@@ -182,6 +183,8 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
                 has_search = self.view_state.log.search is not None
                 host_of(self).say(NO_MATCH if has_search else NO_SEARCH)
             self.look_anew()
+        else:
+            host_of(self).say(NO_SEARCH)
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
@@ -218,8 +221,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             turned(self.view_state, self.held, self.detail)
             self.look_anew()
 
+    def _has_no_charts(self) -> bool:
+        """Say of a key for charts where those are, on a tab without."""
+        is_without = self.view_state.tab not in OF_CHARTS
+        if is_without:
+            host_of(self).say(f"no chart here: they are on {' and '.join(OF_CHARTS)}; tab leads there.")
+        return is_without
+
     def action_move(self, rows: int) -> None:
-        if self.detail is not None:
+        if self.view_state.tab in SCROLLED and not self.view_state.is_longer:
+            host_of(self).say(NO_MORE)
+        elif self.detail is not None:
             moved_in(self.view_state, self.held, self.detail, rows)
             self.redraw()
             if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
@@ -232,13 +244,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_full(self) -> None:
         """Give the whole tab to the chart under the cursor, or show the grid again."""
-        if self.detail is not None and turn_full(self.view_state, self.detail):
+        if self.detail is None or self._has_no_charts():
+            return
+        if turn_full(self.view_state, self.detail):
             self._show(replace(self.view_state.shown, cursor=None))
             self._wake.set()
+        else:
+            host_of(self).say("there is no chart to show alone.")
 
     def action_event(self, direction: int) -> None:
         """Go to the next alarm, check or checkpoint, or to the one before."""
-        if self.detail is None or self.view_state.tab not in (*OF_CHARTS, "log"):
+        if self.detail is None or (self.view_state.tab != "log" and self._has_no_charts()):
             return
         if not to_event(self.view_state, self.held, self.detail, direction):
             host_of(self).say("No alarm, check or checkpoint that way.")
@@ -273,7 +289,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._show(replace(self.view_state.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
-        if self.detail is not None and self.view_state.tab in OF_CHARTS:
+        if self.detail is not None and not self._has_no_charts():
             turn_axis(self.view_state, self.detail)
             self.look_anew()
 
@@ -293,7 +309,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def _show(self, shown: Shown) -> None:
         """Look at the charts another way; they are on their tab alone."""
-        if self.view_state.tab not in OF_CHARTS:
+        if self._has_no_charts():
             return
         before, self.view_state.shown = self.view_state.shown, shown
         if (shown.zoom, shown.is_fit) != (before.zoom, before.is_fit):

@@ -327,6 +327,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.redraw()
         elif self.runs.filter:
             self.filter_by("")
+        else:
+            self.host.say("nothing to drop: q leaves finetop, and runs go on.")
 
     def action_filter(self) -> None:
         input_lines.filter_line(self, self.runs.filter, leave="clear", left="")

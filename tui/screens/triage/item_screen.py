@@ -15,7 +15,7 @@ from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem, TriageRow
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of, refusals_said
-from finetop.tui.keys import bindings, rows_of
+from finetop.tui.keys import NO_MORE, bindings, rows_of
 from finetop.tui.screens.triage.keys import ITEM_KEYS
 from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import Line, cut_end, cut_middle, labelled, padded, paragraph, rule
@@ -107,8 +107,11 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.action_move(direction * self.items.matching)
 
     def action_page(self, pages: float) -> None:
+        before = self.top
         self.top = max(0, self.top + rows_of(pages, self.query_one("#item", Lines).room.height))
         self.redraw()
+        if self.top == before:
+            host_of(self).say(NO_MORE)
 
     def action_back(self) -> None:
         self.dismiss()

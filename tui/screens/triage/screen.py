@@ -265,6 +265,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         elif self._turn is not None:
             self._turn = None
             self.redraw()
+        else:
+            host_of(self).say("nothing to drop: 1 leads to the runs.")
 
     def action_open(self) -> None:
         """Open what is under the cursor: a run by its name, else the first answer of a cell."""

@@ -871,7 +871,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
             "▸ ✗ arith           0.877 0.657   -22.0  -28.0 to -16.0    218 of 600   50    2"
         )
         assert "no verdict. The base model scores 0.262" in row_with(app, "grammar")
-        assert "carry 21 of 40" in row_with(app, "kinds")
+        assert "carry 21 of 40" in row_with(app, "lost by kind")
         await pilot.press("j")
         assert row_with(app, "▸").startswith("▸ ✗ knowledge") and "knowledge: 13 lost" in text_of(app)
 
