@@ -183,7 +183,7 @@ def test_a_try_has_its_turn_now_by_hand(life):
     answer = life.retry()
     assert (answer.what, answer.step, answer.place) == ("train", 4, 1)
     assert life.row.state.tries == ""
-    with pytest.raises(Refused, match="the train of r is queued"):
+    with pytest.raises(Refused, match="r is queued"):
         life.retry()
 
 
