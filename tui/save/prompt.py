@@ -68,12 +68,14 @@ def _target(host: Host, text: str) -> Path:
 
 
 def _fault(host: Host, text: str, shown: Sheet) -> str:
-    """Say why that can't be written; nothing where it can."""
+    """Return why that can't be written; nothing where it can."""
+    forms = endings(shown)
+    if not text.strip():
+        return f"type a name that ends in {' or '.join(forms)}"
     try:
         target = _target(host, text)
     except BadInput as error:
         return error.message
-    forms = endings(shown)
     if target.suffix.lower() not in forms:
         return f"end it in {' or '.join(forms)}"
     if not target.parent.is_dir():

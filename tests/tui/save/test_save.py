@@ -43,7 +43,7 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await settled(pilot)
         await pilot.press("e")
         await settled(pilot)
-        assert "save as runs.csv" in text_of(app) and "save; the extension sets the format" in text_of(app)
+        assert "save as runs.csv" in text_of(app) and "save; format by extension" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
         assert row_with(app, "saved: ").split()[1][:10] == str(tmp_path)[:10]
@@ -86,8 +86,8 @@ async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp
     [
         ("x.doc", "end it in .csv"),
         ("none/x.csv", "no folder"),
-        ("~nobody.here/x.csv", "there is no such user's folder"),
-        ("", "end it in"),
+        ("~nobody.here/x.csv", "no such user"),
+        ("", "type a name that ends in"),
     ],
 )
 async def test_what_can_not_be_written_is_said_while_it_is_typed(

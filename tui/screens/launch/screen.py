@@ -372,8 +372,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_undo(self) -> None:
         if self.part != "settings":
-            return
-        if self.key in (*self.form.edits, *self.form.sweeps):
+            host_of(self).say("u undoes a setting; tab goes to the settings.")
+        elif self.key in (*self.form.edits, *self.form.sweeps):
             self._change(edited(swept(self.form, self.key, is_swept=False), self.key, None))
             self._check()
         else:

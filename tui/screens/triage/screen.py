@@ -327,7 +327,9 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def action_mark(self) -> None:
         """Mark the run for a comparison, or take the mark off; then the next one."""
-        if self.row is not None and not self.is_turned:
+        if self.is_turned:
+            host_of(self).say("marks are for runs: v leads to all of them.")
+        elif self.row is not None:
             if self.marked.pop(self.row.id, None) is None:
                 self.marked[self.row.id] = self.row.name
             self.query_one(Table).refresh_rows()
