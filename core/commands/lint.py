@@ -120,8 +120,6 @@ def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
     """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}; it must be 8 or more.")
-    if "" in (*args.data, *args.test):
-        raise BadInput("the name of a file is empty.", hint="Name a file, a folder or a recipe.")
     columns = shared_args.columns_of(args.columns)
     tests = tuple(Given("test", {"path": path, **columns}) for path in args.test)
     for path in args.against:

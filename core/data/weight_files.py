@@ -54,6 +54,6 @@ def weights_hash(path: Path, home: Home) -> str:
         with file.open("rb") as opened:
             whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
     home_folder.make(home)
-    memory.parent.mkdir(mode=0o700, exist_ok=True)
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_whole(memory, json.dumps({"files": facts, "sha256": whole.hexdigest()}).encode())
     return whole.hexdigest()

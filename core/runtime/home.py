@@ -187,8 +187,11 @@ def is_made(home: Home) -> bool:
 
 
 def make(home: Home) -> None:
-    """Make a home where there is none yet, before anything is kept in it. Raises EnvironmentTrouble."""
-    if not is_made(home):
+    """Make a home of a folder that is empty or not there yet, before anything is kept in it.
+
+    A folder in use is left as it is. Raises EnvironmentTrouble.
+    """
+    if not home.root.is_dir() or not set(os.listdir(home.root)) - BY_HAND:  # noqa: PTH208
         prepare(home)
 
 

@@ -40,7 +40,7 @@ def configured(recipe, dtype, output):
             r"it is set in the recipe\. Remove it, and set train\.learning_rate\.",
         ),
         ({"push_to_hub": True}, r"finetop sets it itself"),
-        ({"auto_find_batch_size": True}, r"covers fewer rows\. Remove it, and set train\.batch_size"),
+        ({"auto_find_batch_size": True}, r"cover fewer rows\. Remove it, and set train\.batch_size"),
         (
             {"adam_beta": 0.9},
             r"trainer_args\.adam_beta is not an option of the trainer\. Did you mean adam_beta",
@@ -124,7 +124,11 @@ def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("output_dir", "sets it itself"), ("deepspeed", "over GPUs itself"), ("logging_dir", "gone or renamed")],
+    [
+        ("output_dir", "sets it itself"),
+        ("deepspeed", "over GPUs itself"),
+        ("logging_dir", "removed or renamed"),
+    ],
 )
 def test_what_only_the_job_would_refuse_is_refused_with_the_recipe(name, says):
     with pytest.raises(BadInput, match=rf"trainer_args\.{name}.*{says}"):

@@ -394,7 +394,7 @@ def test_swapping_the_logs_turns_the_drop_around(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"metrics": {"tt": "acc"}}, "there is no task tt. Did you mean t"),
+        ({"metrics": {"tt": "acc"}}, "there is no task tt. Options: t"),
         ({"metrics": {"": "acc_nrm"}}, "no metric is acc_nrm"),
         ({"metrics": {"t": "ac"}}, "no metric of t is ac. Did you mean acc"),
         ({"filter": "nonee"}, "no filter is nonee. Did you mean none"),
