@@ -48,9 +48,9 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         if not (target.exists() or target.is_symlink()):
             _write(host, target, shown, screen)
             return
-        words = f" {cut_middle(clean_line(target.name), 40)} is there already."
-        over = Answer("y", "write over it", lambda: _write(host, target, shown, screen))
-        bottom.ask(((words, "bold"),), [over], leave="leave it")
+        words = f" {cut_middle(clean_line(target.name), 40)} already exists."
+        over = Answer("y", "overwrite", lambda: _write(host, target, shown, screen))
+        bottom.ask(((words, "bold"),), [over], leave="cancel")
 
     bottom.ask_text(
         "save as",
@@ -75,9 +75,9 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
         return error.message
     forms = endings(shown)
     if target.suffix.lower() not in forms:
-        return f"end it in {' or '.join(forms)}"
+        return f"the extension must be {' or '.join(forms)}"
     if not target.parent.is_dir():
-        return f"no folder {cut_middle(clean_line(str(target.parent)), 30)}"
+        return f"no such folder: {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""
 
 

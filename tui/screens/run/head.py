@@ -78,7 +78,7 @@ def export_words(detail: RunDetail) -> str:
     if isinstance(state, Running):
         return f"exporting: {jobs.phase(state)}"
     if isinstance(state, Queued):
-        return f"export waits, {ordinal(state.place)} in the queue" if state.place else "export waits"
+        return f"export queued, {ordinal(state.place)} in the queue" if state.place else "export queued"
     return ""
 
 
@@ -134,7 +134,7 @@ def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
     if state.pulse:
         return silence(state)
     if state.asked:
-        return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
+        return ((jobs.asked(row.made_by, state), "bold"),)
     if state.phase not in ("", "training"):
         return ((jobs.phase(state), ""),)
     if slow.left_s is None:
