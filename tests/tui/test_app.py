@@ -61,7 +61,7 @@ async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itsel
         before = text_of(app).splitlines()[:12]
         fake.leave()
         await settled(pilot, 0.1)
-        words = "✗ NO SUPERVISOR since 14:22, numbers are from then. Runs keep running without it."
+        words = "✗ NO SUPERVISOR since 14:22, numbers are from then. Runs keep going."
         assert words in text_of(app)
         assert "next  R  restart it" in text_of(app)
         assert text_of(app).splitlines()[:12] == before
@@ -217,7 +217,7 @@ async def test_leaving_says_what_goes_on() -> None:
         await settled(pilot)
         await pilot.press("ctrl+c")
         await settled(pilot)
-        assert "q leaves." in text_of(app)
+        assert "q quits." in text_of(app)
         await pilot.press("q")
     assert app.return_value == "3 trainings, 1 check keep running. To return: finetop"
 

@@ -129,7 +129,7 @@ def _trouble(machine: Machine, *, several: bool) -> str:
     where = f" on {label}" if several or machine.is_elsewhere else ""
     if machine.refusal:
         return f"NO SUPERVISOR{where} since {since}. {machine.refusal}"
-    return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs keep running without it."
+    return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs keep going."
 
 
 def restart_words(machines: Sequence[Machine]) -> str:

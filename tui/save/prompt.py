@@ -56,7 +56,7 @@ def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:
         "save as",
         f"{clean_line(shown.name)}{endings(shown)[0]}",
         done=done,
-        keep="save; format by extension" if len(endings(shown)) > 1 else "save",
+        keep="save; the extension sets the format" if len(endings(shown)) > 1 else "save",
         leave="cancel",
         fault=lambda text: _fault(host, text, shown),
         complete=lambda text: completed(text, host.folder),
@@ -75,7 +75,7 @@ def _fault(host: Host, text: str, shown: Sheet) -> str:
         return error.message
     forms = endings(shown)
     if target.suffix.lower() not in forms:
-        return f"the extension must be {' or '.join(forms)}"
+        return f"the extension must be {', '.join(forms[:-1])}{' or ' * (len(forms) > 1)}{forms[-1]}"
     if not target.parent.is_dir():
         return f"no such folder: {cut_middle(clean_line(str(target.parent)), 30)}"
     return "that is a folder" if target.is_dir() else ""

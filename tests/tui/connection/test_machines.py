@@ -39,7 +39,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         assert "not connected to lab: it was not asked." in text_of(app)
         await pilot.press("j")
         await settled(pilot)
-        assert "next  R  try now" in text_of(app)
+        assert "next  R  reconnect now" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
         assert lab.link.tries >= 1

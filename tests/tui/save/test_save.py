@@ -84,10 +84,10 @@ async def test_tab_completes_the_name_of_a_folder_and_shows_how_it_may_go_on(tmp
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("x.doc", "end it in .csv"),
-        ("none/x.csv", "no folder"),
+        ("x.doc", "the extension must be .csv"),
+        ("none/x.csv", "no such folder"),
         ("~nobody.here/x.csv", "there is no such user's folder"),
-        ("", "end it in"),
+        ("", "a path is empty"),
     ],
 )
 async def test_what_can_not_be_written_is_said_while_it_is_typed(

@@ -135,7 +135,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued. data.train: needs a data file." in text_of(app)
+        assert "not queued: data.train: needs a data file." in text_of(app)
         assert not submitted(fake)
 
 
