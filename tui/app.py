@@ -234,7 +234,9 @@ class FinetopApp(NavigatingApp, inherit_bindings=False):
     async def start_supervisor(self) -> None:
         """Start a supervisor in place of one that is gone, or try a broken link now; the connection finds it."""
         lost = [machine for machine in self.machines if machine.is_lost]
-        self.say("connecting …" if any(machine.is_unlinked for machine in lost) else "starting the supervisor …")
+        self.say(
+            "connecting …" if any(machine.is_unlinked for machine in lost) else "starting the supervisor …"
+        )
         try:
             for machine in lost:
                 await asyncio.to_thread(self._begin, machine)

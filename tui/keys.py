@@ -50,7 +50,10 @@ PAGES = (
 # Before any other key of a screen on `n`: once / has found something, n goes through it.
 MATCH = Key("n", "match", "match(1)", "next match of the search", sign="n N")
 MATCHES = (MATCH, Key("N", "", "match(-1)", "previous match"))
-NO_SEARCH, NO_MATCH = "no search yet: / starts one, then n and N step through the matches.", "no more matches in that direction."
+NO_SEARCH, NO_MATCH = (
+    "no search yet: / starts one, then n and N step through the matches.",
+    "no more matches in that direction.",
+)
 BACK = Key("escape", "back", "back", "back to the previous screen")
 
 

@@ -42,7 +42,12 @@ EVERYWHERE = (
     Key("question_mark,f1", "", "help", "all keys of this screen (also F1)"),
     Key("colon,ctrl+p", "", "palette", "find a command, screen, run or theme by name"),
     Key("e", "", "save", "save this view as csv, md, png or svg"),
-    Key("y,ctrl+y", "", "copy", "copy what is under the cursor (charts: ctrl+y); again: the next step as a command"),
+    Key(
+        "y,ctrl+y",
+        "",
+        "copy",
+        "copy what is under the cursor (charts: ctrl+y); again: the next step as a command",
+    ),
     Key("ctrl+l", "", "redraw", "redraw the screen"),
     Key("q", "", "leave", "quit; running jobs keep running"),
 )

@@ -129,7 +129,7 @@ def _kept(job: SideJob) -> str:
             if job.tried is None or not job.tried.done:
                 return "No scores yet."
             tried = f"{count(job.tried.done)} of {count(job.tried.total)}"
-            return f"{tried} is done; its score is kept." if job.tried.done == 1 else f"{tried} are done; their scores are kept."
+            return f"{tried} done; {'score' if job.tried.done == 1 else 'scores'} kept."
         case "check":
             return "No verdict; scores so far are kept."
         case "export":

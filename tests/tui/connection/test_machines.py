@@ -190,8 +190,7 @@ async def test_leaving_says_how_to_come_back() -> None:
         await settled(pilot)
         await pilot.press("q")
     assert (
-        app.return_value
-        == "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
+        app.return_value == "4 trainings, 1 check keep running. To return: finetop --on ana@lab --on ana@box"
     )
 
 

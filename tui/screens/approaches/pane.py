@@ -47,7 +47,7 @@ def title_lines(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list
     if of_costs and any(row.query is not None and words.is_busy(row.query) for row in answer.rows):
         notes = f" {model}; ! measured on a busy machine"
     if any(row.gap is not None and row.gap.is_open for row in answer.rows):
-        notes += "; = no proven difference"
+        notes += "; = unproven"
     return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]
 
 

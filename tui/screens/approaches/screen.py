@@ -39,9 +39,7 @@ RUN = Key("right", "run", "choose(1)", "next run of the approach (another seed)"
 RUN_BEFORE = Key("left,h", "", "choose(-1)", "previous run")
 PAGE = Key("pagedown", "more", "page(1)", "scroll down in the advice")
 COMPARE = Key("c", "compare", "compare", "compare a run of each approach", "finetop compare RUN RUN")
-OTHER = Key(
-    "right_square_bracket", "other", "other(1)", "next comparison", "finetop approaches", sign="[ ]"
-)
+OTHER = Key("right_square_bracket", "other", "other(1)", "next comparison", "finetop approaches", sign="[ ]")
 OTHER_BEFORE = Key("left_square_bracket", "", "other(-1)", "previous comparison")
 MOVES = (
     Key("k,up", "", "move(-1)", "previous approach"),

@@ -29,9 +29,7 @@ PART = Key("tab,shift+tab,left,right,h", "recipes, settings", "part", "switch be
 ALL = Key("v", "all settings", "view", "all settings, or the most common", "finetop methods")
 SEARCH = Key("slash", "search", "search", "find a recipe or a setting", "finetop methods")
 UNDO = Key("u", "reset field", "undo", "reset the field to the recipe's value")
-LINT = Key(
-    "L", "data", "lint", "findings in the data: duplicates, leaks, damage", "finetop lint RECIPE"
-)
+LINT = Key("L", "data", "lint", "findings in the data: duplicates, leaks, damage", "finetop lint RECIPE")
 BACK = Key("escape", "back", "back", "back to Runs; the form is kept")
 MOVES = (
     Key("j,down", "", "move(1)", "next recipe or field"),

@@ -382,7 +382,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def action_sweep(self) -> None:
         """Let the field under the cursor hold several values, and type them."""
         if self.key in ("", "name"):
-            host_of(self).say("w sweeps the setting under the cursor: go to one first, e.g. the learning rate.")
+            host_of(self).say(
+                "w sweeps the setting under the cursor: go to one first, e.g. the learning rate."
+            )
             return
         self._change(swept(self.form, self.key, is_swept=True))
         value = value_of(self.form, self.key)

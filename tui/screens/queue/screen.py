@@ -51,7 +51,9 @@ HIGHER = Key(
 LOWER = Key("minus", "", "prioritise(1)", "a lower priority", "finetop queue priority RUN low")
 HOLD = Key("H", "hold", "hold", "hold it until released", "finetop queue hold RUN")
 RELEASE = Key("R", "release", "release", "release it, or start its next try now", "finetop queue release RUN")
-STOP = Key("S", "remove", "stop", "remove it from the queue, or stop it if it runs (asks)", "finetop stop RUN")
+STOP = Key(
+    "S", "remove", "stop", "remove it from the queue, or stop it if it runs (asks)", "finetop stop RUN"
+)
 PAUSE = Key("P", "pause", "pause", "pause with a checkpoint, or resume", "finetop pause RUN")
 WHOLE = Key("W", "whole queue", "whole", "hold or release the whole queue (asks)", "finetop queue hold")
 UNDO = Key("u", "undo", "undo", "undo the last change of order, priority or hold")

@@ -25,9 +25,7 @@ MARK = Key("space", "mark", "mark", "mark, to try several at once")
 STOP = Key("S", "stop", "stop", "stop trying (asks); scores so far are kept", "finetop stop RUN")
 SORT = Key("o", "sort", "sort", "sort by gain kept, or in the default order")
 METRIC = Key("v", "metric", "view", "next metric of the target")
-COMPARE = Key(
-    "c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN"
-)
+COMPARE = Key("c", "compare", "compare", "compare with the retrained runs", "finetop compare RUN RUN")
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves("remedy")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)

@@ -139,9 +139,7 @@ def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> 
     match step.do:
         case "export":
             words = (
-                f"export it, which {clean_line(step.why)}"
-                if why
-                else "export it as a full model, verified"
+                f"export it, which {clean_line(step.why)}" if why else "export it as a full model, verified"
             )
             return [next_line("E", f"on {letters[step.name]}: {words}")]
         case "confirm":

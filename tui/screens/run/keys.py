@@ -16,12 +16,10 @@ from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REME
 from finetop.tui.screens.shared.run_status import next_step
 from finetop.tui.text import cut_middle
 
-CURSOR = Key(
-    "left,h", "cursor", "cursor(-1)", "chart cursor left; in samples: step on the right", sign="←→"
-)
-RIGHT = Key("right", "", "cursor(1)", "chart cursor right")
-FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns left; in samples: step on the left")
-FAR_RIGHT = Key("shift+right", "", "cursor(10)", "ten columns right")
+CURSOR = Key("left,h", "cursor", "cursor(-1)", "chart cursor, or right sample: left", sign="←→")
+RIGHT = Key("right", "", "cursor(1)", "right")
+FAR_LEFT = Key("shift+left", "", "cursor(-10)", "ten columns, or left sample: left")
+FAR_RIGHT = Key("shift+right", "", "cursor(10)", "right")
 ZOOM = Key("plus,equals_sign", "zoom", "zoom(1)", "zoom in around the cursor")
 ZOOM_OUT = Key("minus", "", "zoom(-1)", "zoom out")
 ALL = Key("0", "all", "all", "show all steps, clear the cursor")
@@ -36,15 +34,17 @@ CHECK = Key("f", "check", "check", "check for forgetting", "finetop check RUN[@S
 LOG = Key("l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
 SEARCH = Key("slash", "search", "search", "filter metrics; else search the log, or go to `step N`")
 EVENT = Key(
-    "right_square_bracket", "alarm, checkpoint", "event(1)", "next alarm, check or checkpoint", sign="[ ]"
+    "right_square_bracket",
+    "alarm, checkpoint",
+    "event(1)",
+    "next event: alarm, check or checkpoint",
+    sign="[ ]",
 )
-EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "previous alarm, check or checkpoint")
+EVENT_BEFORE = Key("left_square_bracket", "", "event(-1)", "previous event")
 HITS = Key("full_stop", "", "hit(1)", "next match in the log")
 HIT_BEFORE = Key("comma", "", "hit(-1)", "previous match in the log")
 STEPS = Key("s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key(
-    "v", "switch", "view", "switch metric group, check, job's log, number of samples, settings"
-)
+VIEW = Key("v", "switch", "view", "switch metric group, check, job log, samples or settings")
 OPEN = Key(
     "enter",
     "open",
@@ -53,7 +53,7 @@ OPEN = Key(
     "finetop flips RUN",
 )
 TRIAGE = Key("2", "triage", "triage", "this run in Triage", "finetop triage RUN")
-FOLDER = Key("o", "folder", "folder", "open its folder in the editor, pager or a shell; or copy its path")
+FOLDER = Key("o", "folder", "folder", "open its folder: editor, pager, shell, or copy its path")
 BACK = Key("escape", "back", "back", "back one level")
 MOVES = moves(last="last row; in the log: follow its end")
 KEYS = (

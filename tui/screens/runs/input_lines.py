@@ -87,7 +87,7 @@ def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None
         text,
         changed=lambda typed: screen.filter_by(without_begun(typed, metrics)),
         done=lambda typed, is_kept: screen.filter_by(typed if is_kept else left),
-        keep="keep",
+        keep="apply",
         leave=leave,
     )
     show_example(screen)

@@ -57,7 +57,9 @@ async def check(
     if not _is_free(bottom):
         return
     if not tasks:
-        host.say(f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are already checked.")
+        host.say(
+            f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are already checked."
+        )
         return
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:

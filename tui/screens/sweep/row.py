@@ -145,13 +145,13 @@ def curve_columns_of(width: int, curves: selection_curve.Curves) -> CurveColumns
     is_wide = width >= WIDE
     kept = (MARKED + (RETAINED + ANSWER) * is_wide) * was_checked
     room = width - START - ROWS - DONE - MEASURE - AGAINST - kept
-    longest = max(len("rows by"), *(len(clean_line(cell.by)) for cell in curves.cells))
+    longest = max(len("selector"), *(len(clean_line(cell.by)) for cell in curves.cells))
     return CurveColumns(min(longest, max(6, room)), is_wide, was_checked)
 
 
 def curve_head_line(columns: CurveColumns) -> Line:
     """Name the columns."""
-    line = " " * START + f"{'rows by':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
+    line = " " * START + f"{'selector':<{columns.selector}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
     line += f"{'target ± 95 %':<{MEASURE}}{'vs random':<{AGAINST}}"
     if columns.has_retained:
         line += f"{'retained':<{RETAINED + MARKED}}did it forget?" if columns.has_verdicts else "retained"

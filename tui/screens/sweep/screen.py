@@ -195,9 +195,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     def action_best(self) -> None:
         leader = best(self.held)
         if leader is None:
-            host_of(self).say(
-                "no best yet: it needs two settings with a target, one of them not regressed."
-            )
+            host_of(self).say("no best yet: it needs two settings with a target, one of them not regressed.")
         else:
             host_of(self).open_run(self.held.run_of(leader).name)
 

@@ -35,7 +35,11 @@ STEPS = Key(
 CHECK = Key("f", "more items", "check", "check the remaining items", "finetop check RUN --more [TASK]")
 MARK = Key("space", "", "mark", "mark for a comparison")
 COMPARE = Key(
-    "c", "compare", "compare", "compare the marked runs; else with an ok run of its base", "finetop compare RUN RUN"
+    "c",
+    "compare",
+    "compare",
+    "compare the marked runs; else with an ok run of its base",
+    "finetop compare RUN RUN",
 )
 FILTER = Key(
     "slash",

@@ -57,7 +57,10 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         await settled(pilot)
         screen = await compared(fake, pilot)
         assert "A and B are on the Pareto front: none is better at both." in text_of(app)
-        assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("recipe differences")[0]
+        assert (
+            "train.learning_rate" in text_of(app)
+            and "2e-4" not in text_of(app).split("recipe differences")[0]
+        )
         assert "1248" not in text_of(app) and "1,200" in text_of(app), "the axis ends where the plan does"
         assert screen.metrics == ["loss", "drift", "grad_norm", "tokens_per_s"], "in the grid of Run"
         await pilot.press("v", "v")

@@ -974,7 +974,7 @@ async def test_remedies_under_way_are_seen_in_the_row_the_counts_and_the_questio
         assert "next  r  watch the remedies" in text_of(app)
         await pilot.press("S")
         await settled(pilot)
-        assert "Stop the remedies of hot?  2 of 8 are done; their scores are kept." in text_of(app)
+        assert "Stop the remedies of hot?  2 of 8 done; scores kept." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
         assert Stop("hot") in fake.asked
