@@ -40,11 +40,11 @@ REFUSALS = (
     ("nvalid partition", "Set slurm.partition in settings.yaml; `sinfo -s` lists them."),
     ("nvalid account", "Set slurm.account in settings.yaml; `sacctmgr show assoc user=$USER` lists them."),
     ("nvalid qos", "Set slurm.qos in settings.yaml; `sacctmgr show qos` lists them."),
-    ("BadConstraints", "No node has that much: lower budget.gpus or slurm.extra in settings.yaml."),
+    ("BadConstraints", "No node has as much: lower budget.gpus or slurm.extra in settings.yaml."),
     ("nvalid generic resource", "Lower budget.gpus, or set slurm.partition in settings.yaml to one with GPUs."),
     ("ime limit", "Lower slurm.time in settings.yaml; `sinfo -o '%P %l'` lists what partitions allow."),
     ("ode count", "Lower budget.nodes, or choose a larger partition: slurm.partition in settings.yaml."),
-    ("node configuration is not available", "No node has that much: lower budget.gpus or slurm.extra in settings.yaml."),
+    ("node configuration is not available", "No node has as much: lower budget.gpus or slurm.extra in settings.yaml."),
     ("ermission", "Choose a partition or account that you may use: slurm in settings.yaml."),
     ("option", "See slurm.extra in settings.yaml."),
 )  # fmt: skip

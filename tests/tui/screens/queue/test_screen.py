@@ -47,7 +47,7 @@ async def test_who_is_on_the_gpus_what_runs_and_what_waits_is_said() -> None:
         assert "free, reserved for support-dpo" in text_of(app)
         assert "820/1,200, ends 14:38" in text_of(app)
         assert "2 x 40 GiB    14:38   after support-r16" in row_with(app, "▸")
-        assert "starts about 14:38, when support-r16 has ended" in text_of(app)
+        assert "starts about 14:38, after support-r16" in text_of(app)
         assert row_with(app, "next  ]  let smollm2").endswith("lr2e-5-s2 go first: nothing else holds it up")
 
 
